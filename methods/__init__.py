@@ -1,0 +1,1 @@
+"""Attribution methods, one file a method or family; installed as `xaicli.methods`."""

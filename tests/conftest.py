@@ -1,0 +1,110 @@
+"""Fixtures that many tests share: real assets, tiny networks with known answers, tiny photos."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[1]
+ASSETS = Path(os.environ.get("XAI_ASSETS", ROOT.parent / "shared" / "assets"))
+
+torch.set_num_threads(int(os.environ.get("XAI_TEST_THREADS", "1")))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `real` are skipped where the assets are absent, except where XAI_REQUIRE_ASSETS says that they must run."""
+    if ASSETS.is_dir() or os.environ.get("XAI_REQUIRE_ASSETS"):
+        return
+    skip = pytest.mark.skip(reason=f"real weights and photos not found at {ASSETS}; set XAI_ASSETS to their folder")
+    for item in items:
+        if "real" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of real weights and photos."""
+    assert ASSETS.is_dir(), f"no assets at {ASSETS}"
+    return ASSETS
+
+
+@pytest.fixture(autouse=True)
+def _no_user_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see neither the user's cache nor the user's configuration."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("XAI_CACHE", str(home / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+
+
+class TinyCNN(nn.Module):
+    """Three convolutions and a linear head over the spatial mean: the Grad-CAM of such a network is exact."""
+
+    def __init__(self, classes: int = 5, width: int = 8) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, width, 3, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+        )
+        self.head = nn.Linear(2 * width, classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.features(inputs).mean(dim=(2, 3)))
+
+
+@pytest.fixture
+def tiny_cnn() -> nn.Module:
+    """An untrained TinyCNN with fixed weights, in eval mode, parameters frozen."""
+    generator = torch.Generator().manual_seed(7)
+    model = TinyCNN()
+    with torch.no_grad():
+        for tensor in model.parameters():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_var"):
+                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_vit() -> nn.Module:
+    """An untrained torchvision VisionTransformer of two blocks on 32 x 32 pixels, 8-pixel patches: a 4 x 4 token grid."""
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        model = VisionTransformer(
+            image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5
+        )
+        nn.init.normal_(model.heads.head.weight, std=0.5)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def photo_batch() -> Tensor:
+    """Five preprocessed inputs (5, 3, 32, 32): smooth, different, fixed."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.randn(5, 3, 8, 8, generator=generator)
+    return nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear", align_corners=False)
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """A folder of four small photos of different sizes, one of them PNG."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    for name, (width, height) in {"a.jpg": (60, 40), "b.jpg": (40, 60), "c.png": (33, 47), "d.jpg": (64, 64)}.items():
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / name)
+    return folder

@@ -1,0 +1,61 @@
+"""Errors that a user can act on: one line, one exit code.
+
+`XaiError` is the only exception that leaves the package on purpose. Its text says what was found, what was expected and what to type
+next; `xaicli.cli.main` is the one place that turns it into a line on stderr and an exit code.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class XaiError(Exception):
+    """A fault that is the caller's to mend.
+
+    `found` is the whole story in one clause; `expected` and `hint` complete it. The line reads
+    "<found>; expected <expected>. <hint>".
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, found: str, *, expected: str = "", hint: str = "") -> None:
+        self.found = found
+        self.expected = expected
+        self.hint = hint
+        super().__init__(self.line())
+
+    def line(self) -> str:
+        text = self.found.strip()
+        if self.expected:
+            text = f"{text.rstrip('.')}; expected {self.expected}"
+        if self.hint:
+            stop = "" if text.endswith((".", "?", "!")) else "."
+            text = f"{text}{stop} {self.hint}"
+        return " ".join(text.split())
+
+
+class UsageError(XaiError):
+    """The command line, a parameter or a configuration is wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class InputError(XaiError):
+    """A photo, model, checkpoint or folder cannot be used (exit code 3)."""
+
+    exit_code = 3
+
+
+class RunError(XaiError):
+    """A model or a plugin failed while running, or gave NaN logits (exit code 5)."""
+
+    exit_code = 5
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """"Did you mean X?" for the nearest known name, or an empty string where nothing is near."""
+    by_fold = {entry.lower(): entry for entry in known}
+    near = difflib.get_close_matches(name.lower(), list(by_fold), n=1, cutoff=0.6)
+    return f"Did you mean {by_fold[near[0]]}?" if near else ""

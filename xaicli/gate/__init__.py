@@ -1,0 +1,1 @@
+"""The gate: suites, baselines, rules and checks."""

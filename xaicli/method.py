@@ -1,0 +1,100 @@
+"""The interface that an attribution method implements.
+
+A method is a frozen dataclass: its fields are its parameters. It declares what it needs of a classifier, which sign its maps have
+and what it costs, and computes maps for a batch in `attribute`. It never normalises, upsamples or clips: what it returns is stored
+and scored as it is.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from xaicli.params import Definition, param
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xaicli.models.classifier import Classifier
+    from xaicli.targets import Resolved, Targets
+
+__all__ = ["Cost", "Maps", "Method", "Needs", "Sign", "param"]
+
+
+class Needs(enum.Flag):
+    """What a method needs of a classifier; a classifier declares the same flags as what it can do."""
+
+    FORWARD = enum.auto()
+    GRADIENTS = enum.auto()
+    FEATURES = enum.auto()
+    ATTENTION = enum.auto()
+    CHECKPOINT = enum.auto()
+    HEAD = enum.auto()
+
+    def words(self) -> str:
+        return ", ".join((flag.name or "").lower().replace("checkpoint", "a trained checkpoint") for flag in self)
+
+
+class Sign(enum.Enum):
+    """What the sign of a map means."""
+
+    SIGNED = "signed"
+    NONNEGATIVE = "non-negative"
+    RANK_ONLY = "rank-only"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes a photo, in forward- and backward-pass equivalents of the whole network."""
+
+    forward: float = 0.0
+    backward: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.forward + other.forward, self.backward + other.backward)
+
+    def __str__(self) -> str:
+        return f"{self.forward:g}+{self.backward:g} passes" if self.backward else f"{self.forward:g} passes"
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What `attribute` returns for B photos and T targets each.
+
+    values: (B, T, h, w) float32 at the method's own resolution; targets: the resolved targets, (B, T); logits: (B, C) of the clean
+    photos, float32; extras: further results by name, each with B in front.
+    """
+
+    values: Tensor
+    targets: Resolved
+    logits: Tensor
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Definition):
+    """Base class of all attribution methods."""
+
+    needs: ClassVar[Needs] = Needs.FORWARD
+    class_specific: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = False
+    masks_input: ClassVar[bool] = False
+    """True where the method does no more than run masked copies of the photo: then it may run in bf16 under precision `auto`."""
+
+    @property
+    def sign(self) -> Sign:
+        """Whether maps are signed, non-negative or only a ranking."""
+        raise TypeError(f"{type(self).__name__} declares no sign")
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        """Passes a photo; methods whose cost depends on the network read it off `classifier` where given."""
+        raise TypeError(f"{type(self).__name__} declares no cost")
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        """Maps of a batch.
+
+        inputs: (B, 3, H, W) preprocessed, on the classifier's device; targets: the rule that says what is explained, resolved on the
+        logits of the method's own first forward pass; seeds: (B,) int64, one a photo.
+        """
+        raise TypeError(f"{type(self).__name__} has no attribute()")

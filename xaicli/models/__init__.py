@@ -1,0 +1,1 @@
+"""Classifiers: loading them, their view of a photo, their layers and token grids."""

@@ -1,0 +1,91 @@
+"""The one type of model that methods and metrics see."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from xaicli.errors import RunError
+from xaicli.images.view import View
+from xaicli.method import Needs
+from xaicli.models.layers import FeatureLayer, default_layer, named_layer
+
+SMALLEST_PROBABILITY = 1e-38
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """An image classifier: called with a batch (B, 3, H, W), preprocessed, it gives logits (B, C) in float32.
+
+    forward: the network as a function; module: the same as a torch module, None for a black box; name: its specification in
+    canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
+    empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights and view;
+    probabilities: True where the network ends in a softmax, which is undone here; masked_dtype: the precision of passes that only
+    mask the input.
+    """
+
+    forward: Callable[[Tensor], Tensor] = field(repr=False)
+    module: nn.Module | None = field(repr=False)
+    name: str
+    view: View
+    classes: tuple[str, ...] = field(repr=False)
+    count: int
+    provides: Needs
+    fingerprint: str
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    probabilities: bool = False
+    layer: str = "auto"
+    masked_dtype: torch.dtype = torch.float32
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return self.logits(self.forward(inputs))
+
+    def masked(self, inputs: Tensor) -> Tensor:
+        """Logits of inputs that are masked copies of a photo, in `masked_dtype`; without gradients."""
+        with torch.inference_mode():
+            if self.masked_dtype == torch.float32:
+                return self(inputs)
+            with torch.autocast(self.device.type, dtype=self.masked_dtype):
+                return self(inputs)
+
+    def logits(self, output: object) -> Tensor:
+        """The network's raw output as float32 logits (B, C); raises RunError where it is something else."""
+        if not isinstance(output, Tensor):
+            raise RunError(
+                f"{self.name} returned a {type(output).__name__}",
+                expected="one tensor of logits (photos, classes)",
+                hint="Wrap the network in a module that returns its logits alone.",
+            )
+        if output.ndim != 2:
+            raise RunError(f"{self.name} returned a tensor of shape {tuple(output.shape)}", expected="logits (photos, classes)")
+        output = output.float()
+        # log p differs from the logits by a constant a photo, which no method and no softmax sees.
+        return output.clamp_min(SMALLEST_PROBABILITY).log() if self.probabilities else output
+
+    def feature_layer(self, name: str = "auto") -> FeatureLayer:
+        """The layer of that name, or the one found for this network; raises UsageError, or InputError where there is none."""
+        wanted = self.layer if name == "auto" else name
+        return self.default_layer if wanted == "auto" else named_layer(self.torch_module, wanted, self.view.size)
+
+    @cached_property
+    def default_layer(self) -> FeatureLayer:
+        return default_layer(self.torch_module, self.view.size)
+
+    @property
+    def torch_module(self) -> nn.Module:
+        """The network as a torch module; raises RunError for a black box, which methods' needs rule out beforehand."""
+        if self.module is None:
+            raise RunError(f"{self.name} is a black box: it has no layers", hint="Use a method that needs the forward pass alone.")
+        return self.module
+
+    def class_name(self, index: int) -> str:
+        """The first name of a class, or its index where the model has no names."""
+        return self.classes[index].split(",")[0].strip() if index < len(self.classes) else str(index)
+
+    def with_masked_dtype(self, dtype: torch.dtype) -> Classifier:
+        return dataclasses.replace(self, masked_dtype=dtype)

@@ -1,0 +1,1 @@
+"""Stores, statistics, tables and the report."""
