@@ -164,10 +164,10 @@ class Definition:
         return {p.name: as_json(getattr(self, p.name)) for p in parameters(type(self))}
 
     @classmethod
-    def from_text(cls, given: dict[str, str]) -> Self:
+    def from_text(cls, given: dict[str, str], base: Definition | None = None) -> Self:
         """An instance from parameters as typed on a command line; refuses unknown and ill-typed ones."""
         known = {p.name: p for p in parameters(cls)}
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {} if base is None else {"base": base}
         for key, text in given.items():
             name = next((known_name for known_name in known if fold(known_name) == fold(key)), None)
             if name is None:

@@ -1,0 +1,199 @@
+"""Methods and metrics by name: the built-in table, then installed plugins.
+
+Plugins are entry points of the groups `xaicli.methods` and `xaicli.metrics`. Listing reads the table and the entry points' metadata
+alone; a class is imported when it is asked for. A plugin that cannot be imported is listed as broken and stops nobody.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from xaicli import builtin
+from xaicli.errors import RunError, UsageError, XaiError, did_you_mean
+from xaicli.method import Method, Needs
+from xaicli.metric import Metric
+from xaicli.params import Definition, Spec, fold, format_value, parameters, parse_spec, parse_specs
+
+T = TypeVar("T", bound=Definition)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the two things that are looked up by name."""
+
+    word: str
+    group: str
+    base: type[Definition]
+    table: dict[str, builtin.Builtin] = field(repr=False)
+
+
+METHODS = Kind("method", "xaicli.methods", Method, builtin.METHODS)
+METRICS = Kind("metric", "xaicli.metrics", Metric, builtin.METRICS)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a listing. `origin` is "built in" or the plugin's distribution and version; `fault` says why it is broken."""
+
+    name: str
+    target: str
+    summary: str
+    origin: str
+    aliases: tuple[str, ...] = ()
+    fault: str = ""
+
+
+def entries(kind: Kind, *, check: bool = False) -> list[Entry]:
+    """All entries of a kind, built-in ones first; with `check` each is imported and faults are filled in."""
+    found = [
+        Entry(name, f"{kind.group}.{row.target}", row.summary, "built in", row.aliases) for name, row in kind.table.items()
+    ]
+    taken = {fold(name): name for entry in found for name in (entry.name, *entry.aliases)}
+    for point in sorted(importlib.metadata.entry_points(group=kind.group), key=lambda point: (point.name, point.value)):
+        entry = plugin_entry(point)
+        if fold(entry.name) in taken:
+            entry = replace(entry, fault=f"the name is taken by {taken[fold(entry.name)]}")
+        else:
+            taken[fold(entry.name)] = entry.name
+        found.append(entry)
+    return [checked(kind, entry) for entry in found] if check else found
+
+
+def plugin_entry(point: importlib.metadata.EntryPoint) -> Entry:
+    """What an entry point's metadata says, without importing it."""
+    if point.dist is None:
+        return Entry(point.name, point.value, "", "plugin")
+    summary = (point.dist.metadata["Summary"] or "").strip().rstrip(".")
+    return Entry(point.name, point.value, summary, f"{point.dist.name} {point.dist.version}")
+
+
+def checked(kind: Kind, entry: Entry) -> Entry:
+    if entry.fault:
+        return entry
+    try:
+        load(kind, entry)
+    except XaiError as error:
+        return replace(entry, fault=error.found)
+    return entry
+
+
+def load(kind: Kind, entry: Entry) -> type[Definition]:
+    """Import the class of an entry; raises RunError that names the plugin where it cannot be used."""
+    module, _, attribute = entry.target.partition(":")
+    try:
+        cls: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            cls = getattr(cls, part)
+    except XaiError:
+        raise
+    # A plugin may raise anything at import, and whatever it raises is the plugin's fault, to be reported under its name.
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | MemoryError):
+            raise
+        raise RunError(
+            f"{kind.word} {entry.name} of {entry.origin} cannot be imported: {type(error).__name__}: {error}",
+            hint="See xai doctor.",
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, kind.base)):
+        raise RunError(f"{entry.target} of {entry.origin} is no {kind.word}", expected=f"a class derived from {kind.base.__name__}")
+    if fold(getattr(cls, "name", "")) != fold(entry.name):
+        raise RunError(f"{entry.target} of {entry.origin} calls itself {getattr(cls, 'name', None)!r}", expected=entry.name)
+    return cls
+
+
+def find(kind: Kind, name: str) -> Entry:
+    """The entry of that name or alias; raises UsageError with the nearest name."""
+    known = entries(kind)
+    for entry in known:
+        if fold(name) in {fold(entry.name), *map(fold, entry.aliases)} and not entry.fault:
+            return entry
+    names = [spelled for entry in known for spelled in (entry.name, *entry.aliases)]
+    raise UsageError(f'no {kind.word} "{name}"', hint=f"{did_you_mean(name, names)} (xai list {kind.word}s)".strip())
+
+
+def definition_class(kind: Kind, name: str) -> type[Definition]:
+    return load(kind, find(kind, name))
+
+
+def make(kind: Kind, spec: Spec) -> Definition:
+    """An instance from a specification, its base included; raises UsageError on unknown or ill-typed parameters."""
+    cls = definition_class(kind, spec.name)
+    if spec.flag:
+        raise UsageError(f'"{spec.flag}" in {spec.name}@{spec.flag} is no parameter', expected="key=value")
+    base = None
+    if spec.base is not None:
+        if "base" not in {parameter.name for parameter in parameters(cls)}:
+            raise UsageError(f"{cls.name} wraps no other {kind.word}, so it takes no base", hint=f"See xai describe {cls.name}.")
+        base = make(kind, spec.base)
+    try:
+        return cls.from_text(dict(spec.params), base)
+    except XaiError:
+        raise
+    except Exception as error:
+        raise RunError(f"{spec.name} failed on its parameters: {type(error).__name__}: {error}") from error
+
+
+def make_method(text: str | Spec) -> Method:
+    """A method from its specification: `make_method("rise@n_masks=8000")`."""
+    made = make(METHODS, parse_spec(text) if isinstance(text, str) else text)
+    assert isinstance(made, Method)
+    return made
+
+
+def make_metric(text: str | Spec) -> Metric:
+    """A metric from its specification: `make_metric("deletion@steps=56")`."""
+    made = make(METRICS, parse_spec(text) if isinstance(text, str) else text)
+    assert isinstance(made, Metric)
+    return made
+
+
+def make_methods(texts: Iterable[str]) -> list[Method]:
+    """Methods from comma-separated specifications, in order, the same one twice refused."""
+    return distinct([make_method(spec) for text in texts for spec in parse_specs(text)])
+
+
+def make_metrics(texts: Iterable[str]) -> list[Metric]:
+    """Metrics from comma-separated specifications, in order, the same one twice refused."""
+    return distinct([make_metric(spec) for text in texts for spec in parse_specs(text)])
+
+
+def distinct(made: list[T]) -> list[T]:
+    labels = [definition.label for definition in made]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(f"{label} is named twice", hint="Name it once, or change a parameter.")
+    return made
+
+
+def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
+    """Raise UsageError, with the methods that would run, where a classifier lacks what a method needs."""
+    missing = method.needs & ~provides
+    if not missing:
+        return
+    working = []
+    for entry in entries(METHODS):
+        try:
+            cls = load(METHODS, entry)
+        except XaiError:
+            continue
+        if issubclass(cls, Method) and not cls.needs & ~provides and entry.name not in ("random", "center"):
+            working.append(entry.name)
+    raise UsageError(f"{method.name} needs {missing.words()}, and {model} has none", hint=f"Methods that work: {', '.join(working)}.")
+
+
+def describe(cls: type[Definition]) -> list[dict[str, str]]:
+    """The parameters of a definition as rows of text: name, type, default, range, help."""
+    return [
+        {
+            "name": parameter.name,
+            "type": parameter.kind_text,
+            "default": format_value(parameter.default),
+            "range": parameter.range_text,
+            "help": parameter.help,
+        }
+        for parameter in parameters(cls)
+    ]
