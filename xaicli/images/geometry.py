@@ -1,0 +1,88 @@
+"""Where a photo lies in the model's view, and back: one scale and one offset an axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in continuous pixel coordinates."""
+
+
+def offset(length: int, crop: int) -> int:
+    """Where a centre crop begins, rounded as torchvision rounds; below 0 where it pads."""
+    return -((crop - length) // 2) if crop > length else round((length - crop) / 2)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The way from a photo to the model's view of it. All pairs are (x, y) or (width, height), in pixels.
+
+    source: the photo; resized: the photo after the resize; offset: where the crop begins in the resized photo, below 0 where it is
+    padded; size: of the view.
+    """
+
+    source: tuple[int, int]
+    resized: tuple[int, int]
+    offset: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """View pixels a photo pixel, along x and y."""
+        return self.resized[0] / self.source[0], self.resized[1] / self.source[1]
+
+    def to_view(self, x: float, y: float) -> tuple[float, float]:
+        """The place in the view of a place in the photo; outside 0..size where the model does not see it."""
+        return x * self.resized[0] / self.source[0] - self.offset[0], y * self.resized[1] / self.source[1] - self.offset[1]
+
+    def to_source(self, x: float, y: float) -> tuple[float, float]:
+        """The place in the photo of a place in the view; outside the photo where the view is padded."""
+        return (x + self.offset[0]) * self.source[0] / self.resized[0], (y + self.offset[1]) * self.source[1] / self.resized[1]
+
+    @property
+    def extent(self) -> Box:
+        """The view's borders in the photo's coordinates; reaches past the photo where the view is padded."""
+        return (*self.to_source(0, 0), *self.to_source(*self.size))
+
+    @property
+    def box(self) -> Box:
+        """The part of the photo that the model saw."""
+        return clip(self.extent, self.source)
+
+    @property
+    def content(self) -> Box:
+        """The part of the view that shows the photo; the rest is padding."""
+        return self.box_to_view((0.0, 0.0, *map(float, self.source)))
+
+    @property
+    def sees_all(self) -> bool:
+        """True where no part of the photo is cropped away."""
+        return self.box == (0.0, 0.0, float(self.source[0]), float(self.source[1]))
+
+    def box_to_view(self, box: Box, *, clipped: bool = True) -> Box:
+        """A box on the photo in view coordinates; clipped to the view, of no area where the model does not see it."""
+        moved = (*self.to_view(*box[:2]), *self.to_view(*box[2:]))
+        return clip(moved, self.size) if clipped else moved
+
+    def box_to_source(self, box: Box, *, clipped: bool = True) -> Box:
+        """A box in the view in the photo's coordinates; clipped to the photo."""
+        moved = (*self.to_source(*box[:2]), *self.to_source(*box[2:]))
+        return clip(moved, self.source) if clipped else moved
+
+    def as_dict(self) -> dict[str, list[int] | list[float]]:
+        """For the record: sizes as [width, height], the box the model saw as [x0, y0, x1, y1] in photo pixels."""
+        return {
+            "source": list(self.source),
+            "resized": list(self.resized),
+            "offset": list(self.offset),
+            "size": list(self.size),
+            "box": list(self.box),
+        }
+
+
+def clip(box: Box, size: tuple[int, int]) -> Box:
+    """The part of a box that lies in (0, 0, *size)."""
+    width, height = size
+    x0, x1 = (min(max(x, 0.0), float(width)) for x in (box[0], box[2]))
+    y0, y1 = (min(max(y, 0.0), float(height)) for y in (box[1], box[3]))
+    return x0, y0, x1, y1
