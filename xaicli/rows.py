@@ -1,0 +1,123 @@
+"""The score row: one number for one (image, method, target, metric), and the recipe that says how such numbers are made.
+
+Scoring makes rows, the store keeps them, tables and pages read them. A row's key is (definition, subject, seed); a recipe is what the
+definition stamp stands for, kept once for all rows that share it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from xaicli.errors import RunError
+from xaicli.stamps import stamp
+
+OK = "ok"
+Direction = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve under a score: `x` the fractions of pixels removed or shown, 0 to 1; `y` the probability there. Equal lengths."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y) or not self.x:
+            raise ValueError(f"a curve of {len(self.x)} places and {len(self.y)} values")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a number is made: what a row's definition stamp stands for.
+
+    method, metric: labels; method_content, metric_content: name, version and parameters as given, in plain JSON types; direction:
+    which way is better; passes: the method's cost a photo in words (`1+1`), recorded but not stamped, like the labels.
+    """
+
+    method: str
+    metric: str
+    method_content: Mapping[str, Any]
+    metric_content: Mapping[str, Any]
+    target_rule: str
+    precision: str
+    direction: Direction = "neither"
+    control: bool = False
+    passes: str = ""
+
+    @property
+    def definition(self) -> str:
+        """The stamp of method and metric together: the `definition` of every row made this way."""
+        return stamp({**self._method_part(), "metric": dict(self.metric_content)})
+
+    @property
+    def method_definition(self) -> str:
+        """The stamp of the method alone: maps are kept under it, since all metrics share them."""
+        return stamp(self._method_part())
+
+    def _method_part(self) -> dict[str, Any]:
+        return {"method": dict(self.method_content), "target": self.target_rule, "precision": self.precision}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score.
+
+    image: the path as given; photo: SHA-256 of the content, in hex; frame: of a file that holds several; method, metric: labels;
+    target: the resolved target (`281`, `386-340`); value: finite, or None unless the status is `ok`; status: `ok`, `constant`,
+    `non-finite` or another word that says why there is no value; definition, subject: the two stamps; model: the model's fingerprint;
+    seed: the run's seed; readouts: further finite numbers of that metric by name; control: whether the map is a control's.
+    """
+
+    image: str
+    photo: str
+    method: str
+    target: str
+    metric: str
+    value: float | None
+    status: str
+    definition: str
+    subject: str
+    seed: int
+    model: str
+    frame: int = 0
+    readouts: Mapping[str, float] = field(default_factory=dict)
+    curve: Curve | None = None
+    control: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise RunError where value and status contradict each other, or a number is not finite."""
+        if (self.value is None) == (self.status == OK):
+            raise self._wrong(f"status {self.status} with value {self.value}", "a value exactly where the status is ok")
+        numbers = {"value": self.value, **self.readouts}
+        for name, number in numbers.items():
+            if number is not None and not math.isfinite(number):
+                raise self._wrong(f"{name} {number}", "finite numbers, or a status that says why there is none")
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What makes a row itself: definition, subject, seed."""
+        return self.definition, self.subject, self.seed
+
+    def _wrong(self, found: str, expected: str) -> RunError:
+        return RunError(f"{self.metric} of {self.method} on {self.image} has {found}", expected=expected)
+
+
+@dataclass(frozen=True)
+class KeptMap:
+    """A map kept beside the scores, so that a report can draw it: what `Store.add(maps=...)` takes.
+
+    values: (h, w) nested tuples or any array that NumPy reads, kept as float16; box: the part of the upright photo that the map covers,
+    (left, top, right, bottom) as fractions of its width and height, outside 0 to 1 where the view was padded.
+    """
+
+    subject: str
+    method_definition: str
+    method: str
+    seed: int
+    values: Any
+    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    signed: bool = False
