@@ -1,7 +1,7 @@
 """The score row: one number for one (image, method, target, metric), and the recipe that says how such numbers are made.
 
-Scoring makes rows, the store keeps them, tables and pages read them. A row's key is (definition, subject, seed); a recipe is what the
-definition stamp stands for, kept once for all rows that share it.
+Scoring makes rows, the store keeps them, tables and pages read them. A row's key is (definition, subject, seed); a recipe is what
+the definition stamp stands for, kept once for all rows that share it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from xaicli.errors import RunError
+from xaicli.params import Definition, as_json
 from xaicli.stamps import stamp
 
 OK = "ok"
@@ -34,8 +35,9 @@ class Curve:
 class Recipe:
     """How a number is made: what a row's definition stamp stands for.
 
-    method, metric: labels; method_content, metric_content: name, version and parameters as given, in plain JSON types; direction:
-    which way is better; passes: the method's cost a photo in words (`1+1`), recorded but not stamped, like the labels.
+    method, metric: labels; method_content, metric_content: `{"name", "version", "parameters"}` in plain JSON types, as
+    `params.as_json` gives them; direction: which way is better; passes: the method's cost a photo in words (`1+1`). Labels,
+    direction and passes are recorded, not stamped.
     """
 
     method: str
@@ -55,11 +57,17 @@ class Recipe:
 
     @property
     def method_definition(self) -> str:
-        """The stamp of the method alone: maps are kept under it, since all metrics share them."""
+        """The stamp of the method alone, as `stamps.definition_stamp` gives it: maps are kept under it, all metrics share them."""
         return stamp(self._method_part())
 
     def _method_part(self) -> dict[str, Any]:
-        return {"method": dict(self.method_content), "target": self.target_rule, "precision": self.precision}
+        return {**self.method_content, "target": self.target_rule, "precision": self.precision}
+
+    @classmethod
+    def of(cls, method: Definition, metric: Definition, target_rule: str, precision: str, **further: Any) -> Recipe:
+        """The recipe of a method and a metric; `further` are direction, control and passes."""
+        contents = as_json(method), as_json(metric)
+        return cls(method.label, metric.label, *contents, target_rule=target_rule, precision=precision, **further)
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,9 @@ class Row:
 
     image: the path as given; photo: SHA-256 of the content, in hex; frame: of a file that holds several; method, metric: labels;
     target: the resolved target (`281`, `386-340`); value: finite, or None unless the status is `ok`; status: `ok`, `constant`,
-    `non-finite` or another word that says why there is no value; definition, subject: the two stamps; model: the model's fingerprint;
-    seed: the run's seed; readouts: further finite numbers of that metric by name; control: whether the map is a control's.
+    `non-finite` or another word that says why there is no value; definition, subject: the two stamps; model: the model's
+    fingerprint; seed: the run's seed; readouts: further finite numbers of that metric by name; control: whether the map is a
+    control's.
     """
 
     image: str
@@ -110,8 +119,8 @@ class Row:
 class KeptMap:
     """A map kept beside the scores, so that a report can draw it: what `Store.add(maps=...)` takes.
 
-    values: (h, w) nested tuples or any array that NumPy reads, kept as float16; box: the part of the upright photo that the map covers,
-    (left, top, right, bottom) as fractions of its width and height, outside 0 to 1 where the view was padded.
+    values: (h, w) nested tuples or any array that NumPy reads, kept as float16; box: the part of the upright photo that the map
+    covers, (left, top, right, bottom) as fractions of its width and height, outside 0 to 1 where the view was padded.
     """
 
     subject: str
