@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from xaicli.errors import InputError
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in continuous pixel coordinates."""
@@ -17,8 +21,8 @@ def offset(length: int, crop: int) -> int:
 class Geometry:
     """The way from a photo to the model's view of it. All pairs are (x, y) or (width, height), in pixels.
 
-    source: the photo; resized: the photo after the resize; offset: where the crop begins in the resized photo, below 0 where it is
-    padded; size: of the view.
+    source: the photo; resized: the photo after the resize; offset: where the crop begins in the resized photo, below 0 where it
+    pads; size: of the view.
     """
 
     source: tuple[int, int]
@@ -78,6 +82,17 @@ class Geometry:
             "size": list(self.size),
             "box": list(self.box),
         }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Geometry:
+        """The inverse of `as_dict`; raises InputError where `content` is no geometry."""
+        try:
+            pairs = [tuple(int(part) for part in content[name]) for name in ("source", "resized", "offset", "size")]
+        except (TypeError, KeyError, ValueError) as error:
+            raise InputError("the record of a view's geometry is incomplete", expected="source, resized, offset, size") from error
+        if any(len(pair) != 2 for pair in pairs) or min(*pairs[0], *pairs[1], *pairs[3]) < 1:
+            raise InputError("the record of a view's geometry has an impossible size", expected="[width, height] above 0")
+        return cls(*pairs)  # type: ignore[arg-type]  # lengths were checked
 
 
 def clip(box: Box, size: tuple[int, int]) -> Box:

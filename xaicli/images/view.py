@@ -38,9 +38,9 @@ INTERPOLATIONS = {
 class View:
     """How a photo becomes the input (3, H, W) of a network.
 
-    resize: the length of the shorter side in pixels, an exact (height, width), or None; crop: centre crop, a side or (height, width),
-    or None; a photo smaller than the crop is padded with black. interpolation: one of `INTERPOLATIONS`, PIL's, which always
-    antialiases when it shrinks. mean, std: of the three colours in 0..1. Raises UsageError where these fix no input size.
+    resize: the length of the shorter side in pixels, an exact (height, width), or None; crop: the centre crop, a side or (height,
+    width), or None; a photo smaller than the crop is padded with black. interpolation: one of `INTERPOLATIONS`, PIL's, which
+    antialias when they shrink. mean, std: of the three colours in 0..1. Raises UsageError where these fix no input size.
     """
 
     resize: int | tuple[int, int] | None = 256
