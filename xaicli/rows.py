@@ -57,7 +57,7 @@ class Recipe:
 
     @property
     def method_definition(self) -> str:
-        """The stamp of the method alone, as `stamps.definition_stamp` gives it: maps are kept under it, all metrics share them."""
+        """The stamp of the method alone, as `stamps.definition_stamp` gives it; maps are kept under it."""
         return stamp(self._method_part())
 
     def _method_part(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Row:
     target: the resolved target (`281`, `386-340`); value: finite, or None unless the status is `ok`; status: `ok`, `constant`,
     `non-finite` or another word that says why there is no value; definition, subject: the two stamps; model: the model's
     fingerprint; seed: the run's seed; readouts: further finite numbers of that metric by name; control: whether the map is a
-    control's.
+    control's; target_name: the target in words, recorded and not stamped.
     """
 
     image: str
@@ -96,6 +96,7 @@ class Row:
     readouts: Mapping[str, float] = field(default_factory=dict)
     curve: Curve | None = None
     control: bool = False
+    target_name: str = ""
 
     def __post_init__(self) -> None:
         """Raise RunError where value and status contradict each other, or a number is not finite."""
@@ -113,6 +114,23 @@ class Row:
 
     def _wrong(self, found: str, expected: str) -> RunError:
         return RunError(f"{self.metric} of {self.method} on {self.image} has {found}", expected=expected)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The circumstances of a run, recorded beside its rows and never stamped.
+
+    model: its specification; fingerprint: the model's; layers: the resolved feature layer by method label; versions: of packages;
+    command: as typed, without absolute paths and user names. There is no clock time.
+    """
+
+    model: str
+    fingerprint: str
+    device: str = "cpu"
+    batch_size: int = 0
+    layers: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
 
 @dataclass(frozen=True)
