@@ -1,0 +1,116 @@
+"""The interface that a metric implements.
+
+A metric is a frozen dataclass: its fields are its parameters. It declares which way is better, its range, what it needs beside the
+maps, and which signs of maps mean something to it; `score` turns a `Case` (maps and all that may be read beside them) into
+`Scores`. A metric never sees a constant or non-finite map, nor a photo without the ground truth it asks for: those keep a status
+and get no score.
+
+A metric that passes changed copies of photos through the model writes its `score` as a generator: it yields the copies it wants and
+is sent what the model made of them. So the copies of all metrics, methods and photos that are scored together run in one queue, and
+what they share is passed once.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from xaicli.method import Needs, Sign
+from xaicli.params import Definition, param
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xaicli.compute.case import Case, Copies, Outcomes
+
+__all__ = ["Direction", "Measuring", "Metric", "Needs", "Ratio", "Scores", "Sign", "param"]
+
+NOTHING = Needs(0)
+ANY_SIGN = frozenset(Sign)
+MAGNITUDES = frozenset({Sign.SIGNED, Sign.NONNEGATIVE})
+"""Signs of maps whose values mean more than their order."""
+
+CONSTANT = "constant"
+NON_FINITE = "non-finite"
+NO_TRUTH = "no-truth"
+"""Nobody annotated this photo, or nobody marked the target in it."""
+EMPTY_TRUTH = "empty-truth"
+"""The target is marked, but outside what the model sees of the photo."""
+UNDEFINED = "undefined"
+"""The metric has no value here, by its own definition."""
+
+
+class Direction(enum.Enum):
+    """Which way a metric is better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What `score` returns for N maps.
+
+    values: (N,), not finite where the metric is undefined; readouts: further (N,) numbers by name, columns of the same row;
+    curve: the places (K,), as fractions, and the values (N, K) there, where a curve lies under the number.
+    """
+
+    values: Tensor
+    readouts: dict[str, Tensor] = field(default_factory=dict)
+    curve: tuple[Tensor, Tensor] | None = None
+
+
+Measuring: TypeAlias = "Generator[Sequence[Copies], Outcomes, Scores]"
+"""A `score` under way: it yields copies to be passed and is sent their outcomes."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A read-out whose mean over photos is a ratio of means, never a mean of ratios.
+
+    Both parts are columns of the row, `value` among them, the second of a pair subtracted from the first: the mean of
+    `above` over the mean of `below`.
+    """
+
+    above: tuple[str, str]
+    below: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Definition):
+    """Base class of all metrics."""
+
+    needs: ClassVar[Needs] = NOTHING
+    """What it needs of the classifier, in the words of methods; `NOTHING` where the map alone is read."""
+    needs_truth: ClassVar[bool] = False
+    needs_explain: ClassVar[bool] = False
+    """True where the method must explain again: such a metric cannot score maps that another program wrote."""
+    needs_stochastic: ClassVar[bool] = False
+    """True where only a method that draws random numbers can be measured."""
+    signs: ClassVar[frozenset[Sign]] = ANY_SIGN
+    readouts: ClassVar[dict[str, str]] = {}
+    """Names of the read-outs and what they are."""
+    ratios: ClassVar[dict[str, Ratio]] = {}
+    """Read-outs that tables must not average row by row."""
+    unit: ClassVar[str] = ""
+
+    @property
+    def direction(self) -> Direction:
+        """Which way is better."""
+        raise TypeError(f"{type(self).__name__} declares no direction")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest value there can be."""
+        raise TypeError(f"{type(self).__name__} declares no range")
+
+    def passes(self, size: tuple[int, int]) -> float:
+        """Forward passes a map, beside the clean photo's, at an input of that height and width."""
+        return 0.0
+
+    def score(self, case: Case) -> Scores | Measuring:
+        """Scores of N maps; a generator where changed copies of the photos must be passed through the model."""
+        raise TypeError(f"{type(self).__name__} has no score()")
