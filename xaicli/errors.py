@@ -1,7 +1,7 @@
 """Errors that a user can act on: one line, one exit code.
 
-`XaiError` is the only exception that leaves the package on purpose. Its text says what was found, what was expected and what to type
-next; `xaicli.cli.main` is the one place that turns it into a line on stderr and an exit code.
+`XaiError` is the only exception that leaves the package on purpose. Its text says what was found, what was expected and what to
+type next; `xaicli.cli.main` is the one place that turns it into a line on stderr and an exit code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class XaiError(Exception):
         if self.hint:
             stop = "" if text.endswith((".", "?", "!")) else "."
             text = f"{text}{stop} {self.hint}"
-        return " ".join(text.split())
+        # Names of files and classes are others' text: control characters never reach the terminal.
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split()))
 
 
 class UsageError(XaiError):

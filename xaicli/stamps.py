@@ -1,7 +1,7 @@
 """Content hashes and the two stamps that every result carries.
 
-The definition stamp says how a number was made (name, version, parameters as given, target rule, precision); the subject stamp says
-of what (photo content, model fingerprint, resolved target). Results of different definitions are never compared.
+The definition stamp says how a number was made (name, version, parameters as given, target rule, precision); the subject stamp
+says of what (photo content, model fingerprint, resolved target). Results of different definitions are never compared.
 """
 
 from __future__ import annotations

@@ -1,0 +1,186 @@
+"""The kinds of value a parameter may have: read from text, kept in plain form, written as text, named in words.
+
+A kind is an annotation: int, float, bool, str, a Literal, `tuple[KIND, ...]`, a union of these, or None.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, Literal, Union
+
+from xaicli.grammar import escape, fold
+
+TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+LONGEST_SHOWN = 80
+
+
+def alternatives(kind: Any) -> tuple[Any, ...]:
+    """The kinds a union is made of, literals and None first, text last; one kind is its own only alternative."""
+    if typing.get_origin(kind) not in (Union, types.UnionType):
+        return (kind,)
+
+    def rank(member: Any) -> int:
+        return 0 if member is type(None) or typing.get_origin(member) is Literal else 2 if member is str else 1
+
+    return tuple(sorted(typing.get_args(kind), key=rank))
+
+
+def describe_kind(kind: Any) -> str:
+    """A kind in words: "int", "number", "a | b", "list of int"."""
+    words = []
+    for member in alternatives(kind):
+        origin = typing.get_origin(member)
+        if member is type(None):
+            words.append("none")
+        elif origin is Literal:
+            words.append(" | ".join(str(choice) for choice in typing.get_args(member)))
+        elif origin is tuple:
+            first, *others = typing.get_args(member)
+            count = "list of" if others == [...] else f"{1 + len(others)} x"
+            words.append(f"{count} {describe_kind(first)}, joined by +")
+        else:
+            words.append({float: "number", str: "text", bool: "true | false"}.get(member, member.__name__.lower()))
+    return " | ".join(words)
+
+
+def from_text(kind: Any, text: str) -> Any:
+    """The value that `text` stands for; of a union the first alternative that fits. ValueError where there is none."""
+    members = alternatives(kind)
+    if len(members) > 1:
+        return first_fitting(from_text, members, text)
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        return choice_from_text(typing.get_args(kind), text)
+    if origin is tuple:
+        parts = text.split("+")
+        return tuple(from_text(member, part) for member, part in zip(item_kinds(kind, parts), parts, strict=True))
+    if kind is type(None) and text.lower() == "none":
+        return None
+    if kind is bool and text.lower() in TRUTH:
+        return TRUTH[text.lower()]
+    if kind is int:
+        return int(text.replace("_", ""))
+    if kind is float:
+        return finite(text)
+    if kind is str:
+        return text
+    raise ValueError(text)
+
+
+def plain(kind: Any, value: Any) -> Any:
+    """`value` in the one form that is kept: a whole number becomes a float where one is wanted, NumPy's scalars become Python's,
+    lists tuples. ValueError where it is not of the kind."""
+    members = alternatives(kind)
+    if len(members) > 1:
+        # A text means in Python what it means on the command line: "none" is no text where None may stand.
+        as_typed = isinstance(value, str) and str in members
+        return from_text(kind, str(value)) if as_typed else first_fitting(plain, members, value)
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        value = str(value) if isinstance(value, str) else value
+        return one([choice for choice in typing.get_args(kind) if type(choice) is type(value) and choice == value], value)
+    if origin is tuple:
+        return plain_items(kind, value)
+    if kind is type(None):
+        return one([None] if value is None else [], value)
+    if kind in (int, float) and isinstance(value, bool):
+        raise ValueError(value)
+    if kind is float and isinstance(value, numbers.Real):
+        return finite(value)
+    if kind is int and isinstance(value, numbers.Integral):
+        return int(value)
+    if kind is str and isinstance(value, str):
+        return str(value)
+    return one([value] if kind not in (int, float, str) and isinstance(value, kind) else [], value)
+
+
+def plain_items(kind: Any, value: Any) -> tuple[Any, ...]:
+    """A list value in plain form; an item of text may hold no `+`, which could not be written."""
+    if not isinstance(value, tuple | list):
+        raise ValueError(value)
+    items = tuple(plain(member, item) for member, item in zip(item_kinds(kind, value), value, strict=True))
+    if any(isinstance(item, str) and "+" in item for item in items):
+        raise ValueError(value)
+    return items
+
+
+def item_kinds(kind: Any, items: tuple[Any, ...] | list[Any]) -> list[Any]:
+    """The kinds of the items of a list; ValueError where it has another length than it must, or none."""
+    first, *others = typing.get_args(kind)
+    kinds = [first] * len(items) if others == [...] else [first, *others]
+    if not items or len(kinds) != len(items):
+        raise ValueError(items)
+    return kinds
+
+
+def first_fitting(convert: Callable[[Any, Any], Any], members: tuple[Any, ...], value: Any) -> Any:
+    for member in members:
+        try:
+            return convert(member, value)
+        except ValueError:
+            continue
+    raise ValueError(value)
+
+
+def choice_from_text(choices: tuple[Any, ...], text: str) -> Any:
+    """The choice that is spelled so, or spelled so but for case, dashes and underscores."""
+    exact = [choice for choice in choices if str(choice) == text]
+    return one(exact or [choice for choice in choices if fold(str(choice)) == fold(text)], text)
+
+
+def one(found: list[Any], value: Any) -> Any:
+    if not found:
+        raise ValueError(value)
+    return found[0]
+
+
+def finite(value: Any) -> float:
+    """A finite float, never minus zero; ValueError else."""
+    try:
+        number = float(value) + 0.0
+    except OverflowError as error:
+        raise ValueError(value) from error
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def inside(value: Any, bounds: dict[str, float]) -> bool:
+    """Whether a number, or each number of a list, lies within bounds (`ge`, `gt`, `le`, `lt`); all else does."""
+    if isinstance(value, tuple):
+        return all(inside(item, bounds) for item in value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    return (
+        value >= bounds.get("ge", -math.inf)
+        and value <= bounds.get("le", math.inf)
+        and ("gt" not in bounds or value > bounds["gt"])
+        and ("lt" not in bounds or value < bounds["lt"])
+    )
+
+
+def write(value: Any) -> str:
+    """A plain value as it stands in a specification."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value).replace("e+", "e")
+    if isinstance(value, tuple):
+        return "+".join(write(item) for item in value)
+    return escape(str(value))
+
+
+def show(value: Any) -> str:
+    """A value as it stands in an error, shortened."""
+    try:
+        text = str(value)
+    except ValueError:
+        # Python refuses to print whole numbers of thousands of digits.
+        text = f"a {type(value).__name__} too long to print"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
