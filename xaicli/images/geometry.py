@@ -56,7 +56,7 @@ class Geometry:
     @property
     def content(self) -> Box:
         """The part of the view that shows the photo; the rest is padding."""
-        return self.box_to_view((0.0, 0.0, *map(float, self.source)))
+        return self.box_to_view((0.0, 0.0, float(self.source[0]), float(self.source[1])))
 
     @property
     def sees_all(self) -> bool:
@@ -65,12 +65,14 @@ class Geometry:
 
     def box_to_view(self, box: Box, *, clipped: bool = True) -> Box:
         """A box on the photo in view coordinates; clipped to the view, of no area where the model does not see it."""
-        moved = (*self.to_view(*box[:2]), *self.to_view(*box[2:]))
+        x0, y0, x1, y1 = box
+        moved = (*self.to_view(x0, y0), *self.to_view(x1, y1))
         return clip(moved, self.size) if clipped else moved
 
     def box_to_source(self, box: Box, *, clipped: bool = True) -> Box:
         """A box in the view in the photo's coordinates; clipped to the photo."""
-        moved = (*self.to_source(*box[:2]), *self.to_source(*box[2:]))
+        x0, y0, x1, y1 = box
+        moved = (*self.to_source(x0, y0), *self.to_source(x1, y1))
         return clip(moved, self.source) if clipped else moved
 
     def as_dict(self) -> dict[str, list[int] | list[float]]:

@@ -1,0 +1,123 @@
+"""Names of files that every system takes, and stems that tell photos of one name apart."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from xaicli.images.source import Source
+
+LONGEST_LABEL = 80
+LONGEST_STEM = 120
+"""Bytes. A file is called STEM.LABEL.TARGET.ending; most systems take 255 bytes."""
+
+HASH_DIGITS = 6
+NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9.=_+@-]")
+NOT_IN_FILE_NAMES = frozenset('<>:"/\\|?*')
+RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])", re.IGNORECASE)
+
+
+def safe_label(label: str) -> str:
+    """A label as part of a file name: ASCII letters, digits and `.=_-+@`; six hash digits where that changed or shortened it."""
+    return marked(label, NOT_IN_LABELS.sub("_", label), LONGEST_LABEL)
+
+
+def safe_stem(name: str) -> str:
+    """One part of a path that every system takes as the name of a file or folder; six hash digits where that changed it."""
+    kept = "".join(char if char.isprintable() and char not in NOT_IN_FILE_NAMES else "_" for char in name)
+    kept = kept.rstrip(". ") or "_"
+    if RESERVED.fullmatch(kept.partition(".")[0].rstrip(" ")):
+        kept = f"_{kept}"
+    return marked(name, kept, LONGEST_STEM)
+
+
+def marked(original: str, kept: str, longest: int) -> str:
+    """`kept`, cut to `longest` bytes; where it is not the original, with a dash and six digits of the original's hash."""
+    if kept == original and len(kept.encode()) <= longest:
+        return kept
+    room = longest - HASH_DIGITS - 1
+    cut = kept.encode()[:room].decode("utf-8", "ignore").rstrip(". ")
+    return f"{cut}-{short_hash(original)}"
+
+
+def short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_DIGITS]
+
+
+def stems(sources: Sequence[Source]) -> dict[Source, str]:
+    """An output stem for each source, all different, also where case does not count: `cat`.
+
+    Photos of one name keep their endings where that is what differs (`cat.jpg`, `cat.png`), else as many of their folders as it
+    takes (`a/cat`, `b/cat`).
+    """
+    paths = {source: place(source) for source in sources}
+    chosen = {source: path.stem for source, path in paths.items()}
+    named: dict[Source, str] = {}
+    for group in groups(chosen):
+        named.update(told_apart({source: paths[source] for source in group}))
+    safe = {source: "/".join(safe_stem(part) for part in name.split("/")) for source, name in named.items()}
+    for group in groups(safe):
+        for source in group if len(group) > 1 else ():
+            safe[source] = f"{safe[source]}-{short_hash(f'{source.path}#{source.frame}')}"
+    return {source: safe[source] for source in sources}
+
+
+def told_apart(paths: dict[Source, PurePath]) -> dict[Source, str]:
+    """Stems of photos that share one: with their folders where these differ, with their endings within one folder."""
+    folders = {source: path.parent.parts for source, path in paths.items()}
+    depth = depth_needed(set(folders.values()))
+    within: dict[tuple[str, ...], list[Source]] = defaultdict(list)
+    for source, folder in folders.items():
+        within[folder].append(source)
+    names = {}
+    for folder, members in within.items():
+        for source in members:
+            own = paths[source].stem if len(members) == 1 else paths[source].name
+            kept = [part for part in folder[len(folder) - depth :] if part not in ("/", "\\")]
+            names[source] = "/".join([*(part.replace("/", "_") for part in kept), own])
+    return names
+
+
+def depth_needed(folders: Iterable[tuple[str, ...]]) -> int:
+    """How many folders, counted from the last, tell all of these apart."""
+    distinct = set(folders)
+    if len(distinct) < 2:
+        return 0
+    deepest = max(len(folder) for folder in distinct)
+    return next(depth for depth in range(1, deepest + 1) if len({folder[-depth:] for folder in distinct}) == len(distinct))
+
+
+def with_names(sources: Sequence[Source]) -> list[Source]:
+    """The sources, called in tables by their file's name, with as many folders before it as tell two of one name apart."""
+    files = {source: place(source) for source in sources if source.file is not None and not is_sample(source)}
+    named = {}
+    for group in groups({source: path.name for source, path in files.items()}):
+        depth = depth_needed(files[source].parent.parts for source in group)
+        for source in group:
+            named[source] = replace(source, name="/".join(files[source].parts[-depth - 1 :]).replace("//", "/"))
+    return [named.get(source, source) for source in sources]
+
+
+def groups(names: dict[Source, str]) -> list[list[Source]]:
+    """Sources whose names are the same on a system where case and Unicode form do not count."""
+    same: dict[str, list[Source]] = defaultdict(list)
+    for source, name in names.items():
+        same[unicodedata.normalize("NFC", name).casefold()].append(source)
+    return list(same.values())
+
+
+def place(source: Source) -> PurePath:
+    """The path that names are taken from: absolute, so that `../a/cat.jpg` has a folder `a`; printable."""
+    if is_sample(source):
+        return PurePath("sample", source.path.removeprefix("sample:"))
+    return Path(os.path.abspath(source.path))
+
+
+def is_sample(source: Source) -> bool:
+    return source.path.startswith("sample:") and source.name == source.path

@@ -1,0 +1,88 @@
+"""A photo before it is opened: the path as given, what to call it, where it lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from xaicli.errors import InputError
+from xaicli.stamps import sha256_file
+
+
+@dataclass(frozen=True)
+class Source:
+    """One photo to be explained.
+
+    path: as given, or `sample:NAME`; what rows and records call the photo. name: what a table calls it, by default the file's
+    name. frame: the frame or page wanted. file: where it lies, None for a photo in memory, which is in `memory`.
+    """
+
+    path: str
+    name: str = ""
+    frame: int = 0
+    file: Path | None = None
+    memory: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.file is None and self.memory is None:
+            object.__setattr__(self, "file", Path(self.path))
+        object.__setattr__(self, "name", self.name or Path(self.path).name or self.path)
+
+    @classmethod
+    def of(cls, photo: Any, frame: int = 0, name: str = "photo") -> Source:
+        """A source for a path, PIL image, array or tensor; `name` is what a photo in memory is called."""
+        if isinstance(photo, cls):
+            return photo
+        if isinstance(photo, (str, os.PathLike)):
+            return cls.of_file(Path(photo), frame)
+        if isinstance(photo, Image.Image) or hasattr(photo, "__array__"):
+            return cls(name, name, frame, None, photo)
+        raise InputError(f"a {type(photo).__name__} is no photo", expected="a path, a PIL image, a NumPy array or a tensor")
+
+    @classmethod
+    def of_file(cls, file: Path, frame: int = 0, path: str = "") -> Source:
+        path = path or readable(file)
+        return cls(path, Path(path).name, frame, file)
+
+
+def readable(path: Path) -> str:
+    """A path as text that can be printed and stored: bytes that are no text are shown as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def content_hash(source: Source) -> str | None:
+    """SHA-256 of the photo's bytes in hex, as `decode` gives it; None where the file cannot be read."""
+    if source.file is None:
+        return memory_hash(source.memory)
+    try:
+        return sha256_file(source.file)
+    except OSError:
+        return None
+
+
+def memory_hash(photo: Any) -> str:
+    """SHA-256 over the type, shape and bytes of a PIL image, array or tensor; an array and an equal tensor hash alike."""
+    if isinstance(photo, Image.Image):
+        palette = photo.getpalette("RGBA") if photo.mode in ("P", "PA") else None
+        what: object = (photo.mode, photo.size, palette, photo.info.get("transparency"))
+        content = photo.tobytes()
+    else:
+        array = as_array(photo)
+        what = (array.dtype.str.lstrip("<>=|"), array.shape)
+        content = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return hashlib.sha256(repr(what).encode() + b"\0" + content).hexdigest()
+
+
+def as_array(photo: Any) -> np.ndarray:
+    """A NumPy array or a tensor, on any device, as an array; raises InputError where it cannot be one."""
+    try:
+        # A tensor is known by its `detach`: this file does without torch, whose import takes seconds.
+        return np.asarray(photo.detach().cpu() if hasattr(photo, "detach") else photo)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"a {type(photo).__name__} that is no array: {error}", expected="a NumPy array or a tensor") from error
