@@ -1,0 +1,185 @@
+"""Opening a store's file: who it belongs to, how it is journalled, and SQLite's faults in words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from xaicli.errors import InputError
+from xaicli.results import schema
+
+BUSY_SECONDS = 60.0
+NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs")
+"""WAL shares memory between processes, which these do not do between machines."""
+
+
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """A connection to the store at `path`, of the newest schema; `write` creates and upgrades the file where need be.
+
+    Raises InputError where it is no store, a newer one, missing (when read), or where the folder, file or disk refuses.
+    """
+    if not write and not path.is_file():
+        raise InputError(f"{path} is not there", expected="a store", hint="xai score PHOTOS -o STORE.db writes one.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", expected="the name of a store's file", hint=f"Try -o {path / 'scores.db'}.")
+    with plain_faults(path):
+        connection = open_file(path, write=write)
+        try:
+            settle(connection)
+            refuse_strangers(path, connection, write=write)
+            if write:
+                choose_journal(path, connection)
+                schema.migrate(connection)
+            elif schema.version(connection) < len(schema.STEPS):
+                connection = upgraded_copy(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def in_memory() -> sqlite3.Connection:
+    """A store that no file keeps: for scores that go to stdout alone."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    settle(connection)
+    schema.migrate(connection)
+    return connection
+
+
+def open_file(path: Path, *, write: bool) -> sqlite3.Connection:
+    name = f"file:{quote(str(path.absolute()))}"
+    if write:
+        return sqlite3.connect(f"{name}?mode=rwc", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+    except sqlite3.OperationalError:
+        # A store in WAL mode cannot be read in a folder that takes no files, unless nobody is writing to it.
+        connection.close()
+        log = path.with_name(f"{path.name}-wal")
+        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+            raise
+        connection = sqlite3.connect(f"{name}?immutable=1", uri=True, isolation_level=None)
+    return connection
+
+
+def settle(connection: sqlite3.Connection) -> None:
+    """Settings of every connection: temporary tables in memory, and nothing that a file's schema could run."""
+    for setting in ("temp_store = MEMORY", "trusted_schema = OFF", "cell_size_check = ON", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def refuse_strangers(path: Path, connection: sqlite3.Connection, *, write: bool) -> None:
+    """Raise InputError unless the file is a store of a schema known here, or a new one about to be written."""
+    if schema.is_empty(connection):
+        if write and not schema.application(connection):
+            return
+        raise InputError(f"{path} is empty", expected="a store", hint="xai score PHOTOS -o STORE.db writes one.")
+    if schema.application(connection) != schema.APPLICATION_ID:
+        raise InputError(
+            f"{path} is a database of another application", expected="a store written by xai", hint="Choose another name with -o."
+        )
+    found = schema.version(connection)
+    if found > len(schema.STEPS):
+        raise InputError(
+            f"{path} was written by a newer xaicli (schema {found})",
+            expected=f"schema {len(schema.STEPS)} or older",
+            hint="Upgrade xaicli, or choose another name with -o.",
+        )
+    foreign = schema.foreign_objects(connection)
+    if foreign:
+        raise InputError(f'{path} holds "{foreign[0]}", a trigger or view', expected="a store as xai writes it: tables alone")
+
+
+def choose_journal(path: Path, connection: sqlite3.Connection) -> None:
+    """WAL where the file system allows it, else a rollback journal; a killed process loses nothing committed under either."""
+    wanted = "DELETE" if on_network(path) else "WAL"
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            mode = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            # The busy time-out does not cover this switch, which two processes may want at once.
+            if is_busy(error) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            elif wanted == "WAL" and not is_busy(error):
+                wanted = "DELETE"
+            else:
+                raise
+    connection.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
+
+
+def on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
+    """Whether the file lies on a network file system, as far as the system tells."""
+    try:
+        lines = mounts.read_text(errors="replace").splitlines()
+        place = path.parent.resolve()
+    except OSError:
+        return False
+    points = [(line.split()[1].replace("\\040", " "), line.split()[2]) for line in lines if len(line.split()) > 2]
+    around = [(len(point), kind) for point, kind in points if place.is_relative_to(point)]
+    return bool(around) and max(around, key=lambda entry: entry[0])[1] in NETWORK_FILE_SYSTEMS
+
+
+def upgraded_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """An older store, read as the newest: a copy in memory is upgraded, the file stays as it is."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    connection.backup(copy)
+    connection.close()
+    settle(copy)
+    schema.migrate(copy)
+    return copy
+
+
+@contextlib.contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Several queries that see one state, whatever another process writes meanwhile."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+def listed(keys: Iterable[int]) -> str:
+    """Ids as SQL: they are integers of ours, and may be more than a statement takes parameters."""
+    return ",".join(str(int(key)) for key in keys)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
+
+
+@contextlib.contextmanager
+def plain_faults(path: Path | str) -> Iterator[None]:
+    """Turn SQLite's faults into one InputError that says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise in_words(path, error) from error
+
+
+def in_words(path: Path | str, error: sqlite3.Error) -> InputError:
+    text = str(error)
+    elsewhere = "Choose another name with -o."
+    if "not a database" in text:
+        return InputError(f"{path} is not a store", expected="an SQLite file written by xai", hint=elsewhere)
+    if is_busy(error):
+        found = f"{path} stayed locked for {BUSY_SECONDS:g} s"
+        return InputError(found, expected="another process to let go of it", hint="Run again: it does only what is missing.")
+    if "readonly" in text:
+        return InputError(f"{path} cannot be written: read-only", expected="a file that can be written to", hint=elsewhere)
+    if "full" in text:
+        return InputError(f"{path} cannot grow: the disk is full", hint="What was finished is kept; make room and run again.")
+    if "unable to open" in text:
+        return InputError(f"{path} cannot be opened", expected="an existing folder and a file that may be read and written")
+    return InputError(f"{path} is damaged or cannot be read ({text})", expected="a store written by xai")

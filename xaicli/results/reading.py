@@ -1,0 +1,206 @@
+"""What is read from a store: rows, arrays of scores, photos, recipes, maps.
+
+A store may come from anywhere: what does not fit is an InputError, never a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaicli.errors import InputError, RunError
+from xaicli.results.connection import listed, plain_faults, snapshot
+from xaicli.rows import OK, Curve, KeptMap, Recipe, Row, Run
+
+LARGEST_MAP = 4_000_000
+"""Values in one kept map; a claim of more is damage."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows are read: labels of methods and metrics (all where empty), and whether controls are among them."""
+
+    methods: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    controls: bool = True
+
+    def takes(self, recipe: Recipe) -> bool:
+        return (
+            (not self.methods or recipe.method in self.methods)
+            and (not self.metrics or recipe.metric in self.metrics)
+            and (self.controls or not recipe.control)
+        )
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo by content, and the paths it was given under, the first first."""
+
+    content: str
+    frame: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """N rows as arrays.
+
+    photo, recipe, model, status: (N,) indices into `photos`, `recipes`, `models`, `statuses`; value: (N,), NaN where none.
+    """
+
+    photo: NDArray[np.int64]
+    recipe: NDArray[np.int64]
+    model: NDArray[np.int64]
+    value: NDArray[np.float64]
+    status: NDArray[np.int64]
+    photos: list[Photo]
+    recipes: list[Recipe]
+    models: list[tuple[str, str]]
+    statuses: list[str]
+
+
+@contextlib.contextmanager
+def plain_damage(name: str) -> Iterator[None]:
+    """SQLite's faults, and contents that are not what a store holds, as one InputError."""
+    with plain_faults(name):
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RunError) as error:
+            found = f"{name} is damaged ({type(error).__name__}: {error})"
+            raise InputError(found, expected="a store as xai writes it") from error
+
+
+def recipes(connection: sqlite3.Connection) -> dict[int, Recipe]:
+    names = "method, metric, method_content, metric_content, target_rule, precision, direction, control, passes"
+    found = connection.execute(f"SELECT id, {names} FROM recipes ORDER BY id")
+    return {
+        key: Recipe(method, metric, json.loads(first), json.loads(second), rule, precision, direction, bool(control), passes)
+        for key, method, metric, first, second, rule, precision, direction, control, passes in found
+    }
+
+
+def chosen(connection: sqlite3.Connection, selection: Selection) -> dict[int, Recipe]:
+    return {key: recipe for key, recipe in recipes(connection).items() if selection.takes(recipe)}
+
+
+def photos(connection: sqlite3.Connection) -> list[Photo]:
+    found = connection.execute(
+        "SELECT h.id, h.content, h.frame, p.path FROM photos h JOIN paths p ON p.photo = h.id ORDER BY h.id, p.id"
+    )
+    grouped = itertools.groupby(found, key=lambda entry: entry[:3])
+    return [Photo(content, frame, tuple(entry[3] for entry in entries)) for (_, content, frame), entries in grouped]
+
+
+def models(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT fingerprint, name FROM models ORDER BY id"))
+
+
+def runs(connection: sqlite3.Connection) -> list[Run]:
+    return [Run(**json.loads(content)) for (content,) in connection.execute("SELECT content FROM runs ORDER BY id")]
+
+
+def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool) -> Iterator[Row]:
+    """Rows in an order that does not depend on who wrote when: image, frame, method, target, metric, seed."""
+    known = chosen(connection, selection)
+    grids = dict(connection.execute("SELECT id, x FROM grids")) if curves else {}
+    curve, join = ("k.grid, k.y", "LEFT JOIN curves k ON k.row = r.id") if curves else ("NULL, NULL", "")
+    found = connection.execute(
+        "SELECT r.recipe, r.seed, r.value, r.status, r.readouts, p.path, h.content, h.frame, s.subject, s.target, s.target_name, "
+        f"m.fingerprint, {curve} FROM rows r JOIN subjects s ON s.id = r.subject JOIN photos h ON h.id = s.photo "
+        f"JOIN models m ON m.id = s.model JOIN recipes c ON c.id = r.recipe JOIN paths p ON p.id = r.path {join} "
+        f"WHERE r.recipe IN ({listed(known)}) "
+        "ORDER BY p.path, h.frame, c.method, s.target, c.metric, r.seed, c.definition, s.subject"
+    )
+    definitions = {key: recipe.definition for key, recipe in known.items()}
+    for recipe, seed, value, status, readouts, path, content, frame, subject, target, name, model, grid, heights in found:
+        yield Row(
+            image=path,
+            photo=content,
+            frame=frame,
+            method=known[recipe].method,
+            metric=known[recipe].metric,
+            target=target,
+            target_name=name,
+            value=value,
+            status=status,
+            definition=definitions[recipe],
+            subject=subject,
+            seed=seed,
+            model=model,
+            readouts=json.loads(readouts) if readouts else {},
+            curve=None if grid is None else Curve(numbers(grids[grid]), numbers(heights)),
+            control=known[recipe].control,
+        )
+
+
+def numbers(blob: bytes) -> tuple[float, ...]:
+    return tuple(np.frombuffer(blob, dtype="<f4").tolist())
+
+
+def scores(connection: sqlite3.Connection, selection: Selection) -> Scores:
+    with snapshot(connection):
+        known = chosen(connection, selection)
+        photo_ids, model_ids = ids(connection, "photos"), ids(connection, "models")
+        about = connection.execute("SELECT id, photo, model FROM subjects ORDER BY id")
+        subjects = np.fromiter(about, dtype=[("id", "i8"), ("photo", "i8"), ("model", "i8")])
+        # NULL, no value, comes as infinity, since an array of numbers holds no NULL.
+        found = connection.execute(f"SELECT subject, recipe, ifnull(value, 9e999) FROM rows WHERE recipe IN ({listed(known)})")
+        read = np.fromiter(found, dtype=[("subject", "i8"), ("recipe", "i8"), ("value", "f8")])
+        value = np.where(np.isfinite(read["value"]), read["value"], np.nan)
+        status, statuses = read_statuses(connection, known, value)
+        subject = places(subjects["id"], read["subject"])
+        return Scores(
+            photo=places(photo_ids, subjects["photo"][subject]),
+            recipe=places(np.asarray(list(known), dtype=np.int64), read["recipe"]),
+            model=places(model_ids, subjects["model"][subject]),
+            value=value,
+            status=status,
+            photos=photos(connection),
+            recipes=list(known.values()),
+            models=list(models(connection).items()),
+            statuses=statuses,
+        )
+
+
+def ids(connection: sqlite3.Connection, table: str) -> NDArray[np.int64]:
+    return np.fromiter((key for (key,) in connection.execute(f"SELECT id FROM {table} ORDER BY id")), dtype=np.int64)
+
+
+def read_statuses(
+    connection: sqlite3.Connection, known: dict[int, Recipe], value: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """A status a row: 0 is `ok`; the few others, whose value is NaN, come in the same order in a query of their own."""
+    found = connection.execute(f"SELECT status FROM rows WHERE recipe IN ({listed(known)}) AND value IS NULL").fetchall()
+    statuses = list(dict.fromkeys([OK, *(word for (word,) in found)]))
+    result = np.zeros(len(value), dtype=np.int64)
+    result[np.isnan(value)] = [statuses.index(word) for (word,) in found]
+    return result, statuses
+
+
+def places(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of `wanted` stands in the sorted `ids`; raises KeyError where one is not there."""
+    at = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+    if len(wanted) and (not len(ids) or not (ids[at] == wanted).all()):
+        raise KeyError("a reference leads nowhere")
+    return at
+
+
+def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptMap]:
+    methods = {recipe.method for recipe in chosen(connection, selection).values()}
+    found = connection.execute(
+        "SELECT s.subject, a.method_definition, a.method, a.seed, a.map, a.height, a.width, a.peak, a.x0, a.y0, a.x1, a.y1, "
+        "a.signed FROM maps a JOIN subjects s ON s.id = a.subject ORDER BY a.id"
+    )
+    for subject, definition, method, seed, blob, height, width, peak, *box, signed in found:
+        if method in methods:
+            if not 0 < height * width <= LARGEST_MAP:
+                raise ValueError(f"a map of {height} x {width}")
+            values = np.frombuffer(blob, dtype="<f2").reshape(height, width).astype(np.float32) * np.float32(peak)
+            yield KeptMap(subject, definition, method, seed, values, (box[0], box[1], box[2], box[3]), bool(signed))

@@ -1,0 +1,78 @@
+"""The tables of a store, as steps from one schema version to the next; `user_version` says how many were taken."""
+
+from __future__ import annotations
+
+import sqlite3
+
+APPLICATION_ID = 0x78616931
+"""`xai1`: what SQLite's header says of our files, so that another application's database is never taken for a store."""
+
+FIRST = """
+CREATE TABLE photos (id INTEGER PRIMARY KEY, content TEXT NOT NULL, frame INTEGER NOT NULL, UNIQUE (content, frame));
+CREATE TABLE paths (id INTEGER PRIMARY KEY, photo INTEGER NOT NULL REFERENCES photos, path TEXT NOT NULL, UNIQUE (photo, path));
+CREATE TABLE models (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
+CREATE TABLE recipes (
+    id INTEGER PRIMARY KEY, definition TEXT NOT NULL UNIQUE, method_definition TEXT NOT NULL,
+    method TEXT NOT NULL, metric TEXT NOT NULL, method_content TEXT NOT NULL, metric_content TEXT NOT NULL,
+    target_rule TEXT NOT NULL, precision TEXT NOT NULL,
+    direction TEXT NOT NULL, control INTEGER NOT NULL, passes TEXT NOT NULL
+);
+CREATE TABLE subjects (
+    id INTEGER PRIMARY KEY, subject TEXT NOT NULL UNIQUE, photo INTEGER NOT NULL REFERENCES photos,
+    model INTEGER NOT NULL REFERENCES models, target TEXT NOT NULL, target_name TEXT NOT NULL
+);
+CREATE INDEX subjects_by_photo ON subjects (photo, model);
+CREATE TABLE runs (id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE);
+CREATE TABLE rows (
+    id INTEGER PRIMARY KEY, subject INTEGER NOT NULL REFERENCES subjects, recipe INTEGER NOT NULL REFERENCES recipes,
+    seed INTEGER NOT NULL, path INTEGER NOT NULL REFERENCES paths, run INTEGER REFERENCES runs,
+    value REAL, status TEXT NOT NULL, readouts TEXT,
+    UNIQUE (subject, recipe, seed)
+);
+CREATE TABLE grids (id INTEGER PRIMARY KEY, x BLOB NOT NULL UNIQUE);
+CREATE TABLE curves (row INTEGER PRIMARY KEY REFERENCES rows, grid INTEGER NOT NULL REFERENCES grids, y BLOB NOT NULL);
+CREATE TABLE maps (
+    id INTEGER PRIMARY KEY, subject INTEGER NOT NULL REFERENCES subjects, method_definition TEXT NOT NULL, method TEXT NOT NULL,
+    seed INTEGER NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL, map BLOB NOT NULL, peak REAL NOT NULL,
+    x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL, signed INTEGER NOT NULL,
+    UNIQUE (subject, method_definition, seed)
+);
+"""
+
+STEPS: list[str] = [FIRST]
+"""Step i leads from schema i to i + 1. Released steps are never edited: a change is a further step."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a store to the newest schema in one transaction; nothing happens where it is there already."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Read again under the lock: another process may have done the work in between.
+        for step in STEPS[version(connection) :]:
+            for statement in step.split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def application(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def foreign_objects(connection: sqlite3.Connection) -> list[str]:
+    """Triggers and views: a store has none, and those of an untrusted file could run at any statement."""
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchall()
+    return [str(name) for (name,) in found]
