@@ -1,0 +1,212 @@
+"""One map and all that is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from xaicli.errors import InputError
+from xaicli.files import write_atomic
+from xaicli.images.overlay import overlay
+from xaicli.images.view import View
+from xaicli.method import Sign
+
+SCHEMA_VERSION = 1
+LARGEST_RECORD = 4_000_000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class with its name and softmax probability (0 to 1)."""
+
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the sidecar holds: all that is known of a map but its values.
+
+    image: path as given; photo: SHA-256 of its content; target: canonical text, `281` or `386-340`; targets: all that the run
+    explained of this photo; scores: metric values by label. `definition` and `subject` are the two stamps. What stands after
+    `subject` is recorded, not stamped.
+    """
+
+    image: str
+    photo: str
+    frame: int
+    size: tuple[int, int]
+    method: str
+    parameters: dict[str, Any]
+    version: int
+    rule: str
+    target: str
+    target_name: str
+    target_probability: float
+    targets: tuple[str, ...]
+    decision: Prediction
+    top: tuple[Prediction, ...]
+    sign: str
+    status: str
+    model: str
+    fingerprint: str
+    view: dict[str, Any]
+    precision: str
+    definition: str
+    subject: str
+    seed: int
+    layer: str = ""
+    passes: str = ""
+    device: str = "cpu"
+    masked_dtype: str = "float32"
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    notes: tuple[str, ...] = ()
+    extras: dict[str, float] = field(default_factory=dict)
+    arrays: tuple[str, ...] = ()
+    look: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Record:
+        """A record from a sidecar's text; raises InputError where it is none, or of a newer version."""
+        try:
+            given = json.loads(text)
+            newer = int(given["schema_version"]) > SCHEMA_VERSION
+            if not newer:
+                given["decision"] = Prediction(**given["decision"])
+                given["top"] = tuple(Prediction(**row) for row in given["top"])
+                for name in ("size", "targets", "notes", "arrays"):
+                    given[name] = tuple(given[name])
+                return cls(**given)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{where} is no record of an attribution ({type(error).__name__}: {error})") from error
+        raise InputError(f"{where} was written by a newer version", expected=f"schema {SCHEMA_VERSION} or older", hint="Upgrade xaicli.")
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """A map (h, w), float32, exactly as its method defines it, and its record.
+
+    `extras` holds the method's further arrays by name; `steps` the block-wise maps (L, h, w) of methods that have them. Shows itself
+    in a notebook. `picture` is the original photo where it is at hand.
+    """
+
+    values: NDArray[np.float32]
+    record: Record
+    extras: dict[str, NDArray[Any]] = field(default_factory=dict)
+    picture: Image.Image | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        record = self.record
+        return f"Attribution({record.method} of {record.image!r} for {record.target_name}, {self.values.shape}, {record.status})"
+
+    @property
+    def sign(self) -> Sign:
+        return Sign(self.record.sign)
+
+    @property
+    def status(self) -> str:
+        return self.record.status
+
+    @property
+    def steps(self) -> NDArray[np.float32] | None:
+        """The accumulated maps of all blocks (L, h, w), or None where the method has no blocks."""
+        return self.extras.get("steps")
+
+    @cached_property
+    def view(self) -> View:
+        return View.from_dict(self.record.view)
+
+    def overlay(self, **look: Any) -> Image.Image:
+        """The map drawn over the original photo at its own resolution; `look` as in `xaicli.images.overlay.overlay`."""
+        if self.picture is None:
+            raise InputError(f"the photo of {self.record.image} is not at hand", hint="Set it: dataclasses.replace(attribution, picture=photo).")
+        return overlay(self.picture, self.values, self.view.geometry(*self.picture.size), self.sign, **look)
+
+    def show(self) -> None:
+        """Open the overlay in the system's picture viewer."""
+        self.overlay().show()
+
+    def _repr_png_(self) -> bytes | None:
+        if self.picture is None or self.status == "non-finite":
+            return None
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def save(self, folder: str | Path, stem: str | None = None, *, drawing: Image.Image | None = None) -> list[Path]:
+        """Write `STEM.npy`, `STEM.png` (where the map is finite and the photo at hand) and, last, `STEM.json`; returns the paths.
+
+        A sidecar in its place means that all three are complete. Raises InputError where the folder cannot be written.
+        """
+        folder = Path(folder)
+        stem = stem or f"{Path(self.record.image).stem}.{self.record.method}"
+        place = {ending: folder / f"{stem}{ending}" for ending in (".npy", ".png", ".json")}
+        place[".json"].unlink(missing_ok=True)
+        written = [place[".npy"]]
+        write_atomic(place[".npy"], lambda file: np.save(file, self.values, allow_pickle=False))
+        for name, array in self.extras.items():
+            path = folder / f"{stem}.{name}.npy"
+            write_atomic(path, lambda file, array=array: np.save(file, array, allow_pickle=False))  # type: ignore[misc]
+            written.append(path)
+        if drawing is None and self.picture is not None and self.status != "non-finite":
+            drawing = self.overlay()
+        if drawing is not None:
+            write_atomic(place[".png"], lambda file: drawing.save(file, "PNG"))
+            written.append(place[".png"])
+        write_atomic(place[".json"], lambda file: file.write(self.record.to_json().encode()))
+        return [*written, place[".json"]]
+
+    @classmethod
+    def load(cls, path: str | Path, picture: Image.Image | None = None) -> Attribution:
+        """Read `STEM.json` and the arrays beside it; raises InputError where one is missing or not what it says it is."""
+        path = Path(path).with_suffix(".json") if Path(path).suffix != ".json" else Path(path)
+        record = load_record(path)
+        stem = path.name.removesuffix(".json")
+        extras = {name: load_array(path.with_name(f"{stem}.{name}.npy")) for name in record.arrays}
+        return cls(load_array(path.with_name(f"{stem}.npy")), record, extras, picture)
+
+
+def load_record(path: Path) -> Record:
+    """Read a sidecar; raises InputError where it is missing, too large or no record."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_RECORD + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or 'unreadable').lower()}", expected="a sidecar written by xai explain") from error
+    if len(content) > LARGEST_RECORD:
+        raise InputError(f"{path} is larger than any record", expected=f"at most {LARGEST_RECORD} bytes")
+    return Record.from_json(content.decode("utf-8", "replace"), str(path))
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """Read one `.npy`; raises InputError where it is missing, damaged or holds objects."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as an array: {error}", expected="a .npy file written by xai explain") from error
+    if not isinstance(loaded, np.ndarray):
+        raise InputError(f"{path} is an archive", expected="a .npy file of one array")
+    return loaded
+
+
+def status_of(values: NDArray[Any]) -> str:
+    """`ok`, `constant` (all values equal: it ranks nothing) or `non-finite`."""
+    if not np.isfinite(values).all():
+        return "non-finite"
+    return "constant" if values.size and values.min() == values.max() else "ok"

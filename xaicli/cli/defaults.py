@@ -1,0 +1,61 @@
+"""Defaults that the user has set: `config.toml` in the user's configuration folder, and XAI_* environment variables.
+
+A configuration file in the current folder is never read: a checked-out repository must not change what `xai` does by being there.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from xaicli.errors import UsageError, did_you_mean
+
+SETTINGS = {
+    "model": "the default --model",
+    "device": "cpu, cuda, mps or auto",
+    "precision": "fp32, bf16 or auto",
+    "offline": "true forbids downloads",
+    "colormap": "colours of overlays",
+    "output": "the folder that explain writes to",
+    "cache": "the folder of downloaded weights",
+}
+
+
+def config_path() -> Path:
+    """Where the user's configuration file is looked for."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    if base:
+        return Path(base) / "xaicli" / "config.toml"
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("xaicli")) / "config.toml"
+
+
+def settings() -> dict[str, tuple[Any, str]]:
+    """Each setting that is given, with where it comes from: the environment wins over the file."""
+    found: dict[str, tuple[Any, str]] = {}
+    path = config_path()
+    if path.is_file():
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} cannot be read: {error}", expected="a TOML file of settings", hint="See xai config show.") from error
+        for name, value in content.items():
+            if name not in SETTINGS:
+                raise UsageError(f'{path} has a setting "{name}" that nothing reads', hint=did_you_mean(name, SETTINGS) or "See xai config show.")
+            found[name] = (value, str(path))
+    for name in SETTINGS:
+        variable = f"XAI_{name.upper()}"
+        if os.environ.get(variable):
+            found[name] = (os.environ[variable], f"${variable}")
+    return found
+
+
+def default_map() -> dict[str, Any]:
+    """Defaults for the options of every command, in click's form."""
+    values = {name: value for name, (value, _) in settings().items() if name != "cache"}
+    if isinstance(values.get("offline"), str):
+        values["offline"] = values["offline"].lower() in ("1", "true", "yes", "on")
+    return {} if not values else {name: values for name in ("explain", "score", "compare", "list", "doctor", "train", "bank")}

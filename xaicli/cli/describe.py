@@ -1,0 +1,116 @@
+"""`xai describe`: one method or metric on one screen."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from xaicli.cli.manner import Command, manner_options
+from xaicli.cli.options import option
+from xaicli.cli.printing import to_table
+
+if TYPE_CHECKING:
+    from xaicli.params import Definition
+
+EXAMPLES = """
+xai describe rise
+xai describe grad-cam --format json
+xai describe deletion
+"""
+
+
+def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from xaicli import builtin
+
+    table = {**builtin.METHODS, **builtin.METRICS}
+    return [CompletionItem(name, help=row.summary) for name, row in table.items() if name.startswith(incomplete)]
+
+
+@click.command(cls=Command, examples=EXAMPLES, short_help="a method or metric: parameters, cost, needs, paper")
+@click.argument("name", shell_complete=complete)
+@option("Output", "--format", "form", type=click.Choice(["text", "json"]), default="text", help="What stdout shows.")
+@manner_options
+def command(name: str, form: str) -> int:
+    """Describe a method or a metric: what it is, what it needs and costs, its parameters, its paper."""
+    facts = gather(name)
+    if form == "json":
+        import json
+
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    else:
+        click.echo(to_text(facts))
+    return 0
+
+
+def gather(name: str) -> dict[str, Any]:
+    """All that is declared of a method or metric, by name; a name that is neither is looked up among methods."""
+    from xaicli import registry
+    from xaicli.errors import UsageError
+    from xaicli.params import fold
+
+    kinds = (registry.METHODS, registry.METRICS)
+    kind = next(
+        (kind for kind in kinds for entry in registry.entries(kind) if fold(name) in {fold(entry.name), *map(fold, entry.aliases)}), None
+    )
+    if kind is None:
+        from xaicli.errors import did_you_mean
+
+        names = [entry.name for kind in kinds for entry in registry.entries(kind)]
+        raise UsageError(f'no method or metric "{name}"', hint=f"{did_you_mean(name, names)} (xai list methods, xai list metrics)".strip())
+    entry = registry.find(kind, name)
+    cls = registry.load(kind, entry)
+    facts: dict[str, Any] = {"name": cls.name, "kind": kind.word, "version": cls.version, "origin": entry.origin}
+    facts["aliases"] = list(cls.aliases)
+    facts["description"] = inspect.cleandoc(cls.__doc__ or "")
+    facts |= declared(cls)
+    facts["paper"] = cls.paper
+    facts["parameters"] = registry.describe(cls)
+    return facts
+
+
+def declared(cls: type[Definition]) -> dict[str, Any]:
+    """What the class says of needs, cost and sign, or of direction and range."""
+    from xaicli.method import Method
+    from xaicli.metric import Metric
+
+    made = cls()
+    if isinstance(made, Method):
+        return {
+            "needs": made.needs.words(),
+            "cost": f"{made.cost()} a photo",
+            "sign": made.sign.value,
+            "class specific": made.class_specific,
+            "stochastic": made.stochastic,
+        }
+    assert isinstance(made, Metric)
+    low, high = made.range
+    return {
+        "needs": made.needs.words() or "the map alone",
+        "direction": {"higher": "higher is better", "lower": "lower is better"}.get(made.direction.value, "neither is better"),
+        "range": f"{low:g} to {high:g}{f' {made.unit}' if made.unit else ''}",
+        "ground truth": made.needs_truth,
+        "explains again": made.needs_explain,
+        "signs": ", ".join(sorted(sign.value for sign in made.signs)),
+        "columns": dict(made.readouts),
+    }
+
+
+def to_text(facts: dict[str, Any]) -> str:
+    lines = [f"{facts['name']}  ({facts['kind']}, version {facts['version']}, {facts['origin']})", "", facts["description"], ""]
+    for key, value in facts.items():
+        if key in ("name", "kind", "version", "origin", "description", "parameters") or value in ("", [], {}):
+            continue
+        if isinstance(value, dict):
+            value = "; ".join(f"{name}: {text}" for name, text in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(value)
+        lines.append(f"{key + ':':16} {('yes' if value else 'no') if isinstance(value, bool) else value}")
+    parameters = facts["parameters"]
+    if not parameters:
+        return "\n".join([*lines, "", "It has no parameters."])
+    rows = [[row["name"], row["type"], row["default"], row["range"], row["help"]] for row in parameters]
+    example = f"{facts['name']}@{parameters[0]['name']}={parameters[0]['default']}"
+    return "\n".join([*lines, "", to_table(rows, ["parameter", "type", "default", "range", "meaning"]), "", f"Write it {example}"])

@@ -1,0 +1,211 @@
+"""`xai explain`: heatmaps of photos."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xaicli.cli.command_line import command_line
+from xaicli.cli.manner import Command, Manner, manner_options
+from xaicli.cli.options import complete_definition, find_sources, image_options, model_options, open_classifier, option
+from xaicli.cli.printing import FORMATS, print_line, print_rows
+from xaicli.cli.progress import progress_bar
+from xaicli.errors import XaiError
+
+if TYPE_CHECKING:
+    from xaicli.runs.folder import FolderRun, Written
+    from xaicli.runs.output import Found
+    from xaicli.runs.photos import Failure
+
+COLUMNS = ["image", "decision", "p", "method", "map"]
+
+EXAMPLES = """
+xai explain sample:hopper
+xai explain photos/ --model resnet50 --method grad-cam,rise@n_masks=2000 --sheet
+xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES, short_help="draw what a classifier looked at")
+@click.argument("images", nargs=-1, metavar="IMAGE...")
+@option("Explanation", "--method", multiple=True, metavar="SPEC[,SPEC]", shell_complete=complete_definition("method"), help="Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: grad-cam, or rise for a black box]")
+@option("Explanation", "--target", default="top1", metavar="TARGET", help="top1, top5, an index, a class name, A-B (why A and not B), @FILE.csv.")
+@option("Explanation", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
+@image_options
+@model_options
+@option("Output", "-o", "--output", default="xai-out", metavar="DIR", help="Folder for maps (.npy), overlays (.png) and records (.json).")
+@option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
+@option("Output", "--scale", type=click.Choice(["image", "shared"]), default="image", help="Colours scaled by each map, or by all maps of a method.")
+@option("Output", "--colormap", metavar="NAME", help="A matplotlib colour map.  [default: inferno; diverging for signed maps]")
+@option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.75, help="Opacity of the strongest colour.")
+@option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
+@option("Output", "--overwrite", is_flag=True, help="Make all again, and replace other results.")
+@option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
+@option("Running", "--dry-run", is_flag=True, help="Say what would be done, and its cost.")
+@option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help="Photos a batch.  [default: automatic]")
+@manner_options
+def command(images: tuple[str, ...], **given: Any) -> int:
+    """Explain what a classifier looked at, as heatmaps over the photos.
+
+    IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper. Writes for each photo and method the
+    raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
+    """
+    run = plan(images, given)
+    found = run.find()
+    if given["dry_run"]:
+        return dry_run(run, found, given["form"])
+    run.check()
+    return carry_out(run, found, given)
+
+
+def plan(images: tuple[str, ...], given: dict[str, Any]) -> FolderRun:
+    """Read the command line into a run: photos first, since that is the quickest to be wrong."""
+    sources = find_sources(images, given)
+    from xaicli.images.names import stems
+    from xaicli.images.overlay import Look
+    from xaicli.registry import make_methods
+    from xaicli.runs.folder import FolderRun
+    from xaicli.runs.output import OutputFolder
+    from xaicli.runs.settings import Settings
+    from xaicli.runs.target_choice import choose_targets
+
+    methods = make_methods(given["method"])
+    look = Look(colormap=given["colormap"], alpha=given["alpha"])
+    classifier = open_classifier(given)
+    if not methods:
+        methods = make_methods(["grad-cam" if classifier.module is not None else "rise"])
+        Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
+    settings = Settings(
+        seed=given["seed"],
+        precision=given["precision"],
+        batch_size=given["batch_size"],
+        background=given["background"],
+        command=command_line(),
+    )
+    output = OutputFolder(Path(given["output"]), stems(sources))
+    targets = choose_targets(given["target"], classifier, sources)
+    return FolderRun(sources, classifier, methods, targets, settings, output, look, given["overwrite"])
+
+
+def dry_run(run: FolderRun, found: Found, form: str) -> int:
+    """What would be done, a line a method."""
+    rows = []
+    for method in run.methods:
+        complete = sum(found.has(source, method) for source in run.sources)
+        cost = run.cost()[method.label]
+        missing = len(run.sources) - complete
+        rows.append(
+            {
+                "method": method.label,
+                "photos": len(run.sources),
+                "complete": complete,
+                "to do": missing,
+                "passes a photo": str(cost).removesuffix(" passes"),
+                "passes": f"{missing * (cost.forward + cost.backward):g}",
+            }
+        )
+    print_rows(rows, form)
+    return 0
+
+
+def carry_out(run: FolderRun, found: Found, given: dict[str, Any]) -> int:
+    """Run, print rows, and say how it went; returns the exit code."""
+    manner, start = Manner.current(), time.monotonic()
+    costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
+    manner.say(f"{costs} passes a photo")
+    rows: list[dict[str, Any]] = []
+    done: list[Written] = []
+    failures: list[Failure] = []
+    stopped: XaiError | None = None
+    results = run.run(found)
+    for result in progress_bar(results, len(run.sources), "explaining"):
+        if isinstance(result, list):
+            done += result
+            for written in result:
+                rows.append(row_of(written))
+                if given["form"] == "jsonl":
+                    print_line(rows[-1])
+            continue
+        failures.append(result)
+        if not given["keep_going"]:
+            stopped = result.error
+            break
+        manner.warn(result.error.found)
+    close(results)
+    finish(run, done, given)
+    if given["form"] != "jsonl":
+        print_rows(rows, given["form"], COLUMNS)
+    summarise(run, done, failures, time.monotonic() - start, given)
+    if stopped is not None:
+        raise stopped
+    return 4 if failures else 0
+
+
+def close(results: Iterator[Any]) -> None:
+    """End a generator now, so that what it was writing is on disk before anything is said."""
+    getattr(results, "close", lambda: None)()
+
+
+def finish(run: FolderRun, done: list[Written], given: dict[str, Any]) -> None:
+    """What needs all maps: overlays on one scale, overlays in another look, the contact sheet."""
+    from xaicli.runs.pictures import draw_sheet, redraw
+
+    redraw(run, done, shared=given["scale"] == "shared")
+    if given["sheet"] and done:
+        draw_sheet(run, done, run.output.folder / "sheet.png", shared=given["scale"] == "shared")
+
+
+def row_of(written: Written) -> dict[str, Any]:
+    record = written.record
+    row = {
+        "image": record.image,
+        "decision": record.decision.name,
+        "p": record.decision.probability,
+        "method": record.method,
+        "map": written.picture,
+        "target": record.target,
+        "target_name": record.target_name,
+        "target_probability": record.target_probability,
+        "status": record.status,
+        "array": f"{written.stem}.npy",
+        "record": f"{written.stem}.json",
+        "definition": record.definition,
+        "subject": record.subject,
+        "seed": record.seed,
+    }
+    if record.status != "ok":
+        row["map"] = f"{written.picture} ({record.status})"
+    return row
+
+
+def summarise(run: FolderRun, done: list[Written], failures: list[Failure], seconds: float, given: dict[str, Any]) -> None:
+    manner = Manner.current()
+    photos = len({written.source for written in done})
+    kept = sum(written.kept for written in done)
+    parts = [f"{count(photos, 'photo')} x {count(len(run.methods), 'method')} in {span(seconds)}"]
+    if kept:
+        parts.append(f"{kept} of {count(len(done), 'map')} complete before (--overwrite makes them again)")
+    if failures:
+        parts.append(f"{count(len(failures), 'photo')} failed: {', '.join(failure.source.name for failure in failures[:3])}")
+    parts.append(f"sheet {run.output.folder / 'sheet.png'}" if given["sheet"] else f"maps, overlays and records in {run.output.folder}/")
+    manner.say("; ".join(parts))
+    odd = [written for written in done if written.record.status != "ok"]
+    if odd:
+        manner.warn(f"{count(len(odd), 'map')} not usable: " + ", ".join(f"{w.stem.name} is {w.record.status}" for w in odd[:3]))
+
+
+def count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def span(seconds: float) -> str:
+    """A time in words: 0.9 s, 51 s, 2 min 51 s, 1 h 12 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,75 @@
+"""`xai list`: methods, metrics, models, layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from xaicli.cli.manner import Command, manner_options
+from xaicli.cli.options import model_options, open_classifier, option
+from xaicli.cli.printing import FORMATS, print_rows
+
+EXAMPLES = """
+xai list methods
+xai list models 'resnet*'
+xai list layers --model resnet50
+"""
+
+WHAT = ("methods", "metrics", "models", "layers")
+
+
+@click.command(cls=Command, examples=EXAMPLES, short_help="methods, metrics, models, layers")
+@click.argument("what", type=click.Choice(WHAT), metavar="methods|metrics|models|layers")
+@click.argument("pattern", default="*")
+@option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
+@option("Output", "--check", is_flag=True, help="Import every method or metric and show the broken ones.")
+@model_options
+@manner_options
+def command(what: str, pattern: str, form: str, check: bool, **given: Any) -> int:
+    """List methods, metrics, models, or the layers of a model.
+
+    PATTERN is a glob such as 'resnet*'. Listing imports no plugin; --check does, and shows those that are broken.
+    """
+    if what in ("methods", "metrics"):
+        return list_definitions(what, pattern, form, check)
+    if what == "models":
+        from xaicli.models.names import model_rows
+
+        print_rows(model_rows(pattern), form)
+        return 0
+    return list_layers(pattern, form, given)
+
+
+def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
+    from fnmatch import fnmatchcase
+
+    from xaicli import registry
+
+    kind = registry.METHODS if what == "methods" else registry.METRICS
+    rows = []
+    for entry in registry.entries(kind, check=check):
+        if not fnmatchcase(entry.name, pattern):
+            continue
+        row: dict[str, Any] = {
+            "name": entry.name,
+            "summary": f"broken: {entry.fault}" if entry.fault else entry.summary,
+            "aliases": ", ".join(entry.aliases),
+            "origin": entry.origin,
+        }
+        if form != "table":
+            row["fault"] = entry.fault
+        rows.append(row)
+    print_rows(rows, form)
+    return 0
+
+
+def list_layers(pattern: str, form: str, given: dict[str, Any]) -> int:
+    from fnmatch import fnmatchcase
+
+    from xaicli.models.layers import list_layers as layers_of
+
+    classifier = open_classifier(given)
+    rows = [row.as_dict() for row in layers_of(classifier.torch_module, classifier.view.size)]
+    print_rows([row for row in rows if fnmatchcase(str(row["name"]), pattern)], form)
+    return 0

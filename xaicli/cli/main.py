@@ -1,0 +1,138 @@
+"""The command `xai`: finds a command, runs it, and turns what goes wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import NamedTuple
+
+import click
+
+from xaicli.cli.manner import Manner, manner_options
+from xaicli.errors import XaiError, did_you_mean
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+class Place(NamedTuple):
+    """Where a command is, and what its line in the overview says; read without importing it."""
+
+    section: str
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "explain": Place("Explain", "explain", "draw what a classifier looked at"),
+    "list": Place("Explain", "listing", "methods, metrics, models, layers"),
+    "describe": Place("Explain", "describe", "a method or metric: parameters, cost, needs, paper"),
+    "doctor": Place("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
+    "cache": Place("Look after", "cache", "downloaded weights: where they are, how large, clear them"),
+    "config": Place("Look after", "config", "defaults that are set, and where"),
+    "completion": Place("Look after", "completion", "shell completion for bash, zsh or fish"),
+}
+
+
+class Overview(click.Group):
+    """Commands by what one wants, imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"xaicli.cli.{COMMANDS[name].module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(f'no command "{args[0]}". {near} (xai --help)'.replace("  ", " "))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in dict.fromkeys(place.section for place in COMMANDS.values()):
+            with formatter.section(section):
+                formatter.write_dl([(name, place.summary) for name, place in COMMANDS.items() if place.section == section])
+
+
+def show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"xai {version('xaicli')}")
+        ctx.exit()
+
+
+@click.group(cls=Overview, context_settings=CONTEXT, epilog="First try:  xai explain sample:hopper")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version.")
+@manner_options
+def cli() -> None:
+    """Explain what an image classifier looked at, score the explanations, and gate saliency quality in CI."""
+
+
+def run() -> None:
+    """The console script: run and exit."""
+    sys.exit(main())
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; everything that goes wrong is one line on stderr."""
+    if args is None and hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        from xaicli.cli.defaults import default_map
+
+        code = cli.main(args=args, prog_name="xai", standalone_mode=False, default_map=default_map())
+        flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as exit_request:
+        return exit_request.exit_code
+    except click.ClickException as error:
+        return say(usage_line(error), 2, error)
+    except XaiError as error:
+        return say(error.line(), error.exit_code, error)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return say("interrupted; what was finished is kept, and the same command goes on from there", 130, error)
+    except BrokenPipeError:
+        # The reader of our output went away (`xai … | head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return say(f"a fault in xai itself: {type(error).__name__}: {error}. --debug shows the traceback", 5, error)
+
+
+def flush() -> None:
+    """Write out stdout now, so that a closed pipe or a full disk is noticed where it can be reported."""
+    sys.stdout.flush()
+
+
+def say(line: str, code: int, error: BaseException) -> int:
+    if Manner.debug_wanted():
+        traceback.print_exception(error)
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(" ".join(line.split()), err=True)
+    return code
+
+
+def usage_line(error: click.ClickException) -> str:
+    """Click's message as one line with the command to type for help."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "xai"
+    message = error.format_message().rstrip(".")
+    return message if "xai --help" in message else f"{message} ({path} --help)"
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    click.echo("error: terminated; what was finished is kept, and the same command goes on from there", err=True)
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,154 @@
+"""Explaining many photos with many methods: what `xai explain` and `xaicli.explain` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from xaicli.attribution import Attribution
+from xaicli.compute.masked import is_out_of_memory
+from xaicli.compute.seeds import photo_seed
+from xaicli.errors import RunError, XaiError
+from xaicli.images.find import Source
+from xaicli.method import Maps, Method
+from xaicli.models.classifier import Classifier
+from xaicli.runs.photos import Failure, Loaded, load_ahead
+from xaicli.runs.records import attributions_of
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import TargetChoice
+from xaicli.targets import Targets
+
+LARGEST_BATCH = 16
+PASSES_A_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One photo and its attributions by method label, one a target."""
+
+    loaded: Loaded
+    made: dict[str, list[Attribution]] = field(default_factory=dict)
+
+
+Wanted = Callable[[Source, Method], bool]
+
+
+def explain_photos(
+    sources: Iterable[Source],
+    classifier: Classifier,
+    methods: Sequence[Method],
+    targets: TargetChoice,
+    settings: Settings,
+    wanted: Wanted = lambda source, method: True,
+) -> Iterator[Explained | Failure]:
+    """Explain photos in order. A photo that fails is yielded as a Failure after all photos before it; the caller decides to stop.
+
+    wanted: says whether a method's maps of a photo are to be made.
+    """
+    size = settings.batch_size or batch_size_for(methods, classifier)
+    batch: list[Loaded] = []
+    for item in load_ahead(sources, classifier.view, settings.background, ahead=2 * size):
+        if isinstance(item, Loaded):
+            batch.append(item)
+        if batch and (isinstance(item, Failure) or len(batch) == size):
+            yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
+            batch = []
+        if isinstance(item, Failure):
+            yield item
+    if batch:
+        yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
+
+
+def batch_size_for(methods: Sequence[Method], classifier: Classifier) -> int:
+    """Photos a batch: fewer where a method runs many passes a photo, so that little is lost when a run is stopped."""
+    passes = max((method.cost(classifier).forward for method in methods), default=1)
+    return max(1, min(LARGEST_BATCH, int(PASSES_A_BATCH // max(passes, 1))))
+
+
+def explain_batch(
+    batch: list[Loaded],
+    classifier: Classifier,
+    methods: Sequence[Method],
+    targets: TargetChoice,
+    settings: Settings,
+    wanted: Wanted,
+) -> Iterator[Explained | Failure]:
+    """All methods on one batch; each only on the photos that lack its map."""
+    results = [Explained(loaded) for loaded in batch]
+    failures: dict[int, XaiError] = {}
+    for method in methods:
+        missing = [row for row, loaded in enumerate(batch) if row not in failures and wanted(loaded.source, method)]
+        made, faults = attribute_each([batch[row] for row in missing], classifier, method, targets, settings)
+        for row, attributions, fault in zip(missing, made, faults, strict=True):
+            if fault is not None:
+                failures[row] = fault
+            else:
+                results[row].made[method.label] = attributions
+    for row, result in enumerate(results):
+        if row in failures:
+            yield Failure(result.loaded.source, failures[row])
+        else:
+            yield result
+
+
+def attribute_each(
+    batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+) -> tuple[list[list[Attribution]], list[XaiError | None]]:
+    """The attributions of each photo, and its fault where it has one; a batch that fails is tried photo by photo."""
+    if not batch:
+        return [], []
+    try:
+        maps = attribute(batch, classifier, method, targets, settings)
+    except RunError as error:
+        if len(batch) == 1:
+            return [[]], [error]
+        halves = [attribute_each([loaded], classifier, method, targets, settings) for loaded in batch]
+        return [made for half, _ in halves for made in half], [fault for _, faults in halves for fault in faults]
+    made: list[list[Attribution]] = []
+    faults: list[XaiError | None] = []
+    for part, rows in maps:
+        finite = part.logits.isfinite().all(dim=1).tolist()
+        for row, loaded in enumerate(rows):
+            faults.append(None if finite[row] else not_finite(classifier, loaded))
+            made.append(attributions_of(part, row, loaded, classifier, method, targets, settings) if finite[row] else [])
+    return made, faults
+
+
+def attribute(
+    batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+) -> list[tuple[Maps, list[Loaded]]]:
+    """Maps of a batch, in as few parts as memory allows: out of memory, it halves and goes on."""
+    inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
+    rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch))
+    seeds = torch.tensor(
+        [photo_seed(settings.seed, loaded.photo.content, loaded.photo.frame, method.name) for loaded in batch], dtype=torch.int64
+    )
+    try:
+        return [(method.attribute(classifier, inputs, rules, seeds), batch)]
+    except XaiError:
+        raise
+    # A method or a network may raise anything; it is reported as theirs, in one line.
+    except Exception as error:
+        if is_out_of_memory(error) and len(batch) > 1:
+            del inputs
+            middle = len(batch) // 2
+            return [part for half in (batch[:middle], batch[middle:]) for part in attribute(half, classifier, method, targets, settings)]
+        raise failed(classifier, method, batch, error) from error
+
+
+def failed(classifier: Classifier, method: Method, batch: list[Loaded], error: Exception) -> RunError:
+    where = batch[0].source.name if len(batch) == 1 else f"a batch of {len(batch)} photos"
+    if is_out_of_memory(error):
+        return RunError(f"{method.label} ran out of memory on {where}", hint="Try a smaller --crop, or --precision bf16.")
+    return RunError(
+        f"{method.label} on {classifier.name} failed on {where}: {type(error).__name__}: {error}", hint="--debug shows the traceback."
+    )
+
+
+def not_finite(classifier: Classifier, loaded: Loaded) -> RunError:
+    return RunError(
+        f"{classifier.name} gave NaN or infinite logits for {loaded.source.name}; nothing was written for it",
+        hint="Check weights and preprocessing (xai doctor --model SPEC).",
+    )

@@ -1,0 +1,114 @@
+"""Explaining photos into a folder: skip what is complete, explain the rest, write while the network works."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from xaicli.attribution import Attribution, Record
+from xaicli.files import require_writable
+from xaicli.images.find import Source
+from xaicli.images.overlay import Look
+from xaicli.method import Cost, Method
+from xaicli.models.classifier import Classifier
+from xaicli.registry import refuse_unmet
+from xaicli.runs.explain import Explained, explain_photos
+from xaicli.runs.output import Found, OutputFolder, find_complete
+from xaicli.runs.photos import Failure
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import TargetChoice
+
+WRITE_THREADS = 2
+WRITES_WAITING = 4
+
+
+@dataclass(frozen=True)
+class Written:
+    """One line of the result: a map's record and its files. `kept` says that it was complete before."""
+
+    source: Source
+    record: Record
+    stem: Path
+    kept: bool = False
+
+    @property
+    def picture(self) -> str:
+        """The overlay, or the array where the map cannot be drawn."""
+        ending = ".npy" if self.record.status == "non-finite" else ".png"
+        return f"{self.stem}{ending}"
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """One call of `xai explain`: what is explained, how, and where to."""
+
+    sources: Sequence[Source]
+    classifier: Classifier
+    methods: Sequence[Method]
+    targets: TargetChoice
+    settings: Settings
+    output: OutputFolder
+    look: Look = field(default_factory=Look)
+    overwrite: bool = False
+
+    def find(self) -> Found:
+        """What is complete already; raises UsageError where another result stands in a place that this run would write."""
+        if self.overwrite:
+            return Found()
+        return find_complete(self.output, self.sources, self.methods, self.targets, self.classifier, self.settings)
+
+    def check(self) -> None:
+        """Raise before any work where a method cannot run on this classifier, or the folder cannot be written."""
+        for method in self.methods:
+            refuse_unmet(method, self.classifier.provides, self.classifier.name)
+        require_writable(self.output.folder)
+
+    def cost(self) -> dict[str, Cost]:
+        """Passes a photo by method label."""
+        return {method.label: method.cost(self.classifier) for method in self.methods}
+
+    def run(self, found: Found) -> Iterator[list[Written] | Failure]:
+        """Yield the results of each photo, in the order given, once they are on disk; a Failure where a photo has none."""
+        todo = [source for source in self.sources if not all(found.has(source, method) for method in self.methods)]
+        explained = explain_photos(
+            todo, self.classifier, self.methods, self.targets, self.settings, lambda source, method: not found.has(source, method)
+        )
+        waiting: deque[Future[list[Written] | Failure]] = deque()
+        with ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="write") as pool:
+            for source in self.sources:
+                if all(found.has(source, method) for method in self.methods):
+                    waiting.append(pool.submit(self.keep, source, found))
+                else:
+                    waiting.append(pool.submit(self.write, next(explained), found))
+                if len(waiting) > WRITES_WAITING:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def keep(self, source: Source, found: Found) -> list[Written]:
+        return [self.kept(source, method, record) for method in self.methods for record in found.records[source, method.label]]
+
+    def kept(self, source: Source, method: Method, record: Record) -> Written:
+        return Written(source, record, self.output.folder / self.output.stem(source, method, self.targets, record.target), kept=True)
+
+    def write(self, result: Explained | Failure, found: Found) -> list[Written] | Failure:
+        if isinstance(result, Failure):
+            return result
+        source, written = result.loaded.source, []
+        for method in self.methods:
+            if method.label not in result.made:
+                written += [self.kept(source, method, record) for record in found.records[source, method.label]]
+                continue
+            for attribution in result.made[method.label]:
+                stem = self.output.stem(source, method, self.targets, attribution.record.target)
+                self.save(attribution, stem)
+                written.append(Written(source, attribution.record, self.output.folder / stem))
+        return written
+
+    def save(self, attribution: Attribution, stem: str) -> None:
+        styled = replace(attribution, record=replace(attribution.record, look=self.look.as_dict()))
+        drawing = None if attribution.status == "non-finite" else styled.overlay(look=self.look)
+        styled.save(self.output.folder, stem, drawing=drawing)

@@ -1,0 +1,111 @@
+"""The folder that `xai explain` writes: names, what is already complete, what must not be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xaicli.attribution import Record, load_record
+from xaicli.errors import UsageError, XaiError
+from xaicli.images.find import Source, content_hash
+from xaicli.images.names import safe_label
+from xaicli.method import Method
+from xaicli.models.classifier import Classifier
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import TargetChoice
+from xaicli.stamps import definition_stamp, subject_stamp
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """Where results go. `stems` holds the file stem of each photo, folders included where names clash."""
+
+    folder: Path
+    stems: dict[Source, str]
+
+    def stem(self, source: Source, method: Method, targets: TargetChoice, target: str) -> str:
+        """`STEM.LABEL`, and the target where it is not the model's decision."""
+        ending = "" if targets.is_decision else f".{target}"
+        return f"{self.stems[source]}.{safe_label(method.label)}{ending}"
+
+    def path(self, source: Source, method: Method, targets: TargetChoice, target: str, ending: str) -> Path:
+        return self.folder / f"{self.stem(source, method, targets, target)}{ending}"
+
+    def sidecars(self, source: Source, method: Method, targets: TargetChoice) -> list[Path]:
+        """The sidecars that stand where this photo's results would go."""
+        rule = targets.rule_of(source)
+        if rule.count == 1:
+            paths = [self.path(source, method, targets, str(rule), ".json")]
+        else:
+            stem = self.folder / f"{self.stems[source]}.{safe_label(method.label)}"
+            found = stem.parent.glob("*.json") if stem.parent.is_dir() else []
+            paths = sorted(p for p in found if p.name.removeprefix(f"{stem.name}.").removesuffix(".json").replace("-", "").isdecimal())
+        return [path for path in paths if path.is_file()]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an output folder already holds of a run: complete records by photo and method label."""
+
+    records: dict[tuple[Source, str], list[Record]] = field(default_factory=dict)
+
+    def has(self, source: Source, method: Method) -> bool:
+        return (source, method.label) in self.records
+
+
+def find_complete(
+    output: OutputFolder,
+    sources: Iterable[Source],
+    methods: Sequence[Method],
+    targets: TargetChoice,
+    classifier: Classifier,
+    settings: Settings,
+) -> Found:
+    """Read the sidecars that are there; raises UsageError, naming what differs, where one belongs to another result."""
+    found = Found()
+    for source in sources:
+        for method in methods:
+            records = []
+            for path in output.sidecars(source, method, targets):
+                record = read(path)
+                different = differences(record, source, method, targets, classifier, settings)
+                if different and targets.count > 1 and record.rule != targets.text:
+                    continue
+                if different:
+                    raise UsageError(
+                        f"{path} holds another result: {', '.join(different)}", hint="Choose another folder with -o DIR, or --overwrite it."
+                    )
+                records.append(record)
+            if records and {record.target for record in records} >= set(records[0].targets):
+                order = {target: at for at, target in enumerate(records[0].targets)}
+                found.records[source, method.label] = sorted(records, key=lambda record: order.get(record.target, 0))
+    return found
+
+
+def read(path: Path) -> Record:
+    try:
+        return load_record(path)
+    except XaiError as error:
+        raise UsageError(error.found, hint="Choose another folder with -o DIR, or --overwrite it.") from error
+
+
+def differences(
+    record: Record, source: Source, method: Method, targets: TargetChoice, classifier: Classifier, settings: Settings
+) -> list[str]:
+    """In words, what sets a record apart from the result that this run would give; empty where nothing does."""
+    different = []
+    if record.definition != definition_stamp(method, targets.text, settings.precision):
+        given = {"method": method.label, "target": targets.text, "precision": settings.precision, "version": method.version}
+        held = {"method": record.method, "target": record.rule, "precision": record.precision, "version": record.version}
+        different += [f"{name} {held[name]} there, {value} here" for name, value in given.items() if held[name] != value] or ["definition"]
+    if record.fingerprint != classifier.fingerprint:
+        different.append(f"model {record.fingerprint} there, {classifier.fingerprint} here")
+    if method.stochastic and record.seed != settings.seed:
+        different.append(f"seed {record.seed} there, {settings.seed} here")
+    photo = content_hash(source)
+    if photo is not None and (record.photo, record.frame) != (photo, source.frame):
+        different.append(f"photo content {record.photo[:8]} there, {photo[:8]} here")
+    elif not different and record.subject != subject_stamp(record.photo, record.frame, record.fingerprint, record.target):
+        different.append("a subject stamp that does not fit its record")
+    return different

@@ -1,0 +1,104 @@
+"""From the maps of a batch to attributions with complete records."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from functools import cache
+
+import numpy as np
+
+from xaicli.attribution import Attribution, Prediction, Record, status_of
+from xaicli.method import Maps, Method, Needs
+from xaicli.models.classifier import Classifier
+from xaicli.runs.photos import Loaded
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import TargetChoice
+from xaicli.stamps import definition_stamp, subject_stamp
+
+TOP = 5
+
+
+def attributions_of(
+    maps: Maps, row: int, loaded: Loaded, classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+) -> list[Attribution]:
+    """The attributions of one photo of a batch, one a target."""
+    names = maps.targets.names(row)
+    logits = maps.logits[row]
+    probabilities = logits.softmax(dim=0)
+    best = logits.argsort(descending=True, stable=True)[:TOP].tolist()
+    top = tuple(Prediction(index, classifier.class_name(index), float(probabilities[index])) for index in best)
+    chances = maps.targets[row : row + 1].probability(logits[None])[0].tolist()
+    values = maps.values[row].detach().cpu().numpy()
+    made = []
+    for at, name in enumerate(names):
+        numbers, arrays = extras_of(maps, row, at)
+        record = Record(
+            image=loaded.source.path,
+            photo=loaded.photo.content,
+            frame=loaded.photo.frame,
+            size=loaded.photo.image.size,
+            method=method.label,
+            parameters=method.parameters_as_given(),
+            version=method.version,
+            rule=targets.text,
+            target=name,
+            target_name=target_name(name, classifier),
+            target_probability=chances[at],
+            targets=tuple(names),
+            decision=top[0],
+            top=top,
+            sign=method.sign.value,
+            status=status_of(values[at]),
+            model=classifier.name,
+            fingerprint=classifier.fingerprint,
+            view=classifier.view.as_dict(),
+            precision=settings.precision,
+            definition=definition_stamp(method, targets.text, settings.precision),
+            subject=subject_stamp(loaded.photo.content, loaded.photo.frame, classifier.fingerprint, name),
+            seed=settings.seed,
+            layer=resolved_layer(method, classifier),
+            passes=str(method.cost(classifier)),
+            device=classifier.device.type,
+            masked_dtype=str(classifier.masked_dtype).removeprefix("torch.") if method.masks_input else "float32",
+            versions=versions(),
+            command=settings.command,
+            notes=tuple(loaded.photo.notes),
+            extras=numbers,
+            arrays=tuple(arrays),
+        )
+        picture = loaded.photo.image if settings.keep_picture else None
+        made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, picture))
+    return made
+
+
+def extras_of(maps: Maps, row: int, at: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """A map's further results: single numbers, and arrays."""
+    numbers: dict[str, float] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for name, tensor in maps.extras.items():
+        own = tensor[row].detach().cpu()
+        own = own[at] if own.ndim else own
+        if own.ndim:
+            arrays[name] = own.numpy()
+        elif own.isfinite():
+            numbers[name] = float(own)
+    return numbers, arrays
+
+
+def target_name(target: str, classifier: Classifier) -> str:
+    """The class name of a canonical target; "A - B" of a contrast."""
+    return " - ".join(classifier.class_name(int(index)) for index in target.split("-"))
+
+
+def resolved_layer(method: Method, classifier: Classifier) -> str:
+    """The layer that a method's `layer` parameter came down to; empty where it has none."""
+    wrapped = getattr(method, "base", method)
+    if Needs.FEATURES not in wrapped.needs or classifier.module is None:
+        return ""
+    return classifier.feature_layer(getattr(wrapped, "layer", "auto")).name
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in ("xaicli", "torch", "torchvision", "numpy", "pillow")}

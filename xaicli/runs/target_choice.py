@@ -1,0 +1,82 @@
+"""What `--target` says of each photo: one rule for all, or a rule a photo from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xaicli.errors import UsageError, XaiError
+from xaicli.images.find import Source
+from xaicli.models.classifier import Classifier
+from xaicli.targets import DECISION, TargetRule, parse_target
+
+
+@dataclass(frozen=True)
+class TargetChoice:
+    """The rule of each photo. `text` is the canonical form that the definition stamp covers: `top1`, `281`, `386-340`, `file`."""
+
+    text: str = "top1"
+    rule: TargetRule = DECISION
+    by_image: dict[str, TargetRule] = field(default_factory=dict)
+    file: str = ""
+
+    def rule_of(self, source: Source) -> TargetRule:
+        """The rule of one photo, matched by its path or name; raises UsageError where the file does not name it."""
+        if not self.file:
+            return self.rule
+        path = Path(source.path)
+        for key in (source.path, path.as_posix(), path.name, path.stem):
+            if key in self.by_image:
+                return self.by_image[key]
+        raise UsageError(f"{self.file} names no target for {source.path}", expected="a row IMAGE,TARGET for each photo")
+
+    @property
+    def count(self) -> int:
+        return self.rule.count
+
+    @property
+    def is_decision(self) -> bool:
+        return not self.file and self.rule == DECISION
+
+
+def choose_targets(text: str, classifier: Classifier, sources: Iterable[Source] = ()) -> TargetChoice:
+    """Read `--target`: a rule, or `@FILE.csv` with columns image and target; each source must then have a row."""
+    if not text.startswith("@"):
+        rule = parse_target(text, classifier.classes, classifier.count)
+        return TargetChoice(str(rule), rule)
+    choice = TargetChoice("file", DECISION, read_targets(Path(text[1:]), classifier), text[1:])
+    for source in sources:
+        choice.rule_of(source)
+    return choice
+
+
+def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
+    """Rules by image from a CSV file with the columns image and target (or two columns without a header)."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row and not row[0].startswith("#")]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read: {error}", expected="a CSV file with the columns image and target") from error
+    image_column, target_column = 0, 1
+    if rows and {"image", "target"} <= {cell.strip().lower() for cell in rows[0]}:
+        header = [cell.strip().lower() for cell in rows.pop(0)]
+        image_column, target_column = header.index("image"), header.index("target")
+    rules: dict[str, TargetRule] = {}
+    for row in rows:
+        if len(row) <= max(image_column, target_column):
+            raise UsageError(f"{path} has a row without a target: {','.join(row)}", expected="IMAGE,TARGET")
+        image = row[image_column].strip()
+        try:
+            rule = parse_target(row[target_column], classifier.classes, classifier.count)
+        except XaiError as error:
+            raise UsageError(f"{path}, {image}: {error.found}", expected=error.expected, hint=error.hint) from error
+        if rule.count > 1:
+            raise UsageError(f"{path} asks for {rule} of {image}", expected="one target a photo")
+        if rules.get(image, rule) != rule:
+            raise UsageError(f"{path} names two targets for {image}", expected="one row a photo")
+        rules[image] = rule
+    if not rules:
+        raise UsageError(f"{path} names no targets", expected="a CSV file with the columns image and target")
+    return rules
