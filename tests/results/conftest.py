@@ -12,10 +12,10 @@ from xaicli.rows import Curve, Recipe, Row
 MODEL = "f" * 16
 
 
-def make_recipe(method: str = "grad-cam", metric: str = "deletion", *, direction: str = "lower", control: bool = False, **further: object) -> Recipe:
+def make_recipe(method: str = "grad-cam", metric: str = "deletion", **further: object) -> Recipe:
     contents = ({"name": name, "version": 1, "parameters": {}} for name in (method, metric))
-    given = {"target_rule": "top1", "precision": "fp32", "passes": "1+1", **further}
-    return Recipe(method, metric, *contents, direction=direction, control=control, **given)  # type: ignore[arg-type]
+    given = {"target_rule": "top1", "precision": "fp32", "passes": "1+1", "direction": "lower", **further}
+    return Recipe(method, metric, *contents, **given)  # type: ignore[arg-type]
 
 
 def content_of(image: str) -> str:

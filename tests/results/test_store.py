@@ -11,7 +11,7 @@ import pytest
 from xaicli.errors import InputError
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
-from xaicli.rows import KeptMap, Run
+from xaicli.rows import KeptMap, Row, Run
 
 MODEL = "f" * 16
 
@@ -169,15 +169,19 @@ def test_scores_are_the_rows_as_arrays(recipe_of, row_of):
 def test_a_damaged_row_is_an_input_error_not_a_crash(tmp_path, recipe_of, row_of):
     path = tmp_path / "scores.db"
     recipe = recipe_of()
+
+    def all_rows(store: Store) -> list[Row]:
+        return list(store.rows(curves=True))
+
     damages = {
-        "UPDATE rows SET readouts = '{broken'": "rows",
-        "UPDATE rows SET value = 'text'": "rows",
-        "UPDATE curves SET y = x'0011223344'": "rows",
-        "UPDATE recipes SET metric_content = '[1'": "recipes",
-        "UPDATE runs SET content = '{\"nonsense\": 1}'": "runs",
-        "UPDATE subjects SET photo = 99": "scores",
+        "UPDATE rows SET readouts = '{broken'": all_rows,
+        "UPDATE rows SET value = 'text'": all_rows,
+        "UPDATE curves SET y = x'0011223344'": all_rows,
+        "UPDATE recipes SET metric_content = '[1'": Store.recipes,
+        "UPDATE runs SET content = '{\"nonsense\": 1}'": Store.runs,
+        "UPDATE subjects SET photo = 99": Store.scores,
     }
-    for damage, reader in damages.items():
+    for damage, read in damages.items():
         path.unlink(missing_ok=True)
         with Store.open(path) as store:
             store.add([row_of(recipe, "a.jpg")], [recipe], run=Run("m", MODEL))
@@ -185,5 +189,4 @@ def test_a_damaged_row_is_an_input_error_not_a_crash(tmp_path, recipe_of, row_of
             raw.execute(damage)
         raw.close()
         with Store.open(path, write=False) as store, pytest.raises(InputError, match="damaged"):
-            result = store.rows(curves=True) if reader == "rows" else getattr(store, reader)()
-            list(result) if reader == "rows" else None
+            read(store)
