@@ -6,6 +6,7 @@ that the decision is made in the method's own first forward pass and a photo is 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 from xaicli.errors import UsageError, did_you_mean
 
 NO_CLASS = -1
+LONGEST_INDEX = 9
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,12 @@ class TargetRule:
     top: int = 0
     index: int = NO_CLASS
     against: int = NO_CLASS
+
+    def __post_init__(self) -> None:
+        one_kind = self.top > 0 if self.index == NO_CLASS else self.top == 0 and self.index >= 0
+        contrast = self.against == NO_CLASS or (self.index >= 0 and self.against >= 0 and self.against != self.index)
+        if not (one_kind and contrast):
+            raise UsageError(f"{self!r} names no target", expected="top, or index, or index against another class")
 
     def __str__(self) -> str:
         if self.top:
@@ -68,10 +76,8 @@ class Resolved:
 
 def gather(values: Tensor, classes: Tensor, against: Tensor) -> Tensor:
     """`values` (B, C) at `classes` (B, T), less those at `against` where there is a contrast."""
-    chosen = values.gather(1, classes)
-    if bool((against == NO_CLASS).all()):
-        return chosen
-    return chosen - values.gather(1, against.clamp_min(0)) * (against != NO_CLASS)
+    # No question whether there is any contrast: a device would wait for it. No product with zero: infinities would become NaN.
+    return values.gather(1, classes) - values.gather(1, against.clamp_min(0)).masked_fill(against == NO_CLASS, 0)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class Targets:
         return self.rules[0].count if self.rules else 1
 
 
-def out_of_range(index: int, count: int) -> UsageError:
+def out_of_range(index: int | str, count: int) -> UsageError:
     return UsageError(f"target {index} is out of range", expected=f"a class index from 0 to {count - 1}")
 
 
@@ -122,32 +128,33 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
     """
     top = re.fullmatch(r"top-?(\d+)", text.strip().lower())
     if top:
-        if not 1 <= int(top[1]) <= count:
-            raise UsageError(f"target {text} cannot be met", expected=f"top1 to top{count}")
+        if len(top[1]) > LONGEST_INDEX or not 1 <= int(top[1]) <= count:
+            raise UsageError(f"target {shorten(text)} cannot be met", expected=f"top1 to top{count}")
         return TargetRule(top=int(top[1]))
-    names = NameTable(classes, count)
-    whole = names.find(text)
-    if len(whole) == 1:
-        return TargetRule(index=whole[0])
-    if len(whole) > 1:
-        raise names.ambiguous(text, whole)
-    pairs = [
-        (names.find(text[: dash.start()]), names.find(text[dash.end() :]), text[: dash.start()], text[dash.end() :])
-        for dash in re.finditer("-", text)
-    ]
-    fitting = [pair for pair in pairs if pair[0] and pair[1]]
+    names = name_table(tuple(classes), count)
+    if names.find(text):
+        return TargetRule(index=names.index(text))
+    # A name may hold dashes itself, so each dash may be the one between two names.
+    pairs = [(text[: dash.start()], text[dash.end() :]) for dash in re.finditer("-", text)]
+    fitting = [pair for pair in pairs if names.find(pair[0]) and names.find(pair[1])]
     if not fitting:
         raise names.unknown(text)
-    first, second, first_text, second_text = fitting[0]
     if len(fitting) > 1:
         raise UsageError(f'target "{text}" can be split in {len(fitting)} ways', hint="Use class indices: INDEX-INDEX.")
-    if len(first) > 1:
-        raise names.ambiguous(first_text, first)
-    if len(second) > 1:
-        raise names.ambiguous(second_text, second)
-    if first == second:
+    index, against = map(names.index, fitting[0])
+    if index == against:
         raise UsageError(f'target "{text}" sets a class against itself', hint="Name two classes.")
-    return TargetRule(index=first[0], against=second[0])
+    return TargetRule(index=index, against=against)
+
+
+@functools.lru_cache(maxsize=4)
+def name_table(classes: tuple[str, ...], count: int) -> NameTable:
+    """One table for the many targets of one model."""
+    return NameTable(classes, count)
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 class NameTable:
@@ -169,22 +176,31 @@ class NameTable:
         return re.sub(r"[\s_\-]+", "", name).lower()
 
     def find(self, text: str) -> list[int]:
+        """The classes that `text` names: none, one, or several; of a number that is no name the class of that index."""
         text = text.strip()
-        named = self.indices.get(self.key(text), []) if text else []
-        if named or not text.isdecimal():
+        number = text.isdecimal()
+        # "1-2" is no spelling of a class called "12".
+        named = self.indices.get(self.key(text), []) if number or not self.key(text).isdecimal() else []
+        if named or not number or len(text) > LONGEST_INDEX or int(text) >= self.count:
             return named
-        if int(text) >= self.count:
-            raise out_of_range(int(text), self.count)
         return [int(text)]
 
-    def ambiguous(self, text: str, indices: list[int]) -> UsageError:
-        listed = ", ".join(map(str, indices))
-        return UsageError(f'"{text}" is the name of {len(indices)} classes: {listed}', hint="Give the index: --target INDEX.")
+    def index(self, text: str) -> int:
+        """The one class that `text` names; raises UsageError where there are several."""
+        indices = self.find(text)
+        if len(indices) > 1:
+            listed = ", ".join(map(str, indices))
+            found = f'"{text.strip()}" is the name of {len(indices)} classes: {listed}'
+            raise UsageError(found, hint="Give the index: --target INDEX.")
+        return indices[0]
 
     def unknown(self, text: str) -> UsageError:
+        numbers = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", text)
+        if numbers:
+            beyond = next(number for number in numbers.groups() if not self.find(number or ""))
+            return out_of_range(shorten(beyond), self.count)
         near = did_you_mean(text, self.spelled.values())
         if not self.indices:
             near = "This model has no class names; give them with --classes FILE."
-        return UsageError(
-            f'no class is called "{text}"', expected=f"top1, top5, an index from 0 to {self.count - 1}, a class name, or A-B", hint=near
-        )
+        expected = f"top1, top5, an index from 0 to {self.count - 1}, a class name, or A-B"
+        return UsageError(f'no class is called "{shorten(text)}"', expected=expected, hint=near)

@@ -18,12 +18,12 @@ def photo_seed(run_seed: int, photo: str, frame: int, name: str) -> int:
 
 def stream(seed: int, purpose: str, chunk: int = 0) -> np.random.Generator:
     """An independent generator for one purpose and one chunk of a photo's work; drawn on the CPU, so that devices agree."""
-    text = f"{int(seed)}/{purpose}/{chunk}".encode()
+    text = f"{int(seed)}/{purpose}/{int(chunk)}".encode()
     key = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
     return np.random.Generator(np.random.Philox(key=key))
 
 
 def digest(*parts: object) -> int:
-    """64 bits of blake2b over the parts, separated so that no two lists of parts read alike."""
-    text = "\x1f".join(str(part) for part in parts).encode()
+    """64 bits of blake2b over the parts, each with its length, so that no two lists of parts read alike."""
+    text = "".join(f"{len(str(part))}:{part}" for part in parts).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
