@@ -34,9 +34,9 @@ def command(what: str, pattern: str, form: str, check: bool, **given: Any) -> in
     if what in ("methods", "metrics"):
         return list_definitions(what, pattern, form, check)
     if what == "models":
-        from xaicli.models.names import model_rows
+        from xaicli.models.catalogue import list_models
 
-        print_rows(model_rows(pattern), form)
+        print_rows([{"model": entry.spec, "what": entry.summary} for entry in list_models(pattern)], form)
         return 0
     return list_layers(pattern, form, given)
 
@@ -70,6 +70,16 @@ def list_layers(pattern: str, form: str, given: dict[str, Any]) -> int:
     from xaicli.models.layers import list_layers as layers_of
 
     classifier = open_classifier(given)
-    rows = [row.as_dict() for row in layers_of(classifier.torch_module, classifier.view.size)]
-    print_rows([row for row in rows if fnmatchcase(str(row["name"]), pattern)], form)
+    rows = [
+        {
+            "layer": row.name,
+            "kind": row.kind,
+            "output": " x ".join(map(str, row.shape)),
+            "grid": " x ".join(map(str, row.grid or ())),
+            "default": row.default,
+        }
+        for row in layers_of(classifier.torch_module, classifier.view.size)
+        if fnmatchcase(row.name, pattern)
+    ]
+    print_rows(rows, form)
     return 0

@@ -48,9 +48,9 @@ def complete_definition(kind: str) -> Callable[[click.Context, click.Parameter, 
 
 
 def complete_model(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from xaicli.models.names import list_models
+    from xaicli.models.catalogue import list_models
 
-    return [CompletionItem(name) for name in list_models(f"{incomplete}*")]
+    return [CompletionItem(entry.spec, help=entry.summary) for entry in list_models() if entry.spec.startswith(incomplete)]
 
 
 class Numbers(click.ParamType):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 
 from xaicli.attribution import Attribution
-from xaicli.compute.masked import is_out_of_memory
+from xaicli.compute.memory import is_out_of_memory
 from xaicli.compute.seeds import photo_seed
 from xaicli.errors import RunError, XaiError
-from xaicli.images.find import Source
+from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.models.classifier import Classifier
 from xaicli.runs.photos import Failure, Loaded, load_ahead

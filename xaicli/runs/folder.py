@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xaicli.attribution import Attribution, Record
 from xaicli.files import require_writable
-from xaicli.images.find import Source
+from xaicli.images.source import Source
 from xaicli.images.overlay import Look
 from xaicli.method import Cost, Method
 from xaicli.models.classifier import Classifier

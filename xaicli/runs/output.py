@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xaicli.attribution import Record, load_record
 from xaicli.errors import UsageError, XaiError
-from xaicli.images.find import Source, content_hash
+from xaicli.images.source import Source, content_hash
 from xaicli.images.names import safe_label
 from xaicli.method import Method
 from xaicli.models.classifier import Classifier

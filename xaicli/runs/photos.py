@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xaicli.errors import XaiError
 from xaicli.images.decode import Photo, decode
-from xaicli.images.find import Source
+from xaicli.images.source import Source
 from xaicli.images.view import View
 
 DECODE_THREADS = 2

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from xaicli.attribution import Attribution, Prediction, Record, status_of
+from xaicli.images.source import Source
 from xaicli.method import Maps, Method, Needs
 from xaicli.models.classifier import Classifier
 from xaicli.runs.photos import Loaded
@@ -33,7 +35,7 @@ def attributions_of(
     for at, name in enumerate(names):
         numbers, arrays = extras_of(maps, row, at)
         record = Record(
-            image=loaded.source.path,
+            image=recorded_path(loaded.source),
             photo=loaded.photo.content,
             frame=loaded.photo.frame,
             size=loaded.photo.image.size,
@@ -71,6 +73,11 @@ def attributions_of(
     return made
 
 
+def recorded_path(source: Source) -> str:
+    """The path as given; of an absolute one the name alone, so that records say nothing of the machine they were made on."""
+    return source.name if Path(source.path).is_absolute() else source.path
+
+
 def extras_of(maps: Maps, row: int, at: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """A map's further results: single numbers, and arrays."""
     numbers: dict[str, float] = {}
@@ -95,7 +102,7 @@ def resolved_layer(method: Method, classifier: Classifier) -> str:
     wrapped = getattr(method, "base", method)
     if Needs.FEATURES not in wrapped.needs or classifier.module is None:
         return ""
-    return classifier.feature_layer(getattr(wrapped, "layer", "auto")).name
+    return str(classifier.feature_layer(getattr(wrapped, "layer", "auto")))
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xaicli.errors import UsageError, XaiError
-from xaicli.images.find import Source
+from xaicli.images.source import Source
 from xaicli.models.classifier import Classifier
 from xaicli.targets import DECISION, TargetRule, parse_target
 

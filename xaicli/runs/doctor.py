@@ -1,0 +1,151 @@
+"""What `xai doctor` looks at: the installation, and a model's pitfalls."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xaicli import registry
+from xaicli.compute.borrowed import borrowed
+from xaicli.compute.device import has_bf16
+from xaicli.compute.taps import tap
+from xaicli.errors import XaiError
+from xaicli.method import Needs
+from xaicli.models.cache import cache_folder, cached_files
+from xaicli.models.classifier import Classifier
+
+PACKAGES = ("torch", "torchvision", "captum", "numpy", "scipy", "pillow", "matplotlib", "safetensors")
+EXTRAS = {"timm": "timm", "transformers": "hf", "onnxruntime": "onnx", "pyarrow": "parquet", "ray": "ray"}
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report. `state` is ok, note or fault."""
+
+    what: str
+    state: str
+    text: str
+
+
+def examine_installation() -> Iterator[Finding]:
+    """Versions, devices, plugins, cache."""
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    yield Finding("xaicli", "ok", importlib.metadata.version("xaicli"))
+    for name in PACKAGES:
+        yield Finding(name, "ok", importlib.metadata.version(name))
+    for name, extra in EXTRAS.items():
+        found = version_of(name)
+        yield Finding(name, "ok", found) if found else Finding(name, "note", f'not installed (pip install "xaicli[{extra}]")')
+    yield Finding("cpu", "ok", f"{torch.get_num_threads()} threads, bf16 {'in hardware' if has_bf16(torch.device('cpu')) else 'not in hardware'}")
+    yield cuda()
+    if hasattr(torch.backends, "mps") and torch.backends.mps.is_available():
+        yield Finding("mps", "ok", "available")
+    files = cached_files()
+    yield Finding("cache", "ok", f"{cache_folder()}: {len(files)} files, {sum(file.size for file in files) / 1e6:.0f} MB")
+    for kind in (registry.METHODS, registry.METRICS):
+        listed = registry.entries(kind, check=True)
+        yield Finding(f"{kind.word}s", "ok", f"{sum(not entry.fault for entry in listed)} usable")
+        for entry in listed:
+            if entry.fault:
+                yield Finding(f"{kind.word} {entry.name}", "fault", f"{entry.origin}: {entry.fault}")
+
+
+def version_of(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def cuda() -> Finding:
+    if not torch.cuda.is_available():
+        return Finding("cuda", "note", f"no device (torch built for CUDA {torch.version.cuda})" if torch.version.cuda else "torch built for the CPU")
+    names = Counter(torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count()))
+    return Finding("cuda", "ok", ", ".join(f"{count} x {name}" for name, count in names.items()))
+
+
+def examine_model(classifier: Classifier) -> Iterator[Finding]:
+    """The view, the classes, the layer and its gradient, activations that hooks trip over, softmax inside, the patch grid."""
+    yield Finding("view", "ok", f"{classifier.view.describe()}, input {' x '.join(map(str, classifier.view.size))}")
+    yield Finding("fingerprint", "ok", classifier.fingerprint)
+    named = len(classifier.classes)
+    if named == classifier.count:
+        yield Finding("classes", "ok", f"{classifier.count}, all named")
+    else:
+        yield Finding("classes", "note", f"{classifier.count} outputs, {named} names (--classes FILE)")
+    if classifier.probabilities:
+        yield Finding("softmax", "note", "the network ends in a softmax; its logarithm is taken as logits")
+    else:
+        yield Finding("softmax", "ok", "outputs are logits")
+    yield logits_of_noise(classifier)
+    if classifier.module is None:
+        yield Finding("black box", "note", f"methods that need {Needs.GRADIENTS.words()} or {Needs.FEATURES.words()} cannot run")
+        return
+    yield from examine_layer(classifier)
+    yield from examine_activations(classifier)
+
+
+def logits_of_noise(classifier: Classifier) -> Finding:
+    logits = classifier(noise(classifier))
+    if not bool(logits.isfinite().all()):
+        return Finding("logits", "fault", "NaN or infinite on noise: damaged weights?")
+    return Finding("logits", "ok", f"{logits.min():.1f} to {logits.max():.1f} on noise")
+
+
+def noise(classifier: Classifier) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 3, *classifier.view.size, generator=generator).to(classifier.device)
+
+
+def examine_layer(classifier: Classifier) -> Iterator[Finding]:
+    try:
+        layer = classifier.feature_layer()
+    except XaiError as error:
+        yield Finding("layer", "fault", error.line())
+        return
+    height, width = layer.layout.grid
+    yield Finding("layer", "ok", f"{layer}: {layer.channels} channels on a grid of {height} x {width}")
+    prefix = layer.layout.prefix
+    if prefix:
+        yield Finding("tokens", "ok", f"{prefix} prefix token{'s' if prefix > 1 else ''}, then {height} x {width} patches")
+    with tap(classifier, "auto") as features:
+        logits = classifier(noise(classifier))
+        (gradient,) = features.gradients_of(logits.amax(dim=1, keepdim=True))
+    largest = float(gradient.abs().max())
+    state = "ok" if largest > 0 else "fault"
+    yield Finding("gradient", state, f"largest {largest:.2g} at that layer")
+
+
+def examine_activations(classifier: Classifier) -> Iterator[Finding]:
+    module = classifier.torch_module
+    in_place = [name for name, part in module.named_modules() if getattr(part, "inplace", False)]
+    if in_place:
+        yield Finding("in-place", "ok", f"{len(in_place)} in-place activations ({in_place[0]} …): features are copied before them")
+    reused = reused_activations(module, lambda: classifier(noise(classifier)))
+    if reused:
+        text = f"{', '.join(reused[:3])}: run more than once a pass, so deeplift, guided and deconvolution kinds refuse"
+        yield Finding("reused", "note", text)
+
+
+def reused_activations(module: nn.Module, forward: Callable[[], object]) -> list[str]:
+    """Names of activation modules that run more than once in one forward pass."""
+    calls: Counter[str] = Counter()
+    with ExitStack() as stack:
+        stack.enter_context(borrowed(module))
+        for name, part in module.named_modules():
+            if isinstance(part, ACTIVATIONS):
+                hook = part.register_forward_hook(lambda part, args, output, name=name: calls.update([name]))
+                stack.callback(hook.remove)
+        forward()
+    return [name for name, count in calls.items() if count > 1]
+
+
