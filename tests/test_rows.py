@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from xaicli.errors import RunError
-from xaicli.params import Definition, param
+from xaicli.metric import Direction, Metric, Ratio, param
 from xaicli.rows import Curve, Recipe, Row
 from xaicli.stamps import definition_stamp
 
@@ -17,12 +17,15 @@ ROW = Row("a.jpg", "ab" * 32, "rise", "281", "deletion", 0.25, "ok", "d" * 16, "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampled(Definition):
+class Sampled(Metric):
     """A definition with one parameter."""
 
     n: int = param(10, "samples", ge=1)
 
     name = "sampled"
+    direction = Direction.HIGHER
+    unit = "%"
+    ratios = {"normalised": Ratio(("value", "low"), ("high", "low"))}
 
 
 def test_a_row_without_a_value_says_why():
@@ -49,10 +52,12 @@ def test_a_curve_has_one_value_a_place():
 
 
 def test_the_definition_covers_what_changes_numbers_and_nothing_else():
-    recipe = Recipe.of(Sampled(n=3), Sampled(n=4), "top1", "fp32", direction="higher", passes="1+1")
+    recipe = Recipe.of(Sampled(n=3), Sampled(n=4), "top1", "fp32", passes="1+1")
     assert recipe.method_definition == definition_stamp(Sampled(n=3), "top1", "fp32")
     assert (recipe.method, recipe.metric) == ("sampled@n=3", "sampled@n=4")
-    for same in ({"passes": "2"}, {"direction": "lower"}, {"method": "another label"}):
+    assert (recipe.direction, recipe.unit) == ("higher", "%")
+    assert recipe.ratios == {"normalised": [["value", "low"], ["high", "low"]]}
+    for same in ({"passes": "2"}, {"direction": "lower"}, {"ratios": {}}, {"method": "another label"}):
         assert dataclasses.replace(recipe, **same).definition == recipe.definition
     other_metric = Recipe.of(Sampled(n=3), Sampled(n=5), "top1", "fp32")
     others = [other_metric, dataclasses.replace(recipe, target_rule="281"), dataclasses.replace(recipe, precision="auto")]

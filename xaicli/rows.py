@@ -7,11 +7,12 @@ the definition stamp stands for, kept once for all rows that share it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from xaicli.errors import RunError
+from xaicli.metric import Metric
 from xaicli.params import Definition, as_json
 from xaicli.stamps import stamp
 
@@ -36,8 +37,9 @@ class Recipe:
     """How a number is made: what a row's definition stamp stands for.
 
     method, metric: labels; method_content, metric_content: `{"name", "version", "parameters"}` in plain JSON types, as
-    `params.as_json` gives them; direction: which way is better; passes: the method's cost a photo in words (`1+1`). Labels,
-    direction and passes are recorded, not stamped.
+    `params.as_json` gives them; direction: which way is better; passes: the method's cost a photo in words (`1+1`); ratios: the
+    read-outs whose mean is a ratio of means, as `[[above, less], [below, less]]`. What stands after `precision`, and labels, are
+    recorded and not stamped.
     """
 
     method: str
@@ -49,6 +51,8 @@ class Recipe:
     direction: Direction = "neither"
     control: bool = False
     passes: str = ""
+    unit: str = ""
+    ratios: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
 
     @property
     def definition(self) -> str:
@@ -64,10 +68,23 @@ class Recipe:
         return {**self.method_content, "target": self.target_rule, "precision": self.precision}
 
     @classmethod
-    def of(cls, method: Definition, metric: Definition, target_rule: str, precision: str, **further: Any) -> Recipe:
-        """The recipe of a method and a metric; `further` are direction, control and passes."""
-        contents = as_json(method), as_json(metric)
-        return cls(method.label, metric.label, *contents, target_rule=target_rule, precision=precision, **further)
+    def of(
+        cls, method: Definition, metric: Metric, target_rule: str, precision: str, *, control: bool = False, passes: str = ""
+    ) -> Recipe:
+        """The recipe of a method, or a control, and a metric."""
+        return cls(
+            method=method.label,
+            metric=metric.label,
+            method_content=as_json(method),
+            metric_content=as_json(metric),
+            target_rule=target_rule,
+            precision=precision,
+            direction=metric.direction.value,
+            control=control,
+            passes=passes,
+            unit=metric.unit,
+            ratios={name: [list(ratio.above), list(ratio.below)] for name, ratio in metric.ratios.items()},
+        )
 
 
 @dataclass(frozen=True)

@@ -78,12 +78,14 @@ def plain_damage(name: str) -> Iterator[None]:
 
 
 def recipes(connection: sqlite3.Connection) -> dict[int, Recipe]:
-    names = "method, metric, method_content, metric_content, target_rule, precision, direction, control, passes"
-    found = connection.execute(f"SELECT id, {names} FROM recipes ORDER BY id")
-    return {
-        key: Recipe(method, metric, json.loads(first), json.loads(second), rule, precision, direction, bool(control), passes)
-        for key, method, metric, first, second, rule, precision, direction, control, passes in found
-    }
+    names = "method, metric, method_content, metric_content, target_rule, precision, direction, control, passes, unit, ratios"
+    result = {}
+    for key, *given in connection.execute(f"SELECT id, {names} FROM recipes ORDER BY id"):
+        about = dict(zip(names.split(", "), given, strict=True))
+        for name in ("method_content", "metric_content", "ratios"):
+            about[name] = dict(json.loads(about[name]))
+        result[key] = Recipe(**about | {"control": bool(about["control"])})
+    return result
 
 
 def chosen(connection: sqlite3.Connection, selection: Selection) -> dict[int, Recipe]:

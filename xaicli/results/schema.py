@@ -15,7 +15,7 @@ CREATE TABLE recipes (
     id INTEGER PRIMARY KEY, definition TEXT NOT NULL UNIQUE, method_definition TEXT NOT NULL,
     method TEXT NOT NULL, metric TEXT NOT NULL, method_content TEXT NOT NULL, metric_content TEXT NOT NULL,
     target_rule TEXT NOT NULL, precision TEXT NOT NULL,
-    direction TEXT NOT NULL, control INTEGER NOT NULL, passes TEXT NOT NULL
+    direction TEXT NOT NULL, control INTEGER NOT NULL, passes TEXT NOT NULL, unit TEXT NOT NULL, ratios TEXT NOT NULL
 );
 CREATE TABLE subjects (
     id INTEGER PRIMARY KEY, subject TEXT NOT NULL UNIQUE, photo INTEGER NOT NULL REFERENCES photos,

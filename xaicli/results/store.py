@@ -121,6 +121,7 @@ class Store:
             "method_definition": recipe.method_definition,
             "method_content": compact(recipe.method_content),
             "metric_content": compact(recipe.metric_content),
+            "ratios": compact(recipe.ratios),
         }
         return self._keep("recipes", {"definition": recipe.definition}, further)
 
