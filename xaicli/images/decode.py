@@ -1,0 +1,189 @@
+"""From a file, array or tensor to an RGB photo of 8 bits: upright, in sRGB terms, within limits."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from xaicli.errors import InputError, XaiError
+from xaicli.images.damage import undecodable, unidentified
+from xaicli.images.pixels import array_to_rgb, to_rgb, upright
+from xaicli.images.source import Source, as_array, memory_hash
+
+Colour = tuple[int, int, int]
+
+PLUGINS = (
+    JpegImagePlugin.JpegImageFile,
+    MpoImagePlugin.MpoImageFile,
+    PngImagePlugin.PngImageFile,
+    WebPImagePlugin.WebPImageFile,
+    TiffImagePlugin.TiffImageFile,
+    BmpImagePlugin.BmpImageFile,
+    GifImagePlugin.GifImageFile,
+    AvifImagePlugin.AvifImageFile,
+    PpmImagePlugin.PpmImageFile,
+)
+"""The decoders that untrusted bytes may reach; importing them registers them, once, before any thread opens a photo."""
+
+FORMATS = tuple(plugin.format for plugin in PLUGINS)
+WHITE: Colour = (255, 255, 255)
+LARGEST_PHOTO = 178_956_970
+"""Pixels: where Pillow too refuses, lest a small file fill the memory."""
+
+LARGEST_FILE = 1 << 30
+"""Bytes."""
+
+SKIP = "Skip such photos with --keep-going."
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A decoded photo.
+
+    image: PIL, RGB, upright; content: SHA-256 of the file's bytes in hex, or of the array's; frame: which of `frames` it is;
+    notes: what was done to it that a user would not expect, in words; name: its path as given.
+    """
+
+    image: Image.Image
+    content: str
+    frame: int = 0
+    frames: int = 1
+    notes: tuple[str, ...] = ()
+    name: str = "photo"
+
+
+def decode(
+    photo: Any,
+    frame: int = 0,
+    background: Colour = WHITE,
+    *,
+    max_pixels: int = LARGEST_PHOTO,
+    max_bytes: int = LARGEST_FILE,
+) -> Photo:
+    """Decode a `Source`, a path, a PIL image, a NumPy array (H, W) or (H, W, C), or a tensor (C, H, W).
+
+    Arrays are uint8, uint16, bool, or floats in 0..1. EXIF orientation is applied; transparency is laid on `background`; CMYK goes
+    to sRGB through its own profile. RGB profiles are left alone, as in the pipelines that networks were trained with. Raises
+    InputError, in words, whatever the bytes are. Safe in threads.
+    """
+    source = Source.of(photo, frame)
+    try:
+        if source.file is None:
+            return decode_memory(source, frame, background, max_pixels)
+        content = read(source.file, source.path, max_bytes)
+        return decode_bytes(content, source.path, frame, background, max_pixels)
+    except MemoryError as error:
+        raise InputError(f"{source.path} needs more memory than there is", hint=SKIP) from error
+
+
+def read(file: Path, name: str, max_bytes: int) -> bytes:
+    """The bytes of a photo's file; raises InputError for what is no file, is empty, or larger than `max_bytes`."""
+    try:
+        # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
+        with open(file, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{name} is no file", expected="a photo", hint=SKIP)
+            content = stream.read(max_bytes + 1) if status.st_size <= max_bytes else b""
+    except FileNotFoundError as error:
+        raise InputError(f"{name} does not exist", expected="a photo") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{name} is a folder", expected="a photo") from error
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise InputError(f"{name} cannot be read: {reason}", hint=SKIP) from error
+    if max(status.st_size, len(content)) > max_bytes:
+        found = f"{name} is a file of {status.st_size / 2**20:,.0f} MiB"
+        raise InputError(found, expected=f"at most {max_bytes / 2**20:,.0f} MiB", hint=SKIP)
+    if not content:
+        raise InputError(f"{name} is not a readable photo: it is empty (0 bytes)", hint=SKIP)
+    return content
+
+
+def decode_bytes(content: bytes, name: str, frame: int, background: Colour, max_pixels: int) -> Photo:
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            check_size(image, name, max_pixels)
+            frames, notes = select(image, name, frame)
+            check_size(image, name, max_pixels)
+            image.load()
+            rgb, said = to_rgb(image, background)
+            rgb, turned = upright(rgb, image)
+            return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, (*notes, *said, *turned), name)
+    except (XaiError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name} is too large to open safely", expected=f"at most {max_pixels:,} pixels", hint=SKIP) from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name} is not a readable photo: {unidentified(content)}", hint=SKIP) from error
+    # On hostile bytes a decoder may raise anything at all; all of it means that this photo cannot be used.
+    except Exception as error:
+        raise InputError(f"{name} is not a readable photo: {undecodable(content, error)}", hint=SKIP) from error
+
+
+def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    """Refuse before a pixel is decoded: a header of a few bytes can ask for all memory there is."""
+    if image.width < 1 or image.height < 1:
+        raise InputError(f"{name} is not a readable photo: it has {image.width} x {image.height} pixels", hint=SKIP)
+    if image.width * image.height > max_pixels:
+        found = f"{name} has {image.width} x {image.height} pixels"
+        raise InputError(found, expected=f"at most {max_pixels:,} pixels in all", hint=SKIP)
+
+
+def select(image: Image.Image, name: str, frame: int) -> tuple[int, tuple[str, ...]]:
+    """Go to a frame or page; the number there are, and a note where there are several."""
+    frames = int(getattr(image, "n_frames", 1))
+    if not 0 <= frame < frames:
+        many = f"{frames} frames" if frames > 1 else "1 frame"
+        last = f"0 to {frames - 1}" if frames > 1 else "0"
+        raise InputError(f"{name} has {many}, and none with the number {frame}", expected=f"--frame {last}", hint=SKIP)
+    if image.tell() != frame:
+        image.seek(frame)
+    # A JPEG of several pictures (MPO) holds one photo, and previews or depth beside it.
+    if frames == 1 or image.format == "MPO":
+        return frames, ()
+    what = f"{frames} pages: page" if image.format == "TIFF" else f"animated, {frames} frames: frame"
+    return frames, (f"{what} {frame} used",)
+
+
+def decode_memory(source: Source, frame: int, background: Colour, max_pixels: int) -> Photo:
+    """A PIL image, array or tensor that a Python user hands in; it is not changed."""
+    name = source.path
+    if frame:
+        raise InputError(f"frame {frame} of {name}, which is in memory", expected="frame 0", hint="Pass its path instead.")
+    if not isinstance(source.memory, Image.Image):
+        array = as_array(source.memory)
+        if array.size > 4 * max_pixels:
+            raise InputError(f"{name} is an array of shape {array.shape}", expected=f"at most {max_pixels:,} pixels")
+        rgb, notes = array_to_rgb(array, name, background, channels_first=hasattr(source.memory, "detach"))
+        return Photo(rgb, memory_hash(source.memory), 0, 1, notes, name)
+    try:
+        check_size(source.memory, name, max_pixels)
+        image = source.memory.copy()
+        rgb, said = to_rgb(image, background)
+        rgb, turned = upright(rgb, image)
+        return Photo(rgb, memory_hash(source.memory), 0, 1, (*said, *turned), name)
+    except (XaiError, MemoryError):
+        raise
+    # PIL reads a picture when it is first looked at, so that the user's own file may fail here in any way.
+    except Exception as error:
+        raise InputError(f"{name} is a PIL image that cannot be read: {error}", hint="Pass its path instead.") from error

@@ -1,0 +1,179 @@
+"""Every kind of pixel to RGB of 8 bits: grey, palette, alpha, CMYK, 16 and 32 bits, floats."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from xaicli.images.damage import bad_array
+
+Colour = tuple[int, int, int]
+Notes = tuple[str, ...]
+
+EXIF_ORIENTATION = 0x0112
+TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a photo upright, by the orientation that its camera noted (EXIF 2.3, tag 274)."""
+
+
+def to_rgb(image: Image.Image, background: Colour) -> tuple[Image.Image, Notes]:
+    """A loaded image of any mode as RGB, and what to tell of it."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image.copy(), ()
+    if image.mode.startswith("I;16"):
+        return sixteen_bits(image), ()
+    if image.mode == "I":
+        return thirty_two_bits(image)
+    if image.mode == "F":
+        return floats(np.asarray(image))
+    if image.mode == "CMYK":
+        return cmyk(image)
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return converted(ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")), ()
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return on_background(image, background)
+    return image.convert("RGB"), ()
+
+
+def upright(rgb: Image.Image, image: Image.Image) -> tuple[Image.Image, Notes]:
+    """`rgb` turned as the EXIF block of `image` says; a block that cannot be read is left aside, and said so."""
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    # EXIF is a small file of its own; on hostile bytes its reader may raise anything, and the photo is good without it.
+    except Exception:
+        return rgb, ("its EXIF block cannot be read: taken as upright",)
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return (rgb if turn is None else rgb.transpose(turn)), ()
+
+
+def on_background(image: Image.Image, background: Colour) -> tuple[Image.Image, Notes]:
+    """Transparency laid on a colour."""
+    if image.mode in ("La", "PA"):
+        image = image.convert({"La": "LA", "PA": "RGBA"}[image.mode])
+    rgba = image.convert("RGBA")
+    if rgba.getchannel("A").getextrema() == (255, 255):
+        return rgba.convert("RGB"), ()
+    below = Image.new("RGBA", rgba.size, (*background, 255))
+    colour = ",".join(map(str, background))
+    return Image.alpha_composite(below, rgba).convert("RGB"), (f"transparent parts laid on {colour}",)
+
+
+def sixteen_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits, or of 12 in a TIFF: 65535 (4095) is white; scaled, not clipped."""
+    values = np.asarray(image).astype(np.uint32)
+    tags = getattr(image, "tag_v2", {})
+    bits = first(tags.get(TIFF_BITS), 16)
+    largest = 2 ** (bits if 8 < bits <= 16 else 16) - 1
+    grey = (np.minimum(values, largest) * 255 + largest // 2) // largest
+    if tags.get(TIFF_PHOTOMETRIC) == 0:
+        grey = 255 - grey
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
+
+def thirty_two_bits(image: Image.Image) -> tuple[Image.Image, Notes]:
+    """Integers: of a PGM or PNG 65535 is white, as their readers have scaled them; any other has no white, and is stretched."""
+    values = np.asarray(image)
+    if image.format in ("PPM", "PNG"):
+        grey = np.clip((values.astype(np.int64) * 255 + 32767) // 65535, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB"), ()
+    return stretched(values.astype(np.float64), "32-bit values")
+
+
+def floats(values: np.ndarray) -> tuple[Image.Image, Notes]:
+    """Floats: taken as they are where all lie in 0..1, else stretched."""
+    if not np.isfinite(values).all():
+        raise ValueError("its pixels are not all finite numbers")
+    if values.min() >= 0 and values.max() <= 1:
+        return Image.fromarray(eight_bits(values)).convert("RGB"), ()
+    return stretched(values.astype(np.float64), "float values")
+
+
+def stretched(values: np.ndarray, what: str) -> tuple[Image.Image, Notes]:
+    """The smallest value is black, the largest white; one value throughout is mid-grey."""
+    low, high = float(values.min()), float(values.max())
+    scaled = (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+    return Image.fromarray(eight_bits(scaled)).convert("RGB"), (f"{what} from {low:g} (black) to {high:g} (white)",)
+
+
+def eight_bits(values: np.ndarray) -> np.ndarray:
+    """0..1 to 0..255, rounded."""
+    return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+
+
+def cmyk(image: Image.Image) -> tuple[Image.Image, Notes]:
+    """CMYK to sRGB through the profile that it carries; by the plain formula where it carries none that can be used."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image.convert("RGB"), ("CMYK without a colour profile: colours are approximate",)
+    try:
+        through = ImageCms.profileToProfile(
+            image,
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+        return converted(through), ()
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image.convert("RGB"), ("its CMYK profile cannot be used: colours are approximate",)
+
+
+def converted(image: Image.Image | None) -> Image.Image:
+    """The result of a profile conversion, which is None only where the conversion was asked for in place."""
+    if image is None:
+        raise ValueError("its colour profile gives no picture")
+    return image
+
+
+def array_to_rgb(array: np.ndarray, name: str, background: Colour, *, channels_first: bool) -> tuple[Image.Image, Notes]:
+    """An array (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 colours; `channels_first` decides where both could be."""
+    if array.ndim == 4 and array.shape[0] == 1:
+        raise bad_array(name, f"shape {array.shape}, a batch of one")
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise bad_array(name, f"shape {array.shape}")
+    if array.ndim == 3:
+        first_fits, last_fits = array.shape[0] in (1, 3, 4), array.shape[2] in (1, 3, 4)
+        if not first_fits and not last_fits:
+            raise bad_array(name, f"shape {array.shape}")
+        if first_fits and (channels_first or not last_fits):
+            array = array.transpose(1, 2, 0)
+        array = array[..., 0] if array.shape[2] == 1 else array
+    pixels = Image.fromarray(np.ascontiguousarray(eight_bits_of(array, name)))
+    return to_rgb(pixels, background)
+
+
+def eight_bits_of(array: np.ndarray, name: str) -> np.ndarray:
+    """Values of any kind we take as uint8; raises InputError for others."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype.kind != "f":
+        raise bad_array(name, f"type {array.dtype}")
+    if not np.isfinite(array).all():
+        raise bad_array(name, "floats with NaN or infinity")
+    if array.min() < 0 or array.max() > 1:
+        raise bad_array(name, f"floats from {array.min():g} to {array.max():g}")
+    return eight_bits(array)
+
+
+def first(value: object, default: int) -> int:
+    """A TIFF tag as one number: some hold one a colour."""
+    if isinstance(value, tuple):
+        value = value[0] if value else default
+    return value if isinstance(value, int) else default
