@@ -16,7 +16,6 @@ from PIL import (
     GifImagePlugin,
     Image,
     JpegImagePlugin,
-    MpoImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
     TiffImagePlugin,
@@ -33,7 +32,6 @@ Colour = tuple[int, int, int]
 
 PLUGINS = (
     JpegImagePlugin.JpegImageFile,
-    MpoImagePlugin.MpoImageFile,
     PngImagePlugin.PngImageFile,
     WebPImagePlugin.WebPImageFile,
     TiffImagePlugin.TiffImageFile,
@@ -42,7 +40,8 @@ PLUGINS = (
     AvifImagePlugin.AvifImageFile,
     PpmImagePlugin.PpmImageFile,
 )
-"""The decoders that untrusted bytes may reach; importing them registers them, once, before any thread opens a photo."""
+"""The decoders that untrusted bytes may reach; importing them registers them, once, before any thread opens a photo. A JPEG of
+several pictures (MPO) comes in through the JPEG decoder."""
 
 FORMATS = tuple(plugin.format for plugin in PLUGINS)
 WHITE: Colour = (255, 255, 255)
@@ -81,8 +80,8 @@ def decode(
 ) -> Photo:
     """Decode a `Source`, a path, a PIL image, a NumPy array (H, W) or (H, W, C), or a tensor (C, H, W).
 
-    Arrays are uint8, uint16, bool, or floats in 0..1. EXIF orientation is applied; transparency is laid on `background`; CMYK goes
-    to sRGB through its own profile. RGB profiles are left alone, as in the pipelines that networks were trained with. Raises
+    Arrays are uint8, uint16, bool, or floats in 0..1. EXIF orientation is applied; transparency is laid on `background`; CMYK
+    goes to sRGB through its own profile. RGB profiles are left alone, as in the pipelines that networks were trained with. Raises
     InputError, in words, whatever the bytes are. Safe in threads.
     """
     source = Source.of(photo, frame)
