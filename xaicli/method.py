@@ -1,8 +1,8 @@
 """The interface that an attribution method implements.
 
 A method is a frozen dataclass: its fields are its parameters. It declares what it needs of a classifier, which sign its maps have
-and what it costs, and computes maps for a batch in `attribute`. It never normalises, upsamples or clips: what it returns is stored
-and scored as it is.
+and what it costs, and computes maps for a batch in `attribute`. It never normalises, upsamples or clips: what it returns is
+stored and scored as it is.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Cost:
 class Maps:
     """What `attribute` returns for B photos and T targets each.
 
-    values: (B, T, h, w) float32 at the method's own resolution; targets: the resolved targets, (B, T); logits: (B, C) of the clean
-    photos, float32; extras: further results by name, each with B in front.
+    values: (B, T, h, w) float32 at the method's own resolution; targets: the resolved targets, (B, T); logits: (B, C) of the
+    clean photos, float32; extras: further results by name, each (B,), one number a photo, or (B, T, ...), one number or array a map.
     """
 
     values: Tensor
@@ -94,7 +94,7 @@ class Method(Definition):
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         """Maps of a batch.
 
-        inputs: (B, 3, H, W) preprocessed, on the classifier's device; targets: the rule that says what is explained, resolved on the
-        logits of the method's own first forward pass; seeds: (B,) int64, one a photo.
+        inputs: (B, 3, H, W) preprocessed, on the classifier's device; targets: the rule that says what is explained, resolved on
+        the logits of the method's own first forward pass; seeds: (B,) int64, one a photo.
         """
         raise TypeError(f"{type(self).__name__} has no attribute()")

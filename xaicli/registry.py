@@ -1,7 +1,7 @@
 """Methods and metrics by name: the built-in table, then installed plugins.
 
-Plugins are entry points of the groups `xaicli.methods` and `xaicli.metrics`. Listing reads the table and the entry points' metadata
-alone; a class is imported when it is asked for. A plugin that cannot be imported is listed as broken and stops nobody.
+Plugins are entry points of the groups `xaicli.methods` and `xaicli.metrics`. Listing reads the table and the entry points'
+metadata alone; a class is imported when it is asked for. A plugin that cannot be imported is listed as broken and stops nobody.
 """
 
 from __future__ import annotations
