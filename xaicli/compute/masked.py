@@ -34,8 +34,8 @@ class Block:
     """
 
     size: int
-    fill: Callable[[Tensor, int, int], None]
-    take: Callable[[Tensor, int, int], None]
+    fill: Callable[[Tensor, int, int], object]
+    take: Callable[[Tensor, int, int], object]
 
 
 def run(
@@ -48,20 +48,35 @@ def run(
 ) -> int:
     """Pass all copies of all blocks, of `shape` (3, H, W), through the classifier; returns the batch size in use at the end.
 
-    exact: float32 (decisions, scores); else the classifier's `masked_dtype`. batch_size: copies a pass, by default what the
-    device takes best; it is halved when memory runs out, and the work goes on where it stopped. Results agree to 1e-5 in
-    float32 for any batch size and any neighbours. The network is in evaluation mode meanwhile, without gradients. Raises
-    RunError where not even one copy fits, or where the network returns another number of rows than it was given.
+    exact: float32 (decisions, scores); else the classifier's `masked_dtype`. batch_size: copies a pass, by default the
+    classifier's, or else what the device takes best; it is halved when memory runs out, and the work goes on where it stopped.
+    Results agree to 1e-5 in float32 for any batch size and any neighbours. The network is in evaluation mode meanwhile,
+    without gradients. Raises RunError where not even one copy fits, or where the network returns another number of rows
+    than it was given.
     """
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch size {batch_size} cannot be used", expected="at least 1")
-    size = batch_size or batch_size_for(classifier.device, shape[1], shape[2])
+    size = classifier.batch_size if batch_size is None else batch_size
+    if size is None:
+        size = batch_size_for(classifier.device, shape[1], shape[2])
+    if size < 1:
+        raise UsageError(f"batch size {size} cannot be used", expected="at least 1")
     with eval_mode(classifier.module):
         queue = Queue(classifier, shape, size, exact)
         for block in blocks:
             queue.add(block)
         queue.finish()
     return queue.size
+
+
+def clean_logits(classifier: Classifier, inputs: Tensor) -> Tensor:
+    """Logits (B, C) float32 of photos (B, 3, H, W) as they are: the pass in which a method that only masks decides."""
+    pieces: list[Tensor] = []
+    photos = Block(
+        len(inputs),
+        fill=lambda out, start, stop: out.copy_(inputs[start:stop]),
+        take=lambda logits, start, stop: pieces.append(logits),
+    )
+    run(classifier, [photos], (inputs.shape[1], inputs.shape[2], inputs.shape[3]), exact=True)
+    return torch.cat(pieces) if pieces else inputs.new_zeros((0, classifier.count))
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ class Classifier:
     canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
     empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights and view;
     probabilities: True where the network ends in a softmax, which is undone here; masked_dtype: the precision of passes that only
-    mask the input.
+    mask the input; batch_size: altered copies a pass at most, None for what the device takes best.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -41,6 +41,7 @@ class Classifier:
     probabilities: bool = False
     layer: str = "auto"
     masked_dtype: torch.dtype = torch.float32
+    batch_size: int | None = None
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return self.logits(self.forward(inputs))
