@@ -6,8 +6,10 @@ metadata alone; a class is imported when it is asked for. A plugin that cannot b
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -19,20 +21,22 @@ from xaicli.metric import Metric
 from xaicli.params import Definition, Spec, fold, format_value, parameters, parse_spec, parse_specs
 
 T = TypeVar("T", bound=Definition)
+CONTROLS = ("random", "center")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the two things that are looked up by name."""
+    """One of the two things that are looked up by name; `duty` is what each class must define."""
 
     word: str
     group: str
     base: type[Definition]
+    duty: str
     table: dict[str, builtin.Builtin] = field(repr=False)
 
 
-METHODS = Kind("method", "xaicli.methods", Method, builtin.METHODS)
-METRICS = Kind("metric", "xaicli.metrics", Metric, builtin.METRICS)
+METHODS = Kind("method", "xaicli.methods", Method, "attribute", builtin.METHODS)
+METRICS = Kind("metric", "xaicli.metrics", Metric, "score", builtin.METRICS)
 
 
 @dataclass(frozen=True)
@@ -52,23 +56,37 @@ def entries(kind: Kind, *, check: bool = False) -> list[Entry]:
     found = [
         Entry(name, f"{kind.group}.{row.target}", row.summary, "built in", row.aliases) for name, row in kind.table.items()
     ]
-    taken = {fold(name): name for entry in found for name in (entry.name, *entry.aliases)}
-    for point in sorted(importlib.metadata.entry_points(group=kind.group), key=lambda point: (point.name, point.value)):
-        entry = plugin_entry(point)
-        if fold(entry.name) in taken:
-            entry = replace(entry, fault=f"the name is taken by {taken[fold(entry.name)]}")
-        else:
-            taken[fold(entry.name)] = entry.name
-        found.append(entry)
+    taken = {fold(name): entry for entry in found for name in (entry.name, *entry.aliases)}
+    plugins = [plugin_entry(point) for point in entry_points(kind.group)]
+    for entry in sorted(plugins, key=lambda entry: (entry.name, entry.origin, entry.target)):
+        first = taken.setdefault(fold(entry.name), entry)
+        fault = "" if first is entry else f"the name is taken by {first.name} ({first.origin})"
+        found.append(replace(entry, fault=fault))
     return [checked(kind, entry) for entry in found] if check else found
 
 
+def entry_points(group: str) -> list[importlib.metadata.EntryPoint]:
+    """Installed entry points of a group; a distribution whose file of them is damaged is passed over."""
+    try:
+        return list(importlib.metadata.entry_points(group=group))
+    # The standard library reads all distributions at once and fails, with any exception, where one of them is damaged.
+    except Exception:
+        points = []
+        for distribution in importlib.metadata.distributions():
+            with contextlib.suppress(Exception):
+                points += list(distribution.entry_points.select(group=group))
+        return points
+
+
 def plugin_entry(point: importlib.metadata.EntryPoint) -> Entry:
-    """What an entry point's metadata says, without importing it."""
-    if point.dist is None:
-        return Entry(point.name, point.value, "", "plugin")
-    summary = (point.dist.metadata["Summary"] or "").strip().rstrip(".")
-    return Entry(point.name, point.value, summary, f"{point.dist.name} {point.dist.version}")
+    """What an entry point's metadata says, without importing it; metadata that is damaged says less."""
+    told: dict[str, str] = {}
+    with contextlib.suppress(Exception):
+        if point.dist is not None:
+            metadata = point.dist.metadata
+            told = {key: metadata[key].strip() for key in ("Name", "Version", "Summary") if key in metadata}
+    origin = f"{told.get('Name', 'a plugin')} {told.get('Version', '')}".strip()
+    return Entry(point.name, point.value, told.get("Summary", "").rstrip("."), origin)
 
 
 def checked(kind: Kind, entry: Entry) -> Entry:
@@ -85,9 +103,13 @@ def load(kind: Kind, entry: Entry) -> type[Definition]:
     """Import the class of an entry; raises RunError that names the plugin where it cannot be used."""
     module, _, attribute = entry.target.partition(":")
     try:
-        cls: Any = importlib.import_module(module)
+        # Results are on stdout, so what a plugin prints at import goes elsewhere.
+        with contextlib.redirect_stdout(sys.stderr):
+            cls: Any = importlib.import_module(module)
         for part in attribute.split("."):
             cls = getattr(cls, part)
+        if isinstance(cls, type) and issubclass(cls, Definition):
+            parameters(cls)
     except XaiError:
         raise
     # A plugin may raise anything at import, and whatever it raises is the plugin's fault, to be reported under its name.
@@ -98,11 +120,21 @@ def load(kind: Kind, entry: Entry) -> type[Definition]:
             f"{kind.word} {entry.name} of {entry.origin} cannot be imported: {type(error).__name__}: {error}",
             hint="See xai doctor.",
         ) from error
+    refuse_unfit(kind, entry, cls)
+    return cls  # type: ignore[no-any-return]
+
+
+def refuse_unfit(kind: Kind, entry: Entry, cls: Any) -> None:
+    """Raise RunError where an entry names no class of its kind, one that lacks what it must define, or one of another name."""
+    where = f"{kind.word} {entry.name} of {entry.origin}: {entry.target}"
     if not (isinstance(cls, type) and issubclass(cls, kind.base)):
-        raise RunError(f"{entry.target} of {entry.origin} is no {kind.word}", expected=f"a class derived from {kind.base.__name__}")
-    if fold(getattr(cls, "name", "")) != fold(entry.name):
-        raise RunError(f"{entry.target} of {entry.origin} calls itself {getattr(cls, 'name', None)!r}", expected=entry.name)
-    return cls
+        raise RunError(f"{where} is no {kind.word}", expected=f"a class derived from {kind.base.__name__}")
+    if getattr(cls, kind.duty) is getattr(kind.base, kind.duty):
+        raise RunError(f"{where} has no {kind.duty}()", expected="a class that defines it")
+    own = getattr(cls, "name", None)
+    names = [own, *cls.aliases] if isinstance(own, str) else []
+    if fold(entry.name) not in map(fold, names):
+        raise RunError(f"{where} calls itself {own!r}", expected=f"name = {entry.name!r}")
 
 
 def find(kind: Kind, name: str) -> Entry:
@@ -176,13 +208,13 @@ def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
         return
     working = []
     for entry in entries(METHODS):
-        try:
-            cls = load(METHODS, entry)
-        except XaiError:
-            continue
-        if issubclass(cls, Method) and not cls.needs & ~provides and entry.name not in ("random", "center"):
-            working.append(entry.name)
-    raise UsageError(f"{method.name} needs {missing.words()}, and {model} has none", hint=f"Methods that work: {', '.join(working)}.")
+        # A method that is broken is none that works.
+        with contextlib.suppress(XaiError):
+            other = make(METHODS, Spec(entry.name))
+            if isinstance(other, Method) and not other.needs & ~provides and entry.name not in CONTROLS and not entry.fault:
+                working.append(entry.name)
+    hint = f"Methods that work: {', '.join(working)}." if working else ""
+    raise UsageError(f"{method.name} needs {missing.words()}, and {model} has none", hint=hint)
 
 
 def describe(cls: type[Definition]) -> list[dict[str, str]]:
