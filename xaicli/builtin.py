@@ -18,6 +18,9 @@ class Builtin(NamedTuple):
 
 
 METHODS: dict[str, Builtin] = {
+    "rise": Builtin("rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
+    "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
+    "center": Builtin("center:Center", "Gaussian in the middle, whatever the photo shows: a control"),
 }
 
 METRICS: dict[str, Builtin] = {

@@ -1,0 +1,38 @@
+"""A bump in the middle of the picture: the control that any method should beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from xaicli.compute.masked import clean_logits
+from xaicli.method import Cost, Maps, Method, Sign
+
+if TYPE_CHECKING:
+    from xaicli.models.classifier import Classifier
+    from xaicli.targets import Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Center(Method):
+    """Gaussian in the middle, whatever the photo shows: a control.
+
+    Sigma is a quarter of each side. Maps are (B, T, H, W) at the input's resolution, above 0 to 1.
+    """
+
+    name = "center"
+    class_specific = False
+    sign = Sign.NONNEGATIVE
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        """Nothing beside the clean pass, in which the photo is decided."""
+        return Cost()
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        logits = clean_logits(classifier, inputs)
+        y, x = (4 * ((torch.arange(side, device=inputs.device) + 0.5) / side - 0.5) for side in inputs.shape[2:])
+        bump = torch.exp(-0.5 * (y[:, None] ** 2 + x**2))
+        return Maps(bump.repeat(len(inputs), targets.count, 1, 1), targets.resolve(logits), logits)

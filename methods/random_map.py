@@ -1,0 +1,44 @@
+"""Noise: the control that says what a map without any information scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaicli.compute.masked import clean_logits
+from xaicli.compute.seeds import stream
+from xaicli.method import Cost, Maps, Method, Sign
+
+if TYPE_CHECKING:
+    from xaicli.models.classifier import Classifier
+    from xaicli.targets import Targets
+
+SIDE = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomMap(Method):
+    """Noise of 7 x 7 values that knows nothing of the photo: a control.
+
+    Uniform from 0 to 1, another map for each photo, the same for all its targets. Maps are (B, T, 7, 7), of the grain that
+    maps of a network's last layer have.
+    """
+
+    name = "random"
+    class_specific = False
+    stochastic = True
+    sign = Sign.NONNEGATIVE
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        """Nothing beside the clean pass, in which the photo is decided."""
+        return Cost()
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        logits = clean_logits(classifier, inputs)
+        noise = np.stack([stream(seed, "noise").random((1, SIDE, SIDE), dtype=np.float32) for seed in seeds.tolist()])
+        values = torch.from_numpy(noise).to(inputs.device).repeat(1, targets.count, 1, 1)
+        return Maps(values, targets.resolve(logits), logits)
