@@ -1,0 +1,123 @@
+"""A map drawn over its photo: the one place where maps are upsampled and laid on pictures."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.errors import InputError, UsageError
+from xaicli.images.colour import Scale, coloured, palette
+from xaicli.images.geometry import Geometry
+from xaicli.method import Sign
+
+ALPHA = 0.75
+FALL = 0.6
+"""The opacity falls with this power of how much a value stands out: slower than the value, so that weaker parts are still seen."""
+
+BAND = 1 << 20
+"""Pixels drawn at a time, so that memory does not grow with the photo."""
+
+Map = NDArray[np.float32] | Tensor
+
+
+def upsample(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (..., h, w) at height and width `size`: bilinear, align_corners=False."""
+    flat = values.reshape(-1, 1, *values.shape[-2:]).float()
+    bigger = functional.interpolate(flat, size=size, mode="bilinear", align_corners=False)
+    return bigger.reshape(*values.shape[:-2], *size)
+
+
+def overlay(
+    photo: Image.Image,
+    values: Map,
+    geometry: Geometry,
+    sign: Sign,
+    *,
+    scale: Scale | None = None,
+    colormap: str | None = None,
+    alpha: float = ALPHA,
+) -> Image.Image:
+    """The photo, RGB and at its own resolution, with the map (h, w) over what the model saw.
+
+    That part has a thin frame where it is not the whole photo. scale: the range of colours, by default the map's own; colormap:
+    matplotlib's name; alpha: the opacity, 0..1, of what stands out most. It falls to 0 with the map, so that the photo stays
+    visible where nothing matters. Raises InputError for a map that is not finite, UsageError for a look that cannot be.
+    """
+    if not 0 <= alpha <= 1:
+        raise UsageError(f"alpha {alpha:g}", expected="an opacity from 0 to 1")
+    table = palette(sign, colormap)
+    grid = as_grid(values)
+    if photo.size != geometry.source:
+        raise InputError(f"the map is of a photo of {geometry.source} pixels, this one has {photo.size}", expected="the same photo")
+    scale = scale or Scale.of([grid.numpy()], sign)
+    canvas = np.array(photo.convert("RGB"))
+    left, top, right, bottom = pixels_seen(geometry)
+    rows = max(1, BAND // max(1, right - left))
+    for start in range(top, bottom, rows):
+        stop = min(start + rows, bottom)
+        band = on_photo(grid, geometry, (left, start, right, stop)).numpy()
+        opacity = (alpha * scale.strengths(band, sign) ** FALL)[..., None]
+        below = canvas[start:stop, left:right]
+        mixed = below + (coloured(band, scale, table).astype(np.float32) - below) * opacity
+        canvas[start:stop, left:right] = np.rint(mixed).astype(np.uint8)
+    drawn = Image.fromarray(canvas)
+    if not geometry.sees_all:
+        draw_frame(drawn, (left, top, right, bottom))
+    return drawn
+
+
+def as_grid(values: Map) -> Tensor:
+    """A map (h, w) as a float32 tensor on the CPU; raises InputError where it cannot be drawn."""
+    grid = torch.as_tensor(values).detach().to("cpu", torch.float32)
+    if grid.ndim != 2 or not grid.numel():
+        raise InputError(f"a map of shape {tuple(grid.shape)}", expected="(height, width)")
+    if not bool(grid.isfinite().all()):
+        raise InputError("a map that holds NaN or infinity cannot be drawn", hint="Its values are in the .npy file.")
+    return grid
+
+
+def pixels_seen(geometry: Geometry) -> tuple[int, int, int, int]:
+    """The photo's pixels whose centres the model saw: left, top, right, bottom; at least one."""
+    x0, y0, x1, y1 = geometry.box
+    left, top = math.ceil(x0 - 0.5), math.ceil(y0 - 0.5)
+    return left, top, max(left + 1, math.ceil(x1 - 0.5)), max(top + 1, math.ceil(y1 - 0.5))
+
+
+def on_photo(grid: Tensor, geometry: Geometry, box: tuple[int, int, int, int]) -> Tensor:
+    """The map at the pixels `box` (left, top, right, bottom) of the photo: bilinear between the centres of the map's cells.
+
+    Where the map is finer than the photo, each pixel takes the mean over its area.
+    """
+    left, top, right, bottom = box
+    cells_x = grid.shape[1] / geometry.size[0] * geometry.scale[0]
+    cells_y = grid.shape[0] / geometry.size[1] * geometry.scale[1]
+    fine_x, fine_y = max(1, math.ceil(cells_x)), max(1, math.ceil(cells_y))
+    x = places(left, right, fine_x, geometry.scale[0], geometry.offset[0], geometry.size[0])
+    y = places(top, bottom, fine_y, geometry.scale[1], geometry.offset[1], geometry.size[1])
+    where = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
+    sampled = functional.grid_sample(grid[None, None], where, mode="bilinear", padding_mode="border", align_corners=False)
+    if fine_x > 1 or fine_y > 1:
+        sampled = functional.avg_pool2d(sampled, (fine_y, fine_x))
+    return sampled[0, 0]
+
+
+def places(start: int, stop: int, fine: int, scale: float, offset: int, size: int) -> Tensor:
+    """Where photo pixels lie in the view, from -1 to 1, with `fine` samples a pixel."""
+    centres = start + (torch.arange((stop - start) * fine, dtype=torch.float64) + 0.5) / fine
+    return ((centres * scale - offset) / size * 2 - 1).float()
+
+
+def draw_frame(picture: Image.Image, box: tuple[int, int, int, int]) -> None:
+    """A thin light line with a dark one inside it, so that it shows on any photo."""
+    thick = max(1, round(min(picture.size) / 500))
+    left, top, right, bottom = box
+    draw = ImageDraw.Draw(picture)
+    for inset, colour in ((0, (255, 255, 255)), (thick, (40, 40, 40))):
+        if right - left > 4 * thick and bottom - top > 4 * thick:
+            draw.rectangle((left + inset, top + inset, right - 1 - inset, bottom - 1 - inset), outline=colour, width=thick)
