@@ -68,6 +68,10 @@ class Resolved:
     def __getitem__(self, rows: slice | Tensor) -> Resolved:
         return Resolved(self.classes[rows], self.against[rows], self.scores[rows])
 
+    def detached(self) -> Resolved:
+        """The same targets without the graph of the logits, which keeps all activations alive."""
+        return Resolved(self.classes, self.against, self.scores.detach())
+
     def names(self, row: int) -> list[str]:
         """The targets of one photo as canonical text: `281` or `386-340`."""
         pairs = zip(self.classes[row].tolist(), self.against[row].tolist(), strict=True)

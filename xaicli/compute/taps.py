@@ -5,8 +5,9 @@
         for gradient in features.gradients_of(targets.resolve(logits).scores):
             ...  # gradient and features.activation are (B, K, h, w)
 
-The layer's tensor is replaced by a copy of itself that starts a graph of its own (a graft). So the graph covers only what follows
-the layer, frozen networks have gradients, and an in-place activation after the layer changes neither what was read nor its gradient.
+The layer's tensor is replaced by a copy of itself that starts a graph of its own (a graft). So the graph covers only what
+follows the layer, frozen networks have gradients, and an in-place activation after the layer changes neither what was read nor
+its gradient.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ SMALLEST_ACTIVATION = 1e-30
 """Added to activations that the network passes through a ReLU of its own after ours, whose derivative at 0 would be 0: far below
 float32's resolution of any activation, it keeps that derivative 1."""
 
+CHOOSE_ANOTHER = "Choose another: xai list layers --model SPEC."
+
 HALF_SCALE = 1024.0
 """Scores of a half-precision layer are multiplied by this, and their gradients divided: small gradients underflow in float16."""
 
@@ -43,10 +46,10 @@ class Features:
 
     @property
     def raw(self) -> Tensor:
-        """The layer's tensor as it is laid out in the network, part of the graph. Raises where the layer did not run, or ran often."""
+        """The layer's tensor as the network lays it out, part of the graph. Raises where the layer did not run, or ran often."""
         call = self.layer.call
         if not self.calls:
-            raise RunError(f"layer {self.layer} did not run in the forward pass", hint="Choose another: xai list layers --model SPEC.")
+            raise RunError(f"layer {self.layer} did not run in the forward pass", hint=CHOOSE_ANOTHER)
         if call is None and len(self.calls) > 1:
             raise UsageError(
                 f"layer {self.layer} runs {len(self.calls)} times in one forward pass",
@@ -77,7 +80,7 @@ def gradients_at(features: Sequence[Features], scores: Tensor) -> Iterator[list[
     """
     tensors = [feature.raw for feature in features]
     if not scores.requires_grad:
-        raise RunError(f"no gradient reaches layer {features[0].layer}", hint="Choose another: xai list layers --model SPEC.")
+        raise RunError(f"no gradient reaches layer {features[0].layer}", hint=CHOOSE_ANOTHER)
     scale = HALF_SCALE if any(tensor.dtype == torch.float16 for tensor in tensors) else 1.0
     for index in range(scores.shape[1]):
         last = index == scores.shape[1] - 1
@@ -86,31 +89,34 @@ def gradients_at(features: Sequence[Features], scores: Tensor) -> Iterator[list[
 
 
 @contextmanager
-def tap(classifier: Classifier, layer: str = "auto") -> Iterator[Features]:
-    """Read a classifier's feature layer: the one found for it, or the one named."""
+def tap(classifier: Classifier, layer: str = "auto", *, gradients: bool = True) -> Iterator[Features]:
+    """Read a classifier's feature layer: the one found for it, or the one named. Without `gradients` no graph is kept at all."""
     chosen = classifier.feature_layer(layer)
-    with tap_many(classifier.torch_module, {chosen.name: chosen}) as features:
+    with tap_many(classifier.torch_module, {chosen.name: chosen}, gradients=gradients) as features:
         yield features[chosen.name]
 
 
 @contextmanager
-def tap_many(module: nn.Module, layers: Mapping[str, FeatureLayer], *, graft: bool = True) -> Iterator[dict[str, Features]]:
-    """Read several layers of a network in one forward pass.
+def tap_many(
+    module: nn.Module, layers: Mapping[str, FeatureLayer], *, graft: bool = True, gradients: bool = True
+) -> Iterator[dict[str, Features]]:
+    """Read several layers of a network in one forward pass, each under a key of the caller's.
 
-    With `graft` the graph begins at the first of them that runs; without, it begins where the inputs or parameters require it. The
-    network is in eval mode within, and as it was afterwards.
+    With `graft` the graph begins at the first of them that runs; without, it begins where the inputs or parameters require it.
+    Without `gradients` there is none. The network is in eval mode within, and as it was afterwards.
     """
     taps = {key: Features(layer) for key, layer in layers.items()}
     with ExitStack() as stack:
         stack.enter_context(borrowed(module, frozen=graft))
+        stack.enter_context(torch.set_grad_enabled(gradients))
         stack.callback(module.register_forward_pre_hook(fresh_start(taps, detach=graft), with_kwargs=True, prepend=True).remove)
         for feature in taps.values():
-            stack.callback(attach(feature, graft).remove)
+            stack.callback(attach(feature, graft, gradients).remove)
         yield taps
 
 
 def fresh_start(taps: Mapping[str, Features], *, detach: bool) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
-    """A hook for the whole network: forget the pass before, and take inputs that carry no graph and were made in inference mode."""
+    """A hook for the whole network: forget the pass before; inputs carry no graph, and may come from inference mode."""
 
     def own(value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -127,7 +133,7 @@ def fresh_start(taps: Mapping[str, Features], *, detach: bool) -> Callable[..., 
     return hook
 
 
-def attach(feature: Features, graft: bool) -> torch.utils.hooks.RemovableHandle:
+def attach(feature: Features, graft: bool, gradients: bool) -> torch.utils.hooks.RemovableHandle:
     """Hook the layer so that it records its tensor and hands a copy on."""
 
     def record(tensor: Tensor) -> Tensor:
@@ -136,8 +142,9 @@ def attach(feature: Features, graft: bool) -> torch.utils.hooks.RemovableHandle:
         # A graft is made where no graph arrives; with several layers only the first, or it would cut the others' gradients.
         # What is handed on is a copy: the next operation may work in place, and a leaf forbids that. A network may run its own
         # backbone without gradients; what follows it may still have them.
-        with torch.enable_grad():
-            kept = tensor.detach().clone().requires_grad_() if graft and not tensor.requires_grad else tensor.clone()
+        with torch.set_grad_enabled(gradients):
+            begin = graft and gradients and not tensor.requires_grad
+            kept = tensor.detach().clone().requires_grad_() if begin else tensor.clone()
             feature.calls.append(kept)
             return kept + SMALLEST_ACTIVATION if feature.layer.rectified else kept * 1
 

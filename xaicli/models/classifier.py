@@ -42,6 +42,7 @@ class Classifier:
     layer: str = "auto"
     masked_dtype: torch.dtype = torch.float32
     batch_size: int | None = None
+    looked_up: dict[str, FeatureLayer] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return self.logits(self.forward(inputs))
@@ -71,7 +72,12 @@ class Classifier:
     def feature_layer(self, name: str = "auto") -> FeatureLayer:
         """The layer of that name, or the one found for this network; raises UsageError, or InputError where there is none."""
         wanted = self.layer if name == "auto" else name
-        return self.default_layer if wanted == "auto" else named_layer(self.torch_module, wanted, self.view.size)
+        if wanted == "auto":
+            return self.default_layer
+        # Looking a layer up takes a dry run: once a name, not once a batch.
+        if wanted not in self.looked_up:
+            self.looked_up[wanted] = named_layer(self.torch_module, wanted, self.view.size)
+        return self.looked_up[wanted]
 
     @cached_property
     def default_layer(self) -> FeatureLayer:

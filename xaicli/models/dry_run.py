@@ -93,9 +93,10 @@ def noise(module: nn.Module, size: tuple[int, int]) -> Tensor:
     """A fixed input (1, 3, H, W): coarse and fine noise, on the network's device and in its precision."""
     generator = torch.Generator().manual_seed(0)
     fine = torch.randn(1, 3, *size, generator=generator)
-    coarse = nn.functional.interpolate(torch.randn(1, 3, 8, 8, generator=generator), size=size, mode="bilinear", align_corners=False)
+    coarse = torch.randn(1, 3, 8, 8, generator=generator)
+    inputs = nn.functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False) + 0.3 * fine
     parameter = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
-    return (coarse + 0.3 * fine) if parameter is None else (coarse + 0.3 * fine).to(parameter.device, parameter.dtype)
+    return inputs if parameter is None else inputs.to(parameter.device, parameter.dtype)
 
 
 def with_graph(tensor: Tensor) -> Tensor:
@@ -161,7 +162,7 @@ def axes_of(module: nn.Module) -> Axes | None:
 
 
 def axes_within(entry: Seen, shape: torch.Size, seen: dict[str, Seen]) -> Axes:
-    """The order of axes of the first module inside `entry` that takes or gives a tensor of this shape; channels first by default."""
+    """The order of axes of the first module inside `entry` that takes or gives this shape; channels first by default."""
     for name, inner in seen.items():
         axes = axes_of(inner.module)
         if axes and name.startswith(f"{entry.name}.") and any(t is not None and t.shape == shape for t in inner.tensors.values()):
@@ -170,6 +171,6 @@ def axes_within(entry: Seen, shape: torch.Size, seen: dict[str, Seen]) -> Axes:
 
 
 def token_layout_of(tensor: Tensor, entry: Seen) -> Layout | None:
-    """Tokens on the grid of the latest convolution before them that they fill exactly, else of the latest that they fill and more."""
+    """Tokens on the grid of the convolution before them that leaves the fewest over; of several, the latest."""
     fitting = [layout for patches in entry.patches if (layout := token_layout(tensor.shape[1], patches)) is not None]
-    return min(fitting, key=lambda layout: layout.prefix > 0, default=None)
+    return min(fitting, key=lambda layout: layout.prefix, default=None)

@@ -1,8 +1,8 @@
 """Where the families of networks keep their features: one row a class of network.
 
-A class is looked up by name along its bases, so that torchvision's, timm's and transformers' networks, and what derives from them,
-are found alike, also inside a wrapper. Of several paths the first that exists counts. Each row is checked by a dry run; where its
-layer has no grid or no gradient, the layer is searched for as in an unknown network.
+A class is looked up by name along its bases, so that torchvision's, timm's and transformers' networks, and what derives from
+them, are found alike, also inside a wrapper. Of several paths the first that exists counts. Each row is checked by a dry run;
+where its layer has no grid or no gradient, the layer is searched for as in an unknown network.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Place:
 
 LAST_STAGE = (Place("encoder.stages.-1"), Place("stages.-1"))
 
-# The residual stream that enters the last block. A [class] token head reads one row of that block's output, so that the gradient at
-# every patch of the output is exactly zero; the last place where patches matter is the block's attention.
+# The residual stream that enters the last block. A [class] token head reads one row of that block's output, so that the gradient
+# at every patch of the output is exactly zero; the last place where patches matter is the block's attention.
 LAST_BLOCK_INPUT = (
     Place("blocks.-1", "input"),
     Place("encoder.layers.-1", "input"),

@@ -22,8 +22,9 @@ LIST_THEM = "See xai list layers --model SPEC."
 class FeatureLayer:
     """A module and the side of it where features are read.
 
-    name: its dotted path in the network; layout: how the tensor there becomes a grid; channels: K; rectified: the network applies a
-    functional ReLU to this output, and features are taken after it; call: which call counts where the module runs more than once.
+    name: its dotted path in the network; layout: how the tensor there becomes a grid; channels: K; rectified: the network applies
+    a functional ReLU to this output, and features are taken after it; call: which call counts where the module runs more than
+    once.
     """
 
     name: str
@@ -45,7 +46,7 @@ class FeatureLayer:
 
 
 class LayerRow(NamedTuple):
-    """One line of `xai list layers`: name, kind of module, shape of its output, its grid (None where it has none), default or not."""
+    """One line of `xai list layers`: name, kind of module, shape of its output, its grid (None where there is none), default?"""
 
     name: str
     kind: str
@@ -57,15 +58,15 @@ class LayerRow(NamedTuple):
 def default_layer(module: nn.Module, size: tuple[int, int]) -> FeatureLayer:
     """The layer that explains this network best, at inputs of `size` (height, width).
 
-    The place that its family's row names, else the last layer with a grid of 2 x 2 cells or more; in both cases only with a gradient
-    to the logits. Raises InputError where there is none.
+    The place that its family's row names, else the last layer with a grid of 2 x 2 cells or more; in both cases only with a
+    gradient to the logits. Raises InputError where there is none.
     """
     return choose_default(module, dry_run(module, size))
 
 
 def choose_default(module: nn.Module, seen: dict[str, Seen]) -> FeatureLayer:
     for prefix, place in places_of(module):
-        name = find_path(module, f"{prefix}.{place.path}" if prefix else place.path)
+        name = find_path(module, join(prefix, place.path))
         if name in seen and usable(seen[name], place.side):
             return feature_layer(seen[name], place.side, rectified=place.rectified)
     blocks = repeated_blocks(module)
@@ -83,9 +84,11 @@ def choose_default(module: nn.Module, seen: dict[str, Seen]) -> FeatureLayer:
 
 
 def named_layer(module: nn.Module, name: str, size: tuple[int, int]) -> FeatureLayer:
-    """The layer of that name: a dotted path, negative indices allowed (`layer4.-1`); `:input` for what enters it (default `:output`);
-    `#CALL` where the module runs more than once (`relu#-1`, the last). Raises UsageError where there is no such layer, where it has
-    no spatial grid, or where its gradient does not reach the logits."""
+    """The layer of that name: a dotted path, negative indices allowed (`layer4.-1`); `:input` for what enters it (default
+    `:output`); `#CALL` where the module runs more than once (`relu#-1`, the last).
+
+    Raises UsageError where there is no such layer, where it has no spatial grid, or where its gradient does not reach the logits.
+    """
     match = re.fullmatch(r"([^:#]+)(?::(input|output))?(?:#(-?\d+))?", name.strip())
     if match is None:
         raise UsageError(f'"{name}" is no layer', expected="a dotted path, then :input or :output if wanted", hint=LIST_THEM)
@@ -106,8 +109,8 @@ def named_layer(module: nn.Module, name: str, size: tuple[int, int]) -> FeatureL
         )
     if call is not None and not -entry.calls <= call < entry.calls:
         raise UsageError(f"layer {path} runs {entry.calls} times in one pass; there is no call {call}")
-    rectified = any(find_path(module, join(prefix, place.path)) == path and place.rectified for prefix, place in places_of(module))
-    return feature_layer(entry, side, rectified=rectified and side == "output", call=call)
+    rectified = {find_path(module, join(prefix, place.path)) for prefix, place in places_of(module) if place.rectified}
+    return feature_layer(entry, side, rectified=side == "output" and path in rectified, call=call)
 
 
 def check_usable(path: str, side: Side, entry: Seen | None) -> None:
@@ -122,7 +125,8 @@ def check_usable(path: str, side: Side, entry: Seen | None) -> None:
         better = ""
         if layout.axes is Axes.TOKENS and side == "output" and entry.reaches_logits("input"):
             better = f"The head reads the class token alone; its input has one: layer={path}:input."
-        raise UsageError(f"the gradient at layer {path}:{side} is zero: no path leads from its grid to the logits", hint=better or LIST_THEM)
+        found = f"the gradient at layer {path}:{side} is zero: no path leads from its grid to the logits"
+        raise UsageError(found, hint=better or LIST_THEM)
 
 
 def list_layers(module: nn.Module, size: tuple[int, int]) -> list[LayerRow]:
@@ -145,7 +149,8 @@ def list_layers(module: nn.Module, size: tuple[int, int]) -> list[LayerRow]:
 
 def feature_layer(entry: Seen, side: Side, *, rectified: bool = False, call: int | None = None) -> FeatureLayer:
     layout, tensor = entry.layouts[side], entry.tensors[side]
-    assert layout is not None and tensor is not None
+    assert layout is not None
+    assert tensor is not None
     return FeatureLayer(entry.name, entry.module, side, layout, tensor.shape[layout.channel_axis], rectified, call)
 
 

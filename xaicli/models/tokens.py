@@ -1,8 +1,8 @@
 """Layouts of feature tensors, and how each becomes a grid (B, K, h, w).
 
-A vision transformer's tokens are laid out on the grid that its own patch embedding gave, after the prefix tokens (class, distillation,
-registers). The grid is measured where the patches are made, never taken from a square root of the token count, so that non-square
-inputs keep their rows.
+A vision transformer's tokens are laid out on the grid that its own patch embedding gave, after the prefix tokens (class,
+distillation, registers). The grid is measured where the patches are made, never taken from a square root of the token count, so
+that non-square inputs keep their rows.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Axes(enum.Enum):
 class Layout:
     """How a tensor of features is laid out.
 
-    axes: (B, K, h, w), (B, h, w, K) or (B, prefix + h*w, K); grid: (h, w) at the size the layout was measured at; prefix: how many
-    tokens stand before the patches.
+    axes: (B, K, h, w), (B, h, w, K) or (B, prefix + h*w, K); grid: (h, w) at the size the layout was measured at; prefix: how
+    many tokens stand before the patches.
     """
 
     axes: Axes
@@ -42,7 +42,7 @@ class Layout:
         return 1 if self.axes is Axes.CHANNELS_FIRST else -1
 
     def to_grid(self, tensor: Tensor) -> Tensor:
-        """Features, or their gradients, as (B, K, h, w): row-major, without prefix tokens. Raises RunError where they do not fit."""
+        """Features, or their gradients, as (B, K, h, w): row-major, without prefix tokens. Raises RunError where they misfit."""
         if tensor.ndim != (3 if self.axes is Axes.TOKENS else 4):
             raise RunError(f"a feature layer gave a tensor of shape {tuple(tensor.shape)}", expected=self.axes.value)
         if self.axes is Axes.CHANNELS_FIRST:
@@ -62,8 +62,8 @@ class Layout:
 def token_layout(tokens: int, patches: tuple[int, int] | None) -> Layout | None:
     """The layout of a sequence of `tokens`, given the grid of patches that the network's own embedding made.
 
-    What is more than the patches are prefix tokens; what is fewer are patches merged two by two, as hierarchical networks do. None
-    where neither fits.
+    What is more than the patches are prefix tokens; what is fewer are patches merged two by two, as hierarchical networks do.
+    None where neither fits.
     """
     if patches is None:
         return None

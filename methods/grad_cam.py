@@ -1,0 +1,129 @@
+"""Grad-CAM and its kin: activations of one layer, weighted by the gradient of the target, summed over channels.
+
+The five methods differ in the weights alone. Maps have the resolution of the layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaicli.compute.taps import tap
+from xaicli.compute.weighted_sum import weighted_sum
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.targets import Targets
+
+SPACE = (-2, -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientCAM(Method):
+    """A class activation map with weights made of activations and gradients.
+
+    extras: `largest_gradient` (B, T), the largest magnitude of the gradient at the layer: a map of zeros with a gradient is one whose
+    every cell speaks against the target.
+    """
+
+    layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")
+    relu: bool = param(True, "keep only what speaks for the target")
+
+    needs = Needs.GRADIENTS | Needs.FEATURES
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.NONNEGATIVE if self.relu else Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=1, backward=1)
+
+    def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        """Weights of channels (B, K, 1, 1), or of elements (B, K, h, w), from activations and gradients (B, K, h, w)."""
+        raise TypeError(f"{type(self).__name__} declares no weights")
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        maps, largest = [], []
+        with tap(classifier, self.layer) as features:
+            logits = classifier(inputs)
+            chosen = targets.resolve(logits)
+            activation = features.activation
+            for gradient in features.gradients_of(chosen.scores):
+                maps.append(weighted_sum(self.weights(activation, gradient), activation, relu=self.relu))
+                largest.append(gradient.abs().amax(dim=(1, 2, 3)))
+        extras = {"largest_gradient": torch.stack(largest, dim=1)}
+        return Maps(torch.stack(maps, dim=1), chosen.detached(), logits.detach(), extras)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradCAM(GradientCAM):
+    """Grad-CAM: channels weighted by their mean gradient.
+
+    The first choice for a network with a late convolutional layer. Under global average pooling and a linear head the signed map is
+    exact: its sum is the logit less the bias.
+    """
+
+    name = "grad-cam"
+    paper = "Selvaraju et al., ICCV 2017, arXiv 1610.02391"
+
+    def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.mean(dim=SPACE, keepdim=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradCAMPlusPlus(GradientCAM):
+    """Grad-CAM++: positive gradients weighted by higher-order terms, for several objects of one class.
+
+    The factor exp(score) of the paper, equal for all channels, is left out. The scale of the logits changes the shape of the map.
+    """
+
+    name = "grad-cam++"
+    aliases = ("grad-cam-pp", "grad-cam-plus-plus")
+    paper = "Chattopadhay et al., WACV 2018, arXiv 1710.11063"
+
+    def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        square = gradient**2
+        below = 2 * square + activation.sum(dim=SPACE, keepdim=True) * square * gradient
+        alpha = torch.where(below == 0, 0.0, square / torch.where(below == 0, 1.0, below))
+        return (alpha * gradient.relu()).sum(dim=SPACE, keepdim=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class XGradCAM(GradientCAM):
+    """XGrad-CAM: gradients averaged in proportion to activations, so that channels keep their share of the score.
+
+    A channel whose activations cancel out has no such average; its weight is 0.
+    """
+
+    name = "xgrad-cam"
+    paper = "Fu et al., BMVC 2020, arXiv 2008.02312"
+
+    def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        total = activation.sum(dim=SPACE, keepdim=True)
+        cancels = total.abs() <= 1e-6 * activation.abs().sum(dim=SPACE, keepdim=True)
+        share = (gradient * activation).sum(dim=SPACE, keepdim=True) / torch.where(cancels, 1.0, total)
+        return torch.where(cancels, 0.0, share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCAM(GradientCAM):
+    """LayerCAM: every element weighted by its own positive gradient; also for early layers."""
+
+    name = "layer-cam"
+    paper = "Jiang et al., IEEE TIP 2021"
+
+    def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.relu()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiResCAM(GradientCAM):
+    """HiResCAM: gradient times activation; where the head is linear, the signed map divides the logit up exactly."""
+
+    name = "hirescam"
+    aliases = ("hi-res-cam",)
+    paper = "Draelos and Carin, 2020, arXiv 2011.08891"
+
+    def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        return gradient
