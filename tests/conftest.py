@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
+from xaicli.images.view import View
+from xaicli.method import Needs
+from xaicli.models.classifier import Classifier
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = Path(os.environ.get("XAI_ASSETS", ROOT.parent / "shared" / "assets"))
@@ -88,6 +94,37 @@ def tiny_vit() -> nn.Module:
         )
         nn.init.normal_(model.heads.head.weight, std=0.5)
     return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def classifier_of() -> Callable[..., Classifier]:
+    """A function that makes a classifier of a module, or of a plain function as a black box.
+
+    `classifier_of(module, size=(32, 32), count=5, layer="auto", ...)`: without `count` a module is tried out, a black box has 5.
+    """
+
+    def make(
+        network: Callable[[Tensor], Tensor], size: tuple[int, int] = (32, 32), count: int | None = None, **settings: Any
+    ) -> Classifier:
+        module = network if isinstance(network, nn.Module) else None
+        if count is None:
+            count = 5 if module is None else outputs_of(module, size)
+        view = View(resize=size, crop=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        all_but_trained = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES | Needs.ATTENTION
+        provides = Needs.FORWARD if module is None else all_but_trained
+        name = "black-box" if module is None else type(module).__name__
+        return Classifier(network, module, name, view, (), count, provides, "0" * 16, **settings)
+
+    return make
+
+
+def outputs_of(module: nn.Module, size: tuple[int, int]) -> int:
+    """How many outputs a module has, in the mode it is in afterwards too."""
+    training = module.training
+    with torch.no_grad():
+        count = module.eval()(torch.zeros(1, 3, *size)).shape[1]
+    module.train(training)
+    return count
 
 
 @pytest.fixture
