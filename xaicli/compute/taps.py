@@ -85,7 +85,7 @@ def gradients_at(features: Sequence[Features], scores: Tensor) -> Iterator[list[
     for index in range(scores.shape[1]):
         last = index == scores.shape[1] - 1
         gradients = torch.autograd.grad(scores[:, index].sum() * scale, tensors, retain_graph=not last, materialize_grads=True)
-        yield [gradient / scale if scale != 1.0 else gradient for gradient in gradients]
+        yield [gradient.float() / scale if scale != 1.0 else gradient for gradient in gradients]
 
 
 @contextmanager
