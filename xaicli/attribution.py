@@ -16,7 +16,8 @@ from PIL import Image
 
 from xaicli.errors import InputError
 from xaicli.files import write_atomic
-from xaicli.images.overlay import overlay
+from xaicli.images.colour import Scale
+from xaicli.images.overlay import ALPHA, overlay
 from xaicli.images.view import View
 from xaicli.method import Sign
 
@@ -132,11 +133,12 @@ class Attribution:
     def view(self) -> View:
         return View.from_dict(self.record.view)
 
-    def overlay(self, **look: Any) -> Image.Image:
-        """The map drawn over the original photo at its own resolution; `look` as in `xaicli.images.overlay.overlay`."""
+    def overlay(self, *, scale: Scale | None = None, colormap: str | None = None, alpha: float = ALPHA) -> Image.Image:
+        """The map drawn over the original photo at its own resolution, as `xaicli.images.overlay.overlay` says."""
         if self.picture is None:
-            raise InputError(f"the photo of {self.record.image} is not at hand", hint="Set it: dataclasses.replace(attribution, picture=photo).")
-        return overlay(self.picture, self.values, self.view.geometry(*self.picture.size), self.sign, **look)
+            raise InputError(f"the photo of {self.record.image} is not at hand", hint="Read it: dataclasses.replace(attribution, picture=…).")
+        geometry = self.view.geometry(*self.picture.size)
+        return overlay(self.picture, self.values, geometry, self.sign, scale=scale, colormap=colormap, alpha=alpha)
 
     def show(self) -> None:
         """Open the overlay in the system's picture viewer."""

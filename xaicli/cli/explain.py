@@ -41,7 +41,7 @@ xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
 @option("Output", "--scale", type=click.Choice(["image", "shared"]), default="image", help="Colours scaled by each map, or by all maps of a method.")
 @option("Output", "--colormap", metavar="NAME", help="A matplotlib colour map.  [default: inferno; diverging for signed maps]")
-@option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.75, help="Opacity of the strongest colour.")
+@option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.7, help="Opacity of the strongest colour.")
 @option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
 @option("Output", "--overwrite", is_flag=True, help="Make all again, and replace other results.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
@@ -66,15 +66,16 @@ def plan(images: tuple[str, ...], given: dict[str, Any]) -> FolderRun:
     """Read the command line into a run: photos first, since that is the quickest to be wrong."""
     sources = find_sources(images, given)
     from xaicli.images.names import stems
-    from xaicli.images.overlay import Look
-    from xaicli.registry import make_methods
+        from xaicli.registry import make_methods
     from xaicli.runs.folder import FolderRun
+    from xaicli.runs.look import Look
     from xaicli.runs.output import OutputFolder
     from xaicli.runs.settings import Settings
     from xaicli.runs.target_choice import choose_targets
 
     methods = make_methods(given["method"])
-    look = Look(colormap=given["colormap"], alpha=given["alpha"])
+    look = Look(given["colormap"], given["alpha"])
+    look.check()
     classifier = open_classifier(given)
     if not methods:
         methods = make_methods(["grad-cam" if classifier.module is not None else "rise"])

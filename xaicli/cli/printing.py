@@ -7,11 +7,12 @@ import io
 import json
 import shutil
 import sys
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import click
+
+from xaicli.terminal import columns_of, fit, is_number, printable
 
 FORMATS = ("table", "json", "jsonl", "csv")
 NARROWEST = 8
@@ -57,11 +58,6 @@ def cell(value: Any) -> str:
     return printable(str(value))
 
 
-def printable(text: str) -> str:
-    """`text` without control characters: a file's name must not be able to command the terminal."""
-    return "".join(char if unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "?" for char in text)
-
-
 def to_table(rows: Sequence[Sequence[str]], headers: Sequence[str], width: int | None = None) -> str:
     """Aligned columns, two spaces apart; numbers to the right. On a terminal the widest text columns are cut to its width."""
     if width is None:
@@ -75,23 +71,3 @@ def to_table(rows: Sequence[Sequence[str]], headers: Sequence[str], width: int |
         cells = [fit(text, wide, right) for text, wide, right in zip(row, widths, numeric, strict=True)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
-
-
-def is_number(text: str) -> bool:
-    return not text or text.replace(".", "", 1).replace("-", "", 1).replace("%", "", 1).isdecimal()
-
-
-def columns_of(text: str) -> int:
-    """The terminal columns that a text takes: East Asian wide characters take two, combining ones none."""
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
-
-
-def fit(text: str, width: int, right: bool) -> str:
-    """`text` padded to a width, or cut in the middle, where names differ least."""
-    taken = columns_of(text)
-    if taken > width:
-        half = (width - 1) // 2
-        text = text[: width - 1 - half] + "…" + text[len(text) - half :]
-        taken = columns_of(text)
-    space = " " * max(0, width - taken)
-    return space + text if right else text + space

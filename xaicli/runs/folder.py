@@ -11,11 +11,11 @@ from pathlib import Path
 from xaicli.attribution import Attribution, Record
 from xaicli.files import require_writable
 from xaicli.images.source import Source
-from xaicli.images.overlay import Look
 from xaicli.method import Cost, Method
 from xaicli.models.classifier import Classifier
 from xaicli.registry import refuse_unmet
 from xaicli.runs.explain import Explained, explain_photos
+from xaicli.runs.look import Look
 from xaicli.runs.output import Found, OutputFolder, find_complete
 from xaicli.runs.photos import Failure
 from xaicli.runs.settings import Settings
@@ -33,6 +33,9 @@ class Written:
     record: Record
     stem: Path
     kept: bool = False
+
+    def path(self, ending: str) -> Path:
+        return self.stem.with_name(f"{self.stem.name}{ending}")
 
     @property
     def picture(self) -> str:
@@ -62,6 +65,7 @@ class FolderRun:
 
     def check(self) -> None:
         """Raise before any work where a method cannot run on this classifier, or the folder cannot be written."""
+        self.look.check()
         for method in self.methods:
             refuse_unmet(method, self.classifier.provides, self.classifier.name)
         require_writable(self.output.folder)
@@ -110,5 +114,5 @@ class FolderRun:
 
     def save(self, attribution: Attribution, stem: str) -> None:
         styled = replace(attribution, record=replace(attribution.record, look=self.look.as_dict()))
-        drawing = None if attribution.status == "non-finite" else styled.overlay(look=self.look)
+        drawing = None if attribution.status == "non-finite" else self.look.draw(styled)
         styled.save(self.output.folder, stem, drawing=drawing)

@@ -57,15 +57,17 @@ class Task:
             self.outcomes = Outcomes.empty(sum(copies.count for copies in answer), self.case.device)
 
     def finish(self, scores: Scores) -> None:
-        """Keep the scores; raises RunError where there is not one number an item."""
+        """Keep the scores, on the CPU; raises RunError where there is not one number an item."""
         parts = {"values": scores.values, **scores.readouts}
-        for name, numbers in parts.items():
-            if numbers.shape != (len(self.case),):
+        for name, given in parts.items():
+            if given.shape != (len(self.case),):
                 raise RunError(
-                    f"{self.metric.label} gave {name} of shape {tuple(numbers.shape)} for {len(self.case)} maps",
+                    f"{self.metric.label} gave {name} of shape {tuple(given.shape)} for {len(self.case)} maps",
                     expected="one number a map",
                 )
-        self.scores, self.copies, self.measuring = scores, (), None
+        numbers = {name: read.cpu() for name, read in scores.readouts.items()}
+        curve = None if scores.curve is None else (scores.curve[0].cpu(), scores.curve[1].cpu())
+        self.scores, self.copies, self.measuring = Scores(scores.values.cpu(), numbers, curve), (), None
 
     def guarded(self, step: Callable[[], object]) -> object:
         """What `step` gives; what a metric raises is reported under its name."""

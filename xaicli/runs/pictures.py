@@ -1,0 +1,85 @@
+"""Pictures that need more than one map: overlays on one scale, overlays in another look, the contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from xaicli.attribution import Attribution, Record, load_array
+from xaicli.files import write_atomic
+from xaicli.images.colour import Scale
+from xaicli.images.decode import decode
+from xaicli.images.sheet import Cell, Row, sheet
+from xaicli.images.source import Source
+from xaicli.method import Sign
+from xaicli.runs.folder import FolderRun, Written
+from xaicli.runs.look import Look
+
+
+def redraw(run: FolderRun, done: Sequence[Written], *, shared: bool) -> None:
+    """Bring all overlays of a run to its look: on one scale for all maps of a method, or each on its own."""
+    looks = shared_looks(run, done) if shared else {}
+    for written in done:
+        look = looks.get(written.record.method, run.look)
+        if written.record.status == "non-finite" or written.record.look == look.as_dict() or not (written.kept or shared):
+            continue
+        attribution = read(run, written)
+        styled = replace(attribution, record=replace(attribution.record, look=look.as_dict()))
+        drawing = look.draw(styled)
+        write_atomic(written.path(".png"), lambda file, drawing=drawing: drawing.save(file, "PNG"))  # type: ignore[misc]
+        content = styled.record.to_json().encode()
+        write_atomic(written.path(".json"), lambda file, content=content: file.write(content))  # type: ignore[misc]
+
+
+def shared_looks(run: FolderRun, done: Sequence[Written]) -> dict[str, Look]:
+    """The run's look with one range a method, over all its finite maps."""
+    looks = {}
+    for label in dict.fromkeys(written.record.method for written in done):
+        own = [written for written in done if written.record.method == label and written.record.status != "non-finite"]
+        if own:
+            scale = Scale.of((load_array(written.path(".npy")) for written in own), Sign(own[0].record.sign))
+            looks[label] = replace(run.look, scale=scale)
+    return looks
+
+
+def read(run: FolderRun, written: Written) -> Attribution:
+    """A map as it is on disk, with its photo."""
+    photo = decode(written.source, frame=written.source.frame, background=run.settings.background)
+    return Attribution.load(written.path(".json"), photo.image)
+
+
+def draw_sheet(run: FolderRun, done: Sequence[Written], path: Path, *, shared: bool) -> None:
+    """One contact sheet of all: a row a photo, a column a method (and, for the top k, a target)."""
+    by_source: dict[Source, list[Written]] = {}
+    for written in done:
+        by_source.setdefault(written.source, []).append(written)
+    columns = list(dict.fromkeys(column(written.record) for written in done))
+    labels = {column(written.record): written.record.method for written in done}
+    ranges = {label: look.scale for label, look in shared_looks(run, done).items()} if shared else {}
+    scales = {name: scale for name in columns if (scale := ranges.get(labels[name])) is not None}
+    rows = (row(run, source, own) for source, own in by_source.items())
+    picture = sheet(
+        rows, columns, count=len(by_source), scales=scales, colormap=run.look.colormap, alpha=run.look.alpha, title=run.classifier.name
+    )
+    write_atomic(path, lambda file: picture.save(file, "PNG"))
+
+
+def column(record: Record) -> str:
+    """The column of a map: its method, and its rank among the targets where there are several."""
+    return record.method if len(record.targets) < 2 else f"{record.method} #{record.targets.index(record.target) + 1}"
+
+
+def row(run: FolderRun, source: Source, own: Sequence[Written]) -> Row:
+    photo = decode(source, frame=source.frame, background=run.settings.background)
+    decision = own[0].record.decision
+    cells = {column(written.record): cell(written) for written in own}
+    lines = (f"{decision.name} {decision.probability:.2f}",)
+    return Row(photo.image, run.classifier.view.geometry(*photo.image.size), source.name, lines, cells)
+
+
+def cell(written: Written) -> Cell:
+    record = written.record
+    of_target = () if record.rule == "top1" else (f"{record.target_name} {record.target_probability:.2f}",)
+    scores = tuple(f"{label} {value:.3f}" for label, value in record.scores.items() if isinstance(value, float))
+    return Cell(load_array(written.path(".npy")), Sign(record.sign), of_target + scores)
