@@ -52,7 +52,8 @@ class Photo:
 class Scores:
     """N rows as arrays.
 
-    photo, recipe, model, status: (N,) indices into `photos`, `recipes`, `models`, `statuses`; value: (N,), NaN where none.
+    photo, recipe, model, status: (N,) indices into `photos`, `recipes`, `models`, `statuses`; value: (N,), NaN where none;
+    readouts: by name (N,), NaN where none.
     """
 
     photo: NDArray[np.int64]
@@ -64,6 +65,7 @@ class Scores:
     recipes: list[Recipe]
     models: list[tuple[str, str]]
     statuses: list[str]
+    readouts: dict[str, NDArray[np.float64]]
 
 
 @contextlib.contextmanager
@@ -146,14 +148,15 @@ def numbers(blob: bytes) -> tuple[float, ...]:
     return tuple(np.frombuffer(blob, dtype="<f4").tolist())
 
 
-def scores(connection: sqlite3.Connection, selection: Selection) -> Scores:
+def scores(connection: sqlite3.Connection, selection: Selection, *, readouts: bool = False) -> Scores:
     with snapshot(connection):
         known = chosen(connection, selection)
         photo_ids, model_ids = ids(connection, "photos"), ids(connection, "models")
         about = connection.execute("SELECT id, photo, model FROM subjects ORDER BY id")
         subjects = np.fromiter(about, dtype=[("id", "i8"), ("photo", "i8"), ("model", "i8")])
         # NULL, no value, comes as infinity, since an array of numbers holds no NULL.
-        found = connection.execute(f"SELECT subject, recipe, ifnull(value, 9e999) FROM rows WHERE recipe IN ({listed(known)})")
+        mine = f"recipe IN ({listed(known)})"
+        found = connection.execute(f"SELECT subject, recipe, ifnull(value, 9e999) FROM rows WHERE {mine} ORDER BY id")
         read = np.fromiter(found, dtype=[("subject", "i8"), ("recipe", "i8"), ("value", "f8")])
         value = np.where(np.isfinite(read["value"]), read["value"], np.nan)
         status, statuses = read_statuses(connection, known, value)
@@ -168,6 +171,7 @@ def scores(connection: sqlite3.Connection, selection: Selection) -> Scores:
             recipes=list(known.values()),
             models=list(models(connection).items()),
             statuses=statuses,
+            readouts=read_readouts(connection, known, len(value)) if readouts else {},
         )
 
 
@@ -179,11 +183,24 @@ def read_statuses(
     connection: sqlite3.Connection, known: dict[int, Recipe], value: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], list[str]]:
     """A status a row: 0 is `ok`; the few others, whose value is NaN, come in the same order in a query of their own."""
-    found = connection.execute(f"SELECT status FROM rows WHERE recipe IN ({listed(known)}) AND value IS NULL").fetchall()
+    mine = f"recipe IN ({listed(known)})"
+    found = connection.execute(f"SELECT status FROM rows WHERE {mine} AND value IS NULL ORDER BY id").fetchall()
     statuses = list(dict.fromkeys([OK, *(word for (word,) in found)]))
     result = np.zeros(len(value), dtype=np.int64)
     result[np.isnan(value)] = [statuses.index(word) for (word,) in found]
     return result, statuses
+
+
+def read_readouts(connection: sqlite3.Connection, known: dict[int, Recipe], count: int) -> dict[str, NDArray[np.float64]]:
+    """The read-outs of `count` rows by name, in the order of the rows; NaN where a row has none of that name."""
+    found = connection.execute(f"SELECT readouts FROM rows WHERE recipe IN ({listed(known)}) ORDER BY id")
+    result: dict[str, NDArray[np.float64]] = {}
+    for at, (text,) in enumerate(found):
+        for name, number in json.loads(text).items() if text else ():
+            if name not in result:
+                result[name] = np.full(count, np.nan)
+            result[name][at] = float(number)
+    return result
 
 
 def places(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -207,10 +207,10 @@ class Store:
         with self._reading():
             yield from reading.rows(self._connection, selection or Selection(), curves=curves)
 
-    def scores(self, selection: Selection | None = None) -> Scores:
-        """The selected rows' values as arrays, for statistics over many."""
+    def scores(self, selection: Selection | None = None, *, readouts: bool = False) -> Scores:
+        """The selected rows' values as arrays, for statistics over many; `readouts` reads these too."""
         with self._reading():
-            return reading.scores(self._connection, selection or Selection())
+            return reading.scores(self._connection, selection or Selection(), readouts=readouts)
 
     def recipes(self) -> list[Recipe]:
         """How the numbers in the store are made, in the order first written."""

@@ -1,0 +1,204 @@
+"""A summary as a table for people, Markdown, CSV or JSON. No mean is shown without its n and its interval."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xaicli.errors import UsageError
+from xaicli.results.stats import LEVEL, Estimate
+from xaicli.results.summary import Cell, Comparison, Group
+from xaicli.results.verdicts import decimals_of, number, sentences, with_interval
+from xaicli.terminal import columns_of, fit, printable
+
+FORMATS = ("table", "json", "csv", "md")
+ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
+NOTHING = "–"
+CSV_COLUMNS = (
+    *("model", "fingerprint", "target_rule", "precision"),
+    *("method", "metric", "direction", "control"),
+    *("mean", "low", "high", "n", "of"),
+)
+
+
+def render(groups: Sequence[Group], form: str, *, width: int | None = None) -> str:
+    """The groups in one of FORMATS, ending in a line break; width: of the table, in columns (0: as wide as it is)."""
+    if form == "json":
+        return json.dumps({"level": LEVEL, "groups": [as_json(group) for group in groups]}, indent=1, ensure_ascii=False) + "\n"
+    if form == "csv":
+        return to_csv(groups)
+    if form == "md":
+        return "\n".join(to_markdown(group, titled=len(groups) > 1) for group in groups)
+    if form == "table":
+        if width is None:
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        return "\n".join(to_text(group, width, titled=len(groups) > 1) for group in groups)
+    raise UsageError(f'no format "{form}"', expected=", ".join(FORMATS))
+
+
+# For people
+
+
+def to_text(group: Group, width: int, *, titled: bool) -> str:
+    """The table, in blocks of as many metrics as fit, and the sentences under it."""
+    names = [*group.methods, *group.controls]
+    first = ["", *map(printable, names)]
+    columns = [
+        [printable(heading(group, metric)), *(shown(group, method, metric) for method in names)] for metric in group.metrics
+    ]
+    if any(passes_of(group, method) for method in names):
+        columns.append(["passes", *(passes_of(group, method) for method in names)])
+    blocks: list[list[list[str]]] = [[]]
+    for column in columns:
+        if width and blocks[-1] and wide([first, *blocks[-1], column]) > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    lines = [printable(title(group)), ""] if titled else []
+    for block in blocks:
+        lines += [*aligned([first, *block]), ""]
+    return "\n".join([*lines, caption(group), *map(printable, sentences(group))]) + "\n"
+
+
+def wide(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(columns_of, column)) for column in columns) + 3 * (len(columns) - 1)
+
+
+def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns, the first to the left, the others to the right."""
+    widths = [max(map(columns_of, column)) for column in columns]
+    places = list(enumerate(widths))
+    rows = zip(*columns, strict=True)
+    return ["   ".join(fit(row[at], width, at > 0) for at, width in places).rstrip() for row in rows]
+
+
+def title(group: Group) -> str:
+    model = group.model or f"model {group.fingerprint}"
+    return f"{model}, target {group.target_rule}, {group.precision}"
+
+
+def caption(group: Group) -> str:
+    return "1 photo." if group.photos == 1 else f"{group.photos:,} photos; the mean and its {LEVEL * 100:.0f} % interval."
+
+
+def heading(group: Group, metric: str) -> str:
+    recipe = group.recipe(metric)
+    unit = f", {recipe.unit}" if recipe.unit else ""
+    return f"{metric}{unit}{ARROWS.get(recipe.direction, '')}"
+
+
+def shown(group: Group, method: str, metric: str) -> str:
+    """One cell: the mean with its interval, and its n where that is not all photos."""
+    cell = group.cells.get((method, metric))
+    if cell is None:
+        return NOTHING
+    count = f" ({cell.estimate.n:,} of {cell.estimate.of:,})" if cell.estimate.n < cell.estimate.of else ""
+    if cell.single is not None:
+        return number(cell.single, 3)
+    if not cell.estimate.known:
+        return NOTHING + count
+    return with_interval(cell.estimate, decimals_in(group, metric)) + count
+
+
+def decimals_in(group: Group, metric: str) -> int:
+    """One number of decimals a column, as the narrowest interval bears."""
+    return max(decimals_of(cell.estimate) for (_, named), cell in group.cells.items() if named == metric)
+
+
+def passes_of(group: Group, method: str) -> str:
+    return next((cell.recipe.passes.removesuffix(" passes") for (named, _), cell in group.cells.items() if named == method), "")
+
+
+def to_markdown(group: Group, *, titled: bool) -> str:
+    names = [*group.methods, *group.controls]
+    header = ["method", *(heading(group, metric) for metric in group.metrics)]
+    rows = [[method, *(shown(group, method, metric) for metric in group.metrics)] for method in names]
+    lines = [f"### {in_markdown(title(group))}", ""] if titled else []
+    lines += [line_of(header), line_of(["---", *["---:"] * len(group.metrics)]), *map(line_of, rows)]
+    lines += ["", caption(group), "", *(f"- {in_markdown(sentence)}" for sentence in sentences(group))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def line_of(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell if set(cell) <= {'-', ':'} else in_markdown(cell) for cell in cells)} |"
+
+
+def in_markdown(text: str) -> str:
+    """Text that Markdown and the HTML it becomes show as it is."""
+    return "".join("\\" + char if char in "\\`*_{}<>|#" else char for char in printable(text))
+
+
+# For programs
+
+
+def to_csv(groups: Sequence[Group]) -> str:
+    """One line a cell: model, target rule, precision, method, metric, mean, interval, n."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for group in groups:
+        for (method, metric), cell in group.cells.items():
+            about = [group.model, group.fingerprint, group.target_rule, group.precision, method, metric]
+            estimate = cell.estimate
+            figures = [estimate.value, estimate.low, estimate.high, estimate.n, estimate.of]
+            writer.writerow([*about, cell.recipe.direction, int(cell.recipe.control), *figures])
+    return text.getvalue()
+
+
+def as_json(group: Group) -> dict[str, Any]:
+    """All that is known of a group: cells, comparisons, sentences."""
+    return {
+        "model": group.model,
+        "fingerprint": group.fingerprint,
+        "target_rule": group.target_rule,
+        "precision": group.precision,
+        "photos": group.photos,
+        "cells": [cell_json(method, metric, cell) for (method, metric), cell in group.cells.items()],
+        "comparisons": [comparison_json(comparison) for comparison in group.comparisons],
+        "sentences": sentences(group),
+    }
+
+
+def cell_json(method: str, metric: str, cell: Cell) -> dict[str, Any]:
+    recipe = cell.recipe
+    result = {
+        "method": method,
+        "metric": metric,
+        "definition": recipe.definition,
+        "direction": recipe.direction,
+        "control": recipe.control,
+        "passes": recipe.passes,
+        **figures(cell.estimate),
+        "without_value": dict(cell.statuses),
+    }
+    if cell.single is not None:
+        result["single"] = cell.single
+    if cell.readouts:
+        result["readouts"] = {name: figures(estimate) for name, estimate in cell.readouts.items()}
+    return result
+
+
+def figures(estimate: Estimate) -> Mapping[str, float | int | None]:
+    return {"mean": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n, "of": estimate.of}
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    difference = comparison.difference
+    return {
+        "metric": comparison.metric,
+        "first": comparison.first,
+        "second": comparison.second,
+        "control": comparison.control,
+        "difference": difference.value,
+        "low": difference.low,
+        "high": difference.high,
+        "n": difference.n,
+        "p": difference.p,
+        "p_holm": comparison.p,
+        "significant": comparison.significant,
+        "photos_needed": comparison.needed if comparison.needed != float("inf") else None,
+    }

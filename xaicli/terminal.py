@@ -1,0 +1,30 @@
+"""Text for a terminal: aligned columns, wide characters counted right, nothing that commands the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: a file's name must not be able to command the terminal."""
+    return "".join(char if unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "?" for char in text)
+
+
+def is_number(text: str) -> bool:
+    return not text or text.replace(".", "", 1).replace("-", "", 1).replace("%", "", 1).isdecimal()
+
+
+def columns_of(text: str) -> int:
+    """The terminal columns that a text takes: East Asian wide characters take two, combining ones none."""
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def fit(text: str, width: int, right: bool) -> str:
+    """`text` padded to a width, or cut in the middle, where names differ least."""
+    taken = columns_of(text)
+    if taken > width:
+        half = (width - 1) // 2
+        text = text[: width - 1 - half] + "…" + text[len(text) - half :]
+        taken = columns_of(text)
+    space = " " * max(0, width - taken)
+    return space + text if right else text + space
