@@ -1,13 +1,13 @@
 """The interface that a metric implements.
 
-A metric is a frozen dataclass: its fields are its parameters. It declares which way is better, its range, what it needs beside the
-maps, and which signs of maps mean something to it; `score` turns a `Case` (maps and all that may be read beside them) into
+A metric is a frozen dataclass: its fields are its parameters. It declares which way is better, its range, what it needs beside
+the maps, and which signs of maps mean something to it; `score` turns a `Case` (maps and all that may be read beside them) into
 `Scores`. A metric never sees a constant or non-finite map, nor a photo without the ground truth it asks for: those keep a status
 and get no score.
 
-A metric that passes changed copies of photos through the model writes its `score` as a generator: it yields the copies it wants and
-is sent what the model made of them. So the copies of all metrics, methods and photos that are scored together run in one queue, and
-what they share is passed once.
+A metric that passes changed copies of photos through the model writes its `score` as a generator: it yields the copies it wants
+and is sent what the model made of them. So the copies of all metrics, methods and photos that are scored together run in one
+queue, and what they share is passed once.
 """
 
 from __future__ import annotations
@@ -88,8 +88,6 @@ class Metric(Definition):
     needs_truth: ClassVar[bool] = False
     needs_explain: ClassVar[bool] = False
     """True where the method must explain again: such a metric cannot score maps that another program wrote."""
-    needs_stochastic: ClassVar[bool] = False
-    """True where only a method that draws random numbers can be measured."""
     signs: ClassVar[frozenset[Sign]] = ANY_SIGN
     readouts: ClassVar[dict[str, str]] = {}
     """Names of the read-outs and what they are."""

@@ -1,0 +1,149 @@
+"""Deletion and insertion (Petsiuk et al., RISE, 2018): the model's probability while pixels go, or come, by saliency."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xaicli.compute.case import Case, GroundKind
+from xaicli.compute.copies import Copies, Outcomes, replaced
+from xaicli.compute.removal import GROUND_HELP, Ground
+from xaicli.errors import UsageError
+from xaicli.metric import Direction, Measuring, Metric, Needs, Ratio, Scores, param
+
+READOUTS = {
+    "log_odds": "area under the curve of log(p / (1 - p)), which confidence alone only scales",
+    "normalised": "(value - p_baseline) / (p0 - p_baseline); over photos the ratio of the means, not the mean of the ratios",
+    "p0": "probability of the target on the clean photo",
+    "p_baseline": "probability of the target on the baseline",
+    "tied": "share of pixels whose saliency another pixel has too",
+}
+NORMALISED = Ratio(above=("value", "p_baseline"), below=("p0", "p_baseline"))
+RISE_POINTS = 28
+"""Steps of the authors' evaluation at 224 x 224."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelCurve(Metric):
+    """The ground that deletion and insertion share."""
+
+    steps: int = param(28, "equal fractions of the pixels that are removed or shown one after the other", ge=1, le=100_000)
+    ties: Literal["random", "both"] = param("random", "equal pixels in a seeded random order, or the mean of it and its reverse")
+    variant: Literal["default", "rise"] = param("default", "`rise`: exactly as the authors' code does it")
+    step: int | None = param(None, "variant rise: pixels a step; a 28th of them where not given", ge=1)
+
+    needs = Needs.FORWARD
+    range = (0.0, 1.0)
+    readouts = READOUTS
+    ratios = {"normalised": NORMALISED}
+    paper = "Petsiuk, Das, Saenko: RISE, BMVC 2018, section 4.3, arXiv 1806.07421"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variant == "default" and self.step is not None:
+            raise UsageError(f"{self.name}: step={self.step} belongs to variant rise", hint="Give steps=N, or add @variant=rise.")
+        if self.variant == "rise":
+            defaults = type(self)()
+            changed = [key for key in ("steps", "ties", "baseline") if getattr(self, key) != getattr(defaults, key)]
+            if changed:
+                fixed = " and ".join(changed)
+                raise UsageError(f"{self.name}: variant rise fixes {fixed}", hint="Only @step=PIXELS can be given.")
+
+    def passes(self, size: tuple[int, int]) -> float:
+        inner = len(self.counts(size[0] * size[1])) - 2
+        return (2 if self.ties == "both" else 1) * inner + 1
+
+    def counts(self, pixels: int) -> list[int]:
+        """How many pixels are changed at each point of the curve, none and all included."""
+        if self.variant == "rise":
+            step = self.step or math.ceil(pixels / RISE_POINTS)
+            return [min(i * step, pixels) for i in range(math.ceil(pixels / step) + 1)]
+        # Rounded to whole pixels; a picture of fewer pixels than steps has fewer points.
+        return sorted({(2 * i * pixels + self.steps) // (2 * self.steps) for i in range(self.steps + 1)})
+
+    def fractions(self, pixels: int) -> Tensor:
+        """The places of the points: the true fraction of pixels changed; under `rise` evenly spaced, the last step too."""
+        counts = torch.tensor(self.counts(pixels), dtype=torch.float64)
+        return torch.linspace(0, 1, len(counts), dtype=torch.float64) if self.variant == "rise" else counts / pixels
+
+    def orders(self, case: Case) -> list[Tensor]:
+        if self.variant == "rise":
+            return [case.raster_ranks]
+        return [case.ranks, case.reversed_ranks] if self.ties == "both" else [case.ranks]
+
+    def curves(self, case: Case, ground: GroundKind, *, insert: bool) -> Measuring:
+        """Pass every point but the clean photo, which is known, and the baseline, which all share; integrate."""
+        pixels = case.size[0] * case.size[1]
+        inner = torch.tensor(self.counts(pixels)[1:-1], dtype=torch.int32, device=case.device)
+        orders = self.orders(case)
+        copies: list[Copies] = case.ground_copies(ground)
+        for ranks in orders:
+            for item in range(len(case)):
+                photo, instead = case.photo(item), case.ground(item, ground)
+                first, rest = (photo, instead) if insert else (instead, photo)
+                copies.append(replaced(item, ranks[item], inner, first, rest))
+        outcomes = yield copies
+        bare = outcomes[: len(case)]
+        between = outcomes[len(case) :].view(len(orders), len(case), len(inner))
+        ends = (bare, case.clean) if insert else (case.clean, bare)
+        return self.integrate(case, ends, between, bare)
+
+    def integrate(self, case: Case, ends: tuple[Outcomes, Outcomes], between: Outcomes, bare: Outcomes) -> Scores:
+        places = self.fractions(case.size[0] * case.size[1]).to(case.device)
+
+        def curve(name: Literal["probability", "log_odds"]) -> Tensor:
+            first, inner, last = (getattr(part, name).double() for part in (ends[0], between, ends[1]))
+            return torch.cat([first[:, None], inner.mean(dim=0), last[:, None]], dim=1)
+
+        probabilities = curve("probability")
+        values = torch.trapezoid(probabilities, places, dim=1)
+        full, empty = case.clean.probability.double(), bare.probability.double()
+        readouts = {
+            "log_odds": torch.trapezoid(curve("log_odds"), places, dim=1),
+            "normalised": (values - empty) / (full - empty),
+            "p0": full,
+            "p_baseline": empty,
+            "tied": case.tied,
+        }
+        return Scores(values, readouts, (places, probabilities))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion(PixelCurve):
+    """Area under the probability while the most salient pixels are removed first
+
+    The class decided on the clean photo stays the target. Pixels go in `steps` equal fractions, both ends included (29 points by
+    default); equal pixels in one random order a photo, drawn from its seed; the area is a trapezoid over the true fraction of
+    pixels removed, 0 to 1. Lower is better. The authors' own definition is the variant `rise`: `step` pixels at a time (a 28th of
+    them), equal pixels in raster order, points evenly spaced.
+    """
+
+    name = "deletion"
+    direction = Direction.LOWER
+
+    baseline: Ground = param("zero", f"what replaces removed pixels: {GROUND_HELP}")
+
+    def score(self, case: Case) -> Measuring:
+        return self.curves(case, self.baseline, insert=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Insertion(PixelCurve):
+    """Area under the probability while the most salient pixels are put back first
+
+    As `deletion`, from the baseline to the photo. Higher is better. The default baseline is the photo under a Gaussian blur of a
+    sixteenth of its shorter side; that of the variant `rise` is the authors' weaker one, 11 x 11 and nearly flat. Values of
+    different baselines are not comparable.
+    """
+
+    name = "insertion"
+    direction = Direction.HIGHER
+
+    baseline: Ground = param("blur", f"what the photo is put back onto: {GROUND_HELP}")
+
+    def score(self, case: Case) -> Measuring:
+        return self.curves(case, "rise-blur" if self.variant == "rise" else self.baseline, insert=True)

@@ -1,0 +1,150 @@
+"""Tiny models with known answers, and one call that scores given maps of given photos."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xaicli.images.view import View
+from xaicli.method import Maps, Needs, Sign
+from xaicli.metric import Metric
+from xaicli.models.classifier import Classifier
+from xaicli.rows import Row
+from xaicli.runs.scoring import Circumstances, Explanation, Scene, score_maps
+from xaicli.targets import Resolved
+
+ALL_NEEDS = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES
+
+
+class Counting(nn.Module):
+    """Counts the photos that pass through a network."""
+
+    def __init__(self, inner: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.photos = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.photos += len(inputs)
+        return self.inner(inputs)
+
+
+def mean_probability(inputs: Tensor) -> Tensor:
+    """Logits of two classes: the probability of class 0 is the sum of the pixels, a pixel being the mean of its channels."""
+    share = inputs.mean(dim=1).sum(dim=(1, 2)).clamp(0, 1)
+    return torch.stack([share.clamp_min(1e-30).log(), (1 - share).clamp_min(1e-30).log()], dim=1)
+
+
+@dataclass
+class Desk:
+    """Scores maps as a run would, with photos, contents and seeds made up."""
+
+    classifier: Classifier
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def explanation(
+        self,
+        values: Tensor,
+        classes: Sequence[int] | Tensor = (),
+        *,
+        against: int = -1,
+        sign: Sign = Sign.SIGNED,
+        label: str = "given",
+        **further: Any,
+    ) -> Explanation:
+        """Maps (P, h, w) or (P, T, h, w) for classes (P,) or (P, T), by default class 0."""
+        values = values if values.ndim == 4 else values[:, None]
+        shape = values.shape[:2]
+        chosen = (
+            torch.as_tensor(classes, dtype=torch.int64).reshape(shape) if len(classes) else torch.zeros(shape, dtype=torch.int64)
+        )
+        targets = Resolved(chosen, torch.full_like(chosen, against), torch.zeros(shape))
+        content = {"name": label, "version": 1, "parameters": {}}
+        maps = Maps(values, targets, torch.zeros(shape[0], self.classifier.count))
+        return Explanation(label, content, sign, maps, label, **further)
+
+    def scene(self, inputs: Tensor, names: Sequence[str] = (), truth: Any = None) -> Scene:
+        names = tuple(names) or tuple(f"{row}.png" for row in range(len(inputs)))
+        contents = tuple(hashlib.sha256(name.encode()).hexdigest() for name in names)
+        return Scene(names, contents, (0,) * len(names), inputs, truth)
+
+    def rows(
+        self,
+        metrics: Metric | Sequence[Metric],
+        inputs: Tensor,
+        maps: Tensor | Explanation | Sequence[Explanation],
+        *,
+        names: Sequence[str] = (),
+        truth: Any = None,
+        batch_size: int | None = None,
+        seed: int = 0,
+        **further: Any,
+    ) -> list[Row]:
+        metrics = [metrics] if isinstance(metrics, Metric) else list(metrics)
+        if isinstance(maps, Tensor):
+            maps = self.explanation(maps, **further)
+        given = [maps] if isinstance(maps, Explanation) else list(maps)
+        run = Circumstances(seed=seed, batch_size=batch_size)
+        return list(score_maps(self.classifier, self.scene(inputs, names, truth), given, metrics, run).rows)
+
+    def values(self, *args: Any, **kwargs: Any) -> list[float | None]:
+        return [row.value for row in self.rows(*args, **kwargs)]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Ground truth by class index: masks as they are."""
+
+    masks: dict[int, np.ndarray]
+
+    def mask(self, index: int) -> np.ndarray | None:
+        return self.masks.get(index)
+
+
+@pytest.fixture
+def drawn() -> type[Drawn]:
+    return Drawn
+
+
+@pytest.fixture
+def desk() -> Callable[..., Desk]:
+    """`desk(network, (height, width), classes)`: a desk over a network or function; pixels are its inputs, not normalised."""
+
+    def make(
+        network: Callable[[Tensor], Tensor],
+        size: tuple[int, int],
+        count: int = 2,
+        mean: tuple[float, float, float] = (0, 0, 0),
+        std: tuple[float, float, float] = (1, 1, 1),
+        provides: Needs = ALL_NEEDS,
+    ) -> Desk:
+        module = network if isinstance(network, nn.Module) else None
+        view = View(resize=None, crop=size, mean=mean, std=std)
+        names = tuple(f"class {index}" for index in range(count))
+        return Desk(Classifier(network, module, "toy", view, names, count, provides, "f" * 16))
+
+    return make
+
+
+@pytest.fixture
+def summing(desk: Callable[..., Desk]) -> Callable[..., Desk]:
+    """`summing((height, width))`: the probability of class 0 is the sum of the pixels."""
+    return lambda size: desk(mean_probability, size)
+
+
+@pytest.fixture
+def counting() -> type[Counting]:
+    return Counting
+
+
+@pytest.fixture
+def grey() -> Callable[..., Tensor]:
+    """Photos (P, 3, H, W) of three equal channels from rows of pixel values (P, H, W)."""
+    return lambda values: torch.as_tensor(values, dtype=torch.float32)[:, None].expand(-1, 3, -1, -1).contiguous()

@@ -1,0 +1,99 @@
+"""Changed copies of photos that a metric asks the model about, and what the model made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaicli.targets import NO_CLASS
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """`count` changed copies of the photo of one item of a case.
+
+    fill(out, start, stop): write copies `start` to `stop` into `out` (stop - start, 3, H, W), as `masked.Block` says.
+    shared: under an equal key the single copy of a photo is passed once for all metrics and methods scored together.
+    """
+
+    item: int
+    count: int
+    fill: Callable[[Tensor, int, int], None]
+    shared: Hashable = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What the model made of copies, for the target of each: all (M,).
+
+    log_odds: the logarithm of p / (1 - p), computed from logits, so that it is exact where p is near 1; under a contrast A-B the
+    difference of the two logits, the log-odds of A where only A and B are open. logit: of the target, or the same difference.
+    decided: 1 where no other class has a larger logit.
+    """
+
+    log_odds: Tensor
+    logit: Tensor
+    decided: Tensor
+
+    @property
+    def probability(self) -> Tensor:
+        """Softmax probability of the target; under a contrast that of A where only A and B are open. 0 to 1."""
+        return self.log_odds.sigmoid()
+
+    def __getitem__(self, rows: slice | Tensor) -> Outcomes:
+        return Outcomes(self.log_odds[rows], self.logit[rows], self.decided[rows])
+
+    def view(self, *shape: int) -> Outcomes:
+        return Outcomes(self.log_odds.view(shape), self.logit.view(shape), self.decided.view(shape))
+
+    @classmethod
+    def empty(cls, count: int, device: torch.device) -> Outcomes:
+        return cls(*torch.empty(3, count, device=device))
+
+    def put(self, at: int, logits: Tensor, index: int, against: int) -> None:
+        """Write what logits (n, C) say of one target from place `at` on; nothing leaves the device."""
+        rows = slice(at, at + len(logits))
+        chosen = logits[:, index]
+        if against == NO_CLASS:
+            others = logits.clone()
+            others[:, index] = -torch.inf
+            self.log_odds[rows] = chosen - others.logsumexp(dim=1)
+            self.logit[rows] = chosen
+            self.decided[rows] = (chosen >= others.amax(dim=1)).float()
+        else:
+            difference = chosen - logits[:, against]
+            self.log_odds[rows], self.logit[rows], self.decided[rows] = difference, difference, (difference > 0).float()
+
+
+def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tensor) -> Copies:
+    """Copies in which the `counts[i]` highest ranked pixels are those of `first`, the others those of `rest`.
+
+    ranks: (H, W) int32; counts: (K,) int32 on the same device; first, rest: (3, H, W).
+    """
+
+    def fill(out: Tensor, start: int, stop: int) -> None:
+        taken = ranks < counts[start:stop].view(-1, 1, 1)
+        torch.where(taken[:, None], first, rest, out=out)
+
+    return Copies(item, len(counts), fill)
+
+
+def blended(item: int, masks: Tensor, photo: Tensor, ground: Tensor, shared: Hashable = None) -> Copies:
+    """Copies that are `photo` (3, H, W) where a mask (K, H, W) is 1, `ground` where it is 0, and in between in between."""
+
+    def fill(out: Tensor, start: int, stop: int) -> None:
+        torch.lerp(ground, photo, masks[start:stop, None], out=out)
+
+    return Copies(item, len(masks), fill, shared)
+
+
+def whole(item: int, picture: Tensor, shared: Hashable = None) -> Copies:
+    """One copy: `picture` (3, H, W) as it is."""
+
+    def fill(out: Tensor, start: int, stop: int) -> None:
+        out.copy_(picture.expand_as(out))
+
+    return Copies(item, 1, fill, shared)

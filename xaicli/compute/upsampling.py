@@ -1,0 +1,27 @@
+"""From a map's own resolution to that of the model's input: the one place where maps are upsampled."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (N, h, w) at `size` (H, W), bilinear with half-pixel centres (align_corners=False), float32.
+
+    Weights are summed in float64 and rounded once: where neighbours are equal the result is that very value, so that a plateau of
+    the map stays a tie of pixels and does not become an order made of rounding errors.
+    """
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps.float()
+    # Apple's devices have no float64.
+    wide = maps.cpu().double() if maps.device.type == "mps" else maps.double()
+    return functional.interpolate(wide[:, None], size, mode="bilinear", align_corners=False)[:, 0].float().to(maps.device)
+
+
+def unit_range(maps: Tensor) -> Tensor:
+    """Each map (N, h, w) less its minimum, over its range: 0 to 1. A constant map becomes zeros."""
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    span = high - low
+    return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1), 0)

@@ -1,0 +1,240 @@
+"""Readers of annotations: COCO JSON, Pascal VOC XML, YOLO text, a CSV of boxes, PNG masks.
+
+All of it is untrusted: sizes are limited, numbers must be finite, and XML that declares entities is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+from xaicli.errors import InputError
+from xaicli.images.shapes import MaskFile, Polygons, Rectangle, RelativeRectangle, RunLengths, Shape, Size
+
+LARGEST_FILE = 1 << 30
+BOX_COLUMNS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
+PHOTO_COLUMNS = ("file", "image", "filename", "file_name", "photo")
+LABEL_COLUMNS = ("label", "class", "name", "category")
+
+
+class Name(NamedTuple):
+    """What an annotation calls its photo: folders and stem, and the ending where it is known."""
+
+    path: PurePosixPath
+    ending: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Name:
+        path = PurePosixPath(text.replace("\\", "/"))
+        return cls(path.with_suffix("") if path.name else path, path.suffix.lower())
+
+    def __str__(self) -> str:
+        return f"{self.path}{self.ending}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One marked object of a photo.
+
+    label: as annotated, None where the marked object is the target whatever that is; size: of the photo as annotated, where it is
+    said; classes: the model's class indices, joined by semicolons, where the annotation itself gives them.
+    """
+
+    photo: Name
+    label: str | None
+    shape: Shape
+    size: Size | None = None
+    classes: str = ""
+
+
+def read_marks(place: Path) -> tuple[list[Mark], str]:
+    """All marks in a folder, or in one file, and in words what they were read from; raises InputError where there are none."""
+    if place.is_file():
+        kinds = {suffix: [place] for suffix in READERS if place.suffix.lower() == suffix}
+    elif place.is_dir():
+        kinds = {suffix: sorted(path for path in place.rglob(f"*{suffix}") if path.is_file()) for suffix in READERS}
+    else:
+        raise InputError(f"no ground truth at {place}", expected="a folder of annotations, or one file of them")
+    found: dict[str, list[Mark]] = {}
+    for suffix, paths in kinds.items():
+        marks = [mark for path in paths for mark in READERS[suffix](path, place)]
+        # Photos often lie beside their annotations, some of them PNG: masks are looked for where nothing else is.
+        if marks and not (suffix == ".png" and found):
+            found[suffix] = marks
+    if not found:
+        raise InputError(f"{place} holds no annotations", expected="PNG masks, COCO JSON, YOLO text, VOC XML, or a CSV of boxes")
+    if len(found) > 1:
+        raise InputError(f"{place} holds annotations of several kinds: {', '.join(found)}", hint="Name the file that counts.")
+    suffix, marks = found.popitem()
+    return marks, WORDS[suffix]
+
+
+def below(path: Path, root: Path) -> PurePosixPath:
+    """The place of an annotation file below the folder given, without its ending."""
+    return PurePosixPath((path.relative_to(root) if root.is_dir() else Path(path.name)).with_suffix("").as_posix())
+
+
+def text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path} is larger than any annotation", expected=f"at most {LARGEST_FILE} bytes")
+        return path.read_text("utf-8-sig", "replace")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or 'unreadable').lower()}") from error
+
+
+def numbers(values: Any, what: str, count: int = 0) -> tuple[float, ...]:
+    """Finite numbers, `count` of them where given; raises InputError."""
+    try:
+        read = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} holds what is no number", expected="coordinates") from error
+    if not all(math.isfinite(value) for value in read) or (count and len(read) != count):
+        raise InputError(f"{what} holds {len(read)} coordinates", expected=f"{count or 'finite'} numbers")
+    return read
+
+
+def read_coco(path: Path, root: Path) -> Iterator[Mark]:
+    """Objects of a COCO JSON: polygons, run lengths, or boxes where there is no segmentation."""
+    try:
+        content = json.loads(text_of(path))
+        images = {image["id"]: image for image in content["images"]}
+        categories = {category["id"]: str(category["name"]) for category in content["categories"]}
+        for note in content["annotations"]:
+            image = images[note["image_id"]]
+            size = (int(image["width"]), int(image["height"])) if "width" in image and "height" in image else None
+            yield Mark(Name.of(str(image["file_name"])), categories[note["category_id"]], coco_shape(note, path), size)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is no COCO annotation ({type(error).__name__}: {error})", expected="images, categories, annotations"
+        ) from error
+
+
+def coco_shape(note: dict[str, Any], path: Path) -> Shape:
+    outline = note.get("segmentation")
+    if isinstance(outline, dict):
+        counts = outline["counts"]
+        height, width = (int(side) for side in outline["size"])
+        return RunLengths(tuple(uncompressed(counts) if isinstance(counts, str) else map(int, counts)), (height, width))
+    if outline:
+        parts = tuple(numbers(part, str(path)) for part in outline)
+        if any(len(part) < 6 or len(part) % 2 for part in parts):
+            raise InputError(f"{path} holds a polygon of fewer than three points", expected="x, y, x, y, x, y, ...")
+        return Polygons(parts)
+    x, y, width, height = numbers(note["bbox"], str(path), 4)
+    return Rectangle((x, y, x + width, y + height))
+
+
+def uncompressed(text: str) -> list[int]:
+    """COCO's run lengths from text.
+
+    A character from `0` on holds 5 bits, and a sixth that says that more follow; the fifth bit of a number's last character is
+    its sign; from the fourth number on it is the difference to the last but one.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for char in text:
+        bits = ord(char) - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    return counts
+
+
+def read_voc(path: Path, root: Path) -> Iterator[Mark]:
+    """Boxes of a Pascal VOC XML; its pixels count from 1 and include the last."""
+    text = text_of(path)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError(f"{path} declares entities", expected="plain Pascal VOC XML")
+    try:
+        tree = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise InputError(f"{path} is no XML: {error}") from error
+    width, height = (int(tree.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+    for item in tree.iter("object"):
+        corners = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+        x0, y0, x1, y1 = numbers(corners, str(path), 4)
+        size = (width, height) if width and height else None
+        yield Mark(Name(below(path, root)), (item.findtext("name") or "").strip(), Rectangle((x0 - 1, y0 - 1, x1, y1)), size)
+
+
+def read_yolo(path: Path, root: Path) -> Iterator[Mark]:
+    """Boxes and polygons of one photo, in shares of its sides; class numbers are lines of `classes.txt`, where there is one."""
+    if path.stem in ("classes", "labels", "obj"):
+        return
+    names = class_names(path.parent, root)
+    for line in text_of(path).splitlines():
+        if not line.strip():
+            continue
+        label, *rest = line.split()
+        values = numbers(rest, f"{path}: {line.strip()[:60]!r}")
+        if not label.isdecimal() or (len(values) != 4 and (len(values) < 6 or len(values) % 2)):
+            raise InputError(f"{path} holds {line.strip()[:60]!r}", expected="CLASS x y w h, or CLASS x1 y1 x2 y2 x3 y3 ...")
+        label = names[int(label)] if int(label) < len(names) else label
+        if len(values) == 4:
+            x, y, width, height = values
+            shape: Shape = RelativeRectangle((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+        else:
+            shape = Polygons((values,), relative=True)
+        yield Mark(Name(below(path, root)), label, shape)
+
+
+def class_names(folder: Path, root: Path) -> list[str]:
+    """YOLO's class names, one a line, from the folder of the annotations or the one given."""
+    for place in (folder / "classes.txt", root / "classes.txt"):
+        if place.is_file():
+            return [line.strip() for line in text_of(place).splitlines()]
+    return []
+
+
+def read_boxes(path: Path, root: Path) -> Iterator[Mark]:
+    """Boxes of a CSV with a header; another CSV holds none.
+
+    Columns: the photo (`file`), `x0,y0,x1,y1`, and where known `label`, `width`, `height`, and one that ends in `indices`: the
+    model's classes, joined by semicolons.
+    """
+    reader = csv.DictReader(io.StringIO(text_of(path)))
+    columns = {name.strip().lower(): name for name in reader.fieldnames or [] if name}
+    corners = next((names for names in BOX_COLUMNS if all(name in columns for name in names)), None)
+    photo = next((columns[name] for name in PHOTO_COLUMNS if name in columns), None)
+    if corners is None or photo is None:
+        return
+    label = next((columns[name] for name in LABEL_COLUMNS if name in columns), None)
+    classes = next((spelled for name, spelled in columns.items() if name.endswith("indices")), None)
+    for row in reader:
+        box = numbers([row[columns[name]] for name in corners], f"{path}, line {reader.line_num}", 4)
+        size = None
+        if "width" in columns and "height" in columns:
+            width, height = numbers([row[columns["width"]], row[columns["height"]]], f"{path}, line {reader.line_num}", 2)
+            size = (int(width), int(height))
+        name = row[label].strip() if label and row[label] else None
+        shape = Rectangle((box[0], box[1], box[2], box[3]))
+        yield Mark(Name.of(row[photo]), name, shape, size, (row[classes] or "") if classes else "")
+
+
+def read_mask(path: Path, root: Path) -> Iterator[Mark]:
+    """A mask `STEM.png`; in a folder CLASS below the one given it marks that class, else the target whatever that is."""
+    folders = below(path, root).parts[:-1]
+    yield Mark(Name(PurePosixPath(path.stem)), folders[-1] if folders else None, MaskFile(path))
+
+
+READERS: dict[str, Callable[[Path, Path], Iterator[Mark]]] = {
+    ".json": read_coco,
+    ".csv": read_boxes,
+    ".xml": read_voc,
+    ".txt": read_yolo,
+    ".png": read_mask,
+}
+WORDS = {".json": "COCO JSON", ".csv": "boxes of a CSV", ".xml": "VOC XML", ".txt": "YOLO text", ".png": "PNG masks"}

@@ -1,0 +1,125 @@
+"""Marked regions of a photo: boxes, polygons, run lengths and mask files, drawn as the model sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
+
+from xaicli.errors import InputError
+from xaicli.images.geometry import Box
+from xaicli.images.view import View
+
+Mask = NDArray[np.bool_]
+Size = tuple[int, int]
+"""Width and height of a photo."""
+
+VOID = 255
+"""In masks with a palette the border between objects, which belongs to none (Pascal VOC)."""
+
+LARGEST_MASK = 178_956_970
+
+
+class Shape(Protocol):
+    """A region of a photo."""
+
+    def draw(self, view: View, size: Size) -> Mask:
+        """The region as the model sees it: bool (H, W); a photo of that size."""
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A box in the photo's pixels, continuous: x0, y0, x1, y1."""
+
+    box: Box
+
+    def draw(self, view: View, size: Size) -> Mask:
+        """Pixels of the view whose centres lie in the box."""
+        x0, y0, x1, y1 = view.geometry(*size).box_to_view(self.box)
+        height, width = view.size
+        across, down = np.arange(width) + 0.5, np.arange(height) + 0.5
+        return ((down >= y0) & (down < y1))[:, None] & ((across >= x0) & (across < x1))[None, :]
+
+
+@dataclass(frozen=True)
+class RelativeRectangle:
+    """A box in shares of the photo's width and height."""
+
+    box: Box
+
+    def draw(self, view: View, size: Size) -> Mask:
+        width, height = size
+        x0, y0, x1, y1 = self.box
+        return Rectangle((x0 * width, y0 * height, x1 * width, y1 * height)).draw(view, size)
+
+
+@dataclass(frozen=True)
+class Polygons:
+    """Outlines x0, y0, x1, y1, ... of one object's parts, in the photo's pixels, or in shares of its width and height."""
+
+    outlines: tuple[tuple[float, ...], ...]
+    relative: bool = False
+
+    def draw(self, view: View, size: Size) -> Mask:
+        scale = size if self.relative else (1, 1)
+        canvas = Image.new("1", size)
+        pen = ImageDraw.Draw(canvas)
+        for outline in self.outlines:
+            # Pillow's points are pixels, ours the corners between them.
+            points = [(x * scale[0] - 0.5, y * scale[1] - 0.5) for x, y in zip(outline[::2], outline[1::2], strict=True)]
+            pen.polygon(points, fill=1, outline=1)
+        return view.prepare_mask(np.array(canvas, dtype=np.bool_))
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """COCO's runs: lengths of stretches outside and inside, in turn, down the columns; height and width."""
+
+    counts: tuple[int, ...]
+    shape: tuple[int, int]
+
+    def draw(self, view: View, size: Size) -> Mask:
+        if self.shape != (size[1], size[0]):
+            raise wrong_size("a mask by run lengths", (self.shape[1], self.shape[0]), size)
+        inside = np.arange(len(self.counts)) % 2 == 1
+        flat = np.repeat(inside, self.counts)
+        if len(flat) != self.shape[0] * self.shape[1]:
+            raise InputError(
+                f"run lengths of {len(flat)} pixels for {self.shape[1]} x {self.shape[0]}", expected="as many as pixels"
+            )
+        return view.prepare_mask(np.ascontiguousarray(flat.reshape(self.shape, order="F")))
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A PNG of the photo's size: what is not 0 belongs to the object; in a palette 255 is the border, and does not."""
+
+    path: Path
+
+    def draw(self, view: View, size: Size) -> Mask:
+        try:
+            with Image.open(self.path, formats=[str(PngImagePlugin.PngImageFile.format)]) as picture:
+                if picture.size != size:
+                    raise wrong_size(self.path.name, picture.size, size)
+                palette = picture.mode == "P"
+                values = np.asarray(picture)
+        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise InputError(
+                f"{self.path} is no readable mask", expected="a PNG of the photo's size, 0 outside the object"
+            ) from error
+        if values.ndim == 3:
+            # An opaque alpha channel says nothing of the object.
+            values = values[..., :3].max(axis=2) if values.shape[2] >= 3 else values[..., 0]
+        return view.prepare_mask((values != 0) & (values != VOID) if palette else values != 0)
+
+
+def wrong_size(what: str, found: Sequence[int], size: Size) -> InputError:
+    return InputError(
+        f"{what} is {found[0]} x {found[1]} pixels, its photo {size[0]} x {size[1]}",
+        hint="Annotate the photo at the size at which it is given.",
+    )
