@@ -78,9 +78,12 @@ class Scale:
         return np.abs(2 * fractions - 1) if sign is Sign.SIGNED else fractions
 
     def texts(self) -> tuple[str, str]:
-        """Both ends in words; `≥` where values lie beyond."""
-        low, high = f"{self.low:.3g}", f"{self.high:.3g}"
-        return low.replace("-", "−"), f"≥{high}" if self.clipped else high
+        """Both ends in words: `≥` where values lie beyond, `≈0` where an end is next to nothing beside the other."""
+        largest = max(abs(self.low), abs(self.high))
+        ends = [f"{end:.3g}" if end == 0 or abs(end) >= largest / 1000 else "≈0" for end in (self.low, self.high)]
+        low, high = (end.replace("-", "−") for end in ends)
+        beyond = self.clipped and not self.is_constant
+        return f"≤{low}" if beyond and self.low < 0 else low, f"≥{high}" if beyond else high
 
 
 def palette(sign: Sign, colormap: str | None = None) -> NDArray[np.uint8]:
@@ -94,12 +97,12 @@ def colours(name: str) -> NDArray[np.uint8]:
         hint = did_you_mean(name, list(matplotlib.colormaps))
         raise UsageError(f'no colour map is called "{name}"', expected="a name that matplotlib knows, such as inferno", hint=hint)
     table = matplotlib.colormaps[name](np.linspace(0, 1, LEVELS))
-    fixed = np.rint(np.asarray(table)[:, :3] * 255).astype(np.uint8)
+    fixed: NDArray[np.uint8] = np.rint(np.asarray(table)[:, :3] * 255).astype(np.uint8)
     fixed.flags.writeable = False
     return fixed
 
 
 def coloured(values: Floats, scale: Scale, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Colours (..., 3) of values."""
-    drawn: NDArray[np.uint8] = table[np.rint(scale.fractions(values) * (LEVELS - 1)).astype(np.intp)]
-    return drawn
+    levels = np.rint(scale.fractions(values) * (LEVELS - 1)).astype(np.intp)
+    return np.take(table, levels, axis=0)

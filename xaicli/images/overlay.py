@@ -17,8 +17,8 @@ from xaicli.images.geometry import Geometry
 from xaicli.method import Sign
 
 ALPHA = 0.75
-FALL = 0.6
-"""The opacity falls with this power of how much a value stands out: slower than the value, so that weaker parts are still seen."""
+FALL = 0.7
+"""The opacity is this power of how much a value stands out: it falls slower than the value, so that weaker parts are seen."""
 
 BAND = 1 << 20
 """Pixels drawn at a time, so that memory does not grow with the photo."""
@@ -54,7 +54,8 @@ def overlay(
     table = palette(sign, colormap)
     grid = as_grid(values)
     if photo.size != geometry.source:
-        raise InputError(f"the map is of a photo of {geometry.source} pixels, this one has {photo.size}", expected="the same photo")
+        found = f"the map is of a photo of {geometry.source} pixels, and this one has {photo.size}"
+        raise InputError(found, expected="the photo that was explained")
     scale = scale or Scale.of([grid.numpy()], sign)
     canvas = np.array(photo.convert("RGB"))
     left, top, right, bottom = pixels_seen(geometry)

@@ -1,0 +1,220 @@
+"""Contact sheets: a row a photo, a column a method, so that many explanations are seen at a glance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageEnhance
+
+from xaicli.errors import UsageError
+from xaicli.images.colour import Scale, palette
+from xaicli.images.geometry import Geometry
+from xaicli.images.overlay import ALPHA, overlay
+from xaicli.images.text import FAINT, INK, line_height, write
+from xaicli.method import Sign
+
+WIDTH = 1600
+SMALLEST_CELL, LARGEST_CELL = 130, 420
+TALL = 2400
+"""Pixels. A sheet of many photos is set in several blocks side by side before it grows taller than this."""
+
+GAP, MARGIN, BLOCK_GAP = 8, 20, 28
+BAR = 8
+PHOTO_LINES = 3
+"""The photo's name, then its decision and probability."""
+
+PAPER = (255, 255, 255)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One map of a row: values (h, w), what their sign means, and lines under it such as scores."""
+
+    values: NDArray[np.float32]
+    sign: Sign
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One photo of a sheet: its name, the lines under it (decision and probability), and a cell a column by column name."""
+
+    photo: Image.Image
+    geometry: Geometry
+    name: str
+    lines: tuple[str, ...] = ()
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+
+
+def sheet(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    *,
+    count: int | None = None,
+    scales: Mapping[str, Scale] | None = None,
+    colormap: str | None = None,
+    alpha: float = ALPHA,
+    title: str = "",
+    width: int = WIDTH,
+) -> Image.Image:
+    """All rows on one picture. `rows` may be a generator where `count` is given: a photo is let go once it is drawn.
+
+    columns: method labels, in order; scales: one range for all maps of a column, which then has one colour bar on top; without it
+    each map has its own range and bar.
+    """
+    if count is None:
+        rows = list(rows)
+        count = len(rows)
+    drawing = Sheet(tuple(columns), count, dict(scales or {}), colormap, alpha, title, width)
+    for row in rows:
+        drawing.add(row)
+    return drawing.picture()
+
+
+@dataclass
+class Sheet:
+    """A sheet in the making. count: how many photos it has room for; lines: how many lines fit under each map."""
+
+    columns: tuple[str, ...]
+    count: int
+    scales: dict[str, Scale] = field(default_factory=dict)
+    colormap: str | None = None
+    alpha: float = ALPHA
+    title: str = ""
+    width: int = WIDTH
+    lines: int = 2
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError("a sheet of no photos", expected="at least one")
+        self.blocks, self.cell = self.layout()
+        self.size = min(18, max(12, self.cell // 15))
+        self.line = line_height(self.size)
+        self.bar = BAR + 2 + line_height(self.size - 2)
+        under = max(PHOTO_LINES * self.line, (self.lines + 1) * self.line + self.bar)
+        self.tallest = self.cell + 4 + under + 2 * GAP
+        self.rows = math.ceil(self.count / self.blocks)
+        self.block = (1 + len(self.columns)) * (self.cell + GAP) - GAP
+        self.top = MARGIN + (2 * self.line if self.title else 0)
+        first = self.top + self.line + (self.bar if self.scales else 0) + 4
+        self.next_row = [first] * self.blocks
+        self.bars: set[tuple[int, int]] = set()
+        self.added = 0
+        full = 2 * MARGIN + self.blocks * self.block + (self.blocks - 1) * BLOCK_GAP
+        # As tall as square photos would make it; what is not needed is cut off at the end.
+        self.canvas = Image.new("RGB", (full, first + self.rows * self.tallest + MARGIN), PAPER)
+        self.draw = ImageDraw.Draw(self.canvas)
+        self.draw_header()
+
+    def layout(self) -> tuple[int, int]:
+        """How many photos stand side by side, and the side of a picture: as large as a sheet that is not too tall allows."""
+        across = 1 + len(self.columns)
+        best = (1, SMALLEST_CELL)
+        for blocks in range(1, self.count + 1):
+            room = self.width - 2 * MARGIN - (blocks - 1) * BLOCK_GAP - blocks * (across - 1) * GAP
+            cell = min(LARGEST_CELL, room // (blocks * across))
+            if cell < SMALLEST_CELL:
+                break
+            best = (blocks, cell)
+            if math.ceil(self.count / blocks) * (cell + 80) <= TALL:
+                break
+        return best
+
+    def left(self, block: int, column: int) -> int:
+        return MARGIN + block * (self.block + BLOCK_GAP) + column * (self.cell + GAP)
+
+    def draw_header(self) -> None:
+        if self.title:
+            write(self.draw, (MARGIN, MARGIN), self.title, self.size + 2, width=self.canvas.width - 2 * MARGIN, bold=True)
+        for block in range(self.blocks):
+            for at, name in enumerate(("photo", *self.columns)):
+                write(self.draw, (self.left(block, at), self.top), name, self.size, width=self.cell, bold=True)
+
+    def add(self, row: Row) -> None:
+        """Draw one more row."""
+        if self.added == self.count:
+            raise UsageError(f"a sheet of {self.count} photos has no room for one more")
+        block = self.added // self.rows
+        y = self.next_row[block]
+        thumb = thumbnail(row.photo, self.cell)
+        geometry = replace(row.geometry, source=thumb.size)
+        self.canvas.paste(thumb, (self.left(block, 0), y))
+        lines = (row.name, *row.lines)[:PHOTO_LINES]
+        bottoms = [self.captions(lines, self.left(block, 0), y + thumb.height + 4, bold=True)]
+        for at, column in enumerate(self.columns, 1):
+            bottoms.append(self.draw_cell(row.cells.get(column), thumb, geometry, (self.left(block, at), y), column))
+        self.next_row[block] = max(bottoms) + 2 * GAP
+        self.added += 1
+
+    def draw_cell(self, cell: Cell | None, thumb: Image.Image, geometry: Geometry, place: tuple[int, int], column: str) -> int:
+        """A map on the photo, its colour bar and its lines; a pale photo and the reason where there is nothing to draw.
+
+        Returns where it ends, as y.
+        """
+        x, y = place
+        below = y + thumb.height + 4
+        why = nothing_to_draw(cell)
+        if cell is None or why:
+            self.canvas.paste(faded(thumb), place)
+            return self.captions((*why, *(cell.lines if cell else ()))[: self.lines + 1], x, below)
+        shared = self.scales.get(column)
+        scale = shared or Scale.of([cell.values], cell.sign)
+        drawn = overlay(thumb, cell.values, geometry, cell.sign, scale=scale, colormap=self.colormap, alpha=self.alpha)
+        self.canvas.paste(drawn, place)
+        bar_at = (x, below) if shared is None else (x, self.top + self.line)
+        if bar_at not in self.bars:
+            self.bars.add(bar_at)
+            draw_bar(self.canvas, scale, palette(cell.sign, self.colormap), (*bar_at, self.cell, BAR), self.size - 2)
+        return self.captions(cell.lines[: self.lines], x, below + (self.bar if shared is None else 0))
+
+    def captions(self, lines: Sequence[str], x: int, y: int, *, bold: bool = False) -> int:
+        """Lines of text; the first in ink, and bold where it is a name, the others fainter. Returns where they end, as y."""
+        for at, line in enumerate(lines):
+            colour = FAINT if at else INK
+            write(self.draw, (x, y + at * self.line), line, self.size, width=self.cell, bold=bold and not at, colour=colour)
+        return y + len(lines) * self.line
+
+    def picture(self) -> Image.Image:
+        """The sheet as far as it is drawn."""
+        return self.canvas.crop((0, 0, self.canvas.width, min(self.canvas.height, max(self.next_row) + MARGIN - GAP)))
+
+
+def nothing_to_draw(cell: Cell | None) -> tuple[str, ...]:
+    """Why a cell shows no map, in lines; empty where it shows one."""
+    if cell is None:
+        return ("no map",)
+    finite = np.isfinite(cell.values)
+    if not finite.all():
+        return ("map not finite", f"{(~finite).sum()} of {finite.size} values")
+    if cell.values.min() == cell.values.max():
+        return ("constant map", f"{cell.values.flat[0]:.3g} throughout")
+    return ()
+
+
+def draw_bar(canvas: Image.Image, scale: Scale, table: NDArray[np.uint8], field: tuple[int, int, int, int], size: int) -> None:
+    """A horizontal colour bar in `field` (x, y, width, height), both ends of the range under it, and 0 where it lies between."""
+    x, y, width, height = field
+    levels = np.rint(np.linspace(0, len(table) - 1, width)).astype(np.intp)
+    canvas.paste(Image.fromarray(np.repeat(table[levels][None], height, axis=0)), (x, y))
+    draw = ImageDraw.Draw(canvas)
+    low, high = scale.texts()
+    write(draw, (x, y + height + 1), low, size, width=width / 2 - 6, colour=FAINT)
+    write(draw, (x + width / 2 + 6, y + height + 1), high, size, width=width / 2 - 6, align="right", colour=FAINT)
+    if scale.low < 0 < scale.high:
+        write(draw, (x + width / 2 - 6, y + height + 1), "0", size, width=12, align="centre", colour=FAINT)
+
+
+def thumbnail(photo: Image.Image, side: int) -> Image.Image:
+    """The photo at the largest size that fits a square of that side; small photos are enlarged."""
+    scale = side / max(photo.size)
+    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    return photo.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
+
+
+def faded(picture: Image.Image) -> Image.Image:
+    """Grey and pale: a photo without its map."""
+    return Image.blend(ImageEnhance.Color(picture).enhance(0), Image.new("RGB", picture.size, PAPER), 0.6)
