@@ -1,0 +1,115 @@
+"""Installed packages: versions, optional ones, and the pair of torch and torchvision that does not fit.
+
+Nothing here imports torch, so that versions can be told of an installation whose torch is broken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from xaicli.errors import InputError
+
+CORE = ("torch", "torchvision", "captum", "numpy", "pillow", "safetensors")
+OPTIONAL = ("timm", "transformers", "onnxruntime", "pyarrow", "ray")
+BROKEN_PAIR = re.compile(
+    r"torchvision::\w+ does not exist"
+    r"|partially initialized module 'torchvision'"
+    r"|Couldn't load custom C\+\+ ops"
+    r"|torchvision.*undefined symbol|undefined symbol.*torchvision",
+    re.DOTALL,
+)
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package, None where it is absent; the package is not imported."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str | None]:
+    """Versions by name: Python, this package, what it stands on, and the optional packages (None where absent)."""
+    return {"python": platform.python_version(), **{name: version_of(name) for name in ("xaicli", *CORE, *OPTIONAL)}}
+
+
+def require(package: str, extra: str) -> ModuleType:
+    """Import an optional package; raises InputError that names the extra where it is absent or broken."""
+    install = f'Type: pip install "xaicli[{extra}]"'
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f"{package} is not installed", hint=install)
+    with whole_installation():
+        try:
+            return importlib.import_module(package)
+        except ImportError as error:
+            if broken_pair(error):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"{package} {version_of(package)} cannot be imported: {reason}", hint=f"{install} --upgrade"
+            ) from error
+
+
+def import_torchvision() -> ModuleType:
+    """torchvision, or an InputError that says which pair of torch and torchvision does not fit and what to install."""
+    with whole_installation():
+        return importlib.import_module("torchvision")
+
+
+@contextmanager
+def whole_installation() -> Iterator[None]:
+    """Turn the many faces of a torchvision that does not fit its torch, wherever it is imported from, into one InputError."""
+    try:
+        yield
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        pair = broken_pair(error)
+        if pair is None:
+            raise
+        raise pair from error
+
+
+def broken_pair(error: BaseException) -> InputError | None:
+    """The InputError that `error`, or one it came from, stands for where torch and torchvision do not fit; None for any other."""
+    reason = next((found[0] for cause in chain(error) if (found := BROKEN_PAIR.search(str(cause)))), None)
+    if reason is None:
+        return None
+    torch, torchvision, wanted = version_of("torch"), version_of("torchvision"), pinned_torch()
+    if wanted and torch and wanted != torch.partition("+")[0]:
+        expected = f"torch {wanted}, which torchvision {torchvision} is built for"
+    else:
+        expected = "both of one build (CPU-only or CUDA)"
+    return InputError(
+        f"torchvision {torchvision} does not fit torch {torch} ({reason})",
+        expected=expected,
+        hint="Install the two together, from where torch came: pip install --force-reinstall torch torchvision "
+        "(for the CPU-only build with its --index-url, see the README).",
+    )
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those it was raised from or during."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        at = waiting.pop()
+        if at is not None and id(at) not in seen:
+            seen.add(id(at))
+            yield at
+            waiting += [at.__cause__, at.__context__]
+
+
+def pinned_torch() -> str | None:
+    """The version of torch that the installed torchvision asks for, None where it names none."""
+    try:
+        requirements = importlib.metadata.requires("torchvision") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    pins = (re.match(r"torch\s*\(?==\s*([\w.]+)", requirement) for requirement in requirements)
+    return next((pin[1] for pin in pins if pin), None)

@@ -1,0 +1,25 @@
+"""Batches for programs that take only some sizes: a fixed one, or a range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def in_batches(forward: Callable[[Tensor], Any], inputs: Tensor, least: int = 1, most: int | None = None) -> Any:
+    """`forward` on all inputs (B, ...), in parts of `least` to `most`; a part that is short is filled up, its filling dropped.
+
+    Gives the outputs (B, ...); an output that is no tensor is given as it is, for the caller to refuse.
+    """
+    rows = []
+    for part in torch.split(inputs, most or max(len(inputs), 1)):
+        missing = least - len(part)
+        filled = part if missing <= 0 else torch.cat([part, part[-1:].expand(missing, *part.shape[1:])])
+        output = forward(filled)
+        if not isinstance(output, Tensor):
+            return output
+        rows.append(output[: len(part)])
+    return torch.cat(rows) if len(rows) > 1 else rows[0]

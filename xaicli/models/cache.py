@@ -1,0 +1,58 @@
+"""The cache of downloaded files: where it is, what it holds, and emptying it. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from xaicli.errors import InputError
+
+KINDS = ("weights",)
+"""The subfolders that are ours; nothing else under the cache folder is ever listed or removed."""
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """One file in the cache and its size in bytes."""
+
+    path: Path
+    size: int
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: XAI_CACHE where it is set, else the system's place for caches."""
+    chosen = os.environ.get("XAI_CACHE", "").strip()
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("xaicli", appauthor=False)
+
+
+def weights_folder() -> Path:
+    return cache_folder() / "weights"
+
+
+def cached_files() -> list[CachedFile]:
+    """All files in the cache, sorted by path; unfinished downloads (`*.part`) among them."""
+    found = []
+    for kind in KINDS:
+        folder = cache_folder() / kind
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if path.is_symlink() or path.is_file():
+                found.append(CachedFile(path, path.lstat().st_size))
+    return found
+
+
+def clear_cache() -> list[CachedFile]:
+    """Remove all files in the cache and say which; raises InputError where one cannot be removed."""
+    removed: list[CachedFile] = []
+    for cached in cached_files():
+        try:
+            cached.path.unlink(missing_ok=True)
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise InputError(
+                f"{cached.path} cannot be removed: {reason}", hint=f"{len(removed)} files were removed before it."
+            ) from error
+        removed.append(cached)
+    return removed

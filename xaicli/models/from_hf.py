@@ -1,0 +1,101 @@
+"""Image classifiers of transformers, from the hub or a folder; the processor's settings become the view."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaicli.compute.packages import import_torchvision, require
+from xaicli.errors import InputError
+from xaicli.models.fit import fit
+from xaicli.models.hf_view import measure_colours, view_of
+from xaicli.models.hub import cannot_load, hub
+from xaicli.models.source import Loaded, Request
+from xaicli.models.weights import read_weights
+
+PLACEHOLDER = re.compile(r"LABEL_\d+")
+
+
+class LogitsOnly(nn.Module):
+    """A network of transformers that gives its logits alone; `reverse` where it takes blue, green, red."""
+
+    def __init__(self, model: nn.Module, reverse: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.reverse = reverse
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output = self.model(pixel_values=inputs.flip(1) if self.reverse else inputs)
+        logits: Tensor = output.logits
+        return logits
+
+
+def load(request: Request) -> Loaded:
+    """A classifier by repository (`OWNER/NAME`, `flag` is a revision) or by folder."""
+    import_torchvision()
+    transformers = require("transformers", "hf")
+    folder = Path(request.name).expanduser()
+    local = folder.is_dir()
+    if not local and request.name.startswith((".", "/", "~")):
+        raise InputError(f"there is no folder {request.name}", expected="one that save_pretrained wrote, with a config.json")
+    if local and not (folder / "config.json").is_file():
+        raise InputError(f"{request.name} holds no config.json", expected="a folder that save_pretrained wrote")
+    if local:
+        request.refuse_flag("A folder has no revisions.")
+    # Building draws initial weights; the caller's random state stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        model, processor = fetch(transformers, str(folder) if local else request.name, local, request)
+    model = model.float()
+    colours = measure_colours(processor)
+    view = view_of(processor, colours, f"hf:{request.name}", request.notice)
+    name = request.canonical("hf", folder.resolve().name if local else request.name)
+    return Loaded(name, view, module=LogitsOnly(model, colours.reverse), classes=names_of(model.config, model.num_labels))
+
+
+def fetch(transformers: ModuleType, place: str, local: bool, request: Request) -> tuple[Any, Any]:
+    """The model and its image processor."""
+    with hub(request.offline or local, request.progress) as offline:
+        where = {"revision": request.flag or None, "local_files_only": offline, "trust_remote_code": False}
+        try:
+            processor = transformers.AutoImageProcessor.from_pretrained(place, **where)
+            config = transformers.AutoConfig.from_pretrained(place, **where)
+            if request.weights is None:
+                model, report = transformers.AutoModelForImageClassification.from_pretrained(
+                    place, config=config, output_loading_info=True, **where
+                )
+                require_head(request.name, report)
+            else:
+                model = transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+        # What transformers and the hub's client raise has no common type; all of it means that the model cannot be had.
+        except Exception as error:
+            spec = f"hf:{request.name}"
+            if local:
+                raise InputError(f"{spec} cannot be loaded: {' '.join(str(error).split())[:240]}") from error
+            raise cannot_load(spec, request.name, error, asked_offline=request.offline, offline=offline) from error
+    if request.weights is not None:
+        fit(model, read_weights(request.weights, request.notice), request.weights.name, f"hf:{request.name}")
+    return model, processor
+
+
+def require_head(name: str, report: dict[str, Any]) -> None:
+    """Raise InputError where parts of the network were not in the file: transformers fills them with random numbers."""
+    missing = sorted(report.get("missing_keys") or ()) + sorted(str(key) for key in report.get("mismatched_keys") or ())
+    if missing:
+        raise InputError(
+            f"hf:{name} is no trained classifier: its file lacks {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}",
+            expected="a model fine-tuned for image classification",
+            hint="For a network without a head use timm:NAME.",
+        )
+
+
+def names_of(config: Any, count: int) -> tuple[str, ...]:
+    """Class names from the configuration; none where they are placeholders."""
+    labels = {int(index): str(label) for index, label in (config.id2label or {}).items()}
+    if sorted(labels) != list(range(count)) or all(PLACEHOLDER.fullmatch(label) for label in labels.values()):
+        return ()
+    return tuple(labels[index] for index in range(count))

@@ -1,0 +1,66 @@
+"""`xaicli.classifier`: a torch module of one's own as a classifier."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from xaicli.compute.device import resolve_device
+from xaicli.errors import InputError
+from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View
+from xaicli.models.assemble import Side, assemble
+from xaicli.models.classes import read_classes
+from xaicli.models.classifier import Classifier
+from xaicli.models.source import Loaded
+
+logger = logging.getLogger("xaicli")
+
+
+def classifier(
+    module: nn.Module,
+    *,
+    resize: Side | None = 256,
+    crop: Side | None = 224,
+    interpolation: str = "bilinear",
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    classes: Sequence[str] | str | Path | None = None,
+    layer: str = "auto",
+    name: str = "",
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+) -> Classifier:
+    """A classifier from a torch module that takes (B, 3, H, W) and returns logits (B, C).
+
+    resize, crop, interpolation, mean, std: how photos are prepared, colours in 0..1; classes: names by index, or a file of them;
+    layer: the feature layer; name: what results call it, by default the module's class; device: where it runs, by default where
+    it is. The module is put into evaluation mode; nothing else of it is changed. Raises XaiError.
+    """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.classifier(module)")
+    view = View(resize, crop, interpolation, colour(mean), colour(std))
+    loaded = Loaded(name or type(module).__name__, view, module=module, layer=layer)
+    where = device_of(module) if device is None else resolve_device(device)
+    return assemble(loaded, device=where, precision=precision, classes=names(classes), notice=logger.info)
+
+
+def names(classes: Sequence[str] | str | Path | None) -> tuple[str, ...] | None:
+    """Class names as given, or read from the file that is named."""
+    if isinstance(classes, str | Path):
+        return read_classes(Path(classes))
+    return tuple(classes) if classes else None
+
+
+def colour(value: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (*value, *(float("nan"),) * 3)[: max(3, len(value))]
+    return red, green, blue
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights lie; the CPU where it has none."""
+    tensors = (*module.parameters(), *module.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")

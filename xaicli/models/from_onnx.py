@@ -1,0 +1,151 @@
+"""`onnx:FILE`: a network run by onnxruntime, a black box that needs no more than its forward pass."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaicli.compute.device import sensible_threads
+from xaicli.compute.packages import require
+from xaicli.errors import InputError, RunError, UsageError
+from xaicli.images.view import View
+from xaicli.models.batches import in_batches
+from xaicli.models.source import Loaded, Request
+from xaicli.stamps import sha256_file
+
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
+"""How ONNX, in protocol buffers, writes the name of a file that holds weights: its length follows, then the name."""
+USUAL_SHARE = 256 / 224
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a graph takes: name and type of its input, the batch (None: any), height and width (None: any), the order of axes."""
+
+    name: str
+    dtype: Any
+    batch: int | None
+    size: tuple[int, int] | None
+    channels_last: bool
+    output: str
+
+
+def load(request: Request) -> Loaded:
+    """The classifier in an ONNX file, with 224 pixels a side, or the size that its graph fixes; ImageNet's mean and deviation."""
+    onnxruntime = require("onnxruntime", "onnx")
+    file = Path(request.name).expanduser()
+    request.refuse_weights("an ONNX file")
+    request.refuse_flag(f"Write onnx:{request.name}.")
+    if not file.is_file():
+        raise InputError(f"there is no file {file}" if not file.is_dir() else f"{file} is a folder", expected="onnx:FILE")
+    device = device_for(onnxruntime, request)
+    session = open_session(onnxruntime, file, device)
+    signature = signature_of(session, file)
+
+    def forward(inputs: Tensor) -> Any:
+        return in_batches(lambda part: run(session, signature, part, file), inputs, signature.batch or 1, signature.batch)
+
+    name, content = request.canonical("onnx", file.name), content_of(file)
+    return Loaded(name, view_for(signature.size), forward=forward, content=content, device=device)
+
+
+def device_for(onnxruntime: ModuleType, request: Request) -> torch.device:
+    """The device that was asked for; the CPU where any will do and this onnxruntime knows no other. Raises UsageError."""
+    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if request.device.type == "cpu" or (request.device.type == "cuda" and has_cuda):
+        return request.device
+    if request.any_device:
+        return torch.device("cpu")
+    hint = "Or type: pip install onnxruntime-gpu" if request.device.type == "cuda" else ""
+    raise UsageError(f"this onnxruntime has no {request.device.type}", expected="--device cpu", hint=hint)
+
+
+def open_session(onnxruntime: ModuleType, file: Path, device: torch.device) -> Any:
+    """A session on the CPU, or with CUDA where the device is one; the same inputs give the same bytes."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = sensible_threads()
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.type == "cuda":
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+    # onnxruntime's errors derive from Exception alone; a file that is no ONNX model is the usual one.
+    except Exception as error:
+        reason = " ".join(str(error).split()).rpartition("] : ")[2][:200]
+        raise InputError(f"{file} is not an ONNX model that onnxruntime can run: {reason}", hint="Export it again.") from error
+
+
+def signature_of(session: Any, file: Path) -> Signature:
+    """What the graph takes and gives; raises InputError where that is no batch of photos in, logits out."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    wanted = "one input of photos (batch, 3, height, width) in floating point"
+    if len(inputs) != 1:
+        raise InputError(f"{file.name} has {len(inputs)} inputs ({', '.join(entry.name for entry in inputs)})", expected=wanted)
+    entry = inputs[0]
+    if entry.type not in TYPES:
+        raise InputError(f"the input {entry.name} of {file.name} is {entry.type}", expected=wanted)
+    shape = [side if isinstance(side, int) and side > 0 else None for side in entry.shape]
+    if len(shape) != 4 or (3 not in (shape[1], shape[3]) and None not in (shape[1], shape[3])):
+        raise InputError(f"the input {entry.name} of {file.name} has the shape {list(entry.shape)}", expected=wanted)
+    channels_last = shape[1] != 3 and shape[3] == 3
+    height, width = shape[1:3] if channels_last else shape[2:4]
+    size = (height, width) if height and width else None
+    return Signature(entry.name, TYPES[entry.type], shape[0], size, channels_last, output_of(outputs, file))
+
+
+def output_of(outputs: list[Any], file: Path) -> str:
+    """The name of the output that holds the logits: the only one, or the one called `logits`."""
+    names = [str(entry.name) for entry in outputs]
+    if len(names) == 1:
+        return names[0]
+    if "logits" in names:
+        return "logits"
+    raise InputError(
+        f"{file.name} has the outputs {', '.join(names)}", expected="one, or one called logits", hint="Export only the logits."
+    )
+
+
+def run(session: Any, signature: Signature, inputs: Tensor, file: Path) -> Tensor:
+    """Raw outputs of inputs (B, 3, H, W), on their device."""
+    array = (inputs.permute(0, 2, 3, 1) if signature.channels_last else inputs).detach().cpu().numpy()
+    try:
+        (output,) = session.run([signature.output], {signature.name: np.ascontiguousarray(array, dtype=signature.dtype)})
+    # onnxruntime's errors derive from Exception alone.
+    except Exception as error:
+        reason = " ".join(str(error).split()).rpartition("] : ")[2][:200]
+        shape = "x".join(map(str, array.shape))
+        raise RunError(f"{file.name} failed on inputs of shape {shape}: {reason}") from error
+    return torch.from_numpy(np.asarray(output)).to(inputs.device)
+
+
+def view_for(size: tuple[int, int] | None) -> View:
+    """The usual view, or one of the size that a program fixes, its resize in the usual proportion."""
+    if size is None:
+        return View()
+    height, width = (round(side * USUAL_SHARE) for side in size)
+    return View(height, size[0]) if size[0] == size[1] else View((height, width), size)
+
+
+def content_of(file: Path) -> str:
+    """A hash of the model and of the files beside it that hold its weights."""
+    parts = [sha256_file(file)]
+    parts += [sha256_file(file.parent / name) for name in external_files(file.read_bytes()) if (file.parent / name).is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def external_files(content: bytes) -> list[str]:
+    """The files beside a model in which its weights lie, by name."""
+    spans = ((found.end(), found[1][0]) for found in LOCATION.finditer(content))
+    return sorted({content[start : start + length].decode("utf-8", "replace") for start, length in spans})

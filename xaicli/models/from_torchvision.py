@@ -1,0 +1,142 @@
+"""torchvision's classifiers: the network, its weights' own preprocessing and class names."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from xaicli.compute.packages import import_torchvision
+from xaicli.errors import InputError, UsageError, did_you_mean
+from xaicli.images.view import View
+from xaicli.models.cache import weights_folder
+from xaicli.models.download import download, is_whole
+from xaicli.models.fit import fit, head_classes, shapes
+from xaicli.models.source import Loaded, Request
+from xaicli.models.weights import State, read_weights
+from xaicli.params import fold
+
+WITH_OWN_FILE = "IMAGENET1K_V1"
+"""The weights whose preprocessing a file of one's own takes, where it is not named and they exist."""
+IMAGENET_CLASSES = 1000
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Heads of GoogLeNet and Inception that only training uses."""
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
+
+
+def load(request: Request) -> Loaded:
+    """A classifier of torchvision by name, with weights by enum name (`flag`), by default, or from a file."""
+    torchvision = import_torchvision()
+    name = find_name(request.name, classifiers(torchvision))
+    entry = choose_weights(torchvision, name, request)
+    file = request.weights or pretrained_file(entry, name, request)
+    state = current_names(name, read_weights(file, request.notice))
+    module = build(torchvision, name, entry, state, file.name)
+    canonical = request.canonical("torchvision", name)
+    if request.weights is None:
+        canonical = f"torchvision:{name}@{entry.name}"
+    return Loaded(canonical, view_of(entry), module=module, classes=tuple(entry.meta.get("categories") or ()))
+
+
+def classifiers(torchvision: ModuleType) -> list[str]:
+    """The names of all image classifiers; detection, segmentation and video stand in modules of their own."""
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def find_name(name: str, known: list[str]) -> str:
+    """torchvision's spelling of a name; raises UsageError with a suggestion."""
+    for entry in known:
+        if fold(entry) == fold(name):
+            return entry
+    hint = did_you_mean(name, known)
+    if not hint and "/" in name:
+        hint = f"For the Hugging Face hub write hf:{name}."
+    raise UsageError(f'no model "{name}"', hint=f"{hint or 'For a model of timm write timm:NAME.'} (xai list models)")
+
+
+def choose_weights(torchvision: ModuleType, name: str, request: Request) -> Any:
+    """The member of the model's weights enum that sets architecture and preprocessing."""
+    known = torchvision.models.get_model_weights(name)
+    if request.flag and fold(request.flag) != "default":
+        for entry in known:
+            if fold(entry.name) == fold(request.flag):
+                return entry
+        names = [entry.name for entry in known]
+        raise UsageError(
+            f'{name} has no weights "{request.flag}"', expected=", ".join(names), hint=did_you_mean(request.flag, names)
+        )
+    if not len(known):
+        raise InputError(f"torchvision has no weights for {name}", hint="Choose another model (xai list models).")
+    if request.weights is not None and not request.flag:
+        return known.__members__.get(WITH_OWN_FILE, known.DEFAULT)
+    return known.DEFAULT
+
+
+def view_of(entry: Any) -> View:
+    """The preprocessing of torchvision's weights as a view."""
+    preset = entry.transforms()
+    return View(preset.resize_size, preset.crop_size, preset.interpolation.value, tuple(preset.mean), tuple(preset.std))
+
+
+def address(entry: Any) -> str:
+    """Where the weights are downloaded from."""
+    return str(entry.url)
+
+
+def pretrained_file(entry: Any, name: str, request: Request) -> Path:
+    """The file of torchvision's weights: in our cache, in torch.hub's, or downloaded into ours."""
+    url = address(entry)
+    ours = weights_folder() / url.rpartition("/")[2]
+    hub = Path(torch.hub.get_dir()) / "checkpoints" / ours.name
+    for file in (ours, hub):
+        if is_whole(file):
+            return file
+    damaged = f"{ours} is damaged (its hash is wrong)" if ours.exists() else f"the weights of {name} are not on this machine"
+    if request.offline:
+        raise InputError(
+            f"{damaged}, and --offline forbids the download",
+            expected=f"them at {ours}",
+            hint="Run once without --offline, put the file there, or give --weights FILE.",
+        )
+    request.notice(f"{name}: downloading {ours.name} to {ours.parent}")
+    download(url, ours, request.progress)
+    return ours
+
+
+def build(torchvision: ModuleType, name: str, entry: Any, state: State, file: str) -> nn.Module:
+    """The network with `state` in it; with as many classes as its head has where that alone differs from ImageNet's."""
+    arguments = arguments_of(name, entry)
+    # Building draws initial weights; the caller's random state stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        module: nn.Module = torchvision.models.get_model(name, weights=None, **arguments)
+        classes = head_classes(shapes(module), shapes(state), IMAGENET_CLASSES)
+        if classes is not None:
+            module = torchvision.models.get_model(name, weights=None, num_classes=classes, **arguments)
+    fit(module, state, file, name)
+    return module
+
+
+def arguments_of(name: str, entry: Any) -> dict[str, Any]:
+    """What torchvision's builder passes to the network when it is given these weights."""
+    if name.startswith("vit_"):
+        return {"image_size": entry.meta["min_size"][0]}
+    if name in ("googlenet", "inception_v3"):
+        return {"transform_input": True, "aux_logits": False, "init_weights": False}
+    return {"init_weights": False} if name.startswith("vgg") else {}
+
+
+def current_names(name: str, state: State) -> State:
+    """`state` under today's names: DenseNet's were dotted once; auxiliary heads are left out."""
+    if not name.startswith(("densenet", "googlenet", "inception")):
+        return state
+    renamed = OrderedDict(
+        (OLD_DENSENET.sub(r"\1\2.", key), tensor) for key, tensor in state.items() if not key.startswith(AUXILIARY)
+    )
+    if metadata := getattr(state, "_metadata", None):
+        renamed._metadata = metadata  # type: ignore[attr-defined]
+    return renamed

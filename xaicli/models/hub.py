@@ -1,0 +1,83 @@
+"""The Hugging Face hub, where timm and transformers load from: quiet, offline on request, quick to say so without a network."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from xaicli.compute.packages import broken_pair, require
+from xaicli.errors import InputError, XaiError
+
+LOGGERS = ("huggingface_hub", "transformers", "timm")
+SECONDS = 5.0
+"""How long the hub may take to answer before the network counts as absent."""
+
+
+@contextmanager
+def hub(offline: bool, progress: bool) -> Iterator[bool]:
+    """Inside, the hub's clients write no log, show bars only where wanted and on a terminal, and stay off the network where that
+    is asked for or the hub is out of reach (they would retry for minutes). Gives whether they are offline. All is restored."""
+    library = require("huggingface_hub", "hf")
+    constants, bars = library.constants, library.utils
+    offline = offline or constants.is_offline_mode() or not reachable(constants.ENDPOINT)
+    with ExitStack() as stack:
+        stack.callback(setattr, constants, "HF_HUB_OFFLINE", constants.HF_HUB_OFFLINE)
+        constants.HF_HUB_OFFLINE = offline
+        for name in LOGGERS:
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+        if not (progress and sys.stderr.isatty()) and not bars.are_progress_bars_disabled():
+            stack.callback(bars.enable_progress_bars)
+            bars.disable_progress_bars()
+        yield offline
+
+
+def reachable(endpoint: str) -> bool:
+    """Whether something answers at the hub's address; behind a proxy that is for the proxy to say."""
+    parts = urllib.parse.urlsplit(endpoint)
+    host = parts.hostname or ""
+    if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
+        return True
+    try:
+        with socket.create_connection((host, parts.port or (443 if parts.scheme == "https" else 80)), timeout=SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def cannot_load(spec: str, repository: str, error: Exception, *, asked_offline: bool, offline: bool) -> XaiError:
+    """The one line for whatever the hub's clients raised."""
+    if isinstance(error, XaiError):
+        return error
+    if pair := broken_pair(error):
+        return pair
+    constants = require("huggingface_hub", "hf").constants
+    named = {type(cause).__name__ for cause in (error, error.__cause__, error.__context__)}
+    if named & {"GatedRepoError"}:
+        where = f"{constants.ENDPOINT}/{repository}"
+        return InputError(f"{spec} asks for an agreement on the hub", hint=f"Agree at {where}, then type: hf auth login")
+    if named & {"RepositoryNotFoundError", "RevisionNotFoundError", "HFValidationError"}:
+        return InputError(f"the hub has no {spec}, or it is private", hint="Check its name; if it is private type: hf auth login")
+    if offline:
+        reason = "--offline forbids the download" if asked_offline else f"{constants.ENDPOINT} cannot be reached"
+        return InputError(
+            f"{spec} is not on this machine, and {reason}",
+            expected=f"it in {expected_folder(repository)}",
+            hint="Run once with a network, or give --weights FILE.",
+        )
+    text = " ".join(str(error).split())[:240] or type(error).__name__
+    return InputError(f"{spec} cannot be loaded: {text}")
+
+
+def expected_folder(repository: str) -> Path:
+    """Where the hub's clients keep a repository: HF_HUB_CACHE, else below HF_HOME."""
+    library = require("huggingface_hub", "hf")
+    folder: str = library.file_download.repo_folder_name(repo_id=repository, repo_type="model")
+    return Path(library.constants.HF_HUB_CACHE, folder)

@@ -1,0 +1,119 @@
+"""Loading a classifier by specification: what `--model` and its options mean."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from xaicli.compute.device import resolve_device
+from xaicli.compute.packages import whole_installation
+from xaicli.errors import InputError, UsageError
+from xaicli.models import from_export, from_file, from_hf, from_onnx, from_timm, from_torchvision
+from xaicli.models.assemble import Overrides, Side, assemble
+from xaicli.models.classes import read_classes
+from xaicli.models.classifier import Classifier
+from xaicli.models.source import Loaded, Notice, Request
+from xaicli.params import Spec, fold, parse_spec
+
+DEFAULT = "torchvision:mobilenet_v3_large"
+"""The model where none is named."""
+
+Load = Callable[[Request], Loaded]
+SOURCES: dict[str, Load] = {
+    "torchvision": from_torchvision.load,
+    "timm": from_timm.load,
+    "hf": from_hf.load,
+    "onnx": from_onnx.load,
+}
+"""By the prefix of a specification."""
+WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
+
+logger = logging.getLogger("xaicli")
+
+
+def load_classifier(
+    spec: str = DEFAULT,
+    *,
+    weights: str | Path | None = None,
+    resize: Side | None = None,
+    crop: Side | None = None,
+    interpolation: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    classes: str | Path | None = None,
+    layer: str = "auto",
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    offline: bool = False,
+    progress: bool = False,
+    trust: bool = True,
+    notice: Notice | None = None,
+) -> Classifier:
+    """The classifier that a specification names.
+
+    weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std:
+    parts of the view that replace what the weights say; classes: a file of class names; layer: the feature layer; device: `auto`,
+    `cpu`, `cuda`, `mps`; precision: `auto`, `fp32`, `bf16`, of passes that only mask the input; offline: forbids downloads;
+    progress: shows a bar for them; trust: whether code of the user's own may run; notice: called with each line that a user
+    should read (by default they go to the log `xaicli`). Raises UsageError, InputError, RunError.
+    """
+    parsed = parse_spec(spec)
+    load, name = source_of(parsed.name)
+    notice = notice or logger.info
+    given = None if classes is None else read_classes(Path(classes))
+    overrides = Overrides(resize, crop, interpolation, mean, std)
+    place = resolve_device(device)
+    request = Request(
+        name=name,
+        flag=parsed.flag,
+        weights=weights_of(parsed, weights),
+        device=place,
+        any_device=str(device) == "auto",
+        offline=offline,
+        progress=progress,
+        trust=trust,
+        notice=notice,
+    )
+    with whole_installation():
+        loaded = load(request)
+        return assemble(loaded, device=place, precision=precision, overrides=overrides, classes=given, layer=layer, notice=notice)
+
+
+def source_of(name: str) -> tuple[Load, str]:
+    """Which source a specification without its qualifiers names, and what is left for it; raises UsageError or InputError."""
+    prefix, colon, rest = name.partition(":")
+    if colon and fold(prefix) in SOURCES:
+        if not rest.strip():
+            raise UsageError(f'"{name}" names no model', expected=FORMS)
+        return SOURCES[fold(prefix)], rest.strip()
+    if re.search(r"\.py(:|$)", name):
+        return from_file.load, name
+    ending = Path(name).suffix.lower()
+    if ending == ".onnx":
+        return from_onnx.load, name
+    if ending == ".pt2":
+        return from_export.load, name
+    if ending in WEIGHTS_ENDINGS:
+        raise InputError(f"{name} holds weights, not a network", hint=f"Type: --model NAME --weights {name}")
+    if Path(name, "config.json").is_file():
+        raise UsageError(f"{name} is a folder", hint=f"For a model of transformers write hf:{name}.")
+    if colon:
+        raise UsageError(f'no source of models "{prefix}"', expected=FORMS)
+    return from_torchvision.load, name
+
+
+def weights_of(spec: Spec, given: str | Path | None) -> Path | None:
+    """The weights file of `--weights`, or of `@weights=` in the specification; raises UsageError for other qualifiers."""
+    if spec.base is not None or any(key != "weights" for key, _ in spec.params):
+        key = "base" if spec.base is not None else next(key for key, _ in spec.params if key != "weights")
+        raise UsageError(f'a model has no parameter "{key}"', expected="@weights=FILE, or @WEIGHTS by name")
+    stated = dict(spec.params).get("weights")
+    if stated is not None and given is not None:
+        raise UsageError("weights are given twice, after the model's name and by --weights", hint="Keep one of them.")
+    chosen = given if given is not None else stated
+    return None if chosen is None else Path(chosen).expanduser()

@@ -1,0 +1,70 @@
+"""What a source of models is asked for, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from xaicli.errors import UsageError
+from xaicli.images.view import View
+from xaicli.params import escape
+
+Notice = Callable[[str], None]
+"""Called with one line that a user should read: code that is run, names that were dropped, a softmax that was undone."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One model, as the command line names it, and how it may be loaded.
+
+    name: what stands after the source's prefix; flag: the qualifier without `=` (torchvision's weights, a revision); weights: a
+    file that replaces the source's own; any_device: `device` was chosen for the user, and a source may take the CPU instead;
+    offline: forbids downloads; progress: shows a bar for them; trust: allows code of the user's own.
+    """
+
+    name: str
+    flag: str = ""
+    weights: Path | None = None
+    device: torch.device = torch.device("cpu")
+    any_device: bool = True
+    offline: bool = False
+    progress: bool = False
+    trust: bool = True
+    notice: Notice = lambda text: None
+
+    def canonical(self, source: str, name: str) -> str:
+        """The specification in canonical form, with the weights file's name but not its path."""
+        prefix = f"{source}:" if source else ""
+        flag = f"@{escape(self.flag)}" if self.flag else ""
+        weights = f"@weights={escape(self.weights.name)}" if self.weights else ""
+        return f"{prefix}{escape(name)}{flag}{weights}"
+
+    def refuse_weights(self, what: str) -> None:
+        """Raise UsageError where a weights file was given to a source that holds its own."""
+        if self.weights is not None:
+            raise UsageError(f"--weights {self.weights.name} with {what}", expected="no --weights: such a file holds its own")
+
+    def refuse_flag(self, hint: str) -> None:
+        if self.flag:
+            raise UsageError(f'"@{self.flag}" after {self.name} has no meaning', hint=hint)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """What a source gives: a torch module, or a black box (`forward`, and the hash of its `content`).
+
+    device: where a black box runs, None for the device of the request.
+    """
+
+    name: str
+    view: View
+    module: nn.Module | None = None
+    forward: Callable[[Tensor], Tensor] | None = None
+    content: str = ""
+    classes: tuple[str, ...] = ()
+    layer: str = "auto"
+    device: torch.device | None = None

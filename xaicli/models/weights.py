@@ -1,0 +1,176 @@
+"""Reading files of weights: safetensors, and torch's pickles with weights_only=True. Code in a pickle is never run."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from xaicli.errors import InputError
+
+State = OrderedDict[str, Tensor]
+"""A state dict; its attribute `_metadata`, where torch wrote one, is kept."""
+
+NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
+"""Where training scripts put the weights in a checkpoint; the averaged ones count where there are no others."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before every name."""
+DEEPEST = 4
+FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)|Unsupported (?:global|class|operand)[^\w]*([\w.]+)")
+
+
+def read_weights(path: Path, notice: Callable[[str], None] = lambda text: None) -> State:
+    """The tensors of a file by name, floating ones as float32, on the CPU; raises InputError where it is no file of weights.
+
+    notice: called with one line where weights are not finite.
+    """
+    kind = kind_of(path)
+    state = read_safetensors(path) if kind == "safetensors" else read_pickle(path)
+    if not state:
+        raise InputError(f"{path} holds no weights", expected="tensors by name, as in torch.save(model.state_dict(), FILE)")
+    state = without_wrappers(state)
+    for name, tensor in state.items():
+        # Masks and biases of attention may hold -inf on purpose; a NaN never is.
+        if tensor.is_floating_point() and tensor.isnan().any():
+            count = int(tensor.isnan().sum())
+            notice(f"{path.name} holds {count:,} weights that are NaN, the first in {name}; its outputs may be too")
+            break
+    return state
+
+
+def kind_of(path: Path) -> str:
+    """ "safetensors" or "pickle" by the file's first bytes; raises InputError for all else."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", expected="a file of weights (.safetensors, .pth)")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}", expected="a file of weights (.safetensors, .pth)") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or 'unknown').lower()}") from error
+    if not head:
+        raise InputError(f"{path} is empty (0 bytes)", expected="a file of weights", hint="Download or copy it again.")
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a Git LFS pointer, not the weights", hint="Type: git lfs pull")
+    if head.lstrip()[:1] == b"<":
+        raise InputError(f"{path} is a web page, not weights", hint="Download the file itself.")
+    if head[8:9] == b"{" or path.suffix == ".safetensors":
+        return "safetensors"
+    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return "pickle"
+    raise InputError(f"{path} is not a file of weights", expected="safetensors, or a state dict saved by torch.save")
+
+
+def read_safetensors(path: Path) -> State:
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError, KeyError, OSError) as error:
+        reason = str(error).partition("\n")[0].removeprefix("Error while deserializing header: ")
+        raise InputError(
+            f"{path} is not a readable safetensors file ({reason})", hint="Download or copy it again; it may be cut off."
+        ) from error
+    return OrderedDict((name, as_float32(tensors[name])) for name in sorted(tensors))
+
+
+def read_pickle(path: Path) -> State:
+    """A state dict out of a file that torch.save wrote; raises InputError where it holds more than weights, or is cut off."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise more_than_weights(path, error) from error
+    # torch reports a damaged archive in many ways, none of them its own type.
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        if "TorchScript" in str(error):
+            raise InputError(
+                f"{path} is a TorchScript program, not weights", expected="a state dict", hint=save_only_weights(path)
+            ) from error
+        raise InputError(
+            f"{path} is not a readable file of weights ({first_line(error)})",
+            hint="Download or copy it again; it may be cut off.",
+        ) from error
+    state = find_state(content)
+    if state is None:
+        raise InputError(
+            f"{path} holds no weights: {contents(content)}",
+            expected=f"tensors by name, or a dict with {NESTS[0]} or {NESTS[2]}",
+            hint=save_only_weights(path),
+        )
+    return state
+
+
+def find_state(content: Any, depth: int = 0) -> State | None:
+    """The state dict in what a file holds: at the top, or below one of the names that training scripts use."""
+    if not isinstance(content, Mapping) or depth > DEEPEST:
+        return None
+    for key in (*NESTS, *AVERAGED):
+        if isinstance(content.get(key), Mapping) and (found := find_state(content[key], depth + 1)):
+            return found
+    tensors = OrderedDict((str(key), as_float32(value)) for key, value in content.items() if isinstance(value, Tensor))
+    if not tensors:
+        return None
+    if metadata := getattr(content, "_metadata", None):
+        tensors._metadata = metadata  # type: ignore[attr-defined]
+    return tensors
+
+
+def without_wrappers(state: State) -> State:
+    """Names without the prefixes that DataParallel and torch.compile put before all of them."""
+    for prefix in WRAPPERS:
+        if all(name.startswith(prefix) for name in state):
+            return without_wrappers(without_prefix(state, prefix))
+    return state
+
+
+def without_prefix(state: State, prefix: str) -> State:
+    """The entries whose names begin with `prefix`, without it."""
+    kept = OrderedDict((name.removeprefix(prefix), tensor) for name, tensor in state.items() if name.startswith(prefix))
+    if metadata := getattr(state, "_metadata", None):
+        stem = prefix.removesuffix(".")
+        stripped = {key.removeprefix(stem).lstrip("."): value for key, value in metadata.items() if key.startswith(stem)}
+        kept._metadata = OrderedDict(stripped)  # type: ignore[attr-defined]
+    return kept
+
+
+def as_float32(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+
+
+def more_than_weights(path: Path, error: Exception) -> InputError:
+    """The refusal of a pickle that names a class or a function: loading it would run code."""
+    named = FORBIDDEN.search(str(error))
+    if named is None:
+        return InputError(f"{path} is not a readable file of weights ({first_line(error)})", hint="Download or copy it again.")
+    return InputError(
+        f"{path} holds more than weights (it names {named[1] or named[2]}), and loading such a pickle can run code: refused",
+        expected="a state dict of tensors",
+        hint=save_only_weights(path),
+    )
+
+
+def save_only_weights(path: Path) -> str:
+    return f"Where it was made, type torch.save(model.state_dict(), '{path.stem}.weights.pth')."
+
+
+def contents(content: Any) -> str:
+    """What a file holds instead of weights, in words."""
+    if isinstance(content, Mapping):
+        return f"its names are {', '.join(str(key) for key in list(content)[:4])}" if content else "it is an empty dict"
+    return f"it is a {type(content).__name__}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first sentence of an exception's text, shortened."""
+    text = str(error).strip().partition("\n")[0].partition(". ")[0]
+    return text[:120] or type(error).__name__
