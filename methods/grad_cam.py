@@ -23,8 +23,8 @@ SPACE = (-2, -1)
 class GradientCAM(Method):
     """A class activation map with weights made of activations and gradients.
 
-    extras: `largest_gradient` (B, T), the largest magnitude of the gradient at the layer. A map of zeros that has a gradient is one
-    whose every cell speaks against the target.
+    extras: `largest_gradient` (B, T), the largest magnitude of the gradient at the layer. A map of zeros that has a gradient is
+    one whose every cell speaks against the target.
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")
