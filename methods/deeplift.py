@@ -1,0 +1,84 @@
+"""DeepLIFT (captum's, on a twin): differences from a baseline passed back through the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import captum.attr
+import torch
+from torch import Tensor, nn
+
+from xaicli.compute.baselines import BASELINE_HELP, Baseline, baseline_inputs
+from xaicli.compute.captum_adapter import Arguments, Bench, bench, refuse, single_use
+from xaicli.compute.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.compute.operations import is_linear
+from xaicli.compute.twin import DisjointMaxPool, give_copies, overlaps, replace_module
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.targets import Targets
+
+ELEMENTWISE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
+RULED = (*ELEMENTWISE, nn.MaxPool2d)
+"""Modules that captum has a rescale rule for and gets right. Its rule for Softmax sums over the whole batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepLIFT(Method):
+    """Contributions of differences from a baseline, by the rescale rule.
+
+    Maps (B, T, H, W) at the input's size, signed, in logits: they sum to the photo's score less the baseline's (paper,
+    equation 1), and `extras["gap"]` (B, T) is what is missing of it. Two more forward passes for the baseline and one
+    backward pass. Networks whose nonlinear parts are not all modules with a rule, used once, are refused: functional or
+    reused activations, ReLU6, Hardswish, SiLU, GELU, attention, products.
+    """
+
+    baseline: Baseline = param("zero", BASELINE_HELP)
+    channels: ChannelRule = param("sum", CHANNELS_HELP)
+    split: bool = param(False, "give each use of a reused activation a module of its own, instead of refusing the network")
+
+    name = "deeplift"
+    paper = "Shrikumar et al., ICML 2017, arXiv 1704.02685"
+    needs = Needs.GRADIENTS
+
+    @property
+    def sign(self) -> Sign:
+        return sign_of(self.channels)
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=5, backward=2)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        with bench(classifier, inputs, targets) as found:
+            pooled = self.prepare(classifier.name, found)
+            starts = baseline_inputs(self.baseline, classifier.view, found.photos)
+            rule = captum.attr.DeepLift(found.scored)
+
+            def explain(photos: Tensor, arguments: Arguments) -> Tensor:
+                if not pooled:
+                    together: Tensor = rule.attribute(photos, starts, additional_forward_args=arguments)
+                    return together
+                # captum's rule for max pooling reads the first photo's gradient for the whole batch, so that each photo
+                # goes alone.
+                rows = [slice(row, row + 1) for row in range(len(photos))]
+                alone = [(photos[row], starts[row], tuple(value[row] for value in arguments)) for row in rows]
+                return torch.cat([rule.attribute(photo, start, additional_forward_args=own) for photo, start, own in alone])
+
+            values = found.each_target(explain)
+            with torch.no_grad():
+                base = found.chosen.logit(classifier.logits(found.network(starts)))
+            gap = found.chosen.scores - base - values.sum(dim=(2, 3, 4))
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, {"gap": gap})
+
+    def prepare(self, model: str, found: Bench) -> bool:
+        """Refuse networks that the rules do not reach; make the twin fit for them. True where it has max pooling."""
+        for operation in found.observed.outside(RULED):
+            if not is_linear(operation):
+                raise refuse(self.name, model, f"it has no rule for {operation}")
+        single_use(self.name, model, found, RULED, split=self.split)
+        pools = [module for module in found.network.modules() if isinstance(module, nn.MaxPool2d)]
+        for pool in pools:
+            if overlaps(pool):
+                # captum's rule writes one window's contribution over another's where windows overlap.
+                replace_module(found.network, pool, DisjointMaxPool(pool))
+        give_copies(found.network, ELEMENTWISE)
+        return bool(pools)

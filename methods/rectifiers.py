@@ -1,0 +1,145 @@
+"""Methods that change how gradients pass a ReLU: guided backpropagation, deconvolution, guided Grad-CAM (captum's, on a
+twin).
+
+captum's hooks sit on `nn.ReLU` modules. Networks whose activations are functions, or of another kind (ReLU6, Hardswish,
+SiLU, GELU), are refused: the hooks would pass over them and the map would be the plain gradient, or a mixture. The rule
+itself holds for a ReLU that is used several times, but captum's hooks keep one use: `split=true` gives each use a module of
+its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import captum.attr
+from torch import Tensor, nn
+
+from xaicli.compute.captum_adapter import Arguments, Bench, bench, refuse, single_use
+from xaicli.compute.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.compute.operations import RECTIFIERS
+from xaicli.compute.twin import give_copies
+from xaicli.errors import UsageError
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.targets import Targets
+
+SPLIT_HELP = "give each use of a reused activation a module of its own, instead of refusing the network"
+
+
+def prepare(method: str, model: str, found: Bench, *, split: bool) -> None:
+    """Refuse networks whose activations are not all `nn.ReLU` modules, used once; make the twin fit for captum's hooks."""
+    for operation in found.observed.operations:
+        if operation.name in RECTIFIERS and not isinstance(operation.module, nn.ReLU):
+            raise refuse(method, model, f"it is defined for ReLU modules, and captum's hooks pass over {operation}")
+    kinds = tuple({type(module) for module in found.observed.calls if isinstance(module, nn.ReLU)})
+    if not kinds:
+        raise refuse(method, model, "it changes how gradients pass a ReLU module, and there is none")
+    single_use(method, model, found, kinds, split=split)
+    give_copies(found.network, (nn.ReLU,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedBackprop(Method):
+    """Gradient with negative parts set to zero at each ReLU on the way back.
+
+    Maps (B, T, H, W) at the input's size. It shows edges and textures that the network uses; it is known to depend little
+    on the target (Adebayo et al., 2018), so do not read a class out of it. Contrasts A-B follow the gradient of the
+    difference.
+    """
+
+    channels: ChannelRule = param("max-abs", CHANNELS_HELP)
+    split: bool = param(False, SPLIT_HELP)
+
+    name = "guided-backprop"
+    aliases = ("guided-backpropagation", "gbp")
+    paper = "Springenberg et al., ICLR workshop 2015, arXiv 1412.6806"
+    needs = Needs.GRADIENTS
+
+    @property
+    def sign(self) -> Sign:
+        return sign_of(self.channels)
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=2, backward=1)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        with bench(classifier, inputs, targets) as found:
+            prepare(self.name, classifier.name, found, split=self.split)
+            rule = captum.attr.GuidedBackprop(found.scored)
+            values = found.each_target(lambda photos, arguments: rule.attribute(photos, additional_forward_args=arguments))
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deconvolution(Method):
+    """Gradient that passes each ReLU by its own sign, not by the photo's.
+
+    Maps (B, T, H, W) at the input's size. Depends on the photo through max pooling alone, so that without pooling all
+    photos have one map. Contrasts A-B follow the gradient of the difference.
+    """
+
+    channels: ChannelRule = param("max-abs", CHANNELS_HELP)
+    split: bool = param(False, SPLIT_HELP)
+
+    name = "deconvolution"
+    aliases = ("deconvnet",)
+    paper = "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901"
+    needs = Needs.GRADIENTS
+
+    @property
+    def sign(self) -> Sign:
+        return sign_of(self.channels)
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=2, backward=1)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        with bench(classifier, inputs, targets) as found:
+            prepare(self.name, classifier.name, found, split=self.split)
+            rule = captum.attr.Deconvolution(found.scored)
+            values = found.each_target(lambda photos, arguments: rule.attribute(photos, additional_forward_args=arguments))
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedGradCAM(Method):
+    """Guided backpropagation times the upsampled Grad-CAM map of a layer.
+
+    Maps (B, T, H, W) at the input's size: Grad-CAM with its ReLU, upsampled bilinearly (paper, section 3.2), times the
+    guided gradient. All zero where Grad-CAM is.
+    """
+
+    layer: str = param("auto", "feature layer; `xai list layers` shows the names")
+    channels: ChannelRule = param("max-abs", CHANNELS_HELP)
+    split: bool = param(False, SPLIT_HELP)
+
+    name = "guided-grad-cam"
+    paper = "Selvaraju et al., ICCV 2017, arXiv 1610.02391"
+    needs = Needs.GRADIENTS | Needs.FEATURES
+
+    @property
+    def sign(self) -> Sign:
+        return sign_of(self.channels)
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=3, backward=2)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        layer = classifier.feature_layer(self.layer)
+        with bench(classifier, inputs, targets) as found:
+            part = found.network.get_submodule(layer.name)
+            calls = found.observed.calls[part]
+            prepare(self.name, classifier.name, found, split=self.split)
+            if calls != 1:
+                raise UsageError(f"layer {layer} runs {calls} times in one forward pass", expected="a layer that runs once")
+            rule = captum.attr.GuidedGradCam(found.scored, part)
+
+            def explain(photos: Tensor, arguments: Arguments) -> Tensor:
+                at_input = layer.side == "input"
+                product: Tensor = rule.attribute(
+                    photos, additional_forward_args=arguments, interpolate_mode="bilinear", attribute_to_layer_input=at_input
+                )
+                return product
+
+            values = found.each_target(explain)
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)

@@ -1,0 +1,120 @@
+"""Effects of segments on the score: feature ablation and sampled Shapley values. They need the forward pass alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaicli.compute.coalitions import SCORE_HELP, Coalitions, Score
+from xaicli.compute.seeds import stream
+from xaicli.compute.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.targets import Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureAblation(Method):
+    """Fall of the score when one segment is hidden.
+
+    Maps (B, T, H, W) at the input's size, signed, in logits or probability: each pixel has its segment's fall. The segments
+    are squares of a grid or superpixels; `occlusion` is the same with windows that overlap.
+    """
+
+    segments: Segments = param("grid", SEGMENTS_HELP)
+    n_segments: int = param(49, "segments, about", ge=2)
+    baseline: SegmentBaseline = param("zero", SEGMENT_BASELINE_HELP)
+    score: Score = param("logit", SCORE_HELP)
+
+    name = "feature-ablation"
+    aliases = ("ablation",)
+    paper = "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901"
+    needs = Needs.FORWARD
+    masks_input = True
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=1 + self.n_segments)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        photos = Coalitions.of(self, classifier, inputs, targets)
+        without_one = [~torch.eye(count, dtype=torch.bool) for count in photos.counts]
+        scores = photos.scores(without_one)
+        falls = [clean - rows for clean, rows in zip(photos.clean.cpu().double(), scores, strict=True)]
+        return Maps(photos.spread(falls), photos.chosen, photos.logits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapleySampling(Method):
+    """Shapley values of segments, estimated from random orders in which they appear.
+
+    Maps (B, T, H, W) at the input's size, signed, in logits or probability: each pixel has its segment's mean gain; over
+    the segments the gains sum to the photo's score less that of the hidden photo, for any number of orders. Orders come in
+    pairs, an order and its reverse, which halves the variance where effects are nearly additive (Mitchell et al., 2022);
+    `paired=false` is the paper's.
+    """
+
+    n_samples: int = param(26, "orders", ge=1)
+    paired: bool = param(True, "follow each order by its reverse")
+    segments: Segments = param("grid", SEGMENTS_HELP)
+    n_segments: int = param(49, "segments, about", ge=2)
+    baseline: SegmentBaseline = param("zero", SEGMENT_BASELINE_HELP)
+    score: Score = param("logit", SCORE_HELP)
+
+    name = "shapley-sampling"
+    aliases = ("shapley-value-sampling", "shapley")
+    paper = "Castro et al., Computers and Operations Research 36, 2009"
+    needs = Needs.FORWARD
+    stochastic = True
+    masks_input = True
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=2 + self.n_samples * (self.n_segments - 1))
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        photos = Coalitions.of(self, classifier, inputs, targets)
+        orders = [self.orders(seed, count) for seed, count in zip(seeds.tolist(), photos.counts, strict=True)]
+        scores = photos.scores([growing(own) for own in orders])
+        gains = [
+            mean_gains(own, rows, clean)
+            for own, rows, clean in zip(orders, scores, photos.clean.cpu().double(), strict=True)
+        ]
+        return Maps(photos.spread(gains), photos.chosen, photos.logits)
+
+    def orders(self, seed: int, count: int) -> Tensor:
+        """Orders (n, K) in which a photo's K segments appear."""
+        drawn: list[Tensor] = []
+        for sample in range(self.n_samples):
+            if self.paired and sample % 2:
+                drawn.append(drawn[-1].flip(0))
+            else:
+                drawn.append(torch.from_numpy(stream(seed, "order", sample).permutation(count)))
+        return torch.stack(drawn)
+
+
+def growing(orders: Tensor) -> Tensor:
+    """The empty coalition, then for each order the coalitions of its first 1 to K - 1 segments: (1 + n (K - 1), K) bool."""
+    count = orders.shape[1]
+    rank = orders.argsort(dim=1)
+    shown = rank[:, None, :] < torch.arange(1, count)[:, None]
+    return torch.cat([torch.zeros(1, count, dtype=torch.bool), shown.reshape(-1, count)])
+
+
+def mean_gains(orders: Tensor, scores: Tensor, clean: Tensor) -> Tensor:
+    """Gains (K, T) of segments as they appear, averaged over orders; scores: of `growing(orders)`, clean: (T,) of the
+    whole photo."""
+    samples, count = orders.shape
+    inner = scores[1:].reshape(samples, count - 1, -1)
+    empty, full = scores[0].expand(samples, 1, -1), clean.expand(samples, 1, -1)
+    steps = torch.cat([empty, inner, full], dim=1).diff(dim=1)
+    rank = orders.argsort(dim=1)
+    return steps.gather(1, rank[..., None].expand_as(steps)).mean(dim=0)

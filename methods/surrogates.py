@@ -1,0 +1,168 @@
+"""Linear surrogates of the model around one photo: LIME and kernel SHAP. They need the forward pass alone.
+
+Both hide random sets of segments and fit a linear function of which are shown; they differ in how sets are drawn and
+weighted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaicli.compute.coalitions import SCORE_HELP, Coalitions, Score
+from xaicli.compute.seeds import stream
+from xaicli.compute.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
+from xaicli.errors import UsageError
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.targets import Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class LIME(Method):
+    """Weights of a linear model of the score, fitted to copies that show random superpixels.
+
+    Maps (B, T, H, W) at the input's size, signed, in probability or logits: each pixel has its superpixel's weight. As in
+    the authors' package: each superpixel is shown with probability one half, a hidden one takes its own mean colour, copies
+    count by exp(-d^2 / (2 w^2)) of the cosine distance d to the whole photo, and the fit is a ridge regression. The
+    superpixels are SLIC's, and of 50 of them all are kept in the fit.
+    """
+
+    n_samples: int = param(1000, "masked copies", ge=2)
+    kernel_width: float = param(0.25, "width w of the kernel that favours copies near the photo", gt=0)
+    ridge: float = param(1.0, "penalty on the squared weights", ge=0)
+    segments: Segments = param("slic", SEGMENTS_HELP)
+    n_segments: int = param(50, "segments, about", ge=2)
+    baseline: SegmentBaseline = param("segment", SEGMENT_BASELINE_HELP)
+    score: Score = param("probability", SCORE_HELP)
+
+    name = "lime"
+    paper = "Ribeiro et al., KDD 2016, arXiv 1602.04938"
+    needs = Needs.FORWARD
+    stochastic = True
+    masks_input = True
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=1 + self.n_samples)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        photos = Coalitions.of(self, classifier, inputs, targets)
+        shown = [self.shown(seed, count) for seed, count in zip(seeds.tolist(), photos.counts, strict=True)]
+        scores = photos.scores(shown)
+        weights = [
+            ridge_fit(
+                torch.cat([torch.ones(1, own.shape[1]), own]).double(),
+                torch.cat([clean[None], rows]),
+                self.nearness(own),
+                self.ridge,
+            )
+            for own, rows, clean in zip(shown, scores, photos.clean.cpu().double(), strict=True)
+        ]
+        return Maps(photos.spread(weights), photos.chosen, photos.logits)
+
+    def shown(self, seed: int, count: int) -> Tensor:
+        """Random coalitions (n, K) bool of a photo."""
+        return torch.from_numpy(stream(seed, "coalitions").random((self.n_samples, count)) < 0.5)
+
+    def nearness(self, shown: Tensor) -> Tensor:
+        """Weights of the whole photo and of copies (n, K): 1, then the kernel of the cosine distance of coalition and
+        photo."""
+        cosine = (shown.double().sum(dim=1) / shown.shape[1]).sqrt()
+        return torch.cat([torch.ones(1), torch.exp(-((1 - cosine) ** 2) / (2 * self.kernel_width**2))]).double()
+
+
+def ridge_fit(features: Tensor, scores: Tensor, weights: Tensor, penalty: float) -> Tensor:
+    """Coefficients (K, T) of weighted ridge regressions of scores (n, T) on features (n, K), with an intercept without
+    penalty."""
+    share = (weights / weights.sum())[:, None]
+    centred = features - (share * features).sum(dim=0)
+    outcomes = scores - (share * scores).sum(dim=0)
+    gram = centred.T @ (weights[:, None] * centred) + penalty * torch.eye(features.shape[1], dtype=features.dtype)
+    # The pseudo-inverse: without a penalty, few copies leave the coefficients open, and the smallest are taken.
+    inverse: Tensor = torch.linalg.pinv(gram, hermitian=True)
+    return inverse @ (centred.T @ (weights[:, None] * outcomes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelSHAP(Method):
+    """Shapley values of segments by a weighted linear fit to random coalitions.
+
+    Maps (B, T, H, W) at the input's size, signed, in logits or probability: each pixel has its segment's value. The values
+    sum to the photo's score less that of the hidden photo, exactly: the fit is constrained, where captum gives the two end
+    points a large weight. Coalitions are drawn by the Shapley kernel, each with its complement, which lowers the variance
+    (Covert and Lee, 2021); where there are no more coalitions than `n_samples`, all are taken and the values are exact.
+    """
+
+    n_samples: int = param(1000, "masked copies", ge=2)
+    paired: bool = param(True, "follow each coalition by its complement")
+    segments: Segments = param("slic", SEGMENTS_HELP)
+    n_segments: int = param(50, "segments, about", ge=2)
+    baseline: SegmentBaseline = param("zero", SEGMENT_BASELINE_HELP)
+    score: Score = param("logit", SCORE_HELP)
+
+    name = "kernel-shap"
+    aliases = ("shap",)
+    paper = "Lundberg and Lee, NeurIPS 2017, arXiv 1705.07874"
+    needs = Needs.FORWARD
+    stochastic = True
+    masks_input = True
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=2 + self.n_samples)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        photos = Coalitions.of(self, classifier, inputs, targets)
+        drawn = [self.coalitions(seed, count) for seed, count in zip(seeds.tolist(), photos.counts, strict=True)]
+        scores = photos.scores([torch.cat([torch.zeros(1, own.shape[1], dtype=torch.bool), own]) for own, _ in drawn])
+        values = [
+            constrained_fit(own, rows[1:] - rows[0], weights, clean - rows[0])
+            for (own, weights), rows, clean in zip(drawn, scores, photos.clean.cpu().double(), strict=True)
+        ]
+        return Maps(photos.spread(values), photos.chosen, photos.logits)
+
+    def coalitions(self, seed: int, count: int) -> tuple[Tensor, Tensor]:
+        """Coalitions (n, K) bool, neither empty nor whole, and their weights (n,) in the fit."""
+        if count < 2:
+            raise UsageError("kernel-shap: the photo is one single segment", expected="at least two", hint="Raise n_segments.")
+        if 2**count - 2 <= self.n_samples:
+            every = torch.tensor(list(itertools.product((False, True), repeat=count))[1:-1])
+            kernel = [shapley_kernel(count, size) for size in every.sum(dim=1).tolist()]
+            return every, torch.tensor(kernel, dtype=torch.float64)
+        draws = stream(seed, "coalitions")
+        sizes = np.arange(1, count)
+        likely = 1 / (sizes * (count - sizes))
+        rows = np.zeros((self.n_samples, count), dtype=bool)
+        for sample in range(self.n_samples):
+            if self.paired and sample % 2:
+                rows[sample] = ~rows[sample - 1]
+            else:
+                size = draws.choice(sizes, p=likely / likely.sum())
+                rows[sample, draws.permutation(count)[:size]] = True
+        return torch.from_numpy(rows), torch.ones(self.n_samples, dtype=torch.float64)
+
+
+def shapley_kernel(count: int, size: int) -> float:
+    """Weight of one coalition of `size` of `count` segments (paper, theorem 2), up to a factor."""
+    return 1 / (math.comb(count, size) * size * (count - size))
+
+
+def constrained_fit(shown: Tensor, gains: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+    """Coefficients (K, T) of a weighted linear fit of gains (n, T) on coalitions (n, K) whose sum is `total` (T,)."""
+    features, last = shown[:, :-1].double(), shown[:, -1:].double()
+    root = weights.sqrt()[:, None]
+    # The last coefficient is what the others leave of the total.
+    fitted = torch.linalg.lstsq(root * (features - last), root * (gains - last * total), driver="gelsd").solution
+    return torch.cat([fitted, total - fitted.sum(dim=0, keepdim=True)])

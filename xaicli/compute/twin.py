@@ -1,0 +1,121 @@
+"""A twin of a network: structure copied, weights shared.
+
+Rules that change how activations or gradients pass through a network are put on its twin, which is thrown away. So the
+user's network keeps no hook, no attribute and no swapped weight, whatever is raised meanwhile, and two threads may explain
+it at once.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from xaicli.errors import UsageError
+
+
+def twin_of(module: nn.Module, name: str) -> nn.Module:
+    """A copy of `module` in evaluation mode whose parameters and buffers share the original's memory, frozen; in-place
+    activations work out of place in it. Raises UsageError where the network cannot be copied."""
+    memo: dict[int, object] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(shared(parameter), requires_grad=False)
+    for buffer in module.buffers():
+        memo[id(buffer)] = shared(buffer)
+    try:
+        twin = copy.deepcopy(module, memo)
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
+        raise UsageError(
+            f"{name} cannot be copied ({error}), and this method works on a copy of the network",
+            hint="A network that keeps a tensor of its last pass, or a file, a lock or a generator, cannot be.",
+        ) from error
+    for part in twin.modules():
+        part.training = False
+        if getattr(part, "inplace", False) is True:
+            setattr(part, "inplace", False)  # noqa: B010
+    return twin
+
+
+def shared(tensor: Tensor) -> Tensor:
+    """The same memory as a tensor of its own; no gradient passes one made in inference mode, so that of those it is a
+    copy."""
+    return tensor.clone() if tensor.is_inference() else tensor.data
+
+
+def replace_module(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` wherever `old` stands below `root`."""
+    for parent in list(root.modules()):
+        for name, child in list(parent.named_children()):
+            if child is old:
+                setattr(parent, name, new)
+
+
+def give_copies(root: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
+    """Let each module of these kinds work on a copy of its input. captum hooks the tensor that enters an activation, and
+    what else reads that tensor, a residual connection say, would lose its part of the gradient."""
+    for module in list(root.modules()):
+        if isinstance(module, kinds):
+            replace_module(root, module, nn.Sequential(Copy(), module))
+
+
+class Copy(nn.Module):
+    """Hands a tensor on as a copy that nothing else reads."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.clone()
+
+
+class PerCall(nn.Module):
+    """One activation used several times in a pass, as so many activations that are each used once."""
+
+    def __init__(self, activation: nn.Module, calls: int) -> None:
+        super().__init__()
+        self.copies = nn.ModuleList(copy.deepcopy(activation) for _ in range(calls))
+        self.called = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        activation = self.copies[self.called % len(self.copies)]
+        self.called += 1
+        outputs: Tensor = activation(inputs)
+        return outputs
+
+
+class DisjointMaxPool(nn.Module):
+    """Max pooling whose windows overlap, as a pooling of windows laid side by side: the same output, and each input of
+    the inner pooling belongs to one window alone, as a rule that divides up a maximum must assume."""
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = pair(pool.kernel_size), pair(pool.stride), pair(pool.padding)
+        self.ceil_mode = pool.ceil_mode
+        self.pool = nn.MaxPool2d((1, self.kernel[0] * self.kernel[1]))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        steps = [self.steps(side, axis) for axis, side in enumerate(inputs.shape[-2:])]
+        ends = [(steps[axis] - 1) * self.stride[axis] + self.kernel[axis] - self.padding[axis] for axis in (0, 1)]
+        after = [ends[axis] - inputs.shape[2 + axis] for axis in (0, 1)]
+        lowest = torch.finfo(inputs.dtype).min
+        padded = nn.functional.pad(inputs, (self.padding[1], after[1], self.padding[0], after[0]), value=lowest)
+        windows = padded.unfold(2, self.kernel[0], self.stride[0]).unfold(3, self.kernel[1], self.stride[1])
+        largest: Tensor = self.pool(windows.reshape(*inputs.shape[:2], steps[0] * steps[1], -1))
+        return largest.reshape(*inputs.shape[:2], *steps)
+
+    def steps(self, side: int, axis: int) -> int:
+        """Windows along one axis, as torch counts them."""
+        room = side + 2 * self.padding[axis] - self.kernel[axis]
+        if not self.ceil_mode:
+            return room // self.stride[axis] + 1
+        steps = -(-room // self.stride[axis]) + 1
+        return steps - 1 if (steps - 1) * self.stride[axis] >= side + self.padding[axis] else steps
+
+
+def overlaps(pool: nn.Module) -> bool:
+    """Whether a max pooling's windows share inputs."""
+    if not isinstance(pool, nn.MaxPool2d):
+        return False
+    return any(kernel > stride for kernel, stride in zip(pair(pool.kernel_size), pair(pool.stride), strict=True))
+
+
+def pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
