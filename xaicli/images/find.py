@@ -226,12 +226,12 @@ def look(path: Path, given: str) -> os.stat_result:
 
 
 def nearest(path: Path) -> str:
-    """The file of that folder whose name is nearest, as a question."""
+    """The path in that folder that is nearest, as a question."""
     try:
         names = os.listdir(path.parent)
     except OSError:
         return ""
-    return did_you_mean(path.name, names[:10_000])
+    return did_you_mean(readable(path), [readable(path.with_name(name)) for name in names[:10_000]])
 
 
 def unreadable(shown: str, error: OSError | ValueError) -> InputError:
