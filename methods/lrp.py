@@ -39,7 +39,6 @@ class LRP(Method):
     channels: ChannelRule = param("sum", CHANNELS_HELP)
 
     name = "lrp"
-    aliases = ("layer-wise-relevance-propagation",)
     paper = "Bach et al., PLoS ONE 10(7), 2015; Montavon et al., 2019"
     needs = Needs.GRADIENTS
 

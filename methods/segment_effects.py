@@ -29,7 +29,6 @@ class FeatureAblation(Method):
     score: Score = param("logit", SCORE_HELP)
 
     name = "feature-ablation"
-    aliases = ("ablation",)
     paper = "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901"
     needs = Needs.FORWARD
     masks_input = True
@@ -67,7 +66,7 @@ class ShapleySampling(Method):
     score: Score = param("logit", SCORE_HELP)
 
     name = "shapley-sampling"
-    aliases = ("shapley-value-sampling", "shapley")
+    aliases = ("shapley",)
     paper = "Castro et al., Computers and Operations Research 36, 2009"
     needs = Needs.FORWARD
     stochastic = True

@@ -18,9 +18,59 @@ class Builtin(NamedTuple):
 
 
 METHODS: dict[str, Builtin] = {
+    "grad-cam": Builtin("grad_cam:GradCAM", "Grad-CAM: channels weighted by their mean gradient"),
     "rise": Builtin("rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
     "center": Builtin("center:Center", "Gaussian in the middle, whatever the photo shows: a control"),
+    "saliency": Builtin(
+        "pixel_gradients:Saliency",
+        "Gradient of the target's logit with respect to each pixel",
+        ("gradient", "vanilla-gradient"),
+    ),
+    "input-x-gradient": Builtin(
+        "pixel_gradients:InputXGradient",
+        "Gradient of the target's logit times the pixel's value",
+        ("gradient-x-input", "grad-x-input"),
+    ),
+    "integrated-gradients": Builtin(
+        "pixel_gradients:IntegratedGradients", "Gradients along the straight line from a baseline to the photo", ("ig",)
+    ),
+    "smoothgrad": Builtin("pixel_gradients:SmoothGrad", "Gradients averaged over noisy copies of the photo"),
+    "gradient-shap": Builtin(
+        "pixel_gradients:GradientSHAP",
+        "Gradients at random points between random baselines and the photo",
+        ("expected-gradients",),
+    ),
+    "guided-backprop": Builtin(
+        "rectifiers:GuidedBackprop",
+        "Gradient with negative parts set to zero at each ReLU on the way back",
+        ("guided-backpropagation", "gbp"),
+    ),
+    "deconvolution": Builtin(
+        "rectifiers:Deconvolution", "Gradient that passes each ReLU by its own sign, not by the photo's", ("deconvnet",)
+    ),
+    "guided-grad-cam": Builtin(
+        "rectifiers:GuidedGradCAM", "Guided backpropagation times the upsampled Grad-CAM map of a layer"
+    ),
+    "deeplift": Builtin("deeplift:DeepLIFT", "Contributions of differences from a baseline, by the rescale rule"),
+    "lrp": Builtin("lrp:LRP", "Layer-wise relevance propagation: the score is handed back from layer to layer"),
+    "occlusion": Builtin(
+        "occlusion:Occlusion",
+        "Fall of the score when a window that slides over the photo hides part of it",
+        ("sliding-window",),
+    ),
+    "feature-ablation": Builtin("segment_effects:FeatureAblation", "Fall of the score when one segment is hidden"),
+    "shapley-sampling": Builtin(
+        "segment_effects:ShapleySampling",
+        "Shapley values of segments, estimated from random orders in which they appear",
+        ("shapley",),
+    ),
+    "lime": Builtin(
+        "surrogates:LIME", "Weights of a linear model of the score, fitted to copies that show random superpixels"
+    ),
+    "kernel-shap": Builtin(
+        "surrogates:KernelSHAP", "Shapley values of segments by a weighted linear fit to random coalitions", ("shap",)
+    ),
 }
 
 METRICS: dict[str, Builtin] = {
