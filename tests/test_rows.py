@@ -44,6 +44,18 @@ def test_a_number_that_is_not_finite_is_never_a_score(wrong):
         dataclasses.replace(ROW, readouts={"log_odds": wrong})
 
 
+def test_a_record_is_the_columns_and_then_the_readouts():
+    record = dataclasses.replace(ROW, readouts={"p0": 0.5, "log_odds": -1.0}).record()
+    names = "image method target metric value status definition subject seed log_odds p0"
+    assert list(record) == names.split()
+    assert (record["image"], record["value"], record["log_odds"]) == ("a.jpg", 0.25, -1.0)
+
+
+def test_a_readout_may_not_take_the_name_of_a_column():
+    with pytest.raises(RunError, match='a read-out called "seed"'):
+        dataclasses.replace(ROW, readouts={"seed": 1.0})
+
+
 def test_a_curve_has_one_value_a_place():
     with pytest.raises(ValueError, match="2 places and 1 values"):
         Curve((0.0, 1.0), (0.5,))

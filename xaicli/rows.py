@@ -17,6 +17,8 @@ from xaicli.params import Definition, as_json
 from xaicli.stamps import stamp
 
 OK = "ok"
+COLUMNS = ("image", "method", "target", "metric", "value", "status", "definition", "subject", "seed")
+"""What a row is called in every export; the read-outs of its metric follow as further columns."""
 Direction = Literal["higher", "lower", "neither"]
 
 
@@ -119,10 +121,16 @@ class Row:
         """Raise RunError where value and status contradict each other, or a number is not finite."""
         if (self.value is None) == (self.status == OK):
             raise self._wrong(f"status {self.status} with value {self.value}", "a value exactly where the status is ok")
+        if taken := self.readouts.keys() & COLUMNS:
+            raise self._wrong(f'a read-out called "{min(taken)}"', f"a name that no column has ({', '.join(COLUMNS)})")
         numbers = {"value": self.value, **self.readouts}
         for name, number in numbers.items():
             if number is not None and not math.isfinite(number):
                 raise self._wrong(f"{name} {number}", "finite numbers, or a status that says why there is none")
+
+    def record(self) -> dict[str, Any]:
+        """The row as a flat record, `COLUMNS` and then the read-outs by name: what a line of JSON or CSV holds."""
+        return {**{name: getattr(self, name) for name in COLUMNS}, **dict(sorted(self.readouts.items()))}
 
     @property
     def key(self) -> tuple[str, str, int]:

@@ -170,6 +170,22 @@ def test_a_store_is_in_wal_mode_except_on_a_network_file_system(tmp_path, monkey
     assert journal(tmp_path / "there.db") == "delete"
 
 
+def test_a_store_at_rest_is_one_file_and_stays_so_when_read(tmp_path, recipe_of, row_of):
+    recipe = recipe_of()
+    path = tmp_path / "scores.db"
+    with Store.open(path) as store, Store.open(path) as second:
+        store.add([row_of(recipe, "a.jpg")], [recipe])
+        second.add([row_of(recipe, "b.jpg")], [recipe])
+        with Store.open(path, write=False) as reader:
+            assert len(list(reader.rows())) == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scores.db"]
+    before = path.read_bytes()
+    with Store.open(path, write=False) as reader:
+        assert len(list(reader.rows())) == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scores.db"]
+    assert path.read_bytes() == before
+
+
 def test_the_nearest_mount_decides_whether_a_file_lies_on_the_network(tmp_path):
     mounts = tmp_path / "mounts"
     inner = tmp_path / "in ner"

@@ -115,6 +115,14 @@ def choose_journal(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
 
 
+def close(connection: sqlite3.Connection) -> None:
+    """Close; the last writer leaves one file, without a log beside it, that can be read where nothing can be written."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+
+
 def on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     """Whether the file lies on a network file system, as far as the system tells."""
     try:

@@ -203,6 +203,13 @@ def read_readouts(connection: sqlite3.Connection, known: dict[int, Recipe], coun
     return result
 
 
+def readout_names(connection: sqlite3.Connection, selection: Selection) -> list[str]:
+    """The names of the read-outs of the selected rows, sorted."""
+    mine = f"r.recipe IN ({listed(chosen(connection, selection))})"
+    found = connection.execute(f"SELECT DISTINCT e.key FROM rows r, json_each(r.readouts) e WHERE {mine} ORDER BY e.key")
+    return [str(name) for (name,) in found]
+
+
 def places(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each of `wanted` stands in the sorted `ids`; raises KeyError where one is not there."""
     at = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))

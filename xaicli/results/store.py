@@ -55,7 +55,7 @@ class Store:
         return cls(opening.in_memory())
 
     def close(self) -> None:
-        self._connection.close()
+        opening.close(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -211,6 +211,11 @@ class Store:
         """The selected rows' values as arrays, for statistics over many; `readouts` reads these too."""
         with self._reading():
             return reading.scores(self._connection, selection or Selection(), readouts=readouts)
+
+    def readout_names(self, selection: Selection | None = None) -> list[str]:
+        """The names of all read-outs among the selected rows, sorted."""
+        with self._reading():
+            return reading.readout_names(self._connection, selection or Selection())
 
     def recipes(self) -> list[Recipe]:
         """How the numbers in the store are made, in the order first written."""
