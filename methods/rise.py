@@ -109,10 +109,10 @@ class RISE(Method):
         passes = MaskedPasses(rise, law, inputs, chosen, seeds.tolist())
         estimates: list[list[Estimate]] = [[] for _ in inputs]
         used = torch.zeros(len(inputs), dtype=torch.int64)
-        rows, done = list(range(len(inputs))), 0
+        rows, done, size = list(range(len(inputs))), 0, classifier.batch_size
         while rows:
             upto = rise.next_look(law, done)
-            run(classifier, passes.blocks(rows, done, upto), passes.shape, exact=False)
+            size = run(classifier, passes.blocks(rows, done, upto), passes.shape, batch_size=size, exact=False)
             for row in rows:
                 estimates[row] = [estimate(sample, rise.estimator) for sample in passes.samples(row, upto)]
                 used[row] = upto
