@@ -17,9 +17,9 @@ from xaicli.cli.progress import progress_bar
 from xaicli.errors import XaiError
 
 if TYPE_CHECKING:
+    from xaicli.images.source import Source
     from xaicli.runs.folder import FolderRun, Written
     from xaicli.runs.output import Found
-    from xaicli.runs.photos import Failure
 
 COLUMNS = ["image", "decision", "p", "method", "map"]
 
@@ -54,19 +54,19 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper. Writes for each photo and method the
     raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
     """
-    run = plan(images, given)
+    sources, lost = find_sources(images, given)
+    run = plan(sources, given)
     found = run.find()
     if given["dry_run"]:
         return dry_run(run, found, given["form"])
     run.check()
-    return carry_out(run, found, given)
+    return carry_out(run, found, lost, given)
 
 
-def plan(images: tuple[str, ...], given: dict[str, Any]) -> FolderRun:
-    """Read the command line into a run: photos first, since that is the quickest to be wrong."""
-    sources = find_sources(images, given)
+def plan(sources: list[Source], given: dict[str, Any]) -> FolderRun:
+    """Read the command line into a run."""
     from xaicli.images.names import stems
-        from xaicli.registry import make_methods
+    from xaicli.registry import make_methods
     from xaicli.runs.folder import FolderRun
     from xaicli.runs.look import Look
     from xaicli.runs.output import OutputFolder
@@ -89,7 +89,7 @@ def plan(images: tuple[str, ...], given: dict[str, Any]) -> FolderRun:
     )
     output = OutputFolder(Path(given["output"]), stems(sources))
     targets = choose_targets(given["target"], classifier, sources)
-    return FolderRun(sources, classifier, methods, targets, settings, output, look, given["overwrite"])
+    return FolderRun(sources, classifier, methods, targets, settings, output, look, given["overwrite"], given["keep_going"])
 
 
 def dry_run(run: FolderRun, found: Found, form: str) -> int:
@@ -113,17 +113,18 @@ def dry_run(run: FolderRun, found: Found, form: str) -> int:
     return 0
 
 
-def carry_out(run: FolderRun, found: Found, given: dict[str, Any]) -> int:
+def carry_out(run: FolderRun, found: Found, lost: list[XaiError], given: dict[str, Any]) -> int:
     """Run, print rows, and say how it went; returns the exit code."""
     manner, start = Manner.current(), time.monotonic()
     costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
     manner.say(f"{costs} passes a photo")
     rows: list[dict[str, Any]] = []
     done: list[Written] = []
-    failures: list[Failure] = []
-    stopped: XaiError | None = None
+    errors = list(lost)
+    for error in lost:
+        manner.warn(error.found)
     results = run.run(found)
-    for result in progress_bar(results, len(run.sources), "explaining"):
+    for result in progress_bar(results, len(run.sources), "explaining", batch=run.batch_size):
         if isinstance(result, list):
             done += result
             for written in result:
@@ -131,19 +132,17 @@ def carry_out(run: FolderRun, found: Found, given: dict[str, Any]) -> int:
                 if given["form"] == "jsonl":
                     print_line(rows[-1])
             continue
-        failures.append(result)
-        if not given["keep_going"]:
-            stopped = result.error
-            break
-        manner.warn(result.error.found)
+        errors.append(result.error)
+        if run.keep_going:
+            manner.warn(result.error.found)
     close(results)
     finish(run, done, given)
     if given["form"] != "jsonl":
         print_rows(rows, given["form"], COLUMNS)
-    summarise(run, done, failures, time.monotonic() - start, given)
-    if stopped is not None:
-        raise stopped
-    return 4 if failures else 0
+    summarise(run, done, errors, time.monotonic() - start, given)
+    if errors and not run.keep_going:
+        raise errors[0]
+    return 4 if errors else 0
 
 
 def close(results: Iterator[Any]) -> None:
@@ -183,15 +182,15 @@ def row_of(written: Written) -> dict[str, Any]:
     return row
 
 
-def summarise(run: FolderRun, done: list[Written], failures: list[Failure], seconds: float, given: dict[str, Any]) -> None:
+def summarise(run: FolderRun, done: list[Written], errors: list[XaiError], seconds: float, given: dict[str, Any]) -> None:
     manner = Manner.current()
     photos = len({written.source for written in done})
     kept = sum(written.kept for written in done)
     parts = [f"{count(photos, 'photo')} x {count(len(run.methods), 'method')} in {span(seconds)}"]
     if kept:
         parts.append(f"{kept} of {count(len(done), 'map')} complete before (--overwrite makes them again)")
-    if failures:
-        parts.append(f"{count(len(failures), 'photo')} failed: {', '.join(failure.source.name for failure in failures[:3])}")
+    if errors:
+        parts.append(f"{count(len(errors), 'photo')} failed")
     parts.append(f"sheet {run.output.folder / 'sheet.png'}" if given["sheet"] else f"maps, overlays and records in {run.output.folder}/")
     manner.say("; ".join(parts))
     odd = [written for written in done if written.record.status != "ok"]

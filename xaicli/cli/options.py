@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from xaicli.cli.manner import Grouped, Manner
-from xaicli.errors import UsageError
+from xaicli.errors import UsageError, XaiError
 
 if TYPE_CHECKING:
     from xaicli.images.find import Source
@@ -117,12 +118,13 @@ MODEL_KEYS = ("model", "weights", "classes", "resize", "crop", "interpolation", 
 
 def open_classifier(given: dict[str, Any]) -> Classifier:
     """The classifier that the model options name; says which it is on stderr."""
-    from xaicli.models.load import load_classifier
+    from xaicli.models.load import DEFAULT, load_classifier
 
     manner = Manner.current()
     choice = {key: given[key] for key in MODEL_KEYS if given.get(key) is not None}
-    classifier = load_classifier(choice.pop("model", None), **choice, progress=manner.shows_progress, notice=manner.say)
-    manner.say(f"model {describe_model(classifier)}")
+    named = "model" in choice
+    classifier = load_classifier(choice.pop("model", DEFAULT), **choice, progress=manner.shows_progress, notice=manner.say)
+    manner.say(f"model {describe_model(classifier)}{'' if named else '; others: --model, xai list models'}")
     return classifier
 
 
@@ -133,10 +135,26 @@ def describe_model(classifier: Classifier) -> str:
     return f"{classifier.name} ({classifier.count} classes, {size}, {classifier.view.describe()}{device})"
 
 
-def find_sources(images: tuple[str, ...], given: dict[str, Any]) -> list[Source]:
-    """The photos that the arguments and photo options name; raises UsageError where none is named."""
+def find_sources(images: tuple[str, ...], given: dict[str, Any]) -> tuple[list[Source], list[XaiError]]:
+    """The photos that the arguments and photo options name, and with --keep-going what could not be found.
+
+    Raises UsageError where none is named, InputError where one is missing.
+    """
     from xaicli.images.find import find
 
     if not images:
         raise UsageError("no photo is named", expected="files, folders, globs, @list.txt or -", hint="First try: xai explain sample:hopper")
-    return find(images, recursive=given["recursive"], null=given["null"], limit=given["limit"], frame=given["frame"])
+    errors: list[XaiError] = []
+    exclude = [Path(given["output"])] if given.get("output") else []
+    sources = find(
+        images,
+        recursive=given["recursive"],
+        null=given["null"],
+        limit=given["limit"],
+        frame=given["frame"],
+        exclude=exclude,
+        on_error=errors.append if given.get("keep_going") else None,
+    )
+    if not sources and errors:
+        raise errors[0]
+    return sources, errors

@@ -14,7 +14,7 @@ from xaicli.images.source import Source
 from xaicli.method import Cost, Method
 from xaicli.models.classifier import Classifier
 from xaicli.registry import refuse_unmet
-from xaicli.runs.explain import Explained, explain_photos
+from xaicli.runs.explain import Explained, batch_size_for, explain_photos
 from xaicli.runs.look import Look
 from xaicli.runs.output import Found, OutputFolder, find_complete
 from xaicli.runs.photos import Failure
@@ -56,6 +56,7 @@ class FolderRun:
     output: OutputFolder
     look: Look = field(default_factory=Look)
     overwrite: bool = False
+    keep_going: bool = False
 
     def find(self) -> Found:
         """What is complete already; raises UsageError where another result stands in a place that this run would write."""
@@ -70,27 +71,37 @@ class FolderRun:
             refuse_unmet(method, self.classifier.provides, self.classifier.name)
         require_writable(self.output.folder)
 
+    @property
+    def batch_size(self) -> int:
+        """Photos that are explained at a time."""
+        return self.settings.batch_size or batch_size_for(self.methods, self.classifier)
+
     def cost(self) -> dict[str, Cost]:
         """Passes a photo by method label."""
         return {method.label: method.cost(self.classifier) for method in self.methods}
 
     def run(self, found: Found) -> Iterator[list[Written] | Failure]:
-        """Yield the results of each photo, in the order given, once they are on disk; a Failure where a photo has none."""
+        """Yield the results of each photo, in the order given, once they are on disk; a Failure where a photo has none, which is the
+        last that is yielded unless the run keeps going."""
         todo = [source for source in self.sources if not all(found.has(source, method) for method in self.methods)]
         explained = explain_photos(
             todo, self.classifier, self.methods, self.targets, self.settings, lambda source, method: not found.has(source, method)
         )
         waiting: deque[Future[list[Written] | Failure]] = deque()
+        result: Explained | Failure | None = None
         with ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="write") as pool:
             for source in self.sources:
-                if all(found.has(source, method) for method in self.methods):
-                    waiting.append(pool.submit(self.keep, source, found))
-                else:
-                    waiting.append(pool.submit(self.write, next(explained), found))
+                complete = all(found.has(source, method) for method in self.methods)
+                result = None if complete else next(explained)
+                if isinstance(result, Failure) and not self.keep_going:
+                    break
+                waiting.append(pool.submit(self.write, result, found) if result else pool.submit(self.keep, source, found))
                 if len(waiting) > WRITES_WAITING:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+            if isinstance(result, Failure) and not self.keep_going:
+                yield result
 
     def keep(self, source: Source, found: Found) -> list[Written]:
         return [self.kept(source, method, record) for method in self.methods for record in found.records[source, method.label]]
