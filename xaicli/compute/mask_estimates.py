@@ -159,7 +159,8 @@ def predictions(sample: Sample, folds: Tensor, sizes: Tensor) -> Tensor:
     ridge = torch.ones(width, dtype=torch.float64)
     ridge[0] = 0
     penalty = (RIDGE * p * (1 - p) * (len(sample) - sizes))[:, None, None] * ridge.diag()
-    return torch.linalg.solve(others[:, :, :width] + penalty, others[:, :, width])
+    fits: Tensor = torch.linalg.solve(others[:, :, :width] + penalty, others[:, :, width])
+    return fits
 
 
 def design(bits: Tensor, p: float) -> Tensor:

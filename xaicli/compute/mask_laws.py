@@ -112,7 +112,7 @@ class MaskLaw:
     def draw_sobol(self, rng: np.random.Generator, p: NDArray) -> tuple[NDArray, NDArray]:
         dimension = self.grid.count + 2
         seeds = rng.integers(2**62, size=len(p)).tolist()
-        engines = [SobolEngine(dimension, scramble=True, seed=seed) for seed in seeds]
+        engines = [SobolEngine(dimension, scramble=True, seed=seed) for seed in seeds]  # type: ignore[no-untyped-call]
         points = np.stack([engine.draw(self.unit, dtype=torch.float64).numpy() for engine in engines])
         # Points are fractions of 2**30; a uniform offset below that fills the gaps.
         points = (points + rng.random(points.shape) * 2.0**-30).clip(max=np.nextafter(1, 0))
