@@ -10,7 +10,7 @@ from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRu
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from xaicli.compute.captum_adapter import Bench, bench, refuse
+from xaicli.compute.captum_adapter import Arguments, Bench, bench, refuse
 from xaicli.compute.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
 from xaicli.compute.operations import ROUTING
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
@@ -53,10 +53,14 @@ class LRP(Method):
         with bench(classifier, inputs, targets) as found:
             self.check(classifier, found)
             fold_batch_norm(found.network)
-            self.set_rules(found.network)
-            values = found.each_class(
-                lambda photos, arguments: captum.attr.LRP(found.scored).attribute(photos, additional_forward_args=arguments)
-            )
+
+            def explain(photos: Tensor, arguments: Arguments) -> Tensor:
+                # captum takes the rules off again after each run.
+                self.set_rules(found.network)
+                relevance: Tensor = captum.attr.LRP(found.scored).attribute(photos, additional_forward_args=arguments)
+                return relevance
+
+            values = found.each_class(explain)
             return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
 
     def check(self, classifier: Classifier, found: Bench) -> None:

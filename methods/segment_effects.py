@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xaicli.compute.coalitions import SCORE_HELP, Coalitions, Score
 from xaicli.compute.seeds import stream
-from xaicli.compute.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
+from xaicli.compute.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments, segment_count
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.models.classifier import Classifier
 from xaicli.targets import Targets
@@ -38,7 +38,7 @@ class FeatureAblation(Method):
         return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=1 + self.n_segments)
+        return Cost(forward=1 + segment_count(self.n_segments, classifier and classifier.view))
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         photos = Coalitions.of(self, classifier, inputs, targets)
@@ -77,7 +77,8 @@ class ShapleySampling(Method):
         return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=2 + self.n_samples * (self.n_segments - 1))
+        inner = segment_count(self.n_segments, classifier and classifier.view) - 1
+        return Cost(forward=2 + self.n_samples * inner)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         photos = Coalitions.of(self, classifier, inputs, targets)

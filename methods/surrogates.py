@@ -17,7 +17,6 @@ from torch import Tensor
 from xaicli.compute.coalitions import SCORE_HELP, Coalitions, Score
 from xaicli.compute.seeds import stream
 from xaicli.compute.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
-from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.models.classifier import Classifier
 from xaicli.targets import Targets
@@ -135,10 +134,9 @@ class KernelSHAP(Method):
 
     def coalitions(self, seed: int, count: int) -> tuple[Tensor, Tensor]:
         """Coalitions (n, K) bool, neither empty nor whole, and their weights (n,) in the fit."""
-        if count < 2:
-            raise UsageError("kernel-shap: the photo is one single segment", expected="at least two", hint="Raise n_segments.")
         if 2**count - 2 <= self.n_samples:
-            every = torch.tensor(list(itertools.product((False, True), repeat=count))[1:-1])
+            # A photo of one colour is one segment: no coalition is left, and the whole effect is that segment's.
+            every = torch.tensor(list(itertools.product((False, True), repeat=count))[1:-1], dtype=torch.bool).reshape(-1, count)
             kernel = [shapley_kernel(count, size) for size in every.sum(dim=1).tolist()]
             return every, torch.tensor(kernel, dtype=torch.float64)
         draws = stream(seed, "coalitions")
@@ -161,8 +159,14 @@ def shapley_kernel(count: int, size: int) -> float:
 
 def constrained_fit(shown: Tensor, gains: Tensor, weights: Tensor, total: Tensor) -> Tensor:
     """Coefficients (K, T) of a weighted linear fit of gains (n, T) on coalitions (n, K) whose sum is `total` (T,)."""
+    if shown.shape[1] == 1:
+        return total[None]
+    if not (gains.isfinite().all() and total.isfinite().all()):
+        # The solver refuses such numbers with an error of its own.
+        return gains.new_full((shown.shape[1], len(total)), torch.nan)
     features, last = shown[:, :-1].double(), shown[:, -1:].double()
     root = weights.sqrt()[:, None]
     # The last coefficient is what the others leave of the total.
-    fitted = torch.linalg.lstsq(root * (features - last), root * (gains - last * total), driver="gelsd").solution
+    inverse: Tensor = torch.linalg.pinv(root * (features - last))
+    fitted = inverse @ (root * (gains - last * total))
     return torch.cat([fitted, total - fitted.sum(dim=0, keepdim=True)])

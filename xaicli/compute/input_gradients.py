@@ -82,7 +82,7 @@ def weighted_gradients(
     Points of all photos share batches, whose size follows from the device's memory and is halved where that runs out. A
     point is passed forward once for all targets. shape: (B, 3, H, W).
     """
-    size = max(1, batch_size_for(classifier.device, shape[2], shape[3]) // PASSES_KEPT)
+    size = classifier.batch_size or max(1, batch_size_for(classifier.device, shape[2], shape[3]) // PASSES_KEPT)
     photos, count = chosen.classes.shape
     waiting = iter(points)
     with borrowed(classifier.torch_module):

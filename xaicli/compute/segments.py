@@ -51,6 +51,12 @@ def hidden_inputs(name: SegmentBaseline, view: View, inputs: Tensor, labels: Seq
     return baseline_inputs(name, view, inputs)
 
 
+def segment_count(count: int, view: View | None) -> int:
+    """How many segments a photo is divided into, at most, where about `count` are asked for; without a view that of a square."""
+    height, width = view.size if view else (224, 224)
+    return cells(height, width, count) * cells(width, height, count)
+
+
 def cells(side: int, other: int, count: int) -> int:
     """Grid cells along `side` such that about `count` of them, as square as can be, fill the photo."""
     return max(1, min(side, round(math.sqrt(count * side / other))))
