@@ -96,15 +96,17 @@ class Record:
                 return cls(**given)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{where} is no record of an attribution ({type(error).__name__}: {error})") from error
-        raise InputError(f"{where} was written by a newer version", expected=f"schema {SCHEMA_VERSION} or older", hint="Upgrade xaicli.")
+        raise InputError(
+            f"{where} was written by a newer version", expected=f"schema {SCHEMA_VERSION} or older", hint="Upgrade xaicli."
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """A map (h, w), float32, exactly as its method defines it, and its record.
 
-    `extras` holds the method's further arrays by name; `steps` the block-wise maps (L, h, w) of methods that have them. Shows itself
-    in a notebook. `picture` is the original photo where it is at hand.
+    `extras` holds the method's further arrays by name; `steps` the block-wise maps (L, h, w) of methods that have them. `picture` is
+    the original photo where it is at hand. Shows itself in a notebook.
     """
 
     values: NDArray[np.float32]
@@ -136,7 +138,9 @@ class Attribution:
     def overlay(self, *, scale: Scale | None = None, colormap: str | None = None, alpha: float = ALPHA) -> Image.Image:
         """The map drawn over the original photo at its own resolution, as `xaicli.images.overlay.overlay` says."""
         if self.picture is None:
-            raise InputError(f"the photo of {self.record.image} is not at hand", hint="Read it: dataclasses.replace(attribution, picture=…).")
+            raise InputError(
+                f"the photo of {self.record.image} is not at hand", hint="Read it: dataclasses.replace(attribution, picture=…)."
+            )
         geometry = self.view.geometry(*self.picture.size)
         return overlay(self.picture, self.values, geometry, self.sign, scale=scale, colormap=colormap, alpha=alpha)
 
@@ -190,7 +194,9 @@ def load_record(path: Path) -> Record:
         with open(path, "rb") as file:
             content = file.read(LARGEST_RECORD + 1)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {(error.strerror or 'unreadable').lower()}", expected="a sidecar written by xai explain") from error
+        raise InputError(
+            f"{path} cannot be read: {(error.strerror or 'unreadable').lower()}", expected="a sidecar written by xai explain"
+        ) from error
     if len(content) > LARGEST_RECORD:
         raise InputError(f"{path} is larger than any record", expected=f"at most {LARGEST_RECORD} bytes")
     return Record.from_json(content.decode("utf-8", "replace"), str(path))

@@ -45,4 +45,6 @@ def require_writable(folder: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> InputError:
     reason = (error.strerror or type(error).__name__).lower()
-    return InputError(f"{path} cannot be written: {reason}", expected="a folder that can be written to", hint="Choose one with -o DIR.")
+    return InputError(
+        f"{path} cannot be written: {reason}", expected="a folder that can be written to", hint="Choose one with -o DIR."
+    )

@@ -120,7 +120,10 @@ def test_another_result_is_never_replaced_unawares(xai: Shell, tmp_path: Path, p
 
 def test_two_parameter_sets_of_one_method_stand_side_by_side(xai: Shell, tmp_path: Path) -> None:
     xai("sample:hopper", "--method", "rise@n_masks=8,rise@n_masks=16")
-    assert {path.name for path in (tmp_path / "xai-out").glob("*.png")} == {"hopper.rise@n_masks=8.png", "hopper.rise@n_masks=16.png"}
+    assert {path.name for path in (tmp_path / "xai-out").glob("*.png")} == {
+        "hopper.rise@n_masks=8.png",
+        "hopper.rise@n_masks=16.png",
+    }
 
 
 def test_a_target_that_is_not_the_decision_stands_in_the_name(xai: Shell, tmp_path: Path) -> None:
@@ -141,7 +144,12 @@ def test_targets_from_a_file_are_matched_by_photo(xai: Shell, tmp_path: Path, ph
     (tmp_path / "targets.csv").write_text("target,image\n3,b.jpg\ntabby,a.jpg\n0-3,c.png\n1,d.jpg\n")
     assert xai(photo_folder, "--target", "@targets.csv", "--format", "csv") == 0
     rows = {row["image"]: row["target"] for row in csv.DictReader(io.StringIO(xai.out))}
-    assert {Path(image).name: target for image, target in rows.items()} == {"a.jpg": "0", "b.jpg": "3", "c.png": "0-3", "d.jpg": "1"}
+    assert {Path(image).name: target for image, target in rows.items()} == {
+        "a.jpg": "0",
+        "b.jpg": "3",
+        "c.png": "0-3",
+        "d.jpg": "1",
+    }
 
 
 def test_a_target_file_that_forgets_a_photo_is_refused(xai: Shell, tmp_path: Path, photo_folder: Path) -> None:

@@ -28,7 +28,12 @@ def command(what: str, form: str) -> int:
     """
     given = settings()
     rows = [
-        {"setting": name, "value": str(given[name][0]) if name in given else "", "from": given[name][1] if name in given else "", "meaning": text}
+        {
+            "setting": name,
+            "value": str(given[name][0]) if name in given else "",
+            "from": given[name][1] if name in given else "",
+            "meaning": text,
+        }
         for name, text in SETTINGS.items()
     ]
     print_rows(rows, form)

@@ -41,10 +41,15 @@ def settings() -> dict[str, tuple[Any, str]]:
         try:
             content = tomllib.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageError(f"{path} cannot be read: {error}", expected="a TOML file of settings", hint="See xai config show.") from error
+            raise UsageError(
+                f"{path} cannot be read: {error}", expected="a TOML file of settings", hint="See xai config show."
+            ) from error
         for name, value in content.items():
             if name not in SETTINGS:
-                raise UsageError(f'{path} has a setting "{name}" that nothing reads', hint=did_you_mean(name, SETTINGS) or "See xai config show.")
+                raise UsageError(
+                    f'{path} has a setting "{name}" that nothing reads',
+                    hint=did_you_mean(name, SETTINGS) or "See xai config show.",
+                )
             found[name] = (value, str(path))
     for name in SETTINGS:
         variable = f"XAI_{name.upper()}"
@@ -58,4 +63,4 @@ def default_map() -> dict[str, Any]:
     values = {name: value for name, (value, _) in settings().items() if name != "cache"}
     if isinstance(values.get("offline"), str):
         values["offline"] = values["offline"].lower() in ("1", "true", "yes", "on")
-    return {} if not values else {name: values for name in ("explain", "score", "compare", "list", "doctor", "train", "bank")}
+    return {} if not values else dict.fromkeys(("explain", "score", "compare", "list", "doctor", "train", "bank"), values)

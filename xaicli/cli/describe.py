@@ -53,13 +53,21 @@ def gather(name: str) -> dict[str, Any]:
 
     kinds = (registry.METHODS, registry.METRICS)
     kind = next(
-        (kind for kind in kinds for entry in registry.entries(kind) if fold(name) in {fold(entry.name), *map(fold, entry.aliases)}), None
+        (
+            kind
+            for kind in kinds
+            for entry in registry.entries(kind)
+            if fold(name) in {fold(entry.name), *map(fold, entry.aliases)}
+        ),
+        None,
     )
     if kind is None:
         from xaicli.errors import did_you_mean
 
         names = [entry.name for kind in kinds for entry in registry.entries(kind)]
-        raise UsageError(f'no method or metric "{name}"', hint=f"{did_you_mean(name, names)} (xai list methods, xai list metrics)".strip())
+        raise UsageError(
+            f'no method or metric "{name}"', hint=f"{did_you_mean(name, names)} (xai list methods, xai list metrics)".strip()
+        )
     entry = registry.find(kind, name)
     cls = registry.load(kind, entry)
     facts: dict[str, Any] = {"name": cls.name, "kind": kind.word, "version": cls.version, "origin": entry.origin}
@@ -113,4 +121,6 @@ def to_text(facts: dict[str, Any]) -> str:
         return "\n".join([*lines, "", "It has no parameters."])
     rows = [[row["name"], row["type"], row["default"], row["range"], row["help"]] for row in parameters]
     example = f"{facts['name']}@{parameters[0]['name']}={parameters[0]['default']}"
-    return "\n".join([*lines, "", to_table(rows, ["parameter", "type", "default", "range", "meaning"]), "", f"Write it {example}"])
+    return "\n".join(
+        [*lines, "", to_table(rows, ["parameter", "type", "default", "range", "meaning"]), "", f"Write it {example}"]
+    )

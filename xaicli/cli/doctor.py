@@ -24,8 +24,8 @@ xai doctor --model net.py:make --format json
 def command(form: str, **given: Any) -> int:
     """Look at the installation: versions, devices, plugins, cache.
 
-    With --model also at that model: the layer chosen and its gradient, in-place or reused activations, a softmax inside, class count
-    against class names, the patch grid. Exit code 3 where a fault is found.
+    With --model also at that model: the layer chosen and its gradient, in-place or reused activations, a softmax inside, class
+    count against class names, the patch grid. Exit code 3 where a fault is found.
     """
     from xaicli.runs.doctor import examine_installation, examine_model
 

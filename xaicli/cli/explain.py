@@ -32,14 +32,40 @@ xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="draw what a classifier looked at")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@option("Explanation", "--method", multiple=True, metavar="SPEC[,SPEC]", shell_complete=complete_definition("method"), help="Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: grad-cam, or rise for a black box]")
-@option("Explanation", "--target", default="top1", metavar="TARGET", help="top1, top5, an index, a class name, A-B (why A and not B), @FILE.csv.")
+@option(
+    "Explanation",
+    "--method",
+    multiple=True,
+    metavar="SPEC[,SPEC]",
+    shell_complete=complete_definition("method"),
+    help="Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: grad-cam, or rise for a black box]",
+)
+@option(
+    "Explanation",
+    "--target",
+    default="top1",
+    metavar="TARGET",
+    help="top1, top5, an index, a class name, A-B (why A and not B), @FILE.csv.",
+)
 @option("Explanation", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
 @image_options
 @model_options
-@option("Output", "-o", "--output", default="xai-out", metavar="DIR", help="Folder for maps (.npy), overlays (.png) and records (.json).")
+@option(
+    "Output",
+    "-o",
+    "--output",
+    default="xai-out",
+    metavar="DIR",
+    help="Folder for maps (.npy), overlays (.png) and records (.json).",
+)
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
-@option("Output", "--scale", type=click.Choice(["image", "shared"]), default="image", help="Colours scaled by each map, or by all maps of a method.")
+@option(
+    "Output",
+    "--scale",
+    type=click.Choice(["image", "shared"]),
+    default="image",
+    help="Colours scaled by each map, or by all maps of a method.",
+)
 @option("Output", "--colormap", metavar="NAME", help="A matplotlib colour map.  [default: inferno; diverging for signed maps]")
 @option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.7, help="Opacity of the strongest colour.")
 @option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
@@ -51,8 +77,8 @@ xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
 def command(images: tuple[str, ...], **given: Any) -> int:
     """Explain what a classifier looked at, as heatmaps over the photos.
 
-    IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper. Writes for each photo and method the
-    raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
+    IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper. Writes for each photo and method
+    the raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
     """
     sources, lost = find_sources(images, given)
     run = plan(sources, given)
@@ -191,7 +217,9 @@ def summarise(run: FolderRun, done: list[Written], errors: list[XaiError], secon
         parts.append(f"{kept} of {count(len(done), 'map')} complete before (--overwrite makes them again)")
     if errors:
         parts.append(f"{count(len(errors), 'photo')} failed")
-    parts.append(f"sheet {run.output.folder / 'sheet.png'}" if given["sheet"] else f"maps, overlays and records in {run.output.folder}/")
+    parts.append(
+        f"sheet {run.output.folder / 'sheet.png'}" if given["sheet"] else f"maps, overlays and records in {run.output.folder}/"
+    )
     manner.say("; ".join(parts))
     odd = [written for written in done if written.record.status != "ok"]
     if odd:

@@ -64,7 +64,9 @@ def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (("-q", "--quiet"), "quiet", True, "Say nothing on stderr but errors and warnings."),
         (("-v", "--verbose"), "verbose", True, "Say more on stderr."),
     ):
-        command = click.option(*flags, is_flag=True, expose_value=False, callback=setter(name, value), help=text, cls=Grouped, group="Manner")(command)
+        command = click.option(
+            *flags, is_flag=True, expose_value=False, callback=setter(name, value), help=text, cls=Grouped, group="Manner"
+        )(command)
     return command
 
 

@@ -95,21 +95,51 @@ image_options = stack(
     option("Photos", "--recursive", is_flag=True, help="Search folders below the folders given."),
     option("Photos", "-0", "null", is_flag=True, help="Paths on standard input end in NUL, not in a line break."),
     option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="The first N photos only."),
-    option("Photos", "--frame", type=click.IntRange(min=0), default=0, metavar="N", help="Frame of animated or multi-page files."),
-    option("Photos", "--background", type=Colour(), default="white", metavar="COLOUR", help="What shows through transparent parts."),
+    option(
+        "Photos", "--frame", type=click.IntRange(min=0), default=0, metavar="N", help="Frame of animated or multi-page files."
+    ),
+    option(
+        "Photos", "--background", type=Colour(), default="white", metavar="COLOUR", help="What shows through transparent parts."
+    ),
 )
 
 model_options = stack(
-    option("Model", "-m", "--model", metavar="SPEC", shell_complete=complete_model, help="resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE, FILE.pt2 (xai list models).  [default: see xai list models]", show_default=False),
-    option("Model", "--weights", type=click.Path(path_type=str), metavar="FILE", help="A .safetensors or .pth file of weights for that model."),
-    option("Model", "--classes", type=click.Path(path_type=str), metavar="FILE", help="Class names: a line each, or CSV with a column name, or JSON."),
+    option(
+        "Model",
+        "-m",
+        "--model",
+        metavar="SPEC",
+        shell_complete=complete_model,
+        help="resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE, FILE.pt2 (xai list models).  [default: mobilenet_v3_large]",
+        show_default=False,
+    ),
+    option(
+        "Model",
+        "--weights",
+        type=click.Path(path_type=str),
+        metavar="FILE",
+        help="A .safetensors or .pth file of weights for that model.",
+    ),
+    option(
+        "Model",
+        "--classes",
+        type=click.Path(path_type=str),
+        metavar="FILE",
+        help="Class names: a line each, or CSV with a column name, or JSON.",
+    ),
     option("Model", "--resize", type=Numbers(int, (1, 2)), metavar="N|H,W", help="Shorter side, or exact size, before the crop."),
     option("Model", "--crop", type=Numbers(int, (1, 2)), metavar="N|H,W", help="Centre crop."),
     option("Model", "--interpolation", metavar="NAME", help="bilinear, bicubic, nearest, lanczos, box."),
     option("Model", "--mean", type=Numbers(float, (3,)), metavar="R,G,B", help="Mean of the colours in 0..1."),
     option("Model", "--std", type=Numbers(float, (3,)), metavar="R,G,B", help="Standard deviation of the colours."),
     option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto."),
-    option("Model", "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="auto: bf16 for masked passes where the machine has it, else fp32."),
+    option(
+        "Model",
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        help="auto: bf16 for masked passes where the machine has it, else fp32.",
+    ),
     option("Model", "--offline", is_flag=True, help="Download nothing."),
 )
 
@@ -143,7 +173,9 @@ def find_sources(images: tuple[str, ...], given: dict[str, Any]) -> tuple[list[S
     from xaicli.images.find import find
 
     if not images:
-        raise UsageError("no photo is named", expected="files, folders, globs, @list.txt or -", hint="First try: xai explain sample:hopper")
+        raise UsageError(
+            "no photo is named", expected="files, folders, globs, @list.txt or -", hint="First try: xai explain sample:hopper"
+        )
     errors: list[XaiError] = []
     exclude = [Path(given["output"])] if given.get("output") else []
     sources = find(

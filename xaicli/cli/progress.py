@@ -28,6 +28,8 @@ def progress_bar(items: Iterable[T], total: int, word: str, batch: int = 1) -> I
         for number, item in enumerate(items, 1):
             seconds = (time.monotonic() - start) / number
             if number == min(batch, total) and seconds * total > LONG_RUN:
-                bar.console.print(f"about {max(1, seconds * total / 60):.0f} min at {60 / seconds:.0f} photos a minute", style="dim")
+                bar.console.print(
+                    f"about {max(1, seconds * total / 60):.0f} min at {60 / seconds:.0f} photos a minute", style="dim"
+                )
             bar.advance(task)
             yield item

@@ -38,14 +38,20 @@ class Finding:
 
 def examine_installation() -> Iterator[Finding]:
     """Versions, devices, plugins, cache."""
-    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    yield Finding(
+        "python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    )
     yield Finding("xaicli", "ok", importlib.metadata.version("xaicli"))
     for name in PACKAGES:
         yield Finding(name, "ok", importlib.metadata.version(name))
     for name, extra in EXTRAS.items():
         found = version_of(name)
         yield Finding(name, "ok", found) if found else Finding(name, "note", f'not installed (pip install "xaicli[{extra}]")')
-    yield Finding("cpu", "ok", f"{torch.get_num_threads()} threads, bf16 {'in hardware' if has_bf16(torch.device('cpu')) else 'not in hardware'}")
+    yield Finding(
+        "cpu",
+        "ok",
+        f"{torch.get_num_threads()} threads, bf16 {'in hardware' if has_bf16(torch.device('cpu')) else 'not in hardware'}",
+    )
     yield cuda()
     if hasattr(torch.backends, "mps") and torch.backends.mps.is_available():
         yield Finding("mps", "ok", "available")
@@ -68,7 +74,11 @@ def version_of(name: str) -> str:
 
 def cuda() -> Finding:
     if not torch.cuda.is_available():
-        return Finding("cuda", "note", f"no device (torch built for CUDA {torch.version.cuda})" if torch.version.cuda else "torch built for the CPU")
+        return Finding(
+            "cuda",
+            "note",
+            f"no device (torch built for CUDA {torch.version.cuda})" if torch.version.cuda else "torch built for the CPU",
+        )
     names = Counter(torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count()))
     return Finding("cuda", "ok", ", ".join(f"{count} x {name}" for name, count in names.items()))
 
@@ -129,7 +139,9 @@ def examine_activations(classifier: Classifier) -> Iterator[Finding]:
     module = classifier.torch_module
     in_place = [name for name, part in module.named_modules() if getattr(part, "inplace", False)]
     if in_place:
-        yield Finding("in-place", "ok", f"{len(in_place)} in-place activations ({in_place[0]} …): features are copied before them")
+        yield Finding(
+            "in-place", "ok", f"{len(in_place)} in-place activations ({in_place[0]} …): features are copied before them"
+        )
     reused = reused_activations(module, lambda: classifier(noise(classifier)))
     if reused:
         text = f"{', '.join(reused[:3])}: run more than once a pass, so deeplift, guided and deconvolution kinds refuse"
@@ -147,5 +159,3 @@ def reused_activations(module: nn.Module, forward: Callable[[], object]) -> list
                 stack.callback(hook.remove)
         forward()
     return [name for name, count in calls.items() if count > 1]
-
-

@@ -134,7 +134,11 @@ def attribute(
         if is_out_of_memory(error) and len(batch) > 1:
             del inputs
             middle = len(batch) // 2
-            return [part for half in (batch[:middle], batch[middle:]) for part in attribute(half, classifier, method, targets, settings)]
+            return [
+                part
+                for half in (batch[:middle], batch[middle:])
+                for part in attribute(half, classifier, method, targets, settings)
+            ]
         raise failed(classifier, method, batch, error) from error
 
 
@@ -143,7 +147,8 @@ def failed(classifier: Classifier, method: Method, batch: list[Loaded], error: E
     if is_out_of_memory(error):
         return RunError(f"{method.label} ran out of memory on {where}", hint="Try a smaller --crop, or --precision bf16.")
     return RunError(
-        f"{method.label} on {classifier.name} failed on {where}: {type(error).__name__}: {error}", hint="--debug shows the traceback."
+        f"{method.label} on {classifier.name} failed on {where}: {type(error).__name__}: {error}",
+        hint="--debug shows the traceback.",
     )
 
 

@@ -81,8 +81,10 @@ class FolderRun:
         return {method.label: method.cost(self.classifier) for method in self.methods}
 
     def run(self, found: Found) -> Iterator[list[Written] | Failure]:
-        """Yield the results of each photo, in the order given, once they are on disk; a Failure where a photo has none, which is the
-        last that is yielded unless the run keeps going."""
+        """Yield the results of each photo, in the order given, once they are on disk; a Failure where a photo has none.
+
+        A failure is the last that is yielded, unless the run keeps going.
+        """
         todo = [source for source in self.sources if not all(found.has(source, method) for method in self.methods)]
         explained = explain_photos(
             todo, self.classifier, self.methods, self.targets, self.settings, lambda source, method: not found.has(source, method)
@@ -107,7 +109,9 @@ class FolderRun:
         return [self.kept(source, method, record) for method in self.methods for record in found.records[source, method.label]]
 
     def kept(self, source: Source, method: Method, record: Record) -> Written:
-        return Written(source, record, self.output.folder / self.output.stem(source, method, self.targets, record.target), kept=True)
+        return Written(
+            source, record, self.output.folder / self.output.stem(source, method, self.targets, record.target), kept=True
+        )
 
     def write(self, result: Explained | Failure, found: Found) -> list[Written] | Failure:
         if isinstance(result, Failure):

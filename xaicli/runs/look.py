@@ -15,8 +15,8 @@ from xaicli.method import Sign
 
 @dataclass(frozen=True)
 class Look:
-    """colormap: matplotlib's name, or None for the house's; alpha: the opacity, 0..1, of what stands out most; scale: the range of
-    colours, None for each map's own."""
+    """colormap: matplotlib's name, or None for the house's; alpha: the opacity, 0..1, of what stands out most; scale: the range
+    of colours, None for each map's own."""
 
     colormap: str | None = None
     alpha: float = ALPHA
@@ -34,4 +34,3 @@ class Look:
     def as_dict(self) -> dict[str, Any]:
         scale = None if self.scale is None else [self.scale.low, self.scale.high]
         return {"colormap": self.colormap, "alpha": self.alpha, "scale": scale}
-

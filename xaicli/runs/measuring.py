@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xaicli.compute.case import Case, Pictures
-from xaicli.compute.copies import Copies, Outcomes, whole
+from xaicli.compute.copies import Copies, Outcomes
 from xaicli.compute.masked import Block, run
 from xaicli.errors import RunError, XaiError
 from xaicli.metric import Measuring, Metric, Scores
@@ -138,15 +138,3 @@ def measure(pictures: Pictures, work: Sequence[tuple[Metric, Case]], batch_size:
             task.collect(shared)
             task.receive(task.outcomes)
     return [task.scores for task in tasks if task.scores is not None]
-
-
-def clean_logits(pictures: Pictures, batch_size: int | None = None) -> Tensor:
-    """Logits (P, C) of the photos as they are."""
-    found: Shared = {}
-
-    def block(photo: int) -> Block:
-        return Block(1, whole(photo, pictures.inputs[photo]).fill, keeper(found, (photo, "clean")))
-
-    photos = range(len(pictures.inputs))
-    run(pictures.classifier, map(block, photos), pictures.shape, batch_size=batch_size, exact=True)
-    return torch.cat([found[photo, "clean"] for photo in photos])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from xaicli.attribution import Record, load_record
 from xaicli.errors import UsageError, XaiError
-from xaicli.images.source import Source, content_hash
 from xaicli.images.names import safe_label
+from xaicli.images.source import Source, content_hash
 from xaicli.method import Method
 from xaicli.models.classifier import Classifier
 from xaicli.runs.settings import Settings
@@ -40,7 +40,9 @@ class OutputFolder:
         else:
             stem = self.folder / f"{self.stems[source]}.{safe_label(method.label)}"
             found = stem.parent.glob("*.json") if stem.parent.is_dir() else []
-            paths = sorted(p for p in found if p.name.removeprefix(f"{stem.name}.").removesuffix(".json").replace("-", "").isdecimal())
+            paths = sorted(
+                p for p in found if p.name.removeprefix(f"{stem.name}.").removesuffix(".json").replace("-", "").isdecimal()
+            )
         return [path for path in paths if path.is_file()]
 
 
@@ -74,7 +76,8 @@ def find_complete(
                     continue
                 if different:
                     raise UsageError(
-                        f"{path} holds another result: {', '.join(different)}", hint="Choose another folder with -o DIR, or --overwrite it."
+                        f"{path} holds another result: {', '.join(different)}",
+                        hint="Choose another folder with -o DIR, or --overwrite it.",
                     )
                 records.append(record)
             if records and {record.target for record in records} >= set(records[0].targets):
@@ -98,7 +101,9 @@ def differences(
     if record.definition != definition_stamp(method, targets.text, settings.precision):
         given = {"method": method.label, "target": targets.text, "precision": settings.precision, "version": method.version}
         held = {"method": record.method, "target": record.rule, "precision": record.precision, "version": record.version}
-        different += [f"{name} {held[name]} there, {value} here" for name, value in given.items() if held[name] != value] or ["definition"]
+        different += [f"{name} {held[name]} there, {value} here" for name, value in given.items() if held[name] != value] or [
+            "definition"
+        ]
     if record.fingerprint != classifier.fingerprint:
         different.append(f"model {record.fingerprint} there, {classifier.fingerprint} here")
     if method.stochastic and record.seed != settings.seed:

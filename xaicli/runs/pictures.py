@@ -60,7 +60,13 @@ def draw_sheet(run: FolderRun, done: Sequence[Written], path: Path, *, shared: b
     scales = {name: scale for name in columns if (scale := ranges.get(labels[name])) is not None}
     rows = (row(run, source, own) for source, own in by_source.items())
     picture = sheet(
-        rows, columns, count=len(by_source), scales=scales, colormap=run.look.colormap, alpha=run.look.alpha, title=run.classifier.name
+        rows,
+        columns,
+        count=len(by_source),
+        scales=scales,
+        colormap=run.look.colormap,
+        alpha=run.look.alpha,
+        title=run.classifier.name,
     )
     write_atomic(path, lambda file: picture.save(file, "PNG"))
 

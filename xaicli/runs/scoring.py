@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from xaicli.compute.case import Case, Pictures
+from xaicli.compute.masked import clean_logits
 from xaicli.errors import RunError, UsageError
 from xaicli.method import Needs, Sign
 from xaicli.metric import Metric
 from xaicli.models.classifier import Classifier
 from xaicli.rows import Recipe, Row
 from xaicli.runs.columns import Column, case_of, column_of, row_of
-from xaicli.runs.measuring import clean_logits, measure
+from xaicli.runs.measuring import measure
 from xaicli.runs.scene import Circumstances, Explanation, Scene
 
 __all__ = ["Circumstances", "Explanation", "Scene", "Scored", "refuse_unfit", "score_maps"]
@@ -75,7 +76,7 @@ def pictures_of(classifier: Classifier, scene: Scene, columns: Sequence[Column],
     bare = Pictures(classifier, scene.inputs, scene.seeds(run.seed, SEEDS_OF_SCORES))
     if not any(column.metric.needs for column in columns):
         return bare
-    logits = clean_logits(bare, run.batch_size)
+    logits = clean_logits(classifier, scene.inputs)
     finite = logits.isfinite().all(dim=1).tolist()
     if not all(finite):
         raise RunError(
