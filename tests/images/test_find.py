@@ -18,7 +18,8 @@ from xaicli.images.find import Source, content_hash, find
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """a/ with photos, a folder in it and things that are no photos; the current folder is its parent."""
-    for name in ["a/img10.jpg", "a/img2.JPG", "a/Img1.png", "a/notes.txt", "a/.hidden.jpg", "a/sub/deep.webp", "b.tif", "a/.x/no.jpg"]:
+    photos = ["a/img10.jpg", "a/img2.JPG", "a/Img1.png", "a/sub/deep.webp", "b.tif"]
+    for name in [*photos, "a/notes.txt", "a/.hidden.jpg", "a/.x/no.jpg"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
