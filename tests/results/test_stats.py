@@ -47,6 +47,18 @@ def test_a_difference_is_paired():
     assert estimate.p == pytest.approx(expected.pvalue, rel=1e-6)
 
 
+@pytest.mark.parametrize("photos", [12, 50])
+def test_differences_of_columns_are_the_differences_pair_by_pair(photos):
+    table = skewed(photos, 4)
+    table[3, 3] = math.nan
+    pairs = [(0, 1), (2, 0), (1, 3), (3, 2), (0, 1)]
+    for (first, second), estimate in zip(pairs, stats.differences(table, pairs), strict=True):
+        expected = stats.difference(table[:, first], table[:, second])
+        assert (estimate.n, estimate.of) == (expected.n, expected.of)
+        for name in ("value", "low", "high", "p"):
+            assert getattr(estimate, name) == pytest.approx(getattr(expected, name), rel=1e-3, abs=1e-9)
+
+
 def test_one_photo_has_no_interval_and_therefore_no_mean():
     for values in ([0.5], [0.5, math.nan], [math.nan, math.nan]):
         estimate = stats.mean(values)

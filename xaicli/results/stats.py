@@ -71,6 +71,29 @@ def ratio_of_means(above: ArrayLike, below: ArrayLike, *, seed: int = 0) -> Esti
     return ratios(*columns, seed=seed)[0]
 
 
+def differences(values: ArrayLike, pairs: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Estimate]:
+    """The paired difference of two columns of values (photos, cells) for each pair of columns."""
+    table = np.asarray(values, dtype=np.float64)
+    whole = ~np.isnan(table).any(axis=0) & (len(table) >= FEWEST_FOR_BOOTSTRAP)
+    result: dict[tuple[int, int], Estimate] = {}
+    rest = [pair for pair in dict.fromkeys(pairs) if not (whole[pair[0]] and whole[pair[1]])]
+    if rest:
+        apart = np.stack([table[:, first] - table[:, second] for first, second in rest], axis=1)
+        result |= zip(rest, means(apart, seed=seed), strict=True)
+    if len(rest) < len(set(pairs)):
+        # Where no photo lacks a value, a mean of differences is a difference of means, and so in every resample.
+        columns = np.flatnonzero(whole)
+        place = {int(column): at for at, column in enumerate(columns)}
+        residuals = table[:, columns] - table[:, columns].mean(axis=0)
+        shifts = resampled_shifts(residuals, np.ones_like(residuals), seed)
+        for pair in set(pairs) - set(rest):
+            first, second = (place[column] for column in pair)
+            value = float(table[:, pair[0]].mean() - table[:, pair[1]].mean())
+            influence = residuals[:, first] - residuals[:, second]
+            result[pair] = accelerated(value, shifts[:, first] - shifts[:, second], influence, len(table))
+    return [result[pair] for pair in pairs]
+
+
 def ratios(above: Floats, below: Floats, *, seed: int = 0) -> list[Estimate]:
     """mean(above) / mean(below) of each column of two tables (photos, cells).
 
@@ -121,13 +144,14 @@ def student(value: float, influence: Floats, of: int) -> Estimate:
 def accelerated(value: float, shifts: Floats, influence: Floats, of: int) -> Estimate:
     """The BCa interval and the p-value that agrees with it; shifts: (resamples,) differences from the value."""
     n = len(influence)
-    squares = float(np.square(influence).sum())
+    squared = np.square(influence)
+    squares = float(squared.sum())
     error = math.sqrt(squares) / n
     if negligible(error, value):
         return Estimate(value, value, value, n, of, degenerate_p(value, n))
     ordered = np.sort(shifts)
     bias = float(special.ndtri(share_below(ordered, 0.0)))
-    acceleration = float((influence**3).sum()) / (6 * squares**1.5)
+    acceleration = float(squared @ influence) / (6 * squares**1.5)
     tails = np.asarray([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     moved = bias + special.ndtri(tails)
     low, high = value + np.quantile(ordered, special.ndtr(bias + moved / (1 - acceleration * moved)))
@@ -158,7 +182,7 @@ def degenerate_p(value: float, n: int) -> float:
 
 
 def resampled_shifts(residuals: Floats, below: Floats, seed: int) -> Floats:
-    """(resamples, cells): by how much a ratio moves when photos are drawn again."""
+    """(resamples, cells): by how much a ratio moves when photos are drawn again, from its photos' residuals and denominators."""
     photos = len(residuals)
     scale = np.maximum(np.abs(residuals).max(axis=0), np.finfo(np.float64).tiny)
     # Residuals have mean 0, so that float32 is exact enough; a matrix product draws for all cells at once.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,7 +105,7 @@ def group_of(scores: Scores, model: int, recipes: list[int]) -> Group:
         columns["value"] = table
         cells = {name: with_readouts(cell, at, columns) for at, (name, cell) in enumerate(cells.items())}
     methods, controls, metrics = ordered(cells)
-    comparisons = compared(cells, dict(zip(names, table.T, strict=True)), methods, controls, metrics)
+    comparisons = compared(cells, table, methods, controls, metrics)
     fingerprint, model_name = scores.models[model]
     first = scores.recipes[recipes[0]]
     about = (model_name, fingerprint, first.target_rule, first.precision, len(photos))
@@ -184,24 +184,25 @@ def ordered(cells: Mapping[tuple[str, str], Cell]) -> tuple[tuple[str, ...], tup
 
 def compared(
     cells: Mapping[tuple[str, str], Cell],
-    columns: Mapping[tuple[str, str], NDArray[np.float64]],
-    methods: Iterable[str],
-    controls: Iterable[str],
-    metrics: Iterable[str],
+    table: NDArray[np.float64],
+    methods: Sequence[str],
+    controls: Sequence[str],
+    metrics: Sequence[str],
 ) -> tuple[Comparison, ...]:
-    """All pairs of methods, and each method with its controls, under each metric that has a direction."""
-    methods, controls = tuple(methods), tuple(controls)
+    """All pairs of methods, and each method with its controls, under each metric that has a direction.
+
+    table: (photos, cells), a column for each of `cells`.
+    """
+    column = {name: at for at, name in enumerate(cells)}
     pairs = [
         (metric, *pair)
         for metric in metrics
         for pair in wanted_pairs(methods, controls)
         if all((name, metric) in cells and cells[name, metric].recipe.direction != "neither" for name in pair[:2])
     ]
-    if not pairs:
-        return ()
-    differences = np.stack([columns[first, metric] - columns[second, metric] for metric, first, second, _ in pairs], axis=1)
+    places = [(column[first, metric], column[second, metric]) for metric, first, second, _ in pairs]
     found = []
-    for (metric, first, second, control), estimate in zip(pairs, stats.means(differences), strict=True):
+    for (metric, first, second, control), estimate in zip(pairs, stats.differences(table, places), strict=True):
         if estimate.value is None or estimate.p is None:
             continue
         if not control and (estimate.value > 0) != (cells[first, metric].recipe.direction == "higher"):
