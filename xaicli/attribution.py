@@ -105,8 +105,8 @@ class Record:
 class Attribution:
     """A map (h, w), float32, exactly as its method defines it, and its record.
 
-    `extras` holds the method's further arrays by name; `steps` the block-wise maps (L, h, w) of methods that have them. `picture` is
-    the original photo where it is at hand. Shows itself in a notebook.
+    `extras` holds the method's further arrays by name; `steps` the block-wise maps (L, h, w) of methods that have them. `picture`
+    is the original photo where it is at hand. Shows itself in a notebook.
     """
 
     values: NDArray[np.float32]

@@ -77,8 +77,8 @@ xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
 def command(images: tuple[str, ...], **given: Any) -> int:
     """Explain what a classifier looked at, as heatmaps over the photos.
 
-    IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper. Writes for each photo and method
-    the raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
+    IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper. Writes for each photo and
+    method the raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
     """
     sources, lost = find_sources(images, given)
     run = plan(sources, given)

@@ -110,7 +110,7 @@ model_options = stack(
         "--model",
         metavar="SPEC",
         shell_complete=complete_model,
-        help="resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE, FILE.pt2 (xai list models).  [default: mobilenet_v3_large]",
+        help="resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE (xai list models).  [default: mobilenet_v3_large]",
         show_default=False,
     ),
     option(

@@ -34,8 +34,8 @@ def explain(
     """Explain photos: one Attribution for each photo, method and target, in that order; the same as `xai explain` writes.
 
     images: one photo or several; classifier: loaded, or a specification such as "resnet50"; method: a specification such as
-    "rise@n_masks=2000", a method, or several; target: "top1", "top5", a class index or name, "A-B". Raises XaiError where a photo,
-    the target or the method cannot be used.
+    "rise@n_masks=2000", a method, or several; target: "top1", "top5", a class index or name, "A-B". Raises XaiError where a
+    photo, the target or the method cannot be used.
     """
     model = load_classifier(classifier, precision=precision) if isinstance(classifier, str) else classifier
     methods = list_methods(method)
