@@ -1,0 +1,125 @@
+"""What every registered method is held to its contract on: three tiny networks, small photos, cheap parameters.
+
+Methods come from the registry, so that a new one, a plugin's too, is held to all rules without a new test. A method may refuse a
+network in words (an `XaiError`); what it accepts is what it is tried on, and one of them it must accept.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xaicli.errors import InputError, UsageError
+from xaicli.method import Maps, Method
+from xaicli.models.classifier import Classifier
+from xaicli.params import parameters
+from xaicli.registry import METHODS, Entry, entries, load
+from xaicli.targets import DECISION, TargetRule, Targets
+
+FEW = 8
+SQUARES = {"n_segments": 9}
+CHEAP: dict[str, dict[str, Any]] = {
+    "feature-ablation": SQUARES,
+    "shapley-sampling": SQUARES,
+    "occlusion": {"window": 8, "stride": 8},
+}
+"""Parameters of methods for which "few" will not do: all parameters called `n_...` are small anyway."""
+
+ACCEPTED: dict[tuple[str, str], str] = {}
+"""What a method said of a network: nothing, or why it refused it."""
+
+
+def cheap(cls: type[Method]) -> Method:
+    """An instance with few samples, masks or steps."""
+    few = {p.name: max(FEW, int(p.bounds.get("ge", 0))) for p in parameters(cls) if p.name.startswith("n_") and p.kind is int}
+    return cls(**{**few, **CHEAP.get(cls.name, {})})
+
+
+@dataclass
+class Trial:
+    """One method on one network: `explain` gives the maps of some of the photos, by default their decisions'."""
+
+    method: Method
+    network: str
+    classifier: Classifier
+    photos: Tensor
+    seeds: Tensor = field(default_factory=lambda: torch.arange(100, 105))
+
+    def explain(self, rule: TargetRule | list[TargetRule] = DECISION, rows: list[int] | None = None) -> Maps:
+        rows = list(range(len(self.photos))) if rows is None else rows
+        rules = tuple(rule) if isinstance(rule, list) else (rule,) * len(rows)
+        return self.method.attribute(self.classifier, self.photos[rows], Targets(rules), self.seeds[rows])
+
+    def refusal(self) -> str:
+        """Why the method refuses the network, empty where it accepts it."""
+        key = self.method.label, self.network
+        if key not in ACCEPTED:
+            try:
+                self.explain(rows=[0])
+                ACCEPTED[key] = ""
+            except (UsageError, InputError) as error:
+                ACCEPTED[key] = str(error)
+        return ACCEPTED[key]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "entry" in metafunc.fixturenames:
+        metafunc.parametrize("entry", [pytest.param(entry, id=entry.name) for entry in entries(METHODS) if not entry.fault])
+
+
+@pytest.fixture
+def method(entry: Entry) -> Method:
+    """The method under test, with cheap parameters."""
+    cls = load(METHODS, entry)
+    assert issubclass(cls, Method)
+    return cheap(cls)
+
+
+@pytest.fixture
+def networks(tiny_cnn: nn.Module, tiny_vit: nn.Module) -> dict[str, nn.Module]:
+    """A convolutional network with batch norm and in-place ReLU, one of plain modules in a row, and a vision transformer."""
+    return {"cnn": tiny_cnn, "vit": tiny_vit, "plain": plain()}
+
+
+def plain() -> nn.Module:
+    """Convolutions, ReLU, pooling and a linear head, each a module used once: for rules that know no other layers."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        network = nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def trial_on(
+    networks: dict[str, nn.Module], classifier_of: Callable[..., Classifier], method: Method
+) -> Callable[..., Trial]:
+    """A function that makes a trial of the method on a copy of a network, or on a changed one, or on a function (a black box)."""
+
+    def make(
+        network: str, changed: Callable[[Tensor], Tensor] | None = None, size: tuple[int, int] = (32, 32), **settings: Any
+    ) -> Trial:
+        function = changed if changed is not None else copy.deepcopy(networks[network])
+        return Trial(method, network, classifier_of(function, size=size, count=5, **settings), photos_of(size))
+
+    return make
+
+
+@pytest.fixture
+def trials(networks: dict[str, nn.Module], trial_on: Callable[..., Trial]) -> list[Trial]:
+    """A trial on each network that the method accepts."""
+    return [trial for trial in map(trial_on, networks) if not trial.refusal()]
+
+
+def photos_of(size: tuple[int, int]) -> Tensor:
+    """Five smooth, different inputs (5, 3, H, W)."""
+    coarse = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    return nn.functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
