@@ -196,7 +196,7 @@ def test_odd_depths_have_their_own_white(tmp_path, file, grey):
 @pytest.mark.parametrize(
     ("file", "grey", "note"),
     [
-        (tiff(32, struct.pack("<3i", -5, 95, 45), 3, sample_format=2), [0, 255, 128], "32-bit values from -5 (black) to 95 (white)"),
+        (tiff(32, struct.pack("<3i", -5, 5, 0), 3, sample_format=2), [0, 255, 128], "32-bit values from -5 (black) to 5 (white)"),
         (tiff(32, struct.pack("<2i", 7, 7), 2, sample_format=2), [128, 128], "32-bit values from 7 (black) to 7 (white)"),
         (tiff(32, struct.pack("<3f", 0, 1, 0.5), 3, sample_format=3), [0, 255, 128], None),
         (tiff(32, struct.pack("<3f", -1, 3, 1), 3, sample_format=3), [0, 255, 128], "float values from -1 (black) to 3 (white)"),
@@ -424,6 +424,13 @@ def test_formats_that_state_their_length_say_how_much_is_missing(tmp_path, endin
     length = path.stat().st_size
     path.write_bytes(path.read_bytes()[: length // 2])
     with pytest.raises(InputError, match=r"it ends after \d+ (bytes|KiB) of \d+ (bytes|KiB) \(truncated"):
+        decode(path)
+
+
+def test_a_few_bytes_missing_are_counted(tmp_path):
+    path = saved(tmp_path, Image.fromarray(smooth(200, 100)), ".bmp")
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(InputError, match=r"its last 7 bytes are missing \(truncated BMP\)"):
         decode(path)
 
 

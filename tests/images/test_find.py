@@ -132,6 +132,13 @@ def test_a_name_that_is_no_text_is_found_and_can_be_printed(tree):
     source.path.encode()
 
 
+def test_a_name_that_commands_the_terminal_is_shown_without_its_commands(tree):
+    (tree / "a\x1b[2Jb.jpg").touch()
+    [source] = find(["a*b.jpg"])
+    assert source.name == "a\ufffd[2Jb.jpg"
+    assert source.file.is_file()
+
+
 def test_limit_takes_the_first(tree):
     assert paths("a", "b.tif", limit=2) == ["a/Img1.png", "a/img2.JPG"]
 

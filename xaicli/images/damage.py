@@ -67,6 +67,8 @@ def undecodable(content: bytes, error: Exception) -> str:
     length, promised = len(content), promised_length(content)
     short = isinstance(error, (EOFError, struct.error, IndexError)) or any(words in said for words in CUT_SHORT)
     if promised > length:
+        if size_text(length) == size_text(promised):
+            return f"its last {promised - length} bytes are missing (truncated {kind})"
         return f"it ends after {size_text(length)} of {size_text(promised)} (truncated {kind})"
     if short and (kind != "JPEG" or not content.rstrip(b"\0\r\n").endswith(b"\xff\xd9")):
         return f"it ends after {size_text(length)}, before the picture is complete (truncated {kind})"

@@ -100,7 +100,9 @@ def with_names(sources: Sequence[Source]) -> list[Source]:
     for group in groups({source: path.name for source, path in files.items()}):
         depth = depth_needed(files[source].parent.parts for source in group)
         for source in group:
-            named[source] = replace(source, name="/".join(files[source].parts[-depth - 1 :]).replace("//", "/"))
+            name = "/".join(files[source].parts[-depth - 1 :]).replace("//", "/")
+            # A name may hold whatever a file system takes, commands to a terminal too.
+            named[source] = replace(source, name="".join(char if char.isprintable() else "\ufffd" for char in name))
     return [named.get(source, source) for source in sources]
 
 
