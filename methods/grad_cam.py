@@ -65,7 +65,7 @@ class GradCAM(GradientCAM):
     """
 
     name = "grad-cam"
-    paper = "Selvaraju et al., ICCV 2017, arXiv 1610.02391"
+    paper = "Selvaraju et al., ICCV 2017, arXiv:1610.02391"
 
     def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
         return gradient.mean(dim=SPACE, keepdim=True)
@@ -79,8 +79,8 @@ class GradCAMPlusPlus(GradientCAM):
     """
 
     name = "grad-cam++"
-    aliases = ("grad-cam-pp", "grad-cam-plus-plus")
-    paper = "Chattopadhay et al., WACV 2018, arXiv 1710.11063"
+    aliases = ("grad-cam-plus-plus",)
+    paper = "Chattopadhay et al., WACV 2018, arXiv:1710.11063"
 
     def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
         square = gradient**2
@@ -97,7 +97,7 @@ class XGradCAM(GradientCAM):
     """
 
     name = "xgrad-cam"
-    paper = "Fu et al., BMVC 2020, arXiv 2008.02312"
+    paper = "Fu et al., BMVC 2020, arXiv:2008.02312"
 
     def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
         total = activation.sum(dim=SPACE, keepdim=True)
@@ -122,8 +122,7 @@ class HiResCAM(GradientCAM):
     """HiResCAM: gradient times activation; where the head is linear, the signed map divides the logit up exactly."""
 
     name = "hirescam"
-    aliases = ("hi-res-cam",)
-    paper = "Draelos and Carin, 2020, arXiv 2011.08891"
+    paper = "Draelos and Carin, 2020, arXiv:2011.08891"
 
     def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
         return gradient

@@ -19,6 +19,31 @@ class Builtin(NamedTuple):
 
 METHODS: dict[str, Builtin] = {
     "grad-cam": Builtin("grad_cam:GradCAM", "Grad-CAM: channels weighted by their mean gradient"),
+    "grad-cam++": Builtin(
+        "grad_cam:GradCAMPlusPlus",
+        "Grad-CAM++: positive gradients weighted by higher-order terms, for several objects of one class",
+        ("grad-cam-plus-plus",),
+    ),
+    "xgrad-cam": Builtin(
+        "grad_cam:XGradCAM",
+        "XGrad-CAM: gradients averaged in proportion to activations, so that channels keep their share of the score",
+    ),
+    "layer-cam": Builtin(
+        "grad_cam:LayerCAM", "LayerCAM: every element weighted by its own positive gradient; also for early layers"
+    ),
+    "hirescam": Builtin(
+        "grad_cam:HiResCAM",
+        "HiResCAM: gradient times activation; where the head is linear, the signed map divides the logit up exactly",
+    ),
+    "eigen-cam": Builtin(
+        "eigen_cam:EigenCAM", "Eigen-CAM: activations projected on their first principal direction; the same for every target"
+    ),
+    "score-cam": Builtin(
+        "score_cam:ScoreCAM", "Score-CAM: channels weighted by the score of the photo seen through each of them"
+    ),
+    "ablation-cam": Builtin(
+        "ablation_cam:AblationCAM", "Ablation-CAM: channels weighted by the fall of the score when each is set to zero"
+    ),
     "rise": Builtin("rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
     "center": Builtin("center:Center", "Gaussian in the middle, whatever the photo shows: a control"),

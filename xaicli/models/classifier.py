@@ -87,7 +87,7 @@ class Classifier:
     def torch_module(self) -> nn.Module:
         """The network as a torch module; raises RunError for a black box, which methods' needs rule out beforehand."""
         if self.module is None:
-            raise RunError(f"{self.name} is a black box: it has no layers", hint="Use a method that needs the forward pass alone.")
+            raise RunError(f"{self.name} is a black box: no layers", hint="Use a method that needs the forward pass alone.")
         return self.module
 
     def class_name(self, index: int) -> str:

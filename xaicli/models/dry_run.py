@@ -31,9 +31,10 @@ IMAGE_SHAPED = (
 
 @dataclass(eq=False)
 class Seen:
-    """What one module took and gave in its last call. `patches` is the grids of all convolutions that ran before it ended.
+    """What one module took and gave in its last call.
 
-    tensors, gradients, layouts: by side, "input" and "output"; None where there was no such tensor, gradient or grid.
+    tensors, gradients, layouts: by side, "input" and "output"; None where there was no such tensor, gradient or grid. behind: by
+    side, the share of the network's work that follows, 0 to 1. patches: grids of all convolutions that ran before its end.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Seen:
     patches: tuple[tuple[int, int], ...] = ()
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
     layouts: dict[str, Layout | None] = field(default_factory=dict)
+    behind: dict[str, float] = field(default_factory=dict)
 
     def reaches_logits(self, side: str) -> bool:
         """Whether the gradient on the grid (prefix tokens left out) is anywhere non-zero."""
@@ -57,22 +59,28 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> dict[str, Seen]:
     """
     seen: dict[str, Seen] = {}
     grids: list[tuple[int, int]] = []
+    begun: dict[nn.Module, float] = {}
+    done = 0.0
     names = {part: name for name, part in module.named_modules() if name and not isinstance(part, torch.jit.ScriptModule)}
 
     def before(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        begun[part] = done
         return change_first_argument(args, kwargs, with_graph)
 
     def after(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        nonlocal done
         output = replace_first_tensor(output, with_graph)
         given = first_tensor(output)
         taken = first_tensor(args)
         if isinstance(part, nn.Conv2d) and given is not None:
             grids.append((given.shape[-2], given.shape[-1]))
+        done += multiplications(part, given)
         name = names[part]
         entry = seen.pop(name, None) or Seen(name, part)
         entry.calls += 1
         entry.tensors = {"input": first_tensor(kwargs) if taken is None else taken, "output": given}
         entry.patches = tuple(dict.fromkeys(reversed(grids)))
+        entry.behind = {"input": begun[part], "output": done}
         seen[name] = entry
         return output
 
@@ -86,6 +94,8 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> dict[str, Seen]:
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")
         fill_gradients(seen.values(), output)
         fill_layouts(seen)
+    for entry in seen.values():
+        entry.behind = {side: 1 - before / max(done, 1.0) for side, before in entry.behind.items()}
     return seen
 
 
@@ -97,6 +107,13 @@ def noise(module: nn.Module, size: tuple[int, int]) -> Tensor:
     inputs = nn.functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False) + 0.3 * fine
     parameter = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
     return inputs if parameter is None else inputs.to(parameter.device, parameter.dtype)
+
+
+def multiplications(part: nn.Module, given: Tensor | None) -> float:
+    """How many multiplications a convolution or linear layer took, the bulk of a network's work."""
+    if given is None or not isinstance(part, nn.Conv2d | nn.Linear):
+        return 0.0
+    return float(given.numel() * part.weight[0].numel())
 
 
 def with_graph(tensor: Tensor) -> Tensor:
@@ -143,11 +160,17 @@ def fill_layouts(seen: dict[str, Seen]) -> None:
                 continue
             if tensor.ndim == 3:
                 entry.layouts[side] = token_layout_of(tensor, entry)
-            # Of attention's own tensors, (1, heads, tokens, ...), none is a grid.
-            elif tensor.ndim == 4 and not sequences & set(tensor.shape[1:3]):
+            elif tensor.ndim == 4 and not is_attention(tensor, entry.module, sequences):
                 axes = evidence.get(id(tensor)) or axes_within(entry, tensor.shape, seen)
                 rows, columns = tensor.shape[1:3] if axes is Axes.CHANNELS_LAST else tensor.shape[2:]
                 entry.layouts[side] = Layout(axes, (rows, columns))
+
+
+def is_attention(tensor: Tensor, module: nn.Module, sequences: set[int]) -> bool:
+    """Whether what a single operation (a softmax, a dropout, a norm of queries) takes or gives is (1, heads, tokens, ...) or
+    (1, tokens, heads, ...): not a grid."""
+    single = not isinstance(module, IMAGE_SHAPED) and not any(True for _ in module.children())
+    return single and not sequences.isdisjoint(tensor.shape[1:3])
 
 
 def axes_of(module: nn.Module) -> Axes | None:

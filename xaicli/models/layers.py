@@ -22,9 +22,9 @@ LIST_THEM = "See xai list layers --model SPEC."
 class FeatureLayer:
     """A module and the side of it where features are read.
 
-    name: its dotted path in the network; layout: how the tensor there becomes a grid; channels: K; rectified: the network applies
-    a functional ReLU to this output, and features are taken after it; call: which call counts where the module runs more than
-    once.
+    name: its dotted path in the network; layout: how the tensor there becomes a grid; channels: K; behind: the share of the
+    network's work that follows, 0 to 1; rectified: the network applies a functional ReLU to this output, and features are taken
+    after it; call: which call counts where the module runs more than once.
     """
 
     name: str
@@ -32,6 +32,7 @@ class FeatureLayer:
     side: Side
     layout: Layout
     channels: int
+    behind: float = 1.0
     rectified: bool = False
     call: int | None = None
 
@@ -151,7 +152,8 @@ def feature_layer(entry: Seen, side: Side, *, rectified: bool = False, call: int
     layout, tensor = entry.layouts[side], entry.tensors[side]
     assert layout is not None
     assert tensor is not None
-    return FeatureLayer(entry.name, entry.module, side, layout, tensor.shape[layout.channel_axis], rectified, call)
+    channels, behind = tensor.shape[layout.channel_axis], entry.behind[side]
+    return FeatureLayer(entry.name, entry.module, side, layout, channels, behind, rectified, call)
 
 
 def usable(entry: Seen, side: Side) -> bool:

@@ -1,0 +1,83 @@
+"""Ablation-CAM: channels weighted by how much the score falls without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xaicli.compute.masked import clean_logits
+from xaicli.compute.suffix import Suffix, suffix
+from xaicli.compute.weighted_sum import weighted_sum
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.models.layers import FeatureLayer
+from xaicli.targets import Resolved, Targets
+
+CHUNK_BYTES = 2**25
+SMALLEST_SCORE = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationCAM(Method):
+    """Ablation-CAM: channels weighted by the fall of the score when each is set to zero.
+
+    `relative` divides the fall by the magnitude of the score, so that the map does not depend on the scale of the logits;
+    `absolute` leaves it in logits. Only what follows the layer is run, and only for channels that are not zero already. In a
+    vision transformer a channel is set to zero at the patches; prefix tokens keep theirs. Maps are (B, T, h, w) at the layer's
+    resolution.
+    """
+
+    layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")
+    relu: bool = param(True, "keep only what speaks for the target")
+    form: Literal["relative", "absolute"] = param("relative", "fall of the score as a share of it, or in logits")
+
+    name = "ablation-cam"
+    paper = "Ramaswamy and Desai, WACV 2020"
+    needs = Needs.FEATURES
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.NONNEGATIVE if self.relu else Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        if classifier is None:
+            return Cost(forward=2)
+        layer = classifier.feature_layer(self.layer)
+        return Cost(forward=2 + layer.channels * layer.behind)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        layer = classifier.feature_layer(self.layer)
+        logits = clean_logits(classifier, inputs)
+        chosen = targets.resolve(logits)
+        maps = []
+        for row in range(inputs.shape[0]):
+            with suffix(classifier, layer, inputs[row : row + 1]) as rest:
+                own = chosen[row : row + 1]
+                falls = falls_of(rest, layer, own, copies_at_once(rest, classifier.batch_size))
+                if self.form == "relative":
+                    falls = falls / (own.scores.abs() + SMALLEST_SCORE)
+                activation = layer.to_grid(rest.activation)[0].float()
+                maps.append(weighted_sum(falls.T[:, :, None, None], activation, relu=self.relu))
+        return Maps(torch.stack(maps), chosen, logits)
+
+
+def falls_of(rest: Suffix, layer: FeatureLayer, chosen: Resolved, copies: int) -> Tensor:
+    """How much each of T scores of one photo falls, (K, T), without each of K channels; at most `copies` at a time."""
+    grid = layer.to_grid(rest.activation)[0]
+    alive = grid.flatten(1).any(dim=1).nonzero().flatten()
+    falls = torch.zeros(grid.shape[0], chosen.classes.shape[1], device=grid.device)
+    for channels in alive.split(copies):
+        rows = torch.arange(len(channels), device=grid.device)
+        ablated = rest.activation.repeat(len(channels), *[1] * (rest.activation.ndim - 1))
+        layer.to_grid(ablated)[rows, channels] = 0
+        falls[channels] = chosen.scores - chosen[torch.zeros_like(rows)].logit(rest(ablated))
+    return falls
+
+
+def copies_at_once(rest: Suffix, limit: int | None) -> int:
+    """How many altered activations are passed on together: few enough for the processor's caches and the user's batch size."""
+    most = max(1, CHUNK_BYTES // (rest.activation.numel() * rest.activation.element_size()))
+    return most if limit is None else min(most, limit)

@@ -1,0 +1,64 @@
+"""Eigen-CAM: the pattern that most of a layer's activations share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaicli.compute.taps import tap
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.targets import Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class EigenCAM(Method):
+    """Eigen-CAM: activations projected on their first principal direction; the same for every target.
+
+    The direction's sign, which the decomposition leaves open, is such that the map's sum is positive, or with `centred` such that
+    it goes with the sum of all channels. Gradients are not needed. Maps are (B, T, h, w) at the layer's resolution.
+    """
+
+    layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")
+    relu: bool = param(True, "keep the positive part only")
+    centred: bool = param(False, "subtract each channel's mean first, as a principal component analysis does")
+
+    name = "eigen-cam"
+    paper = "Muhammad and Yeasin, IJCNN 2020, arXiv:2008.00299"
+    needs = Needs.FEATURES
+    class_specific = False
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.NONNEGATIVE if self.relu else Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=1)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        with tap(classifier, self.layer, gradients=False) as features:
+            logits = classifier(inputs)
+            chosen = targets.resolve(logits)
+            maps = torch.stack([first_component(activation, self.centred) for activation in features.activation])
+        maps = maps.relu() if self.relu else maps
+        return Maps(maps[:, None].repeat(1, targets.count, 1, 1), chosen.detached(), logits)
+
+
+def first_component(activation: Tensor, centred: bool) -> Tensor:
+    """X v, (h, w), for X the activations (K, h, w) as a matrix of cells by channels and v its first right singular vector."""
+    if not activation.isfinite().all():
+        return activation.sum(dim=0) * torch.nan
+    cells = activation.flatten(1).T.double()
+    if centred:
+        cells = cells - cells.mean(dim=0)
+    # X v is also the first left singular vector, times the singular value: the smaller of the two Gram matrices gives it.
+    if cells.shape[0] <= cells.shape[1]:
+        values, vectors = torch.linalg.eigh(cells @ cells.T)
+        projected = vectors[:, -1] * values[-1].clamp_min(0).sqrt()
+    else:
+        projected = cells @ torch.linalg.eigh(cells.T @ cells)[1][:, -1]
+    brightness = activation.sum(dim=0).flatten().double()
+    towards = projected @ (brightness - brightness.mean()) if centred else projected.sum()
+    return (projected if towards >= 0 else -projected).float().unflatten(0, activation.shape[1:])

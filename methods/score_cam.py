@@ -1,0 +1,102 @@
+"""Score-CAM: channels weighted by the score of the photo seen through each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.compute.masked import Block, run
+from xaicli.compute.taps import tap
+from xaicli.compute.upsampling import upsample
+from xaicli.compute.weighted_sum import weighted_sum
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.targets import Resolved, Targets
+
+SMALLEST_SPAN = 1e-12
+"""A channel whose values lie closer together than this is constant: it shows nothing of the photo."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCAM(Method):
+    """Score-CAM: channels weighted by the score of the photo seen through each of them.
+
+    Each channel, upsampled and scaled to 0..1, masks the photo, which costs a pass a channel and no gradient. `paper` takes the
+    softmax over channels of the target's logits as weights; maps are (B, T, h, w) at the layer's resolution. `authors` is their
+    code: the target's softmax probability as weights, channels summed after upsampling; maps are (B, T, H, W). Constant channels
+    have no weight. The scale of the logits changes the shape of the map.
+    """
+
+    layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")
+    relu: bool = param(True, "keep the positive part only")
+    score_form: Literal["paper", "authors"] = param("paper", "weights by the paper's definition, or by the authors' code")
+
+    name = "score-cam"
+    paper = "Wang et al., CVPR Workshops 2020, arXiv:1910.01279"
+    needs = Needs.FEATURES
+    masks_input = True
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.NONNEGATIVE if self.relu else Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=1 + (0 if classifier is None else classifier.feature_layer(self.layer).channels))
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        with tap(classifier, self.layer, gradients=False) as features:
+            logits = classifier(inputs)
+            chosen = targets.resolve(logits)
+            activation = features.activation
+        passes = [SeenThroughChannels(photo, channels) for photo, channels in zip(inputs, activation, strict=True)]
+        scores: list[Tensor] = []
+
+        def blocks() -> Iterator[Block]:
+            for row, photo in enumerate(passes):
+                scores.append(torch.empty(len(photo.live), targets.count, device=inputs.device))
+                yield photo.block(chosen, row, scores[-1], probability=self.score_form == "authors")
+
+        shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
+        run(classifier, blocks(), shape, batch_size=classifier.batch_size, exact=False)
+        maps = [self.map_of(photo, found, shape[1:]) for photo, found in zip(passes, scores, strict=True)]
+        return Maps(torch.stack(maps), chosen, logits)
+
+    def map_of(self, passes: SeenThroughChannels, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """The map (T, h, w), or (T, H, W), from the scores (live channels, T) of one photo."""
+        activation = passes.channels[passes.live]
+        if self.score_form == "paper":
+            weights = scores.softmax(dim=0)
+            return weighted_sum(weights.T[:, :, None, None], activation, relu=self.relu)
+        # A sum of upsampled channels is the upsampled sum; what is negative is dropped after that.
+        maps = upsample(weighted_sum(scores.T[:, :, None, None], activation, relu=False), size)
+        return maps.relu() if self.relu else maps
+
+
+class SeenThroughChannels:
+    """One photo (3, H, W) times each of its channels (K, h, w) that is not constant."""
+
+    def __init__(self, photo: Tensor, channels: Tensor) -> None:
+        self.photo, self.channels = photo, channels
+        spans = channels.amax(dim=(1, 2)) - channels.amin(dim=(1, 2))
+        self.live = (spans > SMALLEST_SPAN).nonzero().flatten()
+
+    def block(self, chosen: Resolved, row: int, scores: Tensor, *, probability: bool) -> Block:
+        """The masked copies of the photo `row`; their scores are written to `scores` (live channels, T)."""
+
+        def fill(out: Tensor, start: int, stop: int) -> None:
+            masks = functional.interpolate(
+                self.channels[self.live[start:stop], None], out.shape[2:], mode="bilinear", align_corners=False
+            )
+            low, high = masks.amin(dim=(2, 3), keepdim=True), masks.amax(dim=(2, 3), keepdim=True)
+            torch.mul(self.photo, masks.sub_(low).div_((high - low).clamp_min(SMALLEST_SPAN)), out=out)
+
+        def take(logits: Tensor, start: int, stop: int) -> None:
+            copies = chosen[torch.full((stop - start,), row, device=logits.device)]
+            scores[start:stop] = copies.probability(logits) if probability else copies.logit(logits)
+
+        return Block(len(self.live), fill, take)
