@@ -114,7 +114,7 @@ class PixelCurve(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class Deletion(PixelCurve):
-    """Area under the probability while the most salient pixels are removed first
+    """Area under the probability while the most salient pixels are removed.
 
     The class decided on the clean photo stays the target. Pixels go in `steps` equal fractions, both ends included (29 points by
     default); equal pixels in one random order a photo, drawn from its seed; the area is a trapezoid over the true fraction of
@@ -133,7 +133,7 @@ class Deletion(PixelCurve):
 
 @dataclass(frozen=True, kw_only=True)
 class Insertion(PixelCurve):
-    """Area under the probability while the most salient pixels are put back first
+    """Area under the probability while the most salient pixels are put back.
 
     As `deletion`, from the baseline to the photo. Higher is better. The default baseline is the photo under a Gaussian blur of a
     sixteenth of its shorter side; that of the variant `rise` is the authors' weaker one, 11 x 11 and nearly flat. Values of

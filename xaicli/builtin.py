@@ -99,4 +99,60 @@ METHODS: dict[str, Builtin] = {
 }
 
 METRICS: dict[str, Builtin] = {
+    "deletion": Builtin("deletion:Deletion", "Area under the probability while the most salient pixels are removed"),
+    "insertion": Builtin("deletion:Insertion", "Area under the probability while the most salient pixels are put back"),
+    "average-drop": Builtin(
+        "average_drop:AverageDrop",
+        "Probability lost when only the salient part of the photo is kept, in percent of what it was",
+        ("ad",),
+    ),
+    "increase-in-confidence": Builtin(
+        "average_drop:IncreaseInConfidence",
+        "Whether probability rises when only the salient part is kept: 100 or 0",
+        ("ic",),
+    ),
+    "average-gain": Builtin(
+        "average_drop:AverageGain",
+        "Probability gained when only the salient part is kept, in percent of what was open",
+        ("ag",),
+    ),
+    "road": Builtin("road:ROAD", "Whether the decision survives when relevant pixels are interpolated away"),
+    "aopc": Builtin(
+        "aopc:AOPC",
+        "Mean loss while the most salient regions are replaced one after the other",
+        ("pixel-flipping",),
+    ),
+    "infidelity": Builtin("infidelity:Infidelity", "Squared error of what the map predicts a change to cost"),
+    "max-sensitivity": Builtin(
+        "max_sensitivity:MaxSensitivity",
+        "Largest relative change of the map under small noise on the photo",
+    ),
+    "sparseness": Builtin("sparseness:Sparseness", "Gini index of the absolute map: 0 where all places count alike", ("gini",)),
+    "entropy": Builtin("sparseness:Entropy", "Shannon entropy of the absolute map, scaled to sum to 1, in nats"),
+    "pointing-game": Builtin(
+        "pointing_game:PointingGame",
+        "Whether the map's largest value lies on the target, or near it: 1 or 0",
+    ),
+    "energy-pointing-game": Builtin(
+        "pointing_game:EnergyPointingGame",
+        "Share of the map's mass that lies on the target, 0 to 1",
+        ("ebpg",),
+    ),
+    "relevance-rank": Builtin(
+        "relevance_rank:RelevanceRank",
+        "Share of the K most salient pixels on the target, K being its size",
+        ("rra",),
+    ),
+    "iou": Builtin("relevance_rank:IoU", "Intersection over union of the target and the map above a threshold"),
+    "randomization": Builtin(
+        "randomization:Randomization",
+        "Rank correlation with maps of the network as its weights turn random",
+        ("mprt", "sanity-check"),
+    ),
+    "stability": Builtin("stability:Stability", "Rank correlation with maps of the photo flipped, shifted, or saved as JPEG"),
+    "class-sensitivity": Builtin(
+        "class_sensitivity:ClassSensitivity",
+        "Rank correlation of the maps of two classes of one photo",
+    ),
+    "seed-variance": Builtin("seed_variance:SeedVariance", "Relative error that a map has from the method's own random numbers"),
 }

@@ -114,6 +114,24 @@ class Case:
         return declared(self.clean_pass, "needs")
 
     @property
+    def logits(self) -> Tensor:
+        """Logits of the clean photos: (N, C)."""
+        declared(self.clean_pass, "needs")
+        return declared(self.pictures.logits, "needs")[list(self.photos)]
+
+    def decided(self, logits: Tensor) -> Tensor:
+        """Whether logits (N, C) put each item's target first: (N,) bool; under a contrast, before what it is held against."""
+        outcomes = Outcomes.empty(len(self), logits.device)
+        for item, (index, against) in enumerate(zip(self.classes, self.against, strict=True)):
+            outcomes.put(item, logits[item : item + 1], index, against)
+        return outcomes.decided > 0
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the method draws random numbers."""
+        return declared(self.explainer, "needs_explain").stochastic
+
+    @property
     def truth(self) -> Tensor:
         """Where the target is: (N, H, W) bool, at least one pixel set in each."""
         return declared(self.truth_masks, "needs_truth")

@@ -1,0 +1,77 @@
+"""Area over the perturbation curve (Samek et al., 2017), also called pixel flipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.compute.case import Case
+from xaicli.compute.copies import replaced
+from xaicli.compute.ranking import ranks
+from xaicli.compute.removal import GROUND_HELP, Ground
+from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, param
+
+
+@dataclass(frozen=True, kw_only=True)
+class AOPC(Metric):
+    """Mean loss while the most salient regions are replaced one after the other.
+
+    The view is cut into squares of `region` pixels, ordered by the mean of the map over them, equal ones in the photo's random
+    order; `regions` of them are replaced, the value is the mean of `f(x) - f(x_k)` over k = 0 to `regions`, f the target's
+    probability. Higher is better. As published: squares of 9, 100 of them, uniform noise. A view of fewer regions has a shorter
+    curve. Unlike `deletion` this ends early and counts from the photo down.
+    """
+
+    name = "aopc"
+    aliases = ("pixel-flipping",)
+    direction = Direction.HIGHER
+    needs = Needs.FORWARD
+    readouts = {
+        "p0": "probability of the target on the clean photo",
+        "tied": "share of pixels whose saliency another pixel has too",
+    }
+    paper = "Samek et al.: Evaluating the visualization of what a deep neural network has learned, TNNLS 2017, arXiv 1509.06321"
+
+    region: int = param(9, "side of a region in pixels", ge=1, le=10_000)
+    regions: int = param(100, "regions that are replaced", ge=1, le=1_000_000)
+    baseline: Ground = param("noise", f"what replaces a region: {GROUND_HELP}")
+    output: Literal["probability", "logit"] = param("probability", "what is lost")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        return (-1.0, 1.0) if self.output == "probability" else (-float("inf"), float("inf"))
+
+    def passes(self, size: tuple[int, int]) -> float:
+        return float(self.steps(size))
+
+    def steps(self, size: tuple[int, int]) -> int:
+        down, across = (-(-length // self.region) for length in size)
+        return min(self.regions, down * across)
+
+    def score(self, case: Case) -> Measuring:
+        orders = self.region_ranks(case)
+        steps = self.steps(case.size)
+        counts = torch.arange(1, steps + 1, dtype=torch.int32, device=case.device)
+        outcomes = yield [
+            replaced(item, orders[item], counts, case.ground(item, self.baseline), case.photo(item)) for item in range(len(case))
+        ]
+        first = getattr(case.clean, self.output)[:, None].double()
+        outputs = torch.cat([first, getattr(outcomes.view(len(case), steps), self.output).double()], dim=1)
+        places = torch.arange(steps + 1, dtype=torch.float64) / steps
+        readouts = {"p0": case.clean.probability.double(), "tied": case.tied}
+        return Scores((first - outputs).mean(dim=1), readouts, (places, outputs))
+
+    def region_ranks(self, case: Case) -> Tensor:
+        """The place of each pixel's region in descending order: (N, H, W) int32."""
+        height, width = case.size
+        down, right = (-length % self.region for length in case.size)
+        # The last region of a row or column may be cut off: means are over the pixels there are.
+        padded = functional.pad(case.upsampled.double(), (0, right, 0, down))
+        present = functional.pad(torch.ones(1, height, width, dtype=torch.float64, device=case.device), (0, right, 0, down))
+        means = functional.avg_pool2d(padded, self.region) / functional.avg_pool2d(present, self.region)
+        order = ranks(means.float(), case.seeds)
+        return order.repeat_interleave(self.region, 1).repeat_interleave(self.region, 2)[:, :height, :width].contiguous()

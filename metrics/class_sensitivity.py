@@ -1,0 +1,38 @@
+"""Class sensitivity (Li et al., 2021): whether the map of another class is another map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from xaicli.compute.case import Case
+from xaicli.compute.similarity import spearman
+from xaicli.metric import Direction, Metric, Needs, Scores, param
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassSensitivity(Metric):
+    """Rank correlation of the maps of two classes of one photo.
+
+    The map of the target against that of the class the model finds least likely (`other=last`), or of the likeliest other one
+    (`other=second`), Spearman at the map's own resolution, -1 to 1. A method that shows the same whatever the class gives 1:
+    lower is better. Undefined where the other class has a constant map.
+    """
+
+    name = "class-sensitivity"
+    direction = Direction.LOWER
+    range = (-1.0, 1.0)
+    needs = Needs.FORWARD
+    needs_explain = True
+    paper = "Li et al.: An experimental study of quantitative evaluations on saliency methods, KDD 2021, arXiv 2012.15616"
+
+    other: Literal["last", "second"] = param("last", "the class the target is held against")
+
+    def score(self, case: Case) -> Scores:
+        others = []
+        for logits, index in zip(case.logits, case.classes, strict=True):
+            order = logits.argsort(descending=True, stable=True)
+            order = order[order != index]
+            others.append(int(order[-1 if self.other == "last" else 0]) if len(order) else index)
+        maps, _ = case.explain(classes=others)
+        return Scores(spearman(case.maps, maps))

@@ -1,0 +1,66 @@
+"""Pointing games: whether a map points at the object that people marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+import torch
+from torch import Tensor
+
+from xaicli.compute.case import Case
+from xaicli.metric import Direction, Metric, Scores, Sign, param
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointingGame(Metric):
+    """Whether the map's largest value lies on the target, or near it: 1 or 0.
+
+    The map is upsampled to the model's input and its largest pixel is a hit within `tolerance` pixels of the marked target,
+    measured in the model's view. Where several pixels are largest the value is the share of them that hit, the expected rate of
+    a random choice. The mean over photos is the hit rate; higher is better. Authors take the mean over classes: group by
+    target.
+    """
+
+    name = "pointing-game"
+    direction = Direction.HIGHER
+    range = (0.0, 1.0)
+    needs_truth = True
+    paper = "Zhang et al.: Top-down neural attention by excitation backprop, ECCV 2016, section 4.1, arXiv 1608.00507"
+
+    tolerance: int = param(15, "pixels of the model's input", ge=0, le=10_000)
+
+    def score(self, case: Case) -> Scores:
+        largest = case.upsampled == case.upsampled.amax(dim=(1, 2), keepdim=True)
+        near = within(case.truth, self.tolerance)
+        return Scores((largest & near).sum(dim=(1, 2)) / largest.sum(dim=(1, 2)))
+
+
+def within(masks: Tensor, distance: int) -> Tensor:
+    """Pixels (N, H, W) bool whose centres lie at most so many pixels from a set pixel's."""
+    reached = [scipy.ndimage.distance_transform_edt(~mask) <= distance for mask in masks.cpu().numpy()]
+    return torch.from_numpy(np.stack(reached)).to(masks.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyPointingGame(Metric):
+    """Share of the map's mass that lies on the target, 0 to 1.
+
+    `sum of the map on the target / sum of the map`, upsampled. Higher is better. The read-out `area` is what a map without any
+    information would get. Maps must be non-negative: where values cancel, a share of their sum means nothing.
+    """
+
+    name = "energy-pointing-game"
+    aliases = ("ebpg",)
+    direction = Direction.HIGHER
+    range = (0.0, 1.0)
+    needs_truth = True
+    signs = frozenset({Sign.NONNEGATIVE})
+    readouts = {"area": "share of the model's view that the target covers"}
+    paper = "Wang et al.: Score-CAM, CVPR workshops 2020, section 4.3, arXiv 1910.01279"
+
+    def score(self, case: Case) -> Scores:
+        maps = case.upsampled.double()
+        inside = (maps * case.truth).sum(dim=(1, 2)) / maps.sum(dim=(1, 2))
+        return Scores(inside, {"area": case.truth.double().mean(dim=(1, 2))})

@@ -1,0 +1,65 @@
+"""Relevance rank accuracy and intersection over union: how well a map's highest places cover the object that people marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xaicli.compute.case import Case
+from xaicli.compute.upsampling import unit_range, upsample
+from xaicli.metric import MAGNITUDES, Direction, Metric, Scores, param
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelevanceRank(Metric):
+    """Share of the K most salient pixels on the target, K being its size.
+
+    0 to 1, higher is better; 1 exactly where every pixel of the target outranks every other. Among equal pixels at the K-th place
+    the value is the expected one of a random choice. The read-out `area` is what a map without any information would get.
+    """
+
+    name = "relevance-rank"
+    aliases = ("rra",)
+    direction = Direction.HIGHER
+    range = (0.0, 1.0)
+    needs_truth = True
+    readouts = {"area": "share of the model's view that the target covers"}
+    paper = "Arras, Osman, Samek: CLEVR-XAI, Information Fusion 2022, section 3.2, arXiv 2003.07258"
+
+    def score(self, case: Case) -> Scores:
+        values, truth = case.upsampled.flatten(1), case.truth.flatten(1)
+        size = truth.sum(dim=1)
+        ordered = values.sort(dim=1, descending=True).values
+        last = ordered.gather(1, size[:, None] - 1)
+        above, equal = values > last, values == last
+        open_places = (size - above.sum(dim=1)).double()
+        hits = (above & truth).sum(dim=1) + open_places * (equal & truth).sum(dim=1) / equal.sum(dim=1)
+        return Scores(hits / size, {"area": truth.double().mean(dim=1)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class IoU(Metric):
+    """Intersection over union of the target and the map above a threshold.
+
+    The map is scaled to 0..1 at its own resolution and upsampled; pixels of at least `threshold` are the part. 0 to 1, higher is
+    better.
+    """
+
+    name = "iou"
+    direction = Direction.HIGHER
+    range = (0.0, 1.0)
+    needs_truth = True
+    signs = MAGNITUDES
+    readouts = {
+        "precision": "share of the part that lies on the target",
+        "recall": "share of the target that the part covers",
+    }
+    paper = "Zhou et al.: Learning deep features for discriminative localization, CVPR 2016, section 3.2, arXiv 1512.04150"
+
+    threshold: float = param(0.5, "of the map scaled to 0..1", ge=0, le=1)
+
+    def score(self, case: Case) -> Scores:
+        part = upsample(unit_range(case.maps), case.size) >= self.threshold
+        both = (part & case.truth).sum(dim=(1, 2)).double()
+        either = (part | case.truth).sum(dim=(1, 2))
+        readouts = {"precision": both / part.sum(dim=(1, 2)), "recall": both / case.truth.sum(dim=(1, 2))}
+        return Scores(both / either, readouts)

@@ -1,0 +1,47 @@
+"""Seed variance: how much a stochastic method's map owes to chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from xaicli.compute.case import Case
+from xaicli.compute.seeds import stream
+from xaicli.compute.similarity import spearman
+from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, param
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedVariance(Metric):
+    """Relative error that a map has from the method's own random numbers.
+
+    The map is made `draws` times, under the run's seed and under fresh ones. The value is the root of (variance between draws,
+    mean over places) / (variance over places of the mean map, less what chance adds to it): 0 for a deterministic method, which
+    is not run again; 1 where a single map is as much noise as signal. Lower is better. Undefined where no signal is left.
+    """
+
+    name = "seed-variance"
+    direction = Direction.LOWER
+    range = (0.0, float("inf"))
+    needs = Needs.FORWARD
+    needs_explain = True
+    signs = MAGNITUDES
+    readouts = {"spearman": "mean rank correlation of the map with those of the other draws"}
+
+    draws: int = param(5, "maps, the one that is scored included", ge=2, le=1000)
+
+    def score(self, case: Case) -> Scores:
+        if not case.stochastic:
+            still = torch.zeros(len(case), dtype=torch.float64)
+            return Scores(still, {"spearman": still + 1})
+        maps = [case.maps]
+        for draw in range(1, self.draws):
+            seeds = [int(stream(seed, self.name, draw).integers(2**63)) for seed in case.seeds]
+            maps.append(case.explain(seeds=seeds)[0])
+        alike = torch.stack([spearman(case.maps, again) for again in maps[1:]]).mean(dim=0)
+        values = torch.stack(maps).double().flatten(2)
+        noise = values.var(dim=0).mean(dim=1)
+        signal = values.mean(dim=0).var(dim=1, correction=0) - noise / self.draws
+        ratio = torch.where(signal > 0, noise / signal, torch.nan)
+        return Scores(ratio.sqrt(), {"spearman": alike})

@@ -1,0 +1,57 @@
+"""Sparseness and entropy: how few places a map names. They read the map alone, at its own resolution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from xaicli.compute.case import Case
+from xaicli.metric import MAGNITUDES, Direction, Metric, Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparseness(Metric):
+    """Gini index of the absolute map: 0 where all places count alike.
+
+    With n values sorted upwards, `sum_i (2i - n - 1) |a_i| / (n sum |a|)`; at most 1 - 1/n. Taken at the map's own resolution,
+    since upsampling changes it: compare methods whose maps are of one resolution. Higher is sparser, and better only where that
+    is wanted.
+    """
+
+    name = "sparseness"
+    aliases = ("gini",)
+    direction = Direction.HIGHER
+    range = (0.0, 1.0)
+    signs = MAGNITUDES
+    paper = "Chalasani et al.: Concise explanations of neural networks using adversarial training, ICML 2020, arXiv 1810.06583"
+
+    def score(self, case: Case) -> Scores:
+        values = case.maps.double().abs().flatten(1).sort(dim=1).values
+        count = values.shape[1]
+        weights = 2 * torch.arange(1, count + 1, device=case.device) - count - 1
+        return Scores((values * weights).sum(dim=1) / (count * values.sum(dim=1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entropy(Metric):
+    """Shannon entropy of the absolute map, scaled to sum to 1, in nats.
+
+    From 0, one place alone, to the logarithm of the number of places at the map's own resolution. Lower is simpler. The read-out
+    `relative` is the share of that largest value, 0 to 1, and can be compared across resolutions.
+    """
+
+    name = "entropy"
+    direction = Direction.LOWER
+    range = (0.0, math.inf)
+    unit = "nats"
+    signs = MAGNITUDES
+    readouts = {"relative": "entropy over the logarithm of the number of places, 0 to 1"}
+    paper = "Bhatt, Weller, Moura: Evaluating and aggregating feature-based model explanations, IJCAI 2020, arXiv 2005.00631"
+
+    def score(self, case: Case) -> Scores:
+        values = case.maps.double().abs().flatten(1)
+        shares = values / values.sum(dim=1, keepdim=True)
+        entropy = torch.special.entr(shares).sum(dim=1)
+        return Scores(entropy, {"relative": entropy / math.log(values.shape[1])})

@@ -1,0 +1,93 @@
+"""Stability: what becomes of a map when the photo changes in ways that mean nothing."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.compute.case import Case
+from xaicli.compute.similarity import spearman
+from xaicli.compute.upsampling import upsample
+from xaicli.errors import UsageError
+from xaicli.images.view import View
+from xaicli.metric import Direction, Metric, Needs, Scores, param
+
+Change = Literal["flip", "shift", "jpeg"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability(Metric):
+    """Rank correlation with maps of the photo flipped, shifted, or saved as JPEG.
+
+    Each changed photo is explained for the same target under the same seed, its map is changed back, and where both show the same
+    part of the photo their Spearman correlation is taken; the value is the mean over `changes`, -1 to 1, higher is better. A
+    map that turns constant or is not finite counts as uncorrelated. Networks are not indifferent to such changes either: the
+    read-out `decided` says how often the changed photo still went to the target.
+    """
+
+    name = "stability"
+    direction = Direction.HIGHER
+    range = (-1.0, 1.0)
+    needs = Needs.FORWARD
+    needs_explain = True
+    readouts = {
+        "flip": "rank correlation under a left-right flip",
+        "shift": "rank correlation under a shift",
+        "jpeg": "rank correlation under JPEG compression",
+        "decided": "share of the changed photos that the model still assigns to the target",
+    }
+    paper = "Alvarez-Melis, Jaakkola: On the robustness of interpretability methods, 2018, arXiv 1806.08049"
+
+    changes: tuple[Change, ...] = param(("flip", "shift", "jpeg"), "what is done to the photo")
+    shift: int = param(8, "pixels to the right and down; borders are repeated", ge=1, le=10_000)
+    quality: int = param(75, "of the JPEG", ge=1, le=100)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.changes)) < len(self.changes):
+            raise UsageError(f"{self.name}: changes names one of them twice", hint="Name each once.")
+
+    def score(self, case: Case) -> Scores:
+        if self.shift >= min(case.size):
+            raise UsageError(f"{self.name}: shift={self.shift} leaves nothing of {case.size[1]} x {case.size[0]} pixels")
+        photos = torch.stack([case.photo(item) for item in range(len(case))])
+        found: dict[str, Tensor] = {}
+        decided: list[Tensor] = []
+        for change in self.changes:
+            maps, logits = case.explain(inputs=self.changed(photos, change, case.classifier.view))
+            found[change] = self.compared(case.upsampled, upsample(maps, case.size), change).nan_to_num(0.0)
+            decided.append(case.decided(logits).double().cpu())
+        readouts = {**found, "decided": torch.stack(decided).mean(dim=0)}
+        return Scores(torch.stack(list(found.values())).mean(dim=0), readouts)
+
+    def changed(self, photos: Tensor, change: Change, view: View) -> Tensor:
+        """The photos (N, 3, H, W) after the change."""
+        if change == "flip":
+            return photos.flip(3)
+        if change == "shift":
+            return functional.pad(photos, (self.shift, 0, self.shift, 0), mode="replicate")[
+                ..., : photos.shape[2], : photos.shape[3]
+            ]
+        pixels = (view.pixels(photos) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        saved = np.stack([self.compressed(photo) for photo in pixels])
+        return view.normalise(torch.from_numpy(saved).permute(0, 3, 1, 2).float().div_(255).to(photos.device))
+
+    def compressed(self, photo: np.ndarray) -> np.ndarray:
+        buffer = io.BytesIO()
+        Image.fromarray(photo).save(buffer, "JPEG", quality=self.quality)
+        return np.array(Image.open(buffer, formats=["JPEG"]))
+
+    def compared(self, before: Tensor, after: Tensor, change: Change) -> Tensor:
+        """Rank correlation (N,) of maps (N, H, W) over what both show."""
+        if change == "flip":
+            return spearman(before, after.flip(2))
+        if change == "shift":
+            return spearman(before[:, : -self.shift, : -self.shift], after[:, self.shift :, self.shift :])
+        return spearman(before, after)

@@ -1,0 +1,47 @@
+"""How alike two maps are."""
+
+from __future__ import annotations
+
+import scipy.stats
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+WINDOW, SIGMA = 11, 1.5
+"""Pixels: the window of Wang et al. (2004)."""
+
+
+def spearman(first: Tensor, second: Tensor) -> Tensor:
+    """Rank correlation (N,) of maps (N, ...), equal values sharing their mean rank; NaN where a map is constant or not finite."""
+    pairs = zip(first.flatten(1), second.flatten(1), strict=True)
+    return torch.tensor([rank_correlation(one, other) for one, other in pairs], dtype=torch.float64)
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    if not bool(first.isfinite().all() and second.isfinite().all()):
+        return float("nan")
+    ranked = [torch.from_numpy(scipy.stats.rankdata(part.detach().cpu().numpy())) for part in (first, second)]
+    one, other = (ranks - ranks.mean() for ranks in ranked)
+    scale = one.square().sum() * other.square().sum()
+    return float((one * other).sum() / scale.sqrt()) if scale > 0 else float("nan")
+
+
+def ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Structural similarity (N,) of maps (N, H, W) with values in 0..1 (Wang et al., 2004), edges reflected; 1 where they are
+    equal.
+
+    The window is a Gaussian of 11 pixels and sigma 1.5, smaller where the map is.
+    """
+    side = min(WINDOW, *(2 * length - 1 for length in first.shape[1:]))
+
+    def mean(values: Tensor) -> Tensor:
+        return transforms.gaussian_blur(values[:, None], [side, side], [SIGMA, SIGMA])[:, 0]
+
+    one, other = first.double(), second.double()
+    mu, nu = mean(one), mean(other)
+    first_variance, second_variance = mean(one * one) - mu * mu, mean(other * other) - nu * nu
+    covariance = mean(one * other) - mu * nu
+    stable, stable_variance = 0.01**2, 0.03**2
+    numerator = (2 * mu * nu + stable) * (2 * covariance + stable_variance)
+    denominator = (mu * mu + nu * nu + stable) * (first_variance + second_variance + stable_variance)
+    return (numerator / denominator).mean(dim=(1, 2)).cpu()
