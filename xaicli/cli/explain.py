@@ -67,7 +67,7 @@ xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
     help="Colours scaled by each map, or by all maps of a method.",
 )
 @option("Output", "--colormap", metavar="NAME", help="A matplotlib colour map.  [default: inferno; diverging for signed maps]")
-@option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.7, help="Opacity of the strongest colour.")
+@option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.75, help="Opacity of the strongest colour.")
 @option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
 @option("Output", "--overwrite", is_flag=True, help="Make all again, and replace other results.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
 import traceback
+import warnings
 from types import FrameType
 from typing import NamedTuple
 
@@ -86,6 +88,9 @@ def main(args: list[str] | None = None) -> int:
     """Run one command line and return its exit code; everything that goes wrong is one line on stderr."""
     if args is None and hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, terminate)
+    # Pillow comments on damaged photos; we say it once, in our own words.
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
         from xaicli.cli.defaults import default_map
 
