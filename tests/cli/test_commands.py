@@ -1,0 +1,192 @@
+"""The small commands, help, completion, configuration, and how the program starts and stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from xaicli.cli.main import COMMANDS, main
+
+NET = Path(__file__).parents[1] / "data" / "net.py"
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *[[name, "--help"] for name in COMMANDS]], ids=" ".join)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    code, out, err = run(capsys, *words)
+    assert code == 0
+    assert out
+    assert err == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_starts_with_three_examples_of_the_command(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    _, out, _ = run(capsys, name, "--help")
+    examples = [line.strip() for line in out.splitlines() if line.strip().startswith(f"xai {name}") or f" xai {name}" in line]
+    assert len(examples) >= 3
+    assert "--debug" in out
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["list", "methods"], ["list", "metrics"], ["list", "models"], ["explain", "--help"]], ids=" ".join
+)
+def test_torch_is_imported_only_for_a_model(words: list[str], tmp_path: Path) -> None:
+    code = f"import sys; from xaicli.cli.main import main; main({words!r}); sys.exit(3 if 'torch' in sys.modules else 0)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, cwd=tmp_path).returncode == 0
+
+
+def test_list_methods_shows_names_summaries_and_origin(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "list", "methods", "--format", "json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert code == 0
+    assert {"grad-cam", "rise", "random", "center"} <= set(rows)
+    assert all(row["summary"] and row["origin"] for row in rows.values())
+
+
+def test_list_check_imports_every_built_in_and_finds_none_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    for what in ("methods", "metrics"):
+        code, out, _ = run(capsys, "list", what, "--check", "--format", "json")
+        assert code == 0
+        assert [row["name"] for row in json.loads(out) if row["fault"]] == []
+
+
+def test_list_takes_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "list", "models", "resnet*", "--format", "csv")
+    names = [line.split(",")[0] for line in out.splitlines()[1:]]
+    assert "resnet50" in names
+    assert all(name.startswith("resnet") for name in names)
+
+
+def test_list_layers_marks_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "list", "layers", "--model", f"{NET}:make", "--format", "json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["layer"] for row in rows if row["default"]] == ["features"]
+    assert {row["layer"]: row["grid"] for row in rows}["features"] == "8 x 8"
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "GradCAM", "rise", "ig", "deletion"])
+def test_describe_tells_parameters_cost_needs_and_paper(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    code, out, _ = run(capsys, "describe", name)
+    assert code == 0
+    for word in ("needs:", "paper:", "parameter", "default"):
+        assert word in out
+
+
+def test_describe_of_an_unknown_name_suggests_a_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "describe", "grad-can")
+    assert code == 2
+    assert "Did you mean grad-cam?" in err
+
+
+def test_an_unknown_command_suggests_a_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "explian")
+    assert code == 2
+    assert err.startswith('error: no command "explian". Did you mean explain?')
+    assert len(err.splitlines()) == 1
+
+
+def test_doctor_looks_at_installation_and_model(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "doctor", "--model", f"{NET}:make", "--format", "json")
+    found = {row["what"]: row for row in json.loads(out)}
+    assert code == 0
+    assert {"python", "torch", "cpu", "cuda", "cache", "methods"} <= set(found)
+    assert {"view", "classes", "softmax", "layer", "gradient", "in-place"} <= set(found)
+    assert "features: 8 channels" in found["layer"]["finding"]
+
+
+def test_doctor_sees_a_softmax_inside(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "doctor", "--model", f"{NET}:gives_softmax", "--format", "json")
+    assert {row["what"]: row["state"] for row in json.loads(out)}["softmax"] == "note"
+
+
+def test_the_cache_is_listed_and_cleared(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "net.pth").write_bytes(b"12345")
+    _, out, _ = run(capsys, "cache", "--format", "json")
+    assert [row["file"] for row in json.loads(out)] == ["net.pth"]
+    assert run(capsys, "cache", "path")[1].strip() == str(tmp_path)
+    assert run(capsys, "cache", "clear", "--yes")[0] == 0
+    assert not (tmp_path / "weights" / "net.pth").exists()
+
+
+def test_configuration_comes_from_file_then_environment(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XAI_OUTPUT", str(tmp_path / "from-environment"))
+    (tmp_path / "xaicli").mkdir()
+    (tmp_path / "xaicli" / "config.toml").write_text(f'model = "{NET}:make"\noutput = "from-file"\n')
+    _, out, _ = run(capsys, "config", "show", "--format", "json")
+    rows = {row["setting"]: row for row in json.loads(out)}
+    assert rows["model"]["value"] == f"{NET}:make"
+    assert rows["output"]["from"] == "$XAI_OUTPUT"
+    assert run(capsys, "explain", "sample:hopper")[0] == 0
+    assert (tmp_path / "from-environment" / "hopper.grad-cam.png").is_file()
+
+
+def test_a_configuration_file_with_a_typing_error_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "xaicli").mkdir()
+    (tmp_path / "xaicli" / "config.toml").write_text('modle = "resnet50"\n')
+    code, _, err = run(capsys, "explain", "sample:hopper")
+    assert code == 2
+    assert "Did you mean model?" in err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    code, out, _ = run(capsys, "completion", shell)
+    assert code == 0
+    assert "_XAI_COMPLETE" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"), [("xai expl", "explain"), ("xai explain --method gr", "grad-cam"), ("xai explain --model resnet5", "resnet50")]
+)
+def test_completion_answers(words: str, wanted: str) -> None:
+    environment = {**os.environ, "_XAI_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    answer = subprocess.run([sys.executable, "-m", "xaicli.cli.main"], env=environment, capture_output=True, text=True)
+    assert f"plain,{wanted}" in answer.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_what_was_finished_and_the_same_command_goes_on(
+    tmp_path: Path, photo_folder: Path, number: signal.Signals, code: int
+) -> None:
+    words = [sys.executable, "-m", "xaicli.cli.main", "explain", str(photo_folder), "--model", f"{NET}:make"]
+    words += ["--method", "grad-cam,rise@n_masks=2000000", "--batch-size", "1", "-o", str(tmp_path / "out")]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out").is_dir() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "goes on from there" in err
+    assert "Traceback" not in err
+    assert not list((tmp_path / "out").glob(".*.part"))
+    for sidecar in (tmp_path / "out").glob("*.json"):
+        assert sidecar.with_suffix(".npy").is_file()
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m xaicli.cli.main list models | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr == ""
