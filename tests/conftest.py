@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from xaicli.compute.modes import eval_mode
 from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.models.classifier import Classifier
@@ -120,11 +123,37 @@ def classifier_of() -> Callable[..., Classifier]:
 
 def outputs_of(module: nn.Module, size: tuple[int, int]) -> int:
     """How many outputs a module has, in the mode it is in afterwards too."""
-    training = module.training
-    with torch.no_grad():
-        count = module.eval()(torch.zeros(1, 3, *size)).shape[1]
-    module.train(training)
-    return count
+    with eval_mode(module), torch.no_grad():
+        return module(torch.zeros(1, 3, *size)).shape[1]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Lay out an installed distribution, as a package installer would, in a folder of its own on the path.
+
+    `install(code, {name: target}, name="xai-brightness", group="xaicli.methods")`; the module is called like the distribution.
+    """
+    before = set(sys.modules)
+
+    def lay_out(
+        code: str | None, points: dict[str, str], *, name: str = "xai-brightness", group: str = "xaicli.methods"
+    ) -> Path:
+        site = tmp_path / "site" / name
+        module = name.replace("-", "_")
+        info = site / f"{module}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\nSummary: Explains by brightness.\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in points.items()))
+        if code is not None:
+            (site / f"{module}.py").write_text(code)
+        monkeypatch.syspath_prepend(str(site))
+        importlib.invalidate_caches()
+        return site
+
+    yield lay_out
+    for module in set(sys.modules) - before:
+        if module.startswith("xai_"):
+            del sys.modules[module]
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ class Everything(Definition):
     limit: float | None = param(None, "a number or none")
     sigma: Literal["auto"] | float = param("auto", "a number or auto")
     note: str | None = param(None, "a text or none")
+    window: float | tuple[float, ...] = param(1.0, "a number or several")
     sizes: tuple[int, ...] = param((7, 14), "a list", ge=1)
     shares: tuple[float, ...] = param((0.5,), "a list of numbers")
     layers: tuple[str, ...] = param(("auto",), "a list of texts")
@@ -82,6 +83,7 @@ EVERYTHING = st.builds(
     limit=st.none() | FINITE,
     sigma=st.just("auto") | FINITE,
     note=st.none() | TEXT,
+    window=FINITE | st.lists(FINITE, min_size=1, max_size=3).map(tuple),
     sizes=st.lists(st.integers(1, 10**9), min_size=1, max_size=4).map(tuple),
     shares=st.lists(FINITE, min_size=1, max_size=4).map(tuple),
     layers=st.lists(TEXT.map(lambda text: text.replace("+", "")), min_size=1, max_size=3).map(tuple),
@@ -201,6 +203,8 @@ def test_the_label_does_not_depend_on_the_order_in_which_parameters_are_typed():
         ({"sizes": [1, 2]}, {"sizes": (1, 2)}),
         ({"layer": np.str_("a")}, {"layer": "a"}),
         ({"note": "None"}, {"note": None}),
+        ({"window": (3,)}, {"window": 3}),
+        ({"window": [3.0, 4]}, {"window": (3.0, 4.0)}),
     ],
 )
 def test_one_value_spelled_in_two_ways_has_one_label_and_one_stamp(one, same):

@@ -12,9 +12,10 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal, Union
 
-from xaicli.grammar import escape, fold
+from xaicli.grammar import escape, fold, unescape
 
 TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+SIMPLE = (str, int, float, tuple, type(None))
 LONGEST_SHOWN = 80
 
 
@@ -76,9 +77,10 @@ def plain(kind: Any, value: Any) -> Any:
     lists tuples. ValueError where it is not of the kind."""
     members = alternatives(kind)
     if len(members) > 1:
-        # A text means in Python what it means on the command line: "none" is no text where None may stand.
-        as_typed = isinstance(value, str) and str in members
-        return from_text(kind, str(value)) if as_typed else first_fitting(plain, members, value)
+        settled = first_fitting(plain, members, value)
+        # A value means in Python what its text means on the command line: "none" is no text where None may stand, and a list of
+        # one number is that number where it may stand alone.
+        return from_text(kind, unescape(write(settled))) if isinstance(settled, SIMPLE) else settled
     origin = typing.get_origin(kind)
     if origin is Literal:
         value = str(value) if isinstance(value, str) else value
