@@ -162,8 +162,9 @@ class Run:
 class KeptMap:
     """A map kept beside the scores, so that a report can draw it: what `Store.add(maps=...)` takes.
 
-    values: (h, w) nested tuples or any array that NumPy reads, kept as float16; box: the part of the upright photo that the map
-    covers, (left, top, right, bottom) as fractions of its width and height, outside 0 to 1 where the view was padded.
+    values: (h, w) nested tuples or any array that NumPy reads, kept as float16 and at most 56 a side; box: the part of the
+    upright photo that the map covers, (left, top, right, bottom) as fractions of its width and height, outside 0 to 1 where the
+    view was padded.
     """
 
     subject: str

@@ -142,6 +142,16 @@ def test_a_map_comes_back_to_a_thousandth_of_its_largest_value(recipe_of, row_of
     assert dataclasses.replace(back, values=None) == dataclasses.replace(kept, values=None)
 
 
+def test_a_fine_map_is_kept_as_the_means_of_its_parts(recipe_of, row_of):
+    recipe = recipe_of()
+    row = row_of(recipe, "a.jpg")
+    values = np.random.default_rng(0).random((224, 112)).astype(np.float32)
+    store = Store.in_memory()
+    store.add([row], [recipe], maps=[KeptMap(row.subject, recipe.method_definition, recipe.method, 0, values)])
+    (back,) = store.maps()
+    np.testing.assert_allclose(back.values, values.reshape(56, 4, 56, 2).mean(axis=(1, 3)), atol=1e-3)
+
+
 def test_a_map_that_is_not_finite_is_not_kept(recipe_of, row_of):
     recipe = recipe_of()
     row = row_of(recipe, "a.jpg")

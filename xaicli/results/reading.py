@@ -144,6 +144,19 @@ def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool) 
         )
 
 
+def raw_curves(connection: sqlite3.Connection) -> Iterator[tuple[str, str, bytes, bytes]]:
+    """All curves as kept, those of one definition, model and grid together: definition, fingerprint, places, values (float32)."""
+    found = connection.execute(
+        "SELECT c.definition, m.fingerprint, g.x, k.y FROM curves k JOIN rows r ON r.id = k.row JOIN grids g ON g.id = k.grid "
+        "JOIN recipes c ON c.id = r.recipe JOIN subjects s ON s.id = r.subject JOIN models m ON m.id = s.model "
+        "ORDER BY c.id, m.id, g.id"
+    )
+    for definition, model, x, y in found:
+        if len(x) != len(y) or len(x) % 4:
+            raise ValueError(f"a curve of {len(x)} and {len(y)} bytes")
+        yield definition, model, x, y
+
+
 def numbers(blob: bytes) -> tuple[float, ...]:
     return tuple(np.frombuffer(blob, dtype="<f4").tolist())
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from xaicli.results import connection as opening
 from xaicli.results import reading
@@ -24,6 +25,8 @@ from xaicli.results.missing import missing
 from xaicli.results.reading import Photo, Scores, Selection
 from xaicli.rows import KeptMap, Recipe, Row, Run
 
+LARGEST_SIDE = 56
+"""Of a map kept for a report: maps are coarse, and a few KiB a photo are worth keeping where 100 would not be."""
 LARGEST_SEED = 2**63 - 1
 
 
@@ -157,8 +160,9 @@ class Store:
         if subject is None:
             raise ValueError(f"a map of {kept.method} whose subject has no row")
         values = np.asarray(kept.values, dtype=np.float32)
-        if values.ndim != 2 or not np.isfinite(values).all():
+        if values.ndim != 2 or not values.size or not np.isfinite(values).all():
             return
+        values = reduced(values)
         # Scaled to at most 1, so that float16 neither overflows nor underflows.
         peak = max(float(np.abs(values).max(initial=0.0)), float(np.finfo(np.float32).tiny))
         record = {
@@ -237,13 +241,26 @@ class Store:
         with self._reading():
             return reading.runs(self._connection)
 
+    def raw_curves(self) -> Iterator[tuple[str, str, bytes, bytes]]:
+        """Curves as kept, for sums over many: definition, model's fingerprint, places, values (little-endian float32)."""
+        with self._reading():
+            yield from reading.raw_curves(self._connection)
+
     def maps(self, selection: Selection | None = None) -> Iterator[KeptMap]:
-        """Maps kept beside the scores, (h, w) float32 as they come back from float16."""
+        """Maps kept beside the scores, (h, w) float32 as they come back from float16, at most LARGEST_SIDE a side."""
         with self._reading():
             yield from reading.maps(self._connection, selection or Selection())
 
     def _reading(self) -> AbstractContextManager[None]:
         return reading.plain_damage(self.name)
+
+
+def reduced(values: NDArray[np.float32], most: int = LARGEST_SIDE) -> NDArray[np.float32]:
+    """A map of at most `most` values a side, each a mean: what is kept here is for drawing; scores are of the whole map."""
+    height, width = (min(side, most) for side in values.shape)
+    if (height, width) == values.shape:
+        return values
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
 
 
 def compact(content: Any) -> str:

@@ -1,0 +1,1 @@
+"""`xai report`: one self-contained page of a store's scores."""

@@ -1,0 +1,45 @@
+function valueOf(entry, method, metric) {
+  return entry.values[method * group().metrics.length + metric];
+}
+
+function statusOf(entry, method, metric) {
+  return entry.statuses[`${method},${metric}`] ?? null;
+}
+
+/** A score as text: the number, or why there is none. */
+function scoreNode(entry, method, metric) {
+  const value = valueOf(entry, method, metric);
+  if (value !== null) return element("b", {}, figure(value));
+  const status = statusOf(entry, method, metric);
+  return element("b", { class: status ? "bad" : "" }, status ?? "–");
+}
+
+function targetText(entry) {
+  return entry.name && entry.name !== entry.target ? `${entry.name} (${entry.target})` : entry.target;
+}
+
+/** The photo and the map of each method side by side; methods without a map by their number alone. */
+function figures(entry, holder) {
+  const strip = element("div", { class: holder });
+  strip.append(element("figure", {}, picture(entry.photo, null), element("figcaption", {}, "photo")));
+  const bare = element("ul", { class: "numbers" });
+  group().methods.forEach((method, number) => {
+    if (method.control) return;
+    const map = entry.maps[number];
+    const score = scoreNode(entry, number, state.metric);
+    if (map) {
+      strip.append(element("figure", {}, picture(entry.photo, map), element("figcaption", {}, `${method.name} `, score)));
+    } else {
+      bare.append(element("li", {}, `${method.name} `, score));
+    }
+  });
+  return bare.childElementCount ? [strip, bare] : [strip];
+}
+
+function fillCard(card) {
+  const entry = group().entries[Number(card.dataset.entry)];
+  const open = element("button", { type: "button", class: "open", "aria-haspopup": "dialog" }, nameOf(data.photos[entry.photo].path));
+  open.title = data.photos[entry.photo].path;
+  open.addEventListener("click", () => showDetail(Number(card.dataset.entry)));
+  card.replaceChildren(element("header", {}, open, element("span", { class: "target" }, targetText(entry))), ...figures(entry, "strip"));
+}

@@ -1,0 +1,71 @@
+const CHART = { width: 320, height: 200, left: 34, right: 8, top: 8, bottom: 30 };
+
+/** A line chart as a figure. series: {name, number, x, y, half?, dashed}; range: [low, high]. */
+function chart(title, note, series, range) {
+  const { width, height, left, right, top, bottom } = CHART;
+  const across = (x) => left + x * (width - left - right);
+  const up = (y) => height - bottom - ((y - range[0]) / (range[1] - range[0])) * (height - top - bottom);
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spoken(title, series) });
+  for (let step = 0; step <= 4; step++) {
+    const value = range[0] + ((range[1] - range[0]) * step) / 4;
+    drawing.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: up(value), y2: up(value) }));
+    drawing.append(svg("text", { x: left - 6, y: up(value) + 4, "text-anchor": "end" }, Number(value.toFixed(2)).toString()));
+  }
+  for (const x of [0, 0.25, 0.5, 0.75, 1]) {
+    drawing.append(svg("text", { x: across(x), y: height - bottom + 15, "text-anchor": "middle" }, x.toString()));
+  }
+  drawing.append(svg("text", { x: (left + width - right) / 2, y: height - 2, "text-anchor": "middle" }, "fraction of the pixels"));
+  for (const line of series) if (line.half) drawing.append(band(line, across, up));
+  for (const line of series) drawing.append(curve(line, across, up));
+  return element("figure", { class: "chart" }, element("figcaption", {}, title, element("span", { class: "note" }, note)), drawing);
+}
+
+function curve(line, across, up) {
+  const points = line.x.map((x, at) => `${across(x).toFixed(1)},${up(line.y[at]).toFixed(1)}`);
+  const style = `curve ${colour(line.number)}${line.dashed ? " dashed" : ""}`;
+  return svg("polyline", { class: style, points: points.join(" ") }, svg("title", {}, line.name));
+}
+
+function band(line, across, up) {
+  const edge = (sign) => line.x.map((x, at) => `${across(x).toFixed(1)},${up(line.y[at] + sign * (line.half[at] ?? 0)).toFixed(1)}`);
+  return svg("polygon", { class: `band ${colour(line.number)}`, points: [...edge(1), ...edge(-1).reverse()].join(" ") });
+}
+
+function spoken(title, series) {
+  const ends = series.map((line) => `${line.name} from ${figure(line.y[0])} to ${figure(line.y[line.y.length - 1])}`);
+  return `${title}: ${ends.join("; ")}`;
+}
+
+/** The curves of the chosen group: one chart a metric, one line a method, with the interval of the mean. */
+function drawCurves() {
+  const { curves, metrics, methods, ranges } = group();
+  byId("curves").hidden = curves.length === 0;
+  const charts = metrics.flatMap((metric, number) => {
+    const mine = curves.filter((line) => line.metric === number);
+    const shown = mine.filter((line) => !state.hidden.has(methods[line.method].name)).map((line) => ({
+      name: methods[line.method].name, number: line.method, dashed: methods[line.method].control, x: line.x, y: line.y, half: line.half,
+    }));
+    const most = Math.max(...mine.map((line) => line.n));
+    return mine.length ? [chart(metric.name, `, mean of ${most} and its 95 % interval`, shown, ranges[number])] : [];
+  });
+  byId("charts").replaceChildren(...charts);
+}
+
+/** A button a method that hides and shows its lines. */
+function drawLegend() {
+  const { curves, methods } = group();
+  const known = new Set(curves.map((line) => line.method));
+  const buttons = methods.flatMap((method, number) => {
+    if (!known.has(number)) return [];
+    const line = svg("line", { x1: 0, x2: 26, y1: 5, y2: 5, class: `curve ${colour(number)}${method.control ? " dashed" : ""}` });
+    const sample = svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, line);
+    const button = element("button", { type: "button", "aria-pressed": String(!state.hidden.has(method.name)) }, sample, method.name);
+    button.addEventListener("click", () => {
+      if (!state.hidden.delete(method.name)) state.hidden.add(method.name);
+      button.setAttribute("aria-pressed", String(!state.hidden.has(method.name)));
+      drawCurves();
+    });
+    return [button];
+  });
+  byId("legend").replaceChildren(...buttons);
+}

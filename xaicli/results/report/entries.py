@@ -1,0 +1,156 @@
+"""What the page's gallery shows: one entry a photo and target, with scores, curves and maps, as small as a page needs them."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaicli.images.colour import Scale
+from xaicli.method import Sign
+from xaicli.results.reading import Photo
+from xaicli.results.store import Store, reduced
+from xaicli.results.summary import Group
+from xaicli.rows import KeptMap, Row
+
+Place = tuple[int, int]
+"""A method and a metric, by their number in the group's table."""
+
+
+@dataclass(eq=False)
+class Entry:
+    """One photo and target in one group. values: those of its rows (seeds), whose mean is shown; statuses: why there is none."""
+
+    photo: tuple[str, int]
+    target: str
+    target_name: str
+    subject: str
+    values: dict[Place, list[float]] = field(default_factory=dict)
+    statuses: dict[Place, str] = field(default_factory=dict)
+    curves: dict[Place, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
+    maps: dict[int, KeptMap] = field(default_factory=dict)
+
+    def value(self, place: Place) -> float | None:
+        values = self.values.get(place)
+        return None if not values else sum(values) / len(values)
+
+
+class Index:
+    """Where each definition of a group stands in its table."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = groups
+        self.methods = [(*group.methods, *group.controls) for group in groups]
+        self.places: dict[tuple[str, str], tuple[int, Place]] = {}
+        self.maps: dict[tuple[str, str], tuple[int, int]] = {}
+        for number, group in enumerate(groups):
+            for (method, metric), cell in group.cells.items():
+                place = self.methods[number].index(method), group.metrics.index(metric)
+                self.places[group.fingerprint, cell.recipe.definition] = number, place
+                self.maps[group.fingerprint, cell.recipe.method_definition] = number, place[0]
+
+
+def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[Photo]) -> list[list[Entry]]:
+    """For each group its entries, photo by photo, of the photos wanted."""
+    index = Index(groups)
+    chosen = {(photo.content, photo.frame) for photo in wanted}
+    found: list[dict[tuple[object, ...], Entry]] = [{} for _ in groups]
+    by_subject: dict[str, str] = {}
+    for row in store.rows(curves=True):
+        # A definition that is not there was added by another process since the summary was made.
+        if (row.photo, row.frame) in chosen and (row.model, row.definition) in index.places:
+            number, place = index.places[row.model, row.definition]
+            key = (row.photo, row.frame, row.target)
+            entry = found[number].setdefault(key, Entry(key[:2], row.target, row.target_name, row.subject))
+            by_subject[row.subject] = row.model
+            take(entry, place, row)
+    by_key = [{entry.subject: entry for entry in entries.values()} for entries in found]
+    for kept in store.maps():
+        model = by_subject.get(kept.subject)
+        if model is not None and (model, kept.method_definition) in index.maps:
+            number, method = index.maps[model, kept.method_definition]
+            if kept.subject in by_key[number]:
+                by_key[number][kept.subject].maps.setdefault(method, kept)
+    return [list(entries.values()) for entries in found]
+
+
+def take(entry: Entry, place: Place, row: Row) -> None:
+    if row.value is None:
+        entry.statuses[place] = row.status
+    else:
+        entry.values.setdefault(place, []).append(row.value)
+    if row.curve is not None:
+        entry.curves.setdefault(place, (row.curve.x, row.curve.y))
+
+
+def as_data(entries: Sequence[Entry], group: Group, photo_number: Mapping[tuple[str, int], int]) -> dict[str, Any]:
+    """The entries as compact JSON: numbers rounded to what is shown, curves and maps as bytes in base64."""
+    grids: dict[tuple[float, ...], int] = {}
+    ranges = [curve_range(entries, metric) for metric in range(len(group.metrics))]
+    side = map_side(sum(len(entry.maps) for entry in entries))
+    listed = []
+    places = list(itertools.product(range(len(group.methods + group.controls)), range(len(group.metrics))))
+    for entry in entries:
+        curves = {
+            f"{method},{metric}": [grids.setdefault(x, len(grids)), in_bytes(scaled(np.asarray(y), ranges[metric]))]
+            for (method, metric), (x, y) in entry.curves.items()
+        }
+        listed.append(
+            {
+                "photo": photo_number[entry.photo],
+                "target": entry.target,
+                "name": entry.target_name,
+                "subject": entry.subject,
+                "values": [rounded(entry.value(place)) for place in places],
+                "statuses": {f"{method},{metric}": status for (method, metric), status in entry.statuses.items()},
+                "curves": curves,
+                "maps": {str(method): drawn(kept, side) for method, kept in entry.maps.items()},
+            }
+        )
+    return {"entries": listed, "grids": [[rounded(value) for value in grid] for grid in grids], "ranges": ranges}
+
+
+def curve_range(entries: Sequence[Entry], metric: int) -> tuple[float, float]:
+    """The range that a metric's curves are drawn in: 0 to 1 for probabilities, theirs where they reach beyond."""
+    found = [curve for entry in entries for (_, at), curve in entry.curves.items() if at == metric]
+    low = min((min(y) for _, y in found), default=0.0)
+    high = max((max(y) for _, y in found), default=1.0)
+    return min(0.0, low), max(1.0, high)
+
+
+def scaled(values: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.uint8]:
+    return np.rint(np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1) * 255).astype(np.uint8)
+
+
+def map_side(maps: int) -> int:
+    """The longer side of a map on the page: the more maps, the coarser."""
+    return 56 if maps <= 500 else 28 if maps <= 5000 else 20
+
+
+def drawn(kept: KeptMap, side: int) -> dict[str, Any]:
+    """A map in 256 steps of the range that its colours span, and where it lies on the photo."""
+    values = reduced(np.asarray(kept.values, dtype=np.float32), side)
+    sign = Sign.SIGNED if kept.signed else Sign.NONNEGATIVE
+    scale = Scale.of([values], sign)
+    steps = np.rint(scale.fractions(values) * 255).astype(np.uint8)
+    return {
+        "size": [values.shape[1], values.shape[0]],
+        "box": [rounded(edge) for edge in kept.box],
+        "signed": kept.signed,
+        "flat": scale.is_constant,
+        "range": scale.texts(),
+        "steps": in_bytes(steps),
+    }
+
+
+def in_bytes(values: NDArray[np.uint8]) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

@@ -1,0 +1,66 @@
+const DRAWN = 112; // pixels a side that a map is drawn at: finer than a card shows it
+const ALPHA = 0.75;
+const FALL = 0.7;
+const palettes = data.palettes.map(bytes);
+
+/** A map as a canvas: bilinear, coloured, as opaque as it stands out. */
+function mapCanvas(map) {
+  const [width, height] = map.size;
+  const values = bytes(map.steps);
+  const table = palettes[map.signed ? 1 : 0];
+  const canvas = element("canvas", { width: DRAWN, height: DRAWN, "aria-hidden": "true" });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(DRAWN, DRAWN);
+  const columns = places(width);
+  const rows = places(height);
+  for (let y = 0; y < DRAWN; y++) {
+    const [above, below, down] = rows[y];
+    for (let x = 0; x < DRAWN; x++) {
+      const [left, right, along] = columns[x];
+      const upper = values[above * width + left] * (1 - along) + values[above * width + right] * along;
+      const lower = values[below * width + left] * (1 - along) + values[below * width + right] * along;
+      const value = upper * (1 - down) + lower * down;
+      paint(image.data, 4 * (y * DRAWN + x), value, map, table);
+    }
+  }
+  context.putImageData(image, 0, 0);
+  const [x0, y0, x1, y1] = map.box.map((edge) => edge * 100);
+  if (x0 > 0.5 || y0 > 0.5 || x1 < 99.5 || y1 < 99.5) canvas.className = "part"; // the rest of the photo the model did not see
+  Object.assign(canvas.style, { left: `${x0}%`, top: `${y0}%`, width: `${x1 - x0}%`, height: `${y1 - y0}%` });
+  return canvas;
+}
+
+function paint(pixels, at, value, map, table) {
+  const entry = 3 * Math.round(value);
+  const strength = map.flat ? 0 : map.signed ? Math.abs((2 * value) / 255 - 1) : value / 255;
+  pixels[at] = table[entry];
+  pixels[at + 1] = table[entry + 1];
+  pixels[at + 2] = table[entry + 2];
+  pixels[at + 3] = 255 * ALPHA * strength ** FALL;
+}
+
+/** For each drawn pixel the two cells it lies between and how far along it lies (pixel centres, as align_corners=False). */
+function places(cells) {
+  return Array.from({ length: DRAWN }, (_, pixel) => {
+    const at = Math.min(Math.max(((pixel + 0.5) * cells) / DRAWN - 0.5, 0), cells - 1);
+    const first = Math.floor(at);
+    return [first, Math.min(first + 1, cells - 1), at - first];
+  });
+}
+
+/** A photo, with a map over it where one is given, in a square frame. */
+function picture(number, map) {
+  const photo = data.photos[number];
+  const frame = element("div", { class: "frame" });
+  if (photo.why) {
+    frame.append(element("span", { class: "none" }, `photo ${photo.why}`));
+    return frame;
+  }
+  const [width, height] = photo.size;
+  const image = element("img", { src: `data:image/jpeg;base64,${thumbnail(number)}`, alt: map ? "" : nameOf(photo.path), width, height });
+  const inner = element("div", { class: `photo ${width >= height ? "wide" : "tall"}` }, image);
+  inner.style.aspectRatio = `${width} / ${height}`;
+  if (map) inner.append(mapCanvas(map));
+  frame.append(inner);
+  return frame;
+}

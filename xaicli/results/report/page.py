@@ -1,0 +1,163 @@
+"""The report: one HTML file that needs nothing else, and nothing of what it shows can run in it.
+
+Text is escaped by the template and set as text by the script; the page's own policy allows no script and no style but its own,
+and no connection to anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from xaicli.errors import InputError
+from xaicli.files import write_atomic
+from xaicli.images.colour import palette
+from xaicli.method import Sign
+from xaicli.results.reading import Photo
+from xaicli.results.report.curves import mean_curves, plain
+from xaicli.results.report.entries import as_data, entries_of
+from xaicli.results.report.table import Table
+from xaicli.results.report.thumbnails import Thumbnail, thumbnails
+from xaicli.results.store import Store
+from xaicli.results.summary import Group, summarise
+from xaicli.results.verdicts import sentences
+
+MOST_PHOTOS = 5_000
+SCRIPTS = ("base", "table", "chart", "overlay", "card", "gallery", "detail", "main")
+FILES = importlib.resources.files("xaicli.results.report")
+
+
+def write_report(
+    store: Store,
+    path: Path,
+    *,
+    folders: Sequence[Path] = (),
+    most_photos: int = MOST_PHOTOS,
+    tick: Callable[[], object] = lambda: None,
+) -> int:
+    """Write the page of a store to `path`, whole or not at all; returns how many photos its gallery shows.
+
+    folders: where photos are looked for that do not lie where they were scored, beside the store's own folder; most_photos: in
+    the gallery, the worst by the first metric where there are more; tick: called once a photo. Raises InputError where the store
+    holds no scores or the file cannot be written.
+    """
+    groups = summarise(store)
+    if not groups:
+        raise InputError(f"{store.name} holds no scores", hint="xai score PHOTOS -o STORE.db writes them.")
+    photos = worst(store, groups[0], most_photos)
+    beside = [] if store.path is None else [store.path.parent]
+    pictures = list(thumbnails(photos, [*folders, *beside], tick))
+    write_atomic(path, lambda file: file.write(page(store, groups, photos, pictures).encode()))
+    return len(photos)
+
+
+def worst(store: Store, group: Group, most: int) -> list[Photo]:
+    """All photos, or the worst by the first metric of the table that has a direction, over all methods."""
+    photos = store.photos()
+    judge = next((metric for metric in group.metrics if group.recipe(metric).direction != "neither"), None)
+    if len(photos) <= most or judge is None:
+        return photos[:most]
+    scores = store.scores()
+    judged = [at for at, recipe in enumerate(scores.recipes) if recipe.metric == judge and not recipe.control]
+    mine = np.isin(scores.recipe, judged) & ~np.isnan(scores.value)
+    counts = np.bincount(scores.photo[mine], minlength=len(photos))
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(scores.photo[mine], scores.value[mine], minlength=len(photos)) / counts
+    means = means if group.recipe(judge).direction == "higher" else -means
+    chosen = np.argsort(np.nan_to_num(means, nan=-np.inf), kind="stable")[:most]
+    return [photos[at] for at in sorted(chosen.tolist())]
+
+
+def page(store: Store, groups: Sequence[Group], photos: Sequence[Photo], pictures: Sequence[Thumbnail]) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    style, script = text("style.css"), "".join(text(f"{name}.js") for name in SCRIPTS)
+    name = "scores" if store.path is None else store.path.name
+    return environment.from_string(text("template.html")).render(
+        title=name,
+        total=len(store.photos()),
+        shown=len(photos),
+        groups=groups,
+        tables=[Table(group) for group in groups],
+        sentences=[sentences(group) for group in groups],
+        recipes=store.recipes(),
+        runs=store.runs(),
+        models=store.models(),
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy(style, script),
+        data=embedded(data_of(store, groups, photos, pictures)),
+        thumbnails=embedded([picture.jpeg for picture in pictures]),
+    )
+
+
+def data_of(store: Store, groups: Sequence[Group], photos: Sequence[Photo], pictures: Sequence[Thumbnail]) -> dict[str, Any]:
+    """What the script reads: photos, and for each group its table's names, mean curves and gallery."""
+    number = {(photo.content, photo.frame): at for at, photo in enumerate(photos)}
+    entries = entries_of(store, groups, photos)
+    curves = mean_curves(store)
+    listed = []
+    for group, mine in zip(groups, entries, strict=True):
+        names = [*group.methods, *group.controls]
+        at = {cell.recipe.definition: name for name, cell in group.cells.items()}
+        drawn = [
+            {
+                "method": names.index(at[curve.definition][0]),
+                "metric": group.metrics.index(at[curve.definition][1]),
+                "x": plain(curve.x),
+                "y": plain(curve.mean),
+                "half": plain(curve.half),
+                "n": curve.n,
+            }
+            for curve in curves
+            if curve.model == group.fingerprint and curve.definition in at
+        ]
+        metrics = [{"name": metric, "direction": group.recipe(metric).direction} for metric in group.metrics]
+        methods = [{"name": name, "control": name in group.controls} for name in names]
+        about = {"model": group.model, "fingerprint": group.fingerprint, "methods": methods, "metrics": metrics, "curves": drawn}
+        listed.append(about | as_data(mine, group, number))
+    return {
+        "groups": listed,
+        "photos": [
+            {"path": path, "hash": photo.content, "frame": photo.frame, "size": picture.size, "why": picture.why}
+            for path, photo, picture in zip(shown_paths(photos), photos, pictures, strict=True)
+        ],
+        "palettes": [base64.b64encode(palette(sign).tobytes()).decode() for sign in (Sign.NONNEGATIVE, Sign.SIGNED)],
+    }
+
+
+def shown_paths(photos: Sequence[Photo]) -> list[str]:
+    """Paths as given, absolute ones without the folder they share: a page is sent to others, and says nothing of this machine."""
+    paths = [photo.paths[0] for photo in photos]
+    folders = [os.path.dirname(path) for path in paths if os.path.isabs(path)]
+    if not folders:
+        return paths
+    shared = os.path.commonpath(folders)
+    return [os.path.relpath(path, shared) if os.path.isabs(path) else path for path in paths]
+
+
+def embedded(content: Any) -> Markup:
+    """JSON inside a `script` element: no character in it can end the element or open another."""
+    plain_json = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return Markup(plain_json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def policy(style: str, script: str) -> str:
+    """The page's content security policy: its own style and script by their hashes, pictures inside it, nothing else."""
+    hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
+    parts = ("default-src 'none'", "img-src data:", f"style-src 'sha256-{hashes[0]}'", f"script-src 'sha256-{hashes[1]}'")
+    return "; ".join((*parts, "base-uri 'none'", "form-action 'none'"))
+
+
+def text(name: str) -> str:
+    return FILES.joinpath(name).read_text(encoding="utf-8")

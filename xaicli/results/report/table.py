@@ -1,0 +1,63 @@
+"""The summary table as the page shows it: each cell's text, the number it sorts by, its interval's place in the column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xaicli.results.summary import Group
+from xaicli.results.tables import NOTHING, decimals_in, heading, passes_of
+from xaicli.results.verdicts import number
+
+WIDTH = 100.0
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """low, mean, high: places in a bar of WIDTH units that all cells of the column share; None where there is no interval."""
+
+    text: str
+    interval: str = ""
+    count: str = ""
+    sort: float | None = None
+    bar: tuple[float, float, float] | None = None
+
+
+class Table:
+    """One group's table. headings: of metrics; lines: (name, is control, cells, passes)."""
+
+    def __init__(self, group: Group) -> None:
+        self.headings = [heading(group, metric) for metric in group.metrics]
+        columns = [column(group, metric) for metric in group.metrics]
+        names = [*group.methods, *group.controls]
+        rows = list(zip(*columns, strict=True))
+        self.lines = [(name, name in group.controls, rows[at], passes_of(group, name)) for at, name in enumerate(names)]
+        self.has_passes = any(passes for *_, passes in self.lines)
+
+
+def column(group: Group, metric: str) -> list[TableCell]:
+    found = [group.cells.get((name, metric)) for name in (*group.methods, *group.controls)]
+    known = [cell.estimate for cell in found if cell is not None and cell.estimate.known]
+    ends = [end for estimate in known for end in (estimate.low, estimate.high) if end is not None]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
+    decimals = decimals_in(group, metric)
+    cells = []
+    for cell in found:
+        if cell is None:
+            cells.append(TableCell(NOTHING))
+            continue
+        estimate = cell.estimate
+        count = f"{estimate.n:,} of {estimate.of:,}" if estimate.n < estimate.of else ""
+        if cell.single is not None:
+            cells.append(TableCell(number(cell.single, 3), sort=cell.single))
+        elif estimate.value is None or estimate.low is None or estimate.high is None:
+            cells.append(TableCell(NOTHING, count=count))
+        else:
+            interval = f"[{number(estimate.low, decimals)}, {number(estimate.high, decimals)}]"
+            places = (place(end, low, high) for end in (estimate.low, estimate.value, estimate.high))
+            bar = tuple(places) if high > low else None
+            cells.append(TableCell(number(estimate.value, decimals), interval, count, estimate.value, bar))  # type: ignore[arg-type]
+    return cells
+
+
+def place(value: float, low: float, high: float) -> float:
+    return round(WIDTH * (value - low) / (high - low), 1)

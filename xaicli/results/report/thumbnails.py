@@ -1,0 +1,107 @@
+"""Small pictures of the photos of a store, found again by path and content."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from xaicli.errors import InputError
+from xaicli.images.decode import LARGEST_FILE, LARGEST_PHOTO, WHITE, check_size, decode_bytes, read
+from xaicli.images.find import sample
+from xaicli.images.pixels import upright
+from xaicli.results.reading import Photo
+
+MOVED = "not found where it was scored"
+CHANGED = "changed since it was scored"
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture as a base64 JPEG and its width and height in pixels, or, in words, why there is none."""
+
+    jpeg: str = ""
+    size: tuple[int, int] = (0, 0)
+    why: str = ""
+
+
+def thumbnails(
+    photos: Sequence[Photo], folders: Sequence[Path], tick: Callable[[], object] = lambda: None
+) -> Iterator[Thumbnail]:
+    """A thumbnail for each photo, in order; `folders` are searched for paths that are not found as they are."""
+    side, quality = measure_for(len(photos))
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for result in pool.map(lambda photo: thumbnail(photo, folders, side, quality), photos):
+            tick()
+            yield result
+
+
+def measure_for(photos: int) -> tuple[int, int]:
+    """The longer side in pixels and the JPEG quality: the more photos, the smaller, so that the page stays one that opens."""
+    return (320, 82) if photos <= 200 else (192, 76) if photos <= 1000 else (128, 70)
+
+
+def thumbnail(photo: Photo, folders: Sequence[Path], side: int, quality: int) -> Thumbnail:
+    why = MOVED
+    for path in places(photo, folders):
+        try:
+            content = read(path, str(path), LARGEST_FILE)
+            if hashlib.sha256(content).hexdigest() != photo.content:
+                why = CHANGED
+                continue
+            return encoded(small(content, photo, side), side, quality)
+        except InputError:
+            continue
+    return Thumbnail(why=why)
+
+
+def places(photo: Photo, folders: Sequence[Path]) -> Iterator[Path]:
+    """Where a photo may lie: its paths as given, then under each folder, whole and by name alone."""
+    for path in photo.paths:
+        if path.startswith("sample:"):
+            found = sample(path, photo.frame).file
+            if found is not None:
+                yield found
+            continue
+        yield Path(path)
+        for folder in folders:
+            yield folder / path
+            yield folder / Path(path).name
+
+
+def small(content: bytes, photo: Photo, side: int) -> Image.Image:
+    """The photo decoded, a JPEG straight at a fraction of its size, which takes a tenth of the time."""
+    if content.startswith(b"\xff\xd8") and photo.frame == 0:
+        # What the short way cannot read, the long way reads, or refuses in words.
+        with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return drafted(content, photo.paths[0], side)
+    return decode_bytes(content, photo.paths[0], photo.frame, WHITE, LARGEST_PHOTO).image
+
+
+def drafted(content: bytes, name: str, side: int) -> Image.Image:
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        check_size(image, name, LARGEST_PHOTO)
+        if image.mode != "RGB":
+            raise ValueError(f"{name} has other colours than RGB, which are not decoded here")
+        image.draft("RGB", (side, side))
+        image.load()
+        return upright(image, image)[0]
+
+
+def encoded(image: Image.Image, side: int, quality: int) -> Thumbnail:
+    picture = image.convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    # Without the camera's data: a report is sent to others, and says nothing of where a photo was taken.
+    bare = Image.new("RGB", picture.size)
+    bare.paste(picture)
+    buffer = io.BytesIO()
+    bare.save(buffer, "JPEG", quality=quality, optimize=True)
+    return Thumbnail(base64.b64encode(buffer.getvalue()).decode(), picture.size)
