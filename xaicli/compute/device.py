@@ -21,6 +21,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 Precision = Literal["auto", "fp32", "bf16"]
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16", "svebf16"})
 """What /proc/cpuinfo calls bf16 arithmetic in hardware: on x86 AMX and AVX-512 BF16, on ARM the last two."""
+CPU_INFO = Path("/proc/cpuinfo")
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -90,7 +91,7 @@ def has_bf16(device: torch.device) -> bool:
 @cache
 def cpu_has_bf16() -> bool:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
     flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")

@@ -15,6 +15,7 @@ from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.models.classifier import Classifier
 from xaicli.models.fingerprint import file_fingerprint, module_fingerprint
+from xaicli.models.from_hf import LogitsOnly
 from xaicli.models.source import Loaded, Notice
 
 SUMS_TO_ONE = 1e-4
@@ -58,6 +59,7 @@ def assemble(
     forward = module if module is not None else loaded.forward
     assert forward is not None
     at = loaded.device or device
+    dtype = masked_dtype(precision, at)
     bare = Classifier(
         forward=forward,
         module=module,
@@ -69,7 +71,7 @@ def assemble(
         fingerprint=file_fingerprint(loaded.content, view) if module is None else module_fingerprint(unwrapped(module), view),
         device=at,
         layer=layer if layer != "auto" else loaded.layer,
-        masked_dtype=torch.float32 if module is None and precision != "bf16" else masked_dtype(precision, at),
+        masked_dtype=dtype if module is not None else torch.float32,
     )
     outputs = trial(bare)
     probabilities = is_probability(outputs)
@@ -101,8 +103,7 @@ def prepared(module: nn.Module, device: torch.device) -> nn.Module:
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """The network that a wrapper of ours holds."""
-    inner = getattr(module, "model", None)
-    return inner if type(module).__name__ == "LogitsOnly" and isinstance(inner, nn.Module) else module
+    return module.model if isinstance(module, LogitsOnly) else module
 
 
 def provided(module: nn.Module | None) -> Needs:

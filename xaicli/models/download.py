@@ -118,7 +118,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return f"the connection broke after {len(error.partial):,} bytes"
     strerror = getattr(error, "strerror", None)
-    return str(strerror or error or type(error).__name__).lower()
+    return (str(strerror or error) or type(error).__name__).lower()
 
 
 def failed(path: Path, reason: str) -> DownloadError:

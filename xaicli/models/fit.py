@@ -66,9 +66,9 @@ def misfit(wanted: Shapes, given: Shapes) -> str:
         return reshaped(wanted, given)
     if len(lacking) > len(wanted) // 2 and extra:
         return f"it has {extra[0]} … ({len(given)} keys), wanted {lacking[0]} … ({len(wanted)})"
-    parts = [f"it lacks {listed(lacking)} of {len(wanted)} keys"] if lacking else []
-    parts += [f"it has {listed(extra)} too many"] if extra else []
-    return " and ".join(parts)
+    parts = [f"lacks {len(lacking)} of {len(wanted)} keys ({listed(lacking)})"] if lacking else []
+    parts += [f"has {len(extra)} too many ({listed(extra)})"] if extra else []
+    return f"it {' and '.join(parts)}"
 
 
 def reshaped(wanted: Shapes, given: Shapes) -> str:
@@ -81,8 +81,7 @@ def reshaped(wanted: Shapes, given: Shapes) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """The first few names and how many there are: "fc.weight, fc.bias (2)"."""
-    return f"{', '.join(names[:NAMED])}{' …' if len(names) > NAMED else ''} ({len(names)})"
+    return f"{', '.join(names[:NAMED])}{' …' if len(names) > NAMED else ''}"
 
 
 def by(shape: tuple[int, ...]) -> str:

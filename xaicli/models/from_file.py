@@ -36,7 +36,7 @@ def load(request: Request) -> Loaded:
     canonical = request.canonical("", f"{file.name}:{name}")
     if isinstance(made, Classifier):
         black_box = made.forward if made.module is None else None
-        loaded = Loaded(canonical, made.view, made.module, black_box, classes=made.classes, layer=made.layer)
+        loaded = Loaded(canonical, made.view, made.module, black_box, made.fingerprint, made.classes, made.layer)
     elif isinstance(made, nn.Module):
         loaded = Loaded(canonical, View(), module=made)
     else:

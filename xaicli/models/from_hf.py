@@ -45,6 +45,8 @@ def load(request: Request) -> Loaded:
         raise InputError(f"there is no folder {request.name}", expected="one that save_pretrained wrote, with a config.json")
     if local and not (folder / "config.json").is_file():
         raise InputError(f"{request.name} holds no config.json", expected="a folder that save_pretrained wrote")
+    if local and not (folder / "preprocessor_config.json").is_file():
+        raise InputError(f"{request.name} holds no preprocessor_config.json", hint="Save the image processor there too.")
     if local:
         request.refuse_flag("A folder has no revisions.")
     # Building draws initial weights; the caller's random state stays as it was.

@@ -11,7 +11,7 @@ from torch import nn
 
 from xaicli.compute.device import resolve_device
 from xaicli.errors import InputError
-from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View
+from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View, colour
 from xaicli.models.assemble import Side, assemble
 from xaicli.models.classes import read_classes
 from xaicli.models.classifier import Classifier
@@ -42,7 +42,7 @@ def classifier(
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.classifier(module)")
-    view = View(resize, crop, interpolation, colour(mean), colour(std))
+    view = View(resize, crop, interpolation, colour("mean", mean), colour("std", std))
     loaded = Loaded(name or type(module).__name__, view, module=module, layer=layer)
     where = device_of(module) if device is None else resolve_device(device)
     return assemble(loaded, device=where, precision=precision, classes=names(classes), notice=logger.info)
@@ -53,11 +53,6 @@ def names(classes: Sequence[str] | str | Path | None) -> tuple[str, ...] | None:
     if isinstance(classes, str | Path):
         return read_classes(Path(classes))
     return tuple(classes) if classes else None
-
-
-def colour(value: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = (*value, *(float("nan"),) * 3)[: max(3, len(value))]
-    return red, green, blue
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -22,8 +22,8 @@ from xaicli.models.source import Loaded, Request
 from xaicli.stamps import sha256_file
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
-"""How ONNX, in protocol buffers, writes the name of a file that holds weights: its length follows, then the name."""
+LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x01-\x7f])")
+"""How ONNX, in protocol buffers, writes the name of a file that holds weights: its length in base 128 follows, then the name."""
 USUAL_SHARE = 256 / 224
 
 
@@ -83,8 +83,9 @@ def open_session(onnxruntime: ModuleType, file: Path, device: torch.device) -> A
         return onnxruntime.InferenceSession(str(file), options, providers=providers)
     # onnxruntime's errors derive from Exception alone; a file that is no ONNX model is the usual one.
     except Exception as error:
-        reason = " ".join(str(error).split()).rpartition("] : ")[2][:200]
-        raise InputError(f"{file} is not an ONNX model that onnxruntime can run: {reason}", hint="Export it again.") from error
+        raise InputError(
+            f"{file} is not an ONNX model that onnxruntime can run: {reason_of(error)}", hint="Export it again."
+        ) from error
 
 
 def signature_of(session: Any, file: Path) -> Signature:
@@ -124,10 +125,15 @@ def run(session: Any, signature: Signature, inputs: Tensor, file: Path) -> Tenso
         (output,) = session.run([signature.output], {signature.name: np.ascontiguousarray(array, dtype=signature.dtype)})
     # onnxruntime's errors derive from Exception alone.
     except Exception as error:
-        reason = " ".join(str(error).split()).rpartition("] : ")[2][:200]
         shape = "x".join(map(str, array.shape))
-        raise RunError(f"{file.name} failed on inputs of shape {shape}: {reason}") from error
+        raise RunError(f"{file.name} failed on inputs of shape {shape}: {reason_of(error)}") from error
     return torch.from_numpy(np.asarray(output)).to(inputs.device)
+
+
+def reason_of(error: Exception) -> str:
+    """What onnxruntime says, without its codes and paths."""
+    text = " ".join(str(error).split()).rpartition("] : ")[2]
+    return (text.partition(" failed:")[2] or text.partition(" : ")[2] or text)[:200]
 
 
 def view_for(size: tuple[int, int] | None) -> View:
@@ -147,5 +153,7 @@ def content_of(file: Path) -> str:
 
 def external_files(content: bytes) -> list[str]:
     """The files beside a model in which its weights lie, by name."""
-    spans = ((found.end(), found[1][0]) for found in LOCATION.finditer(content))
+    spans = (
+        (found.end(), sum((byte & 127) << 7 * at for at, byte in enumerate(found[1]))) for found in LOCATION.finditer(content)
+    )
     return sorted({content[start : start + length].decode("utf-8", "replace") for start, length in spans})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from xaicli.compute.packages import import_torchvision
+from xaicli.compute.packages import import_torchvision, require
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.cache import weights_folder
@@ -53,10 +54,16 @@ def find_name(name: str, known: list[str]) -> str:
     for entry in known:
         if fold(entry) == fold(name):
             return entry
-    hint = did_you_mean(name, known)
-    if not hint and "/" in name:
-        hint = f"For the Hugging Face hub write hf:{name}."
-    raise UsageError(f'no model "{name}"', hint=f"{hint or 'For a model of timm write timm:NAME.'} (xai list models)")
+    raise UsageError(f'no model "{name}"', hint=f"{elsewhere(name) or did_you_mean(name, known)} (xai list models)".strip())
+
+
+def elsewhere(name: str) -> str:
+    """Where a name that torchvision does not know may be at home."""
+    if "/" in name:
+        return f"For the Hugging Face hub write hf:{name}."
+    if importlib.util.find_spec("timm") is not None and require("timm", "timm").is_model(name):
+        return f"Did you mean timm:{name}?"
+    return ""
 
 
 def choose_weights(torchvision: ModuleType, name: str, request: Request) -> Any:

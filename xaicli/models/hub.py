@@ -36,6 +36,12 @@ def hub(offline: bool, progress: bool) -> Iterator[bool]:
         if not (progress and sys.stderr.isatty()) and not bars.are_progress_bars_disabled():
             stack.callback(bars.enable_progress_bars)
             bars.disable_progress_bars()
+        # transformers draws bars of its own while it reads a file.
+        if (transformers := sys.modules.get("transformers")) is not None:
+            own = transformers.utils.logging
+            if not (progress and sys.stderr.isatty()) and own.is_progress_bar_enabled():
+                stack.callback(own.enable_progress_bar)
+                own.disable_progress_bar()
         yield offline
 
 

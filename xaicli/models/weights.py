@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -26,7 +27,8 @@ AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema"
 WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 DEEPEST = 4
-FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)|Unsupported (?:global|class|operand)[^\w]*([\w.]+)")
+FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)|but got <class '([\w.]+)'>")
+"""How torch's refusal names what a pickle asked for."""
 
 
 def read_weights(path: Path, notice: Callable[[str], None] = lambda text: None) -> State:
@@ -86,7 +88,10 @@ def read_safetensors(path: Path) -> State:
 def read_pickle(path: Path) -> State:
     """A state dict out of a file that torch.save wrote; raises InputError where it holds more than weights, or is cut off."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of old formats and unusual protocols: what matters of them is the error that follows.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise more_than_weights(path, error) from error
     # torch reports a damaged archive in many ways, none of them its own type.
@@ -172,5 +177,5 @@ def contents(content: Any) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first sentence of an exception's text, shortened."""
-    text = str(error).strip().partition("\n")[0].partition(". ")[0]
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0].partition(". ")[0]
     return text[:120] or type(error).__name__
