@@ -17,8 +17,7 @@ from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.models.classifier import Classifier
 from xaicli.targets import Targets
 
-ELEMENTWISE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
-RULED = (*ELEMENTWISE, nn.MaxPool2d)
+RULED = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.MaxPool2d)
 """Modules that captum has a rescale rule for and gets right. Its rule for Softmax sums over the whole batch."""
 
 
@@ -80,5 +79,5 @@ class DeepLIFT(Method):
             if overlaps(pool):
                 # captum's rule writes one window's contribution over another's where windows overlap.
                 replace_module(found.network, pool, DisjointMaxPool(pool))
-        give_copies(found.network, ELEMENTWISE)
+        give_copies(found.network, RULED)
         return bool(pools)

@@ -73,7 +73,9 @@ class LRP(Method):
         for module in found.observed.called((*RULED, *PASSED)):
             if found.observed.calls[module] > 1 and not isinstance(module, nn.Dropout | nn.Identity):
                 path = found.observed.paths[module]
-                raise refuse(self.name, classifier.name, f"its {type(module).__name__} {path} is used more than once in a pass")
+                raise refuse(
+                    self.name, classifier.name, f"its {type(module).__name__} {path} is used more than once in a pass"
+                )
 
     def set_rules(self, network: nn.Module) -> None:
         first = True
@@ -89,7 +91,11 @@ class LRP(Method):
     def convolution_rule(self) -> PropagationRule:
         if self.rule == "epsilon":
             return EpsilonRule(self.epsilon)
-        rule = GammaRule(self.gamma, set_bias_to_zero=True) if self.rule == "gamma" else Alpha1_Beta0_Rule(set_bias_to_zero=True)
+        rule = (
+            GammaRule(self.gamma, set_bias_to_zero=True)
+            if self.rule == "gamma"
+            else Alpha1_Beta0_Rule(set_bias_to_zero=True)
+        )
         rule.STABILITY_FACTOR = self.epsilon
         return rule
 

@@ -90,7 +90,9 @@ class IntegratedGradients(PixelGradients):
 
     n_steps: int = param(50, "points on the line", ge=1)
     baseline: Baseline = param("zero", BASELINE_HELP)
-    rule: Literal["gauss-legendre", "right", "middle"] = param("gauss-legendre", "where the points lie and how they are weighted")
+    rule: Literal["gauss-legendre", "right", "middle"] = param(
+        "gauss-legendre", "where the points lie and how they are weighted"
+    )
 
     name = "integrated-gradients"
     aliases = ("ig",)

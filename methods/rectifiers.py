@@ -137,7 +137,10 @@ class GuidedGradCAM(Method):
             def explain(photos: Tensor, arguments: Arguments) -> Tensor:
                 at_input = layer.side == "input"
                 product: Tensor = rule.attribute(
-                    photos, additional_forward_args=arguments, interpolate_mode="bilinear", attribute_to_layer_input=at_input
+                    photos,
+                    additional_forward_args=arguments,
+                    interpolate_mode="bilinear",
+                    attribute_to_layer_input=at_input,
                 )
                 return product
 

@@ -136,7 +136,9 @@ class KernelSHAP(Method):
         """Coalitions (n, K) bool, neither empty nor whole, and their weights (n,) in the fit."""
         if 2**count - 2 <= self.n_samples:
             # A photo of one colour is one segment: no coalition is left, and the whole effect is that segment's.
-            every = torch.tensor(list(itertools.product((False, True), repeat=count))[1:-1], dtype=torch.bool).reshape(-1, count)
+            every = torch.tensor(list(itertools.product((False, True), repeat=count))[1:-1], dtype=torch.bool).reshape(
+                -1, count
+            )
             kernel = [shapley_kernel(count, size) for size in every.sum(dim=1).tolist()]
             return every, torch.tensor(kernel, dtype=torch.float64)
         draws = stream(seed, "coalitions")
@@ -161,9 +163,6 @@ def constrained_fit(shown: Tensor, gains: Tensor, weights: Tensor, total: Tensor
     """Coefficients (K, T) of a weighted linear fit of gains (n, T) on coalitions (n, K) whose sum is `total` (T,)."""
     if shown.shape[1] == 1:
         return total[None]
-    if not (gains.isfinite().all() and total.isfinite().all()):
-        # The solver refuses such numbers with an error of its own.
-        return gains.new_full((shown.shape[1], len(total)), torch.nan)
     features, last = shown[:, :-1].double(), shown[:, -1:].double()
     root = weights.sqrt()[:, None]
     # The last coefficient is what the others leave of the total.

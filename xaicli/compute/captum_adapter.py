@@ -39,7 +39,7 @@ class Scored(nn.Module):
         self.logits = logits
 
     def forward(self, photos: Tensor, classes: Tensor, against: Tensor) -> Tensor:
-        return gather(self.logits(self.network(photos)), classes, against)[:, 0]
+        return gather(self.logits(self.network(photos.clone())), classes, against)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)

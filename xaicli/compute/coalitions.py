@@ -114,5 +114,7 @@ class Coalitions:
 
     def spread(self, values: Sequence[Tensor]) -> Tensor:
         """Maps (B, T, H, W), float32: for each photo values (K, T) of its segments, written to their pixels."""
-        maps = [own.to(self.inputs.device, torch.float32).T[:, labels] for own, labels in zip(values, self.labels, strict=True)]
+        maps = [
+            own.to(self.inputs.device, torch.float32).T[:, labels] for own, labels in zip(values, self.labels, strict=True)
+        ]
         return torch.stack(maps)

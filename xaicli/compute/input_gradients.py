@@ -43,14 +43,14 @@ def clean_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> Clea
     """
     with borrowed(classifier.torch_module):
         photos = leaf(inputs)
-        logits = classifier(photos)
+        logits = classifier(photos.clone())
         chosen = targets.resolve(logits)
         gradients = gradients_of(chosen.scores, photos, classifier.name)
     return CleanPass(logits.detach(), chosen.detached(), gradients)
 
 
 def leaf(inputs: Tensor) -> Tensor:
-    """A copy of the inputs that gradients are taken at; the caller's tensor stays as it is."""
+    """A copy of the inputs that gradients are taken at. Networks get a copy of it in turn: some change their input in place."""
     return inputs.detach().clone().requires_grad_(True)
 
 
@@ -118,4 +118,4 @@ def point_gradients(classifier: Classifier, points: Sequence[Point], chosen: Res
     """Gradients (N, T, 3, H, W) of the targets' scores at N points."""
     photos = leaf(torch.stack([point.at for point in points]))
     rows = torch.tensor([point.row for point in points], device=chosen.classes.device)
-    return gradients_of(chosen[rows].logit(classifier(photos)), photos, classifier.name)
+    return gradients_of(chosen[rows].logit(classifier(photos.clone())), photos, classifier.name)

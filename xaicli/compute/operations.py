@@ -91,10 +91,11 @@ def observe(network: nn.Module, photos: Tensor) -> Observed:
     try:
         for module in network.modules():
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-        start = photos.detach().clone().requires_grad_(True)
-        # A view of the leaf: networks may change their input in place.
-        with torch.inference_mode(False), torch.enable_grad(), Watch(observed, running):
-            output = network(start.view_as(start))
+        with torch.inference_mode(False), torch.enable_grad():
+            # A copy of the leaf: networks may change their input in place.
+            entering = photos.detach().clone().requires_grad_(True).clone()
+            with Watch(observed, running):
+                output = network(entering)
         observed.output = output.detach() if isinstance(output, Tensor) else output
     finally:
         for handle in handles:

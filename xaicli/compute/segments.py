@@ -28,7 +28,9 @@ COMPACTNESS = 10.0
 """How much a superpixel's shape counts beside its colour, in CIELAB units at a distance of one superpixel (Achanta et
 al., 2012)."""
 
-SRGB_TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+SRGB_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
 WHITE = SRGB_TO_XYZ.sum(axis=1)
 
 

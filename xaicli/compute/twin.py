@@ -46,14 +46,19 @@ def shared(tensor: Tensor) -> Tensor:
 def replace_module(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put `new` wherever `old` stands below `root`."""
     for parent in list(root.modules()):
-        for name, child in list(parent.named_children()):
+        # Not `named_children`, which gives a module that stands at two places of one parent only once.
+        for name, child in list(parent._modules.items()):
             if child is old:
                 setattr(parent, name, new)
 
 
 def give_copies(root: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
-    """Let each module of these kinds work on a copy of its input. captum hooks the tensor that enters an activation, and
-    what else reads that tensor, a residual connection say, would lose its part of the gradient."""
+    """Let each module of these kinds work on a copy of its input.
+
+    captum changes the gradient of the tensor that enters a module. What else reads that tensor, a residual connection say,
+    would lose its part of it, and the activation that made it would be told the gradient from before the change: a ReLU
+    right before a max pooling.
+    """
     for module in list(root.modules()):
         if isinstance(module, kinds):
             replace_module(root, module, nn.Sequential(Copy(), module))
