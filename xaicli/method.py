@@ -71,6 +71,11 @@ class Maps:
     logits: Tensor
     extras: dict[str, Tensor] = field(default_factory=dict)
 
+    def photo(self, row: int) -> Maps:
+        """The maps of one photo of the batch, as a batch of one."""
+        rows = slice(row, row + 1)
+        return Maps(self.values[rows], self.targets[rows], self.logits[rows], {name: part[rows] for name, part in self.extras.items()})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Definition):

@@ -80,40 +80,33 @@ def explain_batch(
     failures: dict[int, XaiError] = {}
     for method in methods:
         missing = [row for row, loaded in enumerate(batch) if row not in failures and wanted(loaded.source, method)]
-        made, faults = attribute_each([batch[row] for row in missing], classifier, method, targets, settings)
-        for row, attributions, fault in zip(missing, made, faults, strict=True):
-            if fault is not None:
-                failures[row] = fault
+        made = maps_of_each([batch[row] for row in missing], classifier, method, targets, settings)
+        for row, maps in zip(missing, made, strict=True):
+            if isinstance(maps, XaiError):
+                failures[row] = maps
             else:
-                results[row].made[method.label] = attributions
+                results[row].made[method.label] = attributions_of(maps, batch[row], classifier, method, targets, settings)
     for row, result in enumerate(results):
-        if row in failures:
-            yield Failure(result.loaded.source, failures[row])
-        else:
-            yield result
+        yield Failure(result.loaded.source, failures[row]) if row in failures else result
 
 
-def attribute_each(
+def maps_of_each(
     batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
-) -> tuple[list[list[Attribution]], list[XaiError | None]]:
-    """The attributions of each photo, and its fault where it has one; a batch that fails is tried photo by photo."""
+) -> list[Maps | XaiError]:
+    """The maps of each photo as a batch of one, or its fault; a batch that fails is tried photo by photo."""
     if not batch:
-        return [], []
+        return []
     try:
-        maps = attribute(batch, classifier, method, targets, settings)
+        parts = attribute(batch, classifier, method, targets, settings)
     except RunError as error:
         if len(batch) == 1:
-            return [[]], [error]
-        halves = [attribute_each([loaded], classifier, method, targets, settings) for loaded in batch]
-        return [made for half, _ in halves for made in half], [fault for _, faults in halves for fault in faults]
-    made: list[list[Attribution]] = []
-    faults: list[XaiError | None] = []
-    for part, rows in maps:
+            return [error]
+        return [maps for loaded in batch for maps in maps_of_each([loaded], classifier, method, targets, settings)]
+    made: list[Maps | XaiError] = []
+    for part, photos in parts:
         finite = part.logits.isfinite().all(dim=1).tolist()
-        for row, loaded in enumerate(rows):
-            faults.append(None if finite[row] else not_finite(classifier, loaded))
-            made.append(attributions_of(part, row, loaded, classifier, method, targets, settings) if finite[row] else [])
-    return made, faults
+        made += [part.photo(row) if finite[row] else not_finite(classifier, loaded) for row, loaded in enumerate(photos)]
+    return made
 
 
 def attribute(

@@ -12,6 +12,7 @@ from torch import Tensor
 from xaicli.compute.case import Case, Pictures
 from xaicli.compute.copies import Copies, Outcomes
 from xaicli.compute.masked import Block, run
+from xaicli.compute.memory import is_out_of_memory
 from xaicli.errors import RunError, XaiError
 from xaicli.metric import Measuring, Metric, Scores
 
@@ -75,8 +76,11 @@ class Task:
             return step()
         except XaiError:
             raise
-        # A metric may be a plugin and raise anything; out of memory is for the caller to mend.
+        # A metric may be a plugin and raise anything.
         except Exception as error:
+            if is_out_of_memory(error):
+                # The caller mends that: fewer photos at once.
+                raise
             raise RunError(
                 f"{self.metric.label} failed on the maps of {self.case.label or 'a method'}: {type(error).__name__}: {error}",
                 hint="--debug shows the traceback.",

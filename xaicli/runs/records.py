@@ -21,19 +21,19 @@ TOP = 5
 
 
 def attributions_of(
-    maps: Maps, row: int, loaded: Loaded, classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+    maps: Maps, loaded: Loaded, classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
 ) -> list[Attribution]:
-    """The attributions of one photo of a batch, one a target."""
-    names = maps.targets.names(row)
-    logits = maps.logits[row]
+    """The attributions of one photo, a batch of one, one a target."""
+    names = maps.targets.names(0)
+    logits = maps.logits[0]
     probabilities = logits.softmax(dim=0)
     best = logits.argsort(descending=True, stable=True)[:TOP].tolist()
     top = tuple(Prediction(index, classifier.class_name(index), float(probabilities[index])) for index in best)
-    chances = maps.targets[row : row + 1].probability(logits[None])[0].tolist()
-    values = maps.values[row].detach().cpu().numpy()
+    chances = maps.targets.probability(logits[None])[0].tolist()
+    values = maps.values[0].detach().cpu().numpy()
     made = []
     for at, name in enumerate(names):
-        numbers, arrays = extras_of(maps, row, at)
+        numbers, arrays = extras_of(maps, at)
         record = Record(
             image=recorded_path(loaded.source),
             photo=loaded.photo.content,
@@ -78,12 +78,12 @@ def recorded_path(source: Source) -> str:
     return source.name if Path(source.path).is_absolute() else source.path
 
 
-def extras_of(maps: Maps, row: int, at: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def extras_of(maps: Maps, at: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """A map's further results: single numbers, and arrays."""
     numbers: dict[str, float] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, tensor in maps.extras.items():
-        own = tensor[row].detach().cpu()
+        own = tensor[0].detach().cpu()
         own = own[at] if own.ndim else own
         if own.ndim:
             arrays[name] = own.numpy()
