@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("xaicli", "methods", "metrics", "tests", "benchmarks")
 SOURCES = sorted(path for folder in ("xaicli", "methods", "metrics") for path in (ROOT / folder).rglob("*.py"))
-PYTHON = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+PYTHON = sorted([*SOURCES, *(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))])
 TEXT = sorted(
     path
     for pattern in ("*.md", "*.toml", "*.cfg", "docs/**/*.md", ".ci/*", ".github/**/*.yml")
@@ -38,13 +37,13 @@ MIDDLE = {"top", "attribution", "registry", "images", "compute", "models", "runs
 BELOW |= dict.fromkeys(("runs", "gate", "training", "results"), MIDDLE) | {"cli": {*MIDDLE, "cli"}}
 """What the files of a room may import."""
 
-
 EXTRAS = ("timm", "transformers", "huggingface_hub", "onnxruntime", "pyarrow", "ray")
 """Packages that are not always installed, imported where they are needed."""
 
 
-def each(paths: list[Path]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths])
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def module_of(path: Path) -> str:
@@ -56,78 +55,71 @@ def module_of(path: Path) -> str:
 def room(module: str) -> str:
     """The room a module of the package belongs to; single files at the top are one room, save two that know more."""
     parts = module.split(".")
-    if len(parts) > 1 and parts[1] in BELOW:
-        return parts[1]
-    return "top"
+    return parts[1] if len(parts) > 1 and parts[1] in BELOW else "top"
 
 
-@functools.cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def imports(path: Path, *, in_functions: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of each import that runs, `from a import b` as `a.b`; all, or those inside functions only.
 
+    An import whose failure is an answer (`try` ... `except ImportError`) counts as one that stands on top.
+    """
 
-def without_type_checking(tree: ast.AST) -> Iterator[tuple[ast.stmt, bool]]:
-    """Import statements that run, each with whether it stands inside a function."""
-
-    def walk(node: ast.AST, inside: bool) -> Iterator[tuple[ast.stmt, bool]]:
+    def walk(node: ast.AST, inside: bool) -> Iterator[tuple[int, str]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
                 continue
-            if isinstance(child, ast.Import | ast.ImportFrom):
-                yield child, inside
-            yield from walk(child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+            if inside >= in_functions:
+                yield from imported(child)
+            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            asked = isinstance(child, ast.Try) and "ImportError" in ast.unparse(child)
+            yield from walk(child, (inside or function) and not asked)
 
-    return walk(tree, False)
+    return walk(parsed(path), False)
 
 
-def imported(statement: ast.stmt) -> list[str]:
-    """Dotted names that a statement imports, `from a import b` as `a.b`."""
-    if isinstance(statement, ast.ImportFrom):
-        return [f"{statement.module}.{alias.name}" for alias in statement.names]
-    assert isinstance(statement, ast.Import)
-    return [alias.name for alias in statement.names]
+def imported(node: ast.AST) -> Iterator[tuple[int, str]]:
+    if isinstance(node, ast.ImportFrom):
+        yield from ((node.lineno, f"{'.' * node.level}{node.module}.{alias.name}") for alias in node.names)
+    elif isinstance(node, ast.Import):
+        yield from ((node.lineno, alias.name) for alias in node.names)
 
 
 def needs_an_extra(name: str) -> bool:
     """Whether a name is of a package that is not always installed, or of a file of ours that cannot be imported without one."""
-    if name.split(".")[0] in EXTRAS:
-        return True
-    tops = [s for path in SOURCES if name.startswith(module_of(path) + ".") for s, _ in without_type_checking(parsed(path))]
-    return any(top.split(".")[0] in EXTRAS for statement in tops for top in imported(statement))
+    ours = [path for path in SOURCES if name.startswith(f"{module_of(path)}.") and path.name != "__init__.py"]
+    return name.split(".")[0] in EXTRAS or any(top.split(".")[0] in EXTRAS for path in ours for _, top in imports(path))
 
 
-@each(SOURCES)
-def test_imports_run_one_way(path):
-    here = room(module_of(path))
-    for statement, _ in without_type_checking(parsed(path)):
-        for name in imported(statement):
-            if name.split(".")[0] != "xaicli" or (path.name == "__init__.py" and here == "top"):
-                continue
-            assert room(name) in BELOW[here], f"{path.relative_to(ROOT)}:{statement.lineno} imports {name}"
+def at(path: Path, line: int, found: str) -> str:
+    return f"{path.relative_to(ROOT)}:{line}: {found}"
 
 
-@each(SOURCES)
-def test_imports_are_absolute_and_none_takes_everything(path):
-    for statement, _ in without_type_checking(parsed(path)):
-        if isinstance(statement, ast.ImportFrom):
-            assert statement.level == 0
-            assert [alias.name for alias in statement.names] != ["*"]
+def test_imports_run_one_way():
+    wrong = [
+        at(path, line, name)
+        for path in SOURCES
+        if path != ROOT / "xaicli" / "__init__.py"
+        for line, name in imports(path)
+        if name.split(".")[0] == "xaicli" and room(name) not in BELOW[room(module_of(path))]
+    ]
+    assert not wrong
 
 
-@each(SOURCES)
-def test_imports_stand_on_top_save_where_start_up_time_counts(path):
-    statements = [statement for statement, inside in without_type_checking(parsed(path)) if inside]
-    lazy = [statement for statement in statements if not needs_an_extra(imported(statement)[0])]
-    allowed = room(module_of(path)) in ("cli", "registry") or path == ROOT / "xaicli" / "__init__.py"
-    assert allowed or not lazy, f"{path.relative_to(ROOT)}:{lazy[0].lineno} imports inside a function"
+def test_imports_are_absolute_and_none_takes_everything():
+    assert not [at(path, line, name) for path in SOURCES for line, name in imports(path) if name[0] == "." or name[-1] == "*"]
 
 
-@each([path for path in SOURCES if path.parent.name in ("methods", "metrics")])
-def test_no_method_or_metric_takes_anothers_private_names(path):
-    for statement, _ in without_type_checking(parsed(path)):
-        for name in imported(statement):
-            if name.startswith(("xaicli.methods.", "xaicli.metrics.")):
-                assert not any(part.startswith("_") for part in name.split(".")), name
+def test_imports_stand_on_top_save_where_start_up_time_counts():
+    free = {ROOT / "xaicli" / "__init__.py"} | {path for path in SOURCES if room(module_of(path)) in ("cli", "registry")}
+    early = [path for path in SOURCES if path not in free]
+    lazy = [at(path, *found) for path in early for found in imports(path, in_functions=True) if not needs_an_extra(found[1])]
+    assert not lazy
+
+
+def test_no_method_or_metric_takes_anothers_private_names():
+    others = ("xaicli.methods.", "xaicli.metrics.")
+    files = [path for path in SOURCES if path.parent.name in ("methods", "metrics")]
+    assert not [at(path, *found) for path in files for found in imports(path) if found[1].startswith(others) and "._" in found[1]]
 
 
 def test_the_mapping_lists_every_package_folder():
@@ -140,36 +132,39 @@ def test_the_mapping_lists_every_package_folder():
     assert dict(mapping) == {"xaicli": "xaicli", "xaicli.methods": "methods", "xaicli.metrics": "metrics"}
 
 
-@each(PYTHON)
-def test_a_file_is_named_after_its_subject(path):
-    assert path.stem not in ("utils", "util", "helpers", "helper", "common", "misc")
-    assert re.fullmatch(r"[a-z0-9_]+", path.stem)
+def test_a_file_is_named_after_its_subject():
+    vague = ("utils", "util", "helpers", "helper", "common", "misc")
+    assert not [path for path in PYTHON if path.stem in vague or not re.fullmatch(r"[a-z0-9_]+", path.stem)]
 
 
-@each(PYTHON)
-def test_a_file_says_what_it_is_in_fewer_than_500_lines(path):
-    text = path.read_text()
-    assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
-    assert len(text.splitlines()) < 500
+def test_a_file_says_what_it_is():
+    assert not [path for path in PYTHON if not path.is_relative_to(ROOT / "tests") and not ast.get_docstring(parsed(path))]
 
 
-@each([*PYTHON, *TEXT])
-def test_no_file_knows_the_machine_it_was_written_on(path):
+def test_a_file_has_one_subject_and_so_fewer_than_500_lines():
+    assert not [path for path in PYTHON if len(path.read_text().splitlines()) >= 500]
+
+
+def test_no_file_knows_the_machine_it_was_written_on():
     home = re.compile("/(?:root|work|home|Users)/" + r"\w|[A-Z]:\\Users\\" + "|/tmp/(?:venv|bash)")
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        assert not home.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+    assert not list(matches(home, [*PYTHON, *TEXT]))
 
 
-@each(PYTHON)
-def test_nothing_is_marked_as_left_for_later(path):
+def test_nothing_is_marked_as_left_for_later():
     marks = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, "Not" + "ImplementedError", "pragma: no " + "cover"]))
-    assert not marks.search(path.read_text())
+    assert not list(matches(marks, PYTHON))
+
+
+def matches(pattern: re.Pattern[str], paths: list[Path]) -> Iterator[str]:
+    for path in paths:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if pattern.search(line):
+                yield at(path, number, line.strip())
 
 
 def test_tests_mirror_the_folders():
-    rooms = {path.parent.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")}
-    sources = {module_of(path).split(".")[1] for path in SOURCES if len(module_of(path).split(".")) > 1}
-    assert rooms - {"contract", "package"} <= sources
+    rooms = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")}
+    assert rooms - {"contract"} <= {path.parent.name for path in SOURCES}
 
 
 def test_importing_the_package_and_the_command_line_loads_no_torch():
@@ -193,6 +188,6 @@ def test_every_public_name_is_there_and_is_what_type_checkers_are_told():
         assert name in dir(xaicli)
     with pytest.raises(AttributeError, match="no attribute 'explainn'"):
         _ = xaicli.explainn
-    block = next(node for node in ast.parse(Path(xaicli.__file__).read_text()).body if isinstance(node, ast.If))
+    block = next(node for node in parsed(ROOT / "xaicli" / "__init__.py").body if isinstance(node, ast.If))
     told = {alias.name: statement.module for statement in block.body for alias in statement.names}
     assert told == xaicli.PLACES

@@ -25,7 +25,7 @@ def twin_of(module: nn.Module, name: str) -> nn.Module:
         memo[id(buffer)] = shared(buffer)
     try:
         twin = copy.deepcopy(module, memo)
-    except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{name} cannot be copied ({error}), and this method works on a copy of the network",
             hint="A network that keeps a tensor of its last pass, or a file, a lock or a generator, cannot be.",
