@@ -52,9 +52,10 @@ def test_other_errors_are_not_taken_for_it():
 def test_of_two_versions_the_one_that_is_wanted_is_named(monkeypatch):
     versions_are(monkeypatch, "2.14.1", "0.29.2", "torch (==2.15.0)")
     assert str(broken_pair(RuntimeError(NMS))) == (
-        "torchvision 0.29.2 does not fit torch 2.14.1 (torchvision::nms does not exist); expected torch 2.15.0, which torchvision "
-        "0.29.2 is built for. Install the two together, from where torch came: pip install --force-reinstall torch torchvision (for the "
-        "CPU-only build with its --index-url, see the README)."
+        "torchvision 0.29.2 does not fit torch 2.14.1 (torchvision::nms does not exist); "
+        "expected torch 2.15.0, which torchvision 0.29.2 is built for. "
+        "Install the two together, from where torch came: pip install --force-reinstall torch torchvision "
+        "(for the CPU-only build with its --index-url, see the README)."
     )
 
 

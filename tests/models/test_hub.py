@@ -6,12 +6,13 @@ import pytest
 from xaicli.errors import InputError
 from xaicli.models.hub import cannot_load, hub, reachable
 
-library = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
+utils = pytest.importorskip("huggingface_hub.utils")
 
 
 @pytest.fixture
 def out_of_reach(monkeypatch):
-    monkeypatch.setattr(library.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -20,26 +21,26 @@ def in_reach(monkeypatch):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        monkeypatch.setattr(library.constants, "ENDPOINT", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{listening.getsockname()[1]}")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         yield
 
 
 def state():
     levels = [logging.getLogger(name).level for name in ("huggingface_hub", "transformers", "timm")]
-    return library.constants.HF_HUB_OFFLINE, library.utils.are_progress_bars_disabled(), levels
+    return constants.HF_HUB_OFFLINE, utils.are_progress_bars_disabled(), levels
 
 
 def test_a_hub_in_reach_is_used_and_one_out_of_reach_is_not_waited_for(in_reach):
     with hub(offline=False, progress=False) as offline:
         assert not offline
-        assert not library.constants.HF_HUB_OFFLINE
+        assert not constants.HF_HUB_OFFLINE
 
 
 def test_out_of_reach_is_offline(out_of_reach):
     with hub(offline=False, progress=False) as offline:
         assert offline
-        assert library.constants.HF_HUB_OFFLINE
+        assert constants.HF_HUB_OFFLINE
 
 
 def test_offline_is_obeyed_inside_and_all_is_restored_after_an_exception(in_reach):
@@ -48,7 +49,7 @@ def test_offline_is_obeyed_inside_and_all_is_restored_after_an_exception(in_reac
 
     def fail():
         with hub(offline=True, progress=False) as offline:
-            inside.append((offline, library.constants.is_offline_mode(), library.utils.are_progress_bars_disabled()))
+            inside.append((offline, constants.is_offline_mode(), utils.are_progress_bars_disabled()))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -58,10 +59,10 @@ def test_offline_is_obeyed_inside_and_all_is_restored_after_an_exception(in_reac
 
 
 def test_the_user_s_own_offline_mode_stays(in_reach, monkeypatch):
-    monkeypatch.setattr(library.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with hub(offline=False, progress=False) as offline:
         assert offline
-    assert library.constants.HF_HUB_OFFLINE
+    assert constants.HF_HUB_OFFLINE
 
 
 def test_behind_a_proxy_the_proxy_is_asked(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import socket
 import sys
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from xaicli.compute.packages import broken_pair, require
 from xaicli.errors import InputError, XaiError
@@ -23,8 +25,7 @@ SECONDS = 5.0
 def hub(offline: bool, progress: bool) -> Iterator[bool]:
     """Inside, the hub's clients write no log, show bars only where wanted and on a terminal, and stay off the network where that
     is asked for or the hub is out of reach (they would retry for minutes). Gives whether they are offline. All is restored."""
-    library = require("huggingface_hub", "hf")
-    constants, bars = library.constants, library.utils
+    constants, bars = part("constants"), part("utils")
     offline = offline or constants.is_offline_mode() or not reachable(constants.ENDPOINT)
     with ExitStack() as stack:
         stack.callback(setattr, constants, "HF_HUB_OFFLINE", constants.HF_HUB_OFFLINE)
@@ -43,6 +44,12 @@ def hub(offline: bool, progress: bool) -> Iterator[bool]:
                 stack.callback(own.enable_progress_bar)
                 own.disable_progress_bar()
         yield offline
+
+
+def part(name: str) -> ModuleType:
+    """A module of huggingface_hub, which imports its own only when they are asked for."""
+    require("huggingface_hub", "hf")
+    return importlib.import_module(f"huggingface_hub.{name}")
 
 
 def reachable(endpoint: str) -> bool:
@@ -64,7 +71,7 @@ def cannot_load(spec: str, repository: str, error: Exception, *, asked_offline: 
         return error
     if pair := broken_pair(error):
         return pair
-    constants = require("huggingface_hub", "hf").constants
+    constants = part("constants")
     named = {type(cause).__name__ for cause in (error, error.__cause__, error.__context__)}
     if named & {"GatedRepoError"}:
         where = f"{constants.ENDPOINT}/{repository}"
@@ -84,6 +91,5 @@ def cannot_load(spec: str, repository: str, error: Exception, *, asked_offline: 
 
 def expected_folder(repository: str) -> Path:
     """Where the hub's clients keep a repository: HF_HUB_CACHE, else below HF_HOME."""
-    library = require("huggingface_hub", "hf")
-    folder: str = library.file_download.repo_folder_name(repo_id=repository, repo_type="model")
-    return Path(library.constants.HF_HUB_CACHE, folder)
+    folder: str = part("file_download").repo_folder_name(repo_id=repository, repo_type="model")
+    return Path(part("constants").HF_HUB_CACHE, folder)
