@@ -1,4 +1,4 @@
-"""The class activation maps against numbers worked out by hand: two channels, or three tokens, and scores one can differentiate."""
+"""The class activation maps against numbers worked out by hand: two channels or three tokens, and simple scores."""
 
 from __future__ import annotations
 
@@ -170,7 +170,8 @@ def test_a_constant_channel_has_no_weight_in_score_cam(map_of: MapOf) -> None:
 
 def test_a_photo_without_any_live_channel_gets_a_map_of_zeros(map_of: MapOf) -> None:
     dead = torch.zeros(2, 2, 2)
-    for method in (ScoreCAM(), ScoreCAM(score_form="authors"), AblationCAM(), EigenCAM(), GradCAM(), GradCAMPlusPlus(), XGradCAM()):
+    score_cams = ScoreCAM(), ScoreCAM(score_form="authors")
+    for method in (*score_cams, AblationCAM(), EigenCAM(), GradCAM(), GradCAMPlusPlus(), XGradCAM()):
         assert map_of(method, contrast_of_means, dead).tolist() == [[0, 0], [0, 0]]
 
 
