@@ -1,0 +1,70 @@
+"""Run benchmarks by name, print their figures, write them down when asked."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from benchmarks.figures import Figure, table
+
+BENCHMARKS = {
+    "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",
+    "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",
+    "rise-time": "RISE on a ResNet-50 over the bare passes of its masks",
+    "rise-memory": "memory of RISE above the network's own",
+}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Exit code 0, or 1 where a limit was missed."""
+    width = max(map(len, BENCHMARKS))
+    known = "\n".join(f"  {name.ljust(width)}  {what}" for name, what in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Figures are medians, with quartiles; ratios are taken within one run.\n\n{known}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; all without")
+    parser.add_argument("--list", action="store_true", help="names only, and end")
+    parser.add_argument("--rounds", type=int, default=5, help="repetitions (5)")
+    parser.add_argument("--threads", type=int, help="processor threads; torch's own choice without")
+    parser.add_argument("--write", action="store_true", help=f"write figures to {RESULTS.parent.name}/{RESULTS.name}/NAME.json")
+    given = parser.parse_args()
+    unknown = [name for name in given.names if name not in BENCHMARKS]
+    if unknown or given.rounds < 1:
+        parser.error(f"no benchmark {unknown[0]}; known: {', '.join(BENCHMARKS)}" if unknown else "--rounds must be at least 1")
+    if given.list:
+        print(known)
+        return 0
+    if given.threads:
+        # Processes that are started for a measurement inherit it.
+        os.environ["OMP_NUM_THREADS"] = str(given.threads)
+    all_met = True
+    for name in given.names or BENCHMARKS:
+        figures: list[Figure] = importlib.import_module(f"benchmarks.{name.replace('-', '_')}").measure(given.rounds)
+        print(f"{name}: {BENCHMARKS[name]}\n{table(figures)}\n", flush=True)
+        if given.write:
+            write(name, figures)
+        all_met = all_met and all(figure.met for figure in figures)
+    return 0 if all_met else 1
+
+
+def write(name: str, figures: list[Figure]) -> None:
+    import torch
+
+    machine = {"system": platform.system(), "machine": platform.machine(), "python": platform.python_version()}
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    known = {**machine, "torch": torch.__version__, "threads": torch.get_num_threads(), "accelerator": accelerator}
+    RESULTS.mkdir(exist_ok=True)
+    content = {"benchmark": name, "made_on": known, "figures": [figure.as_json() for figure in figures]}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

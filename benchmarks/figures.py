@@ -1,0 +1,54 @@
+"""A measured figure: its values, their median and quartiles, and the limit it is held to."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Repeated measurements of one thing, in `unit`; `limit` is the largest median that is allowed, None where there is none."""
+
+    what: str
+    unit: str
+    values: tuple[float, ...]
+    limit: float | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and the third."""
+        if len(self.values) < 2:
+            return self.median, self.median
+        first, _, third = statistics.quantiles(self.values, n=4, method="inclusive")
+        return first, third
+
+    @property
+    def met(self) -> bool:
+        return self.limit is None or self.median <= self.limit
+
+    @property
+    def verdict(self) -> str:
+        if self.limit is None:
+            return ""
+        return f"at most {self.limit:g}: {'met' if self.met else 'MISSED'}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"what": self.what, "unit": self.unit, "median": self.median, "limit": self.limit, "values": list(self.values)}
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """One line a figure: what, median with unit, interquartile range, number of values, limit."""
+    lines = [("", "median", "quartiles", "n", "limit")]
+    for figure in figures:
+        first, third = figure.quartiles
+        middle = f"{figure.median:.3g} {figure.unit}".strip()
+        lines.append((figure.what, middle, f"{first:.3g} to {third:.3g}", str(len(figure.values)), figure.verdict))
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)

@@ -1,0 +1,43 @@
+"""Networks and inputs to measure on. Weights are random: they do not change what a pass costs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model
+
+from xaicli.images.view import View
+from xaicli.method import Needs
+from xaicli.models.classifier import Classifier
+
+SIDE = 224
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def classifier(name: str, batch_size: int | None = None) -> Classifier:
+    """A torchvision network of that name with random weights; `pooling` is one that does next to nothing."""
+    torch.manual_seed(0)
+    module = Pooling() if name == "pooling" else get_model(name, weights=None)
+    module = module.eval().requires_grad_(False).to(device())
+    provides = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES
+    view = View(resize=None, crop=SIDE)
+    return Classifier(module, module, name, view, (), 1000, provides, "0" * 16, device(), batch_size=batch_size)
+
+
+def photos(count: int) -> Tensor:
+    """Inputs (count, 3, 224, 224) on the device."""
+    return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).to(device())
+
+
+class Pooling(nn.Module):
+    """Colour means of 49 fields, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 49, 1000)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(nn.functional.adaptive_avg_pool2d(inputs, 7).flatten(1))
