@@ -74,7 +74,7 @@ def ratio_of_means(above: ArrayLike, below: ArrayLike, *, seed: int = 0) -> Esti
 def differences(values: ArrayLike, pairs: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Estimate]:
     """The paired difference of two columns of values (photos, cells) for each pair of columns."""
     table = np.asarray(values, dtype=np.float64)
-    whole = ~np.isnan(table).any(axis=0) & (len(table) >= FEWEST_FOR_BOOTSTRAP)
+    whole = np.asarray([len(table) >= FEWEST_FOR_BOOTSTRAP and bool(np.isfinite(column).all()) for column in table.T])
     result: dict[tuple[int, int], Estimate] = {}
     rest = [pair for pair in dict.fromkeys(pairs) if not (whole[pair[0]] and whole[pair[1]])]
     if rest:

@@ -165,7 +165,7 @@ def as_json(group: Group) -> dict[str, Any]:
 
 def cell_json(method: str, metric: str, cell: Cell) -> dict[str, Any]:
     recipe = cell.recipe
-    result = {
+    result: dict[str, Any] = {
         "method": method,
         "metric": metric,
         "definition": recipe.definition,
