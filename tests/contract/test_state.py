@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import xaicli
 from xaicli.errors import RunError
 
 HOOKS = [name for name in vars(nn.Module()) if "hooks" in name]
@@ -50,8 +51,9 @@ def process_state():
 
 
 def unfrozen(module):
-    """As in training: in training mode, parameters trainable, gradients gathered so far."""
+    """As in training: in training mode, parameters trainable, gradients gathered so far, a hook of the user's own."""
     module.train().requires_grad_(True)
+    module.register_forward_hook(lambda module, inputs, output: None)
     for tensor in module.parameters():
         tensor.grad = torch.ones_like(tensor)
     return module
@@ -118,6 +120,30 @@ def test_the_callers_gradient_mode_does_not_matter(trials, trial_on, mode):
             values = within.explain().values
             assert process_state() == before
         assert torch.equal(values, expected)
+
+
+def test_the_callers_autocast_changes_no_decision(trials):
+    for trial in trials:
+        expected = trial.explain().logits
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(trial.explain().logits, expected)
+
+
+def test_explaining_inside_autocast_gives_the_map_that_explaining_outside_gives(method, trials):
+    classifier = trials[0].classifier
+    photo = np.random.default_rng(4).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    (expected,) = xaicli.explain(photo, classifier, method, precision="fp32")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (within,) = xaicli.explain(photo, classifier, method, precision="fp32")
+    assert np.array_equal(within.values, expected.values)
+
+
+def test_how_inputs_lie_in_memory_does_not_matter(trials):
+    for trial in trials:
+        expected = trial.explain().values
+        trial.photos = trial.photos.to(memory_format=torch.channels_last)
+        scale = max(1.0, float(expected.abs().max()))
+        torch.testing.assert_close(trial.explain().values, expected, atol=1e-5 * scale, rtol=0)
 
 
 def test_inputs_that_require_gradients_are_explained_and_keep_none(trials):

@@ -48,12 +48,10 @@ class Classifier:
         return self.logits(self.forward(inputs))
 
     def masked(self, inputs: Tensor) -> Tensor:
-        """Logits of inputs that are masked copies of a photo, in `masked_dtype`; without gradients."""
-        with torch.inference_mode():
-            if self.masked_dtype == torch.float32:
-                return self(inputs)
-            with torch.autocast(self.device.type, dtype=self.masked_dtype):
-                return self(inputs)
+        """Logits of inputs that are masked copies of a photo, in `masked_dtype`, whatever the caller's autocast; no gradients."""
+        half = self.masked_dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.masked_dtype if half else None, enabled=half):
+            return self(inputs)
 
     def logits(self, output: object) -> Tensor:
         """The network's raw output as float32 logits (B, C); raises RunError where it is something else."""

@@ -119,7 +119,9 @@ def attribute(
         [photo_seed(settings.seed, loaded.photo.content, loaded.photo.frame, method.name) for loaded in batch], dtype=torch.int64
     )
     try:
-        return [(method.attribute(classifier, inputs, rules, seeds), batch)]
+        # Precision is the run's to choose: a caller's autocast would reach the arithmetic of methods too.
+        with torch.autocast(classifier.device.type, enabled=False):
+            return [(method.attribute(classifier, inputs, rules, seeds), batch)]
     except XaiError:
         raise
     # A method or a network may raise anything; it is reported as theirs, in one line.
