@@ -85,8 +85,13 @@ class Recipe:
             control=control,
             passes=passes,
             unit=metric.unit,
-            ratios={name: [list(ratio.above), list(ratio.below)] for name, ratio in metric.ratios.items()},
+            ratios=ratios_of(metric),
         )
+
+
+def ratios_of(metric: Metric) -> dict[str, list[list[str]]]:
+    """A metric's ratios in plain JSON types, as a recipe keeps them."""
+    return {name: [list(ratio.above), list(ratio.below)] for name, ratio in metric.ratios.items()}
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,8 @@ def test_a_target_known_beforehand_must_be_the_one_that_is_there(recipe_of, row_
     assert not store.missing([(row.photo, 0)], [recipe], targets=["281"], **wanted).any()
     assert not store.missing([(row.photo, 0)], [recipe], targets=[None], **wanted).any()
     assert store.missing([(row.photo, 0)], [recipe], targets=["3"], **wanted).all()
+    both = store.missing([(row.photo, 0)] * 3, [recipe], targets=["3", None, "281"], **wanted)
+    np.testing.assert_array_equal(both[:, 0], [True, False, False])
 
 
 def test_a_photo_is_kept_whole_or_not_at_all(recipe_of, row_of):

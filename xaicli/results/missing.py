@@ -26,35 +26,33 @@ def missing(
     known = dict(connection.execute("SELECT id, definition FROM recipes"))
     places = {text: place for place, text in enumerate(names)}
     columns = {key: places[text] for key, text in known.items() if text in places}
-    subjects = subjects_of(connection, photos, model)
-    if len(subjects) and columns:
-        # A photo's subjects and rows were written together, so that those of a run lie side by side.
-        there = connection.execute(
-            f"SELECT subject, recipe FROM rows WHERE subject BETWEEN ? AND ? AND seed = ? AND recipe IN ({listed(columns)})",
-            (int(subjects["id"][0]), int(subjects["id"][-1]), seed),
-        )
-        found = np.fromiter(there, dtype=[("subject", "i8"), ("recipe", "i8")])
-        at = np.minimum(np.searchsorted(subjects["id"], found["subject"]), len(subjects) - 1)
-        asked = subjects["id"][at] == found["subject"]
-        column_of = np.zeros(max(columns) + 1, dtype=np.int64)
-        column_of[list(columns)] = list(columns.values())
-        absent[subjects["place"][at[asked]], column_of[found["recipe"][asked]]] = False
+    ask(connection, photos, model)
+    there = connection.execute(
+        "SELECT a.place, r.recipe FROM temp.asked a CROSS JOIN rows r ON r.subject = a.subject "
+        f"WHERE r.seed = ? AND r.recipe IN ({listed(columns)})",
+        (seed,),
+    )
+    found = np.fromiter(there, dtype=[("place", "i8"), ("recipe", "i8")])
+    column_of = np.zeros(max(columns, default=0) + 1, dtype=np.int64)
+    column_of[list(columns)] = list(columns.values())
+    absent[found["place"], column_of[found["recipe"]]] = False
     return absent[np.ix_(photo_of, name_of)]
 
 
-def subjects_of(connection: sqlite3.Connection, photos: Sequence[Wanted], model: str) -> NDArray[np.void]:
-    """Ids of the subjects of these photos under one model, sorted, each with the photo's place."""
+def ask(connection: sqlite3.Connection, photos: Sequence[Wanted], model: str) -> None:
+    """Fill the temporary table `asked`: the subjects of these photos under one model, each with the photo's place."""
     with snapshot(connection):
-        connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (place INTEGER PRIMARY KEY, content, frame, target)")
-        connection.execute("DELETE FROM wanted")
+        for table in ("wanted (place INTEGER PRIMARY KEY, content, frame, target)", "asked (subject INTEGER, place INTEGER)"):
+            connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table}")
+            connection.execute(f"DELETE FROM temp.{table.partition(' ')[0]}")
         connection.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?)", ((place, *photo) for place, photo in enumerate(photos)))
-        found = connection.execute(
-            "SELECT s.id, w.place FROM wanted w JOIN photos h ON h.content = w.content AND h.frame = w.frame "
+        connection.execute(
+            "INSERT INTO asked SELECT s.id, w.place FROM wanted w "
+            "JOIN photos h ON h.content = w.content AND h.frame = w.frame "
             "JOIN models m ON m.fingerprint = ? JOIN subjects s ON s.photo = h.id AND s.model = m.id "
             "WHERE w.target IS NULL OR w.target = s.target ORDER BY s.id",
             (model,),
         )
-        return np.fromiter(found, dtype=[("id", "i8"), ("place", "i8")])
 
 
 def distinct(entries: Sequence[T]) -> tuple[list[T], NDArray[np.int64]]:

@@ -15,7 +15,7 @@ from xaicli.method import Maps, Method, Sign
 from xaicli.metric import Metric
 from xaicli.models.classifier import Classifier
 from xaicli.params import as_json
-from xaicli.rows import Recipe
+from xaicli.rows import Recipe, ratios_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +80,8 @@ class Explanation:
             direction=metric.direction.value,
             control=self.control,
             passes=self.passes,
+            unit=metric.unit,
+            ratios=ratios_of(metric),
         )
 
 
