@@ -100,6 +100,22 @@ def test_batches_are_halved_until_they_fit_without_loss_or_double_take(tiny_cnn,
         assert_close(taken, expected, rtol=0, atol=1e-5)
 
 
+def test_a_network_that_changes_its_input_in_place_and_then_fails_gets_it_anew(tiny_cnn, classifier_of, photos):
+    def normalising(inputs: Tensor) -> Tensor:
+        inputs.sub_(0.5).div_(2)
+        if len(inputs) > 3:
+            raise torch.OutOfMemoryError
+        return tiny_cnn(inputs)
+
+    expected = one_by_one(tiny_cnn, [(photo - 0.5) / 2 for photo in photos])
+    for inside in (False, True):
+        collector = Collector(photos)
+        with torch.inference_mode(inside):
+            run(classifier_of(normalising, SHAPE[1:]), collector.blocks(), SHAPE, batch_size=8, exact=True)
+        for taken, wanted in zip(collector.taken, expected, strict=True):
+            assert_close(taken, wanted, rtol=0, atol=1e-5)
+
+
 def test_a_fill_that_runs_out_of_memory_is_asked_for_less(tiny_cnn, classifier_of, photos):
     collector = Collector(photos)
 
