@@ -116,6 +116,10 @@ def load(kind: Kind, entry: Entry) -> type[Definition]:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | MemoryError):
             raise
+        from xaicli.packages import broken_pair
+
+        if pair := broken_pair(error):
+            raise pair from error
         raise RunError(
             f"{kind.word} {entry.name} of {entry.origin} cannot be imported: {type(error).__name__}: {error}",
             hint="See xai doctor.",

@@ -16,13 +16,13 @@ from typing import Any
 
 from torch import nn
 
-from xaicli.compute.packages import broken_pair
 from xaicli.errors import InputError, RunError, UsageError, XaiError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.classifier import Classifier
 from xaicli.models.fit import fit
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
+from xaicli.packages import broken_pair
 
 
 def load(request: Request) -> Loaded:

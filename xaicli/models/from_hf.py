@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaicli.compute.packages import import_torchvision, require
 from xaicli.errors import InputError
 from xaicli.models.fit import fit
 from xaicli.models.hf_view import measure_colours, view_of
 from xaicli.models.hub import cannot_load, hub
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
+from xaicli.packages import import_torchvision, require
 
 PLACEHOLDER = re.compile(r"LABEL_\d+")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from xaicli.compute.packages import import_torchvision, require
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.cache import weights_folder
@@ -19,6 +18,7 @@ from xaicli.models.fit import fit, head_classes, shapes
 from xaicli.models.hub import cannot_load, hub
 from xaicli.models.source import Loaded, Notice, Request
 from xaicli.models.weights import State, read_weights
+from xaicli.packages import import_torchvision, require
 from xaicli.params import fold
 
 ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")

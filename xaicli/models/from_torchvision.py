@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from xaicli.compute.packages import import_torchvision, require
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.cache import weights_folder
@@ -20,6 +19,7 @@ from xaicli.models.download import download, is_whole
 from xaicli.models.fit import fit, head_classes, shapes
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import State, read_weights
+from xaicli.packages import import_torchvision, require
 from xaicli.params import fold
 
 WITH_OWN_FILE = "IMAGENET1K_V1"

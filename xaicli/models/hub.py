@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from xaicli.compute.packages import broken_pair, require
 from xaicli.errors import InputError, XaiError
+from xaicli.packages import broken_pair, require
 
 LOGGERS = ("huggingface_hub", "transformers", "timm")
 SECONDS = 5.0

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from xaicli.compute.device import resolve_device
-from xaicli.compute.packages import whole_installation
 from xaicli.errors import InputError, UsageError
 from xaicli.models import from_export, from_file, from_hf, from_onnx, from_timm, from_torchvision
 from xaicli.models.assemble import Overrides, Side, assemble
 from xaicli.models.classes import read_classes
 from xaicli.models.classifier import Classifier
 from xaicli.models.source import Loaded, Notice, Request
+from xaicli.packages import whole_installation
 from xaicli.params import Spec, fold, parse_spec
 
 DEFAULT = "torchvision:mobilenet_v3_large"

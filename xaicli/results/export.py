@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from xaicli.compute.packages import require
 from xaicli.errors import UsageError
 from xaicli.files import write_atomic
+from xaicli.packages import require
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.rows import COLUMNS

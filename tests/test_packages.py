@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from xaicli.compute import packages
-from xaicli.compute.packages import broken_pair, require, version_of, versions, whole_installation
+from xaicli import packages, registry
 from xaicli.errors import InputError
+from xaicli.packages import broken_pair, require, version_of, versions, whole_installation
 
 NMS = "operator torchvision::nms does not exist"
 
@@ -90,9 +90,16 @@ def test_a_torchvision_that_breaks_at_import_is_one_line(tmp_path):
     assert done.stderr == ""
 
 
+def test_a_method_that_reaches_torchvision_by_another_way_says_the_same(tmp_path, monkeypatch):
+    (tmp_path / "reaching.py").write_text(f"raise RuntimeError({NMS!r})")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match="does not fit torch"):
+        registry.load(registry.METHODS, registry.Entry("reaching", "reaching:Reaching", "", "a plugin"))
+
+
 def test_versions_are_told_without_importing_anything():
     code = (
-        "import sys; from xaicli.compute.packages import versions; v = versions()\n"
+        "import sys; from xaicli.packages import versions; v = versions()\n"
         "print(v['torch'] is not None, 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True False\n"
