@@ -14,6 +14,7 @@ from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import complete_definition, find_sources, image_options, model_options, open_classifier, option
 from xaicli.cli.printing import FORMATS, print_line, print_rows
 from xaicli.cli.progress import progress_bar
+from xaicli.cli.words import count, span
 from xaicli.errors import XaiError
 
 if TYPE_CHECKING:
@@ -224,16 +225,3 @@ def summarise(run: FolderRun, done: list[Written], errors: list[XaiError], secon
     odd = [written for written in done if written.record.status != "ok"]
     if odd:
         manner.warn(f"{count(len(odd), 'map')} not usable: " + ", ".join(f"{w.stem.name} is {w.record.status}" for w in odd[:3]))
-
-
-def count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def span(seconds: float) -> str:
-    """A time in words: 0.9 s, 51 s, 2 min 51 s, 1 h 12 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

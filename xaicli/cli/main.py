@@ -32,6 +32,10 @@ COMMANDS = {
     "explain": Place("Explain", "explain", "draw what a classifier looked at"),
     "list": Place("Explain", "listing", "methods, metrics, models, layers"),
     "describe": Place("Explain", "describe", "a method or metric: parameters, cost, needs, paper"),
+    "score": Place("Measure", "score", "score heatmaps of many photos into a store"),
+    "report": Place("Measure", "report", "one HTML page: table, curves, gallery"),
+    "export": Place("Measure", "export", "rows of a store as CSV, JSON lines or Parquet"),
+    "merge": Place("Measure", "merge", "join the stores of shards"),
     "doctor": Place("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
     "cache": Place("Look after", "cache", "downloaded weights: where they are, how large, clear them"),
     "config": Place("Look after", "config", "defaults that are set, and where"),
@@ -110,6 +114,10 @@ def main(args: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        from xaicli.packages import broken_pair
+
+        if pair := broken_pair(error):
+            return say(pair.line(), pair.exit_code, error)
         return say(f"a fault in xai itself: {type(error).__name__}: {error}. --debug shows the traceback", 5, error)
 
 

@@ -1,0 +1,44 @@
+"""`xai export`: the rows of a store as CSV, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from xaicli.cli.manner import Command, Manner, manner_options
+from xaicli.cli.options import option
+from xaicli.cli.words import count
+
+EXAMPLES = """
+xai export scores.db -o scores.csv
+xai export scores.db --format jsonl | head
+xai export scores.db --metric insertion --no-controls -o insertion.parquet
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES, short_help="rows of a store as CSV, JSON lines or Parquet")
+@click.argument("store", metavar="STORE.db")
+@option("Output", "-o", "--output", metavar="FILE", help="The file; its ending says the format.  [default: stdout]")
+@option("Output", "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="The format.  [default: by ending, else csv]")
+@option("Rows", "--method", multiple=True, metavar="LABEL", help="Only rows of these methods.")
+@option("Rows", "--metric", multiple=True, metavar="LABEL", help="Only rows of these metrics.")
+@option("Rows", "--controls/--no-controls", default=True, help="Rows of the controls too.")
+@manner_options
+def command(
+    store: str, output: str | None, form: str | None, method: tuple[str, ...], metric: tuple[str, ...], controls: bool
+) -> int:
+    """Write the rows of a store: image, method, target, metric, value, status, definition, subject, seed, then read-outs."""
+    from xaicli.results.export import export, export_to
+    from xaicli.results.reading import Selection
+    from xaicli.results.store import Store
+
+    selection = Selection(method, metric, controls)
+    with Store.open(store, write=False) as opened:
+        if output:
+            written = export(opened, Path(output), form or "", selection)
+            Manner.current().say(f"{count(written, 'row')} in {output}")
+        else:
+            export_to(opened, sys.stdout.buffer, form or "csv", selection)
+    return 0

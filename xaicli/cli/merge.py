@@ -1,0 +1,29 @@
+"""`xai merge`: stores of shards into one."""
+
+from __future__ import annotations
+
+import click
+
+from xaicli.cli.manner import Command, Manner, manner_options
+from xaicli.cli.options import option
+from xaicli.cli.words import count
+
+EXAMPLES = """
+xai merge a.db b.db -o all.db
+xai merge shard-*.db -o all.db
+xai merge shard-*.db -o all.db --overwrite
+"""
+
+
+@click.command(cls=Command, examples=EXAMPLES, short_help="join the stores of shards")
+@click.argument("stores", nargs=-1, metavar="STORE.db...")
+@option("Output", "-o", "--output", required=True, metavar="ALL.db", help="The joined store.")
+@option("Output", "--overwrite", is_flag=True, help="Replace it where it is there.")
+@manner_options
+def command(stores: tuple[str, ...], output: str, overwrite: bool) -> int:
+    """Join stores, such as those of the shards of one job. A row that several hold is kept once; contradictions are refused."""
+    from xaicli.results.merge import merge
+
+    rows = merge(stores, output, overwrite=overwrite)
+    Manner.current().say(f"{count(rows, 'row')} in {output}")
+    return 0
