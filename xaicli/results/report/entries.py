@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from xaicli.images.colour import Scale
 from xaicli.method import Sign
 from xaicli.results.reading import Photo
-from xaicli.results.store import Store, reduced
+from xaicli.results.store import Store
 from xaicli.results.summary import Group
+from xaicli.results.writing import reduced
 from xaicli.rows import KeptMap, Row
 
 Place = tuple[int, int]

@@ -1,0 +1,138 @@
+"""Writing rows and what they refer to: each recipe, photo, model, subject, run and grid of curves once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from xaicli.rows import KeptMap, Recipe, Row, Run
+
+LARGEST_SIDE = 56
+"""Of a map kept for a report: maps are coarse, and a few KiB a photo are worth keeping where 100 would not be."""
+LARGEST_SEED = 2**63 - 1
+IDS_IN_MEMORY = 100_000
+
+
+class Writer:
+    """Writes inside the caller's transaction. `forget` must follow a rollback: ids in memory may be of records that are gone."""
+
+    def __init__(self, connection: sqlite3.Connection, *, curves: bool) -> None:
+        self.connection = connection
+        self.keeps_curves = curves
+        self.ids: dict[tuple[Any, ...], int] = {}
+
+    def forget(self) -> None:
+        self.ids.clear()
+
+    def id_of(self, table: str, /, **unique: Any) -> int | None:
+        """The id of the record of `table` with these values, from memory where it was asked for before."""
+        key = (table, *unique.values())
+        if key not in self.ids:
+            where = " AND ".join(f"{name} = ?" for name in unique)
+            found = self.connection.execute(f"SELECT id FROM {table} WHERE {where}", tuple(unique.values())).fetchone()
+            if found is None:
+                return None
+            if len(self.ids) > IDS_IN_MEMORY:
+                self.ids.clear()
+            self.ids[key] = int(found[0])
+        return self.ids[key]
+
+    def keep(self, table: str, unique: dict[str, Any], further: dict[str, Any] | None = None) -> int:
+        """The id of a record, which is written where it is new."""
+        known = self.id_of(table, **unique)
+        if known is not None:
+            return known
+        values = {**unique, **(further or {})}
+        marks = ", ".join("?" * len(values))
+        self.connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+        written = self.id_of(table, **unique)
+        assert written is not None
+        return written
+
+    def recipe(self, recipe: Recipe) -> int:
+        if ("recipes", recipe.definition) in self.ids:
+            return self.ids["recipes", recipe.definition]
+        further = dataclasses.asdict(recipe) | {
+            "method_definition": recipe.method_definition,
+            "method_content": compact(recipe.method_content),
+            "metric_content": compact(recipe.metric_content),
+            "ratios": compact(recipe.ratios),
+        }
+        return self.keep("recipes", {"definition": recipe.definition}, further)
+
+    def run(self, run: Run) -> int:
+        model = {"fingerprint": run.fingerprint}
+        self.keep("models", model, {"name": run.model})
+        self.connection.execute("UPDATE models SET name = ? WHERE fingerprint = ? AND name = ''", (run.model, run.fingerprint))
+        return self.keep("runs", {"content": compact(dataclasses.asdict(run))})
+
+    def row(self, row: Row, run: int | None) -> bool:
+        recipe = self.id_of("recipes", definition=row.definition)
+        if recipe is None:
+            raise ValueError(f"a row of {row.method} and {row.metric} whose recipe is not given")
+        if not 0 <= row.seed <= LARGEST_SEED:
+            raise ValueError(f"seed {row.seed} is not in 0 to 2**63 - 1")
+        photo = self.keep("photos", {"content": row.photo, "frame": row.frame})
+        path = self.keep("paths", {"photo": photo, "path": row.image})
+        model = self.keep("models", {"fingerprint": row.model}, {"name": ""})
+        about = {"photo": photo, "model": model, "target": row.target, "target_name": row.target_name}
+        subject = self.keep("subjects", {"subject": row.subject}, about)
+        written = self.connection.execute(
+            "INSERT INTO rows (subject, recipe, seed, path, run, value, status, readouts) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            (subject, recipe, row.seed, path, run, row.value, row.status, compact(row.readouts) if row.readouts else None),
+        )
+        if written.rowcount and row.curve is not None and self.keeps_curves:
+            grid = self.keep("grids", {"x": floats(row.curve.x)})
+            self.connection.execute("INSERT INTO curves VALUES (?, ?, ?)", (written.lastrowid, grid, floats(row.curve.y)))
+        return bool(written.rowcount)
+
+    def map(self, kept: KeptMap) -> None:
+        subject = self.id_of("subjects", subject=kept.subject)
+        if subject is None:
+            raise ValueError(f"a map of {kept.method} whose subject has no row")
+        values = np.asarray(kept.values, dtype=np.float32)
+        if values.ndim != 2 or not values.size or not np.isfinite(values).all():
+            return
+        values = reduced(values)
+        # Scaled to at most 1, so that float16 neither overflows nor underflows.
+        peak = max(float(np.abs(values).max(initial=0.0)), float(np.finfo(np.float32).tiny))
+        record = {
+            "subject": subject,
+            "method_definition": kept.method_definition,
+            "seed": kept.seed,
+            "method": kept.method,
+            "height": values.shape[0],
+            "width": values.shape[1],
+            "map": (values / peak).astype("<f2").tobytes(),
+            "peak": peak,
+            **dict(zip(("x0", "y0", "x1", "y1"), kept.box, strict=True)),
+            "signed": kept.signed,
+        }
+        marks = ", ".join("?" * len(record))
+        insert = f"INSERT INTO maps ({', '.join(record)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+        self.connection.execute(insert, tuple(record.values()))
+
+
+def reduced(values: NDArray[np.float32], most: int = LARGEST_SIDE) -> NDArray[np.float32]:
+    """A map of at most `most` values a side, each a mean: what is kept here is for drawing; scores are of the whole map."""
+    height, width = (min(side, most) for side in values.shape)
+    if (height, width) == values.shape:
+        return values
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
+
+
+def compact(content: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=dict)
+
+
+def floats(values: Sequence[float]) -> bytes:
+    return np.asarray(values, dtype="<f4").tobytes()
