@@ -69,7 +69,7 @@ class ROAD(Metric):
         outcomes = yield [self.copies(case, item) for item in range(len(case))]
         shaped = outcomes.view(len(case), len(self.orders), len(self.remove))
         found = {"accuracy": self.areas(shaped.decided.double()), "probability": self.areas(shaped.probability.double())}
-        readouts = {order: found[self.output][:, at] for at, order in enumerate(self.orders)}
+        readouts: dict[str, Tensor] = {order: found[self.output][:, at] for at, order in enumerate(self.orders)}
         readouts |= {name: self.combine(areas) for name, areas in found.items()}
         read = shaped.decided if self.output == "accuracy" else shaped.probability
         places = torch.tensor([0.0, *self.remove, 1.0], dtype=torch.float64)

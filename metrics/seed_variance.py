@@ -27,6 +27,7 @@ class SeedVariance(Metric):
     needs = Needs.FORWARD
     needs_explain = True
     signs = MAGNITUDES
+    paper = "the relative error of RISE's stopping rule, taken between whole maps; Petsiuk et al., BMVC 2018, arXiv 1806.07421"
     readouts = {"spearman": "mean rank correlation of the map with those of the other draws"}
 
     draws: int = param(5, "maps, the one that is scored included", ge=2, le=1000)

@@ -44,6 +44,11 @@ METHODS: dict[str, Builtin] = {
     "ablation-cam": Builtin(
         "ablation_cam:AblationCAM", "Ablation-CAM: channels weighted by the fall of the score when each is set to zero"
     ),
+    "attention-rollout": Builtin(
+        "attention_rollout:AttentionRollout",
+        "Attention rollout: attention multiplied up through all blocks of a vision transformer; the same for every target",
+        ("rollout",),
+    ),
     "rise": Builtin("rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
     "center": Builtin("center:Center", "Gaussian in the middle, whatever the photo shows: a control"),

@@ -23,7 +23,8 @@ from xaicli.params import Definition, param
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xaicli.compute.case import Case, Copies, Outcomes
+    from xaicli.compute.case import Case
+    from xaicli.compute.copies import Copies, Outcomes
 
 __all__ = ["Direction", "Measuring", "Metric", "Needs", "Ratio", "Scores", "Sign", "param"]
 

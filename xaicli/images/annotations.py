@@ -121,8 +121,8 @@ def coco_shape(note: dict[str, Any], path: Path) -> Shape:
     outline = note.get("segmentation")
     if isinstance(outline, dict):
         counts = outline["counts"]
-        height, width = (int(side) for side in outline["size"])
-        return RunLengths(tuple(uncompressed(counts) if isinstance(counts, str) else map(int, counts)), (height, width))
+        rows, columns = (int(side) for side in outline["size"])
+        return RunLengths(tuple(uncompressed(counts) if isinstance(counts, str) else map(int, counts)), (rows, columns))
     if outline:
         parts = tuple(numbers(part, str(path)) for part in outline)
         if any(len(part) < 6 or len(part) % 2 for part in parts):
@@ -142,6 +142,8 @@ def uncompressed(text: str) -> list[int]:
     value = shift = 0
     for char in text:
         bits = ord(char) - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise ValueError(f"{char!r} in run lengths")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:

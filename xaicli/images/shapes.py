@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from xaicli.errors import InputError
 from xaicli.images.geometry import Box
@@ -66,14 +66,27 @@ class Polygons:
     relative: bool = False
 
     def draw(self, view: View, size: Size) -> Mask:
-        scale = size if self.relative else (1, 1)
-        canvas = Image.new("1", size)
-        pen = ImageDraw.Draw(canvas)
+        """Pixels of the view whose centres lie in an outline."""
+        geometry = view.geometry(*size)
+        across, down = size if self.relative else (1, 1)
+        mask = np.zeros(view.size, dtype=np.bool_)
         for outline in self.outlines:
-            # Pillow's points are pixels, ours the corners between them.
-            points = [(x * scale[0] - 0.5, y * scale[1] - 0.5) for x, y in zip(outline[::2], outline[1::2], strict=True)]
-            pen.polygon(points, fill=1, outline=1)
-        return view.prepare_mask(np.array(canvas, dtype=np.bool_))
+            pairs = zip(outline[::2], outline[1::2], strict=True)
+            mask |= inside(np.array([geometry.to_view(x * across, y * down) for x, y in pairs]), view.size)
+        return mask
+
+
+def inside(corners: NDArray[np.float64], shape: tuple[int, int]) -> Mask:
+    """Which pixel centres of (H, W) lie in a polygon with corners (K, 2): those from which a ray crosses it an odd number of
+    times."""
+    mask = np.zeros(shape, dtype=np.bool_)
+    rows, columns = np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        crossed = (rows > y0) != (rows > y1)
+        if crossed.any():
+            meets = x0 + (rows[crossed] - y0) * (x1 - x0) / (y1 - y0)
+            mask[crossed] ^= columns > meets[:, None]
+    return mask
 
 
 @dataclass(frozen=True)
@@ -86,12 +99,12 @@ class RunLengths:
     def draw(self, view: View, size: Size) -> Mask:
         if self.shape != (size[1], size[0]):
             raise wrong_size("a mask by run lengths", (self.shape[1], self.shape[0]), size)
+        pixels = self.shape[0] * self.shape[1]
+        # Checked before anything is made of them: a few digits can ask for all the memory there is.
+        if min(self.counts, default=0) < 0 or sum(self.counts) != pixels:
+            raise InputError(f"run lengths of {sum(self.counts)} pixels", expected=f"{pixels}, none of them negative")
         inside = np.arange(len(self.counts)) % 2 == 1
         flat = np.repeat(inside, self.counts)
-        if len(flat) != self.shape[0] * self.shape[1]:
-            raise InputError(
-                f"run lengths of {len(flat)} pixels for {self.shape[1]} x {self.shape[0]}", expected="as many as pixels"
-            )
         return view.prepare_mask(np.ascontiguousarray(flat.reshape(self.shape, order="F")))
 
 

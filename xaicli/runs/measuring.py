@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from xaicli.compute.memory import is_out_of_memory
 from xaicli.errors import RunError, XaiError
 from xaicli.metric import Measuring, Metric, Scores
 
+T = TypeVar("T")
 Shared: TypeAlias = dict[tuple[int, Hashable], Tensor]
 """Logits (1, C) of copies that several metrics share, by photo and key."""
 
@@ -35,9 +36,11 @@ class Task:
         started = self.guarded(lambda: self.metric.score(self.case))
         if isinstance(started, Scores):
             self.finish(started)
-        else:
+        elif isinstance(started, Generator):
             self.measuring = started
             self.receive(None)
+        else:
+            raise self.wrong(started)
 
     def receive(self, outcomes: Outcomes | None) -> None:
         """Let the metric go on until it asks for more copies or is done."""
@@ -53,9 +56,16 @@ class Task:
         answer = self.guarded(step)
         if isinstance(answer, Scores):
             self.finish(answer)
-        else:
+        elif isinstance(answer, list | tuple):
             self.copies = answer
             self.outcomes = Outcomes.empty(sum(copies.count for copies in answer), self.case.device)
+        else:
+            raise self.wrong(answer)
+
+    def wrong(self, answer: object) -> RunError:
+        return RunError(
+            f"{self.metric.label} gave a {type(answer).__name__}", expected="Scores, or a list of Copies to be passed"
+        )
 
     def finish(self, scores: Scores) -> None:
         """Keep the scores, on the CPU; raises RunError where there is not one number an item."""
@@ -70,7 +80,7 @@ class Task:
         curve = None if scores.curve is None else (scores.curve[0].cpu(), scores.curve[1].cpu())
         self.scores, self.copies, self.measuring = Scores(scores.values.cpu(), numbers, curve), (), None
 
-    def guarded(self, step: Callable[[], object]) -> object:
+    def guarded(self, step: Callable[[], T]) -> T:
         """What `step` gives; what a metric raises is reported under its name."""
         try:
             return step()

@@ -48,6 +48,18 @@ def score_maps(
     asks for, keep a status and get no value. A control has no row under a metric that cannot read it: one that must explain
     again, or that refuses its sign. Raises RunError where the model gives NaN for a clean photo, or where a metric fails.
     """
+    for own in explanations:
+        if not own.control:
+            truth, explains = scene.truth is not None, own.explain is not None
+            refuse_unfit(
+                metrics,
+                label=own.label,
+                sign=own.sign,
+                explains=explains,
+                provides=classifier.provides,
+                model=classifier.name,
+                truth=truth,
+            )
     columns = [
         column_of(explanation, metric, classifier, scene, run)
         for explanation in explanations
