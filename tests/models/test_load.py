@@ -114,3 +114,11 @@ def test_a_torchvision_that_does_not_fit_its_torch_is_one_line(spec, tmp_path):
     (tmp_path / "model.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     with pytest.raises(InputError, match=r"torchvision .* does not fit torch .*pip install --force-reinstall"):
         load_classifier(spec)
+
+
+def test_a_model_loaded_in_inference_mode_takes_gradients_afterwards(spec):
+    with torch.inference_mode():
+        classifier = load_classifier(spec)
+    inputs = torch.randn(1, 3, 8, 8, requires_grad=True)
+    classifier(inputs).sum().backward()
+    assert inputs.grad is not None

@@ -79,7 +79,8 @@ def load_classifier(
         trust=trust,
         notice=notice,
     )
-    with whole_installation():
+    # Weights made in inference mode would never take gradients again.
+    with whole_installation(), torch.inference_mode(False):
         loaded = load(request)
         return assemble(loaded, device=place, precision=precision, overrides=overrides, classes=given, layer=layer, notice=notice)
 
