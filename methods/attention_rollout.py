@@ -1,0 +1,98 @@
+"""Attention rollout: attention multiplied up through all blocks of a vision transformer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xaicli.compute.attention import Attention, reading_attention
+from xaicli.compute.borrowed import borrowed
+from xaicli.errors import UsageError
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.models.classifier import Classifier
+from xaicli.models.dry_run import noise
+from xaicli.models.tokens import Axes
+from xaicli.targets import Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionRollout(Method):
+    """Attention rollout: attention multiplied up through all blocks of a vision transformer; the same for every target.
+
+    A block mixes tokens by (A + I) / 2: its residual path counts as half, A is its attention pooled over heads, rows of sum 1
+    (paper, section 3). Shown is how much of each patch arrives at the tokens that the head reads: the class token, the class and
+    the distillation token, or all patches, as the gradient of the logits tells. Maps are (B, T, h, w) on the grid of patches,
+    shares of one.
+    """
+
+    heads: Literal["mean", "max", "min"] = param("mean", "how heads are pooled")
+
+    name = "attention-rollout"
+    aliases = ("rollout",)
+    paper = "Abnar and Zuidema, ACL 2020, arXiv:2005.00928"
+    needs = Needs.ATTENTION | Needs.GRADIENTS
+    class_specific = False
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.NONNEGATIVE
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=1)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        layout = classifier.feature_layer().layout
+        tokens = layout.prefix + layout.grid[0] * layout.grid[1]
+        rollout = Rollout(self.heads)
+        with borrowed(classifier.torch_module), torch.no_grad(), reading_attention(classifier.torch_module, rollout.add):
+            logits = classifier(inputs.clone())
+        chosen = targets.resolve(logits)
+        if layout.axes is not Axes.TOKENS or rollout.mixed is None or rollout.mixed.shape[1:] != (tokens, tokens):
+            raise UsageError(
+                f"attention-rollout cannot be used with {classifier.name}",
+                expected="a vision transformer in which every token attends to every token in each block",
+                hint="Try grad-cam.",
+            )
+        arriving = (tokens_read(classifier)[:, None] * rollout.mixed).sum(dim=1)
+        maps = layout.to_grid(arriving[:, :, None])
+        return Maps(maps.repeat(1, targets.count, 1, 1), chosen, logits)
+
+
+class Rollout:
+    """The product of all attentions so far: `mixed` (B, N, N), what each token holds of each patch; None if it makes no sense."""
+
+    def __init__(self, heads: Literal["mean", "max", "min"]) -> None:
+        self.heads = heads
+        self.mixed: Tensor | None = None
+        self.broken = False
+
+    def add(self, attention: Attention) -> None:
+        pooled = pool(attention.probabilities(), self.heads)
+        before = torch.eye(pooled.shape[2], device=pooled.device).expand_as(pooled) if self.mixed is None else self.mixed
+        # Windows, a class token that attends alone, attention between channels: nothing that could be multiplied up.
+        self.broken = self.broken or pooled.shape[1] != pooled.shape[2] or before.shape != pooled.shape
+        if self.broken:
+            self.mixed = None
+            return
+        self.mixed = (pooled / pooled.sum(dim=2, keepdim=True) @ before + before) / 2
+
+
+def pool(probabilities: Tensor, heads: Literal["mean", "max", "min"]) -> Tensor:
+    """Attention (B, heads, N, M) of all heads as one, (B, N, M)."""
+    if heads == "mean":
+        return probabilities.mean(dim=1)
+    return probabilities.amax(dim=1) if heads == "max" else probabilities.amin(dim=1)
+
+
+def tokens_read(classifier: Classifier) -> Tensor:
+    """The weight (N,) of each token in what the head reads, the same for all that it reads at all: behind the last attention
+    tokens do not mix, so that the gradient of the logits there is zero at all others."""
+    found: list[Attention] = []
+    with borrowed(classifier.torch_module), reading_attention(classifier.torch_module, found.append, graft=True):
+        logits = classifier(noise(classifier.torch_module, classifier.view.size))
+        (gradient,) = torch.autograd.grad(logits.square().sum(), found[-1].output)
+    read = gradient[0].abs().sum(dim=(0, 2)) > 0
+    return read / read.sum()

@@ -1,0 +1,175 @@
+"""True attention, read while a network runs: probabilities, values and outputs of every attention, in the order of their runs.
+
+    def take(attention: Attention) -> None:
+        ...  # attention.probabilities() is (B, heads, N, M); nothing is kept unless you keep it
+
+    with borrowed(module), reading_attention(module, take):
+        logits = classifier(inputs)
+
+Fused attention never makes its probabilities. So queries, keys and values are caught where they enter it, after any norm of
+theirs and any rotary embedding, with mask and scale, and probabilities are computed from them for the rows that are asked for.
+Attention that is written out, as a softmax and a product with the values, is caught there. This holds for torchvision's, timm's
+and transformers' networks alike, and for one's own. The network's code and attributes are not touched.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+SOFTMAX = (functional.softmax, torch.softmax, Tensor.softmax)
+PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
+
+
+@dataclass(eq=False)
+class Attention:
+    """One attention in one forward pass, N queries on M keys, usually the same tokens.
+
+    name, module: the innermost module that ran it, by its dotted path; value: (B, heads, M, d); output: (B, heads, N, d), the
+    probabilities times the value, before heads are joined and projected, part of the network's graph.
+    """
+
+    name: str
+    module: nn.Module
+    value: Tensor
+    output: Tensor
+    query: Tensor | None = field(default=None, repr=False)
+    key: Tensor | None = field(default=None, repr=False)
+    mask: Tensor | None = field(default=None, repr=False)
+    causal: bool = False
+    scale: float = 1.0
+    written_out: Tensor | None = field(default=None, repr=False)
+    """The probabilities, where the network makes them itself."""
+
+    def probabilities(self, rows: slice | Tensor | None = None) -> Tensor:
+        """Attention probabilities (B, heads, N, M), or of some queries alone, (B, heads, rows, M), in float32."""
+        rows = slice(None) if rows is None else rows
+        if self.written_out is not None:
+            return self.written_out[:, :, rows].float()
+        assert self.query is not None
+        assert self.key is not None
+        scores = self.query[:, :, rows].float() @ self.key.float().transpose(-2, -1) * self.scale
+        queries, keys = self.query.shape[-2], self.key.shape[-2]
+        if self.causal:
+            allowed = torch.ones(queries, keys, dtype=torch.bool, device=scores.device).tril()
+            scores = scores.masked_fill(~allowed[rows], -math.inf)
+        if self.mask is not None:
+            mask = self.mask.expand(*self.mask.shape[:-2], queries, keys)[..., rows, :]
+            scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+        return scores.softmax(dim=-1)
+
+
+Take = Callable[[Attention], None]
+
+
+@contextmanager
+def reading_attention(module: nn.Module, take: Take, *, graft: bool = False) -> Iterator[None]:
+    """Hand every attention of every forward pass inside the `with` to `take`, as it runs.
+
+    With `graft` the graph begins at the output of the first attention, or goes on where one arrives: `output` of each then has a
+    gradient also in a frozen network. Windowed attention has more rows in front than there are photos; see `Attention.value`.
+    """
+    names = {part: name for name, part in module.named_modules()}
+    running: list[nn.Module] = []
+
+    def enter(part: nn.Module, _: Any) -> None:
+        running.append(part)
+
+    def leave(part: nn.Module, _: Any, __: Any) -> None:
+        # Where a module raised and its caller went on, those that it left behind go with it.
+        while running and running.pop() is not part:
+            pass
+
+    with ExitStack() as stack:
+        for part in names:
+            stack.callback(part.register_forward_pre_hook(enter).remove)
+            stack.callback(part.register_forward_hook(leave).remove)
+        stack.enter_context(Reader(take, lambda: (names[running[-1]], running[-1]) if running else ("", module), graft))
+        yield
+
+
+class Reader(TorchFunctionMode):
+    """Sees the operations of the network as they are called."""
+
+    def __init__(self, take: Take, where: Callable[[], tuple[str, nn.Module]], graft: bool) -> None:
+        super().__init__()
+        self.take, self.where, self.graft = take, where, graft
+        self.softmax: Tensor | None = None
+        self.last: Attention | None = None
+        self.thread = threading.get_ident()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.scaled_dot_product_attention:
+            return self.fused(func, *args, **kwargs)
+        if func is functional.multi_head_attention_forward:
+            return self.multi_head(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if func in SOFTMAX and result.ndim == 4:
+            self.softmax = result
+        elif func in PRODUCTS and args[0] is self.softmax:
+            self.softmax = None
+            name, module = self.where()
+            return self.hand_over(Attention(name, module, args[1], result, written_out=args[0]))
+        return result
+
+    def fused(
+        self,
+        function: Callable[..., Tensor],
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        *,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        """`scaled_dot_product_attention`, seen."""
+        output = function(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+        if enable_gqa and key.shape[-3] != query.shape[-3]:
+            times = query.shape[-3] // key.shape[-3]
+            key, value = key.repeat_interleave(times, dim=-3), value.repeat_interleave(times, dim=-3)
+        name, module = self.where()
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        return self.hand_over(Attention(name, module, value, output, query, key, attn_mask, is_causal, scale))
+
+    def multi_head(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`multi_head_attention_forward`, inside which no mode sees: the fused attention that it calls is caught by its name, for
+        the length of this call and for this thread alone."""
+        fused = functional.scaled_dot_product_attention
+
+        def seen(*inner: Any, **settings: Any) -> Tensor:
+            mine = threading.get_ident() == self.thread
+            return self.fused(fused, *inner, **settings) if mine else fused(*inner, **settings)
+
+        with patch.object(functional, "scaled_dot_product_attention", seen):
+            output, weights = function(*args, **{**kwargs, "need_weights": False})
+        if kwargs.get("need_weights", True) and self.last is not None:
+            weights = self.last.probabilities().to(output.dtype)
+            weights = weights.mean(dim=1) if kwargs.get("average_attn_weights", True) else weights
+        return output, weights
+
+    def hand_over(self, attention: Attention) -> Tensor:
+        """Give an attention to `take`; returns what the network goes on with."""
+        self.last = attention
+        if not self.graft:
+            self.take(attention)
+            return attention.output
+        if not attention.output.requires_grad:
+            with torch.enable_grad():
+                attention.output = attention.output.detach().clone().requires_grad_()
+        self.take(attention)
+        # A copy: the network may work in place on what follows, and a leaf forbids that.
+        return attention.output * 1
