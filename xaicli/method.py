@@ -63,7 +63,8 @@ class Maps:
     """What `attribute` returns for B photos and T targets each.
 
     values: (B, T, h, w) float32 at the method's own resolution; targets: the resolved targets, (B, T); logits: (B, C) of the
-    clean photos, float32; extras: further results by name, each (B,), one number a photo, or (B, T, ...), one number or array a map.
+    clean photos, float32; extras: further results by name, each (B,), one number a photo, or (B, T, ...), one number or array
+    a map.
     """
 
     values: Tensor
@@ -74,7 +75,8 @@ class Maps:
     def photo(self, row: int) -> Maps:
         """The maps of one photo of the batch, as a batch of one."""
         rows = slice(row, row + 1)
-        return Maps(self.values[rows], self.targets[rows], self.logits[rows], {name: part[rows] for name, part in self.extras.items()})
+        extras = {name: part[rows] for name, part in self.extras.items()}
+        return Maps(self.values[rows], self.targets[rows], self.logits[rows], extras)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,6 +135,7 @@ def test_the_top_k_are_the_maps_of_the_single_classes(trials):
     for trial in trials:
         top = trial.explain(TargetRule(top=3))
         assert top.values.shape[:2] == (5, 3)
+        assert all(extra.shape[1:2] in ((), (3,)) for extra in top.extras.values())
         order = trial.classifier(trial.photos).argsort(dim=1, descending=True, stable=True)[:, :3]
         assert torch.equal(top.targets.classes, order)
         for place in range(3):
