@@ -17,6 +17,7 @@ BENCHMARKS = {
     "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",
     "rise-time": "RISE on a ResNet-50 over the bare passes of its masks",
     "rise-memory": "memory of RISE above the network's own",
+    "store": "a store of a million rows: what is missing, the table of means",
 }
 RESULTS = Path(__file__).parent / "results"
 

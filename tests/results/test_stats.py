@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xaicli.results import stats
+from xaicli.results import intervals, stats
 
 
 def skewed(photos: int, cells: int = 1, seed: int = 0) -> np.ndarray:
@@ -162,10 +162,26 @@ def test_a_ratio_over_nothing_is_not_known(photos):
 def test_the_bounded_memory_of_large_tables_does_not_change_the_interval(monkeypatch):
     values = skewed(100, 3)
     whole = stats.means(values)
-    monkeypatch.setattr(stats, "DRAWS", 1)
+    monkeypatch.setattr(intervals, "DRAWS", 1)
     fewer = stats.means(values)
     for first, second in zip(whole, fewer, strict=True):
         assert first.low == pytest.approx(second.low, abs=0.15 * values.std() / 10)
+
+
+def test_past_twenty_thousand_photos_the_bootstrap_and_t_no_longer_differ(monkeypatch):
+    values = skewed(20_001)[:, 0]
+    estimate = stats.mean(values)
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(scipy.stats.ttest_1samp(values, 0).confidence_interval()))
+    monkeypatch.setattr(intervals, "MOST_FOR_BOOTSTRAP", 30_000)
+    drawn = stats.mean(values)
+    assert drawn.low == pytest.approx(estimate.low, abs=0.1 * values.std() / math.sqrt(20_000))
+
+
+def test_a_few_values_among_very_many_photos_are_drawn_by_themselves():
+    values = np.full(30_000, math.nan)
+    values[::1000] = skewed(30)[:, 0]
+    estimate, alone = stats.mean(values), stats.mean(values[::1000])
+    assert (estimate.low, estimate.high, estimate.n, estimate.of) == (alone.low, alone.high, 30, 30_000)
 
 
 def test_holm_adjusts_step_by_step():

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.results import stats
+from xaicli.results.intervals import Estimate
 from xaicli.results.reading import Scores, Selection
-from xaicli.results.stats import Estimate
 from xaicli.results.store import Store
 from xaicli.rows import OK, Recipe
 

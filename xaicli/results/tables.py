@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xaicli.errors import UsageError
-from xaicli.results.stats import LEVEL, Estimate
+from xaicli.results.intervals import LEVEL, Estimate
 from xaicli.results.summary import Cell, Comparison, Group
 from xaicli.results.verdicts import decimals_of, number, sentences, with_interval
 from xaicli.terminal import columns_of, fit, printable

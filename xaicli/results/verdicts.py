@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from xaicli.results.stats import Estimate
+from xaicli.results.intervals import Estimate
 from xaicli.results.summary import OTHER, SIGNIFICANT, Comparison, Group
 
 MOST_PHOTOS = 1_000_000

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from xaicli.results.stats import LEVEL
+from xaicli.results.intervals import LEVEL
 from xaicli.results.store import Store
 
 
