@@ -36,6 +36,8 @@ COMMANDS = {
     "report": Place("Measure", "report", "one HTML page: table, curves, gallery"),
     "export": Place("Measure", "export", "rows of a store as CSV, JSON lines or Parquet"),
     "merge": Place("Measure", "merge", "join the stores of shards"),
+    "baseline": Place("Guard", "baseline", "store what a suite gives now"),
+    "check": Place("Guard", "check", "hold a suite against its baseline"),
     "doctor": Place("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
     "cache": Place("Look after", "cache", "downloaded weights: where they are, how large, clear them"),
     "config": Place("Look after", "config", "defaults that are set, and where"),

@@ -148,9 +148,11 @@ MODEL_KEYS = ("model", "weights", "classes", "resize", "crop", "interpolation", 
 
 def open_classifier(given: dict[str, Any]) -> Classifier:
     """The classifier that the model options name; says which it is on stderr."""
+    from xaicli.compute.device import threads
     from xaicli.models.load import DEFAULT, load_classifier
 
     manner = Manner.current()
+    click.get_current_context().with_resource(threads())
     choice = {key: given[key] for key in MODEL_KEYS if given.get(key) is not None}
     named = "model" in choice
     classifier = load_classifier(choice.pop("model", DEFAULT), **choice, progress=manner.shows_progress, notice=manner.say)

@@ -10,7 +10,7 @@ import numpy as np
 
 from xaicli.attribution import Attribution, Prediction, Record, status_of
 from xaicli.images.source import Source
-from xaicli.method import Maps, Method, Needs
+from xaicli.method import Maps, Method, Needs, Sign
 from xaicli.models.classifier import Classifier
 from xaicli.runs.photos import Loaded
 from xaicli.runs.settings import Settings
@@ -31,6 +31,10 @@ def attributions_of(
     top = tuple(Prediction(index, classifier.class_name(index), float(probabilities[index])) for index in best)
     chances = maps.targets.probability(logits[None])[0].tolist()
     values = maps.values[0].detach().cpu().numpy()
+    sign = method.sign
+    if sign is Sign.NONNEGATIVE and bool((values < 0).any()):
+        # Of a contrast, RISE and its kin give a difference, which has both signs.
+        sign = Sign.SIGNED
     made = []
     for at, name in enumerate(names):
         numbers, arrays = extras_of(maps, at)
@@ -49,7 +53,7 @@ def attributions_of(
             targets=tuple(names),
             decision=top[0],
             top=top,
-            sign=method.sign.value,
+            sign=sign.value,
             status=status_of(values[at]),
             model=classifier.name,
             fingerprint=classifier.fingerprint,
