@@ -71,13 +71,10 @@ class Rollout:
 
     def add(self, attention: Attention) -> None:
         pooled = pool(attention.probabilities(), self.heads)
-        before = torch.eye(pooled.shape[2], device=pooled.device).expand_as(pooled) if self.mixed is None else self.mixed
+        mixed = torch.eye(pooled.shape[2], device=pooled.device)[None] if self.mixed is None else self.mixed
         # Windows, a class token that attends alone, attention between channels: nothing that could be multiplied up.
-        self.broken = self.broken or pooled.shape[1] != pooled.shape[2] or before.shape != pooled.shape
-        if self.broken:
-            self.mixed = None
-            return
-        self.mixed = (pooled / pooled.sum(dim=2, keepdim=True) @ before + before) / 2
+        self.broken = self.broken or pooled.shape[1:] != mixed.shape[1:] or len(mixed) not in (1, len(pooled))
+        self.mixed = None if self.broken else (pooled / pooled.sum(dim=2, keepdim=True) @ mixed + mixed) / 2
 
 
 def pool(probabilities: Tensor, heads: Literal["mean", "max", "min"]) -> Tensor:
