@@ -16,6 +16,20 @@ from scipy import special
 
 from xaicli.results.intervals import LEVEL, Estimate, Floats, accelerated, resampled, resampled_shifts, student
 
+__all__ = [
+    "LEVEL",
+    "Estimate",
+    "difference",
+    "differences",
+    "holm",
+    "mean",
+    "means",
+    "photos_needed",
+    "ratio_of_means",
+    "ratios",
+    "spread_of",
+]
+
 
 def mean(values: ArrayLike, *, seed: int = 0) -> Estimate:
     """The mean of values (photos,), NaN where a photo has none."""
