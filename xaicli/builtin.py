@@ -49,6 +49,10 @@ METHODS: dict[str, Builtin] = {
         "Attention rollout: attention multiplied up through all blocks of a vision transformer; the same for every target",
         ("rollout",),
     ),
+    "daam": Builtin("daam:DAAM", "Dynamic accumulated attention: what each patch gave to the class token, block by block"),
+    "ucag": Builtin(
+        "ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
+    ),
     "rise": Builtin("rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
     "center": Builtin("center:Center", "Gaussian in the middle, whatever the photo shows: a control"),

@@ -88,6 +88,8 @@ class Method(Definition):
     stochastic: ClassVar[bool] = False
     masks_input: ClassVar[bool] = False
     """True where the method does no more than run masked copies of the photo: then it may run in bf16 under precision `auto`."""
+    stepwise: ClassVar[bool] = False
+    """True where maps come with `extras["steps"]`, (B, T, L, h, w): how each grew in L steps."""
 
     @property
     def sign(self) -> Sign:

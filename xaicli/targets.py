@@ -98,6 +98,11 @@ class Targets:
     def same(cls, rule: TargetRule, photos: int) -> Targets:
         return cls((rule,) * photos)
 
+    @staticmethod
+    def decided(resolved: Resolved) -> Targets:
+        """Targets that were resolved before, for other views of the same photos."""
+        return DecidedTargets((), resolved.classes, resolved.against)
+
     def resolve(self, logits: Tensor) -> Resolved:
         """Turn rules into classes on logits (B, C); raises UsageError on a length mismatch or a class out of range."""
         if len(self.rules) != logits.shape[0]:
@@ -119,6 +124,23 @@ class Targets:
     @property
     def count(self) -> int:
         return self.rules[0].count if self.rules else 1
+
+
+@dataclass(frozen=True, eq=False)
+class DecidedTargets(Targets):
+    """Classes (B, T) and those against them, whatever the logits are that they are asked of."""
+
+    classes: Tensor
+    against: Tensor
+
+    def resolve(self, logits: Tensor) -> Resolved:
+        if len(self.classes) != logits.shape[0]:
+            raise UsageError(f"{len(self.classes)} targets for a batch of {logits.shape[0]} photos", expected="one a photo")
+        return Resolved(self.classes, self.against, gather(logits, self.classes, self.against))
+
+    @property
+    def count(self) -> int:
+        return self.classes.shape[1]
 
 
 def out_of_range(index: int | str, count: int) -> UsageError:

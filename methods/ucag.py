@@ -1,0 +1,250 @@
+"""UCAG (Hong, Nam, Jeon and Lee, 2023): enlarged slices of a photo explained one by one, their maps folded back and averaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from xaicli.compute.masked import clean_logits
+from xaicli.compute.memory import batch_size_for, free_memory, is_out_of_memory
+from xaicli.compute.seeds import digest
+from xaicli.compute.slices import Divisor, Slicing, authors_starts, evenly_spread
+from xaicli.compute.upsampling import unit_range
+from xaicli.errors import InputError, UsageError
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.methods.grad_cam import GradCAM
+from xaicli.models.tokens import Axes
+from xaicli.targets import Resolved, Targets
+
+if TYPE_CHECKING:
+    from xaicli.models.classifier import Classifier
+
+REFERENCE = 224
+"""The side, in pixels, that `crop` refers to."""
+
+OF_ANOTHER_SIZE = re.compile(r"shape|size|dimension|does(n't| not) match", re.IGNORECASE)
+"""What a network that takes inputs of one size alone says of others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UCAG(Method):
+    """Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map.
+
+    Finer maps of a coarse method, and evidence that one dominant region hides. The decision is made once, on the whole photo;
+    each slice is explained for it, signed, and counts by exp(its probability on the slice). Maps are (B, T, H, W) at the input's
+    resolution, in the units of the base. Of a base that reads a layer what speaks for the target is kept (ReLU after folding)
+    and blurred; of a base on pixels the folded map is given as it is.
+
+    Slices are enlarged `scale` times; for a network that takes inputs of one size alone, such as a vision transformer, to that
+    size. The cost counts passes of slices, each of `scale`^2 `crop`^2 pixels: 2.07 times those of the photo by default.
+
+    Where the default differs from the authors' code: a pixel's sum is divided by the number of slices that cover it, not by one
+    more (which favours the centre), and slices end at the border for any crop. `variant=official` is theirs, brought to 0 to 1
+    before the blur. With `parts`, extras: `confidence` and `weight` (B, T, slices).
+    """
+
+    base: Method = param(GradCAM(), "the gradient or CAM method that explains slices, with its parameters")
+    crop: int | tuple[int, int] = param(124, "side of a slice, in pixels of a photo of 224, or ROWS+COLUMNS", ge=1, le=REFERENCE)
+    slices: int | tuple[int, int] = param(6, "slices along each axis, or ROWS+COLUMNS", ge=1)
+    scale: float = param(2.6, "how many times slices are enlarged", gt=0)
+    size: Literal["auto"] | int | tuple[int, int] = param(
+        "auto", "side of an enlarged slice, or HEIGHT+WIDTH; auto: by scale, or the network's own", ge=1
+    )
+    weight: Literal["exp", "linear", "softmax_logit", "none"] = param("exp", "what a slice counts, by its confidence")
+    temperature: float = param(1.0, "of weight=softmax_logit", gt=0)
+    fold: Divisor = param("count", "what sums are divided by: slices that cover a pixel, one more, or their weights")
+    slice_norm: Literal["none", "max_abs"] = param("none", "bring each slice's map to one scale before they are added")
+    signed: bool | None = param(None, "keep what speaks against the target, and no blur; none: for bases on pixels alone")
+    blur: tuple[int, float] | None = param((5, 3.0), "side, an odd number, and sigma of the blur of maps without signs", gt=0)
+    variant: Literal["ours", "official"] = param("ours", "the authors' divisor, starts and range in place of ours")
+    parts: bool = param(False, "also keep confidence and weight of each slice")
+
+    name = "ucag"
+    paper = "Hong, Nam, Jeon and Lee, AAAI 2023, arXiv:2312.14201"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.base, UCAG) or not self.base.needs & (Needs.GRADIENTS | Needs.FEATURES):
+            raise UsageError(f"ucag cannot wrap {self.base.name}", expected="a gradient or CAM method", hint="Try base=grad-cam.")
+        if self.blur is not None and self.blur[0] % 2 == 0:
+            raise UsageError(f"ucag: a blur of {self.blur[0]} pixels has no middle", expected="an odd number")
+        if self.variant == "official" and self.fold != "count":
+            raise UsageError("ucag: variant=official already sets fold", hint="Leave one of them out.")
+        # Slices are explained with their signs whatever the base says: one label for one map.
+        if hasattr(self.base, "relu"):
+            object.__setattr__(self, "base", dataclasses.replace(self.base, relu=True))
+
+    @property
+    def signed_base(self) -> Method:
+        """The base as slices are explained with it: what speaks against the target is kept until maps are folded."""
+        return dataclasses.replace(self.base, relu=False) if hasattr(self.base, "relu") else self.base
+
+    # What a wrapper needs and is follows from its base, of which each instance has its own.
+    @property
+    def needs(self) -> Needs:  # type: ignore[override]
+        return self.base.needs
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        return self.base.stochastic
+
+    @property
+    def class_specific(self) -> bool:  # type: ignore[override]
+        return True
+
+    @property
+    def masks_input(self) -> bool:  # type: ignore[override]
+        return self.base.masks_input
+
+    @property
+    def keeps_signs(self) -> bool:
+        return Needs.FEATURES not in self.base.needs if self.signed is None else self.signed
+
+    @property
+    def sign(self) -> Sign:
+        return self.signed_base.sign if self.keeps_signs else Sign.NONNEGATIVE
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        """The base's, once a slice."""
+        rows, columns = pair(self.slices)
+        each = self.base.cost(classifier)
+        return Cost(rows * columns * each.forward, rows * columns * each.backward)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        # Tensors made in a caller's inference mode would be of no use to the base's gradients.
+        with torch.inference_mode(False), torch.no_grad():
+            slicing = self.slicing((inputs.shape[2], inputs.shape[3]))
+            logits = clean_logits(classifier, inputs)
+            chosen = targets.resolve(logits)
+            maps, parts = [], []
+            for explained in Slices(self, classifier, slicing, inputs.detach(), chosen, seeds.tolist()).photos():
+                maps.append(self.conquer(explained, slicing))
+                parts.append((explained.confidence.T, explained.weights.T))
+        extras = {name: torch.stack(part) for name, part in zip(("confidence", "weight"), zip(*parts, strict=True), strict=True)}
+        return Maps(torch.stack(maps), chosen, logits, extras if self.parts else {})
+
+    def slicing(self, size: tuple[int, int]) -> Slicing:
+        """Where slices of inputs of `size` (H, W) lie."""
+        crop = [max(1, part * whole // REFERENCE) for part, whole in zip(pair(self.crop), size, strict=True)]
+        lay_out = authors_starts if self.variant == "official" else evenly_spread
+        return lay_out(size, (crop[0], crop[1]), pair(self.slices))
+
+    def weights(self, confidence: Tensor, logits: Tensor) -> Tensor:
+        """What slices count, (S, T), by the probability (S, T) of the target on each, and its logit (S, T)."""
+        if self.weight == "exp":
+            return (confidence - confidence.amax(dim=0)).exp()
+        if self.weight == "softmax_logit":
+            return (logits / self.temperature).softmax(dim=0)
+        return confidence if self.weight == "linear" else torch.ones_like(confidence)
+
+    def conquer(self, explained: ExplainedSlices, slicing: Slicing) -> Tensor:
+        """The map (T, H, W) of a photo, of the maps of its slices."""
+        maps = explained.maps
+        if self.slice_norm == "max_abs":
+            largest = maps.abs().amax(dim=(2, 3), keepdim=True)
+            maps = maps / torch.where(largest == 0, 1.0, largest)
+        official = self.variant == "official"
+        folded = slicing.fold(maps, explained.weights, "authors" if official else self.fold)
+        if self.keeps_signs:
+            return folded
+        folded = unit_range(folded.relu()) if official else folded.relu()
+        if self.blur is None:
+            return folded
+        side, sigma = self.blur
+        soft: Tensor = gaussian_blur(folded, [side, side], [sigma, sigma])
+        return soft
+
+
+class ExplainedSlices(NamedTuple):
+    """All S slices of one photo: their maps (S, T, u, v), the target's probability on each and what each counts, (S, T)."""
+
+    maps: Tensor
+    confidence: Tensor
+    weights: Tensor
+
+
+class Slices:
+    """The slices of all photos of a batch in one queue, whose chunks are as long as memory allows."""
+
+    def __init__(
+        self, ucag: UCAG, classifier: Classifier, slicing: Slicing, inputs: Tensor, chosen: Resolved, seeds: list[int]
+    ) -> None:
+        self.ucag, self.classifier, self.slicing = ucag, classifier, slicing
+        self.inputs, self.chosen, self.seeds = inputs, chosen, seeds
+        self.base = ucag.signed_base
+        self.count = len(slicing.corners)
+        self.size = self.enlarged_size()
+        self.chunk = classifier.batch_size or batch_size_for(classifier.device, *self.size)
+
+    def enlarged_size(self) -> tuple[int, int]:
+        """Height and width of enlarged slices."""
+        ucag, (rows, columns) = self.ucag, self.slicing.crop
+        if ucag.size != "auto":
+            return pair(ucag.size)
+        try:
+            any_size = self.classifier.default_layer.layout.axes is Axes.CHANNELS_FIRST
+        except InputError:
+            any_size = False
+        # Tokens, and windows of them, are laid out for one size of input.
+        return (max(1, int(ucag.scale * rows)), max(1, int(ucag.scale * columns))) if any_size else self.slicing.size
+
+    def photos(self) -> Iterator[ExplainedSlices]:
+        """The slices of each photo, explained, in order."""
+        maps: list[Tensor] = []
+        probabilities: list[Tensor] = []
+        scores: list[Tensor] = []
+        done, total = 0, self.count * len(self.inputs)
+        while done < total:
+            made = self.attempt(done, min(done + self.chunk, total))
+            if made is None:
+                continue
+            places = self.rows_of(done, done + len(made.values))
+            chosen = self.chosen[places]
+            # Of a contrast: how sure the network is of the class itself.
+            maps += made.values.unbind()
+            probabilities += made.logits.softmax(dim=1).gather(1, chosen.classes).unbind()
+            scores += chosen.logit(made.logits).unbind()
+            done += len(made.values)
+            while len(maps) >= self.count:
+                confidence = torch.stack(probabilities[: self.count])
+                weights = self.ucag.weights(confidence, torch.stack(scores[: self.count]))
+                yield ExplainedSlices(torch.stack(maps[: self.count]), confidence, weights)
+                del maps[: self.count], probabilities[: self.count], scores[: self.count]
+
+    def rows_of(self, start: int, stop: int) -> Tensor:
+        """Which photo each slice of the queue is of."""
+        return torch.arange(start, stop, device=self.chosen.classes.device) // self.count
+
+    def attempt(self, start: int, stop: int) -> Maps | None:
+        """The base on slices `start` to `stop` of the queue; None where chunk or size had to change, to be tried again."""
+        rows = self.rows_of(start, stop)
+        enlarged = torch.stack(
+            [self.slicing.cut(self.inputs[at // self.count], at % self.count, self.size) for at in range(start, stop)]
+        )
+        own = [digest(self.seeds[at // self.count], "slice", at % self.count) >> 1 for at in range(start, stop)]
+        try:
+            return self.base.attribute(self.classifier, enlarged, Targets.decided(self.chosen[rows]), torch.tensor(own))
+        except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
+            self.adapt(error, stop - start, start)
+            return None
+
+    def adapt(self, error: Exception, tried: int, start: int) -> None:
+        """Smaller chunks after memory ran out, the photo's own size where the network takes no other; all else is raised."""
+        if is_out_of_memory(error) and tried > 1:
+            free_memory(self.classifier.device)
+            self.chunk = tried // 2
+        elif self.ucag.size == "auto" and start == 0 and self.size != self.slicing.size and OF_ANOTHER_SIZE.search(str(error)):
+            self.size = self.slicing.size
+        else:
+            raise error
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)

@@ -1,0 +1,91 @@
+"""Overlapping slices of a photo: where they lie, how they are enlarged, how maps of them are folded back into one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.errors import UsageError
+
+Divisor = Literal["count", "authors", "weighted"]
+"""What a folded sum is divided by: the slices that cover a pixel, one more than that, or the sum of their weights."""
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """Slices of `crop` (rows, columns) pixels of inputs of `size` (H, W), at all pairs of the starts `rows` and `columns`."""
+
+    size: tuple[int, int]
+    crop: tuple[int, int]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        """Top and left of each slice, row by row."""
+        return list(itertools.product(self.rows, self.columns))
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """How far the slices reach: (H, W), or by the authors' starts a few pixels less or more."""
+        return self.rows[-1] + self.crop[0], self.columns[-1] + self.crop[1]
+
+    def cut(self, photo: Tensor, number: int, size: tuple[int, int]) -> Tensor:
+        """Slice `number` of a photo (3, H, W), enlarged to `size`: (3, *size). Bicubic without antialias, as the authors do; what
+        overshoots the range of the photo stays."""
+        top, left = self.corners[number]
+        piece = photo[None, :, top : top + self.crop[0], left : left + self.crop[1]]
+        return functional.interpolate(piece, size, mode="bicubic", align_corners=False)[0]
+
+    def fold(self, maps: Tensor, weights: Tensor, divisor: Divisor = "count") -> Tensor:
+        """One map (T, H, W) of the maps (S, T, h, w) of all slices at any resolution, each times its weight (S, T).
+
+        Where slices overlap their maps are averaged; sums are in float32.
+        """
+        pieces = functional.interpolate(maps.float(), self.crop, mode="bilinear", align_corners=False)
+        total = pieces.new_zeros((maps.shape[1], *self.canvas))
+        below = torch.zeros_like(total)
+        for piece, weight, (top, left) in zip(pieces, weights.float()[:, :, None, None], self.corners, strict=True):
+            place = (slice(None), slice(top, top + self.crop[0]), slice(left, left + self.crop[1]))
+            total[place] += weight * piece
+            below[place] += weight if divisor == "weighted" else 1
+        below = below + 1 if divisor == "authors" else torch.where(below == 0, 1.0, below)
+        folded = total / below
+        if self.canvas == self.size:
+            return folded
+        return functional.interpolate(folded[None], self.size, mode="bilinear", align_corners=False)[0]
+
+
+def evenly_spread(size: tuple[int, int], crop: tuple[int, int], count: tuple[int, int]) -> Slicing:
+    """`count` (rows, columns) slices from edge to edge, every pixel covered; raises UsageError where they do not cover it."""
+    starts = []
+    for whole, part, many in zip(size, crop, count, strict=True):
+        if part > whole or many * part < whole:
+            raise UsageError(
+                f"{many} slices of {part} pixels do not cover {whole}",
+                expected=f"at least {math.ceil(whole / part)} of them, or a crop of at least {math.ceil(whole / many)} pixels",
+            )
+        starts.append(tuple(round_half_up(i * (whole - part) / (many - 1)) if many > 1 else 0 for i in range(many)))
+    return Slicing(size, crop, starts[0], starts[1])
+
+
+def authors_starts(size: tuple[int, int], crop: tuple[int, int], count: tuple[int, int]) -> Slicing:
+    """The authors' starts: a stride of floor((H - c + 2) / (n - 1)), exact for 6 slices of 124 of 224 pixels; else the last slice
+    ends a few pixels before or beyond the border."""
+    starts = []
+    for whole, part, many in zip(size, crop, count, strict=True):
+        stride = (whole - part + 2) // (many - 1) if many > 1 else 0
+        if part > whole or (many - 1) * stride >= whole:
+            raise UsageError(f"{many} slices of {part} pixels cannot be laid out on {whole} by the authors' stride of {stride}")
+        starts.append(tuple(i * stride for i in range(many)))
+    return Slicing(size, crop, starts[0], starts[1])
+
+
+def round_half_up(value: float) -> int:
+    return math.floor(value + 0.5)
