@@ -39,7 +39,9 @@ def command(suite: str | None, trust: bool, model: str | None, weights: str | No
     read = read_suite(find_suite(suite))
     folder = Path(read.place(read.baseline))
     if (folder / "baseline.json").exists() and not overwrite:
-        raise UsageError(f"{folder} holds a baseline", hint="Replace it deliberately: xai baseline --overwrite, or xai check --update.")
+        raise UsageError(
+            f"{folder} holds a baseline", hint="Replace it deliberately: xai baseline --overwrite, or xai check --update."
+        )
     bench = make_ready(read, trust=trust, model=model, weights=weights)
     baseline = make_baseline(bench, ticker(len(bench.sources)))
     size = save(baseline, folder)

@@ -24,7 +24,9 @@ FORMATS = ("text", "json", "md", "junit", "github")
 @suite_options
 @option("Suite", "--seed", type=click.IntRange(min=0), help="Seed of stochastic methods.  [default: the baseline's]")
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="text", help="What stdout shows.")
-@option("Output", "-o", "--output", metavar="DIR", help="Folder of before-and-after pictures.  [default: check beside the baseline]")
+@option(
+    "Output", "-o", "--output", metavar="DIR", help="Folder of before-and-after pictures.  [default: check beside the baseline]"
+)
 @option("Gate", "--strict", is_flag=True, help="Exit 1 also where a rule is inconclusive.")
 @option("Gate", "--update", is_flag=True, help="Make what is found now the baseline, after showing the difference.")
 @manner_options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from xaicli.errors import XaiError
 
 if TYPE_CHECKING:
     from xaicli.images.source import Source
+    from xaicli.metric import Metric
     from xaicli.runs.folder import FolderRun, Written
     from xaicli.runs.output import Found
 
@@ -49,6 +51,15 @@ xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
     help="top1, top5, an index, a class name, A-B (why A and not B), @FILE.csv.",
 )
 @option("Explanation", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
+@option("Explanation", "--score", is_flag=True, help="Score the maps too: deletion and insertion, or --metric.")
+@option(
+    "Explanation",
+    "--metric",
+    multiple=True,
+    metavar="SPEC[,SPEC]",
+    shell_complete=complete_definition("metric"),
+    help="Metrics to score the maps with (xai list metrics); implies --score.",
+)
 @image_options
 @model_options
 @option(
@@ -83,11 +94,24 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     """
     sources, lost = find_sources(images, given)
     run = plan(sources, given)
+    metrics = wanted_metrics(run, given)
     found = run.find()
     if given["dry_run"]:
         return dry_run(run, found, given["form"])
     run.check()
-    return carry_out(run, found, lost, given)
+    return carry_out(run, found, lost, metrics, given)
+
+
+def wanted_metrics(run: FolderRun, given: dict[str, Any]) -> list[Metric]:
+    """The metrics of --score or --metric, held against the methods before any work."""
+    if not (given["score"] or given["metric"]):
+        return []
+    from xaicli.registry import make_metrics
+    from xaicli.runs.score_folder import check
+
+    metrics = make_metrics(given["metric"] or ["deletion,insertion"])
+    check(run, metrics)
+    return metrics
 
 
 def plan(sources: list[Source], given: dict[str, Any]) -> FolderRun:
@@ -107,6 +131,7 @@ def plan(sources: list[Source], given: dict[str, Any]) -> FolderRun:
     if not methods:
         methods = make_methods(["grad-cam" if classifier.module is not None else "rise"])
         Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
+    classifier = replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier
     settings = Settings(
         seed=given["seed"],
         precision=given["precision"],
@@ -140,7 +165,7 @@ def dry_run(run: FolderRun, found: Found, form: str) -> int:
     return 0
 
 
-def carry_out(run: FolderRun, found: Found, lost: list[XaiError], given: dict[str, Any]) -> int:
+def carry_out(run: FolderRun, found: Found, lost: list[XaiError], metrics: list[Metric], given: dict[str, Any]) -> int:
     """Run, print rows, and say how it went; returns the exit code."""
     manner, start = Manner.current(), time.monotonic()
     costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
@@ -153,6 +178,7 @@ def carry_out(run: FolderRun, found: Found, lost: list[XaiError], given: dict[st
     results = run.run(found)
     for result in progress_bar(results, len(run.sources), "explaining", batch=run.batch_size):
         if isinstance(result, list):
+            result = with_scores(run, result, metrics)
             done += result
             for written in result:
                 rows.append(row_of(written))
@@ -165,11 +191,19 @@ def carry_out(run: FolderRun, found: Found, lost: list[XaiError], given: dict[st
     close(results)
     finish(run, done, given)
     if given["form"] != "jsonl":
-        print_rows(rows, given["form"], COLUMNS)
+        print_rows(rows, given["form"], COLUMNS[:-1] + [metric.label for metric in metrics] + COLUMNS[-1:])
     summarise(run, done, errors, time.monotonic() - start, given)
     if errors and not run.keep_going:
         raise errors[0]
     return 4 if errors else 0
+
+
+def with_scores(run: FolderRun, written: list[Written], metrics: list[Metric]) -> list[Written]:
+    if not metrics:
+        return written
+    from xaicli.runs.score_folder import score_written
+
+    return score_written(run, written, metrics)
 
 
 def close(results: Iterator[Any]) -> None:
@@ -204,6 +238,7 @@ def row_of(written: Written) -> dict[str, Any]:
         "subject": record.subject,
         "seed": record.seed,
     }
+    row |= record.scores
     if record.status != "ok":
         row["map"] = f"{written.picture} ({record.status})"
     return row

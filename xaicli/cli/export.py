@@ -21,7 +21,13 @@ xai export scores.db --metric insertion --no-controls -o insertion.parquet
 @click.command(cls=Command, examples=EXAMPLES, short_help="rows of a store as CSV, JSON lines or Parquet")
 @click.argument("store", metavar="STORE.db")
 @option("Output", "-o", "--output", metavar="FILE", help="The file; its ending says the format.  [default: stdout]")
-@option("Output", "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="The format.  [default: by ending, else csv]")
+@option(
+    "Output",
+    "--format",
+    "form",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="The format.  [default: by ending, else csv]",
+)
 @option("Rows", "--method", multiple=True, metavar="LABEL", help="Only rows of these methods.")
 @option("Rows", "--metric", multiple=True, metavar="LABEL", help="Only rows of these metrics.")
 @option("Rows", "--controls/--no-controls", default=True, help="Rows of the controls too.")

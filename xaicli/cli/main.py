@@ -30,6 +30,7 @@ class Place(NamedTuple):
 
 COMMANDS = {
     "explain": Place("Explain", "explain", "draw what a classifier looked at"),
+    "compare": Place("Explain", "compare", "methods side by side, with scores"),
     "list": Place("Explain", "listing", "methods, metrics, models, layers"),
     "describe": Place("Explain", "describe", "a method or metric: parameters, cost, needs, paper"),
     "score": Place("Measure", "score", "score heatmaps of many photos into a store"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ from xaicli.cli.words import count, span
 from xaicli.errors import UsageError, XaiError
 
 if TYPE_CHECKING:
-    from xaicli.images.source import Source
     from xaicli.results.store import Store
     from xaicli.results.summary import Group
     from xaicli.runs.score import ScoreRun
@@ -61,15 +61,35 @@ score_options = stack(
 @click.command(cls=Command, examples=EXAMPLES, short_help="score heatmaps of many photos into a store")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @score_options
-@option("Scores", "--maps", metavar="DIR", help="Score maps that another program wrote: STEM.npy, or STEM.LABEL.npy, for each photo.")
+@option(
+    "Scores", "--maps", metavar="DIR", help="Score maps that another program wrote: STEM.npy, or STEM.LABEL.npy, for each photo."
+)
 @image_options
 @model_options
-@option("Output", "-o", "--output", metavar="FILE.db", help="The store; running again does only what is missing.  [default: none, stdout alone]")
+@option(
+    "Output",
+    "-o",
+    "--output",
+    metavar="FILE.db",
+    help="The store; running again does only what is missing.  [default: none, stdout alone]",
+)
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows; jsonl streams rows.")
 @option("Output", "--no-curves", is_flag=True, help="Do not keep the curves under the scores.")
 @option("Output", "--no-maps", is_flag=True, help="Do not keep small maps for xai report.")
-@option("Gate", "--fail-under", multiple=True, metavar="METRIC=X", help="Exit 1 unless the lower end of a method's interval is at least X.")
-@option("Gate", "--fail-over", multiple=True, metavar="METRIC=X", help="Exit 1 unless the upper end of a method's interval is at most X.")
+@option(
+    "Gate",
+    "--fail-under",
+    multiple=True,
+    metavar="METRIC=X",
+    help="Exit 1 unless the lower end of a method's interval is at least X.",
+)
+@option(
+    "Gate",
+    "--fail-over",
+    multiple=True,
+    metavar="METRIC=X",
+    help="Exit 1 unless the upper end of a method's interval is at most X.",
+)
 @option("Running", "--shard", metavar="I/N", help="Only the I-th of N parts of the photos; xai merge joins the stores.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help="Passes a batch.  [default: automatic]")
@@ -109,6 +129,7 @@ def plan(images: tuple[str, ...], given: dict[str, Any]) -> tuple[ScoreRun, list
     if given.get("maps") and methods:
         raise UsageError("--maps and --method are both given", hint="Maps from files need no method; leave one of them out.")
     classifier = open_classifier(given)
+    classifier = dataclasses.replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier
     if not methods and not given.get("maps"):
         methods = make_methods(["grad-cam" if classifier.module is not None else "rise"])
         Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
@@ -136,9 +157,10 @@ def plan(images: tuple[str, ...], given: dict[str, Any]) -> tuple[ScoreRun, list
         all_sources=sources,
     )
     if given.get("maps"):
-        from xaicli.runs.given_maps import with_given_maps
+        from xaicli.runs.given_maps import given_maps
 
-        run = with_given_maps(run, Path(given["maps"]))
+        # A partner's map is borrowed for the control, so that all photos of the job need theirs.
+        run = dataclasses.replace(run, given=given_maps(Path(given["maps"]), sources))
     run.check()
     return run, lost
 
@@ -168,7 +190,9 @@ def check_bounds(run: ScoreRun, bounds: list[tuple[str, float]]) -> None:
     labels = [metric.label for metric in run.metrics]
     for label, _ in bounds:
         if label not in labels:
-            raise UsageError(f"a bound is set on {label}, which is not scored", expected=", ".join(labels), hint=f"Add --metric {label}.")
+            raise UsageError(
+                f"a bound is set on {label}, which is not scored", expected=", ".join(labels), hint=f"Add --metric {label}."
+            )
 
 
 def open_store(given: dict[str, Any]) -> Store:
@@ -215,7 +239,9 @@ def summary(run: ScoreRun, store: Store) -> list[Group]:
     from xaicli.results.summary import summarise
 
     selection = Selection(
-        tuple(dict.fromkeys(recipe.method for recipe in run.recipes())), tuple(metric.label for metric in run.metrics), run.controls
+        tuple(dict.fromkeys(recipe.method for recipe in run.recipes())),
+        tuple(metric.label for metric in run.metrics),
+        run.controls,
     )
     groups = summarise(store, selection)
     return [

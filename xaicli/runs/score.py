@@ -24,6 +24,7 @@ from xaicli.rows import KeptMap, Recipe, Row, Run
 from xaicli.runs.columns import subject_of
 from xaicli.runs.controls import other, partners
 from xaicli.runs.explain import maps_of_each
+from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import resolved_layer, versions
 from xaicli.runs.scene import Circumstances, Explanation, Scene
@@ -45,7 +46,7 @@ class ScoreRun:
     """One call of `xai score`: which photos, maps and metrics, and how.
 
     sources: the photos of this run; all_sources: those of the whole job, of which this run may be a shard: the control `other` takes
-    its maps from them.
+    its maps from them; given: maps from files, in place of methods.
     """
 
     sources: Sequence[Source]
@@ -58,6 +59,7 @@ class ScoreRun:
     truth: Truth | None = None
     keep_going: bool = False
     all_sources: Sequence[Source] = ()
+    given: Sequence[GivenMaps] = ()
 
     def check(self) -> None:
         """Raise UsageError before any work where a method cannot run, or a metric cannot score its maps."""
@@ -68,6 +70,16 @@ class ScoreRun:
                 label=method.label,
                 sign=method.sign,
                 explains=True,
+                provides=self.classifier.provides,
+                model=self.classifier.name,
+                truth=self.truth is not None,
+            )
+        for maps in self.given:
+            refuse_unfit(
+                self.metrics,
+                label=maps.label,
+                sign=maps.sign,
+                explains=False,
                 provides=self.classifier.provides,
                 model=self.classifier.name,
                 truth=self.truth is not None,
@@ -102,7 +114,13 @@ class ScoreRun:
             Explanation.of(method, blank, self.classifier, control=method.name in CONTROLS and method not in self.methods)
             for method in self.explainers
         ]
+        own += [maps.explanation(blank) for maps in self.given]
         return own + [other(one, blank.values) for one in own if self.partner and not one.control]
+
+    @property
+    def labels(self) -> list[str]:
+        """What is scored, controls apart."""
+        return [method.label for method in self.methods] + [maps.label for maps in self.given]
 
     @cached_property
     def circumstances(self) -> Circumstances:
@@ -138,7 +156,11 @@ class ScoreRun:
         """(sources, recipes): what the store does not hold yet. A photo that cannot be read is missing."""
         photos = [(self.contents.get(source, ""), source.frame) for source in sources]
         return store.missing(
-            photos, self.recipes(), model=self.classifier.fingerprint, seed=self.settings.seed, targets=self.known_targets(sources)
+            photos,
+            self.recipes(),
+            model=self.classifier.fingerprint,
+            seed=self.settings.seed,
+            targets=self.known_targets(sources),
         )
 
     def known_targets(self, sources: Sequence[Source]) -> list[str | None]:
@@ -215,8 +237,8 @@ class ScoreRun:
     def explanations(self, sources: Sequence[Source], shelf: Shelf) -> list[Explanation]:
         """The blanks with the maps of these photos, those of the control `other` taken from their partners."""
         own = {}
-        for blank, method in zip(self.blanks, self.explainers, strict=False):
-            own[blank.label] = dataclasses.replace(blank, maps=joined([shelf.maps[source][method.label] for source in sources]))
+        for blank in self.blanks[: len(self.explainers) + len(self.given)]:
+            own[blank.label] = dataclasses.replace(blank, maps=joined([shelf.maps[source][blank.label] for source in sources]))
         filled = list(own.values())
         for blank in self.blanks[len(own) :]:
             label = blank.label.removeprefix("other@base=")
@@ -278,7 +300,10 @@ class Shelf:
                     self.faults[item.source] = maps
                 else:
                     self.maps.setdefault(item.source, {})[method.label] = maps
-                    self.photos[item.source] = item
+        for item in loaded:
+            self.photos[item.source] = item
+            for given in run.given:
+                self.maps.setdefault(item.source, {})[given.label] = given.read(item, run.classifier, run.targets)
 
     def keep_only(self, coming: Sequence[Source]) -> None:
         """Let go of what no coming photo needs."""

@@ -1,0 +1,105 @@
+"""Maps that another program wrote, in place of a method's: `xai score --maps DIR`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaicli.attribution import load_array
+from xaicli.compute.masked import clean_logits
+from xaicli.errors import InputError
+from xaicli.images.source import Source
+from xaicli.method import Maps, Sign
+from xaicli.models.classifier import Classifier
+from xaicli.runs.photos import Loaded
+from xaicli.runs.scene import Explanation
+from xaicli.runs.target_choice import TargetChoice
+from xaicli.stamps import sha256_file
+from xaicli.targets import Targets
+
+PLAIN = "maps"
+"""What maps are called that bear no label of their own."""
+
+
+@dataclass(frozen=True)
+class GivenMaps:
+    """Maps of one label, a file (h, w) a photo: of the photo as the model sees it, at any resolution."""
+
+    label: str
+    files: Mapping[Source, Path] = field(repr=False)
+    sign: Sign
+    digest: str
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the definition stamp covers: other files are another definition."""
+        return {"name": PLAIN, "version": 1, "parameters": {"label": self.label, "files": self.digest}}
+
+    def explanation(self, maps: Maps) -> Explanation:
+        return Explanation(label=self.label, content=self.content, sign=self.sign, maps=maps, name=PLAIN, passes="0 passes")
+
+    def read(self, loaded: Loaded, classifier: Classifier, targets: TargetChoice) -> Maps:
+        """The map of one photo, for the target that the clean photo gives."""
+        logits = clean_logits(classifier, loaded.input[None].to(classifier.device))
+        resolved = Targets((targets.rule_of(loaded.source),)).resolve(logits)
+        return Maps(read_map(self.files[loaded.source])[None, None], resolved, logits)
+
+
+def given_maps(folder: Path, sources: Sequence[Source]) -> list[GivenMaps]:
+    """The maps of a folder, one entry for each label found beside the photos.
+
+    A file is called STEM.npy, or STEM.LABEL.npy. Raises InputError where a photo lacks one, or a file holds no map.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder", expected="a folder of maps, STEM.npy or STEM.LABEL.npy")
+    names = sorted(path for path in folder.iterdir() if path.suffix == ".npy")
+    found = {source: beside(names, source) for source in sources}
+    labels = sorted({label for files in found.values() for label in files}, key=lambda label: (label != PLAIN, label))
+    for source, files in found.items():
+        missing = [label for label in labels if label not in files]
+        if missing or not files:
+            label = "" if missing in ([], [PLAIN]) else f".{missing[0]}"
+            stem = Path(source.name).stem
+            raise InputError(
+                f"{source.path} has no map in {folder}", expected=f"{stem}{label}.npy", hint="Every photo needs each label."
+            )
+    return [of_label(label, {source: files[label] for source, files in found.items()}) for label in labels]
+
+
+def of_label(label: str, files: Mapping[Source, Path]) -> GivenMaps:
+    lowest = min(
+        float(values[values.isfinite()].min()) if bool(values.isfinite().any()) else 0.0
+        for values in map(read_map, files.values())
+    )
+    hashes = "".join(sorted(sha256_file(path) for path in files.values()))
+    digest = hashlib.sha256(hashes.encode()).hexdigest()[:16]
+    return GivenMaps(label, files, Sign.SIGNED if lowest < 0 else Sign.NONNEGATIVE, digest)
+
+
+def beside(files: Sequence[Path], source: Source) -> dict[str, Path]:
+    """The map files of one photo by label."""
+    stem = Path(source.name).stem
+    found = {}
+    for path in files:
+        if path.name == f"{stem}.npy":
+            found[PLAIN] = path
+        elif path.name.startswith(f"{stem}."):
+            found[path.name.removeprefix(f"{stem}.").removesuffix(".npy")] = path
+    return found
+
+
+def read_map(path: Path) -> Tensor:
+    """One map (h, w), float32; raises InputError where the file holds something else."""
+    values = load_array(path)
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
+        raise InputError(
+            f"{path} holds an array of shape {values.shape} and type {values.dtype}", expected="one map (height, width)"
+        )
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
