@@ -46,9 +46,8 @@ def command(suite: str | None, trust: bool, model: str | None, weights: str | No
     baseline = make_baseline(bench, ticker(len(bench.sources)))
     size = save(baseline, folder)
     methods = ", ".join(method.label for method in bench.methods)
-    Manner.current().say(
-        f"{count(len(baseline.photos), 'photo')} x {methods}: baseline in {folder} ({size / 1e6:.1f} MB), model {baseline.fingerprint[:8]}"
-    )
+    what = f"{count(len(baseline.photos), 'photo')} x {methods}: baseline in {folder} ({size / 1e6:.1f} MB)"
+    Manner.current().say(f"{what}, model {baseline.fingerprint[:8]}")
     return 0
 
 

@@ -43,8 +43,8 @@ def command(
 ) -> int:
     """Run a suite again and hold it against its baseline: maps, scores, confidence, decisions and the layer.
 
-    Exit code 1 where a rule fails, with the methods, metrics and worst photos, and pictures of these. 2 where the suite is another
-    than the baseline's, 3 where photos are missing.
+    Exit code 1 where a rule fails, with the methods, metrics and worst photos, and pictures of these. 2 where the suite is
+    another than the baseline's, 3 where photos are missing.
     """
     from xaicli.gate.baseline import load, make_baseline, save
     from xaicli.gate.check import check, refuse_other_definitions

@@ -179,7 +179,7 @@ def bound(text: str, option_name: str) -> tuple[str, float]:
     """`METRIC=X` as the metric's label and the number."""
     from xaicli.registry import make_metric
 
-    name, equals, number = text.rpartition("=")
+    name, _, number = text.rpartition("=")
     try:
         return make_metric(name).label, float(number)
     except ValueError as error:

@@ -45,8 +45,8 @@ LARGEST_KEPT = 56
 class ScoreRun:
     """One call of `xai score`: which photos, maps and metrics, and how.
 
-    sources: the photos of this run; all_sources: those of the whole job, of which this run may be a shard: the control `other` takes
-    its maps from them; given: maps from files, in place of methods.
+    sources: the photos of this run; all_sources: those of the whole job, of which this run may be a shard: the control `other`
+    takes its maps from them; given: maps from files, in place of methods.
     """
 
     sources: Sequence[Source]
