@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sqlite3
 
@@ -10,7 +11,10 @@ import pytest
 
 from xaicli.errors import InputError
 from xaicli.results.reading import Selection
+from xaicli.results.report.page import write_report
 from xaicli.results.store import Store
+from xaicli.results.summary import summarise
+from xaicli.results.tables import render
 from xaicli.rows import KeptMap, Row, Run
 
 MODEL = "f" * 16
@@ -192,13 +196,43 @@ def test_a_damaged_row_is_an_input_error_not_a_crash(tmp_path, recipe_of, row_of
         "UPDATE recipes SET metric_content = '[1'": Store.recipes,
         "UPDATE runs SET content = '{\"nonsense\": 1}'": Store.runs,
         "UPDATE subjects SET photo = 99": Store.scores,
+        "UPDATE recipes SET direction = 'sideways'": Store.recipes,
+        "UPDATE recipes SET ratios = '{\"normalised\": [1]}'": Store.recipes,
+        "UPDATE paths SET path = x'00ff'": Store.photos,
+        "UPDATE models SET name = x'00ff'": Store.models,
+        "UPDATE subjects SET target = x'00ff'": all_rows,
+        "UPDATE rows SET status = x'07', value = NULL": Store.scores,
+        "DROP TABLE curves": all_rows,
     }
     for damage, read in damages.items():
         path.unlink(missing_ok=True)
         with Store.open(path) as store:
             store.add([row_of(recipe, "a.jpg")], [recipe], run=Run("m", MODEL))
         with sqlite3.connect(path) as raw:
+            raw.execute("PRAGMA foreign_keys = OFF")
             raw.execute(damage)
         raw.close()
         with Store.open(path, write=False) as store, pytest.raises(InputError, match="damaged"):
             read(store)
+
+
+def test_bytes_changed_anywhere_in_a_store_never_crash_its_readers(tmp_path, recipe_of, row_of):
+    recipes = [recipe_of(), recipe_of(metric="insertion", ratios={"normalised": [["value", "p0"], ["p0", "value"]]})]
+    path, broken = tmp_path / "scores.db", tmp_path / "broken.db"
+    with Store.open(path) as store:
+        for number in range(30):
+            rows = [row_of(recipe, f"{number}.jpg") for recipe in recipes]
+            maps = [KeptMap(rows[0].subject, recipes[0].method_definition, "grad-cam", 0, [[0.5, 1.0]])]
+            store.add(rows, recipes, maps=maps, run=Run("m", MODEL))
+    content = path.read_bytes()
+    generator = np.random.default_rng(11)
+    for _ in range(150):
+        changed = bytearray(content)
+        for at in generator.integers(100, len(content), size=int(generator.integers(1, 40))):
+            changed[at] = int(generator.integers(256))
+        broken.write_bytes(changed)
+        with contextlib.suppress(InputError), Store.open(broken, write=False) as store:
+            list(store.maps())
+            store.runs()
+            render(summarise(store, readouts=True), "table")
+            write_report(store, tmp_path / "report.html")

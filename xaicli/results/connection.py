@@ -174,6 +174,9 @@ def plain_faults(path: Path | str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise in_words(path, error) from error
+    except UnicodeDecodeError as error:
+        # SQLite quotes a damaged schema in its message, which is then no text.
+        raise in_words(path, sqlite3.DatabaseError("its schema is no text")) from error
 
 
 def in_words(path: Path | str, error: sqlite3.Error) -> InputError:

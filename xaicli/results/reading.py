@@ -19,6 +19,7 @@ from xaicli.errors import InputError, RunError
 from xaicli.results.connection import listed, plain_faults, snapshot
 from xaicli.rows import OK, Curve, KeptMap, Recipe, Row, Run
 
+DIRECTIONS = ("higher", "lower", "neither")
 LARGEST_MAP = 4_000_000
 """Values in one kept map; a claim of more is damage."""
 
@@ -86,8 +87,20 @@ def recipes(connection: sqlite3.Connection) -> dict[int, Recipe]:
         about = dict(zip(names.split(", "), given, strict=True))
         for name in ("method_content", "metric_content", "ratios"):
             about[name] = dict(json.loads(about[name]))
+        texts(*(about[name] for name in ("method", "metric", "target_rule", "precision", "passes", "unit")))
+        if about["direction"] not in DIRECTIONS:
+            raise ValueError(f"a direction {about['direction']}")
+        for (first, less), (second, lesser) in about["ratios"].values():
+            texts(first, less, second, lesser)
         result[key] = Recipe(**about | {"control": bool(about["control"])})
     return result
+
+
+def texts(*values: object) -> None:
+    """Raise ValueError unless all are text: SQLite lets a column hold anything."""
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r:.40} in the place of a text")
 
 
 def chosen(connection: sqlite3.Connection, selection: Selection) -> dict[int, Recipe]:
@@ -99,15 +112,23 @@ def photos(connection: sqlite3.Connection) -> list[Photo]:
         "SELECT h.id, h.content, h.frame, p.path FROM photos h JOIN paths p ON p.photo = h.id ORDER BY h.id, p.id"
     )
     grouped = itertools.groupby(found, key=lambda entry: entry[:3])
-    return [Photo(content, frame, tuple(entry[3] for entry in entries)) for (_, content, frame), entries in grouped]
+    result = [Photo(content, int(frame), tuple(entry[3] for entry in entries)) for (_, content, frame), entries in grouped]
+    for photo in result:
+        texts(photo.content, *photo.paths)
+    return result
 
 
 def models(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT fingerprint, name FROM models ORDER BY id"))
+    found = dict(connection.execute("SELECT fingerprint, name FROM models ORDER BY id"))
+    texts(*found.keys(), *found.values())
+    return found
 
 
 def runs(connection: sqlite3.Connection) -> list[Run]:
-    return [Run(**json.loads(content)) for (content,) in connection.execute("SELECT content FROM runs ORDER BY id")]
+    found = [Run(**json.loads(content)) for (content,) in connection.execute("SELECT content FROM runs ORDER BY id")]
+    for run in found:
+        texts(run.model, run.fingerprint, run.device, run.command, *dict(run.layers), *dict(run.versions))
+    return found
 
 
 def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool) -> Iterator[Row]:
@@ -124,6 +145,7 @@ def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool) 
     )
     definitions = {key: recipe.definition for key, recipe in known.items()}
     for recipe, seed, value, status, readouts, path, content, frame, subject, target, name, model, grid, heights in found:
+        texts(path, content, subject, target, name, model, status)
         yield Row(
             image=path,
             photo=content,
@@ -199,6 +221,7 @@ def read_statuses(
     mine = f"recipe IN ({listed(known)})"
     found = connection.execute(f"SELECT status FROM rows WHERE {mine} AND value IS NULL ORDER BY id").fetchall()
     statuses = list(dict.fromkeys([OK, *(word for (word,) in found)]))
+    texts(*statuses)
     result = np.zeros(len(value), dtype=np.int64)
     result[np.isnan(value)] = [statuses.index(word) for (word,) in found]
     return result, statuses
@@ -241,5 +264,6 @@ def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptM
         if method in methods:
             if not 0 < height * width <= LARGEST_MAP:
                 raise ValueError(f"a map of {height} x {width}")
+            texts(subject, definition)
             values = np.frombuffer(blob, dtype="<f2").reshape(height, width).astype(np.float32) * np.float32(peak)
             yield KeptMap(subject, definition, method, seed, values, (box[0], box[1], box[2], box[3]), bool(signed))
