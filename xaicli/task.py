@@ -1,7 +1,7 @@
 """The interface that something trainable implements: what `xai train` asks of it.
 
-A method that is trained has `task(classifier, options) -> Task` beside `attribute`; its dataclass fields are the parameters that the
-finished explainer has, `options.given` those of training alone. A task holds its modules, says what its loss is and how it is
+A method that is trained has `task(classifier, options) -> Task` beside `attribute`; its dataclass fields are the parameters that
+the finished explainer has, `options.given` those of training alone. A task holds its modules, says what its loss is and how it is
 trained by default; the loop, data, checkpoints and pictures are `xaicli.training`'s.
 """
 
@@ -24,8 +24,8 @@ class Schedule:
 
     optimizer: `sgd` (momentum, Nesterov where said) or `adamw` (`amsgrad` where said); shape: `one-cycle` (a step a batch: cosine
     from lr / `start_divisor` up to lr over the first `warm_up` of all steps, then down to lr / `start_divisor` / `end_divisor`;
-    momentum, or AdamW's beta1, runs 0.95 to 0.85 and back unless `cycle_momentum` is False) or `step` (lr times `gamma` at each of
-    `milestones`, in shares of all epochs). decay: what weight decay acts on: `all`, `weights` (all but biases) or `matrices`
+    momentum, or AdamW's beta1, runs 0.95 to 0.85 and back unless `cycle_momentum` is False) or `step` (lr times `gamma` at each
+    of `milestones`, in shares of all epochs). decay: what weight decay acts on: `all`, `weights` (all but biases) or `matrices`
     (tensors of two axes or more). ema: decay of the running mean of weights that is kept and finished, 0 for none. clip: largest
     norm of the gradient, 0 for none.
     """
@@ -57,13 +57,15 @@ class Augmentation:
 
     margin: photos are kept at `margin` times the network's side and cropped to it at random (256 / 224 for resize 256, crop 224);
     padding: pixels of reflection around them before the crop; flip: mirrored half of the time; colour: brightness and contrast
-    change by up to this share. Held-out photos are cropped in the middle and not varied.
+    change by up to this share; mixup: two photos of a batch are mixed in shares drawn from Beta(mixup, mixup), and so are their
+    labels, 0 for never. Held-out photos are prepared as the classifier's view says and not varied.
     """
 
     margin: float = 256 / 224
     padding: int = 0
     flip: bool = True
     colour: float = 0.0
+    mixup: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +80,10 @@ class TaskOptions:
 class Task(ABC):
     """Something to train.
 
-    `losses` and `evaluate` are called with inputs (B, 3, H, W), preprocessed, on the classifier's device, and labels (B,) int64, or
-    None where the data has none. Under `--precision bf16` the loop calls `losses` inside autocast: terms that need float32 leave it
-    themselves (`torch.autocast(..., enabled=False)`). A task draws no random numbers in `losses`, so that resuming is exact; what
-    is random comes from `xaicli.compute.seeds.stream`.
+    `losses` and `evaluate` are called with inputs (B, 3, H, W), preprocessed, on the classifier's device, and labels (B,) int64,
+    or (B, C) shares of classes where `augmentation.mixup` mixes photos, or None where the data has none. Under `--precision bf16`
+    the loop calls `losses` inside autocast: terms that need float32 leave it themselves (`torch.autocast(..., enabled=False)`).
+    Torch's own generator is seeded anew for each step, so that dropout too is the same after a resume.
     """
 
     name: ClassVar[str]
@@ -122,9 +124,9 @@ class Task(ABC):
 
     @abstractmethod
     def metadata(self) -> dict[str, Any]:
-        """What the checkpoint says of itself beside what the loop adds, in plain JSON types: `parameters` (as given), `layers`, and
-        whatever is needed to rebuild the modules. The loop adds method, version, classifier, fingerprint, class list hash, data
-        fingerprint, seed, schedule."""
+        """What the checkpoint says of itself beside what the loop adds, in plain JSON types: `parameters` (as given), `layers`,
+        and whatever is needed to rebuild the modules. The loop adds method, version, classifier, fingerprint, class list hash,
+        data fingerprint, seed, schedule."""
 
     def finish(self) -> dict[str, Tensor]:
         """The tensors of the checkpoint by name; by default the state of all `modules`, `MODULE.` before each name."""

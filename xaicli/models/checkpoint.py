@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
+import torch
 from torch import Tensor
 
+from xaicli.errors import InputError, XaiError
+from xaicli.files import write_atomic
+from xaicli.models.cache import cache_folder
 from xaicli.models.classifier import Classifier
+from xaicli.models.weights import kind_of, read_safetensors
+from xaicli.stamps import stamp
+
+KEY = "xaicli"
+"""Where the metadata stand in the file's header, as JSON."""
+SCHEMA = 1
+ENDING = ".safetensors"
+BUNDLED = Path(__file__).resolve().parent / "bundled"
+"""The networks and explainers that ship with the package."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Tensors by name (float32) and metadata: method, parameters, layers, classifier, fingerprint, classes, data, seed, version."""
+    """Tensors by name (float32) and metadata: method, parameters, layers, classifier, fingerprint, classes, data, seed, …"""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -25,15 +43,174 @@ class Checkpoint:
         return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
 
 
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint in one of the folders that are searched; `fault` says why it cannot be used."""
+
+    path: Path
+    metadata: Mapping[str, Any]
+    bundled: bool
+    fault: str = ""
+
+
+def about_classifier(classifier: Classifier) -> dict[str, Any]:
+    """What a checkpoint records of the classifier it was trained for, so that another can be told from it, in words."""
+    return {
+        "classifier": classifier.name,
+        "fingerprint": classifier.fingerprint,
+        "count": classifier.count,
+        "classes": stamp(list(classifier.classes)),
+        "view": classifier.view.as_dict(),
+    }
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, half: bool = False) -> None:
+    """Write tensors and metadata in one file, whole or not at all; half: floating tensors in float16. Raises InputError."""
+    plain = {name: stored(tensor, half) for name, tensor in tensors.items()}
+    header = {KEY: json.dumps({"schema": SCHEMA, **metadata}, sort_keys=True, allow_nan=False)}
+    content = safetensors.torch.save(plain, header)
+    write_atomic(path, lambda file: file.write(content))
+
+
+def stored(tensor: Tensor, half: bool) -> Tensor:
+    """A tensor as it lies in the file: a copy of its own, in float16 where that was asked for and loses no range."""
+    plain = tensor.detach().cpu()
+    if half and plain.dtype == torch.float32 and bool((plain.abs() < torch.finfo(torch.float16).max).all()):
+        plain = plain.half()
+    return plain.contiguous().clone()
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of ours; False for whatever cannot be read."""
+    try:
+        return bool(read_metadata(path))
+    except XaiError:
+        return False
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """A checkpoint's metadata, from the file's header alone; raises InputError where the file is no checkpoint of ours."""
+    hint = "Train one: xai train METHOD --model SPEC --data DIR -o FILE."
+    if kind_of(path) != "safetensors":
+        raise InputError(f"{path} is no checkpoint of xai train", expected="a .safetensors file that it wrote", hint=hint)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(KEY)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{path} is not a readable safetensors file ({reason})", hint="Copy it again; it may be cut off."
+        ) from error
+    if header is None:
+        raise InputError(f"{path} holds weights without metadata of ours", expected="a checkpoint of xai train", hint=hint)
+    return checked(path, header)
+
+
+def checked(path: Path, header: str) -> dict[str, Any]:
+    """The metadata as a dict; raises InputError where they are damaged or of another version."""
+    try:
+        metadata = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the metadata of {path} are no JSON", expected="a checkpoint of xai train") from error
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("method"), str):
+        raise InputError(f"the metadata of {path} name no method", expected="a checkpoint of xai train")
+    if metadata.get("schema") != SCHEMA:
+        raise InputError(
+            f"{path} is a checkpoint of version {metadata.get('schema')!r}", expected=f"version {SCHEMA}", hint="Update xaicli."
+        )
+    return metadata
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint of ours; raises InputError where the file is none."""
-    raise SystemError("written next")
+    """A checkpoint of ours; raises InputError where the file is none. Read once for as long as the file does not change."""
+    path = path.expanduser()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"there is no file {path}", expected="a checkpoint of xai train") from error
+    return read_once(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def read_once(path: Path, changed: int, size: int) -> Checkpoint:
+    metadata = read_metadata(path)
+    return Checkpoint(path, dict(read_safetensors(path)), metadata)
 
 
 def checkpoint_for(method: str, classifier: Classifier, given: str = "auto") -> Checkpoint:
     """The checkpoint of a method for a classifier: the file that is named, or under `auto` the one that is installed.
 
-    Raises InputError where there is none, or where it was made for another method or classifier, naming what differs. Cached by
-    path, size and time of change: calling it for each batch reads the file once.
+    Raises InputError where there is none, or where it was made for another method or classifier, naming what differs. Cheap to
+    call for each batch: a file is read once.
     """
-    raise SystemError("written next")
+    if given != "auto":
+        checkpoint = read_checkpoint(Path(given))
+        require_fit(checkpoint.path, checkpoint.metadata, method, classifier)
+        return checkpoint
+    candidates = [found for found in list_checkpoints() if not found.fault and found.metadata["method"] == method]
+    for found in candidates:
+        if not difference(found.metadata, classifier):
+            return read_checkpoint(found.path)
+    others = ", ".join(dict.fromkeys(str(found.metadata.get("classifier")) for found in candidates))
+    raise InputError(
+        f"no checkpoint of {method} for {classifier.name} is installed{f' (there are some for {others})' if others else ''}",
+        hint=f"Train one: xai train {method} --model {classifier.name} --data DIR; or name one: {method}@checkpoint=FILE.",
+    )
+
+
+def require_fit(path: Path, metadata: Mapping[str, Any], method: str, classifier: Classifier) -> None:
+    """Raise InputError, naming what differs, unless a checkpoint was trained for this method and this classifier."""
+    if metadata["method"] != method:
+        raise InputError(f"{path.name} was trained for {metadata['method']}, not for {method}", hint="xai list checkpoints")
+    if different := difference(metadata, classifier):
+        raise InputError(
+            f"{path.name} was trained for another classifier: {different}",
+            expected=f"one trained for {classifier.name}",
+            hint=f"Train one: xai train {method} --model {classifier.name} --data DIR.",
+        )
+
+
+def difference(metadata: Mapping[str, Any], classifier: Classifier) -> str:
+    """In words, how the classifier a checkpoint was trained for differs from this one; empty where it is the same."""
+    if metadata.get("fingerprint") == classifier.fingerprint and metadata.get("count") == classifier.count:
+        return ""
+    here = about_classifier(classifier)
+    parts = []
+    if metadata.get("classifier") != here["classifier"]:
+        parts.append(f"{metadata.get('classifier')}, not {here['classifier']}")
+    if metadata.get("count") != here["count"]:
+        parts.append(f"{metadata.get('count')} classes, not {here['count']}")
+    elif metadata.get("classes") != here["classes"]:
+        parts.append("other class names")
+    if metadata.get("view") != here["view"]:
+        parts.append(f"view {words(metadata.get('view'), here['view'])}")
+    return ", ".join(parts) or f"its weights (fingerprint {metadata.get('fingerprint')}, not {here['fingerprint']})"
+
+
+def words(one: Any, other: Mapping[str, Any]) -> str:
+    """The entries in which two views differ."""
+    if not isinstance(one, Mapping):
+        return "unknown"
+    return " and ".join(f"{key} {one.get(key)} instead of {value}" for key, value in other.items() if one.get(key) != value)
+
+
+def checkpoints_folder() -> Path:
+    """Where trained explainers are installed; `xai cache clear` leaves it alone."""
+    return cache_folder() / "checkpoints"
+
+
+def list_checkpoints() -> list[Found]:
+    """All checkpoints that are found by themselves: installed ones, the newest first, then those that ship with the package."""
+    installed = sorted(files_of(checkpoints_folder()), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    return [*(look(path, False) for path in installed), *(look(path, True) for path in files_of(BUNDLED))]
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob(f"*{ENDING}") if path.is_file() and not path.name.startswith("."))
+
+
+def look(path: Path, bundled: bool) -> Found:
+    try:
+        return Found(path, read_metadata(path), bundled)
+    except XaiError as error:
+        return Found(path, {}, bundled, error.found)
