@@ -139,8 +139,19 @@ class Task(ABC):
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A method that is trained: how `xai train` finds out."""
+    """A method that is trained: how `xai train` finds out.
+
+    Where a method has `trains_network = True` (LFI-CAM), the classifier that `task` is given holds a network to be trained, fresh
+    from its builder or pretrained, with as many outputs as the data has classes; the task wraps its module, and calls the whole
+    that it trains `network` in `modules`. Its checkpoint is a model of its own (`--model FILE`): the network is built again by
+    `xaicli.models.architecture`, from the classifier's name, its classes, and the method's `parameters` in the metadata.
+    """
 
     def task(self, classifier: Classifier, options: TaskOptions) -> Task:
         """The task that trains this method for `classifier`; raises UsageError where it cannot."""
         ...
+
+
+def trains_network(method: object) -> bool:
+    """Whether a method trains the classifier's own network."""
+    return bool(getattr(method, "trains_network", False))
