@@ -23,16 +23,30 @@ from xaicli.targets import Resolved
 ALL_NEEDS = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES
 
 
+class Tally:
+    """A number that a network and its copies share."""
+
+    def __init__(self) -> None:
+        self.photos = 0
+
+    def __deepcopy__(self, memo: object) -> Tally:
+        return self
+
+
 class Counting(nn.Module):
-    """Counts the photos that pass through a network."""
+    """Counts the photos that pass through a network, or through a copy of it."""
 
     def __init__(self, inner: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.inner = inner
-        self.photos = 0
+        self.tally = Tally()
+
+    @property
+    def photos(self) -> int:
+        return self.tally.photos
 
     def forward(self, inputs: Tensor) -> Tensor:
-        self.photos += len(inputs)
+        self.tally.photos += len(inputs)
         return self.inner(inputs)
 
 

@@ -153,10 +153,12 @@ def test_the_authors_blur_is_folded_and_nearly_flat():
     assert kernel[0, 0].item() == pytest.approx(0.00773664, abs=1e-7)
 
 
-def test_deletion_and_insertion_of_one_photo_take_two_passes_a_step_and_one(desk, counting, tiny_cnn, photo_batch):
+@pytest.mark.parametrize("steps", [28, 224])
+def test_deletion_and_insertion_of_one_photo_take_two_passes_a_step_and_one(desk, counting, tiny_cnn, photo_batch, steps):
     network = counting(tiny_cnn)
-    desk(network, (32, 32), 5).rows([Deletion(), Insertion()], photo_batch[:1], photo_batch[:1, 0])
-    assert network.photos == 2 * 28 + 1
+    metrics = [Deletion(steps=steps), Insertion(steps=steps)]
+    desk(network, (32, 32), 5).rows(metrics, photo_batch[:1], photo_batch[:1, 0])
+    assert network.photos == 2 * steps + 1
 
 
 def test_methods_share_the_clean_and_the_baseline_passes(desk, counting, tiny_cnn, photo_batch):

@@ -15,6 +15,7 @@ from xaicli.compute.masked import Block, run
 from xaicli.compute.memory import is_out_of_memory
 from xaicli.errors import RunError, XaiError
 from xaicli.metric import Measuring, Metric, Scores
+from xaicli.models.classifier import Classifier
 
 T = TypeVar("T")
 Shared: TypeAlias = dict[tuple[int, Hashable], Tensor]
@@ -135,10 +136,16 @@ def keeper(shared: Shared, key: tuple[int, Hashable]) -> Callable[[Tensor, int, 
     return take
 
 
-def measure(pictures: Pictures, work: Sequence[tuple[Metric, Case]], batch_size: int | None = None) -> list[Scores]:
+def measure(
+    pictures: Pictures,
+    work: Sequence[tuple[Metric, Case]],
+    batch_size: int | None = None,
+    passer: Classifier | None = None,
+) -> list[Scores]:
     """The scores of each metric on its case.
 
-    All copies are passed in float32, in full batches; those under a shared key once. Raises RunError where a metric fails.
+    All copies are passed in float32, in full batches; those under a shared key once. passer: what passes them, where it is not
+    the classifier itself. Raises RunError where a metric fails.
     """
     tasks = [Task(metric, case) for metric, case in work]
     for task in tasks:
@@ -147,7 +154,7 @@ def measure(pictures: Pictures, work: Sequence[tuple[Metric, Case]], batch_size:
     while waiting := [task for task in tasks if task.scores is None]:
         expected = set(shared)
         blocks = (block for task in waiting for block in task.blocks(shared, expected))
-        run(pictures.classifier, blocks, pictures.shape, batch_size=batch_size, exact=True)
+        run(passer or pictures.classifier, blocks, pictures.shape, batch_size=batch_size, exact=True)
         for task in waiting:
             task.collect(shared)
             task.receive(task.outcomes)

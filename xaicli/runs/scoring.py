@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from xaicli.compute.case import Case, Pictures
+from xaicli.compute.folding import folded
 from xaicli.compute.masked import clean_logits
 from xaicli.errors import RunError, UsageError
 from xaicli.method import Needs, Sign
@@ -25,6 +28,9 @@ __all__ = ["Circumstances", "Explanation", "Scene", "Scored", "refuse_unfit", "s
 SEEDS_OF_SCORES = "scores"
 """The name under which the seeds of scores are drawn: one a photo for all methods and metrics, so that their scores are
 paired."""
+
+WORTH_FOLDING = 64
+"""Passes: fewer are done before a twin of the network is made."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,10 @@ def score_maps(
         if not explanation.control or readable(explanation, metric)
     ]
     working = [column for column in columns if column.places]
-    pictures = pictures_of(classifier, scene, working, run)
+    pictures, passer = pictures_of(classifier, scene, working, run)
     cases: dict[object, Case] = {}
     work = [(column.metric, case_of(column, pictures, scene, run, cases)) for column in working]
-    scores = dict(zip(map(id, working), measure(pictures, work, run.batch_size), strict=True))
+    scores = dict(zip(map(id, working), measure(pictures, work, run.batch_size, passer), strict=True))
     rows: dict[tuple[int, int, int, int], Row] = {}
     for number, column in enumerate(columns):
         method = explanations.index(column.explanation)
@@ -83,19 +89,26 @@ def readable(explanation: Explanation, metric: Metric) -> bool:
     return explanation.sign in metric.signs and not (metric.needs_explain and explanation.explain is None)
 
 
-def pictures_of(classifier: Classifier, scene: Scene, columns: Sequence[Column], run: Circumstances) -> Pictures:
-    """The photos, with the logits of their clean passes where a metric needs the model."""
+def pictures_of(
+    classifier: Classifier, scene: Scene, columns: Sequence[Column], run: Circumstances
+) -> tuple[Pictures, Classifier]:
+    """The photos, with the logits of their clean passes where a metric needs the model, and what passes their copies."""
     bare = Pictures(classifier, scene.inputs, scene.seeds(run.seed, SEEDS_OF_SCORES))
     if not any(column.metric.needs for column in columns):
-        return bare
-    logits = clean_logits(classifier, scene.inputs)
+        return bare, classifier
+    passes = sum(len(column.places) * column.metric.passes(bare.size) for column in columns)
+    if passes >= WORTH_FOLDING:
+        first, passer = folded(classifier, scene.inputs[:1])
+        logits = torch.cat([first, clean_logits(classifier, scene.inputs[1:])])
+    else:
+        logits, passer = clean_logits(classifier, scene.inputs), classifier
     finite = logits.isfinite().all(dim=1).tolist()
     if not all(finite):
         raise RunError(
             f"{classifier.name} gave NaN or infinite logits for {scene.images[finite.index(False)]}",
             hint="Check weights and preprocessing (xai doctor --model SPEC).",
         )
-    return Pictures(classifier, scene.inputs, bare.seeds, logits)
+    return Pictures(classifier, scene.inputs, bare.seeds, logits), passer
 
 
 def refuse_unfit(
