@@ -70,8 +70,10 @@ def choose_default(module: nn.Module, seen: dict[str, Seen]) -> FeatureLayer:
         name = find_path(module, join(prefix, place.path))
         if name in seen and usable(seen[name], place.side):
             return feature_layer(seen[name], place.side, rectified=place.rectified)
-    blocks = repeated_blocks(module)
+    blocks, aside = repeated_blocks(module), side_branches(module)
     for entry in reversed(seen.values()):
+        if f"{entry.name}.".startswith(aside):
+            continue
         layout = entry.layouts.get("output")
         # Inside a transformer's block are queries, keys and values; its features are what passes from block to block.
         within_block = layout is not None and layout.axes is Axes.TOKENS and entry.name not in blocks
@@ -177,6 +179,11 @@ def find_path(module: nn.Module, path: str) -> str | None:
         names.append(step)
         module = module.get_submodule(step)
     return ".".join(names)
+
+
+def side_branches(module: nn.Module) -> tuple[str, ...]:
+    """Names, with a dot behind, of parts that look at features and have none themselves: they say `side_branch = True`."""
+    return tuple(f"{name}." for name, part in module.named_modules() if name and getattr(part, "side_branch", False) is True)
 
 
 def repeated_blocks(module: nn.Module) -> set[str]:

@@ -1,0 +1,138 @@
+"""LFI networks: any convolutional classifier with a feature importance branch (Lee et al., ICCV 2021, section 3).
+
+The branch looks at the last feature map F and at the input, and gives an attention A. What follows the feature map gets
+(1 + A) F in its place: A is both the explanation and a gate, learned from the labels alone. The classifier's own code runs as it
+is; a hook that stands for the length of one forward pass puts the gate where it belongs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from xaicli.compute.feature_importance import FeatureImportance, Importance
+from xaicli.compute.nested import change_first_argument, replace_first_tensor
+from xaicli.errors import InputError, UsageError
+from xaicli.models.dry_run import Seen, dry_run
+from xaicli.models.layers import FeatureLayer, Side, default_layer, feature_layer
+from xaicli.models.tokens import Axes
+
+Gate = Literal["authors", "post_act"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where a network is gated: the layer's dotted path, which side of it, and its channels; rectified: the network applies a
+    functional ReLU to it, and the gate comes after that one."""
+
+    layer: str
+    side: Side = "output"
+    channels: int
+    rectified: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+class LFINetwork(nn.Module):
+    """A classifier with a feature importance branch: called with inputs (B, 3, H, W) it gives logits (B, C).
+
+    network: the classifier; site: where its last feature map is; branch: what gives the attention. Raises InputError where the
+    network has no such layer.
+    """
+
+    def __init__(self, network: nn.Module, site: Site, importance: Importance = Importance()) -> None:
+        super().__init__()
+        if site.layer not in dict(network.named_modules()):
+            raise InputError(f"{type(network).__name__} has no layer {site.layer}", expected="the network that the branch is of")
+        self.network = network
+        self.site = site
+        self.branch = FeatureImportance(site.channels, importance)
+
+    def forward(self, inputs: Tensor) -> Any:
+        with self.gated(inputs):
+            return self.network(inputs)
+
+    @contextmanager
+    def gated(self, inputs: Tensor) -> Iterator[None]:
+        """Within, the features at the site are multiplied by 1 + A."""
+        layer = self.network.get_submodule(self.site.layer)
+
+        def gate(tensor: Tensor) -> Tensor:
+            features = tensor.relu() if self.site.rectified else tensor
+            return features * (1 + self.branch(features, inputs).unsqueeze(1)).to(features.dtype)
+
+        if self.site.side == "input":
+            hook = layer.register_forward_pre_hook(
+                lambda _, args, kwargs: change_first_argument(args, kwargs, gate), with_kwargs=True
+            )
+        else:
+            hook = layer.register_forward_hook(lambda _, args, output: replace_first_tensor(output, gate))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+
+def with_branch(
+    network: nn.Module, size: tuple[int, int], importance: Importance = Importance(), *, gate: Gate = "authors"
+) -> LFINetwork:
+    """`network` with a new branch at its last feature map, on the network's device.
+
+    size: height and width of inputs; gate: where a network normalises its last features only after they were added or joined up
+    (DenseNet, ResNet V2), before that, as the authors do, or after its activation. Raises UsageError for a transformer,
+    InputError where there is no feature map.
+    """
+    site = find_site(network, size, gate)
+    made = LFINetwork(network, site, importance)
+    parameter = next(network.parameters(), None)
+    return made if parameter is None else made.to(parameter.device)
+
+
+def find_site(network: nn.Module, size: tuple[int, int], gate: Gate = "authors") -> Site:
+    """The place of the last feature map, with its channels."""
+    layer = default_layer(network, size)
+    if layer.layout.axes is not Axes.CHANNELS_FIRST:
+        raise UsageError(
+            f"lfi-cam: the last features of {type(network).__name__} are laid out as {layer.layout.axes.value}",
+            expected="a convolutional network with a last feature map",
+            hint="For transformers train t-tame, or use daam, which needs no training.",
+        )
+    if layer.call is not None:
+        raise UsageError(f"lfi-cam: layer {layer} runs more than once in a pass", hint="Choose a network whose layers run once.")
+    if gate == "authors" and layer.side == "output":
+        seen = dry_run(network, size)
+        if joins_before(seen, layer):
+            layer = feature_layer(seen[layer.name], "input")
+    return Site(layer=layer.name, side=layer.side, channels=layer.channels, rectified=layer.rectified)
+
+
+def joins_before(seen: dict[str, Seen], layer: FeatureLayer) -> bool:
+    """Whether the layer is a normalisation of what was added or joined up before, not of what one convolution gave."""
+    entry = seen[layer.name]
+    if not isinstance(layer.module, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm) or entry.layouts.get("input") is None:
+        return False
+    convolved = (other.tensors["output"] for other in seen.values() if isinstance(other.module, nn.Conv2d))
+    return all(entry.tensors["input"] is not tensor for tensor in convolved)
+
+
+def branch_of(module: nn.Module | None) -> FeatureImportance | None:
+    """The feature importance branch inside a network; None where it has none."""
+    parts = () if module is None else module.modules()
+    return next((part.branch for part in parts if isinstance(part, LFINetwork)), None)
+
+
+@contextmanager
+def reading_attention(branch: FeatureImportance) -> Iterator[list[Tensor]]:
+    """Within, each attention (B, h, w) that the branch gives is kept, without its graph."""
+    kept: list[Tensor] = []
+    hook = branch.register_forward_hook(lambda _, args, output: kept.append(output.detach()))
+    try:
+        yield kept
+    finally:
+        hook.remove()
