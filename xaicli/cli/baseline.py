@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import click
 
@@ -32,26 +31,32 @@ suite_options = stack(
 @manner_options
 def command(suite: str | None, trust: bool, model: str | None, weights: str | None, overwrite: bool) -> int:
     """Run a suite and keep its maps, scores and decisions as the baseline that xai check compares with."""
-    from xaicli.gate.baseline import make_baseline, save
+    from xaicli.compute.device import threads
+    from xaicli.files import require_writable
+    from xaicli.gate.baseline import make_baseline, photos_to_run
+    from xaicli.gate.baseline_file import exists, save
     from xaicli.gate.measure import make_ready
     from xaicli.gate.suite import find_suite, read_suite
 
     read = read_suite(find_suite(suite))
-    folder = Path(read.place(read.baseline))
-    if (folder / "baseline.json").exists() and not overwrite:
-        raise UsageError(
-            f"{folder} holds a baseline", hint="Replace it deliberately: xai baseline --overwrite, or xai check --update."
-        )
+    folder = read.baseline_folder
+    if exists(folder) and not overwrite:
+        hint = "Replace it deliberately: xai baseline --overwrite, or xai check --update."
+        raise UsageError(f"{folder} holds a baseline", hint=hint)
+    require_writable(folder)
+    click.get_current_context().with_resource(threads())
     bench = make_ready(read, trust=trust, model=model, weights=weights)
-    baseline = make_baseline(bench, ticker(len(bench.sources)))
+    baseline = make_baseline(bench, ticker(photos_to_run(bench)))
     size = save(baseline, folder)
     methods = ", ".join(method.label for method in bench.methods)
-    what = f"{count(len(baseline.photos), 'photo')} x {methods}: baseline in {folder} ({size / 1e6:.1f} MB)"
-    Manner.current().say(f"{what}, model {baseline.fingerprint[:8]}")
+    photos = count(len(baseline.photos), "photo")
+    Manner.current().say(
+        f"{photos} x {methods}: baseline in {folder} ({size / 1e6:.1f} MB), model {baseline.fingerprint[:8]}"
+    )
     return 0
 
 
-def ticker(total: int) -> Any:
+def ticker(total: int) -> Callable[[int], None]:
     """A counter on a terminal's last line."""
     manner = Manner.current()
 

@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from xaicli.errors import InputError, UsageError
-from xaicli.gate.baseline import Baseline, ticking
+from xaicli.gate.baseline import Baseline, Tick, ticking
 from xaicli.gate.measure import Bench, PhotoResult, run_suite, with_classes
-from xaicli.gate.verdicts import Verdict, judge
+from xaicli.gate.verdict import Verdict
+from xaicli.gate.verdicts import judge
 from xaicli.images.source import Source, content_hash
+from xaicli.kinds import show
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a check found. now: the photos of this run, in the order of the baseline's."""
+    """What a check found. now: the photos of this run, in the order of the baseline's; sources: where they are."""
 
     verdicts: tuple[Verdict, ...]
     baseline: Baseline
     now: tuple[PhotoResult, ...]
+    sources: tuple[Source, ...]
 
     def failed(self, *, strict: bool = False) -> bool:
         """Whether the gate closes: a rule failed, or under `strict` one could not be decided."""
-        return any(verdict.failed or (strict and verdict.state == "inconclusive") for verdict in self.verdicts)
+        return any(verdict.failed or (strict and verdict.open) for verdict in self.verdicts)
 
 
-def check(bench: Bench, baseline: Baseline, *, seed: int | None = None, tick: Callable[[int], object] = lambda done: None) -> Outcome:
+def check(bench: Bench, baseline: Baseline, *, seed: int | None = None, tick: Tick = lambda done: None) -> Outcome:
     """Explain the baseline's classes again on the baseline's photos, and judge.
 
-    seed: of stochastic methods, by default the baseline's. Raises UsageError where the suite is another one than the baseline's.
+    seed: of stochastic methods, by default the baseline's. Raises UsageError where the suite is another one than the baseline's,
+    InputError where photos are missing.
     """
     refuse_other_definitions(bench, baseline)
-    ordered = in_order(bench, baseline)
-    again = with_classes(ordered, {source.path: photo.target for source, photo in zip(ordered.sources, baseline.photos, strict=True)})
-    now = tuple(ticking(run_suite(again, baseline.seed if seed is None else seed), tick))
-    return Outcome(tuple(judge(again, baseline, now)), baseline, now)
+    added = len(bench.sources) - len(baseline.photos)
+    bench = in_order(bench, baseline)
+    again = with_classes(bench, {source.path: photo.target for source, photo in zip(bench.sources, baseline.photos, strict=True)})
+    seed = baseline.seed if seed is None else seed
+    now = tuple(ticking(run_suite(again, seed), tick))
+    verdicts = judge(bench, baseline, now, same_seed=seed == baseline.seed)
+    if added > 0:
+        text = f"{added} of the suite's photos are not in the baseline and were not checked (xai check --update takes them in)"
+        verdicts.append(Verdict("note", "photos", text))
+    return Outcome(tuple(verdicts), baseline, now, bench.sources)
 
 
 def refuse_other_definitions(bench: Bench, baseline: Baseline) -> None:
     """Raise UsageError, naming what differs, where maps or scores would be made in another way than the baseline's."""
-    now = bench.definitions()
-    differs = [f"{label} is new" for label in now if label not in baseline.definitions]
-    differs += [f"{label} is gone" for label in baseline.definitions if label not in now]
-    differs += [f"{label} is made in another way" for label, stamp in now.items() if baseline.definitions.get(label, stamp) != stamp]
+    differs = list(differences(bench.definitions(), baseline.definitions))
     if bench.targets.text != baseline.target_rule:
         differs.append(f"target {baseline.target_rule} there, {bench.targets.text} here")
     if bench.suite.expect != baseline.expect:
@@ -50,38 +58,38 @@ def refuse_other_definitions(bench: Bench, baseline: Baseline) -> None:
     if differs:
         raise UsageError(
             f"the baseline is of another definition: {'; '.join(differs)}",
-            hint="Renew it deliberately: xai check --update, or xai baseline --overwrite.",
+            hint="Renew it deliberately: xai check --update",
         )
 
 
+def differences(now: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """In words, what sets the definitions of two runs apart, by label."""
+    yield from (f"{label} is new" for label in now if label not in before)
+    yield from (f"{label} is gone" for label in before if label not in now)
+    for label in (label for label in now if label in before):
+        one, other = (flat(entry) for entry in (before[label], now[label]))
+        for key in dict.fromkeys([*one, *other]):
+            if one.get(key) != other.get(key):
+                yield f"{label}: {key} {show(one.get(key, 'absent'))} there, {show(other.get(key, 'absent'))} here"
+
+
+def flat(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition as one table: name, version, and each parameter."""
+    return {"name": definition["name"], "version": definition["version"], **definition["parameters"]}
+
+
 def in_order(bench: Bench, baseline: Baseline) -> Bench:
-    """The bench with its photos in the baseline's order, matched by content; raises InputError where one is missing or changed."""
+    """The bench with the baseline's photos, in its order, matched by content; raises InputError where one is not there."""
     by_content: dict[tuple[str | None, int], Source] = {}
     for source in bench.sources:
         by_content.setdefault((content_hash(source), source.frame), source)
+    if not baseline.photos:
+        raise InputError("the baseline holds no photos", hint="An empty set of photos never passes.")
     missing = [photo.image for photo in baseline.photos if (photo.content, photo.frame) not in by_content]
     if missing:
         raise InputError(
             f"{len(missing)} of the baseline's {len(baseline.photos)} photos are missing or changed, such as {missing[0]}",
             expected="the photos of the baseline, unchanged",
-            hint="Bring them back, or make a new baseline: xai baseline --overwrite",
+            hint="Bring them back, or renew the baseline deliberately: xai check --update",
         )
-    if not baseline.photos:
-        raise InputError("the baseline holds no photos", hint="An empty set of photos never passes.")
-    chosen = tuple(by_content[photo.content, photo.frame] for photo in baseline.photos)
-    return Bench(bench.suite, bench.classifier, chosen, bench.methods, bench.metrics, bench.targets, bench.truth)
-
-
-def worst_photos(outcome: Outcome, most: int) -> Sequence[tuple[int, str]]:
-    """Which photos to draw: place and method label of those that failing map rules name first."""
-    chosen: list[tuple[int, str]] = []
-    places = {photo.image: at for at, photo in enumerate(outcome.now)}
-    for verdict in outcome.verdicts:
-        if verdict.state != "fail" or not verdict.method:
-            continue
-        for entry in verdict.worst[:most]:
-            image = entry.rpartition(" ")[0]
-            if image in places and (places[image], verdict.method) not in chosen:
-                chosen.append((places[image], verdict.method))
-    return chosen
-
+    return replace(bench, sources=tuple(by_content[photo.content, photo.frame] for photo in baseline.photos))

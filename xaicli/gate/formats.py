@@ -1,4 +1,7 @@
-"""Verdicts as text, JSON, Markdown, JUnit XML, or annotations of a GitHub workflow."""
+"""Verdicts as text, JSON, Markdown, JUnit XML, or annotations of a GitHub workflow.
+
+Names of photos, and what a baseline says, are others' text: none of it is taken for markup, or commands a terminal.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from xaicli.gate.check import Outcome
-from xaicli.gate.verdicts import Verdict
-from xaicli.terminal import printable
+from xaicli.gate.verdict import Verdict
+from xaicli.results.tables import in_markdown
+from xaicli.terminal import columns_of, fit, printable
 
 FORMATS = ("text", "json", "md", "junit", "github")
 WORDS = {"ok": "ok", "fail": "FAIL", "inconclusive": "?", "note": "note"}
+ORDER = ("FAIL", "warn", "?", "ok", "note")
 
 
 def render(outcome: Outcome, form: str, *, pictures: str = "") -> str:
     """All verdicts in one of FORMATS, ending in a line break. pictures: the folder of before-and-after pictures, if any."""
-    verdicts = outcome.verdicts
+    verdicts = sorted(outcome.verdicts, key=lambda verdict: ORDER.index(word(verdict)))
     if form == "json":
         return to_json(outcome, pictures)
     if form == "md":
@@ -29,19 +34,23 @@ def render(outcome: Outcome, form: str, *, pictures: str = "") -> str:
 
 
 def word(verdict: Verdict) -> str:
-    return "warn" if verdict.state == "fail" and verdict.level == "warn" else WORDS[verdict.state]
+    return "warn" if verdict.warns else WORDS[verdict.state]
+
+
+def worst_of(verdict: Verdict) -> str:
+    return ", ".join(map(printable, verdict.worst)) if verdict.state == "fail" else ""
 
 
 def to_text(verdicts: Sequence[Verdict], pictures: str) -> str:
-    ordered = sorted(verdicts, key=lambda verdict: ("fail", "inconclusive", "ok", "note").index(verdict.state))
-    methods = max((len(verdict.method) for verdict in ordered), default=0)
-    names = max((len(verdict.what) for verdict in ordered), default=0)
+    methods = max((columns_of(verdict.method) for verdict in verdicts), default=0)
+    names = max((columns_of(verdict.what) for verdict in verdicts), default=0)
     lines = []
-    for verdict in ordered:
-        lines.append(f"{word(verdict):5} {verdict.method:{methods}}  {verdict.what:{names}}  {verdict.text}".rstrip())
-        if verdict.worst and verdict.state == "fail":
-            where = f"   pictures in {pictures}" if pictures and verdict.method else ""
-            lines.append(f"      worst: {', '.join(map(printable, verdict.worst))}{where}")
+    for verdict in verdicts:
+        method, name = fit(verdict.method, methods, False), fit(verdict.what, names, False)
+        lines.append(printable(f"{word(verdict):5} {method}  {name}  {verdict.text}").rstrip())
+        if worst := worst_of(verdict):
+            where = f"   pictures in {printable(pictures)}" if pictures and verdict.method else ""
+            lines.append(f"      worst: {worst}{where}")
     lines.append(conclusion(verdicts))
     return "\n".join(lines) + "\n"
 
@@ -49,9 +58,12 @@ def to_text(verdicts: Sequence[Verdict], pictures: str) -> str:
 def conclusion(verdicts: Sequence[Verdict]) -> str:
     rules = [verdict for verdict in verdicts if verdict.state != "note"]
     failed = sum(verdict.failed for verdict in rules)
-    open_ones = sum(verdict.state == "inconclusive" for verdict in rules)
-    rest = f", {open_ones} inconclusive" if open_ones else ""
-    return f"{failed} of {len(rules)} rules failed{rest}" if failed or open_ones else f"all {len(rules)} rules hold"
+    warned = sum(verdict.warns for verdict in rules)
+    undecided = sum(verdict.state == "inconclusive" for verdict in rules)
+    if not (failed or warned or undecided):
+        return f"all {len(rules)} rules hold"
+    rest = f", {warned} warned" * bool(warned) + f", {undecided} inconclusive" * bool(undecided)
+    return f"{failed} of {len(rules)} rules failed{rest}"
 
 
 def to_json(outcome: Outcome, pictures: str) -> str:
@@ -59,29 +71,33 @@ def to_json(outcome: Outcome, pictures: str) -> str:
         {
             "state": verdict.state,
             "level": verdict.level,
+            "rule": verdict.what,
             "method": verdict.method,
             "metric": verdict.metric,
             "value": verdict.value,
             "low": verdict.low,
             "high": verdict.high,
             "text": verdict.text,
-            "worst": list(verdict.worst),
+            "worst": [outcome.now[at].image for at in verdict.places],
         }
         for verdict in outcome.verdicts
     ]
     content = {"failed": outcome.failed(), "photos": len(outcome.now), "verdicts": rows, "pictures": pictures}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_markdown(verdicts: Sequence[Verdict]) -> str:
-    def cell(text: str) -> str:
-        return escape(text).replace("|", "\\|").replace("\n", " ")
-
     lines = ["| | method | rule | finding |", "|---|---|---|---|"]
     for verdict in verdicts:
-        worst = f" Worst: {', '.join(verdict.worst)}." if verdict.worst and verdict.state == "fail" else ""
-        lines.append(f"| {word(verdict)} | {cell(verdict.method)} | {cell(verdict.what)} | {cell(verdict.text + worst)} |")
+        worst = worst_of(verdict)
+        cells = (word(verdict), verdict.method, verdict.what, verdict.text + (f". Worst: {worst}" if worst else ""))
+        lines.append(f"| {' | '.join(map(in_cell, cells))} |")
     return "\n".join([*lines, "", conclusion(verdicts)]) + "\n"
+
+
+def in_cell(text: str) -> str:
+    """Text that Markdown shows as it is: no link, picture or mention either."""
+    return "".join("\\" + char if char in "[]!@~" else char for char in in_markdown(text))
 
 
 def to_junit(verdicts: Sequence[Verdict]) -> str:
@@ -90,22 +106,26 @@ def to_junit(verdicts: Sequence[Verdict]) -> str:
     skipped = sum(verdict.state == "inconclusive" for verdict in rules)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuite name="xai check" tests="{len(rules)}" failures="{failed}" skipped="{skipped}">',
+        f'<testsuite name="xai check" tests="{len(rules)}" failures="{failed}" errors="0" skipped="{skipped}">',
     ]
     for verdict in rules:
+        worst = worst_of(verdict)
+        text = escape(plain(verdict.text + (f". Worst: {worst}" if worst else "")))
+        message = quoteattr(plain(verdict.text))
         lines.append(f" <testcase classname={quoteattr(plain(verdict.method or 'model'))} name={quoteattr(plain(verdict.what))}>")
         if verdict.failed:
-            worst = f" Worst: {', '.join(verdict.worst)}" if verdict.worst else ""
-            lines.append(f"  <failure message={quoteattr(plain(verdict.text))}>{escape(plain(verdict.text + worst))}</failure>")
+            lines.append(f"  <failure message={message}>{text}</failure>")
         elif verdict.state == "inconclusive":
             lines.append(f"  <skipped message={quoteattr(plain('inconclusive: ' + verdict.text))}/>")
+        elif verdict.warns:
+            lines.append(f"  <system-out>warning: {text}</system-out>")
         lines.append(" </testcase>")
     return "\n".join([*lines, "</testsuite>"]) + "\n"
 
 
 def plain(text: str) -> str:
-    """Text without what XML forbids."""
-    return "".join(char if char in "\t\n" or ord(char) >= 32 else "?" for char in text)
+    """Text without what XML forbids: control characters, lone surrogates, and two that are no characters."""
+    return "".join(char if char not in "\ufffe\uffff" else "?" for char in printable(text))
 
 
 def to_github(verdicts: Sequence[Verdict]) -> str:
@@ -115,10 +135,11 @@ def to_github(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         if verdict.state == "ok":
             continue
-        kind = "warning" if verdict.state == "fail" and verdict.level == "warn" else kinds[verdict.state]
-        worst = f" Worst: {', '.join(verdict.worst)}." if verdict.worst else ""
-        title = f"xai check: {verdict.method} {verdict.what}".replace("  ", " ")
-        lines.append(f"::{kind} title={command_property(title)}::{command_data(verdict.text + worst)}")
+        kind = "warning" if verdict.warns else kinds[verdict.state]
+        worst = worst_of(verdict)
+        title = " ".join(part for part in ("xai check:", verdict.method, verdict.what) if part)
+        text = printable(verdict.text) + (f". Worst: {worst}" if worst else "")
+        lines.append(f"::{kind} title={command_property(printable(title))}::{command_data(text)}")
     return "\n".join([*lines, conclusion(verdicts)]) + "\n"
 
 

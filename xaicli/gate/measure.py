@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xaicli.errors import InputError, RunError, XaiError
-from xaicli.gate.suite import RETRAINED, Suite
+from xaicli.errors import InputError, RunError, UsageError, XaiError
+from xaicli.gate.rules import CONTROLS, Rule, settle
+from xaicli.gate.suite import Suite
 from xaicli.images.find import find
-from xaicli.images.source import Source
+from xaicli.images.source import Source, content_hash
 from xaicli.images.truth import Truth, read_truth
 from xaicli.method import Maps, Method
 from xaicli.metric import Metric
 from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
+from xaicli.params import as_json
 from xaicli.registry import make_method, make_methods, make_metrics, refuse_unmet
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import resolved_layer
 from xaicli.runs.scene import Circumstances, Explanation, Scene
-from xaicli.runs.score import CONTROLS, joined
+from xaicli.runs.score import CONTROLS as CONTROL_METHODS
+from xaicli.runs.score import joined
 from xaicli.runs.scoring import refuse_unfit, score_maps
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice, choose_targets
-from xaicli.stamps import definition_stamp
 from xaicli.targets import TargetRule
 
 BATCH = 8
@@ -36,7 +40,7 @@ PRECISION = "fp32"
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One number, or why there is none, and the clean photo's probability where the metric tells it."""
+    """One number, or why there is none."""
 
     value: float | None
     status: str
@@ -59,7 +63,7 @@ class PhotoResult:
 
 @dataclass(frozen=True)
 class Bench:
-    """A suite made ready: the model, photos, methods and metrics that it names."""
+    """A suite made ready: the model, photos, each content once, methods, metrics and rules that it names."""
 
     suite: Suite
     classifier: Classifier
@@ -67,20 +71,20 @@ class Bench:
     methods: tuple[Method, ...]
     metrics: tuple[Metric, ...]
     targets: TargetChoice
+    rules: tuple[Rule, ...]
     truth: Truth | None = None
 
-    @property
+    @cached_property
     def controls(self) -> tuple[Method, ...]:
-        """Controls stand beside the methods only where a new model is expected: there insertion is held against them."""
-        if self.suite.expect != RETRAINED:
+        """The controls that insertion is held against, where a rule asks for them."""
+        if not any(rule.metric == CONTROLS for rule in self.rules):
             return ()
-        named = {method.name for method in self.methods}
-        return tuple(make_method(name) for name in CONTROLS if name not in named)
+        named = {method.label for method in self.methods}
+        return tuple(make_method(name) for name in CONTROL_METHODS if name not in named)
 
-    def definitions(self) -> dict[str, str]:
-        """The stamp of each method, and of each metric, by label."""
-        named = [*self.methods, *self.controls, *self.metrics]
-        return {one.label: definition_stamp(one, self.targets.text, PRECISION) for one in named}
+    def definitions(self) -> dict[str, dict[str, Any]]:
+        """How each map and score is made, by label: name, version and parameters of the method or metric."""
+        return {one.label: as_json(one) for one in (*self.methods, *self.controls, *self.metrics)}
 
     def layers(self) -> dict[str, str]:
         """The resolved feature layer of each method that has one."""
@@ -90,7 +94,9 @@ class Bench:
 def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: str | None = None) -> Bench:
     """Load what a suite names; `model` and `weights` replace its own. Raises XaiError where anything cannot be used."""
     methods, metrics = make_methods(suite.methods), make_metrics(suite.metrics)
-    options = {key: suite.place(value) if key in ("weights", "classes") else value for key, value in suite.options.items()}
+    rules = settle(suite.rules, suite.expect, [method.label for method in methods], metrics)
+    options: dict[str, Any] = dict(suite.options)
+    options |= {key: suite.place(options[key]) for key in ("weights", "classes") if key in options}
     if weights is not None:
         options["weights"] = weights
     spec = model or model_in(suite)
@@ -111,10 +117,20 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     if suite.truth:
         mapping = suite.place(suite.truth_classes) if suite.truth_classes else None
         truth = read_truth(suite.place(suite.truth), classifier.classes, classifier.count, mapping)
-    targets = choose_targets(suite.target, classifier, sources)
+        truth.count(source.path for source in sources)
+    target = suite.place(suite.target) if suite.target.startswith("@") else suite.target
+    targets = choose_targets(target, classifier, sources)
     if targets.count > 1:
-        raise InputError(f"a suite with target {suite.target}", expected="one target a photo")
-    return Bench(suite, classifier, tuple(sources), tuple(methods), tuple(metrics), targets, truth)
+        raise UsageError(f"a suite with target {suite.target}", expected="one target a photo")
+    return Bench(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
+
+
+def each_once(sources: Sequence[Source]) -> tuple[Source, ...]:
+    """Photos without copies: two files of one content are one photo, and would count twice in every interval."""
+    found: dict[object, Source] = {}
+    for source in sources:
+        found.setdefault((content_hash(source) or source.path, source.frame), source)
+    return tuple(found.values())
 
 
 def model_in(suite: Suite) -> str:
@@ -131,16 +147,23 @@ def model_in(suite: Suite) -> str:
 
 
 def with_classes(bench: Bench, targets: Mapping[str, str]) -> Bench:
-    """The bench that explains given classes: canonical targets by image path."""
-    rules = {}
+    """The bench that explains given classes: canonical targets by image path. Raises InputError where the model lacks one."""
+    rules, count = {}, bench.classifier.count
     for image, text in targets.items():
-        index, dash, against = text.partition("-")
-        rules[image] = TargetRule(index=int(index), against=int(against)) if dash else TargetRule(index=int(index))
+        index, _, against = text.partition("-")
+        classes = [int(part) for part in (index, against) if part]
+        if max(classes) >= count:
+            raise InputError(
+                f"the baseline explains class {max(classes)} of {image}, and {bench.classifier.name} has {count} classes",
+                expected="a model of the same classes",
+                hint="Make a baseline of its own: xai baseline --overwrite",
+            )
+        rules[image] = TargetRule(index=classes[0], against=classes[1]) if against else TargetRule(index=classes[0])
     return replace(bench, targets=TargetChoice(bench.targets.text, bench.targets.rule, rules, "the baseline"))
 
 
 def run_suite(bench: Bench, seed: int, *, score: bool = True) -> Iterator[PhotoResult]:
-    """Explain and score every photo; raises XaiError at the first that cannot be used: a gate never passes on part of its photos."""
+    """Explain and score every photo; raises XaiError at the first that cannot be used: no gate passes on part of its photos."""
     batch: list[Loaded] = []
     for item in load_ahead(bench.sources, bench.classifier.view):
         if isinstance(item, Failure):
@@ -158,7 +181,7 @@ def run_batch(bench: Bench, batch: list[Loaded], seed: int, *, score: bool) -> I
     explanations = []
     for method in (*bench.methods, *(bench.controls if score else ())):
         made = whole(maps_of_each(batch, bench.classifier, method, bench.targets, settings))
-        explanations.append(Explanation.of(method, joined(made), bench.classifier, control=method in bench.controls))
+        explanations.append(Explanation.of(method, joined(made), bench.classifier, control=method not in bench.methods))
     scores = scores_of(bench, batch, explanations, seed) if score and bench.metrics else {}
     maps = explanations[0].maps
     decisions = maps.logits.argsort(dim=1, descending=True, stable=True)[:, 0].tolist()
@@ -189,13 +212,13 @@ def scores_of(
     bench: Bench, batch: list[Loaded], explanations: Sequence[Explanation], seed: int
 ) -> dict[str, dict[tuple[str, str], Score]]:
     """Scores by photo content, then by method and metric."""
-    classifier = bench.classifier
+    classifier, truth = bench.classifier, bench.truth
     scene = Scene(
         images=tuple(item.source.path for item in batch),
         contents=tuple(item.photo.content for item in batch),
         frames=tuple(item.photo.frame for item in batch),
         inputs=torch.stack([item.input for item in batch]).to(classifier.device),
-        truth=[bench.truth.of(item.source.path, item.photo.image.size, classifier.view) for item in batch] if bench.truth else None,
+        truth=[truth.of(item.source.path, item.photo.image.size, classifier.view) for item in batch] if truth else None,
     )
     run = Circumstances(seed=seed, target_rule=bench.targets.text, precision=PRECISION)
     scored = score_maps(classifier, scene, explanations, bench.metrics, run)

@@ -1,6 +1,6 @@
 """The gate as tests of a user's own suite: `pytest --xai` runs the suite's check, one test a rule.
 
-Loaded by pytest through its entry point; imports nothing heavy until the suite is collected.
+Loaded by pytest through its entry point; imports nothing heavy until a suite is collected.
 """
 
 from __future__ import annotations
@@ -12,37 +12,63 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from xaicli.gate.verdicts import Verdict
+    from xaicli.gate.verdict import Verdict
+
+FILES = ("xai.toml", "pyproject.toml")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("xai", "saliency quality")
     group.addoption("--xai", action="store_true", help="check the suite xai.toml against its baseline, one test a rule")
     group.addoption("--xai-trust", action="store_true", help="let the suite's own model file run")
-    group.addoption("--xai-strict", action="store_true", help="inconclusive rules fail")
+    group.addoption("--xai-strict", action="store_true", help="rules that are inconclusive fail")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take in the suite at the root of the tests, also where `testpaths` names only a folder below it."""
+    if not config.getoption("--xai"):
+        return
+    found = suite_of(config.rootpath)
+    places = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if found is not None and not named and not any(found.resolve().is_relative_to(place) for place in places):
+        config.args.append(str(found))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if parent.config.getoption("--xai") and file_path.name == "xai.toml":
-        collected: pytest.Collector = SuiteFile.from_parent(parent, path=file_path)
-        return collected
-    return None
+    if not parent.config.getoption("--xai") or file_path.name not in FILES or suite_of(file_path.parent) != file_path:
+        return None
+    collected: pytest.Collector = SuiteFile.from_parent(parent, path=file_path)
+    return collected
+
+
+def suite_of(folder: Path) -> Path | None:
+    """The suite's file in a folder; a pyproject.toml that cannot be read is not ours to complain of."""
+    from xaicli.errors import XaiError
+    from xaicli.gate.suite import suite_in
+
+    try:
+        return suite_in(folder)
+    except XaiError:
+        return None
 
 
 class SuiteFile(pytest.File):
     """A suite: its check runs when it is collected, since only then are its verdicts known."""
 
     def collect(self) -> Iterator[pytest.Item]:
+        from xaicli.compute.device import threads
         from xaicli.errors import XaiError
-        from xaicli.gate.baseline import load
+        from xaicli.gate.baseline_file import load
         from xaicli.gate.check import check
         from xaicli.gate.measure import make_ready
         from xaicli.gate.suite import read_suite
 
         try:
             suite = read_suite(self.path)
-            bench = make_ready(suite, trust=self.config.getoption("--xai-trust"))
-            outcome = check(bench, load(Path(suite.place(suite.baseline))))
+            baseline = load(suite.baseline_folder)
+            with threads():
+                outcome = check(make_ready(suite, trust=self.config.getoption("--xai-trust")), baseline)
         except XaiError as error:
             raise self.CollectError(error.line()) from error
         for verdict in outcome.verdicts:
@@ -60,9 +86,10 @@ class RuleItem(pytest.Item):
 
     def runtest(self) -> None:
         verdict = self.verdict
-        strict = self.config.getoption("--xai-strict")
-        if verdict.failed or (strict and verdict.state == "inconclusive"):
+        if verdict.failed or (verdict.open and self.config.getoption("--xai-strict")):
             raise RuleFailed(verdict)
+        if verdict.warns:
+            self.warn(pytest.PytestWarning(text_of(verdict)))
         if verdict.state == "inconclusive":
             pytest.skip(f"inconclusive: {verdict.text}")
 
@@ -79,5 +106,11 @@ class RuleFailed(Exception):
     """A rule that does not hold."""
 
     def __init__(self, verdict: Verdict) -> None:
-        worst = f"\nworst: {', '.join(verdict.worst)}" if verdict.worst else ""
-        super().__init__(f"{verdict.method} {verdict.what}: {verdict.text}{worst}".strip())
+        super().__init__(text_of(verdict))
+
+
+def text_of(verdict: Verdict) -> str:
+    from xaicli.terminal import printable
+
+    worst = f"\nworst: {', '.join(map(printable, verdict.worst))}" if verdict.worst else ""
+    return printable(f"{verdict.method} {verdict.what}: {verdict.text}".strip()) + worst

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from xaicli.compute.similarity import rank_correlation
 from xaicli.compute.upsampling import upsample
 
 STRONGEST = 0.1
+RARE = 0.01
+"""The share of maps of one method, made with another seed, that may lie below its floor: for each of the two numbers."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +28,41 @@ class Similarity:
         """NaN reaches nothing."""
         return self.spearman >= floor.spearman and self.overlap >= floor.overlap
 
-    @classmethod
-    def lowest(cls, found: Iterable[Similarity]) -> Similarity:
-        listed = list(found)
-        return cls(min(one.spearman for one in listed), min(one.overlap for one in listed))
+    def above(self, floor: Similarity) -> float:
+        """By how much the nearer of the two numbers exceeds its floor; a map that is not finite is below everything."""
+        return -np.inf if np.isnan(self.spearman) else min(self.spearman - floor.spearman, self.overlap - floor.overlap)
+
+
+FLOOR = Similarity(spearman=0.98, overlap=0.80)
+"""What maps must reach where nothing but rounding differs."""
+
+
+def chance_floor(found: Sequence[Similarity]) -> Similarity:
+    """What maps of an unchanged model reach with another seed, all but one in a hundred, and never more than FLOOR.
+
+    Of both numbers the highest of those found, below which a further one is expected to fall no more often than that: of fewer
+    than 199 the lowest.
+    """
+    place = max(0, int(RARE * (len(found) + 1)) - 1)
+    spearman, overlap = (sorted(getattr(one, name) for one in found)[place] for name in ("spearman", "overlap"))
+    return Similarity(min(spearman, FLOOR.spearman), min(overlap, FLOOR.overlap))
 
 
 def similarity(old: NDArray[np.float32], new: NDArray[np.float32], size: tuple[int, int]) -> Similarity:
-    """Of two maps, each upsampled to the input's size; two constant maps are alike, and one that is not finite is like nothing."""
+    """Of two maps, upsampled to the input's size; two constant maps are alike, and one that is not finite is like nothing."""
     if not (np.isfinite(old).all() and np.isfinite(new).all()):
         return Similarity(float("nan"), 0.0)
     constant = [values.min() == values.max() for values in (old, new)]
     if any(constant):
         return Similarity(1.0, 1.0) if all(constant) else Similarity(0.0, 0.0)
-    first, second = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0] for values in (old, new))
-    return Similarity(rank_correlation(first.flatten(), second.flatten()), overlap(first, second))
+    first, second = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].flatten() for values in (old, new))
+    return Similarity(rank_correlation(first, second), overlap(first, second))
 
 
 def overlap(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Of the pixels (HW,) that are strongest in each; of equal ones the first."""
     count = max(1, round(STRONGEST * first.numel()))
-    strongest = [set(values.flatten().argsort(descending=True, stable=True)[:count].tolist()) for values in (first, second)]
-    return len(strongest[0] & strongest[1]) / len(strongest[0] | strongest[1])
+    chosen = torch.zeros(2, first.numel(), dtype=torch.bool)
+    for row, values in zip(chosen, (first, second), strict=True):
+        row[values.argsort(descending=True, stable=True)[:count]] = True
+    return int(chosen.all(dim=0).sum()) / int(chosen.any(dim=0).sum())

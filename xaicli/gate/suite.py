@@ -1,41 +1,24 @@
 """What a gate checks: `xai.toml`, or `[tool.xai]` in `pyproject.toml`.
 
-A suite is part of a checked-out repository and as such not trusted: it names files and numbers, and model code of its own runs only
-where the user says so.
+A suite is part of a checked-out repository and as such not trusted: it names files and numbers, and model code of its own runs
+only where the user says so.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from xaicli.errors import UsageError, did_you_mean
-
-SAME_MODEL, RETRAINED = "same-model", "retrained"
-MAP_SIMILARITY, CONFIDENCE, DECISIONS, CONTROLS = "map-similarity", "p0", "decisions", "controls"
-SPECIAL = (MAP_SIMILARITY, CONFIDENCE, DECISIONS, CONTROLS)
-"""What a rule may name beside metrics."""
+from xaicli.errors import UsageError
+from xaicli.gate.rules import RETRAINED, SAME_MODEL, Expect, Rule, read_rule
+from xaicli.gate.toml_file import check_keys, read_toml, texts
+from xaicli.kinds import show
 
 MODEL_KEYS = ("weights", "classes", "resize", "crop", "interpolation", "mean", "std", "device")
-LARGEST_SUITE = 1_000_000
-
-Level = Literal["error", "warn"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One demand. method: a label, or empty for all; metric: a metric's label or one of SPECIAL; at_least, at_most: on what is
-    measured now; tolerance: on the change since the baseline."""
-
-    metric: str
-    method: str = ""
-    at_least: float | None = None
-    at_most: float | None = None
-    tolerance: float | None = None
-    level: Level = "error"
+LARGEST_SEED = 2**63 - 1
+PICTURES = "check"
 
 
 @dataclass(frozen=True)
@@ -47,7 +30,7 @@ class Suite:
     images: tuple[str, ...]
     methods: tuple[str, ...] = ("grad-cam",)
     metrics: tuple[str, ...] = ("deletion", "insertion")
-    expect: Literal["same-model", "retrained"] = "same-model"
+    expect: Expect = "same-model"
     target: str = "top1"
     seed: int = 0
     limit: int | None = None
@@ -70,37 +53,55 @@ class Suite:
             return "@" + str(self.folder / text[1:])
         return str(self.folder / text)
 
+    @property
+    def baseline_folder(self) -> Path:
+        """Where the baseline is, beside it the folder of pictures; raises UsageError unless both are inside the suite's folder.
 
-KINDS: dict[str, type | tuple[type, ...]] = {
-    "model": str,
-    "images": (str, list),
-    "methods": (str, list),
-    "metrics": (str, list),
-    "expect": str,
-    "target": (str, int),
-    "seed": int,
-    "limit": int,
-    "recursive": bool,
-    "truth": str,
-    "truth-classes": str,
-    "baseline": str,
-    "rule": list,
-    "weights": str,
-    "classes": str,
-    "resize": (int, list),
-    "crop": (int, list),
-    "interpolation": str,
-    "mean": list,
-    "std": list,
-    "device": str,
-}
-RULE_KINDS: dict[str, type | tuple[type, ...]] = {
-    "metric": str,
-    "method": str,
-    "at-least": (int, float),
-    "at-most": (int, float),
-    "tolerance": (int, float),
-    "level": str,
+        A suite that somebody else wrote must not choose where on this machine files are written.
+        """
+        folder = self.folder / self.baseline
+        try:
+            inside = self.folder.resolve()
+            places = [folder.resolve(), folder.parent.resolve(), (folder.parent / PICTURES).resolve()]
+            fits = places[0] != inside and all(place.is_relative_to(inside) for place in places)
+        except (OSError, RuntimeError):
+            # Links that lead in a circle.
+            fits = False
+        if not fits:
+            raise UsageError(
+                f'{self.path}: baseline = "{show(self.baseline)}" leads out of the suite\'s folder',
+                expected="a folder beside or below the suite's file, such as .xai/baseline",
+            )
+        return folder
+
+    @property
+    def pictures_folder(self) -> Path:
+        """Where the pictures of a check go, beside the baseline."""
+        return self.baseline_folder.parent / PICTURES
+
+
+KINDS = {
+    "model": "text",
+    "images": "text or a list",
+    "methods": "text or a list",
+    "metrics": "text or a list",
+    "expect": "text",
+    "target": "text or a whole number",
+    "seed": "a whole number",
+    "limit": "a whole number",
+    "recursive": "true or false",
+    "truth": "text",
+    "truth-classes": "text",
+    "baseline": "text",
+    "rule": "a list",
+    "weights": "text",
+    "classes": "text",
+    "resize": "a whole number or a list",
+    "crop": "a whole number or a list",
+    "interpolation": "text",
+    "mean": "a list",
+    "std": "a list",
+    "device": "text",
 }
 
 
@@ -108,33 +109,48 @@ def find_suite(given: str | None) -> Path:
     """The suite's file: as given, else `xai.toml` or a `pyproject.toml` with `[tool.xai]` in the current folder."""
     if given:
         path = Path(given)
-        return path / "xai.toml" if path.is_dir() else path
-    for name in ("xai.toml", "pyproject.toml"):
-        if Path(name).is_file() and (name == "xai.toml" or "xai" in read_toml(Path(name)).get("tool", {})):
-            return Path(name)
-    raise UsageError("no suite here", expected="xai.toml, or [tool.xai] in pyproject.toml", hint="Name one with --suite FILE.")
+        return (suite_in(path) or path / "xai.toml") if path.is_dir() else path
+    found = suite_in(Path())
+    if found is None:
+        expected = "xai.toml, or [tool.xai] in pyproject.toml"
+        raise UsageError("no suite here", expected=expected, hint="Name one with --suite FILE.")
+    return found
+
+
+def suite_in(folder: Path) -> Path | None:
+    """The file of the suite in a folder, if there is one."""
+    own, shared = folder / "xai.toml", folder / "pyproject.toml"
+    if own.is_file():
+        return own
+    return shared if shared.is_file() and table_of(shared, read_toml(shared)) is not None else None
+
+
+def table_of(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
+    """The suite in a file's content, or None."""
+    if path.name != "pyproject.toml":
+        return content
+    tools = content.get("tool")
+    table = tools.get("xai") if isinstance(tools, dict) else None
+    return table if isinstance(table, dict) else None
 
 
 def read_suite(path: Path) -> Suite:
     """A suite from its file; raises UsageError that names what is wrong in it."""
-    content = read_toml(path)
-    table = content.get("tool", {}).get("xai") if path.name == "pyproject.toml" else content
-    if not isinstance(table, dict):
+    table = table_of(path, read_toml(path))
+    if table is None:
         raise UsageError(f"{path} has no table [tool.xai]")
     check_keys(f"{path}", table, KINDS)
     for needed in ("model", "images"):
         if not table.get(needed):
             raise UsageError(f"{path} names no {needed}", hint='A suite begins with model = "…" and images = ["photos/"].')
-    expect = table.get("expect", SAME_MODEL)
-    if expect not in (SAME_MODEL, RETRAINED):
-        raise UsageError(f'{path}: expect = "{expect}"', expected=f"{SAME_MODEL} or {RETRAINED}")
+    check_values(f"{path}", table)
     return Suite(
         path=path,
         model=table["model"],
-        images=texts(table["images"]),
-        methods=texts(table.get("methods", ["grad-cam"])),
-        metrics=texts(table.get("metrics", ["deletion", "insertion"])),
-        expect=expect,
+        images=texts(f"{path}", "images", table["images"]),
+        methods=texts(f"{path}", "methods", table.get("methods", ["grad-cam"])),
+        metrics=texts(f"{path}", "metrics", table.get("metrics", ["deletion", "insertion"])),
+        expect=table.get("expect", SAME_MODEL),
         target=str(table.get("target", "top1")),
         seed=table.get("seed", 0),
         limit=table.get("limit"),
@@ -142,47 +158,27 @@ def read_suite(path: Path) -> Suite:
         truth=table.get("truth", ""),
         truth_classes=table.get("truth-classes", ""),
         baseline=table.get("baseline", ".xai/baseline"),
-        rules=tuple(rule_of(f"{path}, rule {number}", entry) for number, entry in enumerate(table.get("rule", []), 1)),
+        rules=tuple(read_rule(f"{path}, rule {number}", entry) for number, entry in enumerate(table.get("rule", []), 1)),
         options={key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key in MODEL_KEYS},
     )
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_SUITE:
-            raise UsageError(f"{path} is too large for a suite")
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", expected="a TOML file", hint="See docs/ci.md.") from error
-
-
-def rule_of(where: str, entry: Any) -> Rule:
-    if not isinstance(entry, dict):
-        raise UsageError(f"{where} is no table", expected="[[rule]]")
-    check_keys(where, entry, RULE_KINDS)
-    if "metric" not in entry:
-        raise UsageError(f"{where} names no metric", expected=f"a metric, or {', '.join(SPECIAL)}")
-    level = entry.get("level", "error")
-    if level not in ("error", "warn"):
-        raise UsageError(f'{where}: level = "{level}"', expected="error or warn")
-    bounds = {key.replace("-", "_"): float(entry[key]) for key in ("at-least", "at-most", "tolerance") if key in entry}
-    if not bounds and entry["metric"] != CONTROLS:
-        raise UsageError(f"{where} demands nothing", expected="at-least, at-most or tolerance")
-    return Rule(metric=entry["metric"], method=entry.get("method", ""), level=level, **bounds)
-
-
-def check_keys(where: str, table: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]) -> None:
-    for key, value in table.items():
-        if key not in kinds:
-            raise UsageError(f'{where} has a key "{key}" that nothing reads', hint=did_you_mean(key, kinds) or f"Known: {', '.join(kinds)}.")
-        wanted = kinds[key]
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            names = [kind.__name__ for kind in (wanted if isinstance(wanted, tuple) else (wanted,))]
-            raise UsageError(f"{where}: {key} = {value!r}", expected=" or ".join(names).replace("str", "text"))
-
-
-def texts(value: str | list[Any]) -> tuple[str, ...]:
-    listed = [value] if isinstance(value, str) else value
-    if not all(isinstance(entry, str) for entry in listed):
-        raise UsageError(f"{listed!r} is no list of texts", expected='["a", "b"]')
-    return tuple(listed)
+def check_values(where: str, table: Mapping[str, Any]) -> None:
+    """Raise UsageError for what is of the right type and still means nothing."""
+    if table.get("expect", SAME_MODEL) not in (SAME_MODEL, RETRAINED):
+        raise UsageError(f'{where}: expect = "{show(table["expect"])}"', expected=f"{SAME_MODEL} or {RETRAINED}")
+    if not 0 <= table.get("seed", 0) <= LARGEST_SEED:
+        raise UsageError(f"{where}: seed = {show(table['seed'])}", expected="a whole number from 0 to 2**63 - 1")
+    if table.get("limit", 1) < 1:
+        raise UsageError(f"{where}: limit = {table['limit']}", expected="at least 1")
+    if any(isinstance(value, str) and "\0" in value for value in [*table.values(), *texts(where, "images", table["images"])]):
+        raise UsageError(f"{where} holds a NUL", expected="text")
+    if "-" in texts(where, "images", table["images"]):
+        raise UsageError(f'{where}: images = "-"', expected="files, folders, globs or @list.txt: a suite reads no standard input")
+    if "methods" in table and not table["methods"]:
+        raise UsageError(f"{where} names no methods", expected='methods = ["grad-cam"], or no such line')
+    for key in ("seed", "limit", "resize", "crop"):
+        # TOML's whole numbers have no end, those of arrays do.
+        listed = table[key] if isinstance(table.get(key), list) else [table.get(key, 0)]
+        if any(isinstance(entry, int) and abs(entry) > LARGEST_SEED for entry in listed):
+            raise UsageError(f"{where}: {key} = {show(table[key])}", expected="a smaller number")

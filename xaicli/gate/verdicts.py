@@ -1,77 +1,40 @@
-"""From two runs of a suite to verdicts: one a rule, a method and a metric."""
+"""From two runs of a suite to verdicts: one a rule, a method and a metric, and some that need no rule."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.measure import Bench, PhotoResult
-from xaicli.gate.similarity import Similarity, similarity
-from xaicli.gate.suite import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, RETRAINED, SAME_MODEL, Rule
-from xaicli.metric import Direction
+from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, SAME_MODEL, Rule
+from xaicli.gate.score_verdicts import by_bounds, by_tolerance, controls_verdicts, score_verdict
+from xaicli.gate.similarity import FLOOR, RARE, Similarity, similarity
+from xaicli.gate.verdict import Verdict, named, with_interval
 from xaicli.results import stats
-from xaicli.results.stats import Estimate
 
-FLOOR = Similarity(spearman=0.98, overlap=0.80)
-"""What maps of deterministic methods must reach where the model is the same."""
-
-CHANCE = 0.02
-"""The share of an unchanged model's maps that may fall below the floor of a stochastic method."""
+CHANCE = 2 * RARE
+"""The share of an unchanged model's maps that may fall below the floor of a stochastic method in one of its two numbers."""
 LEVEL = 0.05
-TOLERANCE = 0.02
-"""The change of a score that a suite without rules allows."""
-NAMED = 3
-
-State = Literal["ok", "fail", "inconclusive", "note"]
-Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One line of a check. `level` says what a failure means; `worst`: photos to look at first; p: of the failure, before Holm."""
-
-    state: State
-    what: str
-    text: str
-    level: Literal["error", "warn"] = "error"
-    method: str = ""
-    metric: str = ""
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    worst: tuple[str, ...] = ()
-    p: float | None = field(default=None, compare=False)
-
-    @property
-    def failed(self) -> bool:
-        return self.state == "fail" and self.level == "error"
-
-
-def default_rules(bench: Bench) -> list[Rule]:
-    """What holds where the suite states no rules."""
-    scores = [Rule(metric.label, tolerance=TOLERANCE) for metric in bench.metrics if metric.direction is not Direction.NEITHER]
-    if bench.suite.expect == SAME_MODEL:
-        return [Rule(MAP_SIMILARITY), *scores]
-    return [Rule(CONTROLS), *scores]
-
-
-def judge(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> list[Verdict]:
-    """All verdicts, Holm-corrected over those that rest on chance."""
-    rules = list(bench.suite.rules) or default_rules(bench)
-    verdicts = [*facts(bench, baseline, now, rules)]
-    for rule in rules:
+def judge(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool) -> list[Verdict]:
+    """All verdicts, Holm-corrected over those that rest on chance. same_seed: whether both runs drew the same random numbers."""
+    verdicts = [*facts(bench, baseline, now)]
+    for rule in bench.rules:
         methods = [method.label for method in bench.methods if rule.method in ("", method.label)]
         if rule.metric == MAP_SIMILARITY:
-            verdicts += [map_verdict(rule, label, bench, baseline, now) for label in methods]
+            verdicts += [map_verdict(rule, label, bench, baseline, now, same_seed=same_seed) for label in methods]
         elif rule.metric == CONTROLS:
             verdicts += controls_verdicts(rule, bench, methods, now)
-        elif rule.metric not in (CONFIDENCE, DECISIONS):
+        elif rule.metric == DECISIONS:
+            verdicts.append(decisions_verdict(rule, baseline, now))
+        elif rule.metric == CONFIDENCE:
+            verdicts.append(confidence_verdict(rule, baseline, now))
+        else:
             verdicts += [score_verdict(rule, label, bench, baseline, now) for label in methods]
     return corrected(verdicts)
 
@@ -83,203 +46,95 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
     result = list(verdicts)
     for at, p in zip(places, adjusted, strict=True):
         if result[at].state == "fail" and p >= LEVEL:
-            text = f"{result[at].text}; with {len(places)} rules this can be chance (p = {p:.2f})"
+            text = f"{result[at].text}; among {len(places)} rules this can be chance (p = {p:.2f})"
             result[at] = replace(result[at], state="inconclusive", text=text)
     return result
 
 
-# What is known without statistics
+# What is known without a rule: verdicts of their own, since faults can improve a score
 
 
-def facts(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult], rules: Sequence[Rule]) -> Iterator[Verdict]:
-    """The layer, the model, confidence and decisions: verdicts of their own, since faults can improve a score."""
+def facts(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+    """Maps that are not finite, the layer, the model, confidence and decisions."""
+    for label in (method.label for method in bench.methods):
+        broken = [at for at, photo in enumerate(now) if not np.isfinite(photo.maps[label]).all()]
+        if broken:
+            text = f"not finite for {len(broken)} of {len(now)} photos"
+            yield Verdict("fail", "maps", text, method=label, metric="maps", **named(now, broken))
     for label, layer in bench.layers().items():
         before = baseline.layers.get(label, layer)
         if before != layer:
-            state: State = "fail" if bench.suite.expect == SAME_MODEL else "note"
-            yield Verdict(state, "layer", f"{before} at the baseline, {layer} now", method=label, metric="layer")
+            text = f"{before} at the baseline, {layer} now"
+            yield Verdict("fail" if bench.suite.expect == SAME_MODEL else "note", "layer", text, method=label, metric="layer")
     if baseline.fingerprint != bench.classifier.fingerprint:
         text = f"{baseline.fingerprint} at the baseline, {bench.classifier.fingerprint} now"
-        yield Verdict("note", "model", text, metric="fingerprint")
-    yield decisions_verdict(rule_for(rules, DECISIONS), baseline, now)
-    yield confidence_verdict(rule_for(rules, CONFIDENCE), baseline, now)
-
-
-def rule_for(rules: Sequence[Rule], metric: str) -> Rule | None:
-    return next((rule for rule in rules if rule.metric == metric), None)
+        yield Verdict("note", "model", text, metric="model")
+    named_by_rules = {rule.metric for rule in bench.rules}
+    if DECISIONS not in named_by_rules:
+        yield decisions_verdict(None, baseline, now)
+    if CONFIDENCE not in named_by_rules:
+        yield confidence_verdict(None, baseline, now)
 
 
 def decisions_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    changed = [new.image for old, new in zip(baseline.photos, now, strict=True) if old.decision != new.decision]
+    """How many photos the model decides otherwise: a note, unless a rule says how many may."""
+    changed = [at for at, (old, new) in enumerate(zip(baseline.photos, now, strict=True)) if old.decision != new.decision]
     share = len(changed) / len(now)
     text = f"changed on {len(changed)} of {len(now)} photos (not counted against the maps)"
-    limit = rule.at_most if rule is not None else None
-    if limit is None:
-        return Verdict("note" if changed else "ok", DECISIONS, text, metric=DECISIONS, value=share, worst=tuple(changed[:NAMED]))
-    state: State = "ok" if share <= limit else "fail"
-    text = f"{text}, at most {limit:.0%} wanted"
-    level = rule.level if rule else "error"
-    return Verdict(state, DECISIONS, text, level, metric=DECISIONS, value=share, worst=tuple(changed[:NAMED]))
+    about = {"metric": DECISIONS, "value": share, **named(now, changed)}
+    if rule is None or rule.at_most is None:
+        return Verdict("note" if changed else "ok", DECISIONS, text, **about)
+    text = f"{text}, at most {100 * rule.at_most:g} % wanted"
+    return Verdict("ok" if share <= rule.at_most else "fail", DECISIONS, text, rule.level, **about)
 
 
 def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    change = np.array([new.probability - old.probability for old, new in zip(baseline.photos, now, strict=True)])
+    """The probability of the baseline's class: a note where it moved, unless a rule bounds it or its change."""
+    probabilities = np.array([photo.probability for photo in now])
+    if rule is not None and rule.tolerance is None:
+        return by_bounds(rule, "", probabilities, now)
+    change = probabilities - np.array([photo.probability for photo in baseline.photos])
+    if rule is not None:
+        return by_tolerance(rule, "", change, now, worse=0.0)
     estimate = stats.mean(change)
-    text = f"{with_interval(estimate, change)} in the probability of the baseline's class"
-    if rule is None or rule.tolerance is None:
-        moved = estimate.low is not None and estimate.high is not None and (estimate.low > 0 or estimate.high < 0)
-        return verdict_of("note" if moved else "ok", CONFIDENCE, text, estimate)
-    return by_tolerance(rule, CONFIDENCE, "", change, baseline, two_sided=True, text=text)
+    text = f"{with_interval(estimate, change, signed=True)} in the probability of the baseline's class"
+    moved = estimate.low is not None and estimate.high is not None and (estimate.low > 0 or estimate.high < 0)
+    return Verdict.of("note" if moved else "ok", CONFIDENCE, text, estimate, None)
 
 
 # Maps
 
 
-def map_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    """Are the maps those of the baseline: every one for a deterministic method, all but what chance explains for a stochastic."""
-    found = [
-        similarity(old.maps[label], new.maps[label], bench.classifier.view.size)
-        for old, new in zip(baseline.photos, now, strict=True)
-    ]
-    floor = baseline.floors.get(label, FLOOR)
-    if rule.at_least is not None:
-        floor = Similarity(rule.at_least, floor.overlap)
+def map_verdict(
+    rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool
+) -> Verdict:
+    """Are the maps those of the baseline: every one where the random numbers are the same, else all but what chance explains."""
+    size = bench.classifier.view.size
+    found = [similarity(old.maps[label], new.maps[label], size) for old, new in zip(baseline.photos, now, strict=True)]
+    by_chance = label in baseline.floors and not same_seed
+    floor = floor_of(rule, baseline.floors[label] if by_chance else FLOOR)
     below = [at for at, one in enumerate(found) if not one.reaches(floor)]
-    order = sorted(range(len(found)), key=lambda at: (score_of(found[at]), at))
-    worst = tuple(f"{now[at].image} {found[at].spearman:.2f}" for at in order[:NAMED] if at in below)
+    places = sorted(below, key=lambda at: (found[at].above(floor), at))
     values = np.array([one.spearman for one in found])
     estimate = stats.mean(values)
     overlap = float(np.mean([one.overlap for one in found]))
+    wanted = f"at least {floor.spearman:.2f}" + (f" and {floor.overlap:.2f}" if floor.overlap > 0 else "")
+    why = ", as with other seeds" if by_chance else ""
     text = (
-        f"{with_interval(estimate, values)}, top-tenth overlap {overlap:.2f}; at least {floor.spearman:.2f} and {floor.overlap:.2f} "
-        f"wanted, {len(below)} of {len(found)} photos below"
+        f"{with_interval(estimate, values)}, top-tenth overlap {overlap:.2f}; {wanted} wanted{why}, "
+        f"{len(below)} of {len(found)} photos below"
     )
     p = None
     failed = bool(below)
-    if label in baseline.floors and not np.isnan(values).any():
+    if by_chance and not np.isnan(values).any():
         p = float(distributions.binom.sf(len(below) - 1, len(found), CHANCE))
         failed = p < LEVEL
-    state: State = "fail" if failed else "ok"
-    return verdict_of(state, "map similarity", text, estimate, rule, label, MAP_SIMILARITY, worst, p)
+    further = named(now, places, [f"{found[at].spearman:.2f}" for at in places])
+    return Verdict.of("fail" if failed else "ok", "map similarity", text, estimate, rule, label, p=p, **further)
 
 
-def score_of(one: Similarity) -> float:
-    return -2.0 if np.isnan(one.spearman) else min(one.spearman - FLOOR.spearman, one.overlap - FLOOR.overlap)
-
-
-# Scores
-
-
-def score_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    old, new = (values_of(photos, label, rule.metric) for photos in (baseline.photos, now))
-    if old is None or new is None:
-        where = "baseline" if old is None else "run"
-        return Verdict("fail", rule.metric, f"not scored in this {where}", rule.level, label, rule.metric)
-    gone = [photo.image for photo, before, after in zip(now, old, new, strict=True) if np.isnan(after) and not np.isnan(before)]
-    if gone:
-        text = f"{len(gone)} of {len(now)} photos have no value now"
-        return Verdict("fail", rule.metric, text, rule.level, label, rule.metric, worst=tuple(gone[:NAMED]))
-    if np.isnan(new).all():
-        return Verdict("fail", rule.metric, "no photo has a value", rule.level, label, rule.metric)
-    if rule.at_least is not None or rule.at_most is not None:
-        return by_bound(rule, label, new)
-    metric = next(metric for metric in bench.metrics if metric.label == rule.metric)
-    sign = -1.0 if metric.direction is Direction.LOWER else 1.0
-    change = new - old
-    two_sided = bench.suite.expect != RETRAINED or metric.direction is Direction.NEITHER
-    text = f"{with_interval(stats.mean(change), change)}, tolerance {rule.tolerance:g}"
-    return by_tolerance(rule, rule.metric, label, change * sign, baseline, two_sided=two_sided, text=text)
-
-
-def values_of(photos: Iterable[PhotoResult], label: str, metric: str) -> Floats | None:
-    """Values by photo, NaN where there is none; None where the pair was not scored."""
-    listed = list(photos)
-    if any((label, metric) not in photo.scores for photo in listed):
-        return None
-    values = [photo.scores[label, metric].value for photo in listed]
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def by_tolerance(
-    rule: Rule, what: str, label: str, change: Floats, baseline: Baseline, *, two_sided: bool, text: str
-) -> Verdict:
-    """Fail where the interval lies wholly beyond the tolerance, pass where wholly inside, else inconclusive.
-
-    change: positive is better, unless both sides count.
-    """
-    estimate, tolerance = stats.mean(change), rule.tolerance or 0.0
-    if estimate.low is None or estimate.high is None or estimate.value is None:
-        return verdict_of("inconclusive", what, f"{text}; one photo has no interval", estimate, rule, label, what)
-    worse = estimate.high < -tolerance
-    beyond = worse or (two_sided and estimate.low > tolerance)
-    inside = estimate.low >= -tolerance and (not two_sided or estimate.high <= tolerance)
-    nearest = tolerance if estimate.value > 0 and two_sided else -tolerance
-    p = stats.mean(change - nearest).p if beyond else 1.0
-    order = np.argsort(np.where(np.isnan(change), np.inf, change if not two_sided else -np.abs(change)))
-    worst = tuple(f"{baseline.photos[at].image} {change[at]:+.2f}" for at in order[:NAMED]) if beyond else ()
-    if not (beyond or inside):
-        needed = stats.photos_needed(stats.spread_of(estimate), abs(tolerance - abs(estimate.value)))
-        many = f"about {needed:.0f} would do" if np.isfinite(needed) else "no number of photos would do"
-        text = f"{text}; {estimate.n} photos cannot tell, {many}"
-    state: State = "fail" if beyond else "ok" if inside else "inconclusive"
-    return verdict_of(state, what, text, estimate, rule, label, what, worst, p)
-
-
-def by_bound(rule: Rule, label: str, values: Floats) -> Verdict:
-    """Against bounds on the mean itself, read at the interval's ends."""
-    estimate = stats.mean(values)
-    wanted = [f"at least {rule.at_least:g}"] if rule.at_least is not None else []
-    wanted += [f"at most {rule.at_most:g}"] if rule.at_most is not None else []
-    text = f"{with_interval(estimate, values)}, {' and '.join(wanted)} wanted"
-    if estimate.low is None or estimate.high is None:
-        return verdict_of("inconclusive", rule.metric, f"{text}; one photo has no interval", estimate, rule, label, rule.metric)
-    low, high = -np.inf if rule.at_least is None else rule.at_least, np.inf if rule.at_most is None else rule.at_most
-    beyond = estimate.high < low or estimate.low > high
-    inside = estimate.low >= low and estimate.high <= high
-    state: State = "fail" if beyond else "ok" if inside else "inconclusive"
-    limit = low if estimate.high < low or not np.isfinite(high) else high
-    p = stats.mean(values - limit).p if beyond else 1.0
-    return verdict_of(state, rule.metric, text, estimate, rule, label, rule.metric, (), p)
-
-
-def controls_verdicts(rule: Rule, bench: Bench, methods: Sequence[str], now: Sequence[PhotoResult]) -> Iterator[Verdict]:
-    """Insertion against the controls: a method that does not beat them draws maps that say nothing."""
-    metric = next((metric for metric in bench.metrics if metric.name == "insertion"), None)
-    if metric is None:
-        return
-    for label in methods:
-        for control in bench.controls:
-            own, other = values_of(now, label, metric.label), values_of(now, control.label, metric.label)
-            if own is None or other is None:
-                continue
-            estimate = stats.mean(own - other)
-            text = f"{metric.label} less that of {control.label}: {with_interval(estimate, own - other)}"
-            state: State = "inconclusive"
-            if estimate.low is not None and estimate.high is not None:
-                state = "ok" if estimate.low > 0 else "fail" if estimate.high < 0 else "inconclusive"
-            p = estimate.p if state == "fail" else 1.0
-            yield verdict_of(state, f"beats {control.label}", text, estimate, rule, label, CONTROLS, (), p)
-
-
-def verdict_of(
-    state: State,
-    what: str,
-    text: str,
-    estimate: Estimate,
-    rule: Rule | None = None,
-    method: str = "",
-    metric: str = "",
-    worst: tuple[str, ...] = (),
-    p: float | None = None,
-) -> Verdict:
-    level = rule.level if rule is not None else "error"
-    return Verdict(state, what, text, level, method, metric or what, estimate.value, estimate.low, estimate.high, worst, p)
-
-
-def with_interval(estimate: Estimate, values: Floats) -> str:
-    """`0.71 [0.66, 0.75]`, n among it where values are missing; one photo has a value and no interval."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        known = values[~np.isnan(values)]
-        return f"{known[0]:.3f} (one photo)" if len(known) == 1 else "no value"
-    missing = f" (n = {estimate.n} of {estimate.of})" if estimate.n < estimate.of else ""
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]{missing}"
+def floor_of(rule: Rule, floor: Similarity) -> Similarity:
+    """The rule's own floor in place of the correlation's; one that asks for less asks nothing of the overlap."""
+    if rule.at_least is None:
+        return floor
+    return Similarity(rule.at_least, floor.overlap if rule.at_least >= floor.spearman else 0.0)

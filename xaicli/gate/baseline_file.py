@@ -1,0 +1,191 @@
+"""A baseline on disk: `baseline.json` for people and programs, and its maps beside it as safetensors.
+
+The record names its file of maps by content, and is renamed into place last: whenever writing stops, the folder holds the old
+baseline or the new one, whole. A baseline of a checked-out repository is not trusted: everything read is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from xaicli.errors import InputError, UsageError
+from xaicli.files import write_atomic
+from xaicli.gate.baseline import Baseline
+from xaicli.gate.measure import PhotoResult, Score
+from xaicli.gate.similarity import Similarity
+from xaicli.kinds import show
+from xaicli.terminal import printable
+
+SCHEMA = 1
+RECORD = "baseline.json"
+MAPS = re.compile(r"maps-[0-9a-f]{16}\.safetensors")
+LARGEST_RECORD = 200_000_000
+LARGEST_MAPS = 4_000_000_000
+"""Bytes. More than that is no baseline."""
+TARGET = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?")
+
+Maps = Mapping[str, NDArray[np.float32]]
+T = TypeVar("T")
+
+
+def save(baseline: Baseline, folder: Path) -> int:
+    """Write a baseline in place of what is there; returns the bytes written."""
+    placed = [(f"{at}/{label}", values) for at, photo in enumerate(baseline.photos) for label, values in photo.maps.items()]
+    arrays = {name: np.ascontiguousarray(values) for name, values in placed}
+    packed = safetensors.numpy.save(arrays)
+    name = f"maps-{hashlib.sha256(packed).hexdigest()[:16]}.safetensors"
+    fields = {field.name: getattr(baseline, field.name) for field in dataclasses.fields(baseline)}
+    record = {
+        "schema": SCHEMA,
+        "maps": name,
+        **fields,
+        "floors": {label: dataclasses.asdict(floor) for label, floor in baseline.floors.items()},
+        "photos": [photo_record(photo) for photo in baseline.photos],
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=dict).encode("utf-8", "backslashreplace")
+    write_atomic(folder / name, lambda file: file.write(packed))
+    write_atomic(folder / RECORD, lambda file: file.write(text))
+    for old in folder.iterdir():
+        if MAPS.fullmatch(old.name) and old.name != name:
+            with contextlib.suppress(OSError):
+                old.unlink()
+    return len(text) + len(packed)
+
+
+def photo_record(photo: PhotoResult) -> dict[str, Any]:
+    return {
+        "image": photo.image,
+        "content": photo.content,
+        "frame": photo.frame,
+        "target": photo.target,
+        "decision": photo.decision,
+        "probability": photo.probability,
+        "methods": list(photo.maps),
+        "scores": [[method, metric, score.value, score.status] for (method, metric), score in photo.scores.items()],
+    }
+
+
+def exists(folder: Path) -> bool:
+    return (folder / RECORD).exists()
+
+
+def load(folder: Path) -> Baseline:
+    """Read a baseline; raises UsageError where there is none, InputError where it is damaged or of a newer version."""
+    path = folder / RECORD
+    if not path.is_file():
+        raise UsageError(f"no baseline in {folder}", hint="Make one from a model that you trust: xai baseline")
+    try:
+        record = taken(json.loads(read(path, LARGEST_RECORD)), dict)
+        if taken(record["schema"], int) > SCHEMA:
+            raise InputError(f"{path} was written by a newer version", hint="Upgrade xaicli, or make the baseline again.")
+        name = taken(record["maps"], str)
+        if not MAPS.fullmatch(name):
+            raise ValueError(f"maps in {name!r}")
+        return baseline_of(record, safetensors.numpy.load(read(folder / name, LARGEST_MAPS)))
+    # What is wrong with a file that anybody may have written: safetensors, JSON and the checks below say it in these ways.
+    except (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise damaged(folder, error) from error
+    except safetensors.SafetensorError as error:
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: Exception) -> InputError:
+    reason = f"{type(error).__name__}: {show(error)}"
+    return InputError(f"the baseline in {folder} is damaged ({reason})", hint="Make it again: xai baseline --overwrite")
+
+
+def read(path: Path, most: int) -> bytes:
+    if path.stat().st_size > most:
+        raise ValueError(f"{path.name} holds more than {most:,} bytes")
+    return path.read_bytes()
+
+
+def baseline_of(record: Mapping[str, Any], maps: Maps) -> Baseline:
+    return Baseline(
+        photos=tuple(photo_of(at, taken(entry, dict), maps) for at, entry in enumerate(taken(record["photos"], list))),
+        definitions={label: definition(entry) for label, entry in by_label(record["definitions"])},
+        layers={label: text(layer) for label, layer in by_label(record["layers"])},
+        model=text(record["model"]),
+        fingerprint=text(record["fingerprint"]),
+        target_rule=text(record["target_rule"]),
+        expect=text(record["expect"]),
+        seed=whole(record["seed"], 2**63 - 1),
+        floors={
+            label: Similarity(number(floor["spearman"]), number(floor["overlap"])) for label, floor in by_label(record["floors"])
+        },
+        versions={label: text(version) for label, version in by_label(record["versions"])},
+    )
+
+
+def photo_of(at: int, entry: Mapping[str, Any], maps: Maps) -> PhotoResult:
+    target = taken(entry["target"], str)
+    if not TARGET.fullmatch(target):
+        raise ValueError(f"target {target!r}")
+    labels = [taken(label, str) for label in taken(entry["methods"], list)]
+    return PhotoResult(
+        image=text(entry["image"]),
+        content=text(entry["content"]),
+        frame=whole(entry["frame"]),
+        target=target,
+        decision=whole(entry["decision"]),
+        probability=number(entry["probability"]),
+        maps={label: map_of(maps[f"{at}/{label}"]) for label in labels},
+        scores={(taken(a, str), taken(b, str)): score_of(value, status) for a, b, value, status in taken(entry["scores"], list)},
+    )
+
+
+def map_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if values.dtype != np.float32 or values.ndim != 2 or not values.size:
+        raise ValueError(f"a map of shape {values.shape} and type {values.dtype}")
+    return values
+
+
+def definition(entry: Any) -> Mapping[str, Any]:
+    taken(taken(entry, dict)["parameters"], dict)
+    return {"name": text(entry["name"]), "version": whole(entry["version"]), "parameters": entry["parameters"]}
+
+
+def score_of(value: Any, status: Any) -> Score:
+    return Score(None if value is None else number(value), text(status))
+
+
+def by_label(entries: Any) -> list[tuple[str, Any]]:
+    return list(taken(entries, dict).items())
+
+
+def taken(value: Any, kind: type[T]) -> T:
+    """`value`, which must be of that type; a yes or no is no number."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"a {type(value).__name__} where {kind.__name__} is expected")
+    return value
+
+
+def text(value: Any) -> str:
+    """Text that a terminal may be shown."""
+    return printable(taken(value, str))
+
+
+def whole(value: Any, most: int = 2**31) -> int:
+    if not 0 <= taken(value, int) <= most:
+        raise ValueError("a whole number out of range")
+    return int(value)
+
+
+def number(value: Any) -> float:
+    found = float(value if isinstance(value, int | float) and not isinstance(value, bool) else taken(value, float))
+    if not math.isfinite(found):
+        raise ValueError(f"the number {found}")
+    return found

@@ -1,0 +1,114 @@
+"""Verdicts on scores: their change held against a tolerance, their mean against bounds, insertion against the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from xaicli.gate.baseline import Baseline
+from xaicli.gate.measure import Bench, PhotoResult
+from xaicli.gate.rules import RETRAINED, Rule, is_insertion
+from xaicli.gate.verdict import Floats, State, Verdict, named, with_interval, would_do
+from xaicli.metric import Direction
+from xaicli.results import stats
+from xaicli.results.intervals import Estimate
+
+
+def score_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
+    """A method's scores under one metric: photo by photo against the baseline's, or their mean against bounds.
+
+    A value that is not there now and was, or is nowhere, fails whatever the rule says.
+    """
+    old, new = (values_of(photos, label, rule.metric) for photos in (baseline.photos, now))
+    gone = np.flatnonzero(np.isnan(new) & ~np.isnan(old)).tolist()
+    lacking = ""
+    if gone:
+        lacking = f"{len(gone)} of {len(now)} photos have no value now: {reasons(now, gone, label, rule.metric)}"
+    elif np.isnan(new).all():
+        lacking = "no photo has a value"
+    elif rule.tolerance is not None and np.isnan(new - old).all():
+        lacking = "no photo has a value at the baseline"
+    if lacking:
+        return Verdict("fail", rule.metric, lacking, rule.level, label, rule.metric, **named(now, gone))
+    if rule.tolerance is None:
+        return by_bounds(rule, label, new, now)
+    metric = next(metric for metric in bench.metrics if metric.label == rule.metric)
+    worse = 0.0
+    if bench.suite.expect == RETRAINED and metric.direction is not Direction.NEITHER:
+        worse = 1.0 if metric.direction is Direction.LOWER else -1.0
+    return by_tolerance(rule, label, new - old, now, worse=worse)
+
+
+def values_of(photos: Iterable[PhotoResult], label: str, metric: str) -> Floats:
+    """Values by photo, NaN where there is none, a row that is missing included."""
+    scores = [photo.scores.get((label, metric)) for photo in photos]
+    return np.array([np.nan if score is None or score.value is None else score.value for score in scores], dtype=np.float64)
+
+
+def reasons(photos: Sequence[PhotoResult], places: Sequence[int], label: str, metric: str) -> str:
+    found = (photos[at].scores.get((label, metric)) for at in places)
+    return ", ".join(sorted({"not scored" if score is None else score.status for score in found}))
+
+
+def by_tolerance(rule: Rule, label: str, change: Floats, now: Sequence[PhotoResult], *, worse: float) -> Verdict:
+    """Fail where the interval of the change (photos,) lies wholly beyond the tolerance, pass where wholly inside.
+
+    worse: the sign of a change for the worse, 0 where any change counts.
+    """
+    estimate, tolerance = stats.mean(change), rule.tolerance or 0.0
+    text = f"{with_interval(estimate, change, signed=True)}, tolerance {tolerance:g}"
+    low, high = (-np.inf if worse > 0 else -tolerance), (np.inf if worse < 0 else tolerance)
+    # Of one photo that changed by exactly nothing there is nothing to doubt.
+    if estimate.value is None and not np.isnan(change).all() and not np.nan_to_num(change).any():
+        return Verdict.of("ok", rule.metric, text, estimate, rule, label)
+    state, p, text = held_against(estimate, change, low, high, text)
+    order = np.argsort(np.where(np.isnan(change), np.inf, -np.abs(change) if worse == 0 else -change * worse), kind="stable")
+    places = [int(at) for at in order if not np.isnan(change[at])]
+    further = named(now, places, [f"{change[at]:+.2f}" for at in places]) if state == "fail" else {}
+    return Verdict.of(state, rule.metric, text, estimate, rule, label, p=p, **further)
+
+
+def by_bounds(rule: Rule, label: str, values: Floats, now: Sequence[PhotoResult]) -> Verdict:
+    """Against bounds on the mean itself: the whole interval must be within them to pass, outside to fail."""
+    estimate = stats.mean(values)
+    low = -np.inf if rule.at_least is None else rule.at_least
+    high = np.inf if rule.at_most is None else rule.at_most
+    wanted = [f"at least {low:g}"] if np.isfinite(low) else []
+    wanted += [f"at most {high:g}"] if np.isfinite(high) else []
+    text = f"{with_interval(estimate, values)}, {' and '.join(wanted)} wanted"
+    state, p, text = held_against(estimate, values, low, high, text)
+    above = estimate.low is not None and estimate.low > high
+    places = [int(at) for at in np.argsort(-values if above else values, kind="stable") if not np.isnan(values[at])]
+    further = named(now, places, [f"{values[at]:.2f}" for at in places]) if state == "fail" else {}
+    return Verdict.of(state, rule.metric, text, estimate, rule, label, p=p, **further)
+
+
+def held_against(estimate: Estimate, values: Floats, low: float, high: float, text: str) -> tuple[State, float | None, str]:
+    """Whether an interval lies within limits, outside, or across: the state, p of the failure, and the text with its reason."""
+    if estimate.low is None or estimate.high is None or estimate.value is None:
+        return "inconclusive", None, f"{text}; one photo has no interval"
+    if estimate.low >= low and estimate.high <= high:
+        return "ok", 1.0, text
+    if estimate.high < low or estimate.low > high:
+        return "fail", stats.mean(values - (low if estimate.high < low else high)).p, text
+    distance = min(abs(estimate.value - low), abs(estimate.value - high))
+    needed = stats.photos_needed(stats.spread_of(estimate), distance)
+    return "inconclusive", 1.0, f"{text}; {would_do(estimate.n, needed)}"
+
+
+def controls_verdicts(rule: Rule, bench: Bench, methods: Sequence[str], now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+    """Insertion against the controls: a method that does not beat them draws maps that say nothing."""
+    for metric in (metric.label for metric in bench.metrics if is_insertion(metric.label)):
+        for label in methods:
+            for control in (control.label for control in bench.controls if control.label != label):
+                difference = values_of(now, label, metric) - values_of(now, control, metric)
+                estimate = stats.mean(difference)
+                text = f"{metric} less that of {control}: {with_interval(estimate, difference, signed=True)}"
+                if np.isnan(difference).all():
+                    yield Verdict.of("fail", f"beats {control}", f"{metric}: no photo has a value", estimate, rule, label)
+                    continue
+                state, p, text = held_against(estimate, difference, 0.0, np.inf, text)
+                places = [int(at) for at in np.argsort(difference, kind="stable") if not np.isnan(difference[at])]
+                further = named(now, places, [f"{difference[at]:+.2f}" for at in places]) if state == "fail" else {}
+                yield Verdict.of(state, f"beats {control}", text, estimate, rule, label, p=p, **further)

@@ -1,0 +1,63 @@
+"""TOML that somebody else wrote: read within limits, its keys and types checked, faults said in words."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xaicli.errors import UsageError, did_you_mean
+from xaicli.kinds import show
+
+LARGEST = 1_000_000
+"""Bytes."""
+HINT = "See docs/ci.md."
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "text or a list": (str, list),
+    "text or a whole number": (str, int),
+    "a whole number": (int,),
+    "a whole number or a list": (int, list),
+    "a number": (int, float),
+    "a list": (list,),
+    "true or false": (bool,),
+}
+"""The kinds of value that a key may have, in words."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; raises UsageError."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file", expected="a TOML file", hint=HINT)
+        if path.stat().st_size > LARGEST:
+            raise UsageError(f"{path} is too large", expected=f"a TOML file of at most {LARGEST:,} bytes")
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {path}", expected="a TOML file", hint=HINT) from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is nested too deeply", expected="a TOML file", hint=HINT) from error
+    # The fault of wrong TOML is a ValueError, and so are those of text that is not UTF-8 and of numbers that are too long.
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {show(error)}", expected="a TOML file", hint=HINT) from error
+
+
+def check_keys(where: str, table: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+    """Raise UsageError for a key that nothing reads, or a value that is not of its kind, one of TYPES."""
+    for key, value in table.items():
+        if key not in kinds:
+            hint = did_you_mean(key, kinds) or f"Known: {', '.join(kinds)}."
+            raise UsageError(f'{where} has a key "{show(key)}" that nothing reads', hint=hint)
+        types = TYPES[kinds[key]]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise UsageError(f"{where}: {key} = {show(value)}", expected=kinds[key])
+
+
+def texts(where: str, key: str, value: str | list[Any]) -> tuple[str, ...]:
+    """A list of texts; one text is a list of one."""
+    listed = [value] if isinstance(value, str) else value
+    if not all(isinstance(entry, str) and entry for entry in listed):
+        raise UsageError(f"{where}: {key} = {show(listed)}", expected=f'texts, such as {key} = ["a", "b"]')
+    return tuple(listed)

@@ -1,0 +1,89 @@
+"""A verdict: one line of a check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaicli.gate.measure import PhotoResult
+from xaicli.gate.rules import Level, Rule
+from xaicli.results.intervals import Estimate
+from xaicli.results.verdicts import MOST_PHOTOS, roughly
+
+NAMED = 3
+"""Photos that a failure names."""
+
+State = Literal["ok", "fail", "inconclusive", "note"]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line of a check.
+
+    level: what a failure means; value, low, high: what was found, with its interval; worst: photos to look at first, each with a
+    number; places: which they are, of the baseline's; p: of the failure, before Holm, None where it does not rest on chance.
+    """
+
+    state: State
+    what: str
+    text: str
+    level: Level = "error"
+    method: str = ""
+    metric: str = ""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    worst: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
+    p: float | None = field(default=None, compare=False)
+
+    @property
+    def failed(self) -> bool:
+        """Whether this closes the gate."""
+        return self.state == "fail" and self.level == "error"
+
+    @property
+    def warns(self) -> bool:
+        return self.state == "fail" and self.level == "warn"
+
+    @property
+    def open(self) -> bool:
+        """Whether this closes the gate under --strict."""
+        return self.state == "inconclusive" and self.level == "error"
+
+    @classmethod
+    def of(
+        cls, state: State, what: str, text: str, estimate: Estimate, rule: Rule | None, method: str = "", **further: Any
+    ) -> Verdict:
+        """A verdict on an estimate, by a rule or, where None, for the record."""
+        level, metric = (rule.level, rule.metric) if rule else ("error", what)
+        return cls(state, what, text, level, method, metric, estimate.value, estimate.low, estimate.high, **further)
+
+
+def named(photos: Sequence[PhotoResult], places: Sequence[int], numbers: Sequence[str] = ()) -> dict[str, Any]:
+    """The first of these photos, for a verdict: each by its path, with a number where there is one."""
+    first = places[:NAMED]
+    shown = [f" {number}" for number in numbers[:NAMED]] or [""] * len(first)
+    return {"worst": tuple(photos[at].image + number for at, number in zip(first, shown, strict=True)), "places": tuple(first)}
+
+
+def with_interval(estimate: Estimate, values: Floats, *, signed: bool = False) -> str:
+    """`0.71 [0.66, 0.75]`, n among it where values are missing; one photo has a value and no interval."""
+    form = "+.3f" if signed else ".3f"
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        known = values[~np.isnan(values)]
+        return f"{known[0]:{form}} (one photo)" if len(known) == 1 else "no value"
+    missing = f" (n = {estimate.n} of {estimate.of})" if estimate.n < estimate.of else ""
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]{missing}"
+
+
+def would_do(photos: int, needed: float) -> str:
+    """How many photos it would take, in words."""
+    if needed > MOST_PHOTOS:
+        return f"{photos} photos cannot tell, and no number of photos would do"
+    return f"{photos} photos cannot tell, about {roughly(max(needed, photos + 1)):,} would do"
