@@ -158,6 +158,13 @@ def test_the_map_of_another_photo_controls_its_own_method_alone(group_of):
     assert "rise does not beat its own map of another photo on insertion." in sentences(group)
 
 
+def test_methods_that_do_not_beat_their_maps_of_other_photos_share_a_sentence(group_of):
+    controls = {"other@base=rise": noisy(0.5), "other@base=lime": noisy(0.7, seed=4)}
+    methods = {"rise": noisy(0.5, seed=1), "lime": noisy(0.7, seed=2)}
+    said = sentences(group_of(methods | controls, controls=tuple(controls)))
+    assert "lime and rise do not beat their own maps of other photos on insertion." in said
+
+
 def test_controls_stand_last_and_methods_by_rank(group_of):
     means = {"b": 0.5, "random": 0.9, "a": 0.7, "c": 0.3}
     methods = {name: noisy(centre, seed=at) for at, (name, centre) in enumerate(means.items())}

@@ -57,20 +57,30 @@ def tie(comparison: Comparison, comparisons: int) -> str:
 
 
 def defeats(group: Group) -> list[str]:
-    """Methods that do not beat a control."""
+    """Methods that do not beat a control, or are worse than it; the maps of other photos are one control."""
     result = []
+    controls = dict.fromkeys(OTHER if control.startswith(OTHER) else control for control in group.controls)
     for metric in group.metrics:
         upwards = group.recipe(metric).direction == "higher"
-        for control in group.controls:
-            against = [c for c in group.comparisons if c.control and c.metric == metric and c.second == control]
+        for control in controls:
+            mine = [c for c in group.comparisons if c.control and c.metric == metric]
+            against = [c for c in mine if (OTHER if c.second.startswith(OTHER) else c.second) == control]
             worse = [c.first for c in against if c.significant and ((c.difference.value or 0.0) > 0) != upwards]
             level = [c.first for c in against if not c.significant]
-            name = f"{'its' if len(against) == 1 else 'their'} own map of another photo" if control.startswith(OTHER) else control
             if level:
-                result.append(f"{joined(level)} {'does' if len(level) == 1 else 'do'} not beat {name} on {metric}.")
+                verb = "does" if len(level) == 1 else "do"
+                result.append(f"{joined(level)} {verb} not beat {named(control, level)} on {metric}.")
             if worse:
-                result.append(f"{joined(worse)} {'is' if len(worse) == 1 else 'are'} worse than {name} on {metric}.")
+                verb = "is" if len(worse) == 1 else "are"
+                result.append(f"{joined(worse)} {verb} worse than {named(control, worse)} on {metric}.")
     return result
+
+
+def named(control: str, methods: Sequence[str]) -> str:
+    """A control as a sentence calls it."""
+    if control != OTHER:
+        return control
+    return "its own map of another photo" if len(methods) == 1 else "their own maps of other photos"
 
 
 def absences(group: Group) -> list[str]:

@@ -18,6 +18,11 @@ function targetText(entry) {
   return entry.name && entry.name !== entry.target ? `${entry.name} (${entry.target})` : entry.target;
 }
 
+/** A label that may break before each of its parameters. */
+function breakable(label) {
+  return label.split(/(?=@)/).flatMap((part, number) => (number ? [element("wbr"), part] : [part]));
+}
+
 /** The photo and the map of each method side by side; methods without a map by their number alone. */
 function figures(entry, holder) {
   const strip = element("div", { class: holder });
@@ -28,7 +33,7 @@ function figures(entry, holder) {
     const map = entry.maps[number];
     const score = scoreNode(entry, number, state.metric);
     if (map) {
-      strip.append(element("figure", {}, picture(entry.photo, map), element("figcaption", {}, `${method.name} `, score)));
+      strip.append(element("figure", {}, picture(entry.photo, map), element("figcaption", {}, ...breakable(method.name), " ", score)));
     } else {
       bare.append(element("li", {}, `${method.name} `, score));
     }
