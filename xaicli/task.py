@@ -143,8 +143,9 @@ class Trainable(Protocol):
 
     Where a method has `trains_network = True` (LFI-CAM), the classifier that `task` is given holds a network to be trained, fresh
     from its builder or pretrained, with as many outputs as the data has classes; the task wraps its module, and calls the whole
-    that it trains `network` in `modules`. Its checkpoint is a model of its own (`--model FILE`): the network is built again by
-    `xaicli.models.architecture`, from the classifier's name, its classes, and the method's `parameters` in the metadata.
+    that it trains `network` in `modules`. Its checkpoint is a model of its own (`--model FILE`): `xaicli.models.architecture`
+    builds the network again from what the loop records of it, and wraps it as `branch` in the task's metadata says
+    (`lfi.described(network)`), where that is there.
     """
 
     def task(self, classifier: Classifier, options: TaskOptions) -> Task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
+from pathlib import Path
 
 from xaicli.params import fold
 
@@ -32,6 +33,12 @@ class Listed:
     summary: str
 
 
+BUNDLED = (
+    Listed("tiny", "bundled: a residual network with LFI-CAM's branch, 200 everyday classes, 64 px"),
+    Listed("tiny-vit", "bundled: a vision transformer, 200 everyday classes, 64 px"),
+)
+"""Networks that ship with the package, listed where their weights do."""
+
 WAYS = (
     Listed("torchvision:NAME@WEIGHTS", "one of torchvision's weights by name, IMAGENET1K_V2 for example"),
     Listed("timm:NAME", 'any classifier of timm (pip install "xaicli[timm]")'),
@@ -39,13 +46,16 @@ WAYS = (
     Listed("hf:./FOLDER", "the same, saved in a folder"),
     Listed("FILE.py:FUNCTION", "your own code: a function that returns a torch module; it is run"),
     Listed("onnx:FILE", 'a black box: methods that need the forward pass alone (pip install "xaicli[onnx]")'),
+    Listed("FILE.safetensors", "a network that xai train wrote"),
     Listed("FILE.pt2", "a black box too: a program saved by torch.export; loading it can run code"),
 )
 
 
 def list_models(pattern: str = "") -> list[Listed]:
     """Models by name, then the ways of naming others. A pattern keeps names that contain it, or match it with `*` and `?`."""
-    models = [Listed(name, "torchvision, 1000 ImageNet classes") for name in TORCHVISION]
+    folder = Path(__file__).resolve().parent / "bundled"
+    models = [entry for entry in BUNDLED if (folder / f"{entry.spec}.safetensors").is_file()]
+    models += [Listed(name, "torchvision, 1000 ImageNet classes") for name in TORCHVISION]
     wanted = fold(pattern)
     if not wanted:
         return [*models, *WAYS]

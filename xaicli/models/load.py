@@ -11,16 +11,18 @@ import torch
 
 from xaicli.compute.device import resolve_device
 from xaicli.errors import InputError, UsageError
-from xaicli.models import from_export, from_file, from_hf, from_onnx, from_timm, from_torchvision
+from xaicli.models import from_checkpoint, from_export, from_file, from_hf, from_onnx, from_timm, from_torchvision
+from xaicli.models.architecture import OURS
 from xaicli.models.assemble import Overrides, Side, assemble
+from xaicli.models.checkpoint import is_checkpoint
 from xaicli.models.classes import read_classes
 from xaicli.models.classifier import Classifier
 from xaicli.models.source import Loaded, Notice, Request
 from xaicli.packages import whole_installation
 from xaicli.params import Spec, fold, parse_spec
 
-DEFAULT = "torchvision:mobilenet_v3_large"
-"""The model where none is named."""
+DEFAULT = "tiny" if from_checkpoint.bundled("tiny").is_file() else "torchvision:mobilenet_v3_large"
+"""The model where none is named: the bundled one, in installations that have it."""
 
 Load = Callable[[Request], Loaded]
 SOURCES: dict[str, Load] = {
@@ -99,7 +101,11 @@ def source_of(name: str) -> tuple[Load, str]:
         return from_onnx.load, name
     if ending == ".pt2":
         return from_export.load, name
+    if fold(name) in map(fold, OURS):
+        return from_checkpoint.load_bundled, name
     if ending in WEIGHTS_ENDINGS:
+        if is_checkpoint(Path(name).expanduser()):
+            return from_checkpoint.load, name
         raise InputError(f"{name} holds weights, not a network", hint=f"Type: --model NAME --weights {name}")
     if Path(name, "config.json").is_file():
         raise UsageError(f"{name} is a folder", hint=f"For a model of transformers write hf:{name}.")

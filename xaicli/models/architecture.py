@@ -1,0 +1,141 @@
+"""Networks without weights: what is trained from the start, and what the weights of a checkpoint are put into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from xaicli.errors import InputError, UsageError, did_you_mean
+from xaicli.images.view import View
+from xaicli.models import from_timm, from_torchvision, lfi
+from xaicli.models.bundled.residual import CompactResNet
+from xaicli.models.bundled.transformer import CompactVisionTransformer
+from xaicli.models.checkpoint import Checkpoint
+from xaicli.models.fit import fit
+from xaicli.packages import import_torchvision, require
+from xaicli.params import Definition, Spec, fold, param, parse_spec
+
+SMALL = View(64, 64)
+"""The view of the bundled networks."""
+FORMS = "tiny, tiny-vit, a name of torchvision, or timm:NAME"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny(Definition):
+    """A residual network of three stages for photos of 64 x 64 pixels."""
+
+    widths: tuple[int, ...] = param((48, 96, 192), "channels of each stage", ge=1)
+    blocks: int = param(2, "residual blocks in each stage", ge=1)
+
+    name = "tiny"
+
+    def build(self, count: int) -> nn.Module:
+        return CompactResNet(count, self.widths, self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyViT(Definition):
+    """A vision transformer with a convolutional stem for photos of 64 x 64 pixels, 8 x 8 patches and a [class] token."""
+
+    width: int = param(192, "channels of a token", ge=4)
+    depth: int = param(6, "blocks", ge=1)
+    heads: int = param(3, "heads of each attention", ge=1)
+    drop_path: float = param(0.05, "share of photos whose last block is skipped in training", ge=0, lt=1)
+
+    name = "tiny-vit"
+
+    def build(self, count: int) -> nn.Module:
+        if self.width % self.heads:
+            raise UsageError(f"tiny-vit: {self.heads} heads do not divide the width {self.width}")
+        side = SMALL.size[0]
+        return CompactVisionTransformer(count, side, self.width, self.depth, self.heads, self.drop_path)
+
+
+OURS: dict[str, type[Tiny] | type[TinyViT]] = {"tiny": Tiny, "tiny-vit": TinyViT}
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """A network with initial weights, drawn from torch's generator; its specification in canonical form; its usual view."""
+
+    spec: str
+    module: nn.Module
+    view: View
+
+
+def build(text: str, count: int) -> Architecture:
+    """The network that a specification names, with `count` outputs; raises UsageError where it names none.
+
+    `tiny@widths=32+64+128`, `resnet18`, `torchvision:NAME@WEIGHTS` (which sets the view), `timm:NAME`.
+    """
+    spec = parse_spec(text)
+    own = next((name for name in OURS if fold(name) == fold(spec.name)), None)
+    if own is not None:
+        if spec.flag or spec.base is not None:
+            raise UsageError(f"{text} is no network", expected=f"{own}, or {own}@PARAMETER=VALUE")
+        definition = OURS[own].from_text(dict(spec.params))
+        return Architecture(definition.label, definition.build(count), SMALL)
+    if spec.params or spec.base is not None:
+        raise UsageError(f"{spec.name} takes no parameters", expected=FORMS)
+    prefix, colon, name = spec.name.partition(":")
+    if colon and fold(prefix) == "timm":
+        return of_timm(name, count)
+    if colon and fold(prefix) != "torchvision":
+        raise UsageError(f"{spec.name} cannot be built without weights", expected=FORMS)
+    return of_torchvision(name if colon else spec.name, spec, count)
+
+
+def of_torchvision(name: str, spec: Spec, count: int) -> Architecture:
+    torchvision = import_torchvision()
+    known = from_torchvision.classifiers(torchvision)
+    if not any(fold(entry) == fold(name) for entry in known):
+        raise UsageError(f'no network "{name}"', expected=FORMS, hint=did_you_mean(name, [*OURS, *known]))
+    found = from_torchvision.find_name(name, known)
+    entries = torchvision.models.get_model_weights(found)
+    wanted = [entry for entry in entries if fold(entry.name) == fold(spec.flag)] if spec.flag else []
+    if spec.flag and not wanted:
+        raise UsageError(f'{found} has no weights "{spec.flag}"', expected=", ".join(entry.name for entry in entries))
+    view = from_torchvision.view_of(wanted[0] if wanted else entries.DEFAULT) if len(entries) else View()
+    # Auxiliary heads are for training recipes of their own, and their outputs come in a tuple.
+    extra = {"aux_logits": False} if found in ("googlenet", "inception_v3") else {}
+    module = torchvision.models.get_model(found, weights=None, num_classes=count, **extra)
+    return Architecture(f"torchvision:{found}", module, view)
+
+
+def of_timm(name: str, count: int) -> Architecture:
+    timm = require("timm", "timm")
+    found = from_timm.find_name(timm, name)
+    module = timm.create_model(found, pretrained=False, num_classes=count)
+    view = from_timm.view_of(timm.data.resolve_model_data_config(module), lambda text: None)
+    return Architecture(f"timm:{found}", module, view)
+
+
+def record(spec: str, count: int) -> dict[str, Any]:
+    """What `rebuild` needs to know of a network, for a checkpoint's metadata."""
+    return {"spec": spec, "count": count}
+
+
+def rebuild(checkpoint: Checkpoint) -> nn.Module:
+    """The network in a checkpoint, with its weights; raises InputError where it holds none, or its record is damaged."""
+    entry = checkpoint.metadata.get("architecture")
+    name = checkpoint.path.name
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("spec"), str) or not isinstance(entry.get("count"), int):
+        raise InputError(
+            f"{name} holds no network: it explains {checkpoint.metadata.get('classifier', 'another one')}",
+            hint=f"Write --model SPEC --method {checkpoint.metadata['method']}@checkpoint={name}.",
+        )
+    # Building draws initial weights; the caller's random state stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        return fill(build(entry["spec"], entry["count"]).module, checkpoint)
+
+
+def fill(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:
+    """`module`, wrapped as the checkpoint's network was, with its weights; raises InputError where they do not fit."""
+    branch = checkpoint.metadata.get("branch")
+    network = module if branch is None else lfi.restored(module, branch)
+    fit(network, checkpoint.state("network"), checkpoint.path.name, str(checkpoint.metadata.get("classifier", "its network")))
+    return network

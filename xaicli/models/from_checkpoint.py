@@ -1,0 +1,50 @@
+"""Networks that `xai train` wrote, those that ship with the package among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xaicli.errors import InputError
+from xaicli.images.view import View
+from xaicli.models.architecture import OURS, rebuild
+from xaicli.models.checkpoint import BUNDLED, ENDING, Checkpoint, read_checkpoint
+from xaicli.models.source import Loaded, Request
+from xaicli.params import fold
+
+
+def load(request: Request) -> Loaded:
+    """The network in a checkpoint: `my-lfi.safetensors`."""
+    path = Path(request.name).expanduser()
+    request.refuse_flag(f"Write {path.name}.")
+    request.refuse_weights(f"{path.name}")
+    return loaded(read_checkpoint(path), path.name)
+
+
+def load_bundled(request: Request) -> Loaded:
+    """A network that ships with the package, or one of its architecture with the weights of a file: `tiny`, `tiny-vit`."""
+    name = next(name for name in OURS if fold(name) == fold(request.name))
+    request.refuse_flag(f"Write {name}.")
+    if request.weights is not None:
+        return loaded(read_checkpoint(request.weights), request.canonical("", name))
+    path = bundled(name)
+    if not path.is_file():
+        raise InputError(
+            f"the weights of {name} are not in this installation",
+            expected=f"them at {path.name} among the bundled networks",
+            hint="Train them: python -m xaicli.training.bundled --data DIR; or name another model (xai list models).",
+        )
+    return loaded(read_checkpoint(path), name)
+
+
+def bundled(name: str) -> Path:
+    """Where the weights of a bundled network lie."""
+    return BUNDLED / f"{name}{ENDING}"
+
+
+def loaded(checkpoint: Checkpoint, name: str) -> Loaded:
+    module = rebuild(checkpoint)
+    view = View.from_dict(checkpoint.metadata.get("view", {}))
+    names = checkpoint.metadata.get("class_names", [])
+    if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
+        raise InputError(f"the class names of {checkpoint.path.name} are damaged", expected="a list of names")
+    return Loaded(name, view, module=module, classes=tuple(names))

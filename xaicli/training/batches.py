@@ -1,0 +1,133 @@
+"""Batches to train on: which photos, how each is cropped, mirrored, coloured and mixed, all from (seed, epoch, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.compute.seeds import stream
+from xaicli.images.view import View
+from xaicli.task import Augmentation
+from xaicli.training.decoded import Bytes, Photos
+
+DRAWS = 5
+"""Numbers drawn for each photo and epoch: row and column of the crop, mirror, brightness, contrast."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Inputs (B, 3, H, W), preprocessed, and labels, (B,) or mixed (B, C), or None."""
+
+    inputs: Tensor
+    labels: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The batches of each epoch, the same for one seed whenever they are made.
+
+    count: how many classes the labels have, for mixing them. The last photos of an epoch that fill no batch are left out.
+    """
+
+    photos: Photos
+    labels: NDArray[np.int64] | None
+    total: int
+    view: View
+    augmentation: Augmentation
+    batch_size: int
+    seed: int
+    device: torch.device
+    count: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return max(1, self.total // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from the `start`-th on; the next one is made while one is trained on."""
+        order = stream(self.seed, "order of training photos", epoch).permutation(self.total)
+        draws = stream(self.seed, "augmentation", epoch).random((self.total, DRAWS))
+        shares = stream(self.seed, "mixup", epoch).beta(*[max(self.augmentation.mixup, 1e-3)] * 2, self.steps)
+        with ThreadPoolExecutor(1, thread_name_prefix="batch") as pool:
+
+            def make(step: int) -> Batch:
+                rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+                return self.batch(rows, draws[rows], float(shares[step]))
+
+            waiting = pool.submit(make, start)
+            for step in range(start, self.steps):
+                batch = waiting.result()
+                if step + 1 < self.steps:
+                    waiting = pool.submit(make, step + 1)
+                yield batch
+
+    def batch(self, rows: NDArray[np.int64], draws: NDArray[np.float64], share: float) -> Batch:
+        """One batch: photos cropped and mirrored as bytes, then coloured, normalised and mixed as tensors."""
+        pixels = crops(self.photos.take(rows), self.view.size, self.augmentation, draws)
+        colours = scaled(pixels, self.device)
+        inputs = self.view.normalise(recoloured(colours, self.augmentation.colour, draws[:, 3:]))
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        labels = None if self.labels is None else torch.from_numpy(self.labels[rows]).to(self.device)
+        if self.augmentation.mixup and labels is not None:
+            shares = functional.one_hot(labels, self.count).float()
+            return Batch(mixed(inputs, share), mixed(shares, share))
+        return Batch(inputs, labels)
+
+
+def held_out(
+    photos: Photos, labels: NDArray[np.int64] | None, total: int, view: View, batch: int, on: torch.device
+) -> Iterator[Batch]:
+    """Held-out photos in their order, as the network's view has them."""
+    for start in range(0, total, batch):
+        rows = np.arange(start, min(start + batch, total))
+        inputs = view.normalise(scaled(photos.take(rows), on)).contiguous(memory_format=torch.channels_last)
+        yield Batch(inputs, None if labels is None else torch.from_numpy(labels[rows]).to(on))
+
+
+def crops(pixels: Bytes, size: tuple[int, int], augmentation: Augmentation, draws: NDArray[np.float64]) -> Bytes:
+    """(B, h, w, 3) out of (B, H, W, 3): a place at random within the photo and its padding, mirrored half of the time."""
+    height, width = pixels.shape[1:3]
+    rows, columns = reflected(height, augmentation.padding), reflected(width, augmentation.padding)
+    result = np.empty((len(pixels), *size, 3), dtype=np.uint8)
+    for at, photo in enumerate(pixels):
+        top = int(draws[at, 0] * (len(rows) - size[0] + 1))
+        left = int(draws[at, 1] * (len(columns) - size[1] + 1))
+        across = columns[left : left + size[1]]
+        if augmentation.flip and draws[at, 2] < 0.5:
+            across = across[::-1]
+        result[at] = photo[rows[top : top + size[0]]][:, across]
+    return result
+
+
+def reflected(side: int, padding: int) -> NDArray[np.int64]:
+    """Indices of `side` pixels with `padding` more at both ends, mirrored at the edge pixel; small photos are mirrored again."""
+    period = max(2 * side - 2, 1)
+    place = np.abs(np.arange(-padding, side + padding)) % period
+    return np.minimum(place, period - place) if side > 1 else np.zeros_like(place)
+
+
+def scaled(pixels: Bytes, device: torch.device) -> Tensor:
+    """Bytes (B, H, W, 3) as colours 0..1, (B, 3, H, W), channels last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def recoloured(colours: Tensor, strength: float, draws: NDArray[np.float64]) -> Tensor:
+    """Brightness and contrast changed by factors within 1 - strength and 1 + strength, a pair a photo; clipped to 0..1."""
+    if strength == 0:
+        return colours
+    factors = torch.from_numpy(1 + strength * (2 * draws - 1)).to(colours).view(-1, 2, 1, 1, 1)
+    mean = colours.mean(dim=(1, 2, 3), keepdim=True)
+    return (((colours - mean) * factors[:, 1] + mean) * factors[:, 0]).clamp_(0, 1)
+
+
+def mixed(values: Tensor, share: float) -> Tensor:
+    """Each row of a batch mixed with its opposite: `share` of itself."""
+    return values * share + values.flip(0) * (1 - share)

@@ -1,0 +1,166 @@
+"""Decoded photos as arrays of bytes: all of them in memory where they fit, else decoded when they are wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaicli.errors import InputError, XaiError
+from xaicli.images.decode import decode
+from xaicli.images.source import Source
+from xaicli.images.view import INTERPOLATIONS, View
+from xaicli.training.data import Listing
+
+Bytes = NDArray[np.uint8]
+CHUNK = 256
+"""Photos decoded between two reports of progress."""
+SHARE = 0.5
+"""Of the memory that is free, how much decoded photos may take."""
+MEMORY_INFO = Path("/proc/meminfo")
+MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
+MEMORY_NOW = Path("/sys/fs/cgroup/memory.current")
+UNKNOWN = 2 << 30
+"""Bytes taken as free where the system does not say."""
+
+Report = Callable[[int, int], None]
+
+
+class Photos(Protocol):
+    """Photos of one size, by index."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        ...
+
+    def take(self, indices: NDArray[np.int64]) -> Bytes:
+        """(B, H, W, 3)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """All photos decoded, in one array (N, H, W, 3)."""
+
+    pixels: Bytes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+    def take(self, indices: NDArray[np.int64]) -> Bytes:
+        return self.pixels[indices]
+
+
+@dataclass(frozen=True, eq=False)
+class FromDisk:
+    """Photos decoded when they are wanted, by a few threads."""
+
+    sources: Sequence[Source]
+    view: View
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(threads(), thread_name_prefix="decode"))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.view.size
+
+    def take(self, indices: NDArray[np.int64]) -> Bytes:
+        return np.stack(list(self.pool.map(lambda row: pixels_of(self.sources[row], self.view), indices.tolist())))
+
+
+def stored_view(view: View, margin: float) -> View:
+    """The view under which photos are kept: `margin` times as large as the network's, so that there is room to crop at random.
+
+    With a margin of 1 it is the network's own.
+    """
+    if margin == 1:
+        return view
+    height, width = (round(side * margin) for side in view.size)
+    resize = (height, width) if isinstance(view.resize, tuple) or view.resize is None else max(height, width)
+    return dataclasses.replace(view, resize=resize, crop=(height, width))
+
+
+def pixels_of(source: Source, view: View) -> Bytes:
+    """A photo as the view cuts it, (H, W, 3); raises InputError."""
+    picture = view.cut(decode(source, frame=source.frame).image, INTERPOLATIONS[view.interpolation])
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def open_photos(
+    listing: Listing,
+    view: View,
+    *,
+    budget: int | None = None,
+    on_error: Callable[[XaiError], None] | None = None,
+    report: Report = lambda done, total: None,
+) -> tuple[Listing, Photos]:
+    """The photos of a listing, in memory where they fit into `budget` bytes (by default half of what is free).
+
+    on_error: told of each photo that cannot be decoded, which is then left out of the listing that is returned; without it
+    InputError is raised. report: called with how many of how many are done.
+    """
+    height, width = view.size
+    needed = len(listing) * height * width * 3
+    fits = needed <= (int(free_memory() * SHARE) if budget is None else budget)
+    if not fits and on_error is None:
+        return listing, FromDisk(listing.sources, view)
+    pixels = np.empty((len(listing) if fits else 0, height, width, 3), dtype=np.uint8)
+    kept = []
+    for row, result in enumerate(decode_all(listing.sources, view, report)):
+        if isinstance(result, XaiError):
+            if on_error is None:
+                raise result
+            on_error(result)
+            continue
+        if fits:
+            pixels[len(kept)] = result
+        kept.append(row)
+    if not kept:
+        raise InputError("not one photo can be decoded", expected="photos to train on")
+    listing = listing if len(kept) == len(listing) else listing.rows(kept)
+    return listing, InMemory(pixels[: len(kept)]) if fits else FromDisk(listing.sources, view)
+
+
+def decode_all(sources: Sequence[Source], view: View, report: Report) -> Iterator[Bytes | XaiError]:
+    """Every photo in order, or why it cannot be decoded."""
+
+    def attempt(source: Source) -> Bytes | XaiError:
+        try:
+            return pixels_of(source, view)
+        except XaiError as error:
+            return error
+
+    with ThreadPoolExecutor(threads(), thread_name_prefix="decode") as pool:
+        for start in range(0, len(sources), CHUNK):
+            part = sources[start : start + CHUNK]
+            yield from pool.map(attempt, part)
+            report(start + len(part), len(sources))
+
+
+def threads() -> int:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, 16)
+
+
+def free_memory() -> int:
+    """Bytes that may be taken: what the system calls available, or what a container leaves, whichever is less."""
+    available = UNKNOWN
+    try:
+        lines = MEMORY_INFO.read_text(encoding="ascii", errors="replace").splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+            available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        granted = int(MEMORY_MAX.read_text(encoding="ascii")) - int(MEMORY_NOW.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return available
+    return max(0, min(available, granted))

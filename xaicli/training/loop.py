@@ -1,0 +1,228 @@
+"""The one training loop: steps, held-out figures, snapshots, and an early end where numbers stop being numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaicli.compute.seeds import digest
+from xaicli.errors import RunError
+from xaicli.task import Schedule, Task
+from xaicli.training import schedule as schedules
+from xaicli.training.average import Average
+from xaicli.training.batches import Batch, Batches
+from xaicli.training.frozen import frozen
+from xaicli.training.snapshot import read_snapshot, write_snapshot
+from xaicli.training.stopping import stop_signals
+
+Row = dict[str, float]
+"""Figures of one epoch by name: `lr`, the terms of the loss, and `held NAME` of held-out photos."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch was trained on: the `done`-th of `total`, in the epoch that counts from 1."""
+
+    done: int
+    total: int
+    epoch: int
+    terms: Mapping[str, float]
+    lr: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch is over, the `number`-th of `total`: means of the terms over it, and what held-out photos gave."""
+
+    number: int
+    total: int
+    row: Row
+
+
+@dataclass(eq=False)
+class Training:
+    """A training run.
+
+    held: makes the batches of held-out photos; snapshot: the file the state is kept in; identity: what a snapshot must have been
+    made with; bf16: passes run under autocast; save_every: seconds between snapshots, 0 for one a step; resume: go on from the
+    snapshot where there is one.
+    """
+
+    task: Task
+    batches: Batches
+    schedule: Schedule
+    snapshot: Path
+    identity: Mapping[str, Any]
+    held: Callable[[], Iterator[Batch]] | None = None
+    bf16: bool = False
+    save_every: float = 300.0
+    resume: bool = True
+    history: list[Row] = field(default_factory=list, init=False)
+    done: int = field(default=0, init=False)
+    sums: Row = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.modules: Sequence[nn.Module] = list(self.task.modules.values())
+        self.optimizer = schedules.make_optimizer(self.modules, self.schedule)
+        self.scheduler = schedules.make_scheduler(self.optimizer, self.schedule, self.total)
+        self.average = Average(self.modules, self.schedule.ema)
+
+    @property
+    def total(self) -> int:
+        """Steps in all."""
+        return self.schedule.epochs * self.batches.steps
+
+    def run(self) -> Iterator[Step | Epoch]:
+        """Train to the end; afterwards the modules hold the final weights, in evaluation mode.
+
+        Raises RunError where the loss or a gradient is no longer finite, and where a frozen network was changed. On SIGINT and
+        SIGTERM the state is saved first.
+        """
+        if self.resume and self.snapshot.exists():
+            self.load()
+        saved = time.monotonic()
+        with frozen(self.task.frozen), stop_signals() as stop, evaluated_afterwards(self.modules):
+            while len(self.history) < self.schedule.epochs:
+                epoch = len(self.history)
+                start = self.done - epoch * self.batches.steps
+                for batch in self.batches.epoch(epoch, start) if start < self.batches.steps else ():
+                    yield self.step(batch, epoch)
+                    if stop.number or time.monotonic() - saved >= self.save_every:
+                        self.save()
+                        saved = time.monotonic()
+                        stop.act()
+                row = {name: value / self.batches.steps for name, value in self.sums.items()}
+                row |= {f"held {name}": value for name, value in self.evaluate().items()}
+                self.history.append(row)
+                self.sums = {}
+                self.save()
+                saved = time.monotonic()
+                yield Epoch(epoch + 1, self.schedule.epochs, row)
+                stop.act()
+            self.average.apply()
+
+    def step(self, batch: Batch, epoch: int) -> Step:
+        """One batch: losses, gradients, weights, learning rate."""
+        lr = float(self.scheduler.get_last_lr()[0])
+        with torch.random.fork_rng(devices=cuda_of(self.batches.device)):
+            # Dropout and its like see the step's own numbers, so that a run that was resumed sees the same.
+            torch.manual_seed(digest(self.batches.seed, "training step", self.done) >> 1)
+            with self.autocast():
+                losses = self.task.losses(batch.inputs, batch.labels)
+            total = self.task.total(losses)
+            terms = {name: float(value) for name, value in losses.items()} | {"loss": float(total)}
+            self.require_finite(terms, batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            total.backward()
+        self.require_gradients(terms)
+        schedules.clip(self.modules, self.schedule.clip)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.average.update()
+        self.done += 1
+        for name, value in {"lr": lr, **terms}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        return Step(self.done, self.total, epoch + 1, terms, lr)
+
+    def evaluate(self) -> Row:
+        """Means over held-out photos, of the averaged weights; none where there are no such photos."""
+        sums: Row = {}
+        photos = 0
+        if self.held is None:
+            return {}
+        with self.average.in_place(), evaluating(self.modules), torch.no_grad():
+            for batch in self.held():
+                with self.autocast():
+                    figures = self.task.evaluate(batch.inputs, batch.labels)
+                for name, value in figures.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.float().mean()) * len(batch.inputs)
+                photos += len(batch.inputs)
+        return {name: value / photos for name, value in sums.items()}
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.batches.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def require_finite(self, terms: Mapping[str, float], batch: Batch) -> None:
+        """Raise RunError where a term of the loss is NaN or infinite."""
+        if all(abs(value) < float("inf") for value in terms.values()):
+            return
+        listed = ", ".join(f"{name} {value:g}" for name, value in terms.items())
+        if not bool(batch.inputs.isfinite().all()):
+            raise RunError(f"a photo of step {self.done + 1:,} gives inputs that are not finite ({listed})")
+        raise RunError(
+            f"the loss is no longer finite at step {self.done + 1:,} of {self.total:,} ({listed})", hint=self.what_helps()
+        )
+
+    def require_gradients(self, terms: Mapping[str, float]) -> None:
+        """Raise RunError where a gradient is NaN or infinite, before it reaches the weights."""
+        gradients = [tensor.grad for module in self.modules for tensor in module.parameters() if tensor.grad is not None]
+        norms: Sequence[Tensor] = torch._foreach_norm(gradients) if gradients else ()
+        if norms and not bool(torch.stack(list(norms)).isfinite().all()):
+            found = f"gradients are no longer finite at step {self.done + 1:,} of {self.total:,} (loss {terms['loss']:g})"
+            raise RunError(found, hint=self.what_helps())
+
+    def what_helps(self) -> str:
+        lr = f"Lower the learning rate (--lr {self.schedule.lr / 10:g})"
+        kept = f" The state before it is in {self.snapshot.name}." if self.snapshot.exists() else ""
+        return f"{lr}, or train in --precision fp32.{kept}" if self.bf16 else f"{lr}.{kept}"
+
+    def save(self) -> None:
+        """Put the state on disk."""
+        write_snapshot(
+            self.snapshot,
+            {
+                "identity": dict(self.identity),
+                "done": self.done,
+                "sums": self.sums,
+                "history": self.history,
+                "modules": {name: dict(module.state_dict()) for name, module in self.task.modules.items()},
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "average": self.average.state(),
+            },
+        )
+
+    def load(self) -> None:
+        """Take the state from disk; raises UsageError where it is another run's."""
+        state = read_snapshot(self.snapshot, self.identity)
+        for name, module in self.task.modules.items():
+            module.load_state_dict(state["modules"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.average.load(state["average"])
+        self.done, self.sums, self.history = state["done"], state["sums"], state["history"]
+
+
+@contextmanager
+def evaluated_afterwards(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Train mode inside, evaluation mode afterwards."""
+    try:
+        for module in modules:
+            module.train()
+        yield
+    finally:
+        for module in modules:
+            module.eval()
+
+
+@contextmanager
+def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Evaluation mode inside, each part's own mode again afterwards."""
+    training = [part for module in modules for part in module.modules() if part.training]
+    with ExitStack() as stack:
+        for part in training:
+            stack.callback(setattr, part, "training", True)
+            part.training = False
+        yield
+
+
+def cuda_of(device: torch.device) -> list[int]:
+    """The devices whose generators are to be kept."""
+    return [device.index or 0] if device.type == "cuda" else []

@@ -1,0 +1,53 @@
+"""The state of a training run on disk, from which it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xaicli.errors import InputError, UsageError
+from xaicli.files import write_atomic
+
+ENDING = ".resume"
+
+
+def snapshot_path(output: Path) -> Path:
+    """Where the snapshots of a run that writes `output` lie."""
+    return output.with_name(output.name + ENDING)
+
+
+def write_snapshot(path: Path, state: Mapping[str, Any]) -> None:
+    """Put the state in place of the one before, whole or not at all; raises InputError."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    content = buffer.getvalue()
+    write_atomic(path, lambda file: file.write(content))
+
+
+def read_snapshot(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a run with this identity (tensors on the CPU); raises InputError where the file is damaged, UsageError where
+    it is of another run, naming what differs."""
+    again = "Write --fresh to start over."
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # torch reports a damaged archive in many ways, none of them its own type.
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no snapshot that can be read", expected="one that xai train wrote", hint=again) from error
+    known = state.get("identity") if isinstance(state, dict) else None
+    if not isinstance(known, dict):
+        raise InputError(f"{path} is no snapshot of a training run", expected="one that xai train wrote", hint=again)
+    different = [key for key in identity if known.get(key) != identity[key]]
+    if different:
+        listed = ", ".join(f"{key} {brief(known.get(key))} (now {brief(identity[key])})" for key in different[:3])
+        raise UsageError(f"{path} is of another run: {listed}", hint=f"Repeat that command, or choose another -o. {again}")
+    return dict(state)
+
+
+def brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
