@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xaicli.params import param as param
     from xaicli.registry import make_method as make_method
     from xaicli.registry import make_metric as make_metric
+    from xaicli.runs.bank import build_bank as build_bank
     from xaicli.runs.in_memory import explain as explain
 
 PLACES = {
@@ -40,6 +41,7 @@ PLACES = {
     "Needs": "xaicli.method",
     "Sign": "xaicli.method",
     "XaiError": "xaicli.errors",
+    "build_bank": "xaicli.runs.bank",
     "classifier": "xaicli.models.from_module",
     "explain": "xaicli.runs.in_memory",
     "load_classifier": "xaicli.models.load",

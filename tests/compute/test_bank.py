@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import safetensors.torch
 import torch
 from torch.testing import assert_close
 
-from xaicli.compute.bank import Bank, identity, over_its_sum, read_bank, unit_columns, vote
+from xaicli.compute.bank import FORMAT, Bank, identity, over_its_sum, read_bank, unit_columns, vote
 from xaicli.errors import InputError
 
 
@@ -96,7 +97,12 @@ def foreign(path: Path) -> None:
 
 
 def without_labels(path: Path) -> None:
-    safetensors.torch.save_file({"features": torch.zeros(2, 2)}, path, {"format": "xaicli-bank-1", "classes": "[]"})
+    told = {"classes": ["a"], "model": "", "fingerprint": "", "photos": "", "content": ""}
+    safetensors.torch.save_file({"features": torch.zeros(2, 2)}, path, {FORMAT: json.dumps(told)})
+
+
+def metadata_of_another_form(path: Path) -> None:
+    safetensors.torch.save_file({"features": torch.zeros(2, 2)}, path, {FORMAT: "[1]"})
 
 
 def label_beyond(path: Path) -> None:
@@ -107,7 +113,10 @@ def text(path: Path) -> None:
     path.write_text("features, labels")
 
 
-@pytest.mark.parametrize("spoil", [damage, foreign, without_labels, label_beyond, text], ids=lambda spoil: spoil.__name__)
+SPOILED = [damage, foreign, without_labels, metadata_of_another_form, label_beyond, text]
+
+
+@pytest.mark.parametrize("spoil", SPOILED, ids=lambda spoil: spoil.__name__)
 def test_files_that_are_no_bank_are_refused(spoil, tmp_path: Path) -> None:
     path = tmp_path / "bank"
     bank_of([[1.0, 0.0]], [0]).save(path)

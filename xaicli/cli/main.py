@@ -39,6 +39,7 @@ COMMANDS = {
     "merge": Place("Measure", "merge", "join the stores of shards"),
     "baseline": Place("Guard", "baseline", "store what a suite gives now"),
     "check": Place("Guard", "check", "hold a suite against its baseline"),
+    "bank": Place("Train", "bank", "a memory bank of features for self-supervised networks"),
     "doctor": Place("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
     "cache": Place("Look after", "cache", "downloaded weights: where they are, how large, clear them"),
     "config": Place("Look after", "config", "defaults that are set, and where"),

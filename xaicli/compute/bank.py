@@ -12,6 +12,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -47,14 +48,15 @@ class Bank:
 
     def save(self, path: Path) -> None:
         """Write the bank, whole or not at all."""
-        metadata = {
-            "format": FORMAT,
-            "classes": json.dumps(list(self.classes), ensure_ascii=False),
+        told = {
+            "classes": list(self.classes),
             "model": self.model,
             "fingerprint": self.fingerprint,
             "photos": self.photos,
             "content": self.content,
         }
+        # One entry alone: several are written in no fixed order, and the same bank has the same bytes.
+        metadata = {FORMAT: json.dumps(told, sort_keys=True)}
         tensors = {"features": self.features.contiguous(), "labels": self.labels.contiguous()}
         content = safetensors.torch.save(tensors, metadata)
         write_atomic(path, lambda file: file.write(content))
@@ -86,23 +88,22 @@ def load(path: Path, changed: int, size: int) -> Bank:
     features, labels = tensors.get("features"), tensors.get("labels")
     if features is None or labels is None or features.ndim != 2 or labels.shape != features.shape[:1] or not len(labels):
         raise InputError(f"{path} is no bank", expected="features (photos, dimensions) and a label of each")
-    classes = tuple(json.loads(metadata["classes"]))
+    classes = tuple(metadata["classes"])
     if int(labels.min()) < 0 or int(labels.max()) >= len(classes):
         raise InputError(f"{path} is damaged: it has {len(classes)} classes, and a label beyond them")
-    fingerprint = metadata.get("fingerprint", "")
-    return Bank(features.float(), labels, classes, metadata.get("model", ""), fingerprint, metadata.get("photos", ""))
+    return Bank(features.float(), labels, classes, metadata["model"], metadata["fingerprint"], metadata["photos"])
 
 
-def read_metadata(path: Path) -> dict[str, str]:
+def read_metadata(path: Path) -> dict[str, Any]:
     """What a bank's file says of itself, without its features; raises InputError where it is none."""
     try:
         with safetensors.safe_open(path, "pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
+            told = json.loads((file.metadata() or {})[FORMAT])
+        return {name: told[name] for name in ("classes", "model", "fingerprint", "photos", "content")}
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a bank: {error}", expected="a file written by xai bank") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{path} is no bank", expected=f"a file written by xai bank ({FORMAT})")
-    return metadata
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is no bank", expected=f"a file written by xai bank ({FORMAT})") from error
 
 
 def expanded(path: str | Path) -> Path:
@@ -114,7 +115,7 @@ def identity(path: str) -> str:
     """What a bank is whatever folder it lies in: the file's name, and a stamp of its content where it can be read."""
     name = Path(path).name
     try:
-        return f"{name} {read_metadata(expanded(path)).get('content', '')}".strip()
+        return f"{name} {read_metadata(expanded(path))['content']}"
     except InputError:
         return name
 

@@ -1,0 +1,196 @@
+"""Making a memory bank: features of a folder of labelled photos, kept part by part, so that a run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.compute.bank import Bank, read_bank, read_metadata
+from xaicli.compute.masked import clean_logits
+from xaicli.errors import InputError, RunError, UsageError, XaiError
+from xaicli.files import require_writable, write_atomic
+from xaicli.images.source import Source
+from xaicli.models.classifier import Classifier
+from xaicli.runs.labelled import LabelledPhotos, find_labelled
+from xaicli.runs.photos import Failure, Loaded, load_ahead
+from xaicli.stamps import stamp
+
+BATCH = 16
+PART_PHOTOS = 256
+PART_SECONDS = 20.0
+"""A part is written when it holds so many photos, or is so old: that much is lost at most when a run is killed."""
+
+
+@dataclass(frozen=True)
+class BankRun:
+    """One call of `xai bank`: photos, the network whose features they get, and the file that the bank becomes."""
+
+    photos: LabelledPhotos
+    classifier: Classifier
+    path: Path
+    overwrite: bool = False
+    keep_going: bool = False
+    batch_size: int = BATCH
+
+    @property
+    def parts(self) -> Path:
+        """The folder of what is finished so far."""
+        return self.path.with_name(f"{self.path.name}.parts")
+
+    def is_complete(self) -> bool:
+        """Whether the bank is there; raises UsageError where another one is, or something else."""
+        if self.overwrite or not self.path.exists():
+            return False
+        try:
+            told = read_metadata(self.path)
+        except InputError as error:
+            raise UsageError(error.found, hint="Choose another file with -o FILE, or --overwrite it.") from error
+        if told["fingerprint"] != self.classifier.fingerprint:
+            raise another(self.path, "network")
+        if told["photos"] != self.photos.stamp:
+            raise another(self.path, "set of photos or labels")
+        return True
+
+    def finished(self) -> set[int]:
+        """Photos whose features an earlier run that was stopped has kept; raises UsageError where they are another network's."""
+        if self.overwrite:
+            shutil.rmtree(self.parts, ignore_errors=True)
+        known = {key for keys, _ in self.kept() for key in keys}
+        return {place for place, key in enumerate(self.photos.keys) if key in known}
+
+    def kept(self) -> Iterator[tuple[list[str], Tensor]]:
+        """Keys of photos and their features, of each part on disk."""
+        for path in sorted(self.parts.glob("*.safetensors")):
+            try:
+                with safetensors.safe_open(path, "pt") as file:
+                    told, features = file.metadata() or {}, file.get_tensor("features")
+                keys: list[str] = json.loads(told["keys"])
+            except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+                raise UsageError(f"{path} cannot be read: {error}", hint="Begin again with --overwrite.") from error
+            if told.get("fingerprint") != self.classifier.fingerprint:
+                raise another(self.parts, "network")
+            yield keys, features
+
+    def run(self) -> Iterator[Source | Failure]:
+        """Yield each photo once its features are known, those of an earlier run first; then write the bank.
+
+        A Failure is yielded for a photo that cannot be used; the last, unless the run keeps going. What is finished is kept when
+        the run is stopped.
+        """
+        require_writable(self.path.parent)
+        done = self.finished()
+        yield from (self.photos.sources[place] for place in sorted(done))
+        todo = [place for place in range(len(self.photos.sources)) if place not in done]
+        part = Part(self.parts, self.photos.keys, self.classifier.fingerprint)
+        stopped = False
+        try:
+            for item in self.passed(todo, part):
+                yield item
+                stopped = isinstance(item, Failure) and not self.keep_going
+                if stopped:
+                    break
+        finally:
+            part.write()
+        if not stopped:
+            self.assemble()
+
+    def passed(self, todo: Sequence[int], part: Part) -> Iterator[Source | Failure]:
+        sources = [self.photos.sources[place] for place in todo]
+        batch: list[tuple[int, Loaded]] = []
+        loaded = load_ahead(sources, self.classifier.view, ahead=2 * self.batch_size)
+        for place, item in zip(todo, loaded, strict=True):
+            if isinstance(item, Loaded):
+                batch.append((place, item))
+            if batch and (isinstance(item, Failure) or len(batch) == self.batch_size):
+                yield from self.features(batch, part)
+                batch = []
+            if isinstance(item, Failure):
+                yield item
+        if batch:
+            yield from self.features(batch, part)
+
+    def features(self, batch: list[tuple[int, Loaded]], part: Part) -> Iterator[Source | Failure]:
+        """Pass a batch and keep its features, each of length one."""
+        inputs = torch.stack([loaded.input for _, loaded in batch]).to(self.classifier.device)
+        features = functional.normalize(clean_logits(self.classifier, inputs).cpu(), dim=1)
+        for (place, loaded), row in zip(batch, features, strict=True):
+            if bool(row.isfinite().all()):
+                part.add(place, row)
+                yield loaded.source
+            else:
+                found = f"{self.classifier.name} gave NaN or infinite features for {loaded.source.name}"
+                yield Failure(loaded.source, RunError(found, hint="Check weights and preprocessing (xai doctor --model SPEC)."))
+
+    def assemble(self) -> None:
+        """Write the bank of all photos that have features, in their order, and drop the parts."""
+        parts = list(self.kept())
+        row_of = {key: row for row, key in enumerate(key for keys, _ in parts for key in keys)}
+        places = [place for place, key in enumerate(self.photos.keys) if key in row_of]
+        if not places:
+            raise InputError(f"no photo of {len(self.photos.sources)} can be used", expected="at least one")
+        rows = torch.tensor([row_of[self.photos.keys[place]] for place in places])
+        features = torch.cat([features for _, features in parts])[rows]
+        labels = torch.tensor([self.photos.labels[place] for place in places])
+        model = self.classifier
+        Bank(features, labels, self.photos.classes, model.name, model.fingerprint, self.photos.stamp).save(self.path)
+        shutil.rmtree(self.parts, ignore_errors=True)
+
+
+def another(path: Path, what: str) -> UsageError:
+    return UsageError(f"{path} is the bank of another {what}", hint="Choose another file with -o FILE, or --overwrite it.")
+
+
+class Part:
+    """Features that are not on disk yet."""
+
+    def __init__(self, folder: Path, keys: Sequence[str], fingerprint: str) -> None:
+        self.folder, self.keys, self.fingerprint = folder, keys, fingerprint
+        self.waiting: dict[int, Tensor] = {}
+        self.since = time.monotonic()
+
+    def add(self, place: int, row: Tensor) -> None:
+        self.waiting[place] = row
+        if len(self.waiting) >= PART_PHOTOS or time.monotonic() - self.since > PART_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Put on disk what is waiting, under a name that follows from the photos."""
+        if not self.waiting:
+            return
+        keys = [self.keys[place] for place in self.waiting]
+        metadata = {"fingerprint": self.fingerprint, "keys": json.dumps(keys)}
+        content = safetensors.torch.save({"features": torch.stack(list(self.waiting.values()))}, metadata)
+        write_atomic(self.folder / f"{stamp(keys)}.safetensors", lambda file: file.write(content))
+        self.waiting, self.since = {}, time.monotonic()
+
+
+def build_bank(
+    folder: str | Path,
+    classifier: Classifier,
+    path: str | Path,
+    *,
+    labels: str | Path | None = None,
+    per_class: int | None = None,
+    overwrite: bool = False,
+) -> Bank:
+    """A memory bank of the features of a folder's photos, FOLDER/CLASS/photo.jpg, in the file `path`; as `xai bank` makes it.
+
+    classifier: a network without head, whose outputs are its features; labels: a CSV file of the columns image and label in place
+    of folder names. A file that is complete is read; a run that was stopped goes on. Raises XaiError.
+    """
+    run = BankRun(find_labelled(folder, labels, per_class), classifier, Path(path), overwrite)
+    if not run.is_complete():
+        failed: list[XaiError] = [item.error for item in run.run() if isinstance(item, Failure)]
+        if failed:
+            raise failed[0]
+    return read_bank(path)
