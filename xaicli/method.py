@@ -90,6 +90,10 @@ class Method(Definition):
     """True where the method does no more than run masked copies of the photo: then it may run in bf16 under precision `auto`."""
     stepwise: ClassVar[bool] = False
     """True where maps come with `extras["steps"]`, (B, T, L, h, w): how each grew in L steps."""
+    decision_only: ClassVar[bool] = False
+    """True where the map is the decision's, whatever is asked for: a run that asks for another target is refused."""
+    training: ClassVar[type[Definition] | None] = None
+    """Of a method that is trained, the parameters of its training: `xai train NAME --set KEY=VALUE`."""
 
     @property
     def sign(self) -> Sign:
@@ -99,6 +103,9 @@ class Method(Definition):
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """Passes a photo; methods whose cost depends on the network read it off `classifier` where given."""
         raise TypeError(f"{type(self).__name__} declares no cost")
+
+    def require(self, classifier: Classifier) -> None:
+        """Raise XaiError, before any work, where the method cannot run on a classifier that has all it `needs`."""
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         """Maps of a batch.

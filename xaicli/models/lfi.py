@@ -8,7 +8,7 @@ is; a hook that stands for the length of one forward pass puts the gate where it
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from xaicli.compute.feature_importance import FeatureImportance, Importance
 from xaicli.compute.nested import change_first_argument, replace_first_tensor
 from xaicli.errors import InputError, UsageError
 from xaicli.models.dry_run import Seen, dry_run
-from xaicli.models.layers import FeatureLayer, Side, default_layer, feature_layer
+from xaicli.models.layers import FeatureLayer, Side, default_layer, feature_layer, named_layer
 from xaicli.models.tokens import Axes
 
 Gate = Literal["authors", "post_act"]
@@ -34,9 +34,6 @@ class Site:
     side: Side = "output"
     channels: int
     rectified: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 class LFINetwork(nn.Module):
@@ -80,23 +77,28 @@ class LFINetwork(nn.Module):
 
 
 def with_branch(
-    network: nn.Module, size: tuple[int, int], importance: Importance = Importance(), *, gate: Gate = "authors"
+    network: nn.Module,
+    size: tuple[int, int],
+    importance: Importance = Importance(),
+    *,
+    gate: Gate = "authors",
+    layer: str = "auto",
 ) -> LFINetwork:
-    """`network` with a new branch at its last feature map, on the network's device.
+    """`network` with a new branch at its last feature map, or at the layer that is named, on the network's device.
 
     size: height and width of inputs; gate: where a network normalises its last features only after they were added or joined up
     (DenseNet, ResNet V2), before that, as the authors do, or after its activation. Raises UsageError for a transformer,
     InputError where there is no feature map.
     """
-    site = find_site(network, size, gate)
+    site = find_site(network, size, gate, layer)
     made = LFINetwork(network, site, importance)
     parameter = next(network.parameters(), None)
     return made if parameter is None else made.to(parameter.device)
 
 
-def find_site(network: nn.Module, size: tuple[int, int], gate: Gate = "authors") -> Site:
+def find_site(network: nn.Module, size: tuple[int, int], gate: Gate = "authors", name: str = "auto") -> Site:
     """The place of the last feature map, with its channels."""
-    layer = default_layer(network, size)
+    layer = default_layer(network, size) if name == "auto" else named_layer(network, name, size)
     if layer.layout.axes is not Axes.CHANNELS_FIRST:
         raise UsageError(
             f"lfi-cam: the last features of {type(network).__name__} are laid out as {layer.layout.axes.value}",
@@ -121,6 +123,20 @@ def joins_before(seen: dict[str, Seen], layer: FeatureLayer) -> bool:
     return all(entry.tensors["input"] is not tensor for tensor in convolved)
 
 
+def described(network: LFINetwork) -> dict[str, Any]:
+    """What `restored` needs to wrap a network of the same architecture again, in plain JSON types."""
+    return {"site": dataclasses.asdict(network.site), "importance": dataclasses.asdict(network.branch.importance)}
+
+
+def restored(network: nn.Module, description: Mapping[str, Any]) -> LFINetwork:
+    """`network` with a branch as `described`; its weights are still to be loaded. Raises InputError where the two do not fit."""
+    try:
+        site, importance = Site(**description["site"]), Importance(**description["importance"])
+        return LFINetwork(network, site, importance)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"the record of the branch is damaged: {error}", expected="a network of xai train lfi-cam") from error
+
+
 def branch_of(module: nn.Module | None) -> FeatureImportance | None:
     """The feature importance branch inside a network; None where it has none."""
     parts = () if module is None else module.modules()
@@ -128,10 +144,10 @@ def branch_of(module: nn.Module | None) -> FeatureImportance | None:
 
 
 @contextmanager
-def reading_attention(branch: FeatureImportance) -> Iterator[list[Tensor]]:
-    """Within, each attention (B, h, w) that the branch gives is kept, without its graph."""
-    kept: list[Tensor] = []
-    hook = branch.register_forward_hook(lambda _, args, output: kept.append(output.detach()))
+def reading(branch: FeatureImportance) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Within, what the branch looks at, (B, K, h, w), and the attention it gives, (B, h, w), are kept of each pass, graphless."""
+    kept: list[tuple[Tensor, Tensor]] = []
+    hook = branch.register_forward_hook(lambda _, args, output: kept.append((args[0].detach(), output.detach())))
     try:
         yield kept
     finally:
