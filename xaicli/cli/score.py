@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,9 +182,12 @@ def bound(text: str, option_name: str) -> tuple[str, float]:
 
     name, _, number = text.rpartition("=")
     try:
-        return make_metric(name).label, float(number)
-    except ValueError as error:
-        raise UsageError(f"{option_name} {text} is no bound", expected="METRIC=NUMBER, such as insertion=0.5") from error
+        limit = float(number)
+    except ValueError:
+        limit = math.nan
+    if not (name and math.isfinite(limit)):
+        raise UsageError(f"{option_name} {text} is no bound", expected="METRIC=NUMBER, such as insertion=0.5")
+    return make_metric(name).label, limit
 
 
 def check_bounds(run: ScoreRun, bounds: list[tuple[str, float]]) -> None:
@@ -209,7 +213,8 @@ def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool
     errors = list(lost)
     for error in lost:
         manner.warn(error.found)
-    todo = int(run.missing(store, run.sources).any(axis=1).sum()) if run.sources else 0
+    incomplete = run.incomplete(store, run.sources)
+    todo = len(run.each_once(incomplete))
     rows = 0
     with contextlib.closing(run.run(store)) as results:
         for result in progress_bar(results, todo, "scoring", batch=4):
@@ -221,7 +226,7 @@ def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool
             errors.append(result.error)
             if run.keep_going:
                 manner.warn(result.error.found)
-    before = len(run.sources) - todo
+    before = len(run.sources) - len(incomplete)
     parts = [f"{count(rows, 'row')} of {count(todo, 'photo')} in {span(time.monotonic() - start)}"]
     if before:
         parts.append(f"{count(before, 'photo')} complete before")
@@ -239,7 +244,7 @@ def summary(run: ScoreRun, store: Store) -> list[Group]:
     from xaicli.results.summary import summarise
 
     selection = Selection(
-        tuple(dict.fromkeys(recipe.method for recipe in run.recipes())),
+        tuple(dict.fromkeys(recipe.method for recipe in run.recipes)),
         tuple(metric.label for metric in run.metrics),
         run.controls,
     )
@@ -261,15 +266,21 @@ def show(groups: list[Group], form: str) -> None:
 def report_bounds(groups: list[Group], bounds: list[tuple[str, float]], ceilings: list[tuple[str, float]]) -> bool:
     """Say which bounds are not met; True where any is not. A mean without an interval meets none."""
     failed = False
+
+    def interval(group: Group, method: str, metric: str) -> tuple[float | None, float | None]:
+        # Where the store holds two versions of a metric, neither bears its plain name.
+        cell = group.cells.get((method, metric))
+        return (None, None) if cell is None else (cell.estimate.low, cell.estimate.high)
+
     for group in groups:
         for method in group.methods:
             for metric, limit in bounds:
-                low = group.cells[method, metric].estimate.low
+                low, _ = interval(group, method, metric)
                 if low is None or low < limit:
                     failed = True
                     click.echo(f"FAIL  {method}  {metric}: lower end {shown(low)}, at least {limit:g} wanted", err=True)
             for metric, limit in ceilings:
-                high = group.cells[method, metric].estimate.high
+                _, high = interval(group, method, metric)
                 if high is None or high > limit:
                     failed = True
                     click.echo(f"FAIL  {method}  {metric}: upper end {shown(high)}, at most {limit:g} wanted", err=True)

@@ -28,9 +28,9 @@ from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import resolved_layer
 from xaicli.runs.scene import Circumstances, Explanation, Scene
 from xaicli.runs.score import CONTROLS as CONTROL_METHODS
-from xaicli.runs.score import joined
 from xaicli.runs.scoring import refuse_unfit, score_maps
 from xaicli.runs.settings import Settings
+from xaicli.runs.shelf import joined
 from xaicli.runs.target_choice import TargetChoice, choose_targets
 from xaicli.targets import TargetRule
 

@@ -132,10 +132,10 @@ def photos_needed(spread: float, distance: float, *, power: float = 0.8) -> floa
 
     Two-sided at the 5 % level, by the normal distribution; infinite where the distance is 0.
     """
-    if not spread:
-        return 2.0
     if not distance:
         return math.inf
+    if not spread:
+        return 2.0
     reach = float(special.ndtri((1 + LEVEL) / 2) + special.ndtri(power))
     return max(2.0, math.ceil((reach * spread / abs(distance)) ** 2))
 

@@ -47,7 +47,7 @@ def draw_comparison(run: ScoreRun, store: Store, path: Path) -> int:
 def shown(run: ScoreRun, store: Store) -> Iterator[Shown]:
     """The run's photos in the order given, with what the store holds of them under this run's model and seed."""
     selection = Selection(tuple(method.label for method in run.methods), tuple(metric.label for metric in run.metrics), False)
-    definitions = {recipe.definition for recipe in run.recipes()}
+    definitions = {recipe.definition for recipe in run.recipes}
     scores: dict[str, dict[tuple[str, str], Score]] = {}
     subjects: dict[str, str] = {}
     for row in store.rows(selection):

@@ -7,10 +7,12 @@ on any photo.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from torch import Tensor
 
+from xaicli.images.source import Source
 from xaicli.method import Maps
 from xaicli.runs.scene import Explanation
 
@@ -29,6 +31,22 @@ def partners(contents: Sequence[str]) -> list[int]:
         return []
     after = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
     return [places[after[content]] for content in contents]
+
+
+def ring(contents: Mapping[Source, str]) -> dict[Source, Callable[[], Iterator[Source]]]:
+    """For each photo those that may lend it a map, the first choice first: by content hash from its own onwards, and round.
+
+    So who lends does not depend on the order of photos. Empty where all are of one content.
+    """
+    first = {content: source for source, content in reversed(list(contents.items()))}
+    ordered = sorted(first)
+    places = {content: place for place, content in enumerate(ordered)}
+
+    def from_there(content: str) -> Iterator[Source]:
+        place = places[content]
+        return (first[ordered[(place + step) % len(ordered)]] for step in range(1, len(ordered)))
+
+    return {source: partial(from_there, content) for source, content in contents.items()} if len(ordered) > 1 else {}
 
 
 def other(explanation: Explanation, values: Tensor) -> Explanation:

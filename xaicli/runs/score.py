@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,26 +12,25 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from xaicli.errors import InputError, XaiError
+from xaicli.errors import XaiError
 from xaicli.images.source import Source, content_hash
 from xaicli.images.truth import Truth
-from xaicli.method import Maps, Method
+from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.models.classifier import Classifier
 from xaicli.registry import make_method, refuse_unmet
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Recipe, Row, Run
 from xaicli.runs.columns import subject_of
-from xaicli.runs.controls import other, partners
-from xaicli.runs.explain import maps_of_each
+from xaicli.runs.controls import other
 from xaicli.runs.given_maps import GivenMaps
-from xaicli.runs.photos import Failure, Loaded, load_ahead
+from xaicli.runs.photos import Failure, Loaded
 from xaicli.runs.records import resolved_layer, versions
 from xaicli.runs.scene import Circumstances, Explanation, Scene
 from xaicli.runs.scoring import readable, refuse_unfit, score_maps
 from xaicli.runs.settings import Settings
+from xaicli.runs.shelf import Shelf, empty_maps, joined
 from xaicli.runs.target_choice import TargetChoice
-from xaicli.targets import Resolved
 
 BATCH = 4
 """Photos scored together: enough to fill the queue's batches, few enough that a killed run loses little."""
@@ -39,6 +38,14 @@ BATCH = 4
 CONTROLS = ("random", "center")
 LARGEST_KEPT = 56
 """Cells a side. Maps are kept beside the scores so that a report can draw them; finer ones are kept coarser."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Labels of the maps that are needed: of the photos themselves, and of those that lend theirs."""
+
+    own: frozenset[str]
+    borrowed: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,9 @@ class ScoreRun:
         return {source: content for source, content in hashes.items() if content is not None}
 
     @cached_property
-    def partner(self) -> dict[Source, Source]:
-        """For each photo the one whose maps the control `other` borrows; empty without controls, or where there is one photo."""
-        if not self.controls:
-            return {}
-        sources = list(self.contents)
-        places = partners(list(self.contents.values()))
-        return {source: sources[place] for source, place in zip(sources, places, strict=bool(places))}
+    def lenders(self) -> dict[Source, str]:
+        """Contents of the photos whose maps the control `other` borrows; empty without controls, or where there is one photo."""
+        return self.contents if self.controls and len(set(self.contents.values())) > 1 else {}
 
     @cached_property
     def blanks(self) -> list[Explanation]:
@@ -115,7 +118,14 @@ class ScoreRun:
             for method in self.explainers
         ]
         own += [maps.explanation(blank) for maps in self.given]
-        return own + [other(one, blank.values) for one in own if self.partner and not one.control]
+        return own + [other(one, blank.values) for one in own if self.lenders and not one.control]
+
+    @cached_property
+    def borrowers(self) -> list[tuple[Explanation, str]]:
+        """The controls `other` among the blanks, each with the label of the method that it belongs to."""
+        own = len(self.explainers) + len(self.given)
+        lending = (blank.label for blank in self.blanks[:own] if not blank.control)
+        return list(zip(self.blanks[own:], lending, strict=False))
 
     @property
     def labels(self) -> list[str]:
@@ -131,6 +141,7 @@ class ScoreRun:
             batch_size=self.settings.batch_size,
         )
 
+    @cached_property
     def recipes(self) -> list[Recipe]:
         """The recipe of every column of scores."""
         return [
@@ -157,7 +168,7 @@ class ScoreRun:
         photos = [(self.contents.get(source, ""), source.frame) for source in sources]
         return store.missing(
             photos,
-            self.recipes(),
+            self.recipes,
             model=self.classifier.fingerprint,
             seed=self.settings.seed,
             targets=self.known_targets(sources),
@@ -167,62 +178,97 @@ class ScoreRun:
         rules = [self.targets.rule_of(source) for source in sources]
         return [None if rule.top else str(rule) for rule in rules]
 
-    def run(self, store: Store) -> Iterator[list[Row] | Failure]:
+    def run(self, store: Store) -> Generator[list[Row] | Failure, None, None]:
         """Score what the store lacks and keep it, one transaction a photo; yields the new rows of each photo, or why it has none.
 
-        A failure is the last that is yielded, unless the run keeps going.
+        A failure is the last that is yielded, unless the run keeps going. Raises InputError where the store cannot be written to.
         """
-        if not self.sources:
-            return
-        todo = [source for source, gaps in zip(self.sources, self.missing(store, self.sources), strict=True) if gaps.any()]
-        order = sorted(todo, key=lambda source: self.contents.get(source, "")) if self.partner else todo
-        shelf = Shelf(self)
+        todo = self.each_once(self.incomplete(store, self.sources))
+        order = sorted(todo, key=lambda source: self.contents.get(source, "")) if self.lenders else todo
+        shelf = Shelf(self.classifier, self.explainers, self.given, self.targets, self.settings, self.lenders)
         for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
             # Another process may have done some of these meanwhile.
-            batch = [source for source, gaps in zip(batch, self.missing(store, batch), strict=True) if gaps.any()]
+            batch = self.incomplete(store, order[start : start + BATCH])
             for result in self.score_batch(batch, shelf, store):
                 yield result
                 if isinstance(result, Failure) and not self.keep_going:
                     return
             shelf.keep_only(order[start + BATCH :])
 
+    def incomplete(self, store: Store, sources: Sequence[Source]) -> list[Source]:
+        """The photos of which the store lacks a row."""
+        gaps = self.missing(store, sources)
+        return [source for source, gap in zip(sources, gaps, strict=True) if gap.any()]
+
+    def each_once(self, sources: Sequence[Source]) -> list[Source]:
+        """Photos without copies, which are the same photo to the store: of one content, frame and target the first."""
+        found: dict[object, Source] = {}
+        for source, target in zip(sources, self.known_targets(sources), strict=True):
+            found.setdefault((self.contents.get(source, source.path), source.frame, target), source)
+        return list(found.values())
+
     def score_batch(self, batch: Sequence[Source], shelf: Shelf, store: Store) -> Iterator[list[Row] | Failure]:
         """Explain and score a few photos; those before a failure are kept."""
-        shelf.fetch(batch)
-        usable = []
+        if not batch:
+            return
+        wanted = self.wanted(self.missing(store, batch))
+        shelf.fetch(batch, wanted.own)
+        usable: list[Source] = []
         failures = []
         for source in batch:
-            fault = shelf.faults.get(source) or shelf.faults.get(self.partner.get(source, source))
-            if fault is not None:
-                failures.append(Failure(source, fault))
+            if source in shelf.faults:
+                failures.append(Failure(source, shelf.faults[source]))
                 if not self.keep_going:
                     break
             else:
                 usable.append(source)
-        if usable:
-            try:
-                yield from self.score_usable(usable, shelf, store)
-            except XaiError as error:
-                if len(usable) == 1:
-                    yield Failure(usable[0], error)
-                    return
+        if wanted.borrowed:
+            shelf.borrow(usable, wanted.borrowed)
+        try:
+            done = self.score_usable(usable, shelf, store, wanted) if usable else []
+        except XaiError as error:
+            if len(usable) > 1:
                 for source in usable:
                     yield from self.score_batch([source], shelf, store)
+            else:
+                yield Failure(usable[0], error)
+        else:
+            for rows, kept in done:
+                store.add(rows, self.recipes, maps=kept, run=self.record)
+                yield rows
         yield from failures
 
-    def score_usable(self, sources: Sequence[Source], shelf: Shelf, store: Store) -> Iterator[list[Row]]:
+    def wanted(self, gaps: NDArray[np.bool_]) -> Wanted:
+        """Which maps it takes to fill gaps (photos, recipes)."""
+        labels = {recipe.method for recipe, gap in zip(self.recipes, gaps.T, strict=True) if gap.any()}
+        borrowed = {blank.label: label for blank, label in self.borrowers if blank.label in labels}
+        return Wanted(frozenset({*(labels - borrowed.keys()), *borrowed.values()}), frozenset(borrowed.values()))
+
+    def score_usable(
+        self, sources: Sequence[Source], shelf: Shelf, store: Store, wanted: Wanted
+    ) -> list[tuple[list[Row], list[KeptMap]]]:
+        """The new rows of each photo and the maps to be kept beside them."""
         loaded = [shelf.photos[source] for source in sources]
         scene = self.scene(loaded)
-        explanations = self.explanations(sources, shelf)
-        scored = score_maps(self.classifier, scene, explanations, self.metrics, self.circumstances)
-        gaps = self.missing(store, sources)
-        columns = {recipe.definition: place for place, recipe in enumerate(self.recipes())}
-        for at, photo in enumerate(scene.contents):
-            rows = [row for row in scored.rows if row.photo == photo and gaps[at, columns[row.definition]]]
-            kept = self.kept_maps(at, loaded[at], scene, explanations) if store.keeps_maps else []
-            store.add(rows, scored.recipes, maps=kept, run=self.record)
-            yield rows
+        explanations = self.explanations(sources, shelf, wanted)
+        run = dataclasses.replace(self.circumstances, done=self.held(scene, explanations, ~self.missing(store, sources)))
+        rows = score_maps(self.classifier, scene, explanations, self.metrics, run).rows
+        return [
+            ([row for row in rows if row.image == image], self.kept_maps(at, loaded[at], scene, explanations))
+            for at, image in enumerate(scene.images)
+        ]
+
+    def held(
+        self, scene: Scene, explanations: Sequence[Explanation], there: NDArray[np.bool_]
+    ) -> frozenset[tuple[str, str, int]]:
+        """Keys of the rows that the store holds; there: (photos, recipes)."""
+        targets = {explanation.label: explanation.maps.targets for explanation in explanations}
+        return frozenset(
+            (self.recipes[column].definition, subject_of(scene, at, self.classifier, name), self.settings.seed)
+            for at, column in zip(*(places.tolist() for places in there.nonzero()), strict=True)
+            if self.recipes[column].method in targets
+            for name in targets[self.recipes[column].method].names(at)
+        )
 
     def scene(self, loaded: Sequence[Loaded]) -> Scene:
         view = self.classifier.view
@@ -234,17 +280,18 @@ class ScoreRun:
             truth=[self.truth.of(item.source.path, item.photo.image.size, view) for item in loaded] if self.truth else None,
         )
 
-    def explanations(self, sources: Sequence[Source], shelf: Shelf) -> list[Explanation]:
-        """The blanks with the maps of these photos, those of the control `other` taken from their partners."""
-        own = {}
-        for blank in self.blanks[: len(self.explainers) + len(self.given)]:
-            own[blank.label] = dataclasses.replace(blank, maps=joined([shelf.maps[source][blank.label] for source in sources]))
-        filled = list(own.values())
-        for blank in self.blanks[len(own) :]:
-            label = blank.label.removeprefix("other@base=")
-            borrowed = torch.cat([shelf.maps[self.partner[source]][label].values for source in sources])
-            filled.append(other(own[label], borrowed))
-        return filled
+    def explanations(self, sources: Sequence[Source], shelf: Shelf, wanted: Wanted) -> list[Explanation]:
+        """The blanks that are wanted with the maps of these photos, those of the control `other` taken from their lenders."""
+        filled = {}
+        for blank in self.blanks:
+            if blank.label in wanted.own:
+                maps = joined([shelf.maps[source][blank.label] for source in sources])
+                filled[blank.label] = dataclasses.replace(blank, maps=maps)
+        for blank, label in self.borrowers:
+            if label in wanted.borrowed and all(source in shelf.lender for source in sources):
+                borrowed = torch.cat([shelf.maps[shelf.lender[source]][label].values for source in sources])
+                filled[blank.label] = other(filled[label], borrowed)
+        return list(filled.values())
 
     def kept_maps(self, at: int, loaded: Loaded, scene: Scene, explanations: Sequence[Explanation]) -> list[KeptMap]:
         """One photo's maps as a report draws them; controls are not kept."""
@@ -272,62 +319,6 @@ class ScoreRun:
         return kept
 
 
-@dataclass
-class Shelf:
-    """Photos and maps that are at hand: of the photos in work, and of those that others borrow from."""
-
-    run: ScoreRun
-    photos: dict[Source, Loaded] = field(default_factory=dict)
-    maps: dict[Source, dict[str, Maps]] = field(default_factory=dict)
-    faults: dict[Source, XaiError] = field(default_factory=dict)
-
-    def fetch(self, batch: Sequence[Source]) -> None:
-        """Load and explain the photos of a batch and their partners, unless they are here already."""
-        run = self.run
-        wanted = dict.fromkeys([*batch, *(run.partner[source] for source in batch if source in run.partner)])
-        absent = [source for source in wanted if source not in self.maps and source not in self.faults]
-        loaded: list[Loaded] = []
-        for item in load_ahead(absent, run.classifier.view, run.settings.background):
-            if isinstance(item, Failure):
-                self.faults[item.source] = item.error
-            else:
-                loaded.append(item)
-        for method in run.explainers:
-            present = [item for item in loaded if item.source not in self.faults]
-            made = maps_of_each(present, run.classifier, method, run.targets, run.settings)
-            for item, maps in zip(present, made, strict=True):
-                if isinstance(maps, XaiError):
-                    self.faults[item.source] = maps
-                else:
-                    self.maps.setdefault(item.source, {})[method.label] = maps
-        for item in loaded:
-            self.photos[item.source] = item
-            for given in run.given:
-                self.maps.setdefault(item.source, {})[given.label] = given.read(item, run.classifier, run.targets)
-
-    def keep_only(self, coming: Sequence[Source]) -> None:
-        """Let go of what no coming photo needs."""
-        needed = {*coming, *(self.run.partner[source] for source in coming if source in self.run.partner)}
-        self.photos = {source: item for source, item in self.photos.items() if source in needed}
-        self.maps = {source: maps for source, maps in self.maps.items() if source in needed}
-
-
-def empty_maps() -> Maps:
-    """Maps of no photos."""
-    nothing = torch.zeros((0, 1), dtype=torch.int64)
-    return Maps(torch.zeros((0, 1, 1, 1)), Resolved(nothing, nothing, torch.zeros((0, 1))), torch.zeros((0, 1)))
-
-
-def joined(parts: Sequence[Maps]) -> Maps:
-    """Maps of single photos as one batch."""
-    targets = Resolved(
-        torch.cat([part.targets.classes for part in parts]),
-        torch.cat([part.targets.against for part in parts]),
-        torch.cat([part.targets.scores for part in parts]),
-    )
-    return Maps(torch.cat([part.values for part in parts]), targets, torch.cat([part.logits for part in parts]))
-
-
 def coarse(values: torch.Tensor) -> NDArray[np.float32]:
     """A map (h, w), averaged down to what a report needs."""
     height, width = values.shape
@@ -338,12 +329,9 @@ def coarse(values: torch.Tensor) -> NDArray[np.float32]:
 
 
 def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:
-    """The photos of one of `parts` shards, 1 to `parts`, by content: the same on every machine, whatever the order."""
-    chosen = []
-    for source in sources:
-        content = content_hash(source)
-        if content is None:
-            raise InputError(f"{source.path} cannot be read")
-        if int(content[:8], 16) % parts == part - 1:
-            chosen.append(source)
-    return chosen
+    """The photos of one of `parts` shards, 1 to `parts`, by content: the same on every machine, whatever the order.
+
+    One that cannot be read is in the first, to be reported once.
+    """
+    places = ((content_hash(source) or "0", source) for source in sources)
+    return [source for content, source in places if int(content[:8], 16) % parts == part - 1]
