@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
+
+import click
 
 from xaicli.cli.manner import Manner
 
@@ -33,3 +35,16 @@ def progress_bar(items: Iterable[T], total: int, word: str, batch: int = 1) -> I
                 )
             bar.advance(task)
             yield item
+
+
+def ticking(total: int, what: str) -> Callable[[], None]:
+    """A counter on a terminal's last line, for work that tells of each step."""
+    manner, done = Manner.current(), 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if manner.shows_progress:
+            click.echo(f"\r{done} of {total} {what}", nl=done == total, err=True)
+
+    return tick

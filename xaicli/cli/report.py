@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import option
+from xaicli.cli.progress import ticking
 from xaicli.cli.words import count
 
 EXAMPLES = """
@@ -29,6 +30,9 @@ def command(store: str, output: str, photos: tuple[str, ...], most: int) -> int:
     from xaicli.results.store import Store
 
     with Store.open(store, write=False) as opened:
-        shown = write_report(opened, Path(output), folders=[Path(folder) for folder in photos], most_photos=most)
+        total = min(most, len(opened.photos()))
+        shown = write_report(
+            opened, Path(output), folders=[Path(folder) for folder in photos], most_photos=most, tick=ticking(total, "photos")
+        )
     Manner.current().say(f"{count(shown, 'photo')} in {output}")
     return 0

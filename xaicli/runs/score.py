@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from xaicli.errors import XaiError
 from xaicli.images.source import Source, content_hash
@@ -36,9 +35,6 @@ BATCH = 4
 """Photos scored together: enough to fill the queue's batches, few enough that a killed run loses little."""
 
 CONTROLS = ("random", "center")
-LARGEST_KEPT = 56
-"""Cells a side. Maps are kept beside the scores so that a report can draw them; finer ones are kept coarser."""
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -304,7 +300,7 @@ class ScoreRun:
                 continue
             recipe = explanation.recipe(self.metrics[0], self.circumstances)
             for target, name in enumerate(explanation.maps.targets.names(at)):
-                values = coarse(explanation.maps.values[at, target])
+                values = explanation.maps.values[at, target].detach().cpu().numpy()
                 kept.append(
                     KeptMap(
                         subject=subject_of(scene, at, self.classifier, name),
@@ -317,15 +313,6 @@ class ScoreRun:
                     )
                 )
         return kept
-
-
-def coarse(values: torch.Tensor) -> NDArray[np.float32]:
-    """A map (h, w), averaged down to what a report needs."""
-    height, width = values.shape
-    if max(height, width) > LARGEST_KEPT:
-        size = (min(height, LARGEST_KEPT), min(width, LARGEST_KEPT))
-        values = functional.adaptive_avg_pool2d(values[None, None].float(), size)[0, 0]
-    return np.asarray(values.detach().cpu().numpy(), dtype=np.float32)
 
 
 def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:
