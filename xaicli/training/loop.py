@@ -117,7 +117,7 @@ class Training:
             with self.autocast():
                 losses = self.task.losses(batch.inputs, batch.labels)
             total = self.task.total(losses)
-            terms = {name: float(value) for name, value in losses.items()} | {"loss": float(total)}
+            terms = {name: float(value.detach()) for name, value in {**losses, "loss": total}.items()}
             self.require_finite(terms, batch)
             self.optimizer.zero_grad(set_to_none=True)
             total.backward()

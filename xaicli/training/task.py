@@ -2,20 +2,78 @@
 
 from __future__ import annotations
 
-from xaicli.errors import UsageError
-from xaicli.models.classifier import Classifier
-from xaicli.params import parse_spec
-from xaicli.registry import make_method
-from xaicli.task import Augmentation, Schedule, Task, TaskOptions, Trainable
+import dataclasses
+from dataclasses import dataclass
 
-__all__ = ["Augmentation", "Schedule", "Task", "TaskOptions", "Trainable", "make_task"]
+from xaicli.errors import UsageError
+from xaicli.grammar import fold
+from xaicli.method import Method
+from xaicli.models.classifier import Classifier
+from xaicli.params import parameters, parse_spec
+from xaicli.registry import METHODS, definition_class, make_method
+from xaicli.task import Augmentation, Schedule, Task, TaskOptions, Trainable, trains_network
+from xaicli.training.classifier_task import ClassifierTask, ClassifierTraining
+
+__all__ = ["Augmentation", "Schedule", "Task", "TaskOptions", "Trainable", "What", "parse_what"]
 
 TRAINED = ("lfi-cam", "t-tame", "tame", "p-tame", "classifier")
 
 
-def make_task(spec: str, classifier: Classifier, options: TaskOptions) -> Task:
-    """The task that a specification names (`t-tame@layers=...`); raises UsageError where nothing is to be trained."""
-    method = make_method(parse_spec(spec))
+@dataclass(frozen=True)
+class What:
+    """What is to be trained: a method, or a classifier (then `method` is None); `given`: parameters of training as typed."""
+
+    label: str
+    method: Method | None
+    given: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return ClassifierTraining.name if self.method is None else self.method.name
+
+    @property
+    def version(self) -> int:
+        return ClassifierTraining.version if self.method is None else self.method.version
+
+    @property
+    def trains_network(self) -> bool:
+        """Whether a network of its own comes out, not an explainer of one that is there."""
+        return self.method is None or trains_network(self.method)
+
+    def task(self, classifier: Classifier, seed: int) -> Task:
+        """The task, its initial weights drawn from torch's generator; raises UsageError where it cannot be trained so."""
+        options = TaskOptions(seed=seed, given=self.given)
+        if self.method is None:
+            return ClassifierTask.of({}, classifier, options)
+        assert isinstance(self.method, Trainable)
+        return self.method.task(classifier, options)
+
+
+def parse_what(text: str, given: dict[str, str]) -> What:
+    """What a specification names; given: further parameters of training, by `--set`.
+
+    Parameters after the name that the method has are its own, the others are its training's. Raises UsageError.
+    """
+    spec = parse_spec(text)
+    if spec.flag or spec.base is not None:
+        raise UsageError(f'"{text}" cannot be trained', expected=", ".join(TRAINED))
+    if fold(spec.name) == fold(ClassifierTraining.name):
+        return What(ClassifierTraining.name, None, joined(dict(spec.params), given))
+    known = {fold(parameter.name) for parameter in parameters(definition_class(METHODS, spec.name))}
+    own = tuple((key, value) for key, value in spec.params if fold(key) in known)
+    rest = {key: value for key, value in spec.params if fold(key) not in known}
+    method = make_method(dataclasses.replace(spec, params=own) if rest else spec)
     if not isinstance(method, Trainable):
         raise UsageError(f"{method.name} needs no training", expected=" or ".join(TRAINED))
-    return method.task(classifier, options)
+    return What(method.label, method, joined(rest, given))
+
+
+def joined(after_name: dict[str, str], by_set: dict[str, str]) -> dict[str, str]:
+    """Both, and none of them twice."""
+    folded = {fold(key) for key in after_name}
+    twice = next((key for key in by_set if fold(key) in folded), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is given twice, after the name and by --set", hint="Keep one of them.")
+    return {**after_name, **by_set}
+
+

@@ -1,0 +1,79 @@
+"""The network that a run trains or explains: fresh from its builder, pretrained with a new head, or as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from xaicli.compute.device import resolve_device
+from xaicli.errors import InputError, UsageError
+from xaicli.models.architecture import build
+from xaicli.models.assemble import Overrides, assemble
+from xaicli.models.classifier import Classifier
+from xaicli.models.load import load_classifier
+from xaicli.models.source import Loaded, Notice
+
+VIEW_KEYS = ("resize", "crop", "interpolation", "mean", "std")
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A classifier whose network is to be trained, and the specification that builds the like of it without weights."""
+
+    classifier: Classifier
+    spec: str
+
+
+def fresh_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Trained:
+    """A network of that specification with initial weights and one output a class.
+
+    options: as `load_classifier` takes them; raises UsageError where the specification cannot be built without weights.
+    """
+    architecture = build(spec, len(classes))
+    made = Loaded(architecture.spec, architecture.view, module=architecture.module)
+    return Trained(assembled(made, classes, options, notice), architecture.spec)
+
+
+def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Trained:
+    """A network with its weights; with a new head where it has another number of outputs than there are classes."""
+    loaded = load_classifier(spec, notice=notice, **{key: value for key, value in options.items() if key != "classes"})
+    module = loaded.torch_module
+    if loaded.count != len(classes):
+        replace_head(module, loaded.count, len(classes))
+        notice(f"{loaded.name}: a new head for {len(classes)} classes in place of {loaded.count}")
+    plain = build(spec.partition("@weights=")[0], len(classes)).spec
+    made = Loaded(plain, loaded.view, module=module)
+    return Trained(assembled(made, classes, {"device": loaded.device}, notice), plain)
+
+
+def assembled(made: Loaded, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Classifier:
+    overrides = Overrides(**{key: options[key] for key in VIEW_KEYS if key in options})
+    device = resolve_device(options.get("device", "auto"))
+    if len(classes) < 2:
+        raise UsageError(f"the data has {len(classes)} class", expected="at least 2 classes to tell apart")
+    return assemble(made, device=device, overrides=overrides, classes=classes, notice=notice)
+
+
+def replace_head(module: nn.Module, before: int, after: int) -> None:
+    """Put a new last layer, for `after` classes, in place of the one that gives `before` outputs; raises InputError."""
+    for name, part in reversed(list(module.named_modules())):
+        parent = module.get_submodule(name.rpartition(".")[0]) if "." in name else module
+        if isinstance(part, nn.Linear) and part.out_features == before:
+            head: nn.Module = nn.Linear(part.in_features, after, part.bias is not None)
+        elif isinstance(part, nn.Conv2d) and part.out_channels == before and part.kernel_size == (1, 1):
+            head = nn.Conv2d(part.in_channels, after, 1, bias=part.bias is not None)
+        else:
+            continue
+        tensor = next(part.parameters())
+        setattr(parent, name.rpartition(".")[2], head.to(tensor.device))
+        return
+    found = "the network has no last layer that could be replaced"
+    raise InputError(found, hint="Train it from the start: leave --pretrained out.")
+
+
+def to_train(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module on the device, its weights laid out as convolutions take them best, all of them trainable."""
+    return module.to(device=device, memory_format=torch.channels_last).requires_grad_(True)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,164 @@
+"""From what a user asks for to a run that is ready: data, network, task, loop. What `xai train` and Python share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xaicli.compute.seeds import digest
+from xaicli.errors import UsageError, XaiError
+from xaicli.images.names import safe_label
+from xaicli.models.checkpoint import ENDING, checkpoints_folder
+from xaicli.models.classes import read_classes
+from xaicli.models.classifier import Classifier
+from xaicli.models.load import load_classifier
+from xaicli.models.source import Notice
+from xaicli.task import Schedule, Task
+from xaicli.training import schedule as schedules
+from xaicli.training.batches import Batches, held_out
+from xaicli.training.data import Listing, read_listing
+from xaicli.training.decoded import Photos, open_photos, stored_view
+from xaicli.training.loop import Training
+from xaicli.training.network import fresh_classifier, pretrained_classifier, to_train
+from xaicli.training.run import TrainRun
+from xaicli.training.snapshot import snapshot_path
+from xaicli.training.task import What, parse_what
+from xaicli.training.wish import Wish, require_output
+
+SHARE_HELD = 0.02
+MOST_HELD = 2000
+"""How many photos are held out where none are named: one in fifty, and no more than this."""
+
+
+def prepare(
+    wish: Wish,
+    *,
+    notice: Notice = lambda text: None,
+    on_error: Callable[[XaiError], None] = lambda error: None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainRun:
+    """Read the data, build or load the network, make the task; refuses what cannot work before anything is trained.
+
+    notice: called with lines for the user; on_error: told of photos that cannot be decoded, under `keep_going`; report: called
+    with how many photos of how many are decoded. Raises XaiError.
+    """
+    what = parse_what(wish.method, wish.given)
+    require_output(wish, what.name, network=what.trains_network)
+    listing = read_listing(wish.data)
+    # Initial weights come from the seed alone; the caller's random state stays as it was.
+    with torch.random.fork_rng():
+        torch.manual_seed(digest(wish.seed, "initial weights") >> 1)
+        classifier, spec = the_classifier(wish, what, listing, notice)
+        task = what.task(classifier, wish.seed)
+    if task.needs_labels:
+        listing.require_labels(what.name, wish.data)
+    schedule = dataclasses.replace(task.schedule, **wish.overrides)
+    schedules.check(schedule)
+    output = wish.output or installed_path(what, classifier)
+    listing, held = divide(wish, listing, needs_labels=task.needs_labels)
+    for module in task.modules.values():
+        to_train(module, classifier.device)
+    training = make_training(wish, what, task, schedule, listing, held, output, on_error, report)
+    return TrainRun(wish, what, task, training, output, listing, held, spec)
+
+
+def make_training(
+    wish: Wish,
+    what: What,
+    task: Task,
+    schedule: Schedule,
+    listing: Listing,
+    held: Listing | None,
+    output: Path,
+    on_error: Callable[[XaiError], None],
+    report: Callable[[int, int], None],
+) -> Training:
+    """The loop with its data opened."""
+    classifier, view = task.classifier, task.classifier.view
+    told = on_error if wish.keep_going else None
+    used, photos = open_photos(listing, stored_view(view, task.augmentation.margin), on_error=told, report=report)
+    held_used, held_photos = (None, None) if held is None else open_photos(held, view, on_error=told)
+    labels = used.labels if task.needs_labels else None
+    size = min(schedule.batch_size, len(used))
+    batches = Batches(
+        photos, labels, len(used), view, task.augmentation, size, wish.seed, classifier.device, classifier.count
+    )
+    return Training(
+        task=task,
+        batches=batches,
+        schedule=schedule,
+        snapshot=snapshot_path(output),
+        identity=identity(wish, what, task, schedule, used),
+        held=None if held_used is None else held_batches(task, held_used, held_photos, size),
+        bf16=wish.bf16,
+        save_every=wish.save_every,
+        resume=wish.resume,
+    )
+
+
+def held_batches(task: Task, held: Listing, photos: Photos | None, size: int) -> Callable[[], Any]:
+    assert photos is not None
+    view, device = task.classifier.view, task.classifier.device
+    labels = held.labels if task.needs_labels else None
+    return lambda: held_out(photos, labels, len(held), view, size, device)
+
+
+def identity(wish: Wish, what: What, task: Task, schedule: Schedule, listing: Listing) -> dict[str, Any]:
+    """What must be the same for a snapshot to be gone on from."""
+    return {
+        "method": what.label,
+        "parameters": dict(sorted(what.given.items())),
+        "model": task.classifier.name,
+        "fingerprint": task.classifier.fingerprint,
+        "data": listing.fingerprint(),
+        "seed": wish.seed,
+        "precision": "bf16" if wish.bf16 else "fp32",
+        "device": task.classifier.device.type,
+        **{key.replace("_", " "): value for key, value in dataclasses.asdict(schedule).items()},
+        **dataclasses.asdict(task.augmentation),
+    }
+
+
+def installed_path(what: What, classifier: Classifier) -> Path:
+    """Where methods find a checkpoint by themselves."""
+    return checkpoints_folder() / f"{what.name}.{safe_label(classifier.name)}.{classifier.fingerprint[:8]}{ENDING}"
+
+
+def the_classifier(wish: Wish, what: What, listing: Listing, notice: Notice) -> tuple[Classifier, str]:
+    """The classifier that is explained; or one to be trained, and the specification that builds its network."""
+    options = {key: value for key, value in wish.model_options.items() if value is not None}
+    if not what.trains_network:
+        if wish.pretrained:
+            raise UsageError(f"--pretrained with {what.name}, which trains no network", hint="Leave it out.")
+        return load_classifier(wish.model, notice=notice, **options), ""
+    listing.require_labels(what.name, wish.data)
+    names = listing.classes
+    if options.get("classes"):
+        names = read_classes(Path(options["classes"]))
+        if len(names) != len(listing.classes):
+            raise UsageError(f"{len(names)} class names for {len(listing.classes)} classes of the data")
+    if options.get("weights") and not wish.pretrained:
+        raise UsageError("--weights for a network that is trained from the start", hint="Write --pretrained to start from them.")
+    make = pretrained_classifier if wish.pretrained else fresh_classifier
+    made = make(wish.model, names, options, notice)
+    return made.classifier, made.spec
+
+
+def divide(wish: Wish, listing: Listing, *, needs_labels: bool) -> tuple[Listing, Listing | None]:
+    """Photos to train on and those held out: the ones named, else some of the former."""
+    if wish.val is not None:
+        held = read_listing(wish.val, listing.classes if needs_labels else ())
+        if needs_labels:
+            held.require_labels(wish.method, wish.val)
+        return listing.sample(wish.limit, wish.seed), held
+    listing = listing.sample(wish.limit, wish.seed)
+    count = min(int(len(listing) * SHARE_HELD), MOST_HELD) if wish.held is None else wish.held
+    if count >= len(listing):
+        raise UsageError(f"{count} photos held out of {len(listing)}", expected="some left to train on")
+    if count == 0:
+        return listing, None
+    return listing.split(count, wish.seed)
