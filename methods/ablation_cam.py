@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xaicli.compute.masked import clean_logits
 from xaicli.compute.suffix import Suffix, suffix
 from xaicli.compute.weighted_sum import weighted_sum
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
@@ -44,24 +43,25 @@ class AblationCAM(Method):
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         if classifier is None:
-            return Cost(forward=2)
+            return Cost(forward=1)
         layer = classifier.feature_layer(self.layer)
-        return Cost(forward=2 + layer.channels * layer.behind)
+        return Cost(forward=1 + layer.channels * layer.behind)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         layer = classifier.feature_layer(self.layer)
-        logits = clean_logits(classifier, inputs)
-        chosen = targets.resolve(logits)
-        maps = []
-        for row in range(inputs.shape[0]):
-            with suffix(classifier, layer, inputs[row : row + 1]) as rest:
-                own = chosen[row : row + 1]
+        targets.resolve(inputs.new_zeros(len(inputs), classifier.count))  # What does not fit is refused before any work.
+        maps, logits = [], []
+        for photo, rule in zip(inputs.split(1), targets.rules, strict=True):
+            with suffix(classifier, layer, photo) as rest:
+                own = Targets((rule,)).resolve(rest.logits)
                 falls = falls_of(rest, layer, own, copies_at_once(rest, classifier.batch_size))
                 if self.form == "relative":
                     falls = falls / (own.scores.abs() + SMALLEST_SCORE)
                 activation = layer.to_grid(rest.activation)[0].float()
                 maps.append(weighted_sum(falls.T[:, :, None, None], activation, relu=self.relu))
-        return Maps(torch.stack(maps), chosen, logits)
+                logits.append(rest.logits)
+        decided = torch.cat(logits)
+        return Maps(torch.stack(maps), targets.resolve(decided), decided)
 
 
 def falls_of(rest: Suffix, layer: FeatureLayer, chosen: Resolved, copies: int) -> Tensor:

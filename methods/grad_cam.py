@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xaicli.compute.taps import tap
 from xaicli.compute.weighted_sum import weighted_sum
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.models.classifier import Classifier
-from xaicli.models.tokens import Axes
 from xaicli.targets import Targets
 
 SPACE = (-2, -1)
@@ -40,17 +39,13 @@ class GradientCAM(Method):
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=1, backward=1)
 
-    def place(self, classifier: Classifier) -> str:
-        """The layer where this method reads, where its parameter leaves the choice to it."""
-        return self.layer
-
     def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """Weights of channels (B, K, 1, 1), or of elements (B, K, h, w), from activations and gradients (B, K, h, w)."""
         raise TypeError(f"{type(self).__name__} declares no weights")
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         maps, largest = [], []
-        with tap(classifier, self.place(classifier)) as features:
+        with tap(classifier, self.layer) as features:
             logits = classifier(inputs)
             chosen = targets.resolve(logits)
             activation = features.activation
@@ -124,23 +119,10 @@ class LayerCAM(GradientCAM):
 
 @dataclass(frozen=True, kw_only=True)
 class HiResCAM(GradientCAM):
-    """HiResCAM: gradient times activation; where the head is linear, the signed map divides the logit up exactly.
-
-    In a vision transformer with a [class] token the last block reads its patches through a layer norm alone, which does not see
-    their scale: gradient times activation is zero before it. There `auto` is the output of that norm.
-    """
+    """HiResCAM: gradient times activation; where the head is linear, the signed map divides the logit up exactly."""
 
     name = "hirescam"
     paper = "Draelos and Carin, 2020, arXiv:2011.08891"
-
-    def place(self, classifier: Classifier) -> str:
-        if self.layer != "auto" or classifier.layer != "auto":
-            return self.layer
-        found = classifier.feature_layer()
-        norms = [name for name, part in found.module.named_modules() if isinstance(part, nn.LayerNorm)]
-        if found.side == "output" or found.layout.axes is not Axes.TOKENS or not norms:
-            return self.layer
-        return f"{found.name}.{norms[0]}"
 
     def weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
         return gradient

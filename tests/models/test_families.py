@@ -32,42 +32,42 @@ TORCHVISION: list[tuple[str, Size, str, Grid]] = [
     ("resnext50_32x4d", (64, 96), "layer4", (2, 3)),
     ("shufflenet_v2_x0_5", (64, 96), "conv5", (2, 3)),
     ("squeezenet1_0", (64, 96), "features", (3, 5)),
-    ("swin_t", (64, 96), "features.7.1:input", (2, 3)),
-    ("swin_v2_t", (64, 96), "features.7.1:input", (2, 3)),
+    ("swin_t", (64, 96), "norm", (2, 3)),
+    ("swin_v2_t", (64, 96), "norm", (2, 3)),
     ("vgg11", (64, 96), "features.19", (4, 6)),
     ("vgg11_bn", (64, 96), "features.27", (4, 6)),
     ("wide_resnet50_2", (64, 96), "layer4", (2, 3)),
 ]
 
 TIMM: list[tuple[str, dict[str, Any], Size, str, Grid]] = [
-    ("beit_base_patch16_224", {"depth": 2, "embed_dim": 24, "num_heads": 2}, (224, 224), "blocks.1:input", (14, 14)),
+    ("beit_base_patch16_224", {"depth": 2, "embed_dim": 24, "num_heads": 2}, (224, 224), "blocks.1", (14, 14)),
     ("convnext_atto", {}, (64, 96), "stages.3", (2, 3)),
-    ("deit_tiny_distilled_patch16_224", {"depth": 2, "img_size": (64, 96)}, (64, 96), "blocks.1:input", (4, 6)),
-    ("deit3_small_patch16_224", {"depth": 2, "img_size": (64, 96)}, (64, 96), "blocks.1:input", (4, 6)),
+    ("deit_tiny_distilled_patch16_224", {"depth": 2, "img_size": (64, 96)}, (64, 96), "blocks.1.norm1", (4, 6)),
+    ("deit3_small_patch16_224", {"depth": 2, "img_size": (64, 96)}, (64, 96), "blocks.1.norm1", (4, 6)),
     ("densenet121", {}, (64, 96), "features.norm5", (2, 3)),
     ("efficientnet_b0", {}, (64, 96), "bn2", (2, 3)),
-    ("eva02_tiny_patch14_224", {"depth": 2, "img_size": (56, 84)}, (56, 84), "blocks.1:input", (4, 6)),
+    ("eva02_tiny_patch14_224", {"depth": 2, "img_size": (56, 84)}, (56, 84), "blocks.1", (4, 6)),
     ("inception_v3", {}, (128, 160), "Mixed_7c", (2, 3)),
-    ("maxvit_pico_rw_256", {"img_size": 64}, (64, 64), "stages.3", (2, 2)),
+    ("maxvit_pico_rw_256", {"img_size": 64}, (64, 64), "norm", (2, 2)),
     ("mnasnet_small", {}, (64, 96), "bn2", (2, 3)),
     ("mobilenetv2_050", {}, (64, 96), "bn2", (2, 3)),
     ("mobilenetv3_small_050", {}, (64, 96), "blocks.5", (2, 3)),
     ("regnetx_002", {}, (64, 96), "s4", (2, 3)),
     ("resnet18", {}, (64, 96), "layer4", (2, 3)),
     ("resnetv2_50", {"layers": (1, 1, 1, 1)}, (64, 96), "norm", (2, 3)),
-    ("swin_tiny_patch4_window7_224", {"img_size": (64, 96), "window_size": 2}, (64, 96), "layers.3.blocks.1:input", (2, 3)),
-    ("swinv2_tiny_window8_256", {"img_size": (64, 96), "window_size": 2}, (64, 96), "layers.3.blocks.1:input", (2, 3)),
+    ("swin_tiny_patch4_window7_224", {"img_size": (64, 96), "window_size": 2}, (64, 96), "norm", (2, 3)),
+    ("swinv2_tiny_window8_256", {"img_size": (64, 96), "window_size": 2}, (64, 96), "norm", (2, 3)),
     ("tf_efficientnetv2_b0", {}, (64, 96), "bn2", (2, 3)),
-    ("vit_small_patch14_reg4_dinov2", {"depth": 2, "img_size": (56, 84)}, (56, 84), "blocks.1:input", (4, 6)),
-    ("vit_small_patch8_224.dino", {"depth": 2, "img_size": (32, 48)}, (32, 48), "blocks.1:input", (4, 6)),
-    ("vit_tiny_patch16_224", {"depth": 2}, (224, 224), "blocks.1:input", (14, 14)),
-    ("vit_tiny_patch16_224", {"depth": 2, "dynamic_img_size": True}, (64, 96), "blocks.1:input", (4, 6)),
-    ("vit_tiny_patch16_224", {"depth": 2, "dynamic_img_size": True, "dynamic_img_pad": True}, (60, 90), "blocks.1:input", (4, 6)),
+    ("vit_small_patch14_reg4_dinov2", {"depth": 2, "img_size": (56, 84)}, (56, 84), "blocks.1.norm1", (4, 6)),
+    ("vit_small_patch8_224.dino", {"depth": 2, "img_size": (32, 48)}, (32, 48), "blocks.1.norm1", (4, 6)),
+    ("vit_tiny_patch16_224", {"depth": 2}, (224, 224), "blocks.1.norm1", (14, 14)),
+    ("vit_tiny_patch16_224", {"depth": 2, "dynamic_img_size": True}, (64, 96), "blocks.1.norm1", (4, 6)),
+    ("vit_tiny_patch16_224", {"depth": 2, "dynamic_img_size": True, "dynamic_img_pad": True}, (60, 90), "blocks.1.norm1", (4, 6)),
     # Of families without a row: found by the dry run.
     ("ese_vovnet19b_dw", {}, (64, 96), "stages", (2, 3)),
     ("pvt_v2_b0", {}, (64, 96), "stages", (2, 3)),
     ("repvgg_a0", {}, (64, 96), "final_conv", (2, 3)),
-    ("cait_xxs24_224", {"depth": 2, "img_size": (64, 96)}, (64, 96), "blocks.1", (4, 6)),
+    ("cait_xxs24_224", {"depth": 2, "img_size": (64, 96)}, (64, 96), "blocks_token_only.1.norm1", (4, 6)),
     ("vit_relpos_small_patch16_224", {"depth": 2, "img_size": (64, 96)}, (64, 96), "blocks.1", (4, 6)),
 ]
 
@@ -142,7 +142,7 @@ def test_torchvision(name: str, size: Size, place: str, grid: Grid) -> None:
 
 def test_torchvision_vision_transformer(tiny_vit: nn.Module) -> None:
     layer = check(tiny_vit, (32, 32), (4, 4))
-    assert str(layer) == "encoder.layers.encoder_layer_1:input"
+    assert str(layer) == "encoder.layers.encoder_layer_1.ln_1"
     assert layer.layout.prefix == 1
 
 
@@ -160,8 +160,7 @@ def test_timm(name: str, settings: dict[str, Any], size: Size, place: str, grid:
     layer = check(module, size, grid)
     assert str(layer) == place
     if layer.layout.axes.value == "tokens":
-        declared = 0 if "cait" in name or "relpos" in name else module.num_prefix_tokens
-        assert layer.layout.prefix == declared
+        assert layer.layout.prefix == module.num_prefix_tokens
 
 
 @pytest.mark.parametrize(("kind", "name", "settings", "size", "grid"), TRANSFORMERS, ids=[row[1] for row in TRANSFORMERS])

@@ -124,8 +124,8 @@ class MeanPooledBlocks(nn.Module):
         return self.head(tokens[:, 0] if self.prefix is not None else tokens.mean(dim=1))
 
 
-@pytest.mark.parametrize(("prefix", "name"), [(0, "blocks.2"), (1, "blocks.1"), (5, "blocks.1")])
-def test_an_unknown_transformer_is_read_between_its_blocks(prefix: int, name: str) -> None:
+@pytest.mark.parametrize(("prefix", "name"), [(0, "blocks.2"), (1, "blocks.2.norm1"), (5, "blocks.2.norm1")])
+def test_an_unknown_transformer_is_read_where_its_head_reads_it(prefix: int, name: str) -> None:
     layer = default_layer(MeanPooledBlocks(prefix).eval(), (24, 40))
     assert (layer.name, layer.layout.prefix, layer.layout.grid) == (name, prefix, (3, 5))
 
@@ -170,7 +170,7 @@ def test_the_list_of_layers_shows_shapes_grids_and_the_default(tiny_vit: nn.Modu
     assert rows["conv_proj"][1:] == ("Conv2d", (1, 16, 4, 4), (4, 4), False)
     assert rows["heads.head"][1:] == ("Linear", (1, 5), None, False)
     assert rows["encoder.layers.encoder_layer_0"][1:] == ("EncoderBlock", (1, 17, 16), (4, 4), False)
-    assert [name for name, row in rows.items() if row.default] == ["encoder.layers.encoder_layer_1"]
+    assert [name for name, row in rows.items() if row.default] == ["encoder.layers.encoder_layer_1.ln_1"]
     assert list(rows) == [name for name, _ in tiny_vit.named_modules() if name in rows]
 
 

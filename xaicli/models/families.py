@@ -2,12 +2,11 @@
 
 A class is looked up by name along its bases, so that torchvision's, timm's and transformers' networks, and what derives from
 them, are found alike, also inside a wrapper. Of several paths the first that exists counts. Each row is checked by a dry run;
-where its layer has no grid or no gradient, the layer is searched for as in an unknown network.
+where its layer has no grid or no gradient, the layer is searched for as in an unknown network (`xaicli.models.layers`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,28 +22,18 @@ class Place:
     rectified: bool = False
 
 
-LAST_STAGE = (Place("encoder.stages.-1"), Place("stages.-1"))
+Places = tuple[Place, ...]
 
-# The residual stream that enters the last block. A [class] token head reads one row of that block's output, so that the gradient
-# at every patch of the output is exactly zero; the last place where patches matter is the block's attention.
-LAST_BLOCK_INPUT = (
-    Place("blocks.-1", "input"),
-    Place("encoder.layers.-1", "input"),
-    Place("encoder.layer.-1", "input"),
-    Place("layers.-1", "input"),
-)
-
-# Swin has stages of blocks; torchvision keeps both, and the patch merging between them, in `features`.
-LAST_SWIN_BLOCK_INPUT = (
-    Place("layers.-1.blocks.-1", "input"),
-    Place("encoder.layers.-1.blocks.-1", "input"),
-    Place("features.-1.-1", "input"),
-)
+LAST_STAGE: Places = (Place("encoder.stages.-1"), Place("stages.-1"))
 
 # What precedes the last pool: one activation of full resolution.
-BEFORE_LAST_POOL = (Place("features.-2"),)
+BEFORE_LAST_POOL: Places = (Place("features.-2"),)
 
-FAMILIES: dict[str, tuple[Place, ...]] = {
+# Transformers are known so that no part of them is taken for the whole, a convolutional stem for example. Their layer is searched
+# for: it depends on which tokens the head reads.
+SEARCHED: Places = ()
+
+FAMILIES: dict[str, Places] = {
     # torchvision, timm
     "AlexNet": BEFORE_LAST_POOL,
     "ConvNeXt": (Place("stages.-1"), Place("features.-1")),
@@ -54,7 +43,7 @@ FAMILIES: dict[str, tuple[Place, ...]] = {
     "Inception3": (Place("Mixed_7c"),),
     "InceptionV3": (Place("Mixed_7c"),),
     "MaxVit": (Place("blocks.-1"),),
-    "MaxxVit": (Place("stages.-1"),),
+    "MaxxVit": (Place("norm"),),
     "MNASNet": (Place("layers"),),
     "MobileNetV2": (Place("features.-1"),),
     "MobileNetV3": (Place("features.-1"), Place("blocks.-1")),
@@ -63,34 +52,25 @@ FAMILIES: dict[str, tuple[Place, ...]] = {
     "ResNetV2": (Place("norm"),),
     "ShuffleNetV2": (Place("conv5"),),
     "SqueezeNet": (Place("features"),),
-    "SwinTransformer": LAST_SWIN_BLOCK_INPUT,
-    "SwinTransformerV2": LAST_SWIN_BLOCK_INPUT,
     "VGG": BEFORE_LAST_POOL,
-    # vision transformers of torchvision, timm (DeiT, DINO, DINOv2 with registers), and their kin
-    "Beit": LAST_BLOCK_INPUT,
-    "DinoVisionTransformer": LAST_BLOCK_INPUT,
-    "Eva": LAST_BLOCK_INPUT,
-    "VisionTransformer": LAST_BLOCK_INPUT,
+    "Beit": SEARCHED,
+    "DinoVisionTransformer": SEARCHED,
+    "Eva": SEARCHED,
+    "SwinTransformer": (Place("norm"),),
+    "SwinTransformerV2": (Place("norm"),),
+    "VisionTransformer": SEARCHED,
     # transformers
-    "BeitModel": LAST_BLOCK_INPUT,
-    "CLIPVisionTransformer": LAST_BLOCK_INPUT,
-    "CLIPVisionModel": LAST_BLOCK_INPUT,
     "ConvNextModel": LAST_STAGE,
     "ConvNextV2Model": LAST_STAGE,
-    "DeiTModel": LAST_BLOCK_INPUT,
-    "Dinov2Model": LAST_BLOCK_INPUT,
-    "Dinov2WithRegistersModel": LAST_BLOCK_INPUT,
     "RegNetModel": LAST_STAGE,
     "ResNetModel": LAST_STAGE,
-    "SwinModel": LAST_SWIN_BLOCK_INPUT,
-    "Swinv2Model": LAST_SWIN_BLOCK_INPUT,
-    "ViTModel": LAST_BLOCK_INPUT,
 }
 
 
-def places_of(module: nn.Module) -> Iterator[tuple[str, Place]]:
-    """Path prefix and place of each row that names the network or a part of it, outermost first."""
+def known_family(module: nn.Module) -> tuple[str, Places]:
+    """The path of the outermost part of the network whose class has a row, and that row; no places where there is none."""
     for name, part in module.named_modules():
         for base in type(part).__mro__:
-            for place in FAMILIES.get(base.__name__, ()):
-                yield name, place
+            if base.__name__ in FAMILIES:
+                return name, FAMILIES[base.__name__]
+    return "", ()

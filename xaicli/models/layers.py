@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.models.dry_run import Seen, dry_run
-from xaicli.models.families import places_of
+from xaicli.models.families import known_family
 from xaicli.models.tokens import Axes, Layout
 
 Side = Literal["input", "output"]
@@ -66,7 +66,8 @@ def default_layer(module: nn.Module, size: tuple[int, int]) -> FeatureLayer:
 
 
 def choose_default(module: nn.Module, seen: dict[str, Seen]) -> FeatureLayer:
-    for prefix, place in places_of(module):
+    prefix, places = known_family(module)
+    for place in places:
         name = find_path(module, join(prefix, place.path))
         if name in seen and usable(seen[name], place.side):
             return feature_layer(seen[name], place.side, rectified=place.rectified)
@@ -74,10 +75,7 @@ def choose_default(module: nn.Module, seen: dict[str, Seen]) -> FeatureLayer:
     for entry in reversed(seen.values()):
         if f"{entry.name}.".startswith(aside):
             continue
-        layout = entry.layouts.get("output")
-        # Inside a transformer's block are queries, keys and values; its features are what passes from block to block.
-        within_block = layout is not None and layout.axes is Axes.TOKENS and entry.name not in blocks
-        if entry.calls == 1 and not within_block and usable(entry, "output"):
+        if entry.calls == 1 and usable(entry, "output") and is_feature(entry, blocks):
             return feature_layer(entry, "output")
     raise InputError(
         "no layer of this network has a spatial grid and a gradient to the logits",
@@ -112,7 +110,8 @@ def named_layer(module: nn.Module, name: str, size: tuple[int, int]) -> FeatureL
         )
     if call is not None and not -entry.calls <= call < entry.calls:
         raise UsageError(f"layer {path} runs {entry.calls} times in one pass; there is no call {call}")
-    rectified = {find_path(module, join(prefix, place.path)) for prefix, place in places_of(module) if place.rectified}
+    prefix, places = known_family(module)
+    rectified = {find_path(module, join(prefix, place.path)) for place in places if place.rectified}
     return feature_layer(entry, side, rectified=side == "output" and path in rectified, call=call)
 
 
@@ -161,6 +160,22 @@ def feature_layer(entry: Seen, side: Side, *, rectified: bool = False, call: int
 def usable(entry: Seen, side: Side) -> bool:
     layout = entry.layouts.get(side)
     return layout is not None and min(layout.grid) >= 2 and entry.reaches_logits(side)
+
+
+def is_feature(entry: Seen, blocks: set[str]) -> bool:
+    """Whether what a layer gives is a network's features, not an intermediate result of a transformer's block.
+
+    Features of a transformer are what its blocks give, and what a norm beside or directly inside a block makes of it. The norm
+    counts: behind a layer norm nothing depends on a token's length, so that before it, for each token, gradient times activation
+    sums to zero, and maps of the kind are rounding errors. Under a [class] token head the norm that enters the last block's
+    attention is thus the last place where patches matter; under a pooled head the norm before the pool.
+    """
+    layout = entry.layouts["output"]
+    assert layout is not None
+    parent = entry.name.rpartition(".")[0]
+    is_norm = "norm" in type(entry.module).__name__.lower()
+    inside = any(entry.name.startswith(f"{block}.") for block in blocks)
+    return layout.axes is Axes.CHANNELS_FIRST or entry.name in blocks or (is_norm and (not inside or parent in blocks))
 
 
 def join(prefix: str, path: str) -> str:

@@ -106,8 +106,7 @@ def resolved_layer(method: Method, classifier: Classifier) -> str:
     wrapped = getattr(method, "base", method)
     if Needs.FEATURES not in wrapped.needs or classifier.module is None:
         return ""
-    place = wrapped.place(classifier) if hasattr(wrapped, "place") else getattr(wrapped, "layer", "auto")
-    return str(classifier.feature_layer(place))
+    return str(classifier.feature_layer(getattr(wrapped, "layer", "auto")))
 
 
 @cache
