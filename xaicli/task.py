@@ -58,7 +58,8 @@ class Augmentation:
     margin: photos are kept at `margin` times the network's side and cropped to it at random (256 / 224 for resize 256, crop 224);
     padding: pixels of reflection around them before the crop; flip: mirrored half of the time; colour: brightness and contrast
     change by up to this share; mixup: two photos of a batch are mixed in shares drawn from Beta(mixup, mixup), and so are their
-    labels, 0 for never. Held-out photos are prepared as the classifier's view says and not varied.
+    labels, 0 for never. early: the share of epochs, from the first, in which crops have `early_side` of the network's side, for
+    networks that take any size: a cheaper start. Held-out photos are prepared as the classifier's view says and not varied.
     """
 
     margin: float = 256 / 224
@@ -66,6 +67,8 @@ class Augmentation:
     flip: bool = True
     colour: float = 0.0
     mixup: float = 0.0
+    early: float = 0.0
+    early_side: float = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ class Task(ABC):
 
     name: ClassVar[str]
     """`lfi-cam`, `t-tame`, `p-tame`, `classifier`."""
-    needs_labels: ClassVar[bool] = False
+    needs_labels: bool = False
 
     classifier: Classifier
     """What is explained, or trained: its view prepares the photos."""

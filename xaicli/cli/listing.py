@@ -1,4 +1,4 @@
-"""`xai list`: methods, metrics, models, layers."""
+"""`xai list`: methods, metrics, models, layers, checkpoints."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ xai list models 'resnet*'
 xai list layers --model resnet50
 """
 
-WHAT = ("methods", "metrics", "models", "layers")
+WHAT = ("methods", "metrics", "models", "layers", "checkpoints")
 
 
-@click.command(cls=Command, examples=EXAMPLES, short_help="methods, metrics, models, layers")
-@click.argument("what", type=click.Choice(WHAT), metavar="methods|metrics|models|layers")
+@click.command(cls=Command, examples=EXAMPLES, short_help="methods, metrics, models, layers, checkpoints")
+@click.argument("what", type=click.Choice(WHAT), metavar="methods|metrics|models|layers|checkpoints")
 @click.argument("pattern", default="*")
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
 @option("Output", "--check", is_flag=True, help="Import every method or metric and show the broken ones.")
 @model_options
 @manner_options
 def command(what: str, pattern: str, form: str, check: bool, **given: Any) -> int:
-    """List methods, metrics, models, or the layers of a model.
+    """List methods, metrics, models, the layers of a model, or the trained checkpoints that are found by themselves.
 
     PATTERN is a glob such as 'resnet*'. Listing imports no plugin; --check does, and shows those that are broken.
     """
@@ -38,6 +38,8 @@ def command(what: str, pattern: str, form: str, check: bool, **given: Any) -> in
 
         print_rows([{"model": entry.spec, "what": entry.summary} for entry in list_models(pattern)], form)
         return 0
+    if what == "checkpoints":
+        return list_checkpoints(pattern, form)
     return list_layers(pattern, form, given)
 
 
@@ -80,6 +82,26 @@ def list_layers(pattern: str, form: str, given: dict[str, Any]) -> int:
         }
         for row in layers_of(classifier.torch_module, classifier.view.size)
         if fnmatchcase(row.name, pattern)
+    ]
+    print_rows(rows, form)
+    return 0
+
+
+def list_checkpoints(pattern: str, form: str) -> int:
+    from fnmatch import fnmatchcase
+
+    from xaicli.models.checkpoint import list_checkpoints as all_checkpoints
+
+    rows = [
+        {
+            "checkpoint": found.path.name,
+            "method": str(found.metadata.get("method", "")),
+            "model": f"broken: {found.fault}" if found.fault else str(found.metadata.get("classifier", "")),
+            "fingerprint": str(found.metadata.get("fingerprint", "")),
+            "origin": "built in" if found.bundled else "installed",
+        }
+        for found in all_checkpoints()
+        if fnmatchcase(found.path.name, pattern)
     ]
     print_rows(rows, form)
     return 0

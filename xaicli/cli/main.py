@@ -31,7 +31,7 @@ class Place(NamedTuple):
 COMMANDS = {
     "explain": Place("Explain", "explain", "draw what a classifier looked at"),
     "compare": Place("Explain", "compare", "methods side by side, with scores"),
-    "list": Place("Explain", "listing", "methods, metrics, models, layers"),
+    "list": Place("Explain", "listing", "methods, metrics, models, layers, checkpoints"),
     "describe": Place("Explain", "describe", "a method or metric: parameters, cost, needs, paper"),
     "score": Place("Measure", "score", "score heatmaps of many photos into a store"),
     "report": Place("Measure", "report", "one HTML page: table, curves, gallery"),
@@ -39,6 +39,7 @@ COMMANDS = {
     "merge": Place("Measure", "merge", "join the stores of shards"),
     "baseline": Place("Guard", "baseline", "store what a suite gives now"),
     "check": Place("Guard", "check", "hold a suite against its baseline"),
+    "train": Place("Train", "train", "train an explainer, or a classifier"),
     "bank": Place("Train", "bank", "a memory bank of features for self-supervised networks"),
     "doctor": Place("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
     "cache": Place("Look after", "cache", "downloaded weights: where they are, how large, clear them"),

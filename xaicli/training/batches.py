@@ -33,7 +33,8 @@ class Batch:
 class Batches:
     """The batches of each epoch, the same for one seed whenever they are made.
 
-    count: how many classes the labels have, for mixing them. The last photos of an epoch that fill no batch are left out.
+    count: how many classes the labels have, for mixing them; epochs: how many there will be. The last photos of an epoch that
+    fill no batch are left out.
     """
 
     photos: Photos
@@ -45,6 +46,7 @@ class Batches:
     seed: int
     device: torch.device
     count: int = 0
+    epochs: int = 1
 
     @property
     def steps(self) -> int:
@@ -60,7 +62,7 @@ class Batches:
 
             def make(step: int) -> Batch:
                 rows = order[step * self.batch_size : (step + 1) * self.batch_size]
-                return self.batch(rows, draws[rows], float(shares[step]))
+                return self.batch(rows, draws[rows], float(shares[step]), self.side(epoch))
 
             waiting = pool.submit(make, start)
             for step in range(start, self.steps):
@@ -69,9 +71,16 @@ class Batches:
                     waiting = pool.submit(make, step + 1)
                 yield batch
 
-    def batch(self, rows: NDArray[np.int64], draws: NDArray[np.float64], share: float) -> Batch:
+    def side(self, epoch: int) -> tuple[int, int]:
+        """Height and width of the crops of an epoch."""
+        height, width = self.view.size
+        if epoch >= round(self.augmentation.early * self.epochs):
+            return height, width
+        return max(1, round(height * self.augmentation.early_side)), max(1, round(width * self.augmentation.early_side))
+
+    def batch(self, rows: NDArray[np.int64], draws: NDArray[np.float64], share: float, size: tuple[int, int]) -> Batch:
         """One batch: photos cropped and mirrored as bytes, then coloured, normalised and mixed as tensors."""
-        pixels = crops(self.photos.take(rows), self.view.size, self.augmentation, draws)
+        pixels = crops(self.photos.take(rows), size, self.augmentation, draws)
         colours = scaled(pixels, self.device)
         inputs = self.view.normalise(recoloured(colours, self.augmentation.colour, draws[:, 3:]))
         inputs = inputs.contiguous(memory_format=torch.channels_last)

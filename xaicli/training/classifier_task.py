@@ -32,6 +32,7 @@ class ClassifierTraining(Definition):
     padding: int = param(4, "pixels around each photo before it is cropped at random", ge=0)
     margin: float = param(1.0, "side of photos before the crop, in sides of the network's view", ge=1, le=4)
     colour: float = param(0.1, "largest change of brightness and contrast", ge=0, lt=1)
+    early: float = param(0.0, "share of epochs, from the first, on crops of three quarters of the side", ge=0, le=1)
     recipe: Literal["auto", "convolutional", "transformer"] = param("auto", "default schedule; auto: as the network is")
 
     name = "classifier"
@@ -51,7 +52,11 @@ class ClassifierTask(Task):
         self.teacher = None if training.teacher == "none" else read_teacher(training.teacher, classifier)
         self.schedule = schedule_for(classifier, training)
         self.augmentation = Augmentation(
-            margin=training.margin, padding=training.padding, colour=training.colour, mixup=training.mixup
+            margin=training.margin,
+            padding=training.padding,
+            colour=training.colour,
+            mixup=training.mixup,
+            early=training.early,
         )
         if self.teacher is not None:
             self.weights = {"cross-entropy": 1 - training.share, "distillation": training.share}

@@ -59,6 +59,8 @@ def prepare(
     schedule = dataclasses.replace(task.schedule, **wish.overrides)
     schedules.check(schedule)
     output = wish.output or installed_path(what, classifier)
+    if wish.resume and not snapshot_path(output).exists():
+        raise UsageError(f"there is no snapshot {snapshot_path(output).name} to go on from", hint="Leave --resume out.")
     listing, held = divide(wish, listing, needs_labels=task.needs_labels)
     for module in task.modules.values():
         to_train(module, classifier.device)
@@ -85,7 +87,16 @@ def make_training(
     labels = used.labels if task.needs_labels else None
     size = min(schedule.batch_size, len(used))
     batches = Batches(
-        photos, labels, len(used), view, task.augmentation, size, wish.seed, classifier.device, classifier.count
+        photos=photos,
+        labels=labels,
+        total=len(used),
+        view=view,
+        augmentation=task.augmentation,
+        batch_size=size,
+        seed=wish.seed,
+        device=classifier.device,
+        count=classifier.count,
+        epochs=schedule.epochs,
     )
     return Training(
         task=task,
@@ -96,7 +107,7 @@ def make_training(
         held=None if held_used is None else held_batches(task, held_used, held_photos, size),
         bf16=wish.bf16,
         save_every=wish.save_every,
-        resume=wish.resume,
+        resume=wish.resume is not False,
     )
 
 

@@ -16,9 +16,10 @@ from xaicli.models.checkpoint import ENDING, checkpoints_folder
 class Wish:
     """What a user asks for.
 
-    model: a specification, None for the default; model_options: further arguments of `load_classifier`; given: parameters of
-    training; overrides: entries of the schedule; held: photos to hold out where `val` names none, None for one in fifty; output:
-    None for a place where methods find it by themselves; half: tensors in float16; pretrained: start from the model's weights.
+    model: a specification; model_options: further arguments of `load_classifier`; given: parameters of training; overrides:
+    entries of the schedule; held: photos to hold out where `val` names none, None for one in fifty; output: None for a place
+    where methods find it by themselves; half: tensors in float16; pretrained: start from the model's weights; resume: go on from
+    a snapshot, None where there is one, True demands one, False starts over.
     """
 
     method: str
@@ -35,7 +36,7 @@ class Wish:
     bf16: bool = False
     half: bool = False
     pretrained: bool = False
-    resume: bool = True
+    resume: bool | None = None
     overwrite: bool = False
     keep_going: bool = False
     save_every: float = 300.0

@@ -1,0 +1,84 @@
+"""Whether a trained explainer is any good: its scores on held-out photos beside Grad-CAM, RISE and the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xaicli.errors import XaiError
+from xaicli.images.truth import Truth
+from xaicli.method import Method
+from xaicli.models.classifier import Classifier
+from xaicli.models.load import load_classifier
+from xaicli.params import escape
+from xaicli.registry import make_method, make_metrics, refuse_unmet
+from xaicli.results.reading import Selection
+from xaicli.results.store import Store
+from xaicli.results.summary import Group, summarise
+from xaicli.rows import Row
+from xaicli.runs.photos import Failure
+from xaicli.runs.score import ScoreRun
+from xaicli.runs.settings import Settings
+from xaicli.training.data import Listing
+from xaicli.training.run import TrainRun
+
+RIVALS = ("grad-cam", "rise@n_masks=500")
+METRICS = ("average-drop@area=50", "increase-in-confidence@area=50", "deletion@steps=14", "insertion@steps=14")
+WITH_TRUTH = "energy-pointing-game"
+
+
+@dataclass(eq=False)
+class Report:
+    """Scores of one explainer and its rivals on a few photos; `rows()` makes them, `groups` then sums them up."""
+
+    run: ScoreRun
+    store: Store = field(default_factory=Store.in_memory)
+
+    def rows(self) -> Iterator[list[Row]]:
+        """The rows of each photo as it is scored; raises XaiError where one cannot be."""
+        with closing(self.run.run(self.store)) as results:
+            for result in results:
+                if isinstance(result, Failure):
+                    raise result.error
+                yield result
+
+    @property
+    def groups(self) -> list[Group]:
+        return summarise(self.store, Selection(controls=True))
+
+
+def report_on(run: TrainRun, photos: int, *, truth: Truth | None = None, seed: int = 0) -> Report | None:
+    """The report on what a run trained, on `photos` of its held-out photos; None where there is no method or no photo to report
+    on."""
+    if run.what.method is None or run.held is None or photos < 1:
+        return None
+    classifier, method = trained(run)
+    return report(classifier, method, run.held.sample(photos, seed), truth=truth, seed=seed)
+
+
+def trained(run: TrainRun) -> tuple[Classifier, Method]:
+    """The classifier and the method as somebody else would load them, from the checkpoint."""
+    assert run.what.method is not None
+    if run.what.trains_network:
+        return load_classifier(str(run.output), device=run.task.classifier.device), run.what.method
+    place = escape(str(Path(run.output).resolve()))
+    return run.task.classifier, make_method(f"{run.what.label}@checkpoint={place}")
+
+
+def report(classifier: Classifier, method: Method, photos: Listing, *, truth: Truth | None = None, seed: int = 0) -> Report:
+    """Scores of a method beside those of its rivals, as far as the classifier allows them."""
+    methods = [method, *(rival for rival in map(make_method, RIVALS) if runs_on(rival, classifier))]
+    metrics = make_metrics([*METRICS, WITH_TRUTH] if truth is not None else METRICS)
+    made = ScoreRun(photos.sources, classifier, methods, metrics, settings=Settings(seed=seed), truth=truth)
+    made.check()
+    return Report(made)
+
+
+def runs_on(method: Method, classifier: Classifier) -> bool:
+    try:
+        refuse_unmet(method, classifier.provides, classifier.name)
+    except XaiError:
+        return False
+    return True
