@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -227,7 +228,7 @@ class Flow:
         """Maps (B, L, h, w) of the blocks that count, for one score a photo (B,), and what is told of each block, (B, L)."""
         self.maps, self.read, self.last = {}, None, last
         torch.autograd.grad(score.sum(), self.blocks[0].output, retain_graph=not last, materialize_grads=True)
-        wanted = range(self.count)
+        wanted: Sequence[int] = range(self.count)
         if self.daam.blocks != "all":
             chosen = {block % self.count for block in self.daam.blocks}
             wanted = [block for block in wanted if block in chosen]

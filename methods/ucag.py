@@ -6,10 +6,10 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from xaicli.compute.masked import clean_logits
@@ -79,12 +79,12 @@ class UCAG(Method):
             raise UsageError("ucag: variant=official already sets fold", hint="Leave one of them out.")
         # Slices are explained with their signs whatever the base says: one label for one map.
         if hasattr(self.base, "relu"):
-            object.__setattr__(self, "base", dataclasses.replace(self.base, relu=True))
+            object.__setattr__(self, "base", with_relu(self.base, True))
 
     @property
     def signed_base(self) -> Method:
         """The base as slices are explained with it: what speaks against the target is kept until maps are folded."""
-        return dataclasses.replace(self.base, relu=False) if hasattr(self.base, "relu") else self.base
+        return with_relu(self.base, False) if hasattr(self.base, "relu") else self.base
 
     # What a wrapper needs and is follows from its base, of which each instance has its own.
     @property
@@ -119,7 +119,7 @@ class UCAG(Method):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         # Tensors made in a caller's inference mode would be of no use to the base's gradients.
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
             slicing = self.slicing((inputs.shape[2], inputs.shape[3]))
             logits = clean_logits(classifier, inputs)
             chosen = targets.resolve(logits)
@@ -182,6 +182,9 @@ class Slices:
         self.count = len(slicing.corners)
         self.size = self.enlarged_size()
         self.chunk = classifier.batch_size or batch_size_for(classifier.device, *self.size)
+        # Convolutions on a CPU run 1.2 times as fast on channels-last input.
+        convolutional = any(isinstance(part, nn.Conv2d) for part in classifier.torch_module.modules())
+        self.layout = torch.channels_last if convolutional else torch.contiguous_format
 
     def enlarged_size(self) -> tuple[int, int]:
         """Height and width of enlarged slices."""
@@ -225,9 +228,8 @@ class Slices:
     def attempt(self, start: int, stop: int) -> Maps | None:
         """The base on slices `start` to `stop` of the queue; None where chunk or size had to change, to be tried again."""
         rows = self.rows_of(start, stop)
-        enlarged = torch.stack(
-            [self.slicing.cut(self.inputs[at // self.count], at % self.count, self.size) for at in range(start, stop)]
-        )
+        cuts = [self.slicing.cut(self.inputs[at // self.count], at % self.count, self.size) for at in range(start, stop)]
+        enlarged = torch.stack(cuts).contiguous(memory_format=self.layout)
         own = [digest(self.seeds[at // self.count], "slice", at % self.count) >> 1 for at in range(start, stop)]
         try:
             return self.base.attribute(self.classifier, enlarged, Targets.decided(self.chosen[rows]), torch.tensor(own))
@@ -236,14 +238,22 @@ class Slices:
             return None
 
     def adapt(self, error: Exception, tried: int, start: int) -> None:
-        """Smaller chunks after memory ran out, the photo's own size where the network takes no other; all else is raised."""
+        """Smaller chunks after memory ran out, the photo's own size where the network takes no other, plain layout where it
+        flattens with view(); all else is raised."""
         if is_out_of_memory(error) and tried > 1:
             free_memory(self.classifier.device)
             self.chunk = tried // 2
+        elif self.layout == torch.channels_last and "view size is not compatible" in str(error):
+            self.layout = torch.contiguous_format
         elif self.ucag.size == "auto" and start == 0 and self.size != self.slicing.size and OF_ANOTHER_SIZE.search(str(error)):
             self.size = self.slicing.size
         else:
             raise error
+
+
+def with_relu(method: Method, relu: bool) -> Method:
+    changes: dict[str, Any] = {"relu": relu}
+    return dataclasses.replace(method, **changes)
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -254,6 +254,24 @@ def test_a_convolutional_network_of_one_size_gets_slices_of_that_size(classifier
     assert torch.equal(maps.values, by_name.values)
 
 
+def test_a_network_that_flattens_with_view_gets_slices_in_plain_layout(classifier_of: ClassifierOf) -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features, self.head = nn.Conv2d(3, 4, 3, stride=4, padding=1), nn.Linear(4, 5)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.head(self.features(inputs).view(len(inputs), 4, -1).mean(dim=2))
+
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        network = Views().eval()
+    classifier, inputs = classifier_of(network), inputs_of((32, 32))
+    found = explain(UCAG(), classifier, inputs)
+    network.forward = lambda inputs: network.head(network.features(inputs).flatten(2).mean(dim=2))
+    assert_close(found.values, explain(UCAG(), classifier, inputs).values, atol=1e-6, rtol=1e-5)
+
+
 def test_memory_that_runs_out_makes_chunks_smaller(
     classifier_of: ClassifierOf, tiny_cnn: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:

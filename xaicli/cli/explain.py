@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xaicli.metric import Metric
     from xaicli.runs.folder import FolderRun, Written
     from xaicli.runs.output import Found
+    from xaicli.runs.step_pictures import StepPictures
 
 COLUMNS = ["image", "decision", "p", "method", "map"]
 
@@ -30,6 +31,7 @@ EXAMPLES = """
 xai explain sample:hopper
 xai explain photos/ --model resnet50 --method grad-cam,rise@n_masks=2000 --sheet
 xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
+xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --animate gif
 """
 
 
@@ -81,6 +83,15 @@ xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
 @option("Output", "--colormap", metavar="NAME", help="A matplotlib colour map.  [default: inferno; diverging for signed maps]")
 @option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.75, help="Opacity of the strongest colour.")
 @option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
+@option("Output", "--steps", is_flag=True, help="Also a strip of each map's steps: daam's, block by block.")
+@option("Output", "--animate", type=click.Choice(["gif", "webp"]), help="Also a moving picture of the steps.")
+@option(
+    "Output",
+    "--step-scale",
+    type=click.Choice(["common", "each"]),
+    default="common",
+    help="Colours of steps scaled by all of them, or by each, as daam's authors show them.",
+)
 @option("Output", "--overwrite", is_flag=True, help="Make all again, and replace other results.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Say what would be done, and its cost.")
@@ -131,6 +142,7 @@ def plan(sources: list[Source], given: dict[str, Any]) -> FolderRun:
     if not methods:
         methods = make_methods(["grad-cam" if classifier.module is not None else "rise"])
         Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
+    step_pictures(given).check(methods)
     classifier = replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier
     settings = Settings(
         seed=given["seed"],
@@ -212,12 +224,19 @@ def close(results: Iterator[Any]) -> None:
 
 
 def finish(run: FolderRun, done: list[Written], given: dict[str, Any]) -> None:
-    """What needs all maps: overlays on one scale, overlays in another look, the contact sheet."""
+    """What needs all maps: overlays on one scale, overlays in another look, the contact sheet; and the pictures of steps."""
     from xaicli.runs.pictures import draw_sheet, redraw
 
     redraw(run, done, shared=given["scale"] == "shared")
     if given["sheet"] and done:
         draw_sheet(run, done, run.output.folder / "sheet.png", shared=given["scale"] == "shared")
+    step_pictures(given).draw(run, done)
+
+
+def step_pictures(given: dict[str, Any]) -> StepPictures:
+    from xaicli.runs.step_pictures import StepPictures
+
+    return StepPictures(given["steps"], given["animate"], given["step_scale"] == "each")
 
 
 def row_of(written: Written) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -40,8 +41,10 @@ class Slicing:
         """Slice `number` of a photo (3, H, W), enlarged to `size`: (3, *size). Bicubic without antialias, as the authors do; what
         overshoots the range of the photo stays."""
         top, left = self.corners[number]
-        piece = photo[None, :, top : top + self.crop[0], left : left + self.crop[1]]
-        return functional.interpolate(piece, size, mode="bicubic", align_corners=False)[0]
+        piece = photo[:, top : top + self.crop[0], left : left + self.crop[1]]
+        # Two products with small matrices take half the time of torch's own interpolation.
+        rows, columns = (bicubic(old, new).to(photo) for old, new in zip(piece.shape[1:], size, strict=True))
+        return rows @ piece @ columns.T
 
     def fold(self, maps: Tensor, weights: Tensor, divisor: Divisor = "count") -> Tensor:
         """One map (T, H, W) of the maps (S, T, h, w) of all slices at any resolution, each times its weight (S, T).
@@ -85,6 +88,14 @@ def authors_starts(size: tuple[int, int], crop: tuple[int, int], count: tuple[in
             raise UsageError(f"{many} slices of {part} pixels cannot be laid out on {whole} by the authors' stride of {stride}")
         starts.append(tuple(i * stride for i in range(many)))
     return Slicing(size, crop, starts[0], starts[1])
+
+
+@functools.lru_cache(maxsize=16)
+def bicubic(old: int, new: int) -> Tensor:
+    """The matrix (new, old) by which bicubic interpolation makes `new` values of `old` ones."""
+    with torch.inference_mode(False), torch.no_grad():
+        # Along the other axis of the identity nothing changes.
+        return functional.interpolate(torch.eye(old)[None, None], (new, old), mode="bicubic", align_corners=False)[0, 0]
 
 
 def round_half_up(value: float) -> int:

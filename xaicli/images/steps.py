@@ -122,6 +122,19 @@ def drawn_steps(
         yield overlay(small, values, where, sign, scale=scale, colormap=colormap, alpha=alpha)
 
 
+def stretched(maps: Maps) -> Maps:
+    """Step maps (L, h, w) as the authors of DAAM show them: 0 to 1 each, by a sigmoid of the share of the last map's maximum.
+
+    Every step then reaches all colours, and early ones are no dimmer than late ones; a step that is the same everywhere is zeros.
+    """
+    peak = float(maps[-1].max())
+    if not peak > 0:
+        return np.zeros_like(maps)
+    curved = 1 / (1 + np.exp(-5 * maps.astype(np.float64) / peak)) - 0.5
+    low, high = curved.min(axis=(1, 2), keepdims=True), curved.max(axis=(1, 2), keepdims=True)
+    return np.where(high > low, (curved - low) / np.where(high > low, high - low, 1), 0).astype(maps.dtype)
+
+
 def few_colours(frame: Image.Image) -> Image.Image:
     """A frame in its own 256 colours, dithered, so that a smooth map shows no rings."""
     chosen = frame.quantize(256, Image.Quantize.MEDIANCUT)

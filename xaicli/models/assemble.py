@@ -20,6 +20,8 @@ from xaicli.models.source import Loaded, Notice
 
 SUMS_TO_ONE = 1e-4
 TRIAL_PHOTOS = 2
+OF_ATTENTION = ("attention", "attn", "mhsa", "transformer")
+"""How modules that hold attention are called, by class or by name. What such a network cannot do after all, a method refuses."""
 Side = int | tuple[int, int]
 
 
@@ -113,7 +115,8 @@ def provided(module: nn.Module | None) -> Needs:
     if isinstance(module, torch.jit.ScriptModule):
         return Needs.FORWARD | Needs.GRADIENTS
     needs = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES | Needs.HEAD
-    return needs | Needs.ATTENTION if any("attention" in type(part).__name__.lower() for part in module.modules()) else needs
+    named = (f"{name} {type(part).__name__}".lower() for name, part in module.named_modules())
+    return needs | Needs.ATTENTION if any(word in text for text in named for word in OF_ATTENTION) else needs
 
 
 def trial(classifier: Classifier) -> Tensor:

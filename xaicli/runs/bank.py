@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ class BankRun:
                 raise another(self.parts, "network")
             yield keys, features
 
-    def run(self) -> Iterator[Source | Failure]:
+    def run(self) -> Generator[Source | Failure, None, None]:
         """Yield each photo once its features are known, those of an earlier run first; then write the bank.
 
         A Failure is yielded for a photo that cannot be used; the last, unless the run keeps going. What is finished is kept when
