@@ -15,8 +15,11 @@ from benchmarks.figures import Figure, table
 BENCHMARKS = {
     "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",
     "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",
+    "daam": "DAAM of all blocks over a bare forward and backward pass of the transformer",
+    "ucag": "UCAG over the bare passes of its slices",
     "rise-time": "RISE on a ResNet-50 over the bare passes of its masks",
     "rise-memory": "memory of RISE above the network's own",
+    "scoring": "deletion and insertion over a plain loop and over torch-cam, and their memory",
     "store": "a store of a million rows: what is missing, the table of means",
 }
 RESULTS = Path(__file__).parent / "results"
