@@ -12,13 +12,16 @@ import importlib.metadata
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xaicli import builtin
 from xaicli.errors import RunError, UsageError, XaiError, did_you_mean
 from xaicli.method import Method, Needs
 from xaicli.metric import Metric
 from xaicli.params import Definition, Spec, fold, format_value, parameters, parse_spec, parse_specs
+
+if TYPE_CHECKING:
+    from xaicli.models.classifier import Classifier
 
 T = TypeVar("T", bound=Definition)
 CONTROLS = ("random", "center")
@@ -205,9 +208,18 @@ def distinct(made: list[T]) -> list[T]:
     return made
 
 
+def require_fit(method: Method, classifier: Classifier) -> None:
+    """Raise XaiError, before any work, where a method cannot run on a classifier."""
+    refuse_unmet(method, classifier.provides, classifier.name)
+    method.require(classifier)
+
+
 def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
-    """Raise UsageError, with the methods that would run, where a classifier lacks what a method needs."""
-    missing = method.needs & ~provides
+    """Raise UsageError, with the methods that would run, where a classifier lacks what a method needs.
+
+    A trained checkpoint is none of a classifier's: a method looks for its own (`Method.require`).
+    """
+    missing = method.needs & ~provides & ~Needs.CHECKPOINT
     if not missing:
         return
     working = []

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,13 +43,28 @@ class AttentionHead(nn.Module):
         largest: int | None = None,
     ) -> None:
         super().__init__()
-        self.largest = largest
+        self.channels, self.classes, self.largest = tuple(channels), classes, largest
         self.branches = nn.ModuleList(Branch(count) for count in channels)
         self.fuser = Fuser(channels, classes, bias=bias, upsampling=upsampling)
 
     def forward(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
         """Maps (B, n, R, R') of `classes`, (n,) for all photos or (B, n), from features (B, C_i, h_i, w_i)."""
         return self.fuser(self.transformed(features), classes, self.size(features))
+
+    def dense(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps (B, N, R, R') of all classes, by the formula as it is written."""
+        return self.fuser.dense(self.transformed(features), self.size(features))
+
+    def described(self) -> dict[str, Any]:
+        """The arguments that build it again, in plain JSON types."""
+        fuser = self.fuser
+        return {
+            "channels": list(self.channels),
+            "classes": self.classes,
+            "bias": fuser.bias is not None,
+            "upsampling": fuser.upsampling,
+            "largest": self.largest,
+        }
 
     def transformed(self, features: Sequence[Tensor]) -> list[Tensor]:
         return [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]

@@ -115,6 +115,18 @@ def tap_many(
         yield taps
 
 
+@contextmanager
+def listening(layers: Sequence[FeatureLayer]) -> Iterator[list[Features]]:
+    """Read several layers of a network that is frozen and in eval mode already, as in training; modes and precision stay the
+    caller's, and there are no gradients."""
+    taps = [Features(layer) for layer in layers]
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        for feature in taps:
+            stack.callback(attach(feature, graft=False, gradients=False).remove)
+        yield taps
+
+
 def fresh_start(taps: Mapping[str, Features], *, detach: bool) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
     """A hook for the whole network: forget the pass before; inputs carry no graph, and may come from inference mode."""
 

@@ -22,7 +22,7 @@ from xaicli.metric import Metric
 from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
 from xaicli.params import as_json
-from xaicli.registry import make_method, make_methods, make_metrics, refuse_unmet
+from xaicli.registry import make_method, make_methods, make_metrics, require_fit
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import resolved_layer
@@ -103,7 +103,7 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     classifier = load_classifier(spec, precision=PRECISION, trust=trust or model is not None, **options)
     sources = find([suite.place(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)
     for method in methods:
-        refuse_unmet(method, classifier.provides, classifier.name)
+        require_fit(method, classifier)
         refuse_unfit(
             metrics,
             label=method.label,

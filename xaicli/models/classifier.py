@@ -14,6 +14,7 @@ from xaicli.errors import RunError
 from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.models.layers import FeatureLayer, default_layer, named_layer
+from xaicli.models.stages import named_stages
 
 SMALLEST_PROBABILITY = 1e-38
 
@@ -43,6 +44,7 @@ class Classifier:
     masked_dtype: torch.dtype = torch.float32
     batch_size: int | None = None
     looked_up: dict[str, FeatureLayer] = field(default_factory=dict, init=False, repr=False)
+    looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return self.logits(self.forward(inputs))
@@ -80,6 +82,12 @@ class Classifier:
     @cached_property
     def default_layer(self) -> FeatureLayer:
         return default_layer(self.torch_module, self.view.size)
+
+    def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
+        """Several layers by name, as trainable attention reads them: with a grid each, but no gradient. Raises UsageError."""
+        if names not in self.looked_up_stages:
+            self.looked_up_stages[names] = named_stages(self.torch_module, names, self.view.size)
+        return self.looked_up_stages[names]
 
     @property
     def torch_module(self) -> nn.Module:

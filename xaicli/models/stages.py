@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -47,13 +48,34 @@ def resolutions(seen: dict[str, Seen], last: FeatureLayer, count: int) -> tuple[
     """The last layer of each resolution up to the feature layer, which stands for its own."""
     found: dict[tuple[int, int], FeatureLayer] = {}
     for entry in seen.values():
-        layout = entry.layouts.get("output")
         if entry.name == last.name:
             break
-        if layout is not None and layout.axes is last.layout.axes and gridded(entry) and entry.calls == 1:
-            found[layout.grid] = feature_layer(entry, "output")
+        if entry.calls == 1 and gridded(entry) and like(entry, last) and not before_a_stride(entry, seen):
+            grid = grid_of(entry, "output")
+            found[grid] = feature_layer(entry, "output")
     found[last.layout.grid] = last
     return tuple(sorted(found.values(), key=lambda layer: -layer.layout.grid[0] * layer.layout.grid[1])[-count:])
+
+
+def like(entry: Seen, last: FeatureLayer) -> bool:
+    """Whether a layer's grid is a picture's, of the same proportions as the feature layer's, and not tokens or heads."""
+    layout = entry.layouts["output"]
+    assert layout is not None
+    (rows, columns), (height, width) = layout.grid, last.layout.grid
+    return layout.axes is not Axes.TOKENS and 0.5 < (rows * width) / (columns * height) < 2
+
+
+def before_a_stride(entry: Seen, seen: dict[str, Seen]) -> bool:
+    """Whether a layer is an intermediate step of a part that halves the resolution: it stands before the stride in there."""
+    names = entry.name.split(".")
+    for depth in range(1, len(names)):
+        part = seen.get(".".join(names[:depth]))
+        if part is None or not gridded(part) or not gridded(part, "input"):
+            continue
+        entered, left = grid_of(part, "input"), grid_of(part, "output")
+        if left != grid_of(entry, "output") and entered[0] <= 2 * left[0] + 1:
+            return True
+    return False
 
 
 def blocks(
@@ -61,7 +83,7 @@ def blocks(
 ) -> tuple[FeatureLayer, ...]:
     """The last blocks of a transformer, each with the grid of its feature layer."""
     names = repeated_blocks(module)
-    whole = [entry for entry in seen.values() if entry.name in names and tokens_like(entry, last)]
+    whole = [entry for entry in seen.values() if entry.name in names and on_its_grid(entry, last)]
     if not whole:
         return (last,)
     found = []
@@ -69,19 +91,25 @@ def blocks(
         norms = [
             entry
             for entry in seen.values()
-            if entry.name.startswith(f"{block.name}.") and isinstance(entry.module, nn.LayerNorm) and tokens_like(entry, last)
+            if entry.name.startswith(f"{block.name}.") and isinstance(entry.module, nn.LayerNorm) and on_its_grid(entry, last)
         ]
         found.append(norms[0] if vit_tap == "ln1" and norms else block)
     return tuple(feature_layer(entry, "output") for entry in found)
 
 
-def tokens_like(entry: Seen, last: FeatureLayer) -> bool:
-    return entry.layouts.get("output") == last.layout
+def on_its_grid(entry: Seen, last: FeatureLayer) -> bool:
+    return gridded(entry) and grid_of(entry, "output") == last.layout.grid
 
 
 def gridded(entry: Seen, side: str = "output") -> bool:
     layout = entry.layouts.get(side)
     return layout is not None and min(layout.grid) >= SMALLEST_GRID
+
+
+def grid_of(entry: Seen, side: str) -> tuple[int, int]:
+    layout = entry.layouts[side]
+    assert layout is not None
+    return layout.grid
 
 
 def named_stages(module: nn.Module, names: Sequence[str], size: tuple[int, int]) -> tuple[FeatureLayer, ...]:
@@ -90,6 +118,10 @@ def named_stages(module: nn.Module, names: Sequence[str], size: tuple[int, int])
     Raises UsageError where a layer is not there, runs more than once, or has no grid.
     """
     seen = dry_run(module, size)
+    rectified = ""
+    with contextlib.suppress(InputError):
+        last = choose_default(module, seen)
+        rectified = last.name if last.rectified else ""
     found = []
     for name in names:
         path, _, side = name.strip().partition(":")
@@ -103,7 +135,7 @@ def named_stages(module: nn.Module, names: Sequence[str], size: tuple[int, int])
         where: Literal["input", "output"] = "input" if side == "input" else "output"
         if not gridded(entry, where):
             raise UsageError(f"layer {name} has no spatial grid of {SMALLEST_GRID} x {SMALLEST_GRID} or more", hint=hint)
-        found.append(feature_layer(entry, where))
+        found.append(feature_layer(entry, where, rectified=where == "output" and entry.name == rectified))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ import torch
 from xaicli.attribution import Attribution
 from xaicli.compute.memory import is_out_of_memory
 from xaicli.compute.seeds import photo_seed
-from xaicli.errors import RunError, XaiError
+from xaicli.errors import RunError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.models.classifier import Classifier
@@ -121,7 +121,10 @@ def attribute(
     try:
         # Precision is the run's to choose: a caller's autocast would reach the arithmetic of methods too.
         with torch.autocast(classifier.device.type, enabled=False):
-            return [(method.attribute(classifier, inputs, rules, seeds), batch)]
+            maps = method.attribute(classifier, inputs, rules, seeds)
+        if method.decision_only:
+            refuse_other_targets(maps, classifier, method)
+        return [(maps, batch)]
     except XaiError:
         raise
     # A method or a network may raise anything; it is reported as theirs, in one line.
@@ -135,6 +138,18 @@ def attribute(
                 for part in attribute(half, classifier, method, targets, settings)
             ]
         raise failed(classifier, method, batch, error) from error
+
+
+def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> None:
+    """Raise UsageError where a map was asked for of another target than the decision, by a method that knows no other."""
+    decisions = maps.logits.argmax(dim=1, keepdim=True)
+    other = (maps.targets.classes != decisions) | (maps.targets.against >= 0)
+    for row, column in other.nonzero()[:1].tolist():
+        target, decision = maps.targets.names(row)[column], classifier.class_name(int(decisions[row, 0]))
+        raise UsageError(
+            f"{method.name} explains the decision alone ({decision}), not target {target}: no class enters its map",
+            hint="Leave --target out, or choose a method that is class specific (xai list methods).",
+        )
 
 
 def failed(classifier: Classifier, method: Method, batch: list[Loaded], error: Exception) -> RunError:

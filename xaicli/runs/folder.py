@@ -13,7 +13,7 @@ from xaicli.files import require_writable
 from xaicli.images.source import Source
 from xaicli.method import Cost, Method
 from xaicli.models.classifier import Classifier
-from xaicli.registry import refuse_unmet
+from xaicli.registry import require_fit
 from xaicli.runs.explain import Explained, batch_size_for, explain_photos
 from xaicli.runs.look import Look
 from xaicli.runs.output import Found, OutputFolder, find_complete
@@ -68,7 +68,7 @@ class FolderRun:
         """Raise before any work where a method cannot run on this classifier, or the folder cannot be written."""
         self.look.check()
         for method in self.methods:
-            refuse_unmet(method, self.classifier.provides, self.classifier.name)
+            require_fit(method, self.classifier)
         require_writable(self.output.folder)
 
     @property

@@ -11,7 +11,7 @@ from xaicli.images.source import Source
 from xaicli.method import Method
 from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
-from xaicli.registry import make_methods, refuse_unmet
+from xaicli.registry import make_methods, require_fit
 from xaicli.runs.explain import explain_photos
 from xaicli.runs.photos import Failure
 from xaicli.runs.settings import Settings
@@ -40,7 +40,7 @@ def explain(
     model = load_classifier(classifier, precision=precision) if isinstance(classifier, str) else classifier
     methods = list_methods(method)
     for one in methods:
-        refuse_unmet(one, model.provides, model.name)
+        require_fit(one, model)
     sources = sources_of(images)
     targets = choose_targets(str(target), model, sources)
     settings = Settings(seed=seed, precision=precision, batch_size=batch_size)

@@ -17,7 +17,7 @@ from xaicli.images.truth import Truth
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.models.classifier import Classifier
-from xaicli.registry import make_method, refuse_unmet
+from xaicli.registry import make_method, require_fit
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Recipe, Row, Run
 from xaicli.runs.columns import subject_of
@@ -67,7 +67,7 @@ class ScoreRun:
     def check(self) -> None:
         """Raise UsageError before any work where a method cannot run, or a metric cannot score its maps."""
         for method in self.methods:
-            refuse_unmet(method, self.classifier.provides, self.classifier.name)
+            require_fit(method, self.classifier)
             refuse_unfit(
                 self.metrics,
                 label=method.label,

@@ -13,7 +13,7 @@ from xaicli.method import Method
 from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
 from xaicli.params import escape
-from xaicli.registry import make_method, make_metrics, refuse_unmet
+from xaicli.registry import make_method, make_metrics, require_fit
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
@@ -78,7 +78,7 @@ def report(classifier: Classifier, method: Method, photos: Listing, *, truth: Tr
 
 def runs_on(method: Method, classifier: Classifier) -> bool:
     try:
-        refuse_unmet(method, classifier.provides, classifier.name)
+        require_fit(method, classifier)
     except XaiError:
         return False
     return True
