@@ -107,7 +107,8 @@ def test_an_installed_checkpoint_is_found_by_itself_the_newest_first(classifier)
 def test_where_none_is_installed_the_error_says_how_to_train_one(classifier):
     about = {"method": "t-tame", **about_classifier(dataclasses.replace(classifier, name="vgg16", fingerprint="c" * 16))}
     write_checkpoint(checkpoints_folder() / "x.safetensors", {"w": torch.zeros(1)}, about)
-    with pytest.raises(InputError, match=r"no checkpoint of t-tame for resnet18 .*some for .*vgg16.*xai train t-tame --model resnet18"):
+    words = r"no checkpoint of t-tame for resnet18 .*some for .*vgg16.*xai train t-tame --model resnet18"
+    with pytest.raises(InputError, match=words):
         checkpoint_for("t-tame", classifier)
 
 

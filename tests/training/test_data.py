@@ -58,7 +58,9 @@ def test_a_list_of_files_has_no_labels(photos):
     assert read_listing(f"@{photos}/some.txt").names == ("c.png", "a.png")
 
 
-@pytest.mark.parametrize("text", ["image,label\na.png,cat\nb.png,dog\n", "label,image\ncat,a.png\ndog,b.png\n", "a.png,cat\nb.png,dog\n"])
+@pytest.mark.parametrize(
+    "text", ["image,label\na.png,cat\nb.png,dog\n", "label,image\ncat,a.png\ndog,b.png\n", "a.png,cat\nb.png,dog\n"]
+)
 def test_a_csv_names_photos_from_its_own_folder(photos, text):
     listing = read_listing(table(photos, "set.csv", text))
     assert listing.classes == ("cat", "dog")

@@ -30,6 +30,13 @@ def stop_after(training, steps: int) -> None:
             return
 
 
+def kill_after(training, steps: int, number: int) -> None:
+    """Run, and send this process a signal after some steps."""
+    for event in training.run():
+        if isinstance(event, Step) and event.done == steps:
+            os.kill(os.getpid(), number)
+
+
 def test_a_run_tells_of_every_step_and_epoch_and_learns(brightness, training_of):
     events = list(training_of(brightness(epochs=6)).run())
     steps = [event for event in events if isinstance(event, Step)]
@@ -148,7 +155,8 @@ def test_a_loss_that_is_no_number_ends_the_run_before_the_weights_see_it(brightn
     training = training_of(task)
     seen = iter(range(100))
     task.spoil = lambda terms: {**terms, "fit": terms["fit"] * (value if next(seen) == 4 else 1)}
-    with pytest.raises(RunError, match=r"no longer finite at step 5 of 9 \(fit (nan|inf), area .*--lr 0\.005.*run\.resume") as told:
+    words = r"no longer finite at step 5 of 9 \(fit (nan|inf), area .*--lr 0\.005.*run\.resume"
+    with pytest.raises(RunError, match=words) as told:
         list(training.run())
     assert told.value.exit_code == 5
     assert all(bool(tensor.isfinite().all()) for tensor in weights(task))
@@ -174,9 +182,7 @@ def test_a_signal_saves_the_state_first(brightness, training_of, number):
     try:
         training = training_of(brightness())
         with pytest.raises(InterruptedError):
-            for event in training.run():
-                if isinstance(event, Step) and event.done == 5:
-                    os.kill(os.getpid(), number)
+            kill_after(training, 5, number)
         assert signal.getsignal(number) is handler
     finally:
         signal.signal(number, before)

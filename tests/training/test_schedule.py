@@ -62,7 +62,12 @@ def test_steps_fall_at_shares_of_the_whole():
 
 
 @pytest.mark.parametrize(
-    ("decay", "decayed"), [("all", ["0.weight", "0.bias", "1.weight", "1.bias"]), ("weights", ["0.weight", "1.weight"]), ("matrices", ["0.weight"])]
+    ("decay", "decayed"),
+    [
+        ("all", ["0.weight", "0.bias", "1.weight", "1.bias"]),
+        ("weights", ["0.weight", "1.weight"]),
+        ("matrices", ["0.weight"]),
+    ],
 )
 def test_weight_decay_acts_on_what_it_is_told_to(decay, decayed):
     module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
@@ -81,7 +86,9 @@ def test_frozen_weights_are_not_optimised():
     assert sum(len(group["params"]) for group in make_optimizer([module], CYCLE).param_groups) == 1
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": 0}, {"lr": 0.0}, {"lr": math.inf}, {"lr": math.nan}, {"weight_decay": -1}])
+@pytest.mark.parametrize(
+    "change", [{"epochs": 0}, {"batch_size": 0}, {"lr": 0.0}, {"lr": math.inf}, {"lr": math.nan}, {"weight_decay": -1}]
+)
 def test_numbers_that_make_no_schedule_are_refused(change):
     with pytest.raises(UsageError, match="--"):
         check(dataclasses.replace(CYCLE, **change))

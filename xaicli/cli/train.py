@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 xai train t-tame --model resnet50 --data photos/ -o my-tame.safetensors
 xai train lfi-cam --model resnet18 --data train/ --val val/ --crop 64 --resize 64 -o my-lfi.safetensors
-xai explain cat.jpg --model my-lfi.safetensors --method lfi-cam
+xai train classifier --model tiny --data train/ --val val/ -o my-net.safetensors
 """
 
 training_options = stack(
