@@ -149,7 +149,15 @@ class PTAMETask(MaskTask):
         else:
             self.layers = self.auxiliary.stages(training.layers)
         channels = [layer.channels for layer in self.layers]
-        head = AttentionHead(channels, classifier.count, bias=training.fuser_bias, upsampling=training.upsampling)
+        # A map finer than what the classifier sees would say nothing more.
+        finest, side = max(self.layers[0].layout.grid), min(classifier.view.size)
+        head = AttentionHead(
+            channels,
+            classifier.count,
+            bias=training.fuser_bias,
+            upsampling=training.upsampling,
+            largest=side if finest > side else None,
+        )
         super().__init__(classifier, training, head)
         self.schedule = Schedule(
             epochs=1,

@@ -53,6 +53,19 @@ METHODS: dict[str, Builtin] = {
     "ucag": Builtin(
         "ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
     ),
+    "lfi-cam": Builtin(
+        "lfi_cam:LFICAM",
+        "LFI-CAM: the attention by which a network that was trained for it gates its own last features; one map for all classes",
+    ),
+    "t-tame": Builtin(
+        "t_tame:TTAME",
+        "T-TAME: class maps from three layers, by a small head that was trained to keep the masked photo's decision",
+    ),
+    "tame": Builtin("t_tame:TAME", "TAME: T-TAME's forerunner of 2022, for convolutional networks, with its own training recipe"),
+    "p-tame": Builtin(
+        "p_tame:PTAME",
+        "P-TAME: class maps by a trained head on a small auxiliary network; the classifier itself may be a black box",
+    ),
     "rise": Builtin("rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
     "center": Builtin("center:Center", "Gaussian in the middle, whatever the photo shows: a control"),

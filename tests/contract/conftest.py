@@ -1,14 +1,18 @@
 """What every registered method is held to its contract on: three tiny networks, small photos, cheap parameters.
 
 Methods come from the registry, so that a new one, a plugin's too, is held to all rules without a new test. A method may refuse a
-network in words (an `XaiError`); what it accepts is what it is tried on, and one of them it must accept.
+network in words (an `XaiError`); what it accepts is what it is tried on, and one of them it must accept. For methods that are
+trained there are checkpoints, of weights that nobody trained.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.errors import InputError, UsageError
+from xaicli.images.view import View
 from xaicli.method import Maps, Method
+from xaicli.models.architecture import build
+from xaicli.models.checkpoint import about_classifier, checkpoints_folder, write_checkpoint
 from xaicli.models.classifier import Classifier
+from xaicli.models.lfi import with_branch
 from xaicli.params import parameters
 from xaicli.registry import METHODS, Entry, entries, load
+from xaicli.stamps import stamp
 from xaicli.targets import DECISION, TargetRule, Targets
+from xaicli.task import TaskOptions, Trainable, trains_network
 
 FEW = 8
 SQUARES = {"n_segments": 9}
@@ -82,9 +92,52 @@ def method(entry: Entry) -> Method:
 
 
 @pytest.fixture
-def networks(tiny_cnn: nn.Module, tiny_vit: nn.Module) -> dict[str, nn.Module]:
-    """A convolutional network with batch norm and in-place ReLU, one of plain modules in a row, and a vision transformer."""
-    return {"cnn": tiny_cnn, "vit": tiny_vit, "plain": plain()}
+def networks(tiny_cnn: nn.Module, tiny_vit: nn.Module, method: Method) -> dict[str, nn.Module]:
+    """A convolutional network with batch norm and in-place ReLU, one of plain modules in a row, and a vision transformer; for a
+    method that is a network of its own, such a one too."""
+    own = {"own": with_untrained_branch(tiny_cnn)} if trains_network(method) else {}
+    return {"cnn": tiny_cnn, "vit": tiny_vit, "plain": plain(), **own}
+
+
+def with_untrained_branch(network: nn.Module) -> nn.Module:
+    """A copy of a network with a feature importance branch."""
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        return with_branch(copy.deepcopy(network), (32, 32)).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def checkpoints(
+    networks: dict[str, nn.Module], classifier_of: Callable[..., Classifier], method: Method, tmp_path: Path
+) -> dict[str, Classifier]:
+    """For a method that needs them, installed checkpoints for each network it can be trained on, of untrained weights."""
+    classifiers = {name: identified(classifier_of(module, count=5), name) for name, module in networks.items()}
+    if not isinstance(method, Trainable) or trains_network(method):
+        return classifiers
+    for name, classifier in classifiers.items():
+        with torch.random.fork_rng(), contextlib.suppress(UsageError):
+            torch.manual_seed(8)
+            task = method.task(classifier, TaskOptions(given=TRAINING.get(method.name, lambda folder: {})(tmp_path)))
+            told = {"method": method.name, **about_classifier(classifier), **task.metadata()}
+            write_checkpoint(checkpoints_folder() / f"{method.name}.{name}.safetensors", task.finish(), told)
+    return classifiers
+
+
+def with_auxiliary(folder: Path) -> dict[str, str]:
+    """How P-TAME is trained here: its auxiliary network is a file."""
+    built = build("tiny@widths=4+8@blocks=1", 3)
+    told = {"method": "classifier", "architecture": {"spec": built.spec, "count": 3}, "view": View(32, 32).as_dict()}
+    state = {f"network.{name}": tensor for name, tensor in built.module.state_dict().items()}
+    write_checkpoint(folder / "auxiliary.safetensors", state, told)
+    return {"auxiliary": str(folder / "auxiliary.safetensors")}
+
+
+TRAINING: dict[str, Callable[[Path], dict[str, str]]] = {"p-tame": with_auxiliary}
+
+
+def identified(classifier: Classifier, network: str) -> Classifier:
+    """The classifier with a fingerprint of its network's name: copies of a network, and a black box made of it, are it too."""
+    return dataclasses.replace(classifier, fingerprint=stamp(network))
 
 
 def plain() -> nn.Module:
@@ -100,7 +153,10 @@ def plain() -> nn.Module:
 
 @pytest.fixture
 def trial_on(
-    networks: dict[str, nn.Module], classifier_of: Callable[..., Classifier], method: Method
+    networks: dict[str, nn.Module],
+    classifier_of: Callable[..., Classifier],
+    method: Method,
+    checkpoints: dict[str, Classifier],
 ) -> Callable[..., Trial]:
     """A function that makes a trial of the method on a copy of a network, or on a changed one, or on a function (a black box)."""
 
@@ -108,7 +164,8 @@ def trial_on(
         network: str, changed: Callable[[Tensor], Tensor] | None = None, size: tuple[int, int] = (32, 32), **settings: Any
     ) -> Trial:
         function = changed if changed is not None else copy.deepcopy(networks[network])
-        return Trial(method, network, classifier_of(function, size=size, count=5, **settings), photos_of(size))
+        classifier = identified(classifier_of(function, size=size, count=5, **settings), network)
+        return Trial(method, network, classifier, photos_of(size))
 
     return make
 

@@ -161,7 +161,7 @@ def test_a_contrast_asks_why_the_one_and_not_the_other(trials):
 
 def test_unmet_needs_are_refused_and_a_black_box_gives_the_same_map_where_the_forward_pass_is_enough(trials, trial_on, networks):
     method = trials[0].method
-    if method.needs & ~Needs.FORWARD:
+    if method.needs & ~(Needs.FORWARD | Needs.CHECKPOINT):
         with pytest.raises(XaiError, match=f"{method.name} needs".replace("+", r"\+")):
             refuse_unmet(method, Needs.FORWARD, "net")
         return
