@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -137,5 +138,6 @@ def fill(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     """`module`, wrapped as the checkpoint's network was, with its weights; raises InputError where they do not fit."""
     branch = checkpoint.metadata.get("branch")
     network = module if branch is None else lfi.restored(module, branch)
-    fit(network, checkpoint.state("network"), checkpoint.path.name, str(checkpoint.metadata.get("classifier", "its network")))
+    state = OrderedDict(checkpoint.state("network"))
+    fit(network, state, checkpoint.path.name, str(checkpoint.metadata.get("classifier", "its network")))
     return network

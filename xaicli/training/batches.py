@@ -57,7 +57,9 @@ class Batches:
         """The batches of an epoch from the `start`-th on; the next one is made while one is trained on."""
         order = stream(self.seed, "order of training photos", epoch).permutation(self.total)
         draws = stream(self.seed, "augmentation", epoch).random((self.total, DRAWS))
-        shares = stream(self.seed, "mixup", epoch).beta(*[max(self.augmentation.mixup, 1e-3)] * 2, self.steps)
+        # A share is drawn also where none is used: Beta has no parameter 0.
+        spread = max(self.augmentation.mixup, 1e-3)
+        shares = stream(self.seed, "mixup", epoch).beta(spread, spread, self.steps)
         with ThreadPoolExecutor(1, thread_name_prefix="batch") as pool:
 
             def make(step: int) -> Batch:

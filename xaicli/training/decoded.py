@@ -113,7 +113,7 @@ def open_photos(
     if not fits and on_error is None:
         return listing, FromDisk(listing.sources, view)
     pixels = np.empty((len(listing) if fits else 0, height, width, 3), dtype=np.uint8)
-    kept = []
+    kept: list[int] = []
     for row, result in enumerate(decode_all(listing.sources, view, report)):
         if isinstance(result, XaiError):
             if on_error is None:

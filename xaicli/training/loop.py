@@ -120,7 +120,7 @@ class Training:
             terms = {name: float(value.detach()) for name, value in {**losses, "loss": total}.items()}
             self.require_finite(terms, batch)
             self.optimizer.zero_grad(set_to_none=True)
-            total.backward()
+            torch.autograd.backward(total)
         self.require_gradients(terms)
         schedules.clip(self.modules, self.schedule.clip)
         self.optimizer.step()
