@@ -25,8 +25,9 @@ class AblationCAM(Method):
 
     `relative` divides the fall by the magnitude of the score, so that the map does not depend on the scale of the logits;
     `absolute` leaves it in logits. Only what follows the layer is run, and only for channels that are not zero already. In a
-    vision transformer a channel is set to zero at the patches; prefix tokens keep theirs. Maps are (B, T, h, w) at the layer's
-    resolution.
+    vision transformer a channel is set to zero at the patches; prefix tokens keep theirs. Made for activations behind a ReLU:
+    where they have both signs, as in vision transformers, a channel's weight does not say which sign speaks for the target, and
+    the map says little. Maps are (B, T, h, w) at the layer's resolution.
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")

@@ -18,7 +18,8 @@ class EigenCAM(Method):
     """Eigen-CAM: activations projected on their first principal direction; the same for every target.
 
     The direction's sign, which the decomposition leaves open, is such that the map's sum is positive, or with `centred` such that
-    it goes with the sum of all channels. Gradients are not needed. Maps are (B, T, h, w) at the layer's resolution.
+    it goes with the sum of all channels. Where activations have both signs, as in vision transformers, that may be the sign of
+    the background. Gradients are not needed. Maps are (B, T, h, w) at the layer's resolution.
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")

@@ -301,6 +301,31 @@ def test_autocast_of_the_caller_does_not_reach_the_tap(
     assert_close(features.activation, tiny_cnn.features(photo_batch))
 
 
+class Checkpointed(nn.Module):
+    """A network whose part runs again on the way back, to save memory."""
+
+    def __init__(self, part: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.part, self.head = part, head
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        from torch.utils.checkpoint import checkpoint
+
+        return self.head(checkpoint(self.part, inputs, use_reentrant=False).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("name", ["part.3", "part"])
+def test_a_layer_in_a_checkpointed_part_is_read_once(
+    name: str, tiny_cnn: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf
+) -> None:
+    classifier = classifier_of(Checkpointed(tiny_cnn.features, tiny_cnn.head).eval(), layer=name)
+    with tap(classifier) as features:
+        (gradient,) = features.gradients_of(classifier(photo_batch)[:, :1])
+        activation = features.activation
+    expected = reference(tiny_cnn, name.replace("part", "features"), photo_batch, 0)
+    assert_close((activation, gradient), expected)
+
+
 class Tupled(nn.Module):
     """A block that takes its tensor by name and returns it in a tuple, as many transformers do."""
 

@@ -43,6 +43,8 @@ class Features:
     def __init__(self, layer: FeatureLayer) -> None:
         self.layer = layer
         self.calls: list[Tensor] = []
+        self.forward = True
+        """Whether a forward pass is going on; checkpointed parts of a network run again on the way back, which does not count."""
 
     @property
     def raw(self) -> Tensor:
@@ -81,6 +83,8 @@ def gradients_at(features: Sequence[Features], scores: Tensor) -> Iterator[list[
     tensors = [feature.raw for feature in features]
     if not scores.requires_grad:
         raise RunError(f"no gradient reaches layer {features[0].layer}", hint=CHOOSE_ANOTHER)
+    for feature in features:
+        feature.forward = False
     scale = HALF_SCALE if any(tensor.dtype == torch.float16 for tensor in tensors) else 1.0
     for index in range(scores.shape[1]):
         last = index == scores.shape[1] - 1
@@ -140,6 +144,7 @@ def fresh_start(taps: Mapping[str, Features], *, detach: bool) -> Callable[..., 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         for feature in taps.values():
             feature.calls.clear()
+            feature.forward = True
         return tuple(map(own, args)), {key: own(value) for key, value in kwargs.items()}
 
     return hook
@@ -157,7 +162,8 @@ def attach(feature: Features, graft: bool, gradients: bool) -> torch.utils.hooks
         with torch.set_grad_enabled(gradients):
             begin = graft and gradients and not tensor.requires_grad
             kept = tensor.detach().clone().requires_grad_() if begin else tensor.clone()
-            feature.calls.append(kept)
+            if feature.forward:
+                feature.calls.append(kept)
             return kept + SMALLEST_ACTIVATION if feature.layer.rectified else kept * 1
 
     def at_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

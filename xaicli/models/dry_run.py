@@ -58,6 +58,7 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> dict[str, Seen]:
     size: height and width of the input. The score is a fixed mixture of all outputs, so that no one class decides.
     """
     seen: dict[str, Seen] = {}
+    forward = True
     grids: list[tuple[int, int]] = []
     begun: dict[nn.Module, float] = {}
     done = 0.0
@@ -70,6 +71,9 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> dict[str, Seen]:
     def after(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         nonlocal done
         output = replace_first_tensor(output, with_graph)
+        # Checkpointed parts run again on the way back.
+        if not forward:
+            return output
         given = first_tensor(output)
         taken = first_tensor(args)
         if isinstance(part, nn.Conv2d) and given is not None:
@@ -90,6 +94,7 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> dict[str, Seen]:
             stack.callback(part.register_forward_pre_hook(before, with_kwargs=True).remove)
             stack.callback(part.register_forward_hook(after, with_kwargs=True).remove)
         output = first_tensor(module(noise(module, size)))
+        forward = False
         if output is None:
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")
         fill_gradients(seen.values(), output)
