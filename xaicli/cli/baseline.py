@@ -50,9 +50,7 @@ def command(suite: str | None, trust: bool, model: str | None, weights: str | No
     size = save(baseline, folder)
     methods = ", ".join(method.label for method in bench.methods)
     photos = count(len(baseline.photos), "photo")
-    Manner.current().say(
-        f"{photos} x {methods}: baseline in {folder} ({size / 1e6:.1f} MB), model {baseline.fingerprint[:8]}"
-    )
+    Manner.current().say(f"{photos} x {methods}: baseline in {folder} ({size / 1e6:.1f} MB), model {baseline.fingerprint[:8]}")
     return 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from xaicli.errors import InputError, RunError
 from xaicli.gate.measure import Bench, PhotoResult, run_suite, with_classes
-from xaicli.gate.similarity import Similarity, chance_floor, similarity
+from xaicli.gate.similarity import Noise, Similarity, similarity
 from xaicli.runs.records import versions
 
 FURTHER_SEEDS = 4
@@ -22,8 +22,8 @@ Tick = Callable[[int], object]
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """photos: in the suite's order; definitions: how each map and score is made, by label; floors: what maps of stochastic
-    methods may fall to with another seed, by method label."""
+    """photos: in the suite's order; definitions: how each map and score is made, by label; noise: what another seed does to the
+    maps of stochastic methods, by method label."""
 
     photos: tuple[PhotoResult, ...]
     definitions: Mapping[str, Mapping[str, Any]]
@@ -33,7 +33,7 @@ class Baseline:
     target_rule: str
     expect: str
     seed: int
-    floors: Mapping[str, Similarity] = field(default_factory=dict)
+    noise: Mapping[str, Noise] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,25 +63,26 @@ def make_baseline(bench: Bench, tick: Tick = lambda done: None) -> Baseline:
         target_rule=bench.targets.text,
         expect=bench.suite.expect,
         seed=bench.suite.seed,
-        floors=floors_of(bench, photos, tick),
+        noise=noise_of(bench, photos, tick),
         versions=versions(),
     )
 
 
-def floors_of(bench: Bench, photos: Sequence[PhotoResult], tick: Tick) -> dict[str, Similarity]:
-    """What the maps of each stochastic method fall to by chance, from runs with further seeds on the classes of `photos`."""
+def noise_of(bench: Bench, photos: Sequence[PhotoResult], tick: Tick) -> dict[str, Noise]:
+    """What chance does to the maps of each stochastic method, from runs with further seeds on the classes of `photos`."""
     stochastic = tuple(method for method in bench.methods if method.stochastic)
     if not stochastic:
         return {}
     again = with_classes(dataclasses.replace(bench, methods=stochastic), {photo.image: photo.target for photo in photos})
-    seen: dict[str, list[Similarity]] = {}
+    size = bench.classifier.view.size
+    found: dict[str, list[list[Similarity]]] = {method.label: [] for method in stochastic}
     for repetition in range(1, FURTHER_SEEDS + 1):
-        fresh = run_suite(again, other_seed(bench.suite.seed, repetition), score=False)
-        fresh = ticking(fresh, tick, start=repetition * len(photos))
-        for old, new in zip(photos, fresh, strict=True):
-            for label, values in new.maps.items():
-                seen.setdefault(label, []).append(similarity(old.maps[label], values, bench.classifier.view.size))
-    return {label: chance_floor(found) for label, found in seen.items()}
+        run = run_suite(again, other_seed(bench.suite.seed, repetition), score=False)
+        fresh = list(ticking(run, tick, start=repetition * len(photos)))
+        for label, repetitions in found.items():
+            pairs = zip(photos, fresh, strict=True)
+            repetitions.append([similarity(old.maps[label], new.maps[label], size) for old, new in pairs])
+    return {label: Noise.of(repetitions) for label, repetitions in found.items()}
 
 
 def other_seed(seed: int, repetition: int) -> int:

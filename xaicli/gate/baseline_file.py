@@ -25,7 +25,7 @@ from xaicli.errors import InputError, UsageError
 from xaicli.files import write_atomic
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.measure import PhotoResult, Score
-from xaicli.gate.similarity import Similarity
+from xaicli.gate.similarity import Noise, Similarity
 from xaicli.kinds import show
 from xaicli.terminal import printable
 
@@ -52,7 +52,7 @@ def save(baseline: Baseline, folder: Path) -> int:
         "schema": SCHEMA,
         "maps": name,
         **fields,
-        "floors": {label: dataclasses.asdict(floor) for label, floor in baseline.floors.items()},
+        "noise": {label: dataclasses.asdict(noise) for label, noise in baseline.noise.items()},
         "photos": [photo_record(photo) for photo in baseline.photos],
     }
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=dict).encode("utf-8", "backslashreplace")
@@ -114,8 +114,9 @@ def read(path: Path, most: int) -> bytes:
 
 
 def baseline_of(record: Mapping[str, Any], maps: Maps) -> Baseline:
+    photos = tuple(photo_of(at, taken(entry, dict), maps) for at, entry in enumerate(taken(record["photos"], list)))
     return Baseline(
-        photos=tuple(photo_of(at, taken(entry, dict), maps) for at, entry in enumerate(taken(record["photos"], list))),
+        photos=photos,
         definitions={label: definition(entry) for label, entry in by_label(record["definitions"])},
         layers={label: text(layer) for label, layer in by_label(record["layers"])},
         model=text(record["model"]),
@@ -123,9 +124,7 @@ def baseline_of(record: Mapping[str, Any], maps: Maps) -> Baseline:
         target_rule=text(record["target_rule"]),
         expect=text(record["expect"]),
         seed=whole(record["seed"], 2**63 - 1),
-        floors={
-            label: Similarity(number(floor["spearman"]), number(floor["overlap"])) for label, floor in by_label(record["floors"])
-        },
+        noise={label: noise_of(entry, len(photos)) for label, entry in by_label(record["noise"])},
         versions={label: text(version) for label, version in by_label(record["versions"])},
     )
 
@@ -151,6 +150,13 @@ def map_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
     if values.dtype != np.float32 or values.ndim != 2 or not values.size:
         raise ValueError(f"a map of shape {values.shape} and type {values.dtype}")
     return values
+
+
+def noise_of(entry: Any, photos: int) -> Noise:
+    floor, expected = taken(entry["floor"], dict), [number(value) for value in taken(entry["expected"], list)]
+    if len(expected) != photos:
+        raise ValueError(f"{len(expected)} expected values of {photos} photos")
+    return Noise(Similarity(number(floor["spearman"]), number(floor["overlap"])), tuple(expected))
 
 
 def definition(entry: Any) -> Mapping[str, Any]:

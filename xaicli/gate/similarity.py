@@ -48,6 +48,20 @@ def chance_floor(found: Sequence[Similarity]) -> Similarity:
     return Similarity(min(spearman, FLOOR.spearman), min(overlap, FLOOR.overlap))
 
 
+@dataclass(frozen=True)
+class Noise:
+    """What the maps of a stochastic method do with another seed: their mean correlation photo by photo, and the floor of all."""
+
+    floor: Similarity
+    expected: tuple[float, ...]
+
+    @classmethod
+    def of(cls, repetitions: Sequence[Sequence[Similarity]]) -> Noise:
+        """From the similarities of each repetition, photo by photo."""
+        means = (sum(one.spearman for one in photo) / len(photo) for photo in zip(*repetitions, strict=True))
+        return cls(chance_floor([one for repetition in repetitions for one in repetition]), tuple(means))
+
+
 def similarity(old: NDArray[np.float32], new: NDArray[np.float32], size: tuple[int, int]) -> Similarity:
     """Of two maps, upsampled to the input's size; two constant maps are alike, and one that is not finite is like nothing."""
     if not (np.isfinite(old).all() and np.isfinite(new).all()):

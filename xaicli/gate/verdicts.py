@@ -13,11 +13,13 @@ from xaicli.gate.measure import Bench, PhotoResult
 from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, SAME_MODEL, Rule
 from xaicli.gate.score_verdicts import by_bounds, by_tolerance, controls_verdicts, score_verdict
 from xaicli.gate.similarity import FLOOR, RARE, Similarity, similarity
-from xaicli.gate.verdict import Verdict, named, with_interval
+from xaicli.gate.verdict import Floats, Verdict, named, with_interval
 from xaicli.results import stats
 
 CHANCE = 2 * RARE
 """The share of an unchanged model's maps that may fall below the floor of a stochastic method in one of its two numbers."""
+SHIFT = 0.05
+"""By how much the mean correlation may lie below what other seeds gave, beside its interval."""
 LEVEL = 0.05
 
 
@@ -111,26 +113,38 @@ def map_verdict(
     """Are the maps those of the baseline: every one where the random numbers are the same, else all but what chance explains."""
     size = bench.classifier.view.size
     found = [similarity(old.maps[label], new.maps[label], size) for old, new in zip(baseline.photos, now, strict=True)]
-    by_chance = label in baseline.floors and not same_seed
-    floor = floor_of(rule, baseline.floors[label] if by_chance else FLOOR)
-    below = [at for at, one in enumerate(found) if not one.reaches(floor)]
-    places = sorted(below, key=lambda at: (found[at].above(floor), at))
+    noise = None if same_seed else baseline.noise.get(label)
+    floor = floor_of(rule, FLOOR if noise is None else noise.floor)
     values = np.array([one.spearman for one in found])
     estimate = stats.mean(values)
     overlap = float(np.mean([one.overlap for one in found]))
+    below = [at for at, one in enumerate(found) if not one.reaches(floor)]
     wanted = f"at least {floor.spearman:.2f}" + (f" and {floor.overlap:.2f}" if floor.overlap > 0 else "")
-    why = ", as with other seeds" if by_chance else ""
-    text = (
-        f"{with_interval(estimate, values)}, top-tenth overlap {overlap:.2f}; {wanted} wanted{why}, "
-        f"{len(below)} of {len(found)} photos below"
-    )
-    p = None
-    failed = bool(below)
-    if by_chance and not np.isnan(values).any():
-        p = float(distributions.binom.sf(len(below) - 1, len(found), CHANCE))
-        failed = p < LEVEL
+    text = f"{with_interval(estimate, values)}, top-tenth overlap {overlap:.2f}; {wanted} wanted"
+    text = f"{text}, {len(below)} of {len(found)} photos below"
+    failed, p, order = bool(below), None, [one.above(floor) for one in found]
+    if noise is not None and not np.isnan(values).any():
+        shift = values - np.array(noise.expected)
+        text = f"{text}; {np.mean(noise.expected):.2f} on average with other seeds"
+        p = of_chance(len(below), len(found), None if rule.at_least is not None else shift)
+        failed, order = p < LEVEL, shift.tolist()
+    places = sorted(range(len(found)) if noise is not None else below, key=lambda at: (order[at], at)) if failed else []
     further = named(now, places, [f"{found[at].spearman:.2f}" for at in places])
     return Verdict.of("fail" if failed else "ok", "map similarity", text, estimate, rule, label, p=p, **further)
+
+
+def of_chance(below: int, photos: int, shift: Floats | None) -> float:
+    """The probability that another seed of an unchanged model does as much.
+
+    below: maps under the floor of chance; shift: (photos,) by how much each correlation exceeds its mean with other seeds. The
+    smaller probability of the two, doubled.
+    """
+    p = float(distributions.binom.sf(below - 1, photos, CHANCE))
+    if shift is not None:
+        estimate = stats.mean(shift)
+        if estimate.high is not None and estimate.high < -SHIFT:
+            p = min(p, stats.mean(shift + SHIFT).p or 0.0)
+    return min(1.0, 2 * p)
 
 
 def floor_of(rule: Rule, floor: Similarity) -> Similarity:
