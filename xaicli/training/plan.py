@@ -56,6 +56,8 @@ def prepare(
         task = what.task(classifier, wish.seed)
     if task.needs_labels:
         listing.require_labels(what.name, wish.data)
+        if len(listing.classes) != classifier.count:
+            raise UsageError(f"{len(listing.classes)} classes of the data, and {classifier.name} has {classifier.count}")
     schedule = dataclasses.replace(task.schedule, **wish.overrides)
     schedules.check(schedule)
     output = wish.output or installed_path(what, classifier)
@@ -136,7 +138,8 @@ def identity(wish: Wish, what: What, task: Task, schedule: Schedule, listing: Li
 
 def installed_path(what: What, classifier: Classifier) -> Path:
     """Where methods find a checkpoint by themselves."""
-    return checkpoints_folder() / f"{what.name}.{safe_label(classifier.name)}.{classifier.fingerprint[:8]}{ENDING}"
+    name = safe_label(classifier.name.removesuffix(ENDING))
+    return checkpoints_folder() / f"{what.name}.{name}.{classifier.fingerprint[:8]}{ENDING}"
 
 
 def the_classifier(wish: Wish, what: What, listing: Listing, notice: Notice) -> tuple[Classifier, str]:

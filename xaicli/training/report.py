@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from xaicli.errors import XaiError
 from xaicli.images.truth import Truth
@@ -63,8 +62,10 @@ def trained(run: TrainRun) -> tuple[Classifier, Method]:
     assert run.what.method is not None
     if run.what.trains_network:
         return load_classifier(str(run.output), device=run.task.classifier.device), run.what.method
-    place = escape(str(Path(run.output).resolve()))
-    return run.task.classifier, make_method(f"{run.what.label}@checkpoint={place}")
+    if run.wish.output is None:
+        # It was installed as the newest of its kind, which is the one that is found.
+        return run.task.classifier, run.what.method
+    return run.task.classifier, make_method(f"{run.what.label}@checkpoint={escape(str(run.wish.output))}")
 
 
 def report(classifier: Classifier, method: Method, photos: Listing, *, truth: Truth | None = None, seed: int = 0) -> Report:

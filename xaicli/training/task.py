@@ -9,7 +9,7 @@ from xaicli.errors import UsageError
 from xaicli.grammar import fold
 from xaicli.method import Method
 from xaicli.models.classifier import Classifier
-from xaicli.params import parameters, parse_spec
+from xaicli.params import Definition, parameters, parse_spec
 from xaicli.registry import METHODS, definition_class, make_method
 from xaicli.task import Augmentation, Schedule, Task, TaskOptions, Trainable, trains_network
 from xaicli.training.classifier_task import ClassifierTask, ClassifierTraining
@@ -52,20 +52,24 @@ class What:
 def parse_what(text: str, given: dict[str, str]) -> What:
     """What a specification names; given: further parameters of training, by `--set`.
 
-    Parameters after the name that the method has are its own, the others are its training's. Raises UsageError.
+    Parameters after the name are the method's, its training's, or both's (P-TAME's auxiliary network). Raises UsageError.
     """
     spec = parse_spec(text)
     if spec.flag or spec.base is not None:
         raise UsageError(f'"{text}" cannot be trained', expected=", ".join(TRAINED))
     if fold(spec.name) == fold(ClassifierTraining.name):
         return What(ClassifierTraining.name, None, joined(dict(spec.params), given))
-    known = {fold(parameter.name) for parameter in parameters(definition_class(METHODS, spec.name))}
-    own = tuple((key, value) for key, value in spec.params if fold(key) in known)
-    rest = {key: value for key, value in spec.params if fold(key) not in known}
-    method = make_method(dataclasses.replace(spec, params=own) if rest else spec)
+    cls = definition_class(METHODS, spec.name)
+    own, learned = names_of(cls), names_of(getattr(cls, "training", None))
+    rest = {key: value for key, value in spec.params if fold(key) in learned or fold(key) not in own}
+    method = make_method(dataclasses.replace(spec, params=tuple(pair for pair in spec.params if fold(pair[0]) in own)))
     if not isinstance(method, Trainable):
         raise UsageError(f"{method.name} needs no training", expected=" or ".join(TRAINED))
     return What(method.label, method, joined(rest, given))
+
+
+def names_of(definition: type[Definition] | None) -> set[str]:
+    return set() if definition is None else {fold(parameter.name) for parameter in parameters(definition)}
 
 
 def joined(after_name: dict[str, str], by_set: dict[str, str]) -> dict[str, str]:

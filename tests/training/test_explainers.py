@@ -1,0 +1,163 @@
+"""Explainers trained from end to end on a toy classifier, and the report on whether they are any good."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from xaicli.errors import InputError, UsageError
+from xaicli.images.truth import read_truth
+from xaicli.models.checkpoint import list_checkpoints, read_checkpoint
+from xaicli.models.load import load_classifier
+from xaicli.registry import make_method
+from xaicli.runs.in_memory import explain
+from xaicli.training.data import read_listing
+from xaicli.training.plan import prepare
+from xaicli.training.report import report, report_on
+from xaicli.training.task import parse_what
+from xaicli.training.wish import Wish
+
+QUICK = {"epochs": 1, "batch_size": 8, "lr": 0.02}
+
+
+@pytest.fixture(scope="module")
+def network(toy, tmp_path_factory):
+    """The file of an LFI network that was trained on the toy data by `xai train lfi-cam`."""
+    path = tmp_path_factory.mktemp("net") / "net.safetensors"
+    wish = Wish(
+        method="lfi-cam@fin_width=4",
+        data=str(toy / "train"),
+        val=str(toy / "val"),
+        model="tiny@widths=8+8@blocks=1",
+        output=path,
+        overrides={"epochs": 12, "batch_size": 8, "lr": 0.05, "shape": "one-cycle"},
+        model_options={"resize": 32, "crop": 32, "device": "cpu"},
+    )
+    run = prepare(wish)
+    list(run.events())
+    assert run.history[-1]["held accuracy"] == 1.0
+    return path
+
+
+@pytest.fixture
+def wish(toy, network, tmp_path):
+    def make(method: str, **changes) -> Wish:
+        given = {
+            "method": method,
+            "data": str(toy / "train" / "red"),
+            "val": str(toy / "val"),
+            "model": str(network),
+            "output": tmp_path / "my.safetensors",
+            "overrides": QUICK,
+        }
+        return Wish(**{**given, **changes})
+
+    return make
+
+
+def finish(wish: Wish):
+    run = prepare(wish)
+    list(run.events())
+    return run
+
+
+def test_an_lfi_network_is_a_model_whose_own_map_is_shown(network, toy):
+    photo = next((toy / "val" / "red").iterdir())
+    [attribution] = explain(str(photo), str(network), method="lfi-cam")
+    assert attribution.values.min() >= 0
+    assert attribution.values.max() <= 1
+    told = read_checkpoint(network).metadata
+    assert told["method"] == "lfi-cam"
+    assert told["parameters"]["fin_width"] == 4
+
+
+@pytest.mark.parametrize("method", ["t-tame", "tame", "p-tame"])
+def test_attention_is_trained_without_labels_and_the_network_keeps_every_bit(wish, network, method):
+    given = {"auxiliary": str(network)} if method == "p-tame" else {}
+    run = prepare(wish(method, given=given))
+    before = {name: tensor.clone() for name, tensor in run.task.classifier.torch_module.state_dict().items()}
+    list(run.events())
+    after = run.task.classifier.torch_module.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+    told = read_checkpoint(run.output).metadata
+    assert told["method"] == method
+    assert told["fingerprint"] == run.task.classifier.fingerprint
+    assert told["layers"]
+
+
+def test_a_checkpoint_of_ones_own_is_used_and_refused_for_another_network(wish, network, toy, tmp_path):
+    run = finish(wish("t-tame"))
+    photo = str(next((toy / "val" / "red").iterdir()))
+    [attribution] = explain(photo, str(network), method=f"t-tame@checkpoint={run.output}")
+    assert attribution.values.max() > attribution.values.min()
+    plain = {"data": str(toy / "train"), "model": "tiny@widths=8+8@blocks=1", "output": tmp_path / "b.safetensors"}
+    other = finish(wish("classifier", **plain))
+    with pytest.raises(InputError, match="trained for another classifier"):
+        explain(photo, str(other.output), method=f"t-tame@checkpoint={run.output}")
+
+
+def test_without_a_name_it_is_installed_and_found_by_itself(wish, network, toy):
+    run = finish(wish("t-tame", output=None))
+    assert [found.path for found in list_checkpoints() if not found.bundled] == [run.output]
+    assert run.output.name.startswith("t-tame.net.")
+    [attribution] = explain(str(next((toy / "val" / "red").iterdir())), str(network), method="t-tame")
+    assert attribution.record.method == "t-tame"
+
+
+def test_the_report_holds_the_explainer_against_rivals_and_controls(wish):
+    run = finish(wish("t-tame"))
+    made = report_on(run, 4)
+    assert made is not None
+    assert len(list(made.rows())) == 4
+    [group] = made.groups
+    assert {"grad-cam", "rise@n_masks=500"} < set(group.methods)
+    assert any(method.startswith("t-tame@checkpoint=") for method in group.methods)
+    assert {"random", "center"} <= set(group.controls)
+    assert len(group.metrics) == 4
+    assert group.photos == 4
+
+
+def test_where_there_are_boxes_the_energy_within_them_is_reported(network, toy, tmp_path):
+    boxes = tmp_path / "boxes.csv"
+    rows = [f"val/{name}/{number}.png,0,0,8,8" for name in ("red", "blue", "green") for number in (0, 1)]
+    boxes.write_text("\n".join(["file,x0,y0,x1,y1", *rows]))
+    classifier = load_classifier(str(network))
+    truth = read_truth(boxes, classifier.classes, classifier.count)
+    made = report(classifier, make_method("lfi-cam"), read_listing(str(toy / "val")).sample(3, 0), truth=truth)
+    list(made.rows())
+    assert "energy-pointing-game" in made.groups[0].metrics
+
+
+def test_there_is_no_report_on_a_classifier_or_without_photos(wish, toy, tmp_path):
+    run = prepare(wish("t-tame"))
+    assert report_on(run, 0) is None
+    assert report_on(dataclasses.replace(run, held=None), 4) is None
+    plain = prepare(wish("classifier", data=str(toy / "train"), model="tiny@widths=8@blocks=1"))
+    assert report_on(plain, 4) is None
+
+
+def test_what_both_method_and_training_know_goes_to_both():
+    what = parse_what("p-tame@auxiliary=tiny@power=0.5", {})
+    assert what.label == "p-tame@auxiliary=tiny"
+    assert what.given == {"auxiliary": "tiny", "power": "0.5"}
+
+
+def test_a_pretrained_start_is_for_networks_alone(wish):
+    with pytest.raises(UsageError, match="--pretrained with t-tame"):
+        prepare(wish("t-tame", pretrained=True))
+
+
+def test_a_misspelt_parameter_of_training_gets_a_suggestion(wish):
+    with pytest.raises(UsageError, match="Did you mean power"):
+        prepare(wish("t-tame", given={"powr": "0.5"}))
+
+
+def test_labels_that_are_not_the_networks_are_refused(wish, toy, tmp_path):
+    data = tmp_path / "two"
+    data.mkdir()
+    for name in ("red", "blue"):
+        (data / name).symlink_to(toy / "train" / name)
+    with pytest.raises(UsageError, match=r"2 classes of the data, and net\.safetensors has 3"):
+        prepare(wish("t-tame", data=str(data), val=None, given={"target": "label"}))
