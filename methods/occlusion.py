@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from xaicli.compute.baselines import BASELINE_HELP, Baseline, baseline_inputs
-from xaicli.compute.coalitions import SCORE_HELP, Score, clean_scores, scores_of
-from xaicli.compute.masked import Block, clean_logits, run
+from xaicli.compute.boxed import pass_without_boxes
+from xaicli.compute.coalitions import SCORE_HELP, Score, scores_of
+from xaicli.compute.cuts import Box
+from xaicli.compute.masked import clean_logits
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.models.classifier import Classifier
@@ -46,19 +48,20 @@ class Occlusion(Method):
     def cost(self, classifier: Classifier | None = None) -> Cost:
         size = classifier.view.size if classifier else (224, 224)
         window, stride = self.sides(size)
-        return Cost(forward=1 + len(starts(size[0], window, stride)) * len(starts(size[1], window, stride)))
+        windows = len(stretches(size[0], window, stride)) * len(stretches(size[1], window, stride))
+        return Cost(forward=4 + windows)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        inputs = inputs.detach()
         logits = clean_logits(classifier, inputs)
         chosen = targets.resolve(logits)
-        height, width = inputs.shape[-2:]
-        window, stride = self.sides((height, width))
-        down = covered(height, window, stride).to(inputs.device)
-        across = covered(width, window, stride).to(inputs.device)
-        scores = self.scores(classifier, inputs, down, across, chosen)
-        falls = clean_scores(classifier, inputs, logits, chosen, self.score)[..., None, None] - scores
-        hits = down.float().sum(dim=0)[:, None] * across.float().sum(dim=0)
-        values = torch.einsum("yh,btyx,xw->bthw", down.float(), falls, across.float()) / hits
+        (height, width), (window, stride) = inputs.shape[-2:], self.sides((inputs.shape[-2], inputs.shape[-1]))
+        down, across = stretches(height, window, stride), stretches(width, window, stride)
+        boxes = [(*rows, *columns) for rows in down for columns in across]
+        falls = self.falls(classifier, inputs, boxes, chosen).reshape(len(inputs), -1, len(down), len(across))
+        over_rows, over_columns = covered(height, down).to(inputs.device), covered(width, across).to(inputs.device)
+        hits = over_rows.sum(dim=0)[:, None] * over_columns.sum(dim=0)
+        values = torch.einsum("yh,btyx,xw->bthw", over_rows, falls, over_columns) / hits
         return Maps(values, chosen, logits)
 
     def sides(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -73,37 +76,25 @@ class Occlusion(Method):
             raise UsageError(found, expected=f"at most {window}")
         return window, stride
 
-    def scores(self, classifier: Classifier, inputs: Tensor, down: Tensor, across: Tensor, chosen: Resolved) -> Tensor:
-        """Scores (B, T, rows, columns) of photos that lack the window of one row and one column."""
+    def falls(self, classifier: Classifier, inputs: Tensor, boxes: list[Box], chosen: Resolved) -> Tensor:
+        """What the scores lose (B, T, windows) where one window is hidden."""
         hidden = baseline_inputs(self.baseline, classifier.view, inputs)
-        rows, columns = len(down), len(across)
-        scores = torch.zeros(len(inputs), chosen.classes.shape[1], rows * columns, device=inputs.device)
+        scores = torch.zeros(len(inputs), chosen.classes.shape[1], len(boxes), device=inputs.device)
 
-        def block(row: int) -> Block:
-            photo, base, own = inputs[row], hidden[row], chosen[row : row + 1]
+        def take(row: int, start: int, logits: Tensor) -> None:
+            scores[row, :, start : start + len(logits)] = scores_of(chosen[row : row + 1], logits, self.score).T
 
-            def fill(out: Tensor, start: int, stop: int) -> None:
-                at = torch.arange(start, stop, device=photo.device)
-                inside = down[at // columns][:, None, :, None] & across[at % columns][:, None, None, :]
-                out.copy_(torch.where(inside, base, photo))
-
-            def take(logits: Tensor, start: int, stop: int) -> None:
-                scores[row, :, start:stop] = scores_of(own, logits, self.score).T
-
-            return Block(rows * columns, fill, take)
-
-        channels, height, width = inputs.shape[1:]
-        run(classifier, (block(row) for row in range(len(inputs))), (channels, height, width), exact=False)
-        return scores.reshape(len(inputs), -1, rows, columns)
+        clean = pass_without_boxes(classifier, inputs, hidden, boxes, take)
+        return scores_of(chosen, clean, self.score)[..., None] - scores
 
 
-def starts(side: int, window: int, stride: int) -> range:
-    """Where windows begin along one axis: until they cover it."""
-    return range(0, -(-(side - window) // stride) * stride + 1, stride)
+def stretches(side: int, window: int, stride: int) -> list[tuple[int, int]]:
+    """What each window hides along one axis: first pixel and the one after the last; windows until the axis is covered."""
+    starts = range(0, -(-(side - window) // stride) * stride + 1, stride)
+    return [(start, min(side, start + window)) for start in starts]
 
 
-def covered(side: int, window: int, stride: int) -> Tensor:
-    """Which places of one axis each window hides: (windows, side) bool."""
+def covered(side: int, hidden: list[tuple[int, int]]) -> Tensor:
+    """Which places of one axis each window hides: (windows, side), 1 or 0."""
     place = torch.arange(side)
-    begin = torch.tensor(starts(side, window, stride))[:, None]
-    return (place >= begin) & (place < begin + window)
+    return torch.stack([(place >= start) & (place < stop) for start, stop in hidden]).float()

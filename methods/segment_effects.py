@@ -38,7 +38,7 @@ class FeatureAblation(Method):
         return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=1 + segment_count(self.n_segments, classifier.view if classifier else None))
+        return Cost(forward=2 + segment_count(self.n_segments, classifier.view if classifier else None))
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         photos = Coalitions.of(self, classifier, inputs, targets)
@@ -78,7 +78,7 @@ class ShapleySampling(Method):
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         inner = segment_count(self.n_segments, classifier.view if classifier else None) - 1
-        return Cost(forward=2 + self.n_samples * inner)
+        return Cost(forward=3 + self.n_samples * inner)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         photos = Coalitions.of(self, classifier, inputs, targets)

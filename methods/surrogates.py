@@ -51,7 +51,7 @@ class LIME(Method):
         return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=1 + self.n_samples)
+        return Cost(forward=2 + self.n_samples)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         photos = Coalitions.of(self, classifier, inputs, targets)
@@ -120,7 +120,7 @@ class KernelSHAP(Method):
         return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=2 + self.n_samples)
+        return Cost(forward=3 + self.n_samples)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         photos = Coalitions.of(self, classifier, inputs, targets)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from xaicli.errors import UsageError
-from xaicli.methods.occlusion import Occlusion, starts
+from xaicli.methods.occlusion import Occlusion, stretches
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.arange(5)
@@ -73,13 +73,13 @@ def test_auto_is_a_window_of_a_seventh_that_moves_by_half():
     assert Occlusion().sides((224, 224)) == (32, 16)
     assert Occlusion().sides((64, 200)) == (9, 4)
     assert Occlusion().sides((3, 3)) == (1, 1)
-    assert Occlusion().cost().forward == 1 + 13 * 13
+    assert Occlusion().cost().forward == 4 + 13 * 13
 
 
 def test_the_last_window_covers_the_border():
-    assert list(starts(32, 10, 7)) == [0, 7, 14, 21, 28]
-    assert list(starts(32, 8, 8)) == [0, 8, 16, 24]
-    assert list(starts(32, 32, 5)) == [0]
+    assert stretches(32, 10, 7) == [(0, 10), (7, 17), (14, 24), (21, 31), (28, 32)]
+    assert stretches(32, 8, 8) == [(0, 8), (8, 16), (16, 24), (24, 32)]
+    assert stretches(32, 32, 5) == [(0, 32)]
 
 
 def test_probabilities_are_explained_where_asked(classifier_of, photo_batch):

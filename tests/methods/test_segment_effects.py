@@ -123,5 +123,5 @@ def test_more_segments_than_pixels_are_refused(classifier_of, photo_batch):
 
 def test_costs_count_the_segments_that_there_are(classifier_of):
     classifier = classifier_of(brightness, count=2)
-    assert FeatureAblation(n_segments=8).cost(classifier).forward == 1 + 9
-    assert ShapleySampling(n_segments=16, n_samples=3).cost(classifier).forward == 2 + 3 * 15
+    assert FeatureAblation(n_segments=8).cost(classifier).forward == 2 + 9
+    assert ShapleySampling(n_segments=16, n_samples=3).cost(classifier).forward == 3 + 3 * 15

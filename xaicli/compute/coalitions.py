@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor
 
+from xaicli.compute.folding import folded
 from xaicli.compute.masked import Block, clean_logits, run
 from xaicli.compute.modes import eval_mode
 from xaicli.compute.segments import SegmentBaseline, Segments, hidden_inputs, segment
@@ -81,8 +82,9 @@ class Coalitions:
         chosen = targets.resolve(logits)
         labels = [segment(method.segments, classifier.view, photo, method.n_segments) for photo in inputs]
         hidden = hidden_inputs(method.baseline, classifier.view, inputs, labels)
-        clean = clean_scores(classifier, inputs, logits, chosen, method.score)
-        return cls(classifier, inputs, hidden, labels, logits, chosen, method.score, clean)
+        _, quick = folded(classifier, inputs[:1])
+        clean = clean_scores(quick, inputs, logits, chosen, method.score)
+        return cls(quick, inputs, hidden, labels, logits, chosen, method.score, clean)
 
     @property
     def counts(self) -> list[int]:

@@ -1,0 +1,324 @@
+"""Local passes give the logits of whole passes, on networks where there are cuts and on networks where there are none."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from xaicli.compute.boxed import pass_without_boxes
+from xaicli.compute.cuts import Cut, Reach, chain, cheapest, cost, find_cuts, reach
+from xaicli.compute.local_passes import local_passes
+from xaicli.errors import RunError
+
+SIDE = 96
+
+
+def boxes_of(side=SIDE, window=16, stride=11):
+    starts = range(0, math.ceil((side - window) / stride) * stride + 1, stride)
+    stretches = [(start, min(side, start + window)) for start in starts]
+    return [(*rows, *columns) for rows in stretches for columns in stretches]
+
+
+def seeded(make):
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        network = make()
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3)
+                module.running_var.uniform_(0.5, 2)
+    return network.eval().requires_grad_(False)
+
+
+def block(channels, out, stride=1, **settings):
+    return nn.Sequential(nn.Conv2d(channels, out, 3, stride, **settings), nn.BatchNorm2d(out), nn.ReLU(inplace=True))
+
+
+def padded():
+    return nn.Sequential(
+        block(3, 8, 2, padding=1),
+        block(8, 8, padding=1),
+        block(8, 16, 2, padding=1),
+        block(16, 16, padding=1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    )
+
+
+def unpadded():
+    """No padding, overlapping pooling that rounds up, as SqueezeNet's."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 7, 2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Conv2d(8, 8, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    )
+
+
+class Residual(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.body = nn.Sequential(block(channels, channels, padding=1), nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, inputs):
+        return torch.relu(inputs + self.body(inputs))
+
+
+def residual():
+    return nn.Sequential(
+        block(3, 8, 4, padding=1), Residual(8), Residual(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    )
+
+
+class Bypassed(nn.Module):
+    """A second path from the photo to the logits leads around the features."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.side, self.head = (
+            nn.Sequential(*list(padded())[:4]),
+            block(3, 16, 4, padding=1),
+            nn.Linear(16, 5),
+        )
+
+    def forward(self, inputs):
+        return self.head((self.features(inputs) + self.side(inputs)).mean(dim=(2, 3)))
+
+
+class Gated(nn.Module):
+    """The mean over the whole photo acts on every pixel from the start."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = padded()
+
+    def forward(self, inputs):
+        return self.inner(inputs * inputs.mean(dim=(2, 3), keepdim=True).sigmoid())
+
+
+def transformer():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches, self.head = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 5)
+            self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+        def forward(self, inputs):
+            return self.head(self.block(self.patches(inputs).flatten(2).mT).mean(dim=1))
+
+    return Tokens()
+
+
+@pytest.fixture
+def photos():
+    coarse = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(3))
+    return nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic")
+
+
+def by_whole_passes(network, photos, hidden, boxes):
+    found = torch.zeros(len(photos), len(boxes), 5)
+    for at, (top, bottom, left, right) in enumerate(boxes):
+        copies = photos.clone()
+        copies[:, :, top:bottom, left:right] = hidden[:, :, top:bottom, left:right]
+        found[:, at] = network(copies)
+    return found
+
+
+def by_boxes(classifier, photos, hidden, boxes):
+    found = torch.full((len(photos), len(boxes), 5), torch.nan)
+
+    def take(row, start, logits):
+        found[row, start : start + len(logits)] = logits
+
+    clean = pass_without_boxes(classifier, photos, hidden, boxes, take)
+    return found, clean
+
+
+@pytest.mark.parametrize("make", [padded, unpadded, residual, Bypassed, Gated, transformer], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(("window", "stride"), [(16, 11), (20, 20), (9, 9)])
+def test_logits_are_those_of_whole_passes(classifier_of, photos, make, window, stride):
+    network, boxes, hidden = seeded(make), boxes_of(window=window, stride=stride), torch.ones_like(photos)
+    found, clean = by_boxes(classifier_of(network, size=(SIDE, SIDE)), photos, hidden, boxes)
+    assert_close(found, by_whole_passes(network, photos, hidden, boxes), atol=1e-5, rtol=1e-5)
+    assert_close(clean, network(photos), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("make", "works"), [(padded, True), (unpadded, True), (residual, True), (Gated, False)])
+def test_networks_with_local_early_layers_are_passed_locally(classifier_of, photos, make, works):
+    classifier = classifier_of(seeded(make), size=(SIDE, SIDE))
+    with local_passes(classifier, (3, SIDE, SIDE), boxes_of()) as passes:
+        assert (passes is not None) == works
+        if passes:
+            assert cost(passes.cuts) < 0.9
+            sizes = [cut.size for cut in passes.cuts]
+            assert sizes == sorted(sizes)
+            assert sizes[0] < (SIDE, SIDE)
+
+
+def test_a_crop_is_all_that_the_early_layers_see(classifier_of, photos):
+    network = seeded(padded)
+    shapes = []
+    hook = network[0][0].register_forward_pre_hook(lambda module, args: shapes.append(args[0].shape))
+    by_boxes(classifier_of(network, size=(SIDE, SIDE)), photos, torch.zeros_like(photos), boxes_of())
+    hook.remove()
+    assert sum(shape[0] for shape in shapes if shape[-1] < SIDE / 2) == 2 * len(boxes_of()) + 3
+
+
+@pytest.mark.parametrize("size", [(96, 80), (101, 67), (70, 99)], ids=str)
+@pytest.mark.parametrize("make", [padded, unpadded, residual], ids=lambda make: make.__name__)
+def test_photos_of_any_size_are_passed_right(classifier_of, make, size):
+    photos = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(4))
+    boxes = [
+        (top, min(top + 13, size[0]), left, min(left + 7, size[1])) for top in range(0, 60, 13) for left in range(0, 66, 7)
+    ]
+    network = seeded(make)
+    found, _ = by_boxes(classifier_of(network, size=size), photos, torch.zeros_like(photos), boxes)
+    assert_close(found, by_whole_passes(network, photos, torch.zeros_like(photos), boxes), atol=1e-5, rtol=1e-5)
+
+
+def test_boxes_may_have_different_sizes(classifier_of, photos):
+    boxes = [
+        (top, top + 5 + top // 3, left, left + 20 - left // 6) for top in (0, 20, 40, 66) for left in (0, 17, 30, 50, 85)
+    ]
+    network = seeded(padded)
+    hidden = photos.flip(0)
+    found, _ = by_boxes(classifier_of(network, size=(SIDE, SIDE)), photos, hidden, boxes)
+    assert_close(found, by_whole_passes(network, photos, hidden, boxes), atol=1e-5, rtol=1e-5)
+
+
+def test_a_box_that_changes_nothing_has_the_clean_logits_in_half_precision_too(classifier_of, photos):
+    hidden = photos.clone()
+    hidden[:, :, :20, :20] = 0
+    boxes = boxes_of()
+    for make in (padded, transformer):
+        classifier = classifier_of(seeded(make), size=(SIDE, SIDE), masked_dtype=torch.bfloat16)
+        found, clean = by_boxes(classifier, photos, hidden, boxes)
+        far = [at for at, box in enumerate(boxes) if box[0] > 60]
+        assert_close(found[:, far], clean[:, None].expand(-1, len(far), -1), atol=0.02, rtol=0)
+
+
+def test_batches_are_halved_when_memory_runs_out_and_nothing_is_lost(classifier_of, photos):
+    class Narrow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = seeded(padded)
+
+        def forward(self, inputs):
+            if len(inputs) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return self.inner(inputs)
+
+    network, boxes = Narrow(), boxes_of()
+    found, _ = by_boxes(classifier_of(network, size=(SIDE, SIDE), batch_size=16), photos, photos * 0, boxes)
+    assert_close(found, by_whole_passes(network, photos, photos * 0, boxes), atol=1e-5, rtol=1e-5)
+
+
+def test_not_even_one_copy_fitting_is_an_error(classifier_of, photos):
+    class Full(nn.Module):
+        def forward(self, inputs):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises((RunError, torch.OutOfMemoryError), match="out of memory"):
+        by_boxes(classifier_of(Full(), size=(SIDE, SIDE), count=5), photos, photos * 0, boxes_of())
+
+
+def test_hooks_are_gone_afterwards_also_when_a_taker_raises(classifier_of, photos):
+    network = seeded(unpadded)
+
+    def take(row, start, logits):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pass_without_boxes(classifier_of(network, size=(SIDE, SIDE)), photos, photos * 0, boxes_of(), take)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_a_black_box_and_a_handful_of_boxes_are_passed_whole(classifier_of, photos):
+    network = seeded(padded)
+    with local_passes(classifier_of(lambda inputs: network(inputs)), (3, SIDE, SIDE), boxes_of()) as passes:
+        assert passes is None
+    with local_passes(classifier_of(network), (3, SIDE, SIDE), boxes_of()[:15]) as passes:
+        assert passes is None
+    found, _ = by_boxes(classifier_of(lambda inputs: network(inputs)), photos, photos * 0, boxes_of())
+    assert_close(found, by_whole_passes(network, photos, photos * 0, boxes_of()), atol=1e-5, rtol=1e-5)
+
+
+def test_reach_is_read_off_the_cells_that_nan_spread_to():
+    cells = torch.zeros(48, dtype=torch.bool)
+    cells[22:33] = True
+    assert reach(cells, 96, 48) == Reach(96, 48, 2, 2, 1)
+    cells[0] = True
+    assert reach(cells, 96, 48) is None
+    assert reach(torch.zeros(48, dtype=torch.bool), 96, 48) is None
+    assert reach(torch.tensor([False, True, False]), 96, 48) is None
+
+
+def test_a_crop_lies_over_all_that_decides_the_changed_cells():
+    axis = Reach(side=96, cells=24, stride=4, before=2, after=1)
+    assert axis.changed(40, 48) == (8, 13)
+    assert axis.needed(40, 48) == (7, 15)
+    assert axis.changed(0, 5) == (0, 3)
+    assert axis.changed(90, 96) == (20, 24)
+    assert axis.length([(40, 48)]) == 32
+    assert axis.begin(40, 48, 32) == 28
+    assert axis.begin(90, 96, 32) == 64
+    assert axis.cells_of(32) == 8
+    uneven = Reach(side=97, cells=24, stride=4, before=2, after=1)
+    assert (uneven.side - uneven.length([(40, 48)])) % 4 == 0
+    assert uneven.length([(0, 97)]) == 97
+
+
+def test_the_cheapest_choice_of_cuts_is_found():
+    axis = Reach(100, 50, 2, 1, 1)
+    small, middle, large = (
+        Cut(nn.Identity(), axis, axis, (side, side), work) for side, work in ((20, 0.3), (50, 0.31), (60, 0.8))
+    )
+    assert cost(()) == 1
+    assert cost((small, large)) == pytest.approx(0.04 + 0.3 * 0.04 + 0.5 * 0.36 + 0.2)
+    assert cheapest([small, middle, large]) == (small, large)
+    assert cheapest([]) == ()
+
+
+def test_modules_in_a_row_are_looked_at_and_no_others():
+    network = nn.Sequential(block(3, 8), Residual(8))
+    wrapped = nn.ModuleDict({"model": network})
+    names = [name for part in chain(wrapped) for name, module in wrapped.named_modules() if module is part]
+    assert names == ["model", "model.0", "model.0.0", "model.0.1", "model.0.2", "model.1"]
+
+
+def test_cuts_come_in_the_order_of_the_network(photos):
+    network = seeded(padded)
+    cuts = find_cuts(network, network, photos[0], boxes_of())
+    assert [cut.work for cut in cuts] == sorted(cut.work for cut in cuts)
+    assert 0 < cuts[0].work < cuts[-1].work <= 1
+    assert all(cut.module in set(network.modules()) for cut in cuts)
+
+
+def test_a_network_on_which_noise_shows_nothing_is_passed_whole(classifier_of, photos):
+    """Its first layer answers to very bright pixels alone: on noise local and whole passes agree whatever the cut is worth."""
+    network = seeded(Bypassed)
+    for convolution in (network.features[0][0], network.side[0]):
+        convolution.weight.mul_(0.01)
+        convolution.bias.fill_(-1.0)
+    for norm in (network.features[0][1], network.side[1]):
+        norm.running_mean.zero_()
+        norm.bias.zero_()
+    bright = photos.abs() * 1000
+    boxes = boxes_of()
+    found, _ = by_boxes(classifier_of(network, size=(SIDE, SIDE)), bright, bright * 0, boxes)
+    expected = by_whole_passes(network, bright, bright * 0, boxes)
+    assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-5)
+
+
+def test_a_way_around_the_cut_is_noticed(classifier_of):
+    """Nothing of the side path passes the features, so that pasting there cannot be right."""
+    network = seeded(Bypassed)
+    with local_passes(classifier_of(network, size=(SIDE, SIDE)), (3, SIDE, SIDE), boxes_of()) as passes:
+        assert passes is None or not {cut.module for cut in passes.cuts} & set(network.features.modules())
