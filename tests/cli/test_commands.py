@@ -40,7 +40,9 @@ def test_help_starts_with_three_examples_of_the_command(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["list", "methods"], ["list", "metrics"], ["list", "models"], ["explain", "--help"]], ids=" ".join
+    "words",
+    [["--help"], ["--version"], ["list", "methods"], ["list", "metrics"], ["list", "models"], ["explain", "--help"]],
+    ids=" ".join,
 )
 def test_torch_is_imported_only_for_a_model(words: list[str], tmp_path: Path) -> None:
     code = f"import sys; from xaicli.cli.main import main; main({words!r}); sys.exit(3 if 'torch' in sys.modules else 0)"
@@ -159,7 +161,8 @@ def test_completion_is_printed_for_each_shell(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"), [("xai expl", "explain"), ("xai explain --method gr", "grad-cam"), ("xai explain --model resnet5", "resnet50")]
+    ("words", "wanted"),
+    [("xai expl", "explain"), ("xai explain --method gr", "grad-cam"), ("xai explain --model resnet5", "resnet50")],
 )
 def test_completion_answers(words: str, wanted: str) -> None:
     environment = {**os.environ, "_XAI_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
