@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from xaicli import registry
 from xaicli.cli.main import main as xai
@@ -118,9 +119,7 @@ def section(cls: type[Method], own: Sequence[Result]) -> list[str]:
 
 
 def draw(names: Iterable[str], model: Sequence[str], work: Path) -> None:
-    """One overlay of the sample photo a method, shrunk, and the README's sheet; methods that the model does not fit are left out."""
-    from PIL import Image
-
+    """One overlay of the sample photo a method, shrunk, and the README's sheet; a method that the model does not fit has none."""
     for name in names:
         spec = PICTURE_MASKS.get(name, name)
         if xai(["explain", "sample:hopper", "--method", spec, "-o", str(work / "maps"), "-q", *model]) != 0:
