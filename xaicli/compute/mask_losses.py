@@ -1,11 +1,12 @@
 """What keeps a learned mask small and smooth: area and variation (Ntrougkas et al., ISM 2022, section III).
 
 Both are taken of each map on its own first, at the maps' own resolution; `over_reference` puts the maps of a batch together. All
-in float32: sums over thousands of cells overflow half precision.
+in float32 or better: sums over thousands of cells overflow half precision.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 OFFSET = 0.0005
@@ -14,17 +15,21 @@ OFFSET = 0.0005
 
 def area(maps: Tensor, power: float = 0.3) -> Tensor:
     """The mean over cells of (map + 0.0005) ** power, for maps (..., h, w) in 0..1."""
-    return (maps.float() + OFFSET).pow(power).mean(dim=(-2, -1))
+    return (exact(maps) + OFFSET).pow(power).mean(dim=(-2, -1))
 
 
 def variation(maps: Tensor, border: float = 0.3) -> Tensor:
     """Half the sum of squared differences of neighbours, and of `border` times the squares along the four edges, of maps
     (..., h, w); corners count twice."""
-    maps = maps.float()
+    maps = exact(maps)
     inside = maps.diff(dim=-2).square().sum(dim=(-2, -1)) + maps.diff(dim=-1).square().sum(dim=(-2, -1))
     rows = maps[..., 0, :].square().sum(dim=-1) + maps[..., -1, :].square().sum(dim=-1)
     columns = maps[..., :, 0].square().sum(dim=-1) + maps[..., :, -1].square().sum(dim=-1)
     return (inside + border * (rows + columns)) / 2
+
+
+def exact(maps: Tensor) -> Tensor:
+    return maps if maps.dtype == torch.float64 else maps.float()
 
 
 def over_reference(each: Tensor, reference: int | None) -> tuple[Tensor, Tensor]:

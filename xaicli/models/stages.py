@@ -137,10 +137,3 @@ def named_stages(module: nn.Module, names: Sequence[str], size: tuple[int, int])
             raise UsageError(f"layer {name} has no spatial grid of {SMALLEST_GRID} x {SMALLEST_GRID} or more", hint=hint)
         found.append(feature_layer(entry, where, rectified=where == "output" and entry.name == rectified))
     return tuple(found)
-
-
-def require_channels(layers: Sequence[FeatureLayer], channels: Sequence[int], network: str) -> None:
-    """Raise InputError where layers have other channels than those an attention was trained on."""
-    found = [layer.channels for layer in layers]
-    if found != list(channels):
-        raise InputError(f"layers {', '.join(map(str, layers))} of {network} have {found} channels", expected=f"{list(channels)}")
