@@ -12,7 +12,7 @@ from torch import Tensor
 from xaicli.compute.case import Case, Pictures
 from xaicli.compute.copies import Copies, Outcomes
 from xaicli.compute.masked import Block, run
-from xaicli.compute.memory import is_out_of_memory
+from xaicli.compute.memory import batch_size_for, is_out_of_memory
 from xaicli.errors import RunError, XaiError
 from xaicli.metric import Measuring, Metric, Scores
 from xaicli.models.classifier import Classifier
@@ -154,8 +154,17 @@ def measure(
     while waiting := [task for task in tasks if task.scores is None]:
         expected = set(shared)
         blocks = (block for task in waiting for block in task.blocks(shared, expected))
-        run(passer or pictures.classifier, blocks, pictures.shape, batch_size=batch_size, exact=True)
+        run(passer or pictures.classifier, blocks, pictures.shape, batch_size=batch_size or at_once(pictures), exact=True)
         for task in waiting:
             task.collect(shared)
             task.receive(task.outcomes)
     return [task.scores for task in tasks if task.scores is not None]
+
+
+def at_once(pictures: Pictures) -> int | None:
+    """Copies a pass, None for the queue's own choice. In float32 a processor is fastest with two photos a thread, four at least:
+    their activations stay near its caches (MobileNet v2 and v3, ResNet-18 and 50, DeiT)."""
+    device = pictures.inputs.device
+    if device.type != "cpu" or pictures.classifier.batch_size is not None:
+        return None
+    return min(max(4, 2 * torch.get_num_threads()), batch_size_for(device, *pictures.size))
