@@ -76,6 +76,9 @@ def gather(name: str) -> dict[str, Any]:
     facts |= declared(cls)
     facts["paper"] = cls.paper
     facts["parameters"] = registry.describe(cls)
+    training = getattr(cls, "training", None)
+    if training is not None:
+        facts["training"] = registry.describe(training)
     return facts
 
 
@@ -109,7 +112,7 @@ def declared(cls: type[Definition]) -> dict[str, Any]:
 def to_text(facts: dict[str, Any]) -> str:
     lines = [f"{facts['name']}  ({facts['kind']}, version {facts['version']}, {facts['origin']})", "", facts["description"], ""]
     for key, value in facts.items():
-        if key in ("name", "kind", "version", "origin", "description", "parameters") or value in ("", [], {}):
+        if key in ("name", "kind", "version", "origin", "description", "parameters", "training") or value in ("", [], {}):
             continue
         if isinstance(value, dict):
             value = "; ".join(f"{name}: {text}" for name, text in value.items())
@@ -117,10 +120,17 @@ def to_text(facts: dict[str, Any]) -> str:
             value = ", ".join(value)
         lines.append(f"{key + ':':16} {('yes' if value else 'no') if isinstance(value, bool) else value}")
     parameters = facts["parameters"]
-    if not parameters:
-        return "\n".join([*lines, "", "It has no parameters."])
+    lines += ["", *(parameters_as_text(facts["name"], parameters) if parameters else ["It has no parameters."])]
+    if facts.get("training"):
+        lines += ["", f"Parameters of its training, xai train {facts['name']} --set KEY=VALUE:", ""]
+        lines.append(parameter_table(facts["training"]))
+    return "\n".join(lines)
+
+
+def parameters_as_text(name: str, parameters: list[dict[str, str]]) -> list[str]:
+    return [parameter_table(parameters), "", f"Write it {name}@{parameters[0]['name']}={parameters[0]['default']}"]
+
+
+def parameter_table(parameters: list[dict[str, str]]) -> str:
     rows = [[row["name"], row["type"], row["default"], row["range"], row["help"]] for row in parameters]
-    example = f"{facts['name']}@{parameters[0]['name']}={parameters[0]['default']}"
-    return "\n".join(
-        [*lines, "", to_table(rows, ["parameter", "type", "default", "range", "meaning"]), "", f"Write it {example}"]
-    )
+    return to_table(rows, ["parameter", "type", "default", "range", "meaning"])

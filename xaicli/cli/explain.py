@@ -43,7 +43,8 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     multiple=True,
     metavar="SPEC[,SPEC]",
     shell_complete=complete_definition("method"),
-    help="Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: grad-cam, or rise for a black box]",
+    help="Methods with their parameters: rise@n_masks=2000 (xai list methods).  "
+    "[default: lfi-cam where the network has it, else grad-cam; rise for a black box]",
 )
 @option(
     "Explanation",
@@ -129,6 +130,7 @@ def plan(sources: list[Source], given: dict[str, Any]) -> FolderRun:
     """Read the command line into a run."""
     from xaicli.images.names import stems
     from xaicli.registry import make_methods
+    from xaicli.runs.default_method import default_method
     from xaicli.runs.folder import FolderRun
     from xaicli.runs.look import Look
     from xaicli.runs.output import OutputFolder
@@ -140,7 +142,7 @@ def plan(sources: list[Source], given: dict[str, Any]) -> FolderRun:
     look.check()
     classifier = open_classifier(given)
     if not methods:
-        methods = make_methods(["grad-cam" if classifier.module is not None else "rise"])
+        methods = make_methods([default_method(classifier, given["target"])])
         Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
     step_pictures(given).check(methods)
     classifier = replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier

@@ -40,7 +40,8 @@ score_options = stack(
         multiple=True,
         metavar="SPEC[,SPEC]",
         shell_complete=complete_definition("method"),
-        help="Methods with their parameters (xai list methods).  [default: grad-cam, or rise for a black box]",
+        help="Methods with their parameters (xai list methods).  "
+        "[default: lfi-cam where the network has it, else grad-cam; rise for a black box]",
     ),
     option(
         "Scores",
@@ -122,6 +123,7 @@ def plan(images: tuple[str, ...], given: dict[str, Any]) -> tuple[ScoreRun, list
     sources, lost = find_sources(images, {**given, "output": None})
     from xaicli.images.truth import read_truth
     from xaicli.registry import make_methods, make_metrics
+    from xaicli.runs.default_method import default_method
     from xaicli.runs.score import ScoreRun, shard
     from xaicli.runs.settings import Settings
     from xaicli.runs.target_choice import choose_targets
@@ -132,7 +134,7 @@ def plan(images: tuple[str, ...], given: dict[str, Any]) -> tuple[ScoreRun, list
     classifier = open_classifier(given)
     classifier = dataclasses.replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier
     if not methods and not given.get("maps"):
-        methods = make_methods(["grad-cam" if classifier.module is not None else "rise"])
+        methods = make_methods([default_method(classifier, given["target"])])
         Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
     truth = None
     if given["truth"]:

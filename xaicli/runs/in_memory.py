@@ -12,6 +12,7 @@ from xaicli.method import Method
 from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
 from xaicli.registry import make_methods, require_fit
+from xaicli.runs.default_method import default_method
 from xaicli.runs.explain import explain_photos
 from xaicli.runs.photos import Failure
 from xaicli.runs.settings import Settings
@@ -24,7 +25,7 @@ Photos = Any
 def explain(
     images: Photos,
     classifier: Classifier | str,
-    method: str | Method | Sequence[str | Method] = "grad-cam",
+    method: str | Method | Sequence[str | Method] | None = None,
     *,
     target: str | int = "top1",
     seed: int = 0,
@@ -34,11 +35,11 @@ def explain(
     """Explain photos: one Attribution for each photo, method and target, in that order; the same as `xai explain` writes.
 
     images: one photo or several; classifier: loaded, or a specification such as "resnet50"; method: a specification such as
-    "rise@n_masks=2000", a method, or several; target: "top1", "top5", a class index or name, "A-B". Raises XaiError where a
-    photo, the target or the method cannot be used.
+    "rise@n_masks=2000", a method, or several, by default the classifier's own best; target: "top1", "top5", a class index or
+    name, "A-B". Raises XaiError where a photo, the target or the method cannot be used.
     """
     model = load_classifier(classifier, precision=precision) if isinstance(classifier, str) else classifier
-    methods = list_methods(method)
+    methods = list_methods(default_method(model, str(target)) if method is None else method)
     for one in methods:
         require_fit(one, model)
     sources = sources_of(images)

@@ -1,0 +1,16 @@
+"""The method where none is named."""
+
+from __future__ import annotations
+
+from xaicli.models.classifier import Classifier
+from xaicli.models.lfi import branch_of
+
+DECISION = "top1"
+
+
+def default_method(classifier: Classifier, target: str = DECISION) -> str:
+    """The classifier's own best: `lfi-cam` where it has the branch and its decision is explained, else `grad-cam`; of a black box
+    `rise`."""
+    if classifier.module is None:
+        return "rise"
+    return "lfi-cam" if target == DECISION and branch_of(classifier.module) is not None else "grad-cam"
