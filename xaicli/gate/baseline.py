@@ -73,7 +73,8 @@ def noise_of(bench: Bench, photos: Sequence[PhotoResult], tick: Tick) -> dict[st
     stochastic = tuple(method for method in bench.methods if method.stochastic)
     if not stochastic:
         return {}
-    again = with_classes(dataclasses.replace(bench, methods=stochastic), {photo.image: photo.target for photo in photos})
+    targets = {source.path: photo.target for source, photo in zip(bench.sources, photos, strict=True)}
+    again = with_classes(dataclasses.replace(bench, methods=stochastic), targets)
     size = bench.classifier.view.size
     found: dict[str, list[list[Similarity]]] = {method.label: [] for method in stochastic}
     for repetition in range(1, FURTHER_SEEDS + 1):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from xaicli.params import as_json
 from xaicli.registry import make_method, make_methods, make_metrics, require_fit
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
-from xaicli.runs.records import resolved_layer
+from xaicli.runs.records import recorded_path, resolved_layer
 from xaicli.runs.scene import Circumstances, Explanation, Scene
 from xaicli.runs.score import CONTROLS as CONTROL_METHODS
 from xaicli.runs.scoring import refuse_unfit, score_maps
@@ -48,8 +50,11 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
-    """What a run found of one photo. target: what was explained, canonical; decision: the class the model chose; probability: of
-    the target on the clean photo; maps: by method label, (h, w); scores: by method and metric label."""
+    """What a run found of one photo.
+
+    image: its path from the suite's folder; target: what was explained, canonical; decision: the class the model chose;
+    probability: of the target on the clean photo; maps: by method label, (h, w); scores: by method and metric label.
+    """
 
     image: str
     content: str
@@ -188,7 +193,7 @@ def run_batch(bench: Bench, batch: list[Loaded], seed: int, *, score: bool) -> I
     chances = maps.targets.probability(maps.logits)[:, 0].tolist()
     for row, loaded in enumerate(batch):
         yield PhotoResult(
-            image=loaded.source.path,
+            image=shown_path(bench.suite, loaded.source),
             content=loaded.photo.content,
             frame=loaded.photo.frame,
             target=maps.targets.names(row)[0],
@@ -197,6 +202,14 @@ def run_batch(bench: Bench, batch: list[Loaded], seed: int, *, score: bool) -> I
             maps={one.label: one.maps.values[row, 0].detach().cpu().numpy() for one in explanations if not one.control},
             scores=scores.get(loaded.photo.content, {}),
         )
+
+
+def shown_path(suite: Suite, source: Source) -> str:
+    """A photo's path from the suite's folder, so that a baseline says nothing of where it was made; its name alone outside."""
+    if source.file is not None and Path(source.path).name == source.file.name:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            return source.file.resolve().relative_to(suite.folder.resolve()).as_posix()
+    return recorded_path(source)
 
 
 def whole(made: Sequence[Maps | XaiError]) -> list[Maps]:

@@ -5,6 +5,7 @@ Loaded by pytest through its entry point; imports nothing heavy until a suite is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ class RuleItem(pytest.Item):
         if verdict.failed or (verdict.open and self.config.getoption("--xai-strict")):
             raise RuleFailed(verdict)
         if verdict.warns:
-            self.warn(pytest.PytestWarning(text_of(verdict)))
+            warnings.warn(text_of(verdict), pytest.PytestWarning, stacklevel=1)
         if verdict.state == "inconclusive":
             pytest.skip(f"inconclusive: {verdict.text}")
 
