@@ -21,6 +21,8 @@ BENCHMARKS = {
     "rise-time": "RISE on a ResNet-50 over the bare passes of its masks",
     "rise-memory": "memory of RISE above the network's own",
     "scoring": "deletion and insertion over a plain loop and over torch-cam, and their memory",
+    "fuser": "the class-sparse fuser of trainable attention over the dense formula: time, memory, steps of P-TAME",
+    "trained": "explaining with trained methods over bare forward passes",
     "store": "a store of a million rows: what is missing, the table of means",
 }
 RESULTS = Path(__file__).parent / "results"
