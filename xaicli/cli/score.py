@@ -215,8 +215,7 @@ def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool
     errors = list(lost)
     for error in lost:
         manner.warn(error.found)
-    incomplete = run.incomplete(store, run.sources)
-    todo = len(run.each_once(incomplete))
+    todo = len(run.incomplete(store, run.sources))
     rows = 0
     with contextlib.closing(run.run(store)) as results:
         for result in progress_bar(results, todo, "scoring", batch=4):
@@ -228,7 +227,7 @@ def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool
             errors.append(result.error)
             if run.keep_going:
                 manner.warn(result.error.found)
-    before = len(run.sources) - len(incomplete)
+    before = len(run.sources) - todo
     parts = [f"{count(rows, 'row')} of {count(todo, 'photo')} in {span(time.monotonic() - start)}"]
     if before:
         parts.append(f"{count(before, 'photo')} complete before")

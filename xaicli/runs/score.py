@@ -179,16 +179,19 @@ class ScoreRun:
 
         A failure is the last that is yielded, unless the run keeps going. Raises InputError where the store cannot be written to.
         """
-        todo = self.each_once(self.incomplete(store, self.sources))
+        todo = self.incomplete(store, self.sources)
         order = sorted(todo, key=lambda source: self.contents.get(source, "")) if self.lenders else todo
         shelf = Shelf(self.classifier, self.explainers, self.given, self.targets, self.settings, self.lenders)
         for start in range(0, len(order), BATCH):
-            # Another process may have done some of these meanwhile.
-            batch = self.incomplete(store, order[start : start + BATCH])
-            for result in self.score_batch(batch, shelf, store):
-                yield result
-                if isinstance(result, Failure) and not self.keep_going:
-                    return
+            batch = order[start : start + BATCH]
+            first = self.each_once(batch)
+            # A copy is the same photo to the store: once the first is there nothing is left to do, unless that could not be used.
+            for part in (first, *([copy] for copy in batch if copy not in first)):
+                # Another process may have done some of these meanwhile.
+                for result in self.score_batch(self.incomplete(store, part), shelf, store):
+                    yield result
+                    if isinstance(result, Failure) and not self.keep_going:
+                        return
             shelf.keep_only(order[start + BATCH :])
 
     def incomplete(self, store: Store, sources: Sequence[Source]) -> list[Source]:
@@ -197,7 +200,7 @@ class ScoreRun:
         return [source for source, gap in zip(sources, gaps, strict=True) if gap.any()]
 
     def each_once(self, sources: Sequence[Source]) -> list[Source]:
-        """Photos without copies, which are the same photo to the store: of one content, frame and target the first."""
+        """Photos without copies: of one content, frame and target the first."""
         found: dict[object, Source] = {}
         for source, target in zip(sources, self.known_targets(sources), strict=True):
             found.setdefault((self.contents.get(source, source.path), source.frame, target), source)
