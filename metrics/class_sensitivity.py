@@ -16,7 +16,7 @@ class ClassSensitivity(Metric):
 
     The map of the target against that of the class the model finds least likely (`other=last`), or of the likeliest other one
     (`other=second`), Spearman at the map's own resolution, -1 to 1. A method that shows the same whatever the class gives 1:
-    lower is better. Undefined where the other class has a constant map.
+    lower is better. A constant map of the other class counts as uncorrelated.
     """
 
     name = "class-sensitivity"
@@ -24,6 +24,7 @@ class ClassSensitivity(Metric):
     range = (-1.0, 1.0)
     needs = Needs.FORWARD
     needs_explain = True
+    readouts = {"blank": "1 where the other class's map was constant or not finite"}
     paper = "Li et al.: An experimental study of quantitative evaluations on saliency methods, KDD 2021, arXiv 2012.15616"
 
     other: Literal["last", "second"] = param("last", "the class the target is held against")
@@ -35,4 +36,5 @@ class ClassSensitivity(Metric):
             order = order[order != index]
             others.append(int(order[-1 if self.other == "last" else 0]) if len(order) else index)
         maps, _ = case.explain(classes=others)
-        return Scores(spearman(case.maps, maps))
+        alike = spearman(case.maps, maps)
+        return Scores(alike.nan_to_num(0.0), {"blank": alike.isnan().double()})

@@ -265,14 +265,14 @@ class TestClassSensitivity:
             expected = scipy.stats.spearmanr(explanation.maps.values[mine, 0].flatten(), theirs.flatten()).statistic
             assert row.value == pytest.approx(expected, abs=1e-4)
 
-    def test_a_constant_map_of_the_other_class_leaves_it_undefined(self, given, explained, photo_batch):
+    def test_a_constant_map_of_the_other_class_counts_as_uncorrelated(self, given, explained, photo_batch):
         def blank(classifier, inputs, targets, seeds):
             made = brightness(classifier, inputs, targets, seeds)
             return Maps(torch.zeros_like(made.values), made.targets, made.logits)
 
         maps = explained(brightness).maps
         rows = given.rows(ClassSensitivity(), photo_batch, given.explanation(maps.values, maps.targets.classes, explain=blank))
-        assert [(row.status, row.value) for row in rows] == [("undefined", None)] * 5
+        assert [(row.value, row.readouts["blank"]) for row in rows] == [(0, 1)] * 5
 
 
 class TestSeedVariance:
