@@ -106,6 +106,7 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(brightness, training_o
     list(resumed.run())
     assert_same(weights(whole), weights(rest))
     assert resumed.history == long.history
+    assert resumed.trace == long.trace
 
 
 def test_snapshots_are_taken_at_the_end_of_each_epoch_too(brightness, training_of):

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from xaicli.cli.manner import Grouped, Manner
 from xaicli.errors import UsageError, XaiError
+from xaicli.models.catalogue import DEFAULT
 
 if TYPE_CHECKING:
     from xaicli.images.find import Source
@@ -110,7 +111,8 @@ model_options = stack(
         "--model",
         metavar="SPEC",
         shell_complete=complete_model,
-        help="resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE (xai list models).  [default: mobilenet_v3_large]",
+        help="resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE (xai list models).  "
+        f"[default: {DEFAULT.removeprefix('torchvision:')}]",
         show_default=False,
     ),
     option(
@@ -149,14 +151,15 @@ MODEL_KEYS = ("model", "weights", "classes", "resize", "crop", "interpolation", 
 def open_classifier(given: dict[str, Any]) -> Classifier:
     """The classifier that the model options name; says which it is on stderr."""
     from xaicli.compute.device import threads
-    from xaicli.models.load import DEFAULT, load_classifier
+    from xaicli.models.load import load_classifier
 
     manner = Manner.current()
     click.get_current_context().with_resource(threads())
     choice = {key: given[key] for key in MODEL_KEYS if given.get(key) is not None}
     named = "model" in choice
     classifier = load_classifier(choice.pop("model", DEFAULT), **choice, progress=manner.shows_progress, notice=manner.say)
-    manner.say(f"model {describe_model(classifier)}{'' if named else '; others: --model, xai list models'}")
+    others = "an ImageNet one: --model resnet50" if DEFAULT == "tiny" else "others: --model, xai list models"
+    manner.say(f"model {describe_model(classifier)}{'' if named else f'; {others}'}")
     return classifier
 
 

@@ -14,6 +14,7 @@ from xaicli.cli.progress import progress_bar
 from xaicli.cli.training_progress import decoding_bar, show_training
 from xaicli.cli.words import count, span
 from xaicli.errors import UsageError, XaiError
+from xaicli.models.catalogue import DEFAULT
 
 if TYPE_CHECKING:
     from xaicli.training.run import TrainRun
@@ -94,7 +95,6 @@ def command(method: str, **given: Any) -> int:
 
 def wish_of(method: str, given: dict[str, Any]) -> Wish:
     """What the command line asks for."""
-    from xaicli.models.load import DEFAULT
     from xaicli.training.task import parse_what
     from xaicli.training.wish import Wish
 

@@ -38,6 +38,9 @@ BUNDLED = (
     Listed("tiny-vit", "bundled: a vision transformer, 200 everyday classes, 64 px"),
 )
 """Networks that ship with the package, listed where their weights do."""
+FOLDER = Path(__file__).resolve().parent / "bundled"
+DEFAULT = "tiny" if (FOLDER / "tiny.safetensors").is_file() else "torchvision:mobilenet_v3_large"
+"""The model where none is named: the bundled one, in installations that have it."""
 
 WAYS = (
     Listed("torchvision:NAME@WEIGHTS", "one of torchvision's weights by name, IMAGENET1K_V2 for example"),
@@ -53,8 +56,7 @@ WAYS = (
 
 def list_models(pattern: str = "") -> list[Listed]:
     """Models by name, then the ways of naming others. A pattern keeps names that contain it, or match it with `*` and `?`."""
-    folder = Path(__file__).resolve().parent / "bundled"
-    models = [entry for entry in BUNDLED if (folder / f"{entry.spec}.safetensors").is_file()]
+    models = [entry for entry in BUNDLED if (FOLDER / f"{entry.spec}.safetensors").is_file()]
     models += [Listed(name, "torchvision, 1000 ImageNet classes") for name in TORCHVISION]
     wanted = fold(pattern)
     if not wanted:

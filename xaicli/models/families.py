@@ -54,6 +54,7 @@ FAMILIES: dict[str, Places] = {
     "SqueezeNet": (Place("features"),),
     "VGG": BEFORE_LAST_POOL,
     "Beit": SEARCHED,
+    "CompactVisionTransformer": SEARCHED,
     "DinoVisionTransformer": SEARCHED,
     "Eva": SEARCHED,
     "SwinTransformer": (Place("norm"),),

@@ -14,15 +14,13 @@ from xaicli.errors import InputError, UsageError
 from xaicli.models import from_checkpoint, from_export, from_file, from_hf, from_onnx, from_timm, from_torchvision
 from xaicli.models.architecture import OURS
 from xaicli.models.assemble import Overrides, Side, assemble
+from xaicli.models.catalogue import DEFAULT
 from xaicli.models.checkpoint import is_checkpoint
 from xaicli.models.classes import read_classes
 from xaicli.models.classifier import Classifier
 from xaicli.models.source import Loaded, Notice, Request
 from xaicli.packages import whole_installation
 from xaicli.params import Spec, fold, parse_spec
-
-DEFAULT = "tiny" if from_checkpoint.bundled("tiny").is_file() else "torchvision:mobilenet_v3_large"
-"""The model where none is named: the bundled one, in installations that have it."""
 
 Load = Callable[[Request], Loaded]
 SOURCES: dict[str, Load] = {

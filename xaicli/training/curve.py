@@ -1,4 +1,4 @@
-"""A picture of a training run: the loss and its terms, held-out figures, and the learning rate, by epoch."""
+"""A picture of a training run: the loss, its terms, held-out figures and the learning rate, each in a panel of its own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from xaicli.files import write_atomic
 
 HELD = "held "
+COLUMNS = 3
+Rows = Sequence[Mapping[str, float]]
 
 
 def curve_path(output: Path) -> Path:
@@ -19,33 +22,44 @@ def curve_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.curve.png")
 
 
-def draw_curve(path: Path, history: Sequence[Mapping[str, float]], title: str) -> None:
-    """Write the picture, PNG; raises InputError where the place does not take it."""
-    names = list(dict.fromkeys(name for row in history for name in row))
-    bounded = [name for name in names if name.startswith(HELD) and all(0 <= row.get(name, 0) <= 1 for row in history)]
-    shares = [name for name in bounded if name.removeprefix(HELD) not in names]
-    losses = [name for name in names if name not in ("lr", *shares)]
-    panels = [("loss", losses), *([("share of held-out photos", shares)] if shares else []), ("learning rate", ["lr"])]
-    figure = Figure(figsize=(4.2 * len(panels), 3.4), dpi=120, layout="constrained")
+def draw_curve(path: Path, trace: Rows, history: Rows, title: str) -> None:
+    """Write the picture, PNG; raises InputError where the place does not take it.
+
+    trace: means over a few steps each, with `epoch`, where they end; history: a row an epoch, whose held-out figures are drawn.
+    """
+    names = panels(trace, history)
+    rows = -(-len(names) // COLUMNS)
+    figure = Figure(figsize=(4.2 * min(len(names), COLUMNS), 2.8 * rows + 0.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=10)
-    for place, (label, shown) in enumerate(panels, 1):
-        axes = figure.add_subplot(1, len(panels), place)
-        for name in shown:
-            epochs = [at for at, row in enumerate(history, 1) if name in row]
-            axes.plot(
-                epochs,
-                [row[name] for row in history if name in row],
-                label=name,
-                linestyle="--" if name.startswith(HELD) and label == "loss" else "-",
-                marker="o" if len(epochs) < 2 else "",
-                linewidth=1.4,
-            )
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.grid(visible=True, alpha=0.3)
-        if len(shown) > 1 or shown == shares:
-            axes.legend(fontsize=8, frameon=False)
+    for place, name in enumerate(names, 1):
+        draw_panel(figure.add_subplot(rows, min(len(names), COLUMNS), place), name, trace, history)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     content = buffer.getvalue()
     write_atomic(path, lambda file: file.write(content))
+
+
+def panels(trace: Rows, history: Rows) -> list[str]:
+    """What is drawn, the loss first and the learning rate last; a loss of one term is drawn once."""
+    terms = list(dict.fromkeys(name for row in trace for name in row if name not in ("epoch", "lr", "loss")))
+    held = list(dict.fromkeys(name.removeprefix(HELD) for row in history for name in row if name.startswith(HELD)))
+    whole = ["loss"] if len(terms) != 1 else []
+    return list(dict.fromkeys([*whole, *terms, *(name for name in held if name != "loss"), "lr"]))
+
+
+def draw_panel(axes: Axes, name: str, trace: Rows, history: Rows) -> None:
+    """One quantity: in training as a line, of held-out photos as points at the ends of epochs."""
+    seen = [row for row in trace if name in row]
+    held = [(at, row[HELD + name]) for at, row in enumerate(history, 1) if HELD + name in row]
+    if seen:
+        marker = "." if len(seen) == 1 else ""
+        axes.plot([row["epoch"] for row in seen], [row[name] for row in seen], color="C0", marker=marker, label="training")
+    if held:
+        axes.plot(*zip(*held, strict=True), color="C1", linestyle="--", marker="o", markersize=3, label="held out")
+    axes.set(xlabel="epoch", title="learning rate" if name == "lr" else name)
+    axes.title.set_fontsize(9)
+    axes.set_xlim(left=0)
+    axes.grid(visible=True, alpha=0.3)
+    if seen and held:
+        axes.legend(fontsize=8, frameon=False)

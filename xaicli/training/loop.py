@@ -26,6 +26,10 @@ Row = dict[str, float]
 """Figures of one epoch by name: `lr`, the terms of the loss, and `held NAME` of held-out photos."""
 
 
+TRACE = 200
+"""About how many points the curves of a run have."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One batch was trained on: the `done`-th of `total`, in the epoch that counts from 1."""
@@ -65,8 +69,10 @@ class Training:
     save_every: float = 300.0
     resume: bool = True
     history: list[Row] = field(default_factory=list, init=False)
+    trace: list[Row] = field(default_factory=list, init=False)
     done: int = field(default=0, init=False)
     sums: Row = field(default_factory=dict, init=False)
+    window: Row = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.modules: Sequence[nn.Module] = list(self.task.modules.values())
@@ -127,9 +133,18 @@ class Training:
         self.scheduler.step()
         self.average.update()
         self.done += 1
-        for name, value in {"lr": lr, **terms}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.note({"lr": lr, **terms})
         return Step(self.done, self.total, epoch + 1, terms, lr)
+
+    def note(self, figures: Row) -> None:
+        """Add a step's figures to the sums of its epoch and of its stretch of the trace."""
+        for sums in (self.sums, self.window):
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value
+        every = max(1, self.total // TRACE)
+        if self.done % every == 0:
+            self.trace.append({"epoch": self.done / self.batches.steps, **{name: v / every for name, v in self.window.items()}})
+            self.window = {}
 
     def evaluate(self) -> Row:
         """Means over held-out photos, of the averaged weights; none where there are no such photos."""
@@ -181,6 +196,8 @@ class Training:
                 "identity": dict(self.identity),
                 "done": self.done,
                 "sums": self.sums,
+                "window": self.window,
+                "trace": self.trace,
                 "history": self.history,
                 "modules": {name: dict(module.state_dict()) for name, module in self.task.modules.items()},
                 "optimizer": self.optimizer.state_dict(),
@@ -198,6 +215,7 @@ class Training:
         self.scheduler.load_state_dict(state["scheduler"])
         self.average.load(state["average"])
         self.done, self.sums, self.history = state["done"], state["sums"], state["history"]
+        self.window, self.trace = state["window"], state["trace"]
 
 
 @contextmanager

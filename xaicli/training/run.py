@@ -45,7 +45,8 @@ class TrainRun:
         """Train; afterwards write the checkpoint and the picture, and remove the snapshot."""
         yield from self.training.run()
         write_checkpoint(self.output, self.task.finish(), self.metadata(), half=self.wish.half)
-        draw_curve(curve_path(self.output), self.history, f"{self.what.label}, {self.task.classifier.name}")
+        title = f"{self.what.label}, {self.task.classifier.name}"
+        draw_curve(curve_path(self.output), self.training.trace, self.history, title)
         self.training.snapshot.unlink(missing_ok=True)
 
     def metadata(self) -> dict[str, Any]:

@@ -1,0 +1,178 @@
+"""The networks and explainers that ship with the package: how they were trained, and the command that does it again.
+
+    python -m xaicli.training.bundled --data train/ --val val/ --classes classes.csv
+
+trains what is missing, in order, and puts it beside the code of the package; a run that was stopped goes on where it was. With
+`--card docs/models.md` it then measures all of it on the held-out photos and writes the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xaicli.compute.device import threads
+from xaicli.errors import UsageError, XaiError
+from xaicli.models import checkpoint
+from xaicli.models.checkpoint import ENDING
+from xaicli.training.card import write_card
+from xaicli.training.curve import curve_path
+from xaicli.training.data import read_listing
+from xaicli.training.loop import Epoch
+from xaicli.training.plan import prepare
+from xaicli.training.run import TrainRun
+from xaicli.training.wish import Wish
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one file of the bundle is trained: `xai train METHOD --model MODEL`, and what is not as the method's own recipe says.
+
+    stem: the file's name, without its ending; network: whether it is one, or explains the network `model`.
+    """
+
+    stem: str
+    method: str
+    model: str
+    network: bool = False
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> str:
+        return self.stem + ENDING
+
+
+RECIPES = (
+    Recipe("tiny", "classifier@branch=true@early=0.5", "tiny", network=True, overrides={"epochs": 30}),
+    Recipe("tiny-vit", "classifier@teacher=tiny@share=0.7", "tiny-vit", network=True, overrides={"epochs": 24}),
+    Recipe("tiny.t-tame", "t-tame", "tiny", overrides={"epochs": 2, "lr": 1e-2}),
+    Recipe("tiny.p-tame", "p-tame@auxiliary=tiny", "tiny", overrides={"epochs": 1, "lr": 1e-3}),
+    Recipe("tiny-vit.t-tame", "t-tame", "tiny-vit", overrides={"epochs": 2, "lr": 1e-2}),
+    Recipe("tiny-vit.p-tame", "p-tame@auxiliary=tiny", "tiny-vit", overrides={"epochs": 1, "lr": 1e-3}),
+)
+"""In the order in which they are trained: the second network learns from the first, the rest explain the two."""
+
+
+def wish_of(recipe: Recipe, arguments: argparse.Namespace) -> Wish:
+    """The training run of one file."""
+    stated = dict(arguments.epochs)
+    epochs = {"epochs": stated[recipe.stem]} if recipe.stem in stated else {}
+    options = {"device": arguments.device}
+    return Wish(
+        method=recipe.method,
+        data=arguments.data,
+        val=arguments.val,
+        model=recipe.model,
+        output=arguments.work / recipe.file,
+        overrides={**recipe.overrides, **epochs},
+        model_options={**options, "classes": arguments.classes} if recipe.network else options,
+        limit=arguments.limit,
+        seed=SEED,
+        bf16=arguments.precision == "bf16",
+        half=True,
+    )
+
+
+def make(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    """Train one file unless it is there, and put it where the package looks for it."""
+    wish = wish_of(recipe, arguments)
+    assert wish.output is not None
+    if not wish.output.is_file():
+        run = prepare(wish, notice=say)
+        carry_out(run)
+    checkpoint.BUNDLED.mkdir(exist_ok=True)
+    shutil.copyfile(wish.output, checkpoint.BUNDLED / recipe.file)
+
+
+def carry_out(run: TrainRun) -> None:
+    size = run.training.batches.batch_size
+    say(f"{run.output.stem}: {len(run.listing):,} photos, {run.training.total:,} steps of {size} photos")
+    start, before = time.monotonic(), None
+    for event in run.events():
+        if isinstance(event, Epoch):
+            done, seconds = run.training.done - (before or 0), time.monotonic() - start
+            speed = done * size / max(seconds, 1e-9)
+            figures = "  ".join(f"{name} {value:.4g}" for name, value in event.row.items())
+            say(f"{run.output.stem}  epoch {event.number}/{event.total}  {figures}  {speed:.0f} photos/s")
+        elif before is None:
+            before = event.done - 1
+    say(f"{run.output.stem} is done; curves in {curve_path(run.output)}")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m xaicli.training.bundled", description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", required=True, metavar="DIR", help="training photos, one folder a class")
+    parser.add_argument("--val", required=True, metavar="DIR", help="held-out photos, likewise; boxes.csv beside them")
+    parser.add_argument("--classes", metavar="FILE", help="names of the classes (default: of the folders)")
+    parser.add_argument("--work", type=Path, default=Path("bundled-models"), metavar="DIR", help="snapshots and finished files")
+    parser.add_argument("--only", default="", metavar="NAMES", help="tiny, tiny-vit, tiny.t-tame, … alone; or none")
+    parser.add_argument("--epochs", action="append", type=epochs_of, default=[], metavar="NAME=N", help="not the recipe's")
+    parser.add_argument("--limit", type=int, metavar="N", help="train on N photos (to try the command out)")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card afterwards")
+    parser.add_argument("--photos", type=int, default=200, metavar="N", help="held-out photos that explainers are scored on")
+    return parser.parse_args(words)
+
+
+def epochs_of(text: str) -> tuple[str, int]:
+    """`NAME=N`; raises ValueError, which the parser puts into words."""
+    name, _, number = text.partition("=")
+    if name not in [recipe.stem for recipe in RECIPES]:
+        raise ValueError(name)
+    return name, int(number)
+
+
+def chosen(only: str) -> list[Recipe]:
+    """The recipes that are named, all where none is; raises UsageError for a name that there is not."""
+    stems = [recipe.stem for recipe in RECIPES]
+    wanted = [part.strip() for part in only.split(",") if part.strip()]
+    if wanted == ["none"]:
+        return []
+    for name in wanted:
+        if name not in stems:
+            raise UsageError(f"--only {name}", expected=", ".join(stems))
+    return [recipe for recipe in RECIPES if not wanted or recipe.stem in wanted]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Train, install, describe; returns the exit code."""
+    arguments = arguments_of(words)
+    try:
+        with threads():
+            for recipe in chosen(arguments.only):
+                make(recipe, arguments)
+            if arguments.card is not None:
+                networks = [recipe for recipe in RECIPES if recipe.network]
+                explained = {recipe.stem: explainers_of(recipe.stem) for recipe in networks}
+                write_card(arguments.card, read_listing(arguments.val), arguments.work, explained, arguments.photos)
+    except XaiError as error:
+        say(f"error: {error.line()}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on from there")
+        return 130
+    return 0
+
+
+def explainers_of(network: str) -> list[str]:
+    """The methods that are trained for a network, its own among them."""
+    trained = [recipe.method.partition("@")[0] for recipe in RECIPES if recipe.model == network and not recipe.network]
+    own = next(recipe for recipe in RECIPES if recipe.stem == network)
+    return ["lfi-cam", "lfi-cam@weights=equal", *trained] if "branch=true" in own.method else trained
+
+
+if __name__ == "__main__":
+    sys.exit(main())
