@@ -126,24 +126,26 @@ class PTAME(TrainedMaps):
         return Maps(scaled(maps, self.scaling), chosen, logits)
 
     def task(self, classifier: Classifier, options: TaskOptions) -> PTAMETask:
-        return PTAMETask(classifier, PTAMETraining.of(options.given, classifier))
-
-
-class PTAMETask(MaskTask):
-    """A head on layers of the auxiliary network, trained through the classifier."""
-
-    name = "p-tame"
-
-    def __init__(self, classifier: Classifier, training: PTAMETraining) -> None:
+        training = PTAMETraining.of(options.given, classifier)
         if not classifier.provides & Needs.GRADIENTS:
             raise UsageError(
                 f"p-tame is trained through the gradient at the input, and {classifier.name} is a black box",
                 hint="Train it on the network that this one was made from; black boxes can be explained afterwards.",
             )
         if training.auxiliary == "auto":
-            self.spec, self.auxiliary = default_auxiliary(classifier.device)
+            spec, auxiliary = default_auxiliary(classifier.device)
         else:
-            self.spec, self.auxiliary = training.auxiliary, open_auxiliary(training.auxiliary, classifier.device, trust=True)
+            spec, auxiliary = training.auxiliary, open_auxiliary(training.auxiliary, classifier.device, trust=True)
+        return PTAMETask(classifier, training, spec, auxiliary)
+
+
+class PTAMETask(MaskTask):
+    """A head on layers of the auxiliary network, which `spec` names, trained through the classifier."""
+
+    name = "p-tame"
+
+    def __init__(self, classifier: Classifier, training: PTAMETraining, spec: str, auxiliary: Classifier) -> None:
+        self.spec, self.auxiliary = spec, auxiliary
         if training.layers == "auto":
             self.layers = find_stages(self.auxiliary.torch_module, self.auxiliary.view.size, LAYERS)
         else:

@@ -47,16 +47,35 @@ class Fuser(nn.Module):
 
     def fuse(self, features: Sequence[Tensor], weight: Tensor, bias: Tensor | None, size: tuple[int, int]) -> Tensor:
         """Maps (B, n, R, R') of rows of weights (n, C) or (B, n, C) and biases (n,) or (B, n)."""
-        parts = zip(weight.split(self.channels, dim=-1), features, strict=True)
-        # Layers of one size are summed before they are resized.
-        sums: dict[tuple[int, ...], Tensor] = {}
-        for rows, feature in parts:
-            flat = feature.flatten(2)
-            made = (rows @ flat).unflatten(2, feature.shape[2:])
-            sums[feature.shape[2:]] = sums[feature.shape[2:]] + made if feature.shape[2:] in sums else made
-        maps = [self.resize(made, size) for made in sums.values()]
-        fused = sum(maps[1:], start=maps[0])
+        sums: dict[tuple[int, int], Tensor] = {}
+        for rows, feature in zip(weight.split(self.channels, dim=-1), features, strict=True):
+            own = (feature.shape[2], feature.shape[3])
+            made = (rows @ feature.flatten(2)).unflatten(2, own)
+            # Layers of one size are summed before they are resized.
+            sums[own] = sums[own].add_(made) if own in sums else made
+        fused = self.joined(sums, size)
         return fused if bias is None else fused + bias[..., None, None]
+
+    def joined(self, sums: dict[tuple[int, int], Tensor], size: tuple[int, int]) -> Tensor:
+        """The sum of maps of several sizes, each brought to `size`."""
+        steps = {own: doublings(own, size) for own in sums}
+        if self.upsampling == "doubling" and None not in steps.values():
+            # Doubled together: the smallest, then it and the next, and so on.
+            total, waiting = None, sorted(sums, reverse=True)
+            for left in range(max(steps[own] or 0 for own in sums), -1, -1):
+                if total is not None:
+                    total = functional.interpolate(total, scale_factor=2, mode="bilinear", align_corners=False)
+                while waiting and steps[waiting[-1]] == left:
+                    made = sums[waiting.pop()]
+                    total = made if total is None else total.add_(made)
+            assert total is not None
+            return total
+        total = None
+        for made in sums.values():
+            resized = self.resize(made, size)
+            total = resized if total is None else total.add_(resized)
+        assert total is not None
+        return total
 
     def dense(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Maps (B, N, R, R') of all classes by the formula as it is written."""
