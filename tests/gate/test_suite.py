@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from xaicli.errors import UsageError
-from xaicli.gate.rules import Rule
+from xaicli.gate.rules import Rule, settle
 from xaicli.gate.suite import find_suite, read_suite
 from xaicli.gate.toml_file import LARGEST
+from xaicli.registry import make_metrics
 
 LEAST = 'model = "tiny"\nimages = ["photos/"]\n'
 
@@ -165,3 +166,13 @@ def test_nor_through_a_link(tmp_path):
     (tmp_path / "own" / ".xai" / "check").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="leads out"):
         _ = suite.baseline_folder
+
+
+def test_the_suites_in_the_documentation_are_suites(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "ci.md").read_text()
+    shown = [block.partition("```")[0] for block in page.split("```toml\n")[1:]]
+    assert len(shown) == 2
+    for text in shown:
+        suite = read(tmp_path, text)
+        settle(suite.rules, suite.expect, list(suite.methods), make_metrics(suite.metrics))
+    assert suite.rules == (Rule("map-similarity", at_least=0.95), Rule("insertion", "grad-cam", tolerance=0.03, level="warn"))
