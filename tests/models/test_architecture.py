@@ -127,6 +127,8 @@ def test_a_checkpoint_is_a_model_of_its_own(saved):
 
 def test_it_is_loaded_as_tiny_with_weights_too(saved):
     path, network, *_ = saved
+    with pytest.raises(UsageError, match="is a network of its own"):
+        load_classifier("resnet18", weights=path)
     classifier = load_classifier("tiny", weights=path)
     inputs = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(classifier(inputs), network(inputs))
@@ -145,6 +147,7 @@ def test_building_it_again_leaves_the_callers_random_state_alone(saved):
         ({"architecture": None, "classifier": "resnet50"}, "holds no network: it explains resnet50"),
         ({"architecture": {"spec": "tiny", "count": 3}}, "does not fit"),
         ({"architecture": {"spec": "tinny", "count": 3}}, "no network"),
+        ({"architecture": {"spec": "net.py:make", "count": 3}}, "your own code, net.py:make.*--weights my-lfi"),
         ({"branch": {"site": {}}}, "record of the branch is damaged"),
         ({"view": {"resize": 3}}, "record of a view is not complete"),
         ({"class_names": [1]}, "class names .* are damaged"),

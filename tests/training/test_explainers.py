@@ -73,6 +73,25 @@ def test_an_lfi_network_is_a_model_whose_own_map_is_shown(network, toy):
     assert told["parameters"]["fin_width"] == 4
 
 
+def test_a_network_of_ones_own_code_is_trained_and_loaded_again(wish, toy, tmp_path):
+    code = tmp_path / "net.py"
+    code.write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 6, 3, 2, 1), nn.ReLU(),\n"
+        "                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))\n"
+    )
+    options = {"resize": 32, "crop": 32, "device": "cpu"}
+    run = finish(wish("lfi-cam", data=str(toy / "train"), model=f"{code}:make", model_options=options))
+    with pytest.raises(InputError, match=r"your own code, net\.py:make"):
+        load_classifier(str(run.output))
+    classifier = load_classifier(f"{code}:make", weights=run.output)
+    assert classifier.classes == ("blue", "green", "red")
+    assert classifier.view.size == (32, 32)
+    inputs = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(classifier(inputs), run.task.modules["network"](inputs))
+
+
 @pytest.mark.parametrize("method", ["t-tame", "tame", "p-tame"])
 def test_attention_is_trained_without_labels_and_the_network_keeps_every_bit(wish, network, method):
     given = {"auxiliary": str(network)} if method == "p-tame" else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +12,17 @@ from torch import nn
 
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
-from xaicli.models import from_timm, from_torchvision, lfi
+from xaicli.models import from_file, from_timm, from_torchvision
 from xaicli.models.bundled.residual import CompactResNet
 from xaicli.models.bundled.transformer import CompactVisionTransformer
 from xaicli.models.checkpoint import Checkpoint
-from xaicli.models.fit import fit
+from xaicli.models.classifier import Classifier
 from xaicli.packages import import_torchvision, require
 from xaicli.params import Definition, Spec, fold, param, parse_spec
 
 SMALL = View(64, 64)
 """The view of the bundled networks."""
-FORMS = "tiny, tiny-vit, a name of torchvision, or timm:NAME"
+FORMS = "tiny, tiny-vit, a name of torchvision, timm:NAME, or FILE.py:FUNCTION"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +68,14 @@ class Architecture:
     view: View
 
 
-def build(text: str, count: int) -> Architecture:
+def build(text: str, count: int, *, trust: bool = False) -> Architecture:
     """The network that a specification names, with `count` outputs; raises UsageError where it names none.
 
-    `tiny@widths=32+64+128`, `resnet18`, `torchvision:NAME@WEIGHTS` (which sets the view), `timm:NAME`.
+    `tiny@widths=32+64+128`, `resnet18`, `torchvision:NAME@WEIGHTS` (which sets the view), `timm:NAME`; with `trust`
+    `FILE.py:FUNCTION` too, which is run.
     """
+    if trust and is_code(text):
+        return of_file(text)
     spec = parse_spec(text)
     own = next((name for name in OURS if fold(name) == fold(spec.name)), None)
     if own is not None:
@@ -121,7 +124,8 @@ def record(spec: str, count: int) -> dict[str, Any]:
 
 
 def rebuild(checkpoint: Checkpoint) -> nn.Module:
-    """The network in a checkpoint, with its weights; raises InputError where it holds none, or its record is damaged."""
+    """The network of a checkpoint, as its architecture builds it; raises InputError where it holds none, where its record is
+    damaged, and where it is code of the user's, which no file may run."""
     entry = checkpoint.metadata.get("architecture")
     name = checkpoint.path.name
     if not isinstance(entry, Mapping) or not isinstance(entry.get("spec"), str) or not isinstance(entry.get("count"), int):
@@ -129,15 +133,24 @@ def rebuild(checkpoint: Checkpoint) -> nn.Module:
             f"{name} holds no network: it explains {checkpoint.metadata.get('classifier', 'another one')}",
             hint=f"Write --model SPEC --method {checkpoint.metadata['method']}@checkpoint={name}.",
         )
+    if is_code(entry["spec"]):
+        hint = f"Write --model PATH/{entry['spec']} --weights {name}."
+        raise InputError(f"{name} is a network of your own code, {entry['spec']}", expected="to be told where it is", hint=hint)
     # Building draws initial weights; the caller's random state stays as it was.
     with torch.random.fork_rng(devices=[]):
-        return fill(build(entry["spec"], entry["count"]).module, checkpoint)
+        return build(entry["spec"], entry["count"]).module
 
 
-def fill(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:
-    """`module`, wrapped as the checkpoint's network was, with its weights; raises InputError where they do not fit."""
-    branch = checkpoint.metadata.get("branch")
-    network = module if branch is None else lfi.restored(module, branch)
-    state = OrderedDict(checkpoint.state("network"))
-    fit(network, state, checkpoint.path.name, str(checkpoint.metadata.get("classifier", "its network")))
-    return network
+def is_code(spec: str) -> bool:
+    """Whether a specification names a function in a file."""
+    return re.search(r"\.py(:|$)", spec) is not None
+
+
+def of_file(text: str) -> Architecture:
+    """What a function of the user's returns, its weights as they are; its outputs must be as many as there are classes."""
+    file, name = from_file.split(text)
+    made = from_file.call(file, name)
+    module = made.module if isinstance(made, Classifier) else made
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"{file.name}:{name} gives no torch module", expected="a network that can be trained")
+    return Architecture(f"{file.name}:{name}", module, made.view if isinstance(made, Classifier) else View())

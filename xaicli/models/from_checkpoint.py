@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from xaicli.errors import InputError
-from xaicli.images.view import View
 from xaicli.models.architecture import OURS, rebuild
 from xaicli.models.checkpoint import BUNDLED, ENDING, Checkpoint, read_checkpoint
+from xaicli.models.restore import restored
 from xaicli.models.source import Loaded, Request
 from xaicli.params import fold
 
@@ -42,9 +42,4 @@ def bundled(name: str) -> Path:
 
 
 def loaded(checkpoint: Checkpoint, name: str) -> Loaded:
-    module = rebuild(checkpoint)
-    view = View.from_dict(checkpoint.metadata.get("view", {}))
-    names = checkpoint.metadata.get("class_names", [])
-    if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
-        raise InputError(f"the class names of {checkpoint.path.name} are damaged", expected="a list of names")
-    return Loaded(name, view, module=module, classes=tuple(names))
+    return restored(checkpoint, rebuild(checkpoint), name)

@@ -18,8 +18,10 @@ from torch import nn
 
 from xaicli.errors import InputError, RunError, UsageError, XaiError, did_you_mean
 from xaicli.images.view import View
+from xaicli.models.checkpoint import is_checkpoint, read_checkpoint
 from xaicli.models.classifier import Classifier
 from xaicli.models.fit import fit
+from xaicli.models.restore import restored
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
 from xaicli.packages import broken_pair
@@ -48,6 +50,8 @@ def load(request: Request) -> Loaded:
         if loaded.module is None:
             request.refuse_weights("a black box")
             raise AssertionError("unreachable")
+        if is_checkpoint(request.weights):
+            return restored(read_checkpoint(request.weights), loaded.module, canonical)
         fit(loaded.module, read_weights(request.weights, request.notice), request.weights.name, f"{file.name}:{name}")
     return loaded
 

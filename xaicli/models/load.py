@@ -30,6 +30,8 @@ SOURCES: dict[str, Load] = {
     "onnx": from_onnx.load,
 }
 """By the prefix of a specification."""
+TAKE_CHECKPOINTS: tuple[Load, ...] = (from_file.load, from_checkpoint.load_bundled)
+"""Sources that put the weights of a checkpoint of `xai train` into a network of theirs."""
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
 
@@ -80,6 +82,8 @@ def load_classifier(
         notice=notice,
     )
     # Weights made in inference mode would never take gradients again.
+    if request.weights is not None and load not in TAKE_CHECKPOINTS and is_checkpoint(request.weights):
+        raise UsageError(f"{request.weights.name} is a network of its own", hint=f"Write --model {request.weights} alone.")
     with whole_installation(), torch.inference_mode(False):
         loaded = load(request)
         return assemble(loaded, device=place, precision=precision, overrides=overrides, classes=given, layer=layer, notice=notice)

@@ -32,7 +32,7 @@ def fresh_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any
 
     options: as `load_classifier` takes them; raises UsageError where the specification cannot be built without weights.
     """
-    architecture = build(spec, len(classes))
+    architecture = build(spec, len(classes), trust=True)
     made = Loaded(architecture.spec, architecture.view, module=architecture.module)
     return Trained(assembled(made, classes, options, notice), architecture.spec)
 
@@ -44,7 +44,7 @@ def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str
     if loaded.count != len(classes):
         replace_head(module, loaded.count, len(classes))
         notice(f"{loaded.name}: a new head for {len(classes)} classes in place of {loaded.count}")
-    plain = build(spec.partition("@weights=")[0], len(classes)).spec
+    plain = build(spec.partition("@weights=")[0], len(classes), trust=True).spec
     made = Loaded(plain, loaded.view, module=module)
     return Trained(assembled(made, classes, {"device": loaded.device}, notice), plain)
 

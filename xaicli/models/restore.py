@@ -1,0 +1,35 @@
+"""The weights of a checkpoint back in the network they were trained in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from xaicli.errors import InputError
+from xaicli.images.view import View
+from xaicli.models import lfi
+from xaicli.models.checkpoint import Checkpoint
+from xaicli.models.fit import fit
+from xaicli.models.source import Loaded
+
+
+def restored(checkpoint: Checkpoint, module: nn.Module, name: str) -> Loaded:
+    """`module` with the checkpoint's weights, branch, view and class names; raises InputError where they do not fit."""
+    view = View.from_dict(checkpoint.metadata.get("view", {}))
+    names = checkpoint.metadata.get("class_names", [])
+    if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
+        raise InputError(f"the class names of {checkpoint.path.name} are damaged", expected="a list of names")
+    return Loaded(name, view, module=fill(module, checkpoint), classes=tuple(names))
+
+
+def fill(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:
+    """`module`, wrapped as the checkpoint's network was, with its weights; raises InputError where they do not fit."""
+    branch = checkpoint.metadata.get("branch")
+    # A branch has initial weights; the caller's random state stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        network = module if branch is None else lfi.restored(module, branch)
+    state = OrderedDict(checkpoint.state("network"))
+    fit(network, state, checkpoint.path.name, str(checkpoint.metadata.get("classifier", "its network")))
+    return network
