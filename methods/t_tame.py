@@ -108,6 +108,9 @@ class TTAME(TrainedMaps):
         require_channels(layers, head, checkpoint.path.name)
         return checkpoint, head, layers
 
+    def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
+        return layer_names(self.attention(classifier)[0])
+
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         checkpoint, head, layers = self.attention(classifier)
         with tap_many(classifier.torch_module, {str(layer): layer for layer in layers}, gradients=False) as taps:

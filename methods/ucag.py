@@ -117,6 +117,9 @@ class UCAG(Method):
         each = self.base.cost(classifier)
         return Cost(rows * columns * each.forward, rows * columns * each.backward)
 
+    def require(self, classifier: Classifier) -> None:
+        self.base.require(classifier)
+
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         # Tensors made in a caller's inference mode would be of no use to the base's gradients.
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from xaicli.errors import RunError, UsageError
+from xaicli.errors import InputError, RunError, UsageError
 from xaicli.method import Method, Needs
 from xaicli.metric import Metric
 from xaicli.params import Definition, Spec, fold, parameters
@@ -29,6 +29,7 @@ from xaicli.registry import (
     make_method,
     make_methods,
     refuse_unmet,
+    require_fit,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -300,6 +301,15 @@ def test_needs_may_depend_on_the_parameters(install):
     with pytest.raises(UsageError, match="needs gradients") as caught:
         refuse_unmet(make_method("brightness@gain=2"), Needs.FORWARD, "net")
     assert "brightness" in caught.value.hint
+
+
+def test_a_checkpoint_is_the_methods_to_find_before_any_work(install, tiny_cnn, classifier_of):
+    code = PLUGIN.replace("needs = Needs.FORWARD", "needs = Needs.FORWARD | Needs.CHECKPOINT")
+    code += "\n    def require(self, classifier):\n        raise InputError(f'no checkpoint for {classifier.name}')\n"
+    install(f"from xaicli.errors import InputError\n{code}", {"brightness": "xai_brightness:Brightness"})
+    refuse_unmet(make_method("brightness"), Needs.FORWARD, "net")
+    with pytest.raises(InputError, match="no checkpoint for TinyCNN"):
+        require_fit(make_method("brightness"), classifier_of(tiny_cnn))
 
 
 def test_a_class_describes_its_parameters_in_text(install):

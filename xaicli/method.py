@@ -107,6 +107,10 @@ class Method(Definition):
     def require(self, classifier: Classifier) -> None:
         """Raise XaiError, before any work, where the method cannot run on a classifier that has all it `needs`."""
 
+    def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
+        """The layers that a method without a `layer` parameter reads, for the record; none where there are no such."""
+        return ()
+
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         """Maps of a batch.
 

@@ -87,6 +87,15 @@ def test_describe_tells_parameters_cost_needs_and_paper(capsys: pytest.CaptureFi
         assert word in out
 
 
+def test_describe_tells_the_parameters_of_a_methods_training(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "describe", "t-tame")
+    own, training = out.split("xai train t-tame --set KEY=VALUE")
+    assert code == 0
+    assert "checkpoint" in own
+    assert "vit_tap" in training
+    assert "vit_tap" not in own
+
+
 def test_describe_of_an_unknown_name_suggests_a_near_one(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "describe", "grad-can")
     assert code == 2

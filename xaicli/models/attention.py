@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -87,11 +88,12 @@ def scaled(maps: Tensor, scaling: Scaling) -> Tensor:
 
 def content_of(path: str) -> str:
     """What a checkpoint is whatever folder it lies in: the file's name and a stamp of its bytes, where it can be read."""
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     try:
         status = file.stat()
         return f"{file.name} {digest(file, status.st_mtime_ns, status.st_size)}"
-    except OSError:
+    # Not every text is a path: one may hold a null character.
+    except (OSError, ValueError):
         return file.name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,10 +124,10 @@ def checked(path: Path, header: str) -> dict[str, Any]:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint of ours; raises InputError where the file is none. Read once for as long as the file does not change."""
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))
     try:
         status = path.stat()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"there is no file {path}", expected="a checkpoint of xai train") from error
     return read_once(path, status.st_mtime_ns, status.st_size)
 

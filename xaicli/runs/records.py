@@ -102,8 +102,10 @@ def target_name(target: str, classifier: Classifier) -> str:
 
 
 def resolved_layer(method: Method, classifier: Classifier) -> str:
-    """The layer that a method's `layer` parameter came down to; empty where it has none."""
+    """The layer that a method's `layer` parameter came down to, or the layers that it reads; empty where it has none."""
     wrapped = getattr(method, "base", method)
+    if layers := wrapped.layers_read(classifier):
+        return "+".join(layers)
     if Needs.FEATURES not in wrapped.needs or classifier.module is None:
         return ""
     return str(classifier.feature_layer(getattr(wrapped, "layer", "auto")))
