@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import click
 
+from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.manner import Manner, manner_options
 from xaicli.errors import XaiError, did_you_mean
 
@@ -90,6 +91,7 @@ def cli() -> None:
 
 def run() -> None:
     """The console script: run and exit."""
+    keep_freed_memory()
     sys.exit(main())
 
 
