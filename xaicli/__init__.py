@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from xaicli.registry import make_metric as make_metric
     from xaicli.runs.bank import build_bank as build_bank
     from xaicli.runs.in_memory import explain as explain
+    from xaicli.training.api import train as train
 
 PLACES = {
     "Attribution": "xaicli.attribution",
@@ -48,6 +49,7 @@ PLACES = {
     "make_method": "xaicli.registry",
     "make_metric": "xaicli.registry",
     "param": "xaicli.params",
+    "train": "xaicli.training.api",
 }
 
 __all__ = ["__version__", *PLACES]

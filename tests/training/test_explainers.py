@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+import xaicli
 from xaicli.errors import InputError, UsageError
 from xaicli.images.truth import read_truth
 from xaicli.models.checkpoint import list_checkpoints, read_checkpoint
@@ -180,3 +181,30 @@ def test_labels_that_are_not_the_networks_are_refused(wish, toy, tmp_path):
         (data / name).symlink_to(toy / "train" / name)
     with pytest.raises(UsageError, match=r"2 classes of the data, and net\.safetensors has 3"):
         prepare(wish("t-tame", data=str(data), val=None, given={"target": "label"}))
+
+
+def test_python_users_train_in_as_many_words(network, toy, tmp_path):
+    seen = []
+    made = xaicli.train(
+        "t-tame",
+        toy / "train" / "red",
+        model=str(network),
+        output=tmp_path / "my.safetensors",
+        val=toy / "val",
+        parameters={"area": 1.0},
+        on_event=seen.append,
+        seed=4,
+        device="cpu",
+        **QUICK,
+    )
+    told = read_checkpoint(made).metadata
+    assert made == tmp_path / "my.safetensors"
+    assert told["seed"] == 4
+    assert told["schedule"]["lr"] == 0.02
+    assert told["parameters"]["area"] == 1.0
+    assert [type(event).__name__ for event in seen] == ["Step", "Epoch"]
+
+
+def test_a_setting_that_there_is_not_is_refused(toy, tmp_path):
+    with pytest.raises(UsageError, match=r'no setting "epoch"\. Did you mean epochs'):
+        xaicli.train("classifier", toy / "train", output=tmp_path / "my.safetensors", epoch=3)
