@@ -10,8 +10,10 @@ from torch.testing import assert_close
 from xaicli.errors import InputError, UsageError
 from xaicli.method import Needs, Sign
 from xaicli.methods.t_tame import TAME, TTAME, TTAMETraining
+from xaicli.methods.ucag import UCAG
 from xaicli.models.checkpoint import about_classifier, checkpoints_folder, write_checkpoint
 from xaicli.models.load import load_classifier
+from xaicli.runs.records import resolved_layer
 from xaicli.targets import DECISION, TargetRule, Targets
 from xaicli.task import TaskOptions
 from xaicli.training.frozen import frozen
@@ -329,3 +331,32 @@ def test_a_damaged_checkpoint_is_refused_in_words(colours, trained, tmp_path, da
     write_checkpoint(tmp_path / "damaged.safetensors", task.finish(), damage(told))
     with pytest.raises((InputError, UsageError), match=words):
         TTAME(checkpoint=str(tmp_path / "damaged.safetensors")).require(colours)
+
+
+def test_under_half_precision_the_loss_is_about_the_same(colours, squares):
+    photos = squares(6, 3)[0]
+    for fast in (True, False):
+        task = task_for(colours, fast_fuser=fast)
+        task.head.eval()
+        with frozen(task.frozen):
+            exact = task.losses(photos, None)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                half = task.losses(photos, None)
+            task.total(half).backward()
+        for name, value in exact.items():
+            assert half[name].dtype == torch.float32
+            assert_close(half[name], value, atol=0.05, rtol=0.05)
+        assert all(parameter.grad.isfinite().all() for parameter in task.head.parameters())
+
+
+def test_slices_can_be_explained_by_it(colours, squares, trained):
+    photos = squares(2, 7)[0]
+    method = UCAG(base=TTAME(checkpoint=trained[2]))
+    method.require(colours)
+    assert method.attribute(colours, photos, Targets.same(DECISION, 2), SEEDS[:2]).values.isfinite().all()
+    with pytest.raises(InputError, match="there is no file"):
+        UCAG(base=TTAME(checkpoint="gone.safetensors")).require(colours)
+
+
+def test_the_record_names_the_layers_that_were_read(colours, trained):
+    assert resolved_layer(TTAME(checkpoint=trained[2]), colours) == "stem+body"
