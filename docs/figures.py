@@ -127,7 +127,7 @@ def draw(names: Iterable[str], model: Sequence[str], work: Path) -> None:
         with Image.open(next((work / "maps").glob(f"hopper.{spec}.png"))) as picture:
             small = picture.convert("RGB").resize((256, 300), Image.Resampling.LANCZOS)
             small.save(PICTURES / f"{name.replace('+', 'p')}.png", optimize=True)
-    sheet = ["--method", "grad-cam,rise@n_masks=1000,occlusion", "--sheet", "-o", str(work / "sheet"), "-q"]
+    sheet = ["--method", "grad-cam,layer-cam,rise@n_masks=1000", "--sheet", "-o", str(work / "sheet"), "-q"]
     if xai(["explain", "sample:hopper", *sheet, *model]) == 0:
         with Image.open(work / "sheet" / "sheet.png") as picture:
             picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=255).save(PICTURES / "hopper.png", optimize=True)
