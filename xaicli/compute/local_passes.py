@@ -39,7 +39,7 @@ TOLERANCE = 1e-5
 TELLING = 10
 """So many times the tolerance a box must change the logits on which cuts are tried, or the trial shows nothing."""
 
-UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, NotImplementedError, XaiError)
+UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, XaiError)
 """What a network may raise when it is passed a crop."""
 
 
