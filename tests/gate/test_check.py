@@ -269,7 +269,8 @@ def test_of_a_retrained_model_maps_may_move(room):
     outcome = room.check(room.baseline(), model="other")
     found = states(outcome)
     assert "grad-cam map similarity" not in found
-    assert {"grad-cam beats random", "grad-cam beats center", "grad-cam insertion", "decisions", "p0"} <= set(found)
+    controls = {f"grad-cam beats {control}" for control in ("random", "center", "other")}
+    assert controls | {"grad-cam insertion", "decisions", "p0"} <= set(found)
 
 
 def test_a_retrained_model_is_watched_by_ground_truth(room, find):
@@ -300,9 +301,29 @@ def test_controls_are_scored_only_where_a_rule_asks_for_them(room):
     assert [control.name for control in room.bench().controls] == ["random", "center"]
     baseline = room.baseline()
     assert set(baseline.photos[0].maps) == {"grad-cam"}
-    assert ("random", "insertion") in baseline.photos[0].scores
+    assert {method for method, _ in baseline.photos[0].scores} == {"grad-cam", "random", "center", "other@base=grad-cam"}
     retrained(room, methods=["grad-cam", "random"])
     assert [control.name for control in room.bench().controls] == ["center"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 10, 17])
+def test_every_photo_has_another_however_many_there_are(room, new_photo, find, count):
+    for number in range(6, 17):
+        new_photo(room.folder / "photos" / f"{number}.png", number)
+    retrained(room, limit=count)
+    outcome = room.check(room.baseline())
+    scored = [("other@base=grad-cam", "insertion") in photo.scores for photo in outcome.now]
+    assert len(scored) == count
+    assert all(scored) is (count > 1)
+    if count > 1:
+        assert find(outcome, "beats other").value == pytest.approx(
+            np.mean(
+                [
+                    photo.scores["grad-cam", "insertion"].value - photo.scores["other@base=grad-cam", "insertion"].value
+                    for photo in outcome.now
+                ]
+            )
+        )
 
 
 # Pictures, threads, trust

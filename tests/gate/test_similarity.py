@@ -72,3 +72,8 @@ def test_the_floor_of_chance_is_never_above_that_of_rounding():
 def test_noise_is_the_floor_of_all_repetitions_and_the_mean_of_each_photo():
     one, other = [Similarity(0.5, 0.4), Similarity(0.9, 0.8)], [Similarity(0.75, 0.1), Similarity(0.6, 0.5)]
     assert Noise.of([one, other]) == Noise(Similarity(0.5, 0.1), (0.625, 0.75))
+
+
+def test_what_fell_short_is_the_correlation_unless_the_overlap_alone_did():
+    assert Similarity(0.97, 0.7).shortfall(FLOOR) == "0.97"
+    assert Similarity(0.99, 0.7).shortfall(FLOOR) == "overlap 0.70"

@@ -302,6 +302,7 @@ def with_control(own: float, control: float) -> list[PhotoResult]:
                 ("grad-cam", "insertion"): Score(own + 0.01 * NOISE[at], "ok"),
                 ("random", "insertion"): Score(control, "ok"),
                 ("center", "insertion"): Score(0.1, "ok"),
+                ("other@base=grad-cam", "insertion"): Score(0.2, "ok"),
             },
         )
         for at, photo in enumerate(photos())
@@ -314,6 +315,7 @@ def test_insertion_must_beat_the_controls(verdicts, control, state):
     found = verdicts(now, now, Rule(CONTROLS), expect="retrained")
     assert one(found, "beats random").state == state
     assert one(found, "beats center").state == "ok"
+    assert one(found, "beats other").state == "ok"
 
 
 def test_a_control_that_was_not_scored_fails(verdicts):

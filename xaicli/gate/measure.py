@@ -25,6 +25,7 @@ from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
 from xaicli.params import as_json
 from xaicli.registry import make_method, make_methods, make_metrics, require_fit
+from xaicli.runs.controls import others
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import recorded_path, resolved_layer
@@ -79,10 +80,15 @@ class Bench:
     rules: tuple[Rule, ...]
     truth: Truth | None = None
 
+    @property
+    def controlled(self) -> bool:
+        """Whether a rule holds insertion against the controls."""
+        return any(rule.metric == CONTROLS for rule in self.rules)
+
     @cached_property
     def controls(self) -> tuple[Method, ...]:
-        """The controls that insertion is held against, where a rule asks for them."""
-        if not any(rule.metric == CONTROLS for rule in self.rules):
+        """The controls that insertion is held against, where a rule asks for them; `other` comes of the maps themselves."""
+        if not self.controlled:
             return ()
         named = {method.label for method in self.methods}
         return tuple(make_method(name) for name in CONTROL_METHODS if name not in named)
@@ -170,15 +176,16 @@ def with_classes(bench: Bench, targets: Mapping[str, str]) -> Bench:
 def run_suite(bench: Bench, seed: int, *, score: bool = True) -> Iterator[PhotoResult]:
     """Explain and score every photo; raises XaiError at the first that cannot be used: no gate passes on part of its photos."""
     batch: list[Loaded] = []
+    left = len(bench.sources)
     for item in load_ahead(bench.sources, bench.classifier.view):
         if isinstance(item, Failure):
             raise item.error
         batch.append(item)
-        if len(batch) == BATCH:
+        left -= 1
+        # The last photo is not left alone: the control `other` is made of another one's map.
+        if not left or (len(batch) >= BATCH and left > 1):
             yield from run_batch(bench, batch, seed, score=score)
             batch = []
-    if batch:
-        yield from run_batch(bench, batch, seed, score=score)
 
 
 def run_batch(bench: Bench, batch: list[Loaded], seed: int, *, score: bool) -> Iterator[PhotoResult]:
@@ -187,6 +194,8 @@ def run_batch(bench: Bench, batch: list[Loaded], seed: int, *, score: bool) -> I
     for method in (*bench.methods, *(bench.controls if score else ())):
         made = whole(maps_of_each(batch, bench.classifier, method, bench.targets, settings))
         explanations.append(Explanation.of(method, joined(made), bench.classifier, control=method not in bench.methods))
+    if score and bench.controlled:
+        explanations += others(explanations, [loaded.photo.content for loaded in batch])
     scores = scores_of(bench, batch, explanations, seed) if score and bench.metrics else {}
     maps = explanations[0].maps
     decisions = maps.logits.argsort(dim=1, descending=True, stable=True)[:, 0].tolist()

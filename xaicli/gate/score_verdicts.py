@@ -13,6 +13,8 @@ from xaicli.gate.verdict import Floats, State, Verdict, named, with_interval, wo
 from xaicli.metric import Direction
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
+from xaicli.runs.controls import NAME
+from xaicli.runs.score import CONTROLS as CONTROL_METHODS
 
 
 def score_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
@@ -101,14 +103,20 @@ def controls_verdicts(rule: Rule, bench: Bench, methods: Sequence[str], now: Seq
     """Insertion against the controls: a method that does not beat them draws maps that say nothing."""
     for metric in (metric.label for metric in bench.metrics if is_insertion(metric.label)):
         for label in methods:
-            for control in (control.label for control in bench.controls if control.label != label):
+            for control in controls_of(bench, label, len(now)):
                 difference = values_of(now, label, metric) - values_of(now, control, metric)
                 estimate = stats.mean(difference)
                 text = f"{metric} less that of {control}: {with_interval(estimate, difference, signed=True)}"
                 if np.isnan(difference).all():
-                    yield Verdict.of("fail", f"beats {control}", f"{metric}: no photo has a value", estimate, rule, label)
+                    text = f"{metric}: no photo has a value"
+                    yield Verdict.of("fail", f"beats {control.partition('@')[0]}", text, estimate, rule, label)
                     continue
                 state, p, text = held_against(estimate, difference, 0.0, np.inf, text)
                 places = [int(at) for at in np.argsort(difference, kind="stable") if not np.isnan(difference[at])]
                 further = named(now, places, [f"{difference[at]:+.2f}" for at in places]) if state == "fail" else {}
-                yield Verdict.of(state, f"beats {control}", text, estimate, rule, label, p=p, **further)
+                yield Verdict.of(state, f"beats {control.partition('@')[0]}", text, estimate, rule, label, p=p, **further)
+
+
+def controls_of(bench: Bench, label: str, photos: int) -> list[str]:
+    """The labels of the controls of a method; one photo has no other."""
+    return [control for control in CONTROL_METHODS if control != label] + [f"{NAME}@base={label}"] * (photos > 1)

@@ -32,6 +32,11 @@ class Similarity:
         """By how much the nearer of the two numbers exceeds its floor; a map that is not finite is below everything."""
         return -np.inf if np.isnan(self.spearman) else min(self.spearman - floor.spearman, self.overlap - floor.overlap)
 
+    def shortfall(self, floor: Similarity) -> str:
+        """The number that is below its floor: the correlation, unless it is the overlap alone."""
+        alone = self.overlap < floor.overlap and self.spearman >= floor.spearman
+        return f"overlap {self.overlap:.2f}" if alone else f"{self.spearman:.2f}"
+
 
 FLOOR = Similarity(spearman=0.98, overlap=0.80)
 """What maps must reach where nothing but rounding differs."""

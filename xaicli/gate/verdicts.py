@@ -129,7 +129,7 @@ def map_verdict(
         p = of_chance(len(below), len(found), None if rule.at_least is not None else shift)
         failed, order = p < LEVEL, shift.tolist()
     places = sorted(range(len(found)) if noise is not None else below, key=lambda at: (order[at], at)) if failed else []
-    further = named(now, places, [f"{found[at].spearman:.2f}" for at in places])
+    further = named(now, places, [found[at].shortfall(floor) for at in places])
     return Verdict.of("fail" if failed else "ok", "map similarity", text, estimate, rule, label, p=p, **further)
 
 
