@@ -218,7 +218,7 @@ def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool
     todo = len(run.incomplete(store, run.sources))
     rows = 0
     with contextlib.closing(run.run(store)) as results:
-        for result in progress_bar(results, todo, "scoring", batch=4):
+        for result in progress_bar(results, todo, "scoring", batch=1):
             if isinstance(result, list):
                 rows += len(result)
                 for row in result if stream else ():

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from xaicli.errors import InputError, XaiError
 from xaicli.packages import broken_pair, require
@@ -25,7 +26,8 @@ SECONDS = 5.0
 def hub(offline: bool, progress: bool) -> Iterator[bool]:
     """Inside, the hub's clients write no log, show bars only where wanted and on a terminal, and stay off the network where that
     is asked for or the hub is out of reach (they would retry for minutes). Gives whether they are offline. All is restored."""
-    constants, bars = part("constants"), part("utils")
+    constants: Any = part("constants")
+    bars = part("utils")
     offline = offline or constants.is_offline_mode() or not reachable(constants.ENDPOINT)
     with ExitStack() as stack:
         stack.callback(setattr, constants, "HF_HUB_OFFLINE", constants.HF_HUB_OFFLINE)

@@ -31,8 +31,9 @@ from xaicli.runs.settings import Settings
 from xaicli.runs.shelf import Shelf, empty_maps, joined
 from xaicli.runs.target_choice import TargetChoice
 
-BATCH = 4
-"""Photos scored together: enough to fill the queue's batches, few enough that a killed run loses little."""
+BATCH = 1
+"""Photos scored together. One is enough: the copies of its methods, metrics and steps fill the queue's batches, and a run that is
+killed loses the photo in work alone."""
 
 CONTROLS = ("random", "center")
 
