@@ -18,6 +18,9 @@ from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.manner import Manner, manner_options
 from xaicli.errors import XaiError, did_you_mean
 
+PATIENCE = 5.0
+"""Seconds after which a run that was told to end, and did not, is told again."""
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
@@ -92,7 +95,11 @@ def cli() -> None:
 def run() -> None:
     """The console script: run and exit."""
     keep_freed_memory()
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def main(args: list[str] | None = None) -> int:
@@ -150,8 +157,13 @@ def usage_line(error: click.ClickException) -> str:
 
 
 def terminate(number: int, frame: FrameType | None) -> None:
-    click.echo("error: terminated; what was finished is kept, and the same command goes on from there", err=True)
-    raise SystemExit(128 + number)
+    """End the run. Where code of others swallows the exception, it is raised again, until the program is at its end."""
+    if number == signal.SIGTERM:
+        click.echo("error: terminated; what was finished is kept, and the same command goes on from there", err=True)
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, terminate)
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":
