@@ -19,7 +19,7 @@ SMALL = "tiny@widths=8+8+16@blocks=1"
 SMALL_VIT = "tiny-vit@width=32@depth=2@heads=2"
 
 
-@pytest.mark.parametrize(("spec", "parameters"), [("tiny", 1_600_760), ("tiny-vit", 2_967_224)])
+@pytest.mark.parametrize(("spec", "parameters"), [("tiny", 1_974_248), ("tiny-vit", 2_967_224)])
 def test_a_bundled_network_fits_into_eight_megabytes_of_float16(spec, parameters):
     module = build(spec, 200).module
     assert sum(tensor.numel() for tensor in module.parameters()) == parameters
@@ -170,3 +170,22 @@ def test_a_bundled_network_is_loaded_by_its_name(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(from_checkpoint, "BUNDLED", tmp_path)
     saved[0].rename(tmp_path / "tiny.safetensors")
     assert load_classifier("Tiny").name == "tiny"
+
+
+def test_each_stage_has_its_own_number_of_blocks_or_all_the_same():
+    assert [len(stage) for stage in build("tiny@widths=8+8+16@blocks=1+2+3", 3).module.stages] == [1, 2, 3]
+    assert [len(stage) for stage in build(SMALL, 3).module.stages] == [1, 1, 1]
+    with pytest.raises(UsageError, match="widths of 2 stages, blocks of 3"):
+        build("tiny@widths=8+16@blocks=1+2+3", 3)
+
+
+def test_a_transformer_sees_photos_of_another_size_at_positions_in_between():
+    torch.manual_seed(0)
+    module = build("tiny-vit@width=16@depth=1@heads=2", 3).module.eval()
+    assert module.positions_of(8, 8) is module.positions
+    smaller = module.positions_of(4, 4)
+    # Halved bilinearly with corners apart: each of the sixteen is the mean of four.
+    square = module.positions[0, 1:].unflatten(0, (4, 2, 4, 2)).mean(dim=(1, 3)).flatten(0, 1)
+    torch.testing.assert_close(smaller[0, 1:], square)
+    torch.testing.assert_close(smaller[0, 0], module.positions[0, 0])
+    assert module(torch.rand(2, 3, 32, 48)).shape == (2, 3)

@@ -29,13 +29,17 @@ FORMS = "tiny, tiny-vit, a name of torchvision, timm:NAME, or FILE.py:FUNCTION"
 class Tiny(Definition):
     """A residual network of three stages for photos of 64 x 64 pixels."""
 
-    widths: tuple[int, ...] = param((48, 96, 192), "channels of each stage", ge=1)
-    blocks: int = param(2, "residual blocks in each stage", ge=1)
+    widths: tuple[int, ...] = param((32, 64, 192), "channels of each stage", ge=1)
+    blocks: tuple[int, ...] = param((1, 2, 3), "residual blocks of each stage, or one number for all", ge=1)
 
     name = "tiny"
 
     def build(self, count: int) -> nn.Module:
-        return CompactResNet(count, self.widths, self.blocks)
+        blocks = self.blocks * len(self.widths) if len(self.blocks) == 1 else self.blocks
+        if len(self.widths) != len(blocks):
+            found = f"tiny: widths of {len(self.widths)} stages, blocks of {len(blocks)}"
+            raise UsageError(found, expected="as many, or one number of blocks for all")
+        return CompactResNet(count, self.widths, blocks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 class CompactResNet(nn.Module):
     """Logits (B, classes) of inputs (B, 3, H, W).
 
-    widths: channels of the stages, each at half the side of the one before; blocks: in each stage. The stem halves the side, the
-    head is one linear layer over the spatial mean. Features, after the last stage, are not negative.
+    widths: channels of the stages, each at half the side of the one before; blocks: how many each stage has, by default most
+    in the last, where they are cheap. The stem halves the side, the head is one linear layer over the spatial mean. Features,
+    after the last stage, are not negative. Raises ValueError where widths and blocks are not equally many.
     """
 
-    def __init__(self, classes: int, widths: Sequence[int] = (48, 96, 192), blocks: int = 2) -> None:
+    def __init__(self, classes: int, widths: Sequence[int] = (32, 64, 192), blocks: Sequence[int] = (1, 2, 3)) -> None:
         super().__init__()
         self.stem = nn.Sequential(convolution(3, widths[0], 3, stride=2), nn.BatchNorm2d(widths[0]), nn.ReLU())
         self.stages = nn.Sequential()
         before = widths[0]
-        for stage, width in enumerate(widths):
-            parts = [Block(before if at == 0 else width, width, 2 if stage and at == 0 else 1) for at in range(blocks)]
+        for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
+            parts = [Block(before if at == 0 else width, width, 2 if stage and at == 0 else 1) for at in range(depth)]
             self.stages.append(nn.Sequential(*parts))
             before = width
         self.head = nn.Linear(before, classes)

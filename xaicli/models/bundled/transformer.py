@@ -11,8 +11,8 @@ class CompactVisionTransformer(nn.Module):
     """Logits (B, classes) of inputs (B, 3, side, side).
 
     width: of tokens; depth: blocks; heads: of each attention. The stem halves the side three times, so that 64 pixels give 8 x 8
-    patches; the head reads the [class] token alone. drop_path: the share of a batch whose last block is skipped in training,
-    less in earlier ones.
+    patches; the head reads the [class] token alone. Photos of another size are seen at positions interpolated between those of
+    `side`. drop_path: the share of a batch whose last block is skipped in training, less in earlier ones.
     """
 
     def __init__(
@@ -20,9 +20,9 @@ class CompactVisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = stem(width)
-        patches = (-(-side // 8)) ** 2
+        self.grid = -(-side // 8)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = nn.Parameter(torch.zeros(1, 1 + patches, width))
+        self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid**2, width))
         self.blocks = nn.Sequential(
             *(Block(width, heads, drop_path * at / max(depth - 1, 1)) for at in range(depth)),
         )
@@ -36,10 +36,21 @@ class CompactVisionTransformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        patches = self.stem(inputs).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1) + self.positions
+        features = self.stem(inputs)
+        patches = features.flatten(2).transpose(1, 2)
+        positions = self.positions_of(features.shape[2], features.shape[3])
+        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1) + positions
         logits: Tensor = self.head(self.norm(self.blocks(tokens))[:, 0])
         return logits
+
+    def positions_of(self, rows: int, columns: int) -> Tensor:
+        """The embedded positions (1, 1 + rows * columns, width) of the [class] token and of a grid of patches."""
+        if rows == columns == self.grid:
+            return self.positions
+        of_class, of_patches = self.positions.split([1, self.grid**2], dim=1)
+        square = of_patches.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        resized = functional.interpolate(square, (rows, columns), mode="bilinear", align_corners=False)
+        return torch.cat([of_class, resized.flatten(2).transpose(1, 2)], dim=1)
 
 
 class Block(nn.Module):
