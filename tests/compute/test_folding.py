@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
+from torchvision.models import get_model
 
-from xaicli.compute.folding import folded
+from xaicli.compute import folding
+from xaicli.compute.folding import folded, has_fused
 from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.models.classifier import Classifier
@@ -133,19 +135,102 @@ def test_a_frozen_network_made_in_inference_mode_is_folded_too():
     assert_close(fast(PHOTOS), given(PHOTOS), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU])
+@pytest.mark.parametrize("inplace", [True, False])
+@pytest.mark.parametrize("norm", [True, False])
+def test_an_activation_is_applied_by_the_convolution(activation, inplace, norm):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), activation(inplace=inplace), nn.Conv2d(8, 4, 1)]
+    rest = [nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)]
+    given = classifier_of(settled(nn.Sequential(*(layers if norm else [*layers[:1], *layers[2:]]), *rest)))
+    _, fast = folded(given, PHOTOS[:1])
+    left = [type(part) for part in fast.module.modules()]
+    assert nn.BatchNorm2d not in left
+    assert (activation in left) == (not has_fused())
+    assert_close(fast(PHOTOS), given(PHOTOS), atol=1e-5, rtol=1e-5)
+
+
+class Branched(nn.Module):
+    """What the activation reads is read before or after it by something else too."""
+
+    def __init__(self, inplace: bool, before: bool) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+        self.activation = nn.ReLU(inplace=inplace)
+        self.head = nn.Linear(6, 5)
+        self.before = before
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        normed = self.norm(self.convolution(inputs))
+        other = normed * 2 if self.before else 0
+        active = self.activation(normed)
+        other = other if self.before else normed * 2
+        return self.head((active + other).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_an_activation_that_is_not_the_only_reader_stays(inplace, before):
+    torch.manual_seed(0)
+    given = classifier_of(settled(Branched(inplace, before)))
+    _, fast = folded(given, PHOTOS[:1])
+    assert_close(fast(PHOTOS), given(PHOTOS), atol=1e-5, rtol=1e-5)
+    # Read after an activation that worked in place it is the activation's result that is read.
+    assert isinstance(fast.module.activation, nn.Identity) == (inplace and not before and has_fused())
+
+
+def test_tensors_that_take_the_identity_of_others_are_not_mistaken(tiny_cnn):
+    """A temporary of each pass is gone when the next tensor is made, often in its very place."""
+
+    class Busy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = tiny_cnn
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            for _ in range(50):
+                inputs = inputs * 1.01
+            return self.inner(inputs)
+
+    _, fast = folded(classifier_of(Busy().eval()), PHOTOS[:1])
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in fast.module.modules())
+
+
+def test_without_the_fused_operation_norms_are_folded_alone(monkeypatch, tiny_cnn):
+    monkeypatch.setattr(folding, "has_fused", lambda: False)
+    given = classifier_of(tiny_cnn)
+    _, fast = folded(given, PHOTOS[:1])
+    assert sum(isinstance(part, nn.Conv2d) for part in fast.module.modules()) == 3
+    assert_close(fast(PHOTOS), given(PHOTOS), atol=1e-5, rtol=1e-5)
+
+
+def test_a_fused_operation_that_is_missing_or_wrong_is_not_used(monkeypatch):
+    monkeypatch.setitem(folding.NAMES, nn.ReLU, ("sigmoid", []))
+    assert not has_fused()
+    monkeypatch.setitem(folding.NAMES, nn.ReLU, ("no such thing", []))
+    assert not has_fused()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["resnet18", "mobilenet_v2", "densenet121", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x0_5"]
+    ("name", "left"),
+    [
+        ("resnet18", 0),
+        ("mobilenet_v2", 0),
+        ("mobilenet_v3_small", 0),
+        ("efficientnet_b0", 0),
+        ("regnet_y_400mf", 0),
+        ("shufflenet_v2_x0_5", 0),
+        ("densenet121", 62),
+    ],
 )
-def test_networks_that_people_use_agree(name):
-    from torchvision.models import get_model
-
+def test_networks_that_people_use_agree(name, left):
+    """In a DenseNet half of the batch norms stand before their convolution and stay."""
     torch.manual_seed(0)
     module = settled(get_model(name, weights=None, num_classes=5))
     given = classifier_of(module)
     photos = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     _, fast = folded(given, photos[:1])
-    left = sum(isinstance(part, nn.BatchNorm2d) for part in fast.module.modules())
-    assert left < sum(isinstance(part, nn.BatchNorm2d) for part in module.modules())
-    before, after = given(photos), fast(photos)
+    assert sum(isinstance(part, nn.BatchNorm2d) for part in fast.module.modules()) == left
+    before, after = given(photos), fast(photos.contiguous(memory_format=torch.channels_last))
     assert_close(after, before, atol=2e-5 * before.abs().max().item(), rtol=0)

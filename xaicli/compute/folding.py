@@ -1,24 +1,20 @@
-"""A twin of a network with its batch norms folded into the convolutions before them: the same logits in less time.
+"""A twin of a network with batch norms and activations folded into the convolutions before them: the same logits in less time.
 
-In evaluation mode a batch norm is a scale and a shift a channel, which the convolution's weights can hold. Where the
-convolution's output is read by nothing else, which one pass shows operation by operation, the twin computes the same numbers
-but for rounding.
+In evaluation mode a batch norm is a scale and a shift a channel, which the convolution's weights can hold; on a processor oneDNN
+applies an activation while it writes the convolution's output. Where that output is read by nothing else, which one pass shows
+operation by operation, the twin computes the same numbers but for rounding.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.nn import functional
 
+from xaicli.compute.flow import Chain, Flow
 from xaicli.compute.modes import eval_mode
 from xaicli.compute.twin import replace_module, twin_of
 from xaicli.errors import XaiError
@@ -34,92 +30,38 @@ def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
     flow = Flow()
     with flow.observed(module), eval_mode(module), torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
         logits = classifier(photo).clone()
-    pairs = flow.pairs()
-    if module is None or classifier.forward is not module or not pairs:
+    chains = flow.chains()
+    if module is None or classifier.forward is not module or not any(chain.norm for chain in chains):
         return logits, classifier
     try:
         twin = twin_of(module, classifier.name)
     except XaiError:
         return logits, classifier
     parts = dict(twin.named_modules())
-    for convolution, norm in pairs:
-        fold(twin, parts[convolution], parts[norm])
+    fuses = photo.device.type == "cpu" and has_fused()
+    for chain in chains:
+        shorten(twin, parts, chain, fuses)
     return logits, dataclasses.replace(classifier, forward=twin, module=twin)
 
 
-@dataclass(eq=False)
-class Flow:
-    """One pass: which convolution made a tensor, which module was given it, and how many operations read it.
-
-    Tensors are kept until the pass is over, so that none takes another's identity.
-    """
-
-    parts: dict[str, nn.Module] = field(default_factory=dict)
-    makers: dict[int, str] = field(default_factory=dict)
-    takers: dict[int, list[str]] = field(default_factory=dict)
-    reads: Counter[int] = field(default_factory=Counter)
-    calls: Counter[str] = field(default_factory=Counter)
-    kept: list[Tensor] = field(default_factory=list)
-
-    @contextmanager
-    def observed(self, module: nn.Module | None) -> Iterator[None]:
-        """Within, what the network does is noted; its hooks are gone afterwards."""
-        named = module.named_modules() if module is not None else ()
-        self.parts = {name: part for name, part in named if plain(part)}
-        handles = [part.register_forward_hook(self.note(name)) for name, part in self.parts.items()]
-        try:
-            with Reading(self):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def note(self, name: str) -> Any:
-        def hook(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            self.calls[name] += 1
-            if isinstance(part, nn.Conv2d):
-                self.makers[id(output)] = name
-                self.kept.append(output)
-            elif inputs:
-                self.takers.setdefault(id(inputs[0]), []).append(name)
-
-        return hook
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """Convolutions and the batch norms that alone read their output, each called once."""
-        found = []
-        for tensor, maker in self.makers.items():
-            takers = self.takers.get(tensor, [])
-            if len(takers) == 1 and self.reads[tensor] == 1 and self.calls[maker] == self.calls[takers[0]] == 1:
-                found.append((maker, takers[0]))
-        self.kept.clear()
-        return found
-
-
-class Reading(TorchDispatchMode):
-    """Counts the operations that read each tensor."""
-
-    def __init__(self, flow: Flow) -> None:
-        super().__init__()
-        self.flow = flow
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for tensor in tree_leaves((args, kwargs or {})):
-            if isinstance(tensor, Tensor):
-                self.flow.reads[id(tensor)] += 1
-        return function(*args, **(kwargs or {}))
-
-
-def plain(part: nn.Module) -> bool:
-    """A convolution or batch norm and nothing more: no subclass, no hook, no forward of its own."""
-    known = type(part) is nn.Conv2d or (type(part) is nn.BatchNorm2d and part.running_mean is not None)
-    return known and not part._forward_hooks and not part._forward_pre_hooks and "forward" not in vars(part)
-
-
-def fold(twin: nn.Module, convolution: nn.Module, norm: nn.Module) -> None:
-    """Put a convolution's batch norm into its weights, computed in float64, and nothing in the norm's place."""
+def shorten(twin: nn.Module, parts: dict[str, nn.Module], chain: Chain, fuses: bool) -> None:
+    """Let the convolution of a chain do what follows it, and nothing stand in the others' places."""
+    convolution = parts[chain.convolution]
     assert isinstance(convolution, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d)
+    if chain.norm:
+        norm = parts[chain.norm]
+        assert isinstance(norm, nn.BatchNorm2d)
+        take_in(convolution, norm)
+        replace_module(twin, norm, nn.Identity())
+    if fuses and isinstance(convolution.padding, tuple) and convolution.padding_mode == "zeros":
+        activation = parts[chain.activation] if chain.activation else None
+        replace_module(twin, convolution, Fused(convolution, activation))
+        if activation is not None:
+            replace_module(twin, activation, nn.Identity())
+
+
+def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Put a batch norm into the weights of the convolution before it, computed in float64."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.inference_mode(False), torch.no_grad():
@@ -133,4 +75,53 @@ def fold(twin: nn.Module, convolution: nn.Module, norm: nn.Module) -> None:
         kind = convolution.weight.dtype
         convolution.weight = nn.Parameter(weight.to(kind, memory_format=torch.channels_last), requires_grad=False)
         convolution.bias = nn.Parameter(shift.to(kind), requires_grad=False)
-    replace_module(twin, norm, nn.Identity())
+
+
+class Fused(nn.Module):
+    """A convolution and the activation after it as one operation of oneDNN, its weights laid out beforehand."""
+
+    def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None) -> None:
+        super().__init__()
+        self.geometry: tuple[Any, ...] = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
+        self.activation: tuple[str, list[float]] = ("none", [])
+        if activation is not None:
+            self.activation = NAMES[type(activation)]
+        with torch.inference_mode(False), torch.no_grad():
+            weight = convolution.weight.detach().contiguous()
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry)
+        self.bias = convolution.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        made: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            inputs, self.weight, self.bias, *self.geometry, *self.activation, ""
+        )
+        return made
+
+
+NAMES: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.Hardswish: ("hardswish", []),
+    nn.SiLU: ("swish", []),
+}
+"""Activations as oneDNN calls them, with their constants."""
+
+
+def has_fused() -> bool:
+    """Whether this build of torch has the operation, and it does what a convolution and an activation do.
+
+    It is torch's own, made for its compiler and not promised to users: so it is tried before it is relied on.
+    """
+    with torch.random.fork_rng(devices=[]):
+        convolution = nn.Conv2d(8, 8, 3, padding=1, groups=2).requires_grad_(False)
+    inputs = torch.linspace(-3, 3, 8 * 25).view(1, 8, 5, 5)
+    try:
+        for kind in NAMES:
+            activation = kind()
+            expected = activation(functional.conv2d(inputs, convolution.weight, convolution.bias, padding=1, groups=2))
+            if not torch.allclose(Fused(convolution, activation)(inputs), expected, atol=1e-5):
+                return False
+    # Whatever is raised by what is not promised means that it cannot be used.
+    except Exception:
+        return False
+    return True
