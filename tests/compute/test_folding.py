@@ -204,6 +204,15 @@ def test_without_the_fused_operation_norms_are_folded_alone(monkeypatch, tiny_cn
     assert_close(fast(PHOTOS), given(PHOTOS), atol=1e-5, rtol=1e-5)
 
 
+def test_in_half_precision_autocast_sees_the_convolutions(tiny_cnn):
+    given = classifier_of(tiny_cnn).with_masked_dtype(torch.bfloat16)
+    _, fast = folded(given, PHOTOS[:1])
+    assert sum(isinstance(part, nn.Conv2d) for part in fast.module.modules()) == 3
+    assert fast.masked(PHOTOS).dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert next(fast.module.children())(PHOTOS).dtype == torch.bfloat16
+
+
 def test_a_fused_operation_that_is_missing_or_wrong_is_not_used(monkeypatch):
     monkeypatch.setitem(folding.NAMES, nn.ReLU, ("sigmoid", []))
     assert not has_fused()

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from xaicli.compute.boxed import pass_without_boxes
-from xaicli.compute.cuts import Cut, Reach, chain, cheapest, cost, find_cuts, reach
+from xaicli.compute.cuts import Axis, Cut, Reach, Stage, chain, cheapest, cost, end_of, find_cuts, reach
 from xaicli.compute.local_passes import local_passes
 from xaicli.errors import RunError
 
@@ -103,6 +103,22 @@ class Gated(nn.Module):
         return self.inner(inputs * inputs.mean(dim=(2, 3), keepdim=True).sigmoid())
 
 
+def strange():
+    """Dilation, windows that round up, strides and kernels of several sizes."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 5, 2, padding=1, dilation=2),
+        nn.GELU(),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Conv2d(8, 8, (3, 5), padding=(1, 0)),
+        nn.LeakyReLU(),
+        nn.AvgPool2d(2, 1),
+        nn.Conv2d(8, 8, 1),
+        nn.AdaptiveMaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 5),
+    )
+
+
 def transformer():
     class Tokens(nn.Module):
         def __init__(self):
@@ -141,7 +157,9 @@ def by_boxes(classifier, photos, hidden, boxes):
     return found, clean
 
 
-@pytest.mark.parametrize("make", [padded, unpadded, residual, Bypassed, Gated, transformer], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [padded, unpadded, residual, strange, Bypassed, Gated, transformer], ids=lambda make: make.__name__
+)
 @pytest.mark.parametrize(("window", "stride"), [(16, 11), (20, 20), (9, 9)])
 def test_logits_are_those_of_whole_passes(classifier_of, photos, make, window, stride):
     network, boxes, hidden = seeded(make), boxes_of(window=window, stride=stride), torch.ones_like(photos)
@@ -150,16 +168,16 @@ def test_logits_are_those_of_whole_passes(classifier_of, photos, make, window, s
     assert_close(clean, network(photos), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("make", "works"), [(padded, True), (unpadded, True), (residual, True), (Gated, False)])
+@pytest.mark.parametrize(
+    ("make", "works"), [(padded, True), (unpadded, True), (residual, True), (strange, True), (Gated, False)]
+)
 def test_networks_with_local_early_layers_are_passed_locally(classifier_of, photos, make, works):
     classifier = classifier_of(seeded(make), size=(SIDE, SIDE))
     with local_passes(classifier, (3, SIDE, SIDE), boxes_of()) as passes:
         assert (passes is not None) == works
         if passes:
-            assert cost(passes.cuts) < 0.9
-            sizes = [cut.size for cut in passes.cuts]
-            assert sizes == sorted(sizes)
-            assert sizes[0] < (SIDE, SIDE)
+            assert cost(passes.stages) < 0.9
+            assert all(stage.area < 1 for stage in passes.stages)
 
 
 def test_a_crop_is_all_that_the_early_layers_see(classifier_of, photos):
@@ -172,7 +190,7 @@ def test_a_crop_is_all_that_the_early_layers_see(classifier_of, photos):
 
 
 @pytest.mark.parametrize("size", [(96, 80), (101, 67), (70, 99)], ids=str)
-@pytest.mark.parametrize("make", [padded, unpadded, residual], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [padded, unpadded, residual, strange], ids=lambda make: make.__name__)
 def test_photos_of_any_size_are_passed_right(classifier_of, make, size):
     photos = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(4))
     boxes = [
@@ -253,7 +271,7 @@ def test_a_black_box_and_a_handful_of_boxes_are_passed_whole(classifier_of, phot
 def test_reach_is_read_off_the_cells_that_nan_spread_to():
     cells = torch.zeros(48, dtype=torch.bool)
     cells[22:33] = True
-    assert reach(cells, 96, 48) == Reach(96, 48, 2, 2, 1)
+    assert reach(cells, 96, 48) == Reach(48, 2, 2, 1)
     cells[0] = True
     assert reach(cells, 96, 48) is None
     assert reach(torch.zeros(48, dtype=torch.bool), 96, 48) is None
@@ -261,29 +279,49 @@ def test_reach_is_read_off_the_cells_that_nan_spread_to():
 
 
 def test_a_crop_lies_over_all_that_decides_the_changed_cells():
-    axis = Reach(side=96, cells=24, stride=4, before=2, after=1)
-    assert axis.changed(40, 48) == (8, 13)
-    assert axis.needed(40, 48) == (7, 15)
-    assert axis.changed(0, 5) == (0, 3)
-    assert axis.changed(90, 96) == (20, 24)
-    assert axis.length([(40, 48)]) == 32
-    assert axis.begin(40, 48, 32) == 28
-    assert axis.begin(90, 96, 32) == 64
-    assert axis.cells_of(32) == 8
-    uneven = Reach(side=97, cells=24, stride=4, before=2, after=1)
-    assert (uneven.side - uneven.length([(40, 48)])) % 4 == 0
-    assert uneven.length([(0, 97)]) == 97
+    cut = Reach(cells=24, stride=4, before=2, after=1)
+    assert cut.changed(40, 48) == (8, 13)
+    assert cut.changed(0, 5) == (0, 3)
+    assert cut.changed(90, 96) == (20, 24)
+    axis = Axis.between(Reach(96, 1, 0, 0), cut, [(40, 48)])
+    assert (axis.lead, axis.trail) == (4, 12)
+    # Cells 8 to 12: from 4 pixels before 32 to 12 pixels from 48 on.
+    assert axis.length == 32
+    assert axis.begin(40, 48) == 28
+    assert axis.begin(90, 96) == 64
+    uneven = Axis.between(Reach(97, 1, 0, 0), cut, [(40, 48)])
+    assert uneven.length == 33
+    assert uneven.begin(90, 97) == 64
+    assert Axis.between(Reach(97, 1, 0, 0), cut, [(0, 97)]).length == 97
+
+
+def test_a_later_crop_needs_the_margin_from_the_cut_before_alone():
+    """From one layer of cells of 4 pixels to the next of 8: three more pixels of 4 on either side, not nine."""
+    first, second = Reach(cells=24, stride=4, before=2, after=2), Reach(cells=12, stride=8, before=2, after=2)
+    from_photo = Axis.between(Reach(96, 1, 0, 0), second, [(40, 48)])
+    onward = Axis.between(first, second, [(40, 48)])
+    assert (from_photo.lead, from_photo.trail, from_photo.length) == (16, 24, 72)
+    assert (onward.lead, onward.trail, onward.length) == (2, 4, 14)
 
 
 def test_the_cheapest_choice_of_cuts_is_found():
-    axis = Reach(100, 50, 2, 1, 1)
-    small, middle, large = (
-        Cut(nn.Identity(), axis, axis, (side, side), work) for side, work in ((20, 0.3), (50, 0.31), (60, 0.8))
-    )
+    axes = [Reach(96 // stride, stride, spread, spread) for stride, spread in ((2, 1), (2, 1), (4, 2))]
+    early, same, late = (Cut(nn.Identity(), axis, axis, work) for axis, work in zip(axes, (0.3, 0.301, 0.8), strict=True))
+    boxes, size = [(40, 48, 40, 48)], (96, 96)
+    stages = cheapest([early, same, late], size, boxes)
+    assert [stage.cut for stage in stages] in ([early, late], [same, late])
+    small, large = (side**2 / cells**2 for side, cells in ((stages[0].size[0], 96), (stages[1].size[0], 48)))
+    assert cost(stages) == pytest.approx(0.04 + 0.3 * small + 0.5 * large + 0.2, abs=2e-3)
+    assert cost(stages) < cost((Stage.between(end_of((), size), late, boxes),))
+    assert cheapest([], size, boxes) == ()
     assert cost(()) == 1
-    assert cost((small, large)) == pytest.approx(0.04 + 0.3 * 0.04 + 0.5 * 0.36 + 0.2)
-    assert cheapest([small, middle, large]) == (small, large)
-    assert cheapest([]) == ()
+
+
+def test_no_way_leads_from_large_cells_to_small_ones():
+    """As in a network that enlarges its features again."""
+    axes = [Reach(96 // stride, stride, 1, 1) for stride in (4, 2)]
+    coarse, fine = (Cut(nn.Identity(), axis, axis, work) for axis, work in zip(axes, (0.4, 0.9), strict=True))
+    assert [stage.cut for stage in cheapest([coarse, fine], (96, 96), [(40, 48, 40, 48)])] == [fine]
 
 
 def test_modules_in_a_row_are_looked_at_and_no_others():
@@ -295,7 +333,7 @@ def test_modules_in_a_row_are_looked_at_and_no_others():
 
 def test_cuts_come_in_the_order_of_the_network(photos):
     network = seeded(padded)
-    cuts = find_cuts(network, network, photos[0], boxes_of())
+    cuts = find_cuts(network, network, photos[0])
     assert [cut.work for cut in cuts] == sorted(cut.work for cut in cuts)
     assert 0 < cuts[0].work < cuts[-1].work <= 1
     assert all(cut.module in set(network.modules()) for cut in cuts)
@@ -321,4 +359,4 @@ def test_a_way_around_the_cut_is_noticed(classifier_of):
     """Nothing of the side path passes the features, so that pasting there cannot be right."""
     network = seeded(Bypassed)
     with local_passes(classifier_of(network, size=(SIDE, SIDE)), (3, SIDE, SIDE), boxes_of()) as passes:
-        assert passes is None or not {cut.module for cut in passes.cuts} & set(network.features.modules())
+        assert passes is None or not {stage.cut.module for stage in passes.stages} & set(network.features.modules())

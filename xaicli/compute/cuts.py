@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,10 +24,9 @@ PASTING = 0.02
 
 @dataclass(frozen=True)
 class Reach:
-    """Along one axis: pixels of the photo, cells at a cut, pixels a cell; and how many cells before the first and after the
-    last cell of a changed stretch are changed too."""
+    """Along one axis: cells at a cut, pixels a cell; and how many cells before the first and after the last cell of a changed
+    stretch are changed too. Where the photo is cropped, pixels are the cells."""
 
-    side: int
     cells: int
     stride: int
     before: int
@@ -37,66 +36,116 @@ class Reach:
         """The cells that a change of pixels `start` to `stop` reaches."""
         return max(0, start // self.stride - self.before), min(self.cells, -(-stop // self.stride) + self.after)
 
-    def needed(self, start: int, stop: int) -> tuple[int, int]:
-        """The cells over which a crop must lie for the changed ones to come out right; its end may pass the photo's."""
-        first, last = self.changed(start, stop)
-        return max(0, first - self.after), last + self.before
 
-    def length(self, stretches: Sequence[tuple[int, int]]) -> int:
-        """Pixels of a crop that is long enough for each stretch, such that crops can end where the photo ends."""
-        longest = max((last - first) * self.stride for first, last in (self.needed(*stretch) for stretch in stretches))
-        return self.side - max(0, self.side - longest) // self.stride * self.stride
+@dataclass(frozen=True)
+class Axis:
+    """Crops along one axis of what is there at one cut, all `length` cells long, that lead to the next cut, of `reach`.
 
-    def begin(self, start: int, stop: int, length: int) -> int:
-        """The pixel at which a crop of `length` pixels begins: that of a cell's first."""
-        return min(self.needed(start, stop)[0], (self.side - length) // self.stride) * self.stride
+    ratio: cells here for one there, which depends on no more than `lead` cells before the first of these, and `trail` from
+    the first on.
+    """
 
-    def cells_of(self, length: int) -> int:
-        """The cells that a crop of `length` pixels has here."""
-        return self.cells - (self.side - length) // self.stride
+    reach: Reach
+    cells: int
+    ratio: int
+    lead: int
+    trail: int
+    length: int
+
+    @classmethod
+    def between(cls, here: Reach, there: Reach, stretches: Sequence[tuple[int, int]]) -> Axis:
+        """Crops that are long enough for each stretch of changed pixels."""
+        ratio = there.stride // here.stride
+        # Reaches are rounded to whole cells; that the true ones differ by whole cells as well makes these bounds exact enough.
+        lead = max(0, there.after * ratio - here.after)
+        trail = max(ratio, (there.before + 1) * ratio - here.before)
+        axis = cls(there, here.cells, ratio, lead, trail, 0)
+        longest = max(
+            (there.changed(*stretch)[1] - 1) * ratio + trail - axis.wanted(*stretch) * ratio for stretch in stretches
+        )
+        # Such that a crop can begin with a cell there and end where all ends.
+        return replace(axis, length=here.cells - max(0, here.cells - longest) // ratio * ratio)
+
+    def wanted(self, start: int, stop: int) -> int:
+        """The cell there at which the crop of a stretch should begin at the latest."""
+        return max(0, self.reach.changed(start, stop)[0] - -(-self.lead // self.ratio))
+
+    def begin(self, start: int, stop: int) -> int:
+        """The cell here at which the crop of a stretch begins."""
+        return min(self.wanted(start, stop), (self.cells - self.length) // self.ratio) * self.ratio
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A module at which patches are pasted, and the height and width, in pixels, of the crops that lead up to it. work: of
-    the network up to here, as a part of the whole."""
+    """A module at which patches are pasted. work: of the network up to here, as a part of the whole."""
 
     module: nn.Module
     rows: Reach
     columns: Reach
-    size: tuple[int, int]
     work: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The way from one cut, or from the photo, to the next on crops of one size."""
+
+    cut: Cut
+    rows: Axis
+    columns: Axis
+
+    @classmethod
+    def between(cls, here: tuple[Reach, Reach], cut: Cut, boxes: Sequence[Box]) -> Stage:
+        rows = Axis.between(here[0], cut.rows, sorted({box[:2] for box in boxes}))
+        return cls(cut, rows, Axis.between(here[1], cut.columns, sorted({box[2:] for box in boxes})))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the crops, in the cells they are taken from."""
+        return self.rows.length, self.columns.length
 
     @property
     def area(self) -> float:
-        """The crops' part of the photo."""
-        return self.size[0] * self.size[1] / (self.rows.side * self.columns.side)
+        """The crops' part of the whole."""
+        return self.size[0] * self.size[1] / (self.rows.cells * self.columns.cells)
 
     def corner(self, box: Box) -> tuple[int, int]:
-        """Top and left of a box's crop, in pixels."""
-        return self.rows.begin(box[0], box[1], self.size[0]), self.columns.begin(box[2], box[3], self.size[1])
+        """Top and left of a box's crop, in the cells it is taken from."""
+        return self.rows.begin(box[0], box[1]), self.columns.begin(box[2], box[3])
 
 
-def cost(cuts: Sequence[Cut]) -> float:
-    """What a local pass is expected to cost, of a whole one."""
-    done, total = 0.0, PASTING * len(cuts)
-    for cut in cuts:
-        total += (cut.work - done) * cut.area
-        done = cut.work
+def cost(stages: Sequence[Stage]) -> float:
+    """What a pass in these stages is expected to cost, of a whole one."""
+    done, total = 0.0, PASTING * len(stages)
+    for stage in stages:
+        total += (stage.cut.work - done) * stage.area
+        done = stage.cut.work
     return total + 1 - done
 
 
-def cheapest(found: Sequence[Cut]) -> tuple[Cut, ...]:
-    """The cuts, of those in the order of the network, whose passes cost least."""
-    best: list[tuple[Cut, ...]] = [()]
-    for cut in found:
-        # Of all choices that end in this cut the cheapest goes on: what follows depends on the last cut alone.
-        best.append(min(((*cuts, cut) for cuts in best), key=cost))
+def cheapest(cuts: Sequence[Cut], size: tuple[int, int], boxes: Sequence[Box]) -> tuple[Stage, ...]:
+    """The stages, over some of the cuts in the order of the network, in which copies of photos of `size` cost least."""
+    best: list[tuple[Stage, ...]] = [()]
+    for cut in cuts:
+        # Of all ways that end in this cut the cheapest goes on: what follows depends on the last cut alone.
+        ways = [(*way, Stage.between(end_of(way, size), cut, boxes)) for way in best if leads_on(way, cut)]
+        best.append(min(ways, key=cost))
     return min(best, key=cost)
 
 
-def find_cuts(network: nn.Module, run: Callable[[Tensor], Tensor], photo: Tensor, boxes: Sequence[Box]) -> list[Cut]:
-    """Cuts in the order of the network, by one pass of the photo with a block of NaN in its middle."""
+def end_of(way: Sequence[Stage], size: tuple[int, int]) -> tuple[Reach, Reach]:
+    """Where the next crops are taken: at the last cut, or from the photo, where a pixel is a cell and nothing has spread."""
+    if way:
+        return way[-1].cut.rows, way[-1].cut.columns
+    return Reach(size[0], 1, 0, 0), Reach(size[1], 1, 0, 0)
+
+
+def leads_on(way: Sequence[Stage], cut: Cut) -> bool:
+    """Whether cells do not get smaller from the last cut to this one."""
+    return not way or (way[-1].cut.rows.stride <= cut.rows.stride and way[-1].cut.columns.stride <= cut.columns.stride)
+
+
+def find_cuts(network: nn.Module, run: Callable[[Tensor], Tensor], photo: Tensor) -> list[Cut]:
+    """Cuts in the order of the network, by one pass of the photo (3, H, W) with a block of NaN in its middle."""
     middle = [side // 2 // PROBE * PROBE for side in photo.shape[1:]]
     spoilt = photo.clone()
     spoilt[:, middle[0] : middle[0] + PROBE, middle[1] : middle[1] + PROBE] = torch.nan
@@ -116,10 +165,8 @@ def find_cuts(network: nn.Module, run: Callable[[Tensor], Tensor], photo: Tensor
     for module, cells, done in outputs:
         rows = reach(cells.any(dim=1), photo.shape[1], middle[0])
         columns = reach(cells.any(dim=0), photo.shape[2], middle[1])
-        if rows is None or columns is None or [other for other, _, _ in outputs].count(module) > 1:
-            continue
-        size = rows.length([box[:2] for box in boxes]), columns.length([box[2:] for box in boxes])
-        cuts.append(Cut(module, rows, columns, size, done / total))
+        if rows and columns and [other for other, _, _ in outputs].count(module) == 1:
+            cuts.append(Cut(module, rows, columns, done / total))
     return cuts
 
 
@@ -141,4 +188,4 @@ def reach(spoilt: Tensor, side: int, at: int) -> Reach | None:
     if not found or stride > PROBE or found[0] == 0 or found[-1] == cells - 1:
         return None
     before, after = at // stride - found[0], found[-1] + 1 - (at + PROBE) // stride
-    return Reach(side, cells, stride, max(0, before), max(0, after))
+    return Reach(cells, stride, before, after) if min(before, after) >= 0 else None

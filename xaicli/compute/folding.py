@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
     """Logits (1, C) of `photo` (1, 3, H, W) from the network itself, and the classifier over its folded twin: the same classifier
-    where there is nothing to fold. The network is left alone; the twin holds copies of its convolutions' weights."""
+    where there is nothing to fold. The twin is made for passes in the classifier's `masked_dtype`. The network is left alone; the
+    twin holds copies of its convolutions' weights."""
     module = classifier.module
     flow = Flow()
     with flow.observed(module), eval_mode(module), torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
@@ -38,7 +39,8 @@ def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
     except XaiError:
         return logits, classifier
     parts = dict(twin.named_modules())
-    fuses = photo.device.type == "cpu" and has_fused()
+    # In half precision a convolution and an activation by themselves are quicker than oneDNN's two in one, measured on a ResNet-50.
+    fuses = photo.device.type == "cpu" and classifier.masked_dtype == torch.float32 and has_fused()
     for chain in chains:
         shorten(twin, parts, chain, fuses)
     return logits, dataclasses.replace(classifier, forward=twin, module=twin)

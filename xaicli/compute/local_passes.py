@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaicli.compute.cuts import Box, Cut, cheapest, cost, find_cuts
+from xaicli.compute.cuts import Box, Cut, Stage, cheapest, cost, end_of, find_cuts
 from xaicli.compute.modes import eval_mode
 from xaicli.compute.seeds import stream
 from xaicli.errors import XaiError
@@ -37,7 +37,7 @@ TOLERANCE = 1e-5
 """Of the largest logit: how far local passes may be off whole ones, as batches of another size are."""
 
 TELLING = 10
-"""So many times the tolerance a box must change the logits on which cuts are tried, or the trial shows nothing."""
+"""So many times the tolerance a box must change the logits, or a trial with it shows nothing."""
 
 UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, XaiError)
 """What a network may raise when it is passed a crop."""
@@ -51,7 +51,7 @@ class LocalPasses:
     """
 
     run: Callable[[Tensor], Tensor]
-    cuts: Sequence[Cut]
+    stages: Sequence[Stage]
     boxes: Sequence[Box]
     features: dict[int, Tensor] = field(default_factory=dict)
     under_way: Sequence[Box] = ()
@@ -68,36 +68,38 @@ class LocalPasses:
 
     def crop(self, box: Box) -> Tensor:
         """The part of a copy that leads up to the first cut."""
-        (y, x), (height, width) = self.cuts[0].corner(box), self.cuts[0].size
+        (y, x), (height, width) = self.stages[0].corner(box), self.stages[0].size
         crop = self.photo[:, y : y + height, x : x + width].clone()
         crop[:, box[0] - y : box[1] - y, box[2] - x : box[3] - x] = self.hidden[:, box[0] : box[1], box[2] : box[3]]
         return crop
 
     def at_cut(self, index: int, output: Tensor) -> Tensor | None:
-        """Keep a whole photo's features; paste crops' patches into what the next stretch of the network needs of them."""
+        """Keep a whole photo's features; paste crops' patches into what the next stage needs of them."""
         if not self.under_way:
             self.features[index] = output.detach().clone()
             return None
-        cut, clean = self.cuts[index], self.features[index][0]
+        stage, clean = self.stages[index], self.features[index][0]
+        rows, columns = stage.cut.rows, stage.cut.columns
         pasted = []
         for patch, box in zip(output, self.under_way, strict=True):
-            y, x = (pixel // cut.rows.stride for pixel in cut.corner(box))
+            y, x = stage.corner(box)
+            y, x = y // stage.rows.ratio, x // stage.columns.ratio
             top, left, part = self.onward(index, box, clean)
-            (first, last), (start, stop) = cut.rows.changed(box[0], box[1]), cut.columns.changed(box[2], box[3])
-            part[:, first - top : last - top, start - left : stop - left] = patch[
-                :, first - y : last - y, start - x : stop - x
-            ]
+            down, along = rows.changed(box[0], box[1]), columns.changed(box[2], box[3])
+            # What lies outside of the next stage's crop decides nothing that changes there.
+            first, last = max(down[0], top), min(down[1], top + part.shape[1])
+            start, stop = max(along[0], left), min(along[1], left + part.shape[2])
+            changed = patch[:, first - y : last - y, start - x : stop - x]
+            part[:, first - top : last - top, start - left : stop - left] = changed
             pasted.append(part)
         return laid_out(torch.stack(pasted))
 
     def onward(self, index: int, box: Box, clean: Tensor) -> tuple[int, int, Tensor]:
-        """First row, first column and a copy of the clean features that lead from one cut up to the next, or to the end."""
-        if index + 1 == len(self.cuts):
+        """First row, first column and a copy of the clean features that the next stage is given, or that lead to the end."""
+        if index + 1 == len(self.stages):
             return 0, 0, clean.clone()
-        cut, following = self.cuts[index], self.cuts[index + 1]
-        top, left = following.corner(box)
-        top, left = top // cut.rows.stride, left // cut.columns.stride
-        height, width = cut.rows.cells_of(following.size[0]), cut.columns.cells_of(following.size[1])
+        following = self.stages[index + 1]
+        (top, left), (height, width) = following.corner(box), following.size
         return top, left, clean[:, top : top + height, left : left + width].clone()
 
 
@@ -117,19 +119,19 @@ def local_passes(classifier: Classifier, shape: tuple[int, int, int], boxes: Seq
         yield None
         return
     with eval_mode(classifier.module):
-        cuts = working_cuts(classifier, classifier.module, shape, boxes)
-        if not cuts:
+        stages = working_stages(classifier, classifier.module, shape, boxes)
+        if not stages:
             yield None
             return
-        with pasting(LocalPasses(classifier.masked, cuts, boxes)) as passes:
+        with pasting(LocalPasses(classifier.masked, stages, boxes)) as passes:
             yield passes
 
 
 @contextmanager
 def pasting(passes: LocalPasses) -> Iterator[LocalPasses]:
     with ExitStack() as stack:
-        for index, cut in enumerate(passes.cuts):
-            stack.callback(cut.module.register_forward_hook(hook_of(passes, index)).remove)
+        for index, stage in enumerate(passes.stages):
+            stack.callback(stage.cut.module.register_forward_hook(hook_of(passes, index)).remove)
         yield passes
 
 
@@ -137,28 +139,45 @@ def hook_of(passes: LocalPasses, index: int) -> Callable[[nn.Module, Any, Tensor
     return lambda module, given, output: passes.at_cut(index, output)
 
 
-def working_cuts(
+def working_stages(
     classifier: Classifier, network: nn.Module, shape: tuple[int, int, int], boxes: Sequence[Box]
-) -> Sequence[Cut]:
-    """Cuts at which local logits are those of whole passes: all that save work, or else the best one, or none."""
+) -> Sequence[Stage]:
+    """Stages whose logits are those of whole passes: over all cuts that save work, or else over the best one, or none."""
 
     def run(copies: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(classifier.device.type, enabled=False):
             return classifier(laid_out(copies))
 
     photo, hidden = noise(shape).to(classifier.device)
-    tried = (boxes[0], boxes[len(boxes) // 2], boxes[-1])
-    expected = None
+    size, expected = (shape[1], shape[2]), None
+    some = tried(boxes, size)
     try:
-        found = find_cuts(network, run, photo, boxes)
-        for cuts in dict.fromkeys((cheapest(found), min(((cut,) for cut in found), key=cost, default=()))):
-            if cost(cuts) <= WORTH_WHILE:
-                expected = run(copies_of(photo, hidden, tried)) if expected is None else expected
-                if agree(LocalPasses(run, cuts, tried), photo, hidden, expected):
-                    return cuts
+        for stages in candidates(find_cuts(network, run, photo), size, boxes):
+            if expected is None:
+                expected = run(copies_of(photo, hidden, some))
+            if agree(LocalPasses(run, stages, some), photo, hidden, expected):
+                return stages
     except UNFIT:
         return ()
     return ()
+
+
+def candidates(cuts: Sequence[Cut], size: tuple[int, int], boxes: Sequence[Box]) -> Iterator[tuple[Stage, ...]]:
+    """What is worth a trial: the cheapest way of all, then the cheapest over one cut."""
+    together = cheapest(cuts, size, boxes)
+    alone = min(((Stage.between(end_of((), size), cut, boxes),) for cut in cuts), key=cost, default=())
+    for stages in (together, alone) if len(together) > 1 else (alone,):
+        if cost(stages) <= WORTH_WHILE:
+            yield stages
+
+
+def tried(boxes: Sequence[Box], size: tuple[int, int]) -> Sequence[Box]:
+    """The boxes that are passed both ways: that nearest to the middle of the photo, the first and the last."""
+
+    def off_centre(box: Box) -> int:
+        return abs(box[0] + box[1] - size[0]) + abs(box[2] + box[3] - size[1])
+
+    return min(boxes, key=off_centre), boxes[0], boxes[-1]
 
 
 def noise(shape: tuple[int, int, int]) -> Tensor:
@@ -177,7 +196,7 @@ def copies_of(photo: Tensor, hidden: Tensor, boxes: Sequence[Box]) -> Tensor:
 
 
 def agree(passes: LocalPasses, photo: Tensor, hidden: Tensor, expected: Tensor) -> bool:
-    """Whether local logits are those of whole passes, `expected` as of `copies_of`, in which each box must tell."""
+    """Whether local logits are those of whole passes, `expected` as of `copies_of`, in which the middle box must tell."""
     try:
         with pasting(passes):
             clean = passes.begin(photo, hidden)
@@ -185,5 +204,5 @@ def agree(passes: LocalPasses, photo: Tensor, hidden: Tensor, expected: Tensor) 
     except UNFIT:
         return False
     allowed = TOLERANCE * expected.abs().max()
-    told = (expected[:-1] - expected[-1:]).abs().amax(dim=1)
-    return bool((told > TELLING * allowed).all() and ((found - expected).abs() <= allowed).all())
+    told = (expected[0] - expected[-1]).abs().max()
+    return bool(told > TELLING * allowed and ((found - expected).abs() <= allowed).all())

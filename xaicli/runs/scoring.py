@@ -98,7 +98,8 @@ def pictures_of(
         return bare, classifier
     passes = sum(len(column.places) * column.metric.passes(bare.size) for column in columns)
     if passes >= WORTH_FOLDING:
-        first, passer = folded(classifier, scene.inputs[:1])
+        # Scores are exact, whatever precision explanations may use.
+        first, passer = folded(classifier.with_masked_dtype(torch.float32), scene.inputs[:1])
         logits = torch.cat([first, clean_logits(classifier, scene.inputs[1:])])
     else:
         logits, passer = clean_logits(classifier, scene.inputs), classifier
