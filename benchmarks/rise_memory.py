@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 
 import torch
 
+from benchmarks import memory
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, photos
 from xaicli.compute.masked import Block, run
 from xaicli.methods.rise import RISE
 from xaicli.targets import TargetRule, Targets
 
-MIB = 2**20
 LIMIT = 200.0
 SHAPE = (3, 224, 224)
 CASES = (("resnet50", 64, 1), ("resnet50", 256, 1), ("pooling", 1024, 1), ("pooling", 32768, 1), ("pooling", 1024, 5))
@@ -45,10 +44,7 @@ def work(name: str, masks: int, targets: int) -> float:
     else:
         block = Block(32, fill=lambda out, start, stop: out.copy_(inputs.expand_as(out)), take=lambda logits, start, stop: None)
         run(network, [block], SHAPE, exact=True)
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / MIB
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return kibibytes / 1024
+    return memory.peak()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks import memory
 from benchmarks.figures import Figure
 from benchmarks.networks import SIDE, classifier, photos
 from benchmarks.timing import ratios
@@ -28,7 +28,7 @@ from xaicli.targets import Resolved
 STEPS = 224
 PIXELS = SIDE * SIDE
 FASTER, FASTER_THAN_TORCHCAM = 2.5, 1.3
-MANY_PHOTOS, MANY_METHODS, MIB, MEMORY = 64, 5, 2**20, 1536.0
+MANY_PHOTOS, MANY_METHODS, MEMORY = 64, 5, 1536.0
 
 
 def measure(rounds: int) -> list[Figure]:
@@ -181,10 +181,7 @@ def work(scores: bool) -> float:
         score_maps(network, scene(inputs), many, [Deletion(), Insertion()])
     else:
         network(inputs[:16])
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / MIB
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return kibibytes / 1024
+    return memory.peak()
 
 
 if __name__ == "__main__":

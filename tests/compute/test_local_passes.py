@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from xaicli.compute.boxed import pass_without_boxes
 from xaicli.compute.cuts import Axis, Cut, Reach, Stage, chain, cheapest, cost, end_of, find_cuts, reach
+from xaicli.compute.folding import Fused, folded
 from xaicli.compute.local_passes import local_passes
 from xaicli.errors import RunError
 
@@ -178,6 +179,14 @@ def test_networks_with_local_early_layers_are_passed_locally(classifier_of, phot
         if passes:
             assert cost(passes.stages) < 0.9
             assert all(stage.area < 1 for stage in passes.stages)
+
+
+@pytest.mark.parametrize("make", [padded, unpadded])
+def test_a_network_whose_activations_run_inside_convolutions_is_passed_locally(classifier_of, photos, make):
+    _, quick = folded(classifier_of(seeded(make), size=(SIDE, SIDE)), photos[:1])
+    with local_passes(quick, (3, SIDE, SIDE), boxes_of()) as passes:
+        assert passes is not None
+    assert not any(part.apart for part in quick.torch_module.modules() if isinstance(part, Fused))
 
 
 def test_a_crop_is_all_that_the_early_layers_see(classifier_of, photos):

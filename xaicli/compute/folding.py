@@ -8,6 +8,8 @@ operation by operation, the twin computes the same numbers but for rounding.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -80,10 +82,16 @@ def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 class Fused(nn.Module):
-    """A convolution and the activation after it as one operation of oneDNN, its weights laid out beforehand."""
+    """A convolution and the activation after it as one operation of oneDNN, its weights laid out beforehand.
+
+    apart: run the two by themselves, as `taken_apart` wants.
+    """
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None) -> None:
         super().__init__()
+        self.apart = False
+        # In a tuple, so that they are no modules of the network.
+        self.parts = (convolution, activation or nn.Identity())
         self.geometry: tuple[Any, ...] = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
         self.activation: tuple[str, list[float]] = ("none", [])
         if activation is not None:
@@ -94,10 +102,27 @@ class Fused(nn.Module):
         self.bias = convolution.bias
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if self.apart:
+            convolution, activation = self.parts
+            return activation(convolution(inputs))  # type: ignore[no-any-return]
         made: Tensor = torch.ops.mkldnn._convolution_pointwise(
             inputs, self.weight, self.bias, *self.geometry, *self.activation, ""
         )
         return made
+
+
+@contextmanager
+def taken_apart(module: nn.Module) -> Iterator[None]:
+    """Within, convolutions and activations of a twin are run one by one: what they compute can be counted, and NaN passes through
+    them, which oneDNN's ReLU does not let through."""
+    fused = [part for part in module.modules() if isinstance(part, Fused)]
+    try:
+        for part in fused:
+            part.apart = True
+        yield
+    finally:
+        for part in fused:
+            part.apart = False
 
 
 NAMES: dict[type[nn.Module], tuple[str, list[float]]] = {

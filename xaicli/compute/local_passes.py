@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.compute.cuts import Box, Cut, Stage, cheapest, cost, end_of, find_cuts
+from xaicli.compute.folding import taken_apart
 from xaicli.compute.modes import eval_mode
 from xaicli.compute.seeds import stream
 from xaicli.errors import XaiError
@@ -152,7 +153,9 @@ def working_stages(
     size, expected = (shape[1], shape[2]), None
     some = tried(boxes, size)
     try:
-        for stages in candidates(find_cuts(network, run, photo), size, boxes):
+        with taken_apart(network):
+            cuts = find_cuts(network, run, photo)
+        for stages in candidates(cuts, size, boxes):
             if expected is None:
                 expected = run(copies_of(photo, hidden, some))
             if agree(LocalPasses(run, stages, some), photo, hidden, expected):
