@@ -7,6 +7,7 @@ Pictures are drawn of the sample photo, with the model that is named: `python -m
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -100,7 +101,7 @@ def methods_page(found: dict[str, list[Result]]) -> str:
 
 def section(cls: type[Method], own: Sequence[Result]) -> list[str]:
     made = cls()
-    lines = [f"## {cls.name}", "", (cls.__doc__ or "").strip().partition("\n")[0], ""]
+    lines = [f"## {cls.name}", "", inspect.getdoc(cls) or "", ""]
     facts = [f"Needs {made.needs.words()}", f"costs {made.cost()} a photo", f"maps {made.sign.value}"]
     facts += [] if made.class_specific else ["the same for every class"]
     paper = f" {cls.paper.rstrip('.')}." if cls.paper else ""

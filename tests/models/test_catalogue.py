@@ -1,7 +1,7 @@
 import pytest
 import torchvision
 
-from xaicli.models.catalogue import TORCHVISION, WAYS, list_models
+from xaicli.models.catalogue import BUNDLED, FOLDER, TORCHVISION, WAYS, list_models
 from xaicli.models.load import SOURCES
 
 
@@ -15,7 +15,8 @@ def test_the_table_is_sorted_and_names_nothing_twice():
 
 
 def test_without_a_pattern_all_models_are_listed_and_the_ways_to_name_others():
-    assert [entry.spec for entry in list_models()] == [*TORCHVISION, *(way.spec for way in WAYS)]
+    shipped = [entry.spec for entry in BUNDLED if (FOLDER / f"{entry.spec}.safetensors").is_file()]
+    assert [entry.spec for entry in list_models()] == [*shipped, *TORCHVISION, *(way.spec for way in WAYS)]
 
 
 @pytest.mark.parametrize("source", sorted(SOURCES))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from xaicli.errors import InputError, UsageError
+from xaicli.models import from_checkpoint
 from xaicli.models.load import DEFAULT, SOURCES, load_classifier, source_of, weights_of
 from xaicli.params import parse_spec
 
@@ -22,7 +23,7 @@ def spec(tmp_path):
 
 def test_the_default_is_a_model_that_can_be_named():
     assert inspect.signature(load_classifier).parameters["spec"].default == DEFAULT
-    assert source_of(DEFAULT)[0] is SOURCES["torchvision"]
+    assert source_of(DEFAULT)[0] is (from_checkpoint.load_bundled if DEFAULT == "tiny" else SOURCES["torchvision"])
 
 
 @pytest.mark.parametrize(

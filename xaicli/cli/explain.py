@@ -183,7 +183,7 @@ def carry_out(run: FolderRun, found: Found, lost: list[XaiError], metrics: list[
     """Run, print rows, and say how it went; returns the exit code."""
     manner, start = Manner.current(), time.monotonic()
     costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
-    manner.say(f"{costs} passes a photo")
+    manner.say(f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} a photo")
     rows: list[dict[str, Any]] = []
     done: list[Written] = []
     errors = list(lost)

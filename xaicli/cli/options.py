@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from xaicli.cli.manner import Grouped, Manner
 from xaicli.errors import UsageError, XaiError
-from xaicli.models.catalogue import DEFAULT
+from xaicli.models.catalogue import BUNDLED, DEFAULT
 
 if TYPE_CHECKING:
     from xaicli.images.find import Source
@@ -159,15 +159,19 @@ def open_classifier(given: dict[str, Any]) -> Classifier:
     named = "model" in choice
     classifier = load_classifier(choice.pop("model", DEFAULT), **choice, progress=manner.shows_progress, notice=manner.say)
     others = "an ImageNet one: --model resnet50" if DEFAULT == "tiny" else "others: --model, xai list models"
-    manner.say(f"model {describe_model(classifier)}{'' if named else f'; {others}'}")
+    manner.say(f"model {describe_model(classifier, '' if named else others)}")
     return classifier
 
 
-def describe_model(classifier: Classifier) -> str:
+def describe_model(classifier: Classifier, others: str = "") -> str:
+    """One line on a classifier; others: what is said of other ones."""
     height, width = classifier.view.size
     size = f"{height} px" if height == width else f"{height} x {width} px"
+    known = f"{classifier.count} classes, {size}, {classifier.view.describe()}"
+    if classifier.name in {entry.spec for entry in BUNDLED}:
+        known = f"bundled, {classifier.count} everyday classes, {size}"
     device = "" if classifier.device.type == "cpu" else f", on {classifier.device}"
-    return f"{classifier.name} ({classifier.count} classes, {size}, {classifier.view.describe()}{device})"
+    return f"{classifier.name} ({known}{device}{'; ' if others else ''}{others})"
 
 
 def find_sources(images: tuple[str, ...], given: dict[str, Any]) -> tuple[list[Source], list[XaiError]]:
