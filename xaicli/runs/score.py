@@ -37,6 +37,7 @@ killed loses the photo in work alone."""
 
 CONTROLS = ("random", "center")
 
+
 @dataclass(frozen=True)
 class Wanted:
     """Labels of the maps that are needed: of the photos themselves, and of those that lend theirs."""
@@ -69,21 +70,13 @@ class ScoreRun:
         """Raise UsageError before any work where a method cannot run, or a metric cannot score its maps."""
         for method in self.methods:
             require_fit(method, self.classifier)
+        columns = [(method.label, method.sign, True) for method in self.methods]
+        for label, sign, explains in [*columns, *((maps.label, maps.sign, False) for maps in self.given)]:
             refuse_unfit(
                 self.metrics,
-                label=method.label,
-                sign=method.sign,
-                explains=True,
-                provides=self.classifier.provides,
-                model=self.classifier.name,
-                truth=self.truth is not None,
-            )
-        for maps in self.given:
-            refuse_unfit(
-                self.metrics,
-                label=maps.label,
-                sign=maps.sign,
-                explains=False,
+                label=label,
+                sign=sign,
+                explains=explains,
                 provides=self.classifier.provides,
                 model=self.classifier.name,
                 truth=self.truth is not None,
