@@ -231,14 +231,23 @@ class Slices:
     def attempt(self, start: int, stop: int) -> Maps | None:
         """The base on slices `start` to `stop` of the queue; None where chunk or size had to change, to be tried again."""
         rows = self.rows_of(start, stop)
-        cuts = [self.slicing.cut(self.inputs[at // self.count], at % self.count, self.size) for at in range(start, stop)]
-        enlarged = torch.stack(cuts).contiguous(memory_format=self.layout)
+        enlarged = self.enlarged(start, stop)
         own = [digest(self.seeds[at // self.count], "slice", at % self.count) >> 1 for at in range(start, stop)]
         try:
             return self.base.attribute(self.classifier, enlarged, Targets.decided(self.chosen[rows]), torch.tensor(own))
         except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
             self.adapt(error, stop - start, start)
             return None
+
+    def enlarged(self, start: int, stop: int) -> Tensor:
+        """Slices `start` to `stop` of the queue, (stop - start, 3, *size), laid out as convolutions like them."""
+        result = self.inputs.new_empty((stop - start, self.inputs.shape[1], *self.size)).contiguous(memory_format=self.layout)
+        for photo in range(start // self.count, (stop - 1) // self.count + 1):
+            first, last = max(start, photo * self.count), min(stop, (photo + 1) * self.count)
+            numbers = range(first - photo * self.count, last - photo * self.count)
+            for place, piece in enumerate(self.slicing.cut(self.inputs[photo], numbers, self.size), first - start):
+                result[place] = piece
+        return result
 
     def adapt(self, error: Exception, tried: int, start: int) -> None:
         """Smaller chunks after memory ran out, the photo's own size where the network takes no other, plain layout where it
