@@ -113,7 +113,7 @@ def section(cls: type[Method], own: Sequence[Result]) -> list[str]:
             cells = [result.network, str(result.mean.n), shown(result.mean), *leads]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
-    picture = PICTURES / f"{cls.name.replace('+', 'p')}.png"
+    picture = PICTURES / f"{cls.name.replace('+', 'p')}.jpg"
     if picture.is_file():
         lines += [f"![{cls.name} on the sample photo](pictures/{picture.name})", ""]
     return lines
@@ -127,7 +127,7 @@ def draw(names: Iterable[str], model: Sequence[str], work: Path) -> None:
             continue
         with Image.open(next((work / "maps").glob(f"hopper.{spec}.png"))) as picture:
             small = picture.convert("RGB").resize((256, 300), Image.Resampling.LANCZOS)
-            small.save(PICTURES / f"{name.replace('+', 'p')}.png", optimize=True)
+            small.save(PICTURES / f"{name.replace('+', 'p')}.jpg", quality=85, optimize=True)
     sheet = ["--method", "grad-cam,layer-cam,rise@n_masks=1000", "--sheet", "-o", str(work / "sheet"), "-q"]
     if xai(["explain", "sample:hopper", *sheet, *model]) == 0:
         with Image.open(work / "sheet" / "sheet.png") as picture:

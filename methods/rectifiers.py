@@ -75,7 +75,8 @@ class Deconvolution(Method):
     """Gradient that passes each ReLU by its own sign, not by the photo's.
 
     Maps (B, T, H, W) at the input's size. Depends on the photo through max pooling alone, so that without pooling all
-    photos have one map. Contrasts A-B follow the gradient of the difference.
+    photos have one map, and it does not beat a random map. Where a layer is narrow nothing positive may be left to pass on: of
+    SqueezeNet's classes most have a map of zeros, which gets no score. Contrasts A-B follow the gradient of the difference.
     """
 
     channels: ChannelRule = param("max-abs", CHANNELS_HELP)
