@@ -55,7 +55,9 @@ class Cost:
         return Cost(self.forward + other.forward, self.backward + other.backward)
 
     def __str__(self) -> str:
-        return f"{self.forward:g}+{self.backward:g} passes" if self.backward else f"{self.forward:g} passes"
+        both = self.forward, self.backward
+        forward, backward = (f"{round(passes, 1):g}" if passes < 100 else f"{passes:.0f}" for passes in both)
+        return f"{forward}+{backward} passes" if self.backward else f"{forward} passes"
 
 
 @dataclass(frozen=True, eq=False)
