@@ -27,7 +27,7 @@ class AblationCAM(Method):
     `absolute` leaves it in logits. Only what follows the layer is run, and only for channels that are not zero already. In a
     vision transformer a channel is set to zero at the patches; prefix tokens keep theirs. Made for activations behind a ReLU:
     where they have both signs, as in vision transformers, a channel's weight does not say which sign speaks for the target, and
-    the map says little. Maps are (B, T, h, w) at the layer's resolution.
+    the map says no more than a random map. Maps are (B, T, h, w) at the layer's resolution.
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")

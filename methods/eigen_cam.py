@@ -19,7 +19,8 @@ class EigenCAM(Method):
 
     The direction's sign, which the decomposition leaves open, is such that the map's sum is positive, or with `centred` such that
     it goes with the sum of all channels. Where activations have both signs, as in vision transformers, that may be the sign of
-    the background. Gradients are not needed. Maps are (B, T, h, w) at the layer's resolution.
+    the background, and the map is no better than a random map. Gradients are not needed. Maps are (B, T, h, w) at the layer's
+    resolution.
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")

@@ -94,7 +94,8 @@ class XGradCAM(GradientCAM):
     """XGrad-CAM: gradients averaged in proportion to activations, so that channels keep their share of the score.
 
     A channel whose activations cancel out has no such average; its weight is 0. Made for activations behind a ReLU: where they
-    have both signs, as in vision transformers, nearly cancelled channels get large weights and the map says little.
+    have both signs, as in vision transformers, nearly cancelled channels get large weights and the map says
+    hardly more than a random map.
     """
 
     name = "xgrad-cam"

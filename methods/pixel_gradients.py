@@ -65,6 +65,9 @@ class InputXGradient(PixelGradients):
 
     Input values are normalised ones, so that the mean colour counts as nothing. Signed, in logits; of a network without
     biases whose activations are ReLUs the map sums to the logit.
+
+    On a vision transformer signs change from pixel to pixel: taken in the order of such a map, pixels lie scattered over
+    the photo, and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
     """
 
     name = "input-x-gradient"
@@ -86,6 +89,9 @@ class IntegratedGradients(PixelGradients):
     Times the difference of photo and baseline: signed, in logits, and their sum is the photo's score less the baseline's
     (paper, proposition 1) up to the error of the quadrature, which `extras["gap"]` (B, T) holds. Gauss-Legendre points need
     fewer steps than the paper's sum, which is `rule=right`.
+
+    On a vision transformer signs change from pixel to pixel: taken in the order of such a map, pixels lie scattered over
+    the photo, and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
     """
 
     n_steps: int = param(50, "points on the line", ge=1)
@@ -173,6 +179,9 @@ class GradientSHAP(PixelGradients):
 
     Each sample takes one of the baselines, a point drawn evenly from the line to the photo, and the gradient there times
     the difference. Signed, in logits; the expected sum is the photo's score less the mean of the baselines' scores.
+
+    On a vision transformer signs change from pixel to pixel: taken in the order of such a map, pixels lie scattered over
+    the photo, and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
     """
 
     n_samples: int = param(50, "points", ge=1)
