@@ -185,6 +185,9 @@ class Slices:
         self.count = len(slicing.corners)
         self.size = self.enlarged_size()
         self.chunk = classifier.batch_size or batch_size_for(classifier.device, *self.size)
+        # Of the photo and for the size in work.
+        self.bands: dict[int, Tensor] = {}
+        self.banded: tuple[int, tuple[int, int]] | None = None
         # Convolutions on a CPU run 1.2 times as fast on channels-last input.
         convolutional = any(isinstance(part, nn.Conv2d) for part in classifier.torch_module.modules())
         self.layout = torch.channels_last if convolutional else torch.contiguous_format
@@ -242,11 +245,11 @@ class Slices:
     def enlarged(self, start: int, stop: int) -> Tensor:
         """Slices `start` to `stop` of the queue, (stop - start, 3, *size), laid out as convolutions like them."""
         result = self.inputs.new_empty((stop - start, self.inputs.shape[1], *self.size)).contiguous(memory_format=self.layout)
-        for photo in range(start // self.count, (stop - 1) // self.count + 1):
-            first, last = max(start, photo * self.count), min(stop, (photo + 1) * self.count)
-            numbers = range(first - photo * self.count, last - photo * self.count)
-            for place, piece in enumerate(self.slicing.cut(self.inputs[photo], numbers, self.size), first - start):
-                result[place] = piece
+        for place, at in enumerate(range(start, stop)):
+            photo, number = divmod(at, self.count)
+            if self.banded != (photo, self.size):
+                self.banded, self.bands = (photo, self.size), self.slicing.bands(self.inputs[photo], self.size[1])
+            result[place] = self.slicing.cut(self.bands, number, self.size)
         return result
 
     def adapt(self, error: Exception, tried: int, start: int) -> None:

@@ -189,3 +189,10 @@ def test_a_transformer_sees_photos_of_another_size_at_positions_in_between():
     torch.testing.assert_close(smaller[0, 1:], square)
     torch.testing.assert_close(smaller[0, 0], module.positions[0, 0])
     assert module(torch.rand(2, 3, 32, 48)).shape == (2, 3)
+
+
+def test_attention_in_training_is_the_fused_one():
+    torch.manual_seed(0)
+    attention = build(SMALL_VIT, 3).module.blocks[0].attention
+    tokens = torch.randn(2, 5, 32)
+    torch.testing.assert_close(attention.train()(tokens), attention.eval()(tokens))
