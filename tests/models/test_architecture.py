@@ -19,7 +19,7 @@ SMALL = "tiny@widths=8+8+16@blocks=1"
 SMALL_VIT = "tiny-vit@width=32@depth=2@heads=2"
 
 
-@pytest.mark.parametrize(("spec", "parameters"), [("tiny", 1_974_248), ("tiny-vit", 2_967_224)])
+@pytest.mark.parametrize(("spec", "parameters"), [("tiny", 1_974_248), ("tiny-vit", 2_070_160)])
 def test_a_bundled_network_fits_into_eight_megabytes_of_float16(spec, parameters):
     module = build(spec, 200).module
     assert sum(tensor.numel() for tensor in module.parameters()) == parameters

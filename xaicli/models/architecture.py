@@ -46,10 +46,10 @@ class Tiny(Definition):
 class TinyViT(Definition):
     """A vision transformer with a convolutional stem for photos of 64 x 64 pixels, 8 x 8 patches and a [class] token."""
 
-    width: int = param(192, "channels of a token", ge=4)
+    width: int = param(160, "channels of a token", ge=4)
     depth: int = param(6, "blocks", ge=1)
-    heads: int = param(3, "heads of each attention", ge=1)
-    drop_path: float = param(0.05, "share of photos whose last block is skipped in training", ge=0, lt=1)
+    heads: int = param(5, "heads of each attention", ge=1)
+    drop_path: float = param(0.0, "share of photos whose last block is skipped in training", ge=0, lt=1)
 
     name = "tiny-vit"
 

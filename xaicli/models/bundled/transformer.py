@@ -16,7 +16,7 @@ class CompactVisionTransformer(nn.Module):
     """
 
     def __init__(
-        self, classes: int, side: int = 64, width: int = 192, depth: int = 6, heads: int = 3, drop_path: float = 0.0
+        self, classes: int, side: int = 64, width: int = 160, depth: int = 6, heads: int = 5, drop_path: float = 0.0
     ) -> None:
         super().__init__()
         self.stem = stem(width)
