@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import CommandLine
 from PIL import Image
 
-from xaicli.cli.main import main
 from xaicli.results.store import Store
 from xaicli.rows import Row
 
@@ -17,15 +17,15 @@ NET = Path(__file__).parents[1] / "data" / "net.py"
 Values = dict[tuple[str, str, str], float | None]
 
 
-class Shell:
+class Shell(CommandLine):
     """Runs `xai` in this process, in a folder of its own that holds photos/0.png to photos/5.png."""
 
     model = f"{NET}:make"
     metrics = "deletion@steps=4,insertion@steps=4"
 
     def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-        self.capsys, self.folder = capsys, folder
-        self.code, self.out, self.err = 0, "", ""
+        super().__init__(capsys)
+        self.folder = folder
         (folder / "photos").mkdir()
         for number in range(6):
             self.photo(number)
@@ -36,26 +36,12 @@ class Shell:
         picture = Image.fromarray(coarse).resize((40, 40), Image.Resampling.BICUBIC)
         picture.save(self.folder / "photos" / f"{number}.png")
 
-    def __call__(self, *words: object) -> int:
-        self.capsys.readouterr()
-        self.code = main([str(word) for word in words])
-        self.out, self.err = self.capsys.readouterr()
-        return self.code
-
     def score(self, *words: object, images: object = "photos", model: str = "", method: str = "grad-cam") -> int:
         """With quick metrics, unless others are named."""
         metric = () if "--metric" in words else ("--metric", self.metrics)
         named = () if "--maps" in words else ("--method", method)
         listed = images if isinstance(images, list) else [images]
         return self("score", *listed, "--model", model or self.model, *named, *metric, *words)
-
-    @property
-    def error(self) -> str:
-        """The one error line."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, self.err
-        assert "Traceback" not in self.err
-        return lines[0]
 
     @property
     def rows(self) -> list[dict[str, object]]:

@@ -11,36 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import CommandLine
 from PIL import Image
 
 from xaicli.attribution import Attribution
-from xaicli.cli.main import main
 
 NET = Path(__file__).parents[1] / "data" / "net.py"
 MODEL = f"{NET}:make"
 
 
-class Shell:
-    """Runs `xai` in this process, in a folder of its own."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-        self.code, self.out, self.err = 0, "", ""
+class Shell(CommandLine):
+    """Types `xai explain`."""
 
     def __call__(self, *words: object, model: str = MODEL) -> int:
-        self.capsys.readouterr()
-        self.code = main(["explain", *map(str, words), "--model", model])
-        self.out, self.err = self.capsys.readouterr()
-        return self.code
-
-    @property
-    def error(self) -> str:
-        """The one error line."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, self.err
-        assert self.err.rstrip().endswith(lines[0])
-        assert "Traceback" not in self.err
-        return lines[0]
+        return super().__call__("explain", *words, "--model", model)
 
 
 @pytest.fixture

@@ -11,35 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import CommandLine
 from PIL import Image
-
-from xaicli.cli.main import main
 
 NET = Path(__file__).parents[1] / "data" / "net.py"
 SUITE = 'model = "net.py:make"\nimages = ["photos/"]\nmetrics = ["insertion@steps=4"]\n'
 FAULT = "\n\ndef make():\n    return xaicli.classifier(net(), resize=36, crop=32, mean=(0, 0, 0), std=(1, 1, 1))\n"
 
 
-class Gate:
+class Gate(CommandLine):
     """Runs `xai` in this process, in a folder with a suite."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-        self.capsys, self.folder = capsys, folder
-        self.code, self.out, self.err = 0, "", ""
-
-    def __call__(self, *words: object) -> int:
-        self.capsys.readouterr()
-        self.code = main([str(word) for word in words])
-        self.out, self.err = self.capsys.readouterr()
-        return self.code
-
-    @property
-    def error(self) -> str:
-        """The one error line."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, self.err
-        assert "Traceback" not in self.err
-        return lines[0]
+        super().__init__(capsys)
+        self.folder = folder
 
     def suite(self, text: str = "") -> None:
         (self.folder / "xai.toml").write_text(SUITE + text)

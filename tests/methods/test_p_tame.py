@@ -1,5 +1,4 @@
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -31,14 +30,6 @@ class OnlyAsked(nn.Module):
     def forward(self, inputs):
         opponent = (1.5 * inputs - 0.5 * inputs.sum(dim=1, keepdim=True)).relu()
         return 60 * opponent.mean(dim=(2, 3))
-
-
-@pytest.fixture(scope="module")
-def squares():
-    spec = importlib.util.spec_from_file_location("colours", DATA)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.squares
 
 
 def asked(module):

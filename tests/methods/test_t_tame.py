@@ -1,5 +1,4 @@
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,6 @@ SEEDS = torch.arange(64)
 @pytest.fixture(scope="module")
 def colours():
     return load_classifier(f"{DATA}:colours")
-
-
-@pytest.fixture(scope="module")
-def squares():
-    spec = importlib.util.spec_from_file_location("colours", DATA)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.squares
 
 
 def task_for(classifier, method=TTAME(), **given):
