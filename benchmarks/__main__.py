@@ -19,6 +19,8 @@ BENCHMARKS = {
     "daam": "DAAM of all blocks over a bare forward and backward pass of the transformer",
     "ucag": "UCAG over the bare passes of its slices",
     "occlusion": "occlusion over captum's tuned run, and in bfloat16 over its default",
+    "ablation-cam": "Ablation-CAM of a last stage over pytorch-grad-cam's",
+    "score-cam": "Score-CAM of a last stage over torch-cam's, and its memory",
     "rise-time": "RISE on a ResNet-50 over the bare passes of its masks",
     "rise-memory": "memory of RISE above the network's own",
     "scoring": "deletion and insertion over a plain loop and over torch-cam, and their memory",

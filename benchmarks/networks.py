@@ -32,6 +32,19 @@ def photos(count: int) -> Tensor:
     return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).to(device())
 
 
+def settled(network: Classifier) -> Classifier:
+    """The network with batch statistics of its own activations: untrained ones let the signal die away."""
+    module = network.torch_module
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = None
+    module.train()
+    with torch.no_grad():
+        module(photos(8))
+    module.eval()
+    return network
+
+
 class Pooling(nn.Module):
     """Colour means of 49 fields, and a linear layer."""
 

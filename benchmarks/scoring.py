@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from benchmarks import memory
 from benchmarks.figures import Figure
-from benchmarks.networks import SIDE, classifier, photos
+from benchmarks.networks import SIDE, classifier, photos, settled
 from benchmarks.timing import ratios
 from xaicli.compute.removal import rise_blur
 from xaicli.method import Maps, Sign
@@ -57,19 +57,6 @@ def measure(rounds: int) -> list[Figure]:
     above = tuple(peak(True) - own for own in bare)
     what = f"scores of {MANY_PHOTOS} photos x {MANY_METHODS} methods above the network's own peak"
     return [*figures, Figure(what, "MiB", above, MEMORY)]
-
-
-def settled(network: Classifier) -> Classifier:
-    """The network with batch statistics of its own activations: untrained ones let the signal die away."""
-    module = network.torch_module
-    for part in module.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.momentum = None
-    module.train()
-    with torch.no_grad():
-        module(photos(8))
-    module.eval()
-    return network
 
 
 def coarse(count: int, seed: int) -> Tensor:
