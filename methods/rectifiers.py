@@ -1,10 +1,11 @@
 """Methods that change how gradients pass a ReLU: guided backpropagation, deconvolution, guided Grad-CAM (captum's, on a
 twin).
 
-captum's hooks sit on `nn.ReLU` modules. Networks whose activations are functions, or of another kind (ReLU6, Hardswish,
-SiLU, GELU), are refused: the hooks would pass over them and the map would be the plain gradient, or a mixture. The rule
-itself holds for a ReLU that is used several times, but captum's hooks keep one use: `split=true` gives each use a module of
-its own.
+captum's hooks sit on `nn.ReLU` modules. Networks with any other activation, be it a function (a ReLU too), of another kind
+(ReLU6, Hardswish, SiLU, GELU) or written out (`x * torch.sigmoid(x)`), are refused: the hooks would pass over it and the map
+would be the plain gradient, or a mixture. So all else must be linear, a pooling, a norm or the softmax at the end: gates and
+attention are refused too. The rule itself holds for a ReLU that is used several times, but captum's hooks keep one use:
+`split=true` gives each use a module of its own.
 """
 
 from __future__ import annotations
@@ -16,26 +17,38 @@ from torch import Tensor, nn
 
 from xaicli.compute.captum_adapter import Arguments, Bench, bench, refuse, single_use
 from xaicli.compute.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
-from xaicli.compute.operations import RECTIFIERS
+from xaicli.compute.operations import MAX_POOLING, NORMS, SOFTMAX, Operation, is_linear
 from xaicli.compute.twin import give_copies
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.models.classifier import Classifier
+from xaicli.models.layers import FeatureLayer
+from xaicli.models.tokens import Axes
 from xaicli.targets import Targets
+
+PASSED = MAX_POOLING | NORMS
+"""Not linear, and no activations: gradients pass them as they do."""
 
 SPLIT_HELP = "give each use of a reused activation a module of its own, instead of refusing the network"
 
 
 def prepare(method: str, model: str, found: Bench, *, split: bool) -> None:
     """Refuse networks whose activations are not all `nn.ReLU` modules, used once; make the twin fit for captum's hooks."""
-    for operation in found.observed.operations:
-        if operation.name in RECTIFIERS and not isinstance(operation.module, nn.ReLU):
+    operations = found.observed.operations
+    for operation in operations:
+        ends = operation is operations[-1] and operation.name in SOFTMAX
+        if not (ends or is_linear(operation) or operation.name in PASSED or is_hooked(operation)):
             raise refuse(method, model, f"it is defined for ReLU modules, and captum's hooks pass over {operation}")
     kinds = tuple({type(module) for module in found.observed.calls if isinstance(module, nn.ReLU)})
     if not kinds:
         raise refuse(method, model, "it changes how gradients pass a ReLU module, and there is none")
     single_use(method, model, found, kinds, split=split)
     give_copies(found.network, (nn.ReLU,))
+
+
+def is_hooked(operation: Operation) -> bool:
+    """Whether captum's hooks reach an operation: a subclass of nn.ReLU may compute something else."""
+    return operation.name == "relu" and isinstance(operation.module, nn.ReLU)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +138,22 @@ class GuidedGradCAM(Method):
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=3, backward=2)
 
-    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+    def require(self, classifier: Classifier) -> None:
+        self.require_layer(classifier)
+
+    def require_layer(self, classifier: Classifier) -> FeatureLayer:
+        """The layer; raises UsageError unless its channels come first, as captum's Grad-CAM takes them."""
         layer = classifier.feature_layer(self.layer)
+        if layer.layout.axes is not Axes.CHANNELS_FIRST:
+            raise UsageError(
+                f"{self.name} cannot explain {classifier.name}: layer {layer} gives tokens, or channels last",
+                expected="a convolutional layer (photos, channels, rows, columns)",
+                hint="Try grad-cam, or name a layer (xai list layers --model SPEC).",
+            )
+        return layer
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        layer = self.require_layer(classifier)
         with bench(classifier, inputs, targets) as found:
             part = found.network.get_submodule(layer.name)
             calls = found.observed.calls[part]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from xaicli.compute.operations import RECTIFIERS, ROUTING, is_linear, observe
+from xaicli.compute.operations import MAX_POOLING, NORMS, ROUTING, SOFTMAX, is_linear, observe
 
 
 class Wrapped(nn.Module):
@@ -43,10 +43,24 @@ def seen(function, photos=None):
         (lambda x: torch.maximum(x, torch.zeros(1)), "maximum"),
     ],
 )
-def test_rectifiers_are_known_by_name(function, name):
-    names = [operation.name for operation in seen(function)]
-    assert name in names
-    assert name in RECTIFIERS
+def test_activations_are_seen_by_name_and_are_not_linear(function, name):
+    found = {operation.name: operation for operation in seen(function)}
+    assert not is_linear(found[name])
+
+
+@pytest.mark.parametrize("function", [lambda x: F.max_pool2d(x, 2), lambda x: F.adaptive_max_pool2d(x, 1)])
+def test_pooling_by_maximum_is_known(function):
+    assert [operation.name for operation in seen(function) if operation.name not in MAX_POOLING] == []
+
+
+@pytest.mark.parametrize("function", [lambda x: F.layer_norm(x, [8]), lambda x: F.group_norm(x, 3)])
+def test_norms_are_known(function):
+    assert seen(function)[-1].name in NORMS
+
+
+@pytest.mark.parametrize("function", [lambda x: x.flatten(1).softmax(dim=1), lambda x: F.log_softmax(x.flatten(1), dim=1)])
+def test_a_softmax_is_known(function):
+    assert seen(function)[-1].name in SOFTMAX
 
 
 @pytest.mark.parametrize(

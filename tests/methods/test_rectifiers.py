@@ -138,8 +138,80 @@ def test_functional_activations_are_refused(classifier_of, photo_batch, function
         explain(GuidedBackprop(), classifier_of(Functional(function)), photo_batch)
 
 
+@pytest.mark.parametrize("cls", [GuidedBackprop, Deconvolution, GuidedGradCAM])
+@pytest.mark.parametrize(
+    ("function", "word"),
+    [
+        (lambda values: values * torch.sigmoid(values), "sigmoid"),
+        (lambda values: 0.5 * values * (1 + torch.tanh(values)), "tanh"),
+        (lambda values: torch.where(values > 0, values, 0 * values), "gt"),
+        (lambda values: (values + values.abs()) / 2, "abs"),
+        (lambda values: values * (values > 0), "gt"),
+        (lambda values: values * values.mean(dim=(2, 3), keepdim=True), "mul"),
+        (lambda values: values.softmax(dim=1), "_softmax"),
+    ],
+    ids=["silu", "gelu", "where", "abs", "mask", "gate", "softmax"],
+)
+def test_activations_that_are_written_out_are_refused(classifier_of, photo_batch, cls, function, word):
+    method = cls(layer="second") if cls is GuidedGradCAM else cls()
+    with pytest.raises(UsageError, match=f"{cls.name} cannot explain .*captum's hooks pass over {word} in Functional"):
+        explain(method, classifier_of(Functional(function)), photo_batch)
+
+
+def test_a_subclass_of_relu_that_computes_something_else_is_refused(classifier_of, photo_batch):
+    class Swish(nn.ReLU):
+        def forward(self, inputs):
+            return inputs * torch.sigmoid(inputs)
+
+    with pytest.raises(UsageError, match=r"captum's hooks pass over sigmoid in function \(Swish\)"):
+        explain(GuidedBackprop(), classifier_of(Functional(Swish())), photo_batch)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        nn.BatchNorm2d(4),
+        nn.GroupNorm(2, 4),
+        nn.MaxPool2d(3, 2),
+        nn.AdaptiveMaxPool2d(8),
+        nn.AvgPool2d(2),
+        nn.Dropout(),
+        lambda values: values + values.flip(3),
+        lambda values: torch.cat([values[:, 2:], values[:, :2]], dim=1),
+    ],
+    ids=["batch norm", "group norm", "max pooling", "adaptive", "mean pooling", "dropout", "sum", "cat"],
+)
+@pytest.mark.parametrize(("cls", "guided"), [(GuidedBackprop, True), (Deconvolution, False)])
+def test_what_is_no_activation_may_stand_beside_relu(classifier_of, photo_batch, function, cls, guided):
+    network, by_hand = with_weights(Functional(function)), with_weights(Functional(function))
+    by_hand.activation = ByHand(guided)
+    values = explain(cls(channels="sum"), classifier_of(network), photo_batch, TargetRule(index=2)).values
+    assert_close(values[:, 0], plain_gradient(by_hand, photo_batch, 2).sum(dim=1))
+
+
+def test_a_softmax_at_the_end_is_no_activation_either(classifier_of, photo_batch):
+    network = with_weights(Functional(nn.Identity()))
+    ended = nn.Sequential(network, nn.Softmax(dim=1)).eval()
+    maps = explain(GuidedBackprop(channels="sum"), classifier_of(ended, probabilities=True), photo_batch)
+    assert_close(maps.logits.exp(), ended(photo_batch).detach())
+    assert maps.values.isfinite().all()
+    assert (maps.values.flatten(1) != 0).any(dim=1).all()
+
+
+def test_a_layer_of_tokens_is_refused_in_words(classifier_of, photo_batch):
+    transformers = pytest.importorskip("timm.models.vision_transformer")
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = transformers.VisionTransformer(32, 8, num_classes=5, embed_dim=16, depth=2, num_heads=2, act_layer=nn.ReLU)
+    classifier = classifier_of(network.eval())
+    with pytest.raises(UsageError, match=r"guided-grad-cam cannot explain VisionTransformer: layer .* gives tokens"):
+        explain(GuidedGradCAM(), classifier, photo_batch)
+    with pytest.raises(UsageError, match="gives tokens"):
+        GuidedGradCAM().require(classifier)
+
+
 def test_a_network_without_a_single_relu_is_refused(classifier_of, photo_batch):
-    network = nn.Sequential(nn.Conv2d(3, 5, 32), nn.Tanh(), nn.Flatten())
+    network = nn.Sequential(nn.Conv2d(3, 5, 32), nn.Identity(), nn.Flatten())
     with pytest.raises(UsageError, match="there is none"):
         explain(Deconvolution(), classifier_of(network), photo_batch)
 

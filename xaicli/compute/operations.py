@@ -132,13 +132,12 @@ of them."""
 
 SUMS = ROUTING | {"add", "sub", "rsub"}
 
-RECTIFIERS = frozenset(
-    words(
-        """relu relu6 hardtanh hardswish hardsigmoid silu gelu mish elu celu selu leaky_relu prelu _prelu_kernel rrelu
-        rrelu_with_noise threshold softplus log_sigmoid_forward hardshrink softshrink clamp clamp_min maximum"""
-    )
-)
-"""Activations of a kind with ReLU."""
+MAX_POOLING = frozenset(words("max_pool2d max_pool2d_with_indices mkldnn_max_pool2d adaptive_max_pool2d"))
+
+NORMS = frozenset(words("native_layer_norm native_group_norm"))
+"""Norms by the photo's own mean and deviation, which are not linear."""
+
+SOFTMAX = frozenset(words("_softmax _log_softmax"))
 
 
 def is_linear(operation: Operation) -> bool:
