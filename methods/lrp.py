@@ -52,11 +52,12 @@ class LRP(Method):
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         with bench(classifier, inputs, targets) as found:
             self.check(classifier, found)
+            first = paths_of_first_convolution(found)
             fold_batch_norm(found.network)
 
             def explain(photos: Tensor, arguments: Arguments) -> Tensor:
                 # captum takes the rules off again after each run.
-                self.set_rules(found.network)
+                self.set_rules(found.network, first)
                 relevance: Tensor = captum.attr.LRP(found.scored).attribute(photos, additional_forward_args=arguments)
                 return relevance
 
@@ -77,16 +78,12 @@ class LRP(Method):
                     self.name, classifier.name, f"its {type(module).__name__} {path} is used more than once in a pass"
                 )
 
-    def set_rules(self, network: nn.Module) -> None:
-        first = True
-        for module in network.modules():
-            if type(module) in PASSED or next(module.children(), None) is not None:
-                continue
-            module.rule = EpsilonRule(self.epsilon)
-            if isinstance(module, nn.Conv2d):
-                if not first:
-                    module.rule = self.convolution_rule()
-                first = False
+    def set_rules(self, network: nn.Module, first: set[str]) -> None:
+        """Give each module its rule; first: where the convolution stands that takes the photo."""
+        for path, module in network.named_modules(remove_duplicate=False):
+            if type(module) not in PASSED and next(module.children(), None) is None:
+                ordinary = isinstance(module, nn.Conv2d) and path not in first
+                module.rule = self.convolution_rule() if ordinary else EpsilonRule(self.epsilon)
 
     def convolution_rule(self) -> PropagationRule:
         if self.rule == "epsilon":
@@ -98,6 +95,12 @@ class LRP(Method):
         )
         rule.STABILITY_FACTOR = self.epsilon
         return rule
+
+
+def paths_of_first_convolution(found: Bench) -> set[str]:
+    """All paths of the convolution that runs first; modules are listed in the order of attributes, calls in that of the pass."""
+    first = found.observed.called((nn.Conv2d,))[:1]
+    return {path for path, module in found.network.named_modules(remove_duplicate=False) if module in first}
 
 
 def fold_batch_norm(network: nn.Module) -> None:

@@ -110,6 +110,34 @@ def test_batch_norm_is_merged_into_the_convolution_before_it(classifier_of, phot
     assert_close(explain(LRP(), classifier_of(normed), photo_batch).values, expected, atol=1e-4, rtol=1e-3)
 
 
+class InOrder(nn.Module):
+    """Two convolutions, each with a batch norm, held as attributes in an order of their own."""
+
+    def __init__(self, order):
+        super().__init__()
+        for name, channels in ((name, {"stem": 3, "body": 6}[name]) for name in order):
+            setattr(self, name, nn.Sequential(nn.Conv2d(channels, 6, 3), nn.BatchNorm2d(6), nn.ReLU()))
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(6, 5)
+
+    def forward(self, inputs):
+        return self.head(self.pool(self.body(self.stem(inputs))).flatten(1))
+
+
+@pytest.mark.parametrize("alias", [False, True])
+def test_the_first_convolution_is_the_one_that_runs_first(classifier_of, photo_batch, alias):
+    """Attributes in another order, or a further name for a convolution, change nothing."""
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        one = InOrder(["stem", "body"]).eval().requires_grad_(False)
+    other = InOrder(["body", "stem"]).eval().requires_grad_(False)
+    other.load_state_dict(one.state_dict())
+    if alias:
+        other._modules = {"further": other.stem[0], **other._modules}
+    maps = [explain(LRP(), classifier_of(network), photo_batch) for network in (one, other)]
+    assert_close(maps[1].values, maps[0].values)
+    assert maps[0].values.abs().max() > 0
+
+
 @pytest.mark.parametrize("rule", ["epsilon", "gamma"])
 def test_a_contrast_is_the_difference_of_two_maps(classifier_of, photo_batch, rule):
     classifier = classifier_of(chain(bias=True))
