@@ -107,7 +107,10 @@ class Method(Definition):
         raise TypeError(f"{type(self).__name__} declares no cost")
 
     def require(self, classifier: Classifier) -> None:
-        """Raise XaiError, before any work, where the method cannot run on a classifier that has all it `needs`."""
+        """Raise XaiError, before any work, where the method cannot run on a classifier that has all it `needs`.
+
+        What a user should know of a run that goes on is a warning in the log `xaicli`; commands show it.
+        """
 
     def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
         """The layers that a method without a `layer` parameter reads, for the record; none where there are no such."""

@@ -86,11 +86,11 @@ def test_a_bank_holds_the_features_of_all_photos_and_their_classes(
 
 
 def test_the_same_command_gives_the_same_bytes_whatever_the_batch(model: str, train: Path) -> None:
-    main(["bank", str(train), "--model", model, "-o", "one"])
-    main(["bank", str(train), "--model", model, "-o", "two"])
-    main(["bank", str(train), "--model", model, "-o", "three", "--batch-size", "2"])
-    assert Path("one").read_bytes() == Path("two").read_bytes()
-    assert_close(read_bank("one").features, read_bank("three").features, atol=1e-5, rtol=0)
+    main(["bank", str(train), "--model", model, "-o", "one.safetensors"])
+    main(["bank", str(train), "--model", model, "-o", "two.safetensors"])
+    main(["bank", str(train), "--model", model, "-o", "three.safetensors", "--batch-size", "2"])
+    assert Path("one.safetensors").read_bytes() == Path("two.safetensors").read_bytes()
+    assert_close(read_bank("one.safetensors").features, read_bank("three.safetensors").features, atol=1e-5, rtol=0)
 
 
 def test_daam_explains_features_with_the_bank_and_without(model: str, train: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_complete_bank_is_not_made_again(model: str, train: Path, capsys: pyte
 def test_a_run_that_was_killed_goes_on(
     model: str, train: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["bank", str(train), "--model", model, "-o", "whole", "--batch-size", "2"])
+    main(["bank", str(train), "--model", model, "-o", "whole.safetensors", "--batch-size", "2"])
     passed: list[int] = []
     features = BankRun.features
 
@@ -165,8 +165,8 @@ def test_a_run_that_was_killed_goes_on(
     assert main(["bank", str(train), "--model", model, "--batch-size", "2"]) == 0
     assert "4 photos finished before" in capsys.readouterr().err
     assert sum(passed) == 9
-    assert_close(read_bank("bank.safetensors").features, read_bank("whole").features, atol=1e-6, rtol=0)
-    assert torch.equal(read_bank("bank.safetensors").labels, read_bank("whole").labels)
+    assert_close(read_bank("bank.safetensors").features, read_bank("whole.safetensors").features, atol=1e-6, rtol=0)
+    assert torch.equal(read_bank("bank.safetensors").labels, read_bank("whole.safetensors").labels)
 
 
 def test_a_photo_that_fails_stops_the_run_and_what_is_finished_is_kept(
@@ -206,9 +206,10 @@ def test_an_unfinished_bank_of_another_network_is_refused(model: str, train: Pat
         (lambda train: Path("l.csv").write_text("0.png"), ["train", "--labels", "l.csv"], 3, "row without a label"),
         (lambda train: Path("l.csv").write_text("0,a\n0,b"), ["train", "--labels", "l.csv"], 3, "0 two labels"),
         (lambda train: None, ["train", "--labels", "none.csv"], 3, "none.csv cannot be read"),
-        (lambda train: Path("b").write_text("text"), ["train", "-o", "b"], 2, "cannot be read as a bank"),
+        (lambda train: Path("b.safetensors").write_text("text"), ["train", "-o", "b.safetensors"], 2, "cannot be read as a bank"),
         (lambda train: Path("b").mkdir(), ["train", "-o", "b"], 2, "b is a folder"),
-        (lambda train: Path("b").write_text(""), ["train", "-o", "b/c"], 3, "cannot be written"),
+        (lambda train: None, ["train", "-o", "b.txt"], 2, "-o b.txt; expected a name that ends in .safetensors"),
+        (lambda train: Path("b").write_text(""), ["train", "-o", "b/c.safetensors"], 3, "cannot be written"),
     ],
 )
 def test_what_cannot_be_made_is_refused_in_words(
@@ -225,6 +226,21 @@ def test_a_classifier_is_banked_with_a_warning(train: Path, capsys: pytest.Captu
     assert "its scores of classes are kept, not its features" in capsys.readouterr().err
 
 
+def test_a_classifier_whose_scores_are_taken_for_features_is_explained_with_a_warning(
+    model: str, train: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = BACKBONE.replace("num_classes=0", "num_classes=3").replace("crop=32)", "crop=32, classes=['a', 'b', 'c'])")
+    Path("named.py").write_text(named)
+    words = ["explain", str(train / "cat" / "0.png"), "-q", "--model"]
+    said = {}
+    for spec, method in (("named.py:make", "daam@target=features"), ("named.py:make", "daam"), (model, "daam@target=features")):
+        assert main([*words, spec, "--method", method, "-o", f"out{len(said)}"]) == 0
+        said[spec, method] = capsys.readouterr().err
+    warning = "warning: named.py:make is a classifier: its scores of classes are explained, not its features"
+    assert [warning in text for text in said.values()] == [True, False, False]
+    assert all(text.count("warning:") <= 1 for text in said.values())
+
+
 def test_features_that_are_not_finite_are_refused(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("nan.py").write_text(
         "import torch, xaicli\n"
@@ -239,12 +255,12 @@ def test_features_that_are_not_finite_are_refused(train: Path, capsys: pytest.Ca
 
 
 def test_python_does_what_the_command_does(model: str, train: Path) -> None:
-    main(["bank", str(train), "--model", model, "-o", "by-command"])
+    main(["bank", str(train), "--model", model, "-o", "by-command.safetensors"])
     classifier = xaicli.load_classifier(model)
-    bank = xaicli.build_bank(train, classifier, "by-python")
-    assert Path("by-python").read_bytes() == Path("by-command").read_bytes()
-    assert torch.equal(bank.features, read_bank("by-command").features)
-    assert xaicli.build_bank(train, classifier, "by-python") is bank
+    bank = xaicli.build_bank(train, classifier, "by-python.safetensors")
+    assert Path("by-python.safetensors").read_bytes() == Path("by-command.safetensors").read_bytes()
+    assert torch.equal(bank.features, read_bank("by-command.safetensors").features)
+    assert xaicli.build_bank(train, classifier, "by-python.safetensors") is bank
     (train / "dog" / "1.png").write_bytes(b"no photo")
     with pytest.raises(InputError, match=r"1\.png is not a readable photo"):
-        xaicli.build_bank(train, classifier, "again")
+        xaicli.build_bank(train, classifier, "again.safetensors")

@@ -70,3 +70,11 @@ def test_a_method_without_steps_is_refused_before_any_work(words: list[str], cap
     assert main([*words, "--method", "grad-cam", "--steps"]) == 2
     assert "grad-cam has no steps to draw" in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+def test_a_file_in_place_of_a_kind_of_picture_is_refused_with_the_kind(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file, kind in (("a.gif", "gif"), ("b.webp", "webp"), ("c.png", "gif")):
+        assert main([*words, "--method", "daam", "--animate", file]) == 2
+        assert f"'{file}' is not one of 'gif', 'webp'. Type --animate {kind} (xai explain --help)" in capsys.readouterr().err

@@ -314,6 +314,33 @@ def test_check_12_without_the_norm_of_queries_the_identity_fails_and_is_refused(
         explain(DAAM(), classifier_of(network, size=(24, 40)), inputs_of())
 
 
+class InHalf(nn.Module):
+    """A network whose weights and activations are float16."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs.half())
+
+
+@pytest.mark.parametrize(("error", "accepted"), [(2e-6, [True, True]), (2e-4, [False, True]), (4e-3, [False, False])])
+def test_how_far_attention_may_be_off_follows_from_the_precision(
+    error: float, accepted: list[bool], classifier_of: ClassifierOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32 by 1e-5 of the largest value, in half precision, whose rounding is larger, by 1e-3."""
+    true = Attention.probabilities
+    monkeypatch.setattr(Attention, "probabilities", lambda self, rows=None: true(self, rows) * (1 + error))
+    for network, kept in zip((registers(), InHalf(registers())), accepted, strict=True):
+        classifier = classifier_of(network, size=(24, 40))
+        if kept:
+            assert explain(DAAM(), classifier, inputs_of()).values.isfinite().all()
+        else:
+            with pytest.raises(RunError, match=r"attention read from .* is off"):
+                explain(DAAM(), classifier, inputs_of())
+
+
 # Networks of other makes.
 
 

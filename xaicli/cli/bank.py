@@ -14,7 +14,7 @@ from xaicli.cli.options import model_options, open_classifier, option
 from xaicli.cli.printing import FORMATS, print_rows
 from xaicli.cli.progress import progress_bar
 from xaicli.cli.words import count, span
-from xaicli.errors import UsageError, XaiError
+from xaicli.errors import XaiError
 
 if TYPE_CHECKING:
     from xaicli.runs.bank import BankRun
@@ -63,8 +63,6 @@ def command(folder: str, **given: Any) -> int:
     run = BankRun(
         photos, classifier, Path(given["path"]), given["overwrite"], given["keep_going"], given["batch_size"] or BATCH
     )
-    if run.path.is_dir():
-        raise UsageError(f"{run.path} is a folder", expected="a file", hint="Give -o FILE.")
     if run.is_complete():
         manner.say(f"{run.path} is complete (--overwrite makes it again)")
         errors: list[XaiError] = []

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -109,6 +110,7 @@ def main(args: list[str] | None = None) -> int:
     # Pillow comments on damaged photos; we say it once, in our own words.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
+    logging.getLogger("xaicli").addHandler(SHOWN)
     try:
         from xaicli.cli.defaults import default_map
 
@@ -135,6 +137,16 @@ def main(args: list[str] | None = None) -> int:
         return say(f"a fault in xai itself: {type(error).__name__}: {error}. --debug shows the traceback", 5, error)
 
 
+class Shown(logging.Handler):
+    """Shows warnings of the log as those of commands."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        Manner.current().warn(record.getMessage())
+
+
+SHOWN = Shown(logging.WARNING)
+
+
 def flush() -> None:
     """Write out stdout now, so that a closed pipe or a full disk is noticed where it can be reported."""
     sys.stdout.flush()
@@ -153,7 +165,16 @@ def usage_line(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "xai"
     message = error.format_message().rstrip(".")
+    parameter = getattr(error, "param", None)
+    if isinstance(parameter, click.Option) and isinstance(parameter.type, click.Choice):
+        message += f". Type {parameter.opts[0]} {nearest(message, parameter.type.choices)}"
     return message if "xai --help" in message else f"{message} ({path} --help)"
+
+
+def nearest(message: str, choices: Sequence[str]) -> str:
+    """The choice that is part of what was typed, which click's message quotes: `gif` of 'a.gif'; else the first one."""
+    typed = message.partition("': '")[2].partition(" is not one of")[0]
+    return next((choice for choice in choices if choice in typed), choices[0])
 
 
 def terminate(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,7 @@ from xaicli.compute.masked import clean_logits
 from xaicli.errors import InputError, RunError, UsageError, XaiError
 from xaicli.files import require_writable, write_atomic
 from xaicli.images.source import Source
+from xaicli.models.checkpoint import ENDING
 from xaicli.models.classifier import Classifier
 from xaicli.runs.labelled import LabelledPhotos, find_labelled
 from xaicli.runs.photos import Failure, Loaded, load_ahead
@@ -47,8 +48,16 @@ class BankRun:
         """The folder of what is finished so far."""
         return self.path.with_name(f"{self.path.name}.parts")
 
+    def check(self) -> None:
+        """Raise UsageError where the place of the bank is none for a file of its kind."""
+        if self.path.is_dir():
+            raise UsageError(f"{self.path} is a folder", expected="a file", hint="Give -o FILE.")
+        if self.path.suffix != ENDING:
+            raise UsageError(f"-o {self.path.name}", expected=f"a name that ends in {ENDING}")
+
     def is_complete(self) -> bool:
         """Whether the bank is there; raises UsageError where another one is, or something else."""
+        self.check()
         if self.overwrite or not self.path.exists():
             return False
         try:
