@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 REFERENCE = 224
 """The side, in pixels, that `crop` refers to."""
 
-OF_ANOTHER_SIZE = re.compile(r"shape|size|dimension|does(n't| not) match", re.IGNORECASE)
-"""What a network that takes inputs of one size alone says of others."""
+OF_ANOTHER_SIZE = re.compile(r"shape|size|dimension|height|width|does(n't| not) match", re.IGNORECASE)
+"""What a network says of inputs of a size that it does not take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +42,14 @@ class UCAG(Method):
     resolution, in the units of the base. Of a base that reads a layer what speaks for the target is kept (ReLU after folding)
     and blurred; of a base on pixels the folded map is given as it is.
 
-    Slices are enlarged `scale` times; for a network that takes inputs of one size alone, such as a vision transformer, to that
-    size. The cost counts passes of slices, each of `scale`^2 `crop`^2 pixels: 2.07 times those of the photo by default.
+    Slices are enlarged `scale` times; without a `scale` of the user's, for a network that takes inputs of one size alone, such as
+    a vision transformer, to that size. The cost counts the photo's own pass and those of slices, each of `scale`^2 `crop`^2
+    pixels: 2.07 times those of the photo by default.
 
     Where the default differs from the authors' code: a pixel's sum is divided by the number of slices that cover it, not by one
     more (which favours the centre), and slices end at the border for any crop. `variant=official` is theirs, brought to 0 to 1
-    before the blur. With `parts`, extras: `confidence` and `weight` (B, T, slices).
+    before the blur; where its slices end elsewhere, what is kept of the map is stretched. With `parts`, extras: `confidence` and
+    `weight` (B, T, slices).
     """
 
     base: Method = param(GradCAM(), "the gradient or CAM method that explains slices, with its parameters")
@@ -112,10 +114,10 @@ class UCAG(Method):
         return self.signed_base.sign if self.keeps_signs else Sign.NONNEGATIVE
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """The base's, once a slice."""
+        """The pass of the whole photo, in which the decision is made, and the base's passes, once a slice."""
         rows, columns = pair(self.slices)
         each = self.base.cost(classifier)
-        return Cost(rows * columns * each.forward, rows * columns * each.backward)
+        return Cost(1 + rows * columns * each.forward, rows * columns * each.backward)
 
     def require(self, classifier: Classifier) -> None:
         self.base.require(classifier)
@@ -124,6 +126,7 @@ class UCAG(Method):
         # Tensors made in a caller's inference mode would be of no use to the base's gradients.
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
             slicing = self.slicing((inputs.shape[2], inputs.shape[3]))
+            self.require_blur(slicing.size)
             logits = clean_logits(classifier, inputs)
             chosen = targets.resolve(logits)
             maps, parts = [], []
@@ -138,6 +141,14 @@ class UCAG(Method):
         crop = [max(1, part * whole // REFERENCE) for part, whole in zip(pair(self.crop), size, strict=True)]
         lay_out = authors_starts if self.variant == "official" else evenly_spread
         return lay_out(size, (crop[0], crop[1]), pair(self.slices))
+
+    def require_blur(self, size: tuple[int, int]) -> None:
+        """Raise UsageError where the blur reaches farther beyond the border than a map of `size` (H, W) can be mirrored."""
+        most = 2 * min(size) - 1
+        if self.blur is not None and not self.keeps_signs and self.blur[0] > most:
+            raise UsageError(
+                f"ucag: a blur of {self.blur[0]} pixels is too wide for maps of {size[0]} x {size[1]}", expected=f"at most {most}"
+            )
 
     def weights(self, confidence: Tensor, logits: Tensor) -> Tensor:
         """What slices count, (S, T), by the probability (S, T) of the target on each, and its logit (S, T)."""
@@ -156,8 +167,9 @@ class UCAG(Method):
         official = self.variant == "official"
         folded = slicing.fold(maps, explained.weights, "authors" if official else self.fold)
         if self.keeps_signs:
-            return folded
-        folded = unit_range(folded.relu()) if official else folded.relu()
+            return slicing.stretch(folded)
+        folded = slicing.stretch(folded.relu())
+        folded = unit_range(folded) if official else folded
         if self.blur is None:
             return folded
         side, sigma = self.blur
@@ -202,7 +214,14 @@ class Slices:
         except InputError:
             any_size = False
         # Tokens, and windows of them, are laid out for one size of input.
-        return (max(1, int(ucag.scale * rows)), max(1, int(ucag.scale * columns))) if any_size else self.slicing.size
+        if not any_size and self.may_fall_back:
+            return self.slicing.size
+        return max(1, int(ucag.scale * rows)), max(1, int(ucag.scale * columns))
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether slices may have the photo's own size, since the user named no other."""
+        return self.ucag.size == "auto" and self.ucag.scale == UCAG.scale
 
     def photos(self) -> Iterator[ExplainedSlices]:
         """The slices of each photo, explained, in order."""
@@ -254,16 +273,27 @@ class Slices:
 
     def adapt(self, error: Exception, tried: int, start: int) -> None:
         """Smaller chunks after memory ran out, the photo's own size where the network takes no other, plain layout where it
-        flattens with view(); all else is raised."""
+        flattens with view(); all else is raised, in words where the user chose a size that the network does not take."""
         if is_out_of_memory(error) and tried > 1:
             free_memory(self.classifier.device)
             self.chunk = tried // 2
         elif self.layout == torch.channels_last and "view size is not compatible" in str(error):
             self.layout = torch.contiguous_format
-        elif self.ucag.size == "auto" and start == 0 and self.size != self.slicing.size and OF_ANOTHER_SIZE.search(str(error)):
+        elif start == 0 and self.size != self.slicing.size and OF_ANOTHER_SIZE.search(str(error)):
+            if not self.may_fall_back:
+                raise self.refusal(error) from error
             self.size = self.slicing.size
         else:
             raise error
+
+    def refusal(self, error: Exception) -> UsageError:
+        """Of a size that the user chose."""
+        given = "scale" if self.ucag.size == "auto" else "size"
+        (height, width), reason = self.size, str(error).partition("\n")[0][:120].rstrip(" .")
+        return UsageError(
+            f"ucag: {self.classifier.name} takes no slices of {height} x {width} pixels ({reason})",
+            hint=f"Leave {given} out, or try another.",
+        )
 
 
 def with_relu(method: Method, relu: bool) -> Method:

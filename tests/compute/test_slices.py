@@ -93,7 +93,12 @@ def test_maps_of_several_targets_have_their_own_weights() -> None:
 def test_a_canvas_of_another_size_is_stretched() -> None:
     slicing = authors_starts(SQUARE, CROP, (8, 8))
     assert slicing.canvas == (222, 222)
-    assert slicing.fold(torch.ones(64, 1, 3, 3), torch.ones(64, 1)).shape == (1, 224, 224)
+    folded = slicing.fold(torch.ones(64, 1, 3, 3), torch.ones(64, 1))
+    assert folded.shape == (1, 222, 222)
+    ramp = torch.arange(222.0).expand(1, 222, 222)
+    expected = torch.nn.functional.interpolate(ramp[None], SQUARE, mode="bilinear", align_corners=False)[0]
+    assert_close(slicing.stretch(ramp), expected)
+    assert evenly_spread(SQUARE, CROP, (8, 8)).stretch(ramp) is ramp
 
 
 def test_a_slice_that_reaches_beyond_the_border_is_stretched() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -207,6 +208,23 @@ def test_the_authors_variant_divides_by_one_more_and_is_brought_to_unit_range(
     assert float(constant[0, 0, 0, 0]) == pytest.approx(0.5)
 
 
+def test_the_authors_variant_drops_what_speaks_against_before_the_map_is_stretched(
+    classifier_of: ClassifierOf, tiny_cnn: nn.Module
+) -> None:
+    """Three slices of 16 of 32 pixels along each axis, by the authors' stride of 9, end at 34 (specification, 3.4)."""
+    maps = [1.0, -3.0, 2.0, -2.0, 4.0, -1.0, 3.0, -4.0, 1.0]
+    ucag = UCAG(base=given(maps, [0.5] * 9), crop=112, slices=3, variant="official", blur=None)
+    total, count = torch.zeros(1, 1, 34, 34), torch.zeros(1, 1, 34, 34)
+    for value, (top, left) in zip(maps, [(9 * row, 9 * column) for row in range(3) for column in range(3)], strict=True):
+        total[..., top : top + 16, left : left + 16] += value
+        count[..., top : top + 16, left : left + 16] += 1
+    stretch = partial(functional.interpolate, size=(32, 32), mode="bilinear", align_corners=False)
+    kept = stretch((total / (1 + count)).relu())
+    found = explain(ucag, classifier_of(tiny_cnn), torch.zeros(1, 3, 32, 32), FIRST).values
+    assert_close(found, kept / kept.max())
+    assert (kept - stretch(total / (1 + count)).relu()).abs().max() > 0.1
+
+
 def test_the_decision_is_made_once_on_the_whole_photo(classifier_of: ClassifierOf) -> None:
     """The left half of the photo speaks for class 0, the right one, larger, for class 1: no slice is explained for class 0."""
 
@@ -252,6 +270,23 @@ def test_a_convolutional_network_of_one_size_gets_slices_of_that_size(classifier
     maps = explain(UCAG(base=GradCAM(layer="1")), classifier_of(network), inputs_of((32, 32)))
     by_name = explain(UCAG(base=GradCAM(layer="1"), size=32), classifier_of(network), inputs_of((32, 32)))
     assert torch.equal(maps.values, by_name.values)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"scale": 0.001}, "takes no slices of 1 x 1 pixels .* Leave scale out, or try another"),
+        ({"scale": 2.0}, "takes no slices of 34 x 34 pixels .* Leave scale out, or try another"),
+        ({"size": 1}, "takes no slices of 1 x 1 pixels .* Leave size out, or try another"),
+    ],
+)
+def test_a_size_of_the_users_that_the_network_does_not_take_is_refused(
+    parameters: dict[str, Any], words: str, classifier_of: ClassifierOf, tiny_vit: nn.Module
+) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 5)).eval()
+    for module, base in ((network, GradCAM(layer="3")), (tiny_vit, GradCAM())):
+        with pytest.raises(UsageError, match=f"ucag: {type(module).__name__} {words}"):
+            explain(UCAG(base=base, **parameters), classifier_of(module), inputs_of((32, 32)))
 
 
 def test_a_network_that_flattens_with_view_gets_slices_in_plain_layout(classifier_of: ClassifierOf) -> None:
@@ -314,10 +349,18 @@ def test_the_base_follows_in_the_grammar_and_its_relu_makes_no_other_label() -> 
     assert make_method("ucag@base=grad-cam") == UCAG()
 
 
-def test_needs_sign_and_cost_are_the_bases() -> None:
+def test_the_cost_is_the_bases_a_slice_and_the_photos_own_pass(classifier_of: ClassifierOf, tiny_cnn: nn.Module) -> None:
+    assert UCAG().cost() == Cost(37, 36)
+    assert UCAG(slices=(2, 3)).cost() == Cost(7, 6)
+    classifier, passed = classifier_of(tiny_cnn), []
+    assert classifier.feature_layer() is not None
+    with tiny_cnn.register_forward_hook(lambda part, args, output: passed.append(len(output))):
+        explain(UCAG(), classifier, inputs_of((32, 32), 1))
+    assert sum(passed) == 37
+
+
+def test_needs_and_sign_are_the_bases() -> None:
     assert UCAG().needs == GradCAM().needs
-    assert UCAG().cost() == Cost(36, 36)
-    assert UCAG(slices=(2, 3)).cost() == Cost(6, 6)
     assert UCAG(base=InputXGradient()).sign is Sign.SIGNED
     assert UCAG(base=InputXGradient(), signed=False).sign is Sign.NONNEGATIVE
     assert UCAG(signed=True).sign is Sign.SIGNED
@@ -352,6 +395,7 @@ def test_methods_that_need_the_whole_photo_are_no_base(base: Method) -> None:
     [
         ({"crop": 50, "slices": 2}, "2 slices of 7 pixels do not cover 32"),
         ({"blur": (4, 1.0)}, "no middle"),
+        ({"blur": (65, 3.0)}, "a blur of 65 pixels is too wide for maps of 32 x 32; expected at most 63"),
         ({"variant": "official", "fold": "weighted"}, "already sets fold"),
         ({"crop": 300}, "at most 224"),
     ],
@@ -361,6 +405,12 @@ def test_parameters_that_make_no_sense(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         explain(UCAG(**parameters), classifier_of(tiny_cnn), inputs_of((32, 32)))
+
+
+def test_the_widest_blur_is_taken_and_signed_maps_have_none(classifier_of: ClassifierOf, tiny_cnn: nn.Module) -> None:
+    classifier, inputs = classifier_of(tiny_cnn), inputs_of((32, 32), 1)
+    assert explain(UCAG(slices=2, crop=124, blur=(63, 3.0)), classifier, inputs).values.isfinite().all()
+    assert explain(UCAG(slices=2, crop=124, blur=(65, 3.0), signed=True), classifier, inputs).values.isfinite().all()
 
 
 @pytest.mark.real

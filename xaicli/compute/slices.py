@@ -55,7 +55,7 @@ class Slicing:
         return rows.unflatten(1, (size[1], -1)).permute(2, 0, 1)
 
     def fold(self, maps: Tensor, weights: Tensor, divisor: Divisor = "count") -> Tensor:
-        """One map (T, H, W) of the maps (S, T, h, w) of all slices at any resolution, each times its weight (S, T).
+        """One map (T, *canvas) of the maps (S, T, h, w) of all slices at any resolution, each times its weight (S, T).
 
         Where slices overlap their maps are averaged; sums are in float32.
         """
@@ -67,7 +67,10 @@ class Slicing:
             total[place] += weight * piece
             below[place] += weight if divisor == "weighted" else 1
         below = below + 1 if divisor == "authors" else torch.where(below == 0, 1.0, below)
-        folded = total / below
+        return total / below
+
+    def stretch(self, folded: Tensor) -> Tensor:
+        """Maps (T, *canvas) at the size of the inputs, (T, H, W)."""
         if self.canvas == self.size:
             return folded
         return functional.interpolate(folded[None], self.size, mode="bilinear", align_corners=False)[0]
