@@ -41,7 +41,8 @@ class AttentionRollout(Method):
         return Sign.NONNEGATIVE
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=1)
+        """The photo's pass; another, forward and back, on noise, shows which tokens the head reads."""
+        return Cost(forward=2, backward=1)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         layout = classifier.feature_layer().layout

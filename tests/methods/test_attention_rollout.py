@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from xaicli.errors import UsageError
+from xaicli.method import Cost
 from xaicli.methods.attention_rollout import AttentionRollout, tokens_read
 from xaicli.models.classifier import Classifier
 from xaicli.targets import DECISION, TargetRule, Targets
@@ -32,6 +33,17 @@ def probabilities_of(network: nn.Module, inputs: Tensor) -> list[Tensor]:
         handle.remove()
     pairs = zip(blocks, entering, strict=True)
     return [block.self_attention(x, x, x, need_weights=True, average_attn_weights=False)[1] for block, x in pairs]
+
+
+def test_its_cost_is_two_passes_and_one_back(tiny_vit: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf) -> None:
+    classifier, passed, back = classifier_of(tiny_vit), [], []
+    assert classifier.feature_layer() is not None
+    passed_by = tiny_vit.register_forward_hook(lambda part, args, output: passed.append(len(output)))
+    back_by = tiny_vit.heads.register_full_backward_hook(lambda part, given, taken: back.append(len(taken[0])))
+    maps_of(AttentionRollout(), classifier, photo_batch[:1])
+    passed_by.remove()
+    back_by.remove()
+    assert AttentionRollout().cost() == Cost(sum(passed), sum(back)) == Cost(2, 1)
 
 
 @pytest.mark.parametrize("heads", ["mean", "max", "min"])
