@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from xaicli.errors import XaiError
@@ -28,12 +27,8 @@ from xaicli.runs.records import resolved_layer, versions
 from xaicli.runs.scene import Circumstances, Explanation, Scene
 from xaicli.runs.scoring import readable, refuse_unfit, score_maps
 from xaicli.runs.settings import Settings
-from xaicli.runs.shelf import Shelf, empty_maps, joined
+from xaicli.runs.shelf import Shelf, empty_maps
 from xaicli.runs.target_choice import TargetChoice
-
-BATCH = 1
-"""Photos scored together. One is enough: the copies of its methods, metrics and steps fill the queue's batches, and a run that is
-killed loses the photo in work alone."""
 
 CONTROLS = ("random", "center")
 
@@ -171,123 +166,93 @@ class ScoreRun:
     def run(self, store: Store) -> Generator[list[Row] | Failure, None, None]:
         """Score what the store lacks and keep it, one transaction a photo; yields the new rows of each photo, or why it has none.
 
-        A failure is the last that is yielded, unless the run keeps going. Raises InputError where the store cannot be written to.
+        One photo at a time is enough: the copies of its methods, metrics and steps fill the queue's batches, and a run that is
+        killed loses the photo in work alone. A failure is the last that is yielded, unless the run keeps going. Raises
+        InputError where the store cannot be written to.
         """
         todo = self.incomplete(store, self.sources)
         order = sorted(todo, key=lambda source: self.contents.get(source, "")) if self.lenders else todo
         shelf = Shelf(self.classifier, self.explainers, self.given, self.targets, self.settings, self.lenders)
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
-            first = self.each_once(batch)
-            # A copy is the same photo to the store: once the first is there nothing is left to do, unless that could not be used.
-            for part in (first, *([copy] for copy in batch if copy not in first)):
-                # Another process may have done some of these meanwhile.
-                for result in self.score_batch(self.incomplete(store, part), shelf, store):
-                    yield result
-                    if isinstance(result, Failure) and not self.keep_going:
-                        return
-            shelf.keep_only(order[start + BATCH :])
+        for place, source in enumerate(order):
+            # Another process may have done it meanwhile, or a copy of it, the same photo to the store.
+            if self.incomplete(store, [source]):
+                result = self.score_photo(source, shelf, store)
+                yield result
+                if isinstance(result, Failure) and not self.keep_going:
+                    return
+            shelf.keep_only(order[place + 1 :])
 
     def incomplete(self, store: Store, sources: Sequence[Source]) -> list[Source]:
         """The photos of which the store lacks a row."""
         gaps = self.missing(store, sources)
         return [source for source, gap in zip(sources, gaps, strict=True) if gap.any()]
 
-    def each_once(self, sources: Sequence[Source]) -> list[Source]:
-        """Photos without copies: of one content, frame and target the first."""
-        found: dict[object, Source] = {}
-        for source, target in zip(sources, self.known_targets(sources), strict=True):
-            found.setdefault((self.contents.get(source, source.path), source.frame, target), source)
-        return list(found.values())
-
-    def score_batch(self, batch: Sequence[Source], shelf: Shelf, store: Store) -> Iterator[list[Row] | Failure]:
-        """Explain and score a few photos; those before a failure are kept."""
-        if not batch:
-            return
-        wanted = self.wanted(self.missing(store, batch))
-        shelf.fetch(batch, wanted.own)
-        usable: list[Source] = []
-        failures = []
-        for source in batch:
-            if source in shelf.faults:
-                failures.append(Failure(source, shelf.faults[source]))
-                if not self.keep_going:
-                    break
-            else:
-                usable.append(source)
+    def score_photo(self, source: Source, shelf: Shelf, store: Store) -> list[Row] | Failure:
+        """Explain and score a photo, and keep its new rows."""
+        wanted = self.wanted(self.missing(store, [source])[0])
+        shelf.fetch([source], wanted.own)
+        if source in shelf.faults:
+            return Failure(source, shelf.faults[source])
         if wanted.borrowed:
-            shelf.borrow(usable, wanted.borrowed)
+            shelf.borrow([source], wanted.borrowed)
         try:
-            done = self.score_usable(usable, shelf, store, wanted) if usable else []
+            rows, kept = self.new_rows(source, shelf, store, wanted)
         except XaiError as error:
-            if len(usable) > 1:
-                for source in usable:
-                    yield from self.score_batch([source], shelf, store)
-            else:
-                yield Failure(usable[0], error)
-        else:
-            for rows, kept in done:
-                store.add(rows, self.recipes, maps=kept, run=self.record)
-                yield rows
-        yield from failures
+            return Failure(source, error)
+        store.add(rows, self.recipes, maps=kept, run=self.record)
+        return rows
 
     def wanted(self, gaps: NDArray[np.bool_]) -> Wanted:
-        """Which maps it takes to fill gaps (photos, recipes)."""
-        labels = {recipe.method for recipe, gap in zip(self.recipes, gaps.T, strict=True) if gap.any()}
+        """Which maps it takes to fill a photo's gaps (recipes,)."""
+        labels = {recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
         borrowed = {blank.label: label for blank, label in self.borrowers if blank.label in labels}
         return Wanted(frozenset({*(labels - borrowed.keys()), *borrowed.values()}), frozenset(borrowed.values()))
 
-    def score_usable(
-        self, sources: Sequence[Source], shelf: Shelf, store: Store, wanted: Wanted
-    ) -> list[tuple[list[Row], list[KeptMap]]]:
-        """The new rows of each photo and the maps to be kept beside them."""
-        loaded = [shelf.photos[source] for source in sources]
+    def new_rows(self, source: Source, shelf: Shelf, store: Store, wanted: Wanted) -> tuple[list[Row], list[KeptMap]]:
+        """The new rows of a photo and the maps to be kept beside them."""
+        loaded = shelf.photos[source]
         scene = self.scene(loaded)
-        explanations = self.explanations(sources, shelf, wanted)
-        run = dataclasses.replace(self.circumstances, done=self.held(scene, explanations, ~self.missing(store, sources)))
+        explanations = self.explanations(source, shelf, wanted)
+        run = dataclasses.replace(self.circumstances, done=self.held(scene, explanations, ~self.missing(store, [source])[0]))
         rows = score_maps(self.classifier, scene, explanations, self.metrics, run).rows
-        return [
-            ([row for row in rows if row.image == image], self.kept_maps(at, loaded[at], scene, explanations))
-            for at, image in enumerate(scene.images)
-        ]
+        return list(rows), self.kept_maps(loaded, scene, explanations)
 
     def held(
         self, scene: Scene, explanations: Sequence[Explanation], there: NDArray[np.bool_]
     ) -> frozenset[tuple[str, str, int]]:
-        """Keys of the rows that the store holds; there: (photos, recipes)."""
+        """Keys of the rows that the store holds; there: (recipes,)."""
         targets = {explanation.label: explanation.maps.targets for explanation in explanations}
         return frozenset(
-            (self.recipes[column].definition, subject_of(scene, at, self.classifier, name), self.settings.seed)
-            for at, column in zip(*(places.tolist() for places in there.nonzero()), strict=True)
-            if self.recipes[column].method in targets
-            for name in targets[self.recipes[column].method].names(at)
+            (recipe.definition, subject_of(scene, 0, self.classifier, name), self.settings.seed)
+            for recipe, held in zip(self.recipes, there, strict=True)
+            if held and recipe.method in targets
+            for name in targets[recipe.method].names(0)
         )
 
-    def scene(self, loaded: Sequence[Loaded]) -> Scene:
-        view = self.classifier.view
+    def scene(self, loaded: Loaded) -> Scene:
+        """A photo alone."""
+        path, photo = loaded.source.path, loaded.photo
         return Scene(
-            images=tuple(item.source.path for item in loaded),
-            contents=tuple(item.photo.content for item in loaded),
-            frames=tuple(item.photo.frame for item in loaded),
-            inputs=torch.stack([item.input for item in loaded]).to(self.classifier.device),
-            truth=[self.truth.of(item.source.path, item.photo.image.size, view) for item in loaded] if self.truth else None,
+            images=(path,),
+            contents=(photo.content,),
+            frames=(photo.frame,),
+            inputs=loaded.input[None].to(self.classifier.device),
+            truth=[self.truth.of(path, photo.image.size, self.classifier.view)] if self.truth else None,
         )
 
-    def explanations(self, sources: Sequence[Source], shelf: Shelf, wanted: Wanted) -> list[Explanation]:
-        """The blanks that are wanted with the maps of these photos, those of the control `other` taken from their lenders."""
+    def explanations(self, source: Source, shelf: Shelf, wanted: Wanted) -> list[Explanation]:
+        """The blanks that are wanted with the maps of a photo, those of the control `other` taken from its lender."""
         filled = {}
         for blank in self.blanks:
             if blank.label in wanted.own:
-                maps = joined([shelf.maps[source][blank.label] for source in sources])
-                filled[blank.label] = dataclasses.replace(blank, maps=maps)
+                filled[blank.label] = dataclasses.replace(blank, maps=shelf.maps[source][blank.label])
         for blank, label in self.borrowers:
-            if label in wanted.borrowed and all(source in shelf.lender for source in sources):
-                borrowed = torch.cat([shelf.maps[shelf.lender[source]][label].values for source in sources])
-                filled[blank.label] = other(filled[label], borrowed)
+            if label in wanted.borrowed and source in shelf.lender:
+                filled[blank.label] = other(filled[label], shelf.maps[shelf.lender[source]][label].values)
         return list(filled.values())
 
-    def kept_maps(self, at: int, loaded: Loaded, scene: Scene, explanations: Sequence[Explanation]) -> list[KeptMap]:
-        """One photo's maps as a report draws them; controls are not kept."""
+    def kept_maps(self, loaded: Loaded, scene: Scene, explanations: Sequence[Explanation]) -> list[KeptMap]:
+        """A photo's maps as a report draws them; controls are not kept."""
         kept = []
         width, height = loaded.photo.image.size
         left, top, right, bottom = self.classifier.view.geometry(width, height).extent
@@ -296,11 +261,11 @@ class ScoreRun:
             if explanation.control:
                 continue
             recipe = explanation.recipe(self.metrics[0], self.circumstances)
-            for target, name in enumerate(explanation.maps.targets.names(at)):
-                values = explanation.maps.values[at, target].detach().cpu().numpy()
+            for target, name in enumerate(explanation.maps.targets.names(0)):
+                values = explanation.maps.values[0, target].detach().cpu().numpy()
                 kept.append(
                     KeptMap(
-                        subject=subject_of(scene, at, self.classifier, name),
+                        subject=subject_of(scene, 0, self.classifier, name),
                         method_definition=recipe.method_definition,
                         method=explanation.label,
                         seed=self.settings.seed,
