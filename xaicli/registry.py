@@ -215,21 +215,22 @@ def require_fit(method: Method, classifier: Classifier) -> None:
 
 
 def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
-    """Raise UsageError, with the methods that would run, where a classifier lacks what a method needs.
+    """Raise UsageError, with the methods whose needs are met, where a classifier lacks what a method needs.
 
-    A trained checkpoint is none of a classifier's: a method looks for its own (`Method.require`).
+    A trained checkpoint is none of a classifier's: a method looks for its own (`Method.require`). Methods that change a network's
+    rules are listed too: whether they have one for each of its operations shows in a pass.
     """
     missing = method.needs & ~provides & ~Needs.CHECKPOINT
     if not missing:
         return
-    working = []
+    met = []
     for entry in entries(METHODS):
-        # A method that is broken is none that works.
+        # A method that is broken is none to name.
         with contextlib.suppress(XaiError):
             other = make(METHODS, Spec(entry.name))
             if isinstance(other, Method) and not other.needs & ~provides and entry.name not in CONTROLS and not entry.fault:
-                working.append(entry.name)
-    hint = f"Methods that work: {', '.join(working)}." if working else ""
+                met.append(entry.name)
+    hint = f"Methods whose needs it meets: {', '.join(met)}." if met else ""
     raise UsageError(f"{method.name} needs {missing.words()}, and {model} has none", hint=hint)
 
 

@@ -103,7 +103,7 @@ def test_a_size_the_program_cannot_take_is_reported_in_one_line(export, tiny_cnn
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04 cut off", b"no archive", b""])
+@pytest.mark.parametrize("content", [b"PK\x03\x04 cut off", b"no archive", b"\x80\x02 a pickle", b""])
 def test_files_that_are_no_program_are_refused_in_one_line(tmp_path, content, capfd):
     (tmp_path / "net.pt2").write_bytes(content)
     with pytest.raises(InputError, match=r"net\.pt2 is (not|empty)") as caught:
@@ -112,12 +112,21 @@ def test_files_that_are_no_program_are_refused_in_one_line(tmp_path, content, ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(InputError, match="there is no file"):
-        load_classifier(str(tmp_path / "absent.pt2"))
+def test_what_is_no_file_of_a_program_is_refused_in_its_own_words(tmp_path):
     (tmp_path / "folder.pt2").mkdir()
-    with pytest.raises(InputError, match="is a folder"):
-        load_classifier(str(tmp_path / "folder.pt2"))
+    (tmp_path / "page.pt2").write_text("<html>")
+    (tmp_path / "text.pt2").write_text("text")
+    (tmp_path / "empty.pt2").touch()
+    said = {
+        "absent": "there is no file .*",
+        "folder": ".* is a folder",
+        "page": ".* is a web page",
+        "text": ".* is not an exported program",
+        "empty": ".* is empty .*",
+    }
+    for name, words in said.items():
+        with pytest.raises(InputError, match=f"{words}; expected a program saved by torch.export"):
+            load_classifier(str(tmp_path / f"{name}.pt2"))
 
 
 def test_weights_have_no_meaning(export, tiny_cnn, photo_batch):

@@ -21,8 +21,12 @@ from xaicli.errors import InputError, UsageError
 from xaicli.models.batches import in_batches
 from xaicli.models.from_onnx import view_for
 from xaicli.models.source import Loaded, Request
-from xaicli.models.weights import kind_of
+from xaicli.models.weights import first_bytes
 from xaicli.stamps import sha256_file
+
+WANTED = "a program saved by torch.export"
+ARCHIVE = b"PK"
+"""How such a file begins."""
 
 MOST = 2**20
 """An upper bound of the batch above this counts as none."""
@@ -43,7 +47,8 @@ def load(request: Request) -> Loaded:
     file = Path(request.name).expanduser()
     request.refuse_weights("an exported program")
     request.refuse_flag(f"Write {request.name}.")
-    kind_of(file)
+    if not first_bytes(file, WANTED).startswith(ARCHIVE):
+        raise InputError(f"{file} is not an exported program", expected=WANTED)
     if not request.trust:
         raise UsageError(f"loading {file.name} can run code", hint="Where you trust it, add --trust.")
     request.notice(f"{file.name} is a program saved by torch.export: loading it can run code")

@@ -52,26 +52,32 @@ def read_weights(path: Path, notice: Callable[[str], None] = lambda text: None) 
 
 def kind_of(path: Path) -> str:
     """ "safetensors" or "pickle" by the file's first bytes; raises InputError for all else."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder", expected="a file of weights (.safetensors, .pth)")
-    try:
-        with open(path, "rb") as file:
-            head = file.read(64)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}", expected="a file of weights (.safetensors, .pth)") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {(error.strerror or 'unknown').lower()}") from error
-    if not head:
-        raise InputError(f"{path} is empty (0 bytes)", expected="a file of weights", hint="Download or copy it again.")
-    if head.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path} is a Git LFS pointer, not the weights", hint="Type: git lfs pull")
-    if head.lstrip()[:1] == b"<":
-        raise InputError(f"{path} is a web page, not weights", hint="Download the file itself.")
+    head = first_bytes(path, "a file of weights (.safetensors, .pth)")
     if head[8:9] == b"{" or path.suffix == ".safetensors":
         return "safetensors"
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "pickle"
     raise InputError(f"{path} is not a file of weights", expected="safetensors, or a state dict saved by torch.save")
+
+
+def first_bytes(path: Path, wanted: str) -> bytes:
+    """The first bytes of a file that should be `wanted`; raises InputError where it is none, or stands for one elsewhere."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", expected=wanted)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}", expected=wanted) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or 'unknown').lower()}") from error
+    if not head:
+        raise InputError(f"{path} is empty (0 bytes)", expected=wanted, hint="Download or copy it again.")
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a Git LFS pointer", expected=wanted, hint="Type: git lfs pull")
+    if head.lstrip()[:1] == b"<":
+        raise InputError(f"{path} is a web page", expected=wanted, hint="Download the file itself.")
+    return head
 
 
 def read_safetensors(path: Path) -> State:
