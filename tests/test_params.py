@@ -367,6 +367,7 @@ def test_parameters_say_their_kind_and_range_in_words():
     assert told["sigma"] == ("auto | number", "")
     assert told["sizes"] == ("list of int, joined by +", "at least 1")
     assert told["pair"] == ("2 x number, joined by +", "")
+    assert describe_kind(tuple[int, float] | None) == "none | int and number, joined by +"
     assert describe_kind(Definition) == "definition"
 
 

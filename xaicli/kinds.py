@@ -31,7 +31,7 @@ def alternatives(kind: Any) -> tuple[Any, ...]:
 
 
 def describe_kind(kind: Any) -> str:
-    """A kind in words: "int", "number", "a | b", "list of int"."""
+    """A kind in words: "int", "number", "a | b", "list of int", "2 x int", "int and number"."""
     words = []
     for member in alternatives(kind):
         origin = typing.get_origin(member)
@@ -40,12 +40,18 @@ def describe_kind(kind: Any) -> str:
         elif origin is Literal:
             words.append(" | ".join(str(choice) for choice in typing.get_args(member)))
         elif origin is tuple:
-            first, *others = typing.get_args(member)
-            count = "list of" if others == [...] else f"{1 + len(others)} x"
-            words.append(f"{count} {describe_kind(first)}, joined by +")
+            words.append(f"{describe_items(*typing.get_args(member))}, joined by +")
         else:
             words.append({float: "number", str: "text", bool: "true | false"}.get(member, member.__name__.lower()))
     return " | ".join(words)
+
+
+def describe_items(first: Any, *others: Any) -> str:
+    if others == (...,):
+        return f"list of {describe_kind(first)}"
+    if all(other == first for other in others):
+        return f"{1 + len(others)} x {describe_kind(first)}"
+    return " and ".join(map(describe_kind, (first, *others)))
 
 
 def from_text(kind: Any, text: str) -> Any:

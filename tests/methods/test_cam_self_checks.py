@@ -8,13 +8,17 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.testing import assert_close
 
+from xaicli.compute.slices import evenly_spread
+from xaicli.compute.upsampling import upsample
 from xaicli.method import Maps, Method
 from xaicli.methods.ablation_cam import AblationCAM
 from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from xaicli.methods.score_cam import ScoreCAM
+from xaicli.methods.ucag import UCAG, ExplainedSlices
 from xaicli.models.classifier import Classifier
 from xaicli.models.layers import FeatureLayer
 from xaicli.models.tokens import Axes, Layout
@@ -137,14 +141,33 @@ def test_check_6_eigen_cam_projects_on_the_first_direction(map_of: MapOf) -> Non
 
 
 def test_check_7_negative_cells_are_dropped_before_a_map_is_upsampled(map_of: MapOf) -> None:
-    from xaicli.compute.upsampling import upsample
-
     checked = torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]])
     small = map_of(HiResCAM(), lambda activation: activation.sum(dim=(1, 2, 3)), checked)
     assert small.tolist() == [[1, 0], [0, 1]]
     large = upsample(small[None], (4, 4))[0]
     assert large[0].tolist() == [1, 0.75, 0.25, 0]
     assert large.sum().item() == 8
+
+
+def test_check_7_negative_cells_may_be_dropped_after_a_map_is_upsampled_instead(map_of: MapOf) -> None:
+    """From the signed map (`relu=false`), as it is left to the user, and as UCAG folds maps, which drops after enlarging."""
+    checked = torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]])
+    signed = map_of(HiResCAM(relu=False), lambda activation: activation.sum(dim=(1, 2, 3)), checked)
+    whole = evenly_spread((4, 4), (4, 4), (1, 1))
+    explained = ExplainedSlices(signed[None, None], torch.ones(1, 1), torch.ones(1, 1))
+    for large in (upsample(signed[None], (4, 4))[0].relu(), UCAG(blur=None).conquer(explained, whole)[0]):
+        assert large[0].tolist() == [1, 0.5, 0, 0]
+        assert large.sum().item() == 4.5
+
+
+def test_check_7_corners_of_a_map_are_not_aligned_with_those_of_the_photo(map_of: MapOf) -> None:
+    checked = torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]])
+    small = map_of(HiResCAM(), lambda activation: activation.sum(dim=(1, 2, 3)), checked)[None]
+    aligned = functional.interpolate(small[None], (4, 4), mode="bilinear", align_corners=True)[0]
+    assert_close(aligned[0, 0], torch.tensor([1, 2 / 3, 1 / 3, 0]))
+    halves = functional.interpolate(small[None], (4, 4), mode="bilinear", align_corners=False)[0]
+    assert torch.equal(upsample(small, (4, 4)), halves)
+    assert (halves - aligned).abs().max() > 0.08
 
 
 def test_check_9_prefix_tokens_are_left_out_of_activations_and_of_gradients(classifier_of: Callable[..., Classifier]) -> None:

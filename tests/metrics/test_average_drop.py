@@ -29,6 +29,19 @@ def test_three_photos_give_the_specifications_figures(three, metric, expected):
     assert mean(three[0].values(metric, *three[1:])) == pytest.approx(expected, abs=1e-3)
 
 
+def test_map_densities_are_quotients_of_the_readouts(desk):
+    """UCAG's specification, check 9: E = [[1, .5], [0, .5]], f(x E) = .8 and f(x (1 - E)) = .3 have the densities
+    D+ = f(x E) / mean(E) = 1.6 and D- = .6, of E and of what it leaves."""
+    evidence = torch.tensor([[[1.0, 0.5], [0.0, 0.5]]])
+
+    def network(inputs: Tensor) -> Tensor:
+        p = torch.where(inputs[:, 0, 0, 0] > 0.5, 0.8, 0.3)
+        return torch.stack([p.log(), (1 - p).log()], dim=1)
+
+    rows = [desk(network, (2, 2)).rows(AverageDrop(), torch.ones(1, 3, 2, 2), maps)[0] for maps in (evidence, 1 - evidence)]
+    assert [row.readouts["p_kept"] / row.readouts["mass"] for row in rows] == pytest.approx([1.6, 0.6])
+
+
 def test_terms_are_means_over_photos_not_over_batches(summing, grey):
     """Terms 0, 0 and 1 in batches of two and one: 33.33, where a mean of batch means would say 50."""
     photos = grey([[[0.5, 0.0]], [[0.5, 0.0]], [[0.0, 0.5]]])

@@ -55,7 +55,7 @@ RECIPES = (
     Recipe("tiny-vit", "classifier@teacher=tiny@share=0.7@early=0.85", "tiny-vit", network=True, overrides={"epochs": 12}),
     Recipe("tiny.t-tame", "t-tame", "tiny", overrides={"epochs": 2, "lr": 1e-2}),
     Recipe("tiny.p-tame", "p-tame@auxiliary=tiny", "tiny", overrides={"epochs": 1, "lr": 1e-3}),
-    Recipe("tiny-vit.t-tame", "t-tame", "tiny-vit", overrides={"epochs": 2, "lr": 1e-2}),
+    Recipe("tiny-vit.t-tame", "t-tame", "tiny-vit", overrides={"epochs": 1, "lr": 1e-2}),
     Recipe("tiny-vit.p-tame", "p-tame@auxiliary=tiny", "tiny-vit", overrides={"epochs": 1, "lr": 1e-3}),
 )
 """In the order in which they are trained: the second network learns from the first, the rest explain the two."""
