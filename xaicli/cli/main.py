@@ -16,6 +16,7 @@ from typing import NamedTuple
 import click
 
 from xaicli.cli.allocator import keep_freed_memory
+from xaicli.cli.idle_threads import sleep_while_waiting
 from xaicli.cli.manner import Manner, manner_options
 from xaicli.errors import XaiError, did_you_mean
 
@@ -96,6 +97,7 @@ def cli() -> None:
 def run() -> None:
     """The console script: run and exit."""
     keep_freed_memory()
+    sleep_while_waiting()
     try:
         sys.exit(main())
     finally:
