@@ -1,7 +1,7 @@
 """The grammar that names a thing with its qualifiers, everywhere on the command line.
 
 `NAME@key=value@key=value`; a comma separates things; a list value is joined by `+`; a comma, an `@` or a backslash inside a value
-takes a backslash. All that follows `@base=` belongs to the base. See `docs/specifications.md`.
+takes a backslash. All that follows `@base=` belongs to the base.
 """
 
 from __future__ import annotations

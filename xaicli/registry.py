@@ -214,6 +214,15 @@ def require_fit(method: Method, classifier: Classifier) -> None:
     method.require(classifier)
 
 
+def unfit(method: Method, classifier: Classifier) -> XaiError | None:
+    """Why a method cannot run on a classifier; None where it can."""
+    try:
+        require_fit(method, classifier)
+    except XaiError as error:
+        return error
+    return None
+
+
 def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
     """Raise UsageError, with the methods whose needs are met, where a classifier lacks what a method needs.
 

@@ -20,6 +20,8 @@ from xaicli.cli.words import count, span
 from xaicli.errors import UsageError, XaiError
 
 if TYPE_CHECKING:
+    from xaicli.method import Method
+    from xaicli.models.classifier import Classifier
     from xaicli.results.store import Store
     from xaicli.results.summary import Group
     from xaicli.runs.score import ScoreRun
@@ -117,8 +119,9 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     return 1 if failed else 4 if errors else 0
 
 
-def plan(images: tuple[str, ...], given: dict[str, Any]) -> tuple[ScoreRun, list[XaiError]]:
-    """Read the command line into a run, and what could not be found."""
+def plan(images: tuple[str, ...], given: dict[str, Any], *, leave_out: bool = False) -> tuple[ScoreRun, list[XaiError]]:
+    """Read the command line into a run, and what could not be found; leave_out: methods that cannot run on the model, in place of
+    refusing it, unless there is no other."""
     part = shard_of(given.get("shard"))
     sources, lost = find_sources(images, {**given, "output": None})
     from xaicli.images.truth import read_truth
@@ -136,6 +139,8 @@ def plan(images: tuple[str, ...], given: dict[str, Any]) -> tuple[ScoreRun, list
     if not methods and not given.get("maps"):
         methods = make_methods([default_method(classifier, given["target"])])
         Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
+    if leave_out:
+        methods = fitting(methods, classifier)
     truth = None
     if given["truth"]:
         truth = read_truth(given["truth"], classifier.classes, classifier.count, given["truth_classes"])
@@ -166,6 +171,17 @@ def plan(images: tuple[str, ...], given: dict[str, Any]) -> tuple[ScoreRun, list
         run = dataclasses.replace(run, given=given_maps(Path(given["maps"]), sources))
     run.check()
     return run, lost
+
+
+def fitting(methods: list[Method], classifier: Classifier) -> list[Method]:
+    """The methods that run on a classifier, all where none does; says which are left out."""
+    from xaicli.registry import unfit
+
+    fit = [method for method in methods if unfit(method, classifier) is None] or methods
+    left = ", ".join(method.label for method in methods if method not in fit)
+    if left:
+        Manner.current().say(f"not for {classifier.name}: {left}")
+    return fit
 
 
 def shard_of(text: str | None) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ from xaicli.images.view import View
 from xaicli.models.checkpoint import BUNDLED, ENDING, read_metadata
 from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
-from xaicli.registry import make_method, make_metrics
+from xaicli.registry import make_method, make_metrics, unfit
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.results.tables import render
@@ -29,7 +29,7 @@ from xaicli.training.batches import held_out
 from xaicli.training.curve import curve_path
 from xaicli.training.data import Listing
 from xaicli.training.decoded import open_photos
-from xaicli.training.report import Report, runs_on
+from xaicli.training.report import Report
 
 RIVALS = ("grad-cam", "rise@n_masks=1000", "attention-rollout", "daam")
 METRICS = ("insertion", "deletion", "average-drop@area=50@mask=binary", "increase-in-confidence@area=50@mask=binary")
@@ -88,7 +88,7 @@ def write_card(
 
 def comparison(classifier: Classifier, methods: Sequence[str], photos: Listing, truth: Truth | None) -> Report:
     """Scores of what was trained for a network beside what needs no training."""
-    rivals = [rival for rival in map(make_method, RIVALS) if runs_on(rival, classifier)]
+    rivals = [rival for rival in map(make_method, RIVALS) if not unfit(rival, classifier)]
     metrics = make_metrics(METRICS if truth is None else [*METRICS, WITH_TRUTH])
     run = ScoreRun(photos.sources, classifier, [*map(make_method, methods), *rivals], metrics, truth=truth)
     run.check()

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from xaicli.errors import XaiError
 from xaicli.images.truth import Truth
 from xaicli.method import Method
 from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
 from xaicli.params import escape
-from xaicli.registry import make_method, make_metrics, require_fit
+from xaicli.registry import make_method, make_metrics, unfit
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
@@ -70,16 +69,8 @@ def trained(run: TrainRun) -> tuple[Classifier, Method]:
 
 def report(classifier: Classifier, method: Method, photos: Listing, *, truth: Truth | None = None, seed: int = 0) -> Report:
     """Scores of a method beside those of its rivals, as far as the classifier allows them."""
-    methods = [method, *(rival for rival in map(make_method, RIVALS) if runs_on(rival, classifier))]
+    methods = [method, *(rival for rival in map(make_method, RIVALS) if not unfit(rival, classifier))]
     metrics = make_metrics([*METRICS, WITH_TRUTH] if truth is not None else METRICS)
     made = ScoreRun(photos.sources, classifier, methods, metrics, settings=Settings(seed=seed), truth=truth)
     made.check()
     return Report(made)
-
-
-def runs_on(method: Method, classifier: Classifier) -> bool:
-    try:
-        require_fit(method, classifier)
-    except XaiError:
-        return False
-    return True
