@@ -99,9 +99,14 @@ def test_early_epochs_have_smaller_crops(batches):
     assert [next(iter(growing.epoch(epoch))).inputs.shape[2:] for epoch in range(4)] == [(2, 2), (2, 2), (4, 4), (4, 4)]
 
 
-def test_held_out_photos_come_in_order_and_unchanged():
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
-    parts = list(held_out(InMemory(pixels), np.arange(5), 5, VIEW, 2, torch.device("cpu")))
-    assert torch.cat([part.labels for part in parts]).tolist() == [0, 1, 2, 3, 4]
-    inputs = torch.cat([part.inputs for part in parts])
-    torch.testing.assert_close(inputs, torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+def test_held_out_photos_come_unchanged_and_mixed_each_once_the_same_way_every_time():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), dtype=np.uint8)
+    first, second = (
+        list(held_out(InMemory(pixels), np.arange(40), 40, VIEW, 16, torch.device("cpu"))) for _ in range(2)
+    )
+    order = torch.cat([part.labels for part in first])
+    assert order.tolist() == torch.cat([part.labels for part in second]).tolist()
+    assert sorted(order.tolist()) == list(range(40))
+    assert all(part.labels.max() > 20 > part.labels.min() for part in first)
+    inputs = torch.cat([part.inputs for part in first])
+    torch.testing.assert_close(inputs, torch.from_numpy(pixels[order]).permute(0, 3, 1, 2) / 255)

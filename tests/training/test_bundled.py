@@ -45,7 +45,10 @@ def test_one_command_trains_everything_and_writes_the_page(folder, toy, tmp_path
     page = (tmp_path / "docs" / "models.md").read_text()
     for part in ("## tiny\n", "## tiny-vit\n", "t-tame", "p-tame", "lfi-cam@weights=equal", "energy-pointing-game", "top-1"):
         assert part in page
-    assert (tmp_path / "docs" / "pictures" / "tiny.curve.png").is_file()
+    assert page.count("% of masked held-out photos decided alike") == 4
+    for network in ("tiny", "tiny-vit"):
+        assert f"(pictures/{network}.curve.png)" in page
+        assert (tmp_path / "docs" / "pictures" / f"{network}.curve.png").is_file()
     assert str(tmp_path) not in page
     # What was made is what the package now loads, and all of its explainers are found by themselves.
     photo = str(next((toy / "val" / "red").iterdir()))

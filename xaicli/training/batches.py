@@ -96,9 +96,14 @@ class Batches:
 def held_out(
     photos: Photos, labels: NDArray[np.int64] | None, total: int, view: View, batch: int, on: torch.device
 ) -> Iterator[Batch]:
-    """Held-out photos in their order, as the network's view has them."""
+    """Held-out photos as the network's view has them, classes mixed, in the same order each time.
+
+    A loss may look at a whole batch (the area of maps of all its classes), so that a batch of one class, as folders give it,
+    would not compare with the batches of training.
+    """
+    order = stream(0, "order of held-out photos").permutation(total)
     for start in range(0, total, batch):
-        rows = np.arange(start, min(start + batch, total))
+        rows = order[start : start + batch]
         inputs = view.normalise(scaled(photos.take(rows), on)).contiguous(memory_format=torch.channels_last)
         yield Batch(inputs, None if labels is None else torch.from_numpy(labels[rows]).to(on))
 

@@ -157,7 +157,7 @@ def main(words: Sequence[str] | None = None) -> int:
             if arguments.card is not None:
                 networks = [recipe for recipe in RECIPES if recipe.network]
                 explained = {recipe.stem: explainers_of(recipe.stem) for recipe in networks}
-                write_card(arguments.card, read_listing(arguments.val), arguments.work, explained, arguments.photos)
+                write_card(arguments.card, read_listing(arguments.val), explained, arguments.photos)
     except XaiError as error:
         say(f"error: {error.line()}")
         return error.exit_code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from xaicli.results.intervals import Estimate
 from xaicli.results.tables import render
 from xaicli.runs.score import ScoreRun
 from xaicli.training.batches import held_out
-from xaicli.training.curve import curve_path
+from xaicli.training.curve import HELD, draw_curve
 from xaicli.training.data import Listing
 from xaicli.training.decoded import open_photos
 from xaicli.training.report import Report
@@ -64,12 +63,10 @@ class Accuracy:
     five: Estimate
 
 
-def write_card(
-    path: Path, listing: Listing, work: Path, explained: Mapping[str, Sequence[str]], photos: int
-) -> None:
-    """Measure the bundled networks on held-out photos and write the page, with the pictures of their curves.
+def write_card(path: Path, listing: Listing, explained: Mapping[str, Sequence[str]], photos: int) -> None:
+    """Measure the bundled networks on held-out photos and write the page, with the pictures of their training.
 
-    explained: by network the methods that are trained for it; work: where the curves are; photos: how many are scored.
+    explained: by network the methods that are trained for it; photos: how many are scored.
     """
     parts = [INTRODUCTION]
     for name, methods in explained.items():
@@ -80,7 +77,7 @@ def write_card(
             for _ in report.rows():
                 pass
             table = render(report.groups, "md")
-        picture = copied(work / f"{name}{ENDING}", path.parent / "pictures")
+        picture = draw_training(name, path.parent / "pictures")
         parts.append(section(name, accuracy(classifier, listing), table, picture))
     content = "\n".join(parts).encode()
     write_atomic(path, lambda file: file.write(content))
@@ -125,13 +122,16 @@ def truth_beside(listing: Listing, classifier: Classifier) -> Truth | None:
         return read_truth(made, classifier.classes, classifier.count)
 
 
-def copied(output: Path, folder: Path) -> str:
-    """The picture of a training run, brought to the page; its name there, empty where there is none."""
-    picture = curve_path(output)
-    if not picture.is_file():
-        return ""
+def draw_training(name: str, folder: Path) -> str:
+    """The picture of a network's training, epoch by epoch, from the record in its file; its place as the page names it."""
+    rows = read_metadata(BUNDLED / f"{name}{ENDING}")["history"]
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(picture, folder / picture.name)
+    picture = folder / f"{name}.curve.png"
+    trace = [
+        {term: value for term, value in row.items() if not term.startswith(HELD)} | {"epoch": epoch}
+        for epoch, row in enumerate(rows, 1)
+    ]
+    draw_curve(picture, trace, rows, f"{name}: training")
     return f"{folder.name}/{picture.name}"
 
 
@@ -151,7 +151,8 @@ def section(name: str, reached: Accuracy, table: str, picture: str) -> str:
         f"- data fingerprint `{metadata['data']['fingerprint']}`, made with {listed(metadata['versions'])}",
         *explainers,
         "",
-        *([f"![training of {name}]({picture})", ""] if picture else []),
+        f"![training of {name}]({picture})",
+        "",
         table,
     ]
     return "\n".join(lines)
@@ -160,7 +161,8 @@ def section(name: str, reached: Accuracy, table: str, picture: str) -> str:
 def explainer(file: Path) -> str:
     """A line on a trained explainer."""
     metadata = read_metadata(file)
-    return f"- {metadata['method']}, {size(file)}: {recipe(metadata)}"
+    kept = metadata["history"][-1][f"{HELD}kept"]
+    return f"- {metadata['method']}, {size(file)}: {recipe(metadata)}; {100 * kept:.0f} % of masked held-out photos decided alike"
 
 
 def recipe(metadata: Mapping[str, Any]) -> str:
