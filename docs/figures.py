@@ -155,7 +155,7 @@ def section(cls: type[Method], cost: str, own: Sequence[Result]) -> list[str]:
 
 
 def draw(names: Iterable[str], model: Sequence[str], work: Path) -> None:
-    """One overlay of the sample photo a method, shrunk, and the README's sheet; a method that the model does not fit has none."""
+    """One overlay of the sample photo a method, shrunk; a method that the model does not fit has none."""
     for name in names:
         spec = PICTURE_MASKS.get(name, name)
         if xai(["explain", "sample:hopper", "--method", spec, "-o", str(work / "maps"), "-q", *model]) != 0:
@@ -163,8 +163,12 @@ def draw(names: Iterable[str], model: Sequence[str], work: Path) -> None:
         with Image.open(next((work / "maps").glob(f"hopper.{spec}.png"))) as picture:
             small = picture.convert("RGB").resize((256, 300), Image.Resampling.LANCZOS)
             small.save(PICTURES / f"{name.replace('+', 'p')}.jpg", quality=85, optimize=True)
-    sheet = ["--method", "grad-cam,layer-cam,rise@n_masks=1000", "--sheet", "-o", str(work / "sheet"), "-q"]
-    if xai(["explain", "sample:hopper", *sheet, *model]) == 0:
+
+
+def draw_sheet(work: Path) -> None:
+    """The README's picture: the default model on the sample photo."""
+    methods = ["--method", "lfi-cam,t-tame,grad-cam,rise@n_masks=1000"]
+    if xai(["explain", "sample:hopper", *methods, "--sheet", "-o", str(work / "sheet"), "-q"]) == 0:
         with Image.open(work / "sheet" / "sheet.png") as picture:
             picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=255).save(PICTURES / "hopper.png", optimize=True)
 
@@ -181,6 +185,7 @@ def main() -> int:
         model = ["--model", given.model, *(["--weights", given.weights] if given.weights else [])]
         built_in = [entry.name for entry in registry.entries(registry.METHODS) if entry.origin == "built in"]
         draw(given.only.split(",") if given.only else built_in, model, given.work)
+        draw_sheet(given.work)
     (HERE / "methods.md").write_text(methods_page(results()), "utf-8")
     return 0
 

@@ -1,7 +1,8 @@
 import pytest
 import torchvision
 
-from xaicli.models.catalogue import BUNDLED, FOLDER, TORCHVISION, WAYS, list_models
+from xaicli.models import checkpoint
+from xaicli.models.catalogue import BUNDLED, DEFAULT, TORCHVISION, WAYS, list_models
 from xaicli.models.load import SOURCES
 
 
@@ -15,8 +16,14 @@ def test_the_table_is_sorted_and_names_nothing_twice():
 
 
 def test_without_a_pattern_all_models_are_listed_and_the_ways_to_name_others():
-    shipped = [entry.spec for entry in BUNDLED if (FOLDER / f"{entry.spec}.safetensors").is_file()]
-    assert [entry.spec for entry in list_models()] == [*shipped, *TORCHVISION, *(way.spec for way in WAYS)]
+    bundled = [entry.spec for entry in BUNDLED]
+    assert [entry.spec for entry in list_models()] == [*bundled, *TORCHVISION, *(way.spec for way in WAYS)]
+
+
+@pytest.mark.parametrize("name", [DEFAULT, *(entry.spec for entry in BUNDLED)])
+def test_the_default_and_the_bundled_ones_ship_with_the_package_each_with_its_explainers(name):
+    shipped = {path.name for path in checkpoint.BUNDLED.glob(f"{name}*.safetensors")}
+    assert shipped >= {f"{name}{part}.safetensors" for part in ("", ".t-tame", ".p-tame")}
 
 
 @pytest.mark.parametrize("source", sorted(SOURCES))

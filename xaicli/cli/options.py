@@ -111,8 +111,7 @@ model_options = stack(
         "--model",
         metavar="SPEC",
         shell_complete=complete_model,
-        help="resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE (xai list models).  "
-        f"[default: {DEFAULT.removeprefix('torchvision:')}]",
+        help=f"resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE (xai list models).  [default: {DEFAULT}]",
         show_default=False,
     ),
     option(

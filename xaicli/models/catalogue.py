@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from pathlib import Path
 
 from xaicli.params import fold
 
@@ -37,10 +36,9 @@ BUNDLED = (
     Listed("tiny", "bundled: a residual network with LFI-CAM's branch, 200 everyday classes, 64 px"),
     Listed("tiny-vit", "bundled: a vision transformer, 200 everyday classes, 64 px"),
 )
-"""Networks that ship with the package, listed where their weights do."""
-FOLDER = Path(__file__).resolve().parent / "bundled"
-DEFAULT = "tiny" if (FOLDER / "tiny.safetensors").is_file() else "torchvision:mobilenet_v3_large"
-"""The model where none is named: the bundled one, in installations that have it."""
+"""Networks that ship with the package."""
+DEFAULT = "tiny"
+"""The model where none is named."""
 
 WAYS = (
     Listed("torchvision:NAME@WEIGHTS", "one of torchvision's weights by name, IMAGENET1K_V2 for example"),
@@ -56,8 +54,7 @@ WAYS = (
 
 def list_models(pattern: str = "") -> list[Listed]:
     """Models by name, then the ways of naming others. A pattern keeps names that contain it, or match it with `*` and `?`."""
-    models = [entry for entry in BUNDLED if (FOLDER / f"{entry.spec}.safetensors").is_file()]
-    models += [Listed(name, "torchvision, 1000 ImageNet classes") for name in TORCHVISION]
+    models = [*BUNDLED, *(Listed(name, "torchvision, 1000 ImageNet classes") for name in TORCHVISION)]
     wanted = fold(pattern)
     if not wanted:
         return [*models, *WAYS]
