@@ -96,10 +96,14 @@ def branch(classifier: Classifier) -> FeatureImportance:
     """The classifier's feature importance branch; raises UsageError, with what to type, where it has none."""
     found = branch_of(classifier.torch_module)
     if found is None:
+        model = classifier.name.partition("@")[0]
+        if Needs.ATTENTION in classifier.provides:
+            way = f"A transformer cannot have one; train t-tame for it: xai train t-tame --model {model} --data DIR"
+        else:
+            way = f"Train one: xai train lfi-cam --model {model} --data DIR -o my-lfi.safetensors"
         raise UsageError(
             f"lfi-cam is a network of its own, and {classifier.name} has no such branch",
-            hint=f"Train one: xai train lfi-cam --model {classifier.name.partition('@')[0]} --data DIR -o my-lfi.safetensors; "
-            "or take the bundled one: --model tiny --method lfi-cam.",
+            hint=f"{way}; or take the bundled one: --model tiny --method lfi-cam.",
         )
     return found
 

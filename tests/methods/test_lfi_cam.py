@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -85,9 +86,17 @@ def test_a_branch_that_says_nothing_gives_the_same_map_as_equal_weights(network,
 
 def test_a_network_without_branch_is_told_of_two_ways_out(tiny_cnn, classifier_of):
     with pytest.raises(UsageError) as caught:
-        LFICAM().require(classifier_of(tiny_cnn))
+        LFICAM().require(dataclasses.replace(classifier_of(tiny_cnn), provides=Needs.FEATURES))
     assert "is a network of its own, and TinyCNN has no such branch" in str(caught.value)
     assert "xai train lfi-cam --model TinyCNN --data DIR -o my-lfi.safetensors" in str(caught.value)
+    assert "--model tiny --method lfi-cam" in str(caught.value)
+
+
+def test_a_transformer_is_told_what_it_can_have_instead(tiny_vit, classifier_of):
+    with pytest.raises(UsageError) as caught:
+        LFICAM().require(classifier_of(tiny_vit))
+    assert "A transformer cannot have one; train t-tame for it: xai train t-tame --model" in str(caught.value)
+    assert "xai train lfi-cam" not in str(caught.value)
     assert "--model tiny --method lfi-cam" in str(caught.value)
 
 
