@@ -82,9 +82,10 @@ def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 class Fused(nn.Module):
-    """A convolution and the activation after it as one operation of oneDNN, its weights laid out beforehand.
+    """A convolution and the activation after it as one operation of oneDNN, its weights laid out once.
 
-    apart: run the two by themselves, as `taken_apart` wants.
+    The first inputs say for which size: laid out for another one, oneDNN brings them into order anew in every pass, which takes
+    longer than a small convolution itself. apart: run the two by themselves, as `taken_apart` wants.
     """
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None) -> None:
@@ -96,15 +97,17 @@ class Fused(nn.Module):
         self.activation: tuple[str, list[float]] = ("none", [])
         if activation is not None:
             self.activation = NAMES[type(activation)]
-        with torch.inference_mode(False), torch.no_grad():
-            weight = convolution.weight.detach().contiguous()
-            self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry)
+        self.weight: Tensor | None = None
         self.bias = convolution.bias
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.apart:
             convolution, activation = self.parts
             return activation(convolution(inputs))  # type: ignore[no-any-return]
+        if self.weight is None:
+            with torch.inference_mode(False), torch.no_grad():
+                weight = self.parts[0].weight.detach().contiguous()
+                self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, list(inputs.shape))
         made: Tensor = torch.ops.mkldnn._convolution_pointwise(
             inputs, self.weight, self.bias, *self.geometry, *self.activation, ""
         )

@@ -123,7 +123,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card afterwards")
-    parser.add_argument("--photos", type=int, default=200, metavar="N", help="held-out photos that explainers are scored on")
+    parser.add_argument("--photos", type=int, default=100, metavar="N", help="held-out photos that explainers are scored on")
     return parser.parse_args(words)
 
 
