@@ -126,7 +126,11 @@ class TTAME(TrainedMaps):
 
 @dataclass(frozen=True, kw_only=True)
 class TAME(TTAME):
-    """TAME: T-TAME's forerunner of 2022, for convolutional networks, with its own training recipe."""
+    """TAME: T-TAME's forerunner of 2022, for convolutional networks, with its own training recipe.
+
+    Maps are T-TAME's of the same head. No checkpoint of it ships with the package, so that no scores are shown: train one (`xai
+    train tame`), or take `t-tame`.
+    """
 
     name = "tame"
     paper = "Ntrougkas, Gkalelis and Mezaris, IEEE ISM 2022, arXiv:2301.07407"

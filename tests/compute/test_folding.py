@@ -168,6 +168,17 @@ class Branched(nn.Module):
         return self.head((active + other).mean(dim=(2, 3)))
 
 
+@pytest.mark.parametrize("first", [(1, 3, 32, 32), (4, 3, 16, 24)])
+def test_weights_laid_out_for_the_first_inputs_serve_all_others(tiny_cnn, first):
+    network = settled(tiny_cnn)
+    _, twin = folded(classifier_of(network), torch.zeros(1, 3, 32, 32))
+    generator = torch.Generator().manual_seed(2)
+    with torch.inference_mode():
+        for shape in (first, (1, 3, 32, 32), (7, 3, 32, 32), (2, 3, 40, 24)):
+            inputs = torch.randn(shape, generator=generator)
+            assert_close(twin(inputs), network(inputs), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("inplace", [True, False])
 @pytest.mark.parametrize("before", [True, False])
 def test_an_activation_that_is_not_the_only_reader_stays(inplace, before):
