@@ -170,7 +170,7 @@ def draw_sheet(work: Path) -> None:
     methods = ["--method", "lfi-cam,t-tame,grad-cam,rise@n_masks=1000"]
     if xai(["explain", "sample:hopper", *methods, "--sheet", "-o", str(work / "sheet"), "-q"]) == 0:
         with Image.open(work / "sheet" / "sheet.png") as picture:
-            picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=255).save(PICTURES / "hopper.png", optimize=True)
+            picture.convert("RGB").save(PICTURES / "hopper.jpg", quality=88, optimize=True)
 
 
 def main() -> int:
