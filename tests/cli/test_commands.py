@@ -198,6 +198,32 @@ def test_a_signal_keeps_what_was_finished_and_the_same_command_goes_on(
         assert sidecar.with_suffix(".npy").is_file()
 
 
+SWALLOWING = """
+import signal, sys, time
+from xaicli.cli import main
+main.PATIENCE = 0.2
+signal.signal(signal.{name}, main.{handler})
+try:
+    signal.raise_signal(signal.{name})
+except BaseException:
+    pass
+try:
+    time.sleep(30)
+except BaseException as error:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "handler", "raised"), [("SIGINT", "interrupt", "KeyboardInterrupt"), ("SIGTERM", "terminate", "SystemExit")]
+)
+def test_a_signal_that_code_of_others_swallows_is_raised_again(name: str, handler: str, raised: str) -> None:
+    code = SWALLOWING.format(name=name, handler=handler)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == raised
+
+
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m xaicli.cli.main list models | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)

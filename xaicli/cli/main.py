@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -109,6 +109,9 @@ def main(args: list[str] | None = None) -> int:
     """Run one command line and return its exit code; everything that goes wrong is one line on stderr."""
     if args is None and hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, terminate)
+        # Where a shell started the command in the background, an interrupt is ignored, and stays so.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
     # Pillow comments on damaged photos; we say it once, in our own words.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -179,14 +182,25 @@ def nearest(message: str, choices: Sequence[str]) -> str:
     return next((choice for choice in choices if choice in typed), choices[0])
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """End the run at Ctrl-C."""
+    insist(interrupt)
+    raise KeyboardInterrupt
+
+
 def terminate(number: int, frame: FrameType | None) -> None:
-    """End the run. Where code of others swallows the exception, it is raised again, until the program is at its end."""
+    """End the run at SIGTERM."""
     if number == signal.SIGTERM:
         click.echo("error: terminated; what was finished is kept, and the same command goes on from there", err=True)
-        if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, terminate)
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+        insist(terminate)
     raise SystemExit(128 + signal.SIGTERM)
+
+
+def insist(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Where code of others swallows the exception that a handler raises, raise it again, until the program is at its end."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
 
 
 if __name__ == "__main__":
