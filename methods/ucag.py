@@ -197,9 +197,8 @@ class Slices:
         self.count = len(slicing.corners)
         self.size = self.enlarged_size()
         self.chunk = classifier.batch_size or batch_size_for(classifier.device, *self.size)
-        # Of the photo and for the size in work.
-        self.bands: dict[int, Tensor] = {}
-        self.banded: tuple[int, tuple[int, int]] | None = None
+        # Of the photo in work, for the size in use.
+        self.bands: dict[tuple[int, tuple[int, int]], Tensor] = {}
         # Convolutions on a CPU run 1.2 times as fast on channels-last input.
         convolutional = any(isinstance(part, nn.Conv2d) for part in classifier.torch_module.modules())
         self.layout = torch.channels_last if convolutional else torch.contiguous_format
@@ -263,13 +262,16 @@ class Slices:
 
     def enlarged(self, start: int, stop: int) -> Tensor:
         """Slices `start` to `stop` of the queue, (stop - start, 3, *size), laid out as convolutions like them."""
-        result = self.inputs.new_empty((stop - start, self.inputs.shape[1], *self.size)).contiguous(memory_format=self.layout)
-        for place, at in enumerate(range(start, stop)):
-            photo, number = divmod(at, self.count)
-            if self.banded != (photo, self.size):
-                self.banded, self.bands = (photo, self.size), self.slicing.bands(self.inputs[photo], self.size[1])
-            result[place] = self.slicing.cut(self.bands, number, self.size)
-        return result
+        pieces = []
+        while start < stop:
+            photo, first = divmod(start, self.count)
+            last = min(self.count, first + stop - start)
+            key = (photo, self.size)
+            if key not in self.bands:
+                self.bands = {key: self.slicing.bands(self.inputs[photo], self.size[1])}
+            pieces.append(self.slicing.cut(self.bands[key], range(first, last), self.size))
+            start += last - first
+        return (torch.cat(pieces) if len(pieces) > 1 else pieces[0]).contiguous(memory_format=self.layout)
 
     def adapt(self, error: Exception, tried: int, start: int) -> None:
         """Smaller chunks after memory ran out, the photo's own size where the network takes no other, plain layout where it

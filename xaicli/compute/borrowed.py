@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-from xaicli.compute.modes import eval_mode
+from xaicli.compute.modes import switched_off
 from xaicli.errors import InputError
 
 
@@ -20,24 +20,20 @@ def borrowed(module: nn.Module, *, frozen: bool = True) -> Iterator[None]:
     All is restored, also on an exception. Raises InputError where parameters were created under `torch.inference_mode`, which no
     gradient can pass.
     """
-    parameters = list(module.parameters())
+    # One walk of the network for both: in a batch of few photos it takes as long as a layer.
+    parts = list(module.modules())
+    parameters = [tensor for part in parts for tensor in part._parameters.values() if tensor is not None]
     if any(tensor.is_inference() for tensor in parameters):
         raise InputError(
             "the network's parameters were created under torch.inference_mode, and no gradient passes them",
             expected="parameters created outside of it",
             hint="Build the network first, then enter inference mode.",
         )
-    trainable = [tensor for tensor in parameters if tensor.requires_grad] if frozen else []
     with ExitStack() as stack:
-        stack.enter_context(eval_mode(module))
+        stack.enter_context(switched_off(parts, "training"))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for kind in {tensor.device.type for tensor in parameters}:
             stack.enter_context(torch.autocast(kind, enabled=False))
-        try:
-            for tensor in trainable:
-                tensor.requires_grad_(False)
-            yield
-        finally:
-            for tensor in trainable:
-                tensor.requires_grad_(True)
+        stack.enter_context(switched_off(parameters if frozen else (), "requires_grad"))
+        yield

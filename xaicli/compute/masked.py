@@ -140,8 +140,9 @@ class Queue:
         if self.buffer is None:
             # Not an inference tensor even inside inference mode: those do not tell when they were changed.
             with torch.inference_mode(False):
-                empty = torch.empty((self.size, *self.shape), dtype=torch.float32, device=self.classifier.device)
-                self.buffer = empty.contiguous(memory_format=self.layout)
+                self.buffer = torch.empty(
+                    (self.size, *self.shape), dtype=torch.float32, device=self.classifier.device, memory_format=self.layout
+                )
         return self.buffer
 
     def flush(self) -> None:

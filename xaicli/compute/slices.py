@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,22 +38,26 @@ class Slicing:
         """How far the slices reach: (H, W), or by the authors' starts a few pixels less or more."""
         return self.rows[-1] + self.crop[0], self.columns[-1] + self.crop[1]
 
-    def bands(self, photo: Tensor, width: int) -> dict[int, Tensor]:
-        """The columns of slices of a photo (C, H, W) by where they start, enlarged to `width`: (H, width * C), channels last, so
-        that slices one above the other share them."""
-        found = {}
-        for left in self.columns:
-            columns = photo[:, :, left : left + self.crop[1]].permute(2, 1, 0)
-            wide = enlarged(columns.flatten(1), width).unflatten(1, columns.shape[1:])
-            found[left] = wide.transpose(0, 1).flatten(1)
-        return found
+    def bands(self, photo: Tensor, width: int) -> Tensor:
+        """A photo (C, H, W) cut into columns alone, enlarged to `width`: rows (columns * H, width * C), one band of H rows for
+        each start, which slices one above the other share."""
+        places, weights = self.taps(1, self.columns, width)
+        columns = weighted_rows(photo.permute(2, 1, 0).flatten(1), places, weights)
+        return columns.view(len(self.columns), width, self.size[0], -1).transpose(1, 2).flatten(2).flatten(0, 1)
 
-    def cut(self, bands: dict[int, Tensor], number: int, size: tuple[int, int]) -> Tensor:
-        """Slice `number` of the photo of these bands, enlarged to `size`: (C, *size), channels last in memory. Bicubic without
-        antialias, as the authors do; what overshoots the range of the photo stays."""
-        top, left = self.corners[number]
-        rows = enlarged(bands[left][top : top + self.crop[0]], size[0])
-        return rows.unflatten(1, (size[1], -1)).permute(2, 0, 1)
+    def cut(self, bands: Tensor, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
+        """Slices of these numbers of the photo of these bands, enlarged to `size`: (n, C, *size), channels last in memory.
+        Bicubic without antialias, as the authors do; what overshoots the range of the photo stays."""
+        rows, columns = zip(*(divmod(number, len(self.columns)) for number in numbers), strict=True)
+        places, weights = self.taps(0, [self.rows[row] for row in rows], size[0])
+        places = places + torch.tensor(columns).repeat_interleave(size[0])[:, None] * self.size[0]
+        return weighted_rows(bands, places, weights).view(len(numbers), *size, -1).permute(0, 3, 1, 2)
+
+    def taps(self, axis: int, starts: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
+        """Of which pixels along an axis, and by what weights, the `count` pixels of each enlarged part are sums: (starts * count,
+        4) each."""
+        parts = [(start, taps(min(self.crop[axis], self.size[axis] - start), count)) for start in starts]
+        return torch.cat([start + places for start, (places, _) in parts]), torch.cat([weights for _, (_, weights) in parts])
 
     def fold(self, maps: Tensor, weights: Tensor, divisor: Divisor = "count") -> Tensor:
         """One map (T, *canvas) of the maps (S, T, h, w) of all slices at any resolution, each times its weight (S, T).
@@ -101,24 +106,24 @@ def authors_starts(size: tuple[int, int], crop: tuple[int, int], count: tuple[in
     return Slicing(size, crop, starts[0], starts[1])
 
 
-def enlarged(rows: Tensor, count: int) -> Tensor:
-    """`count` rows (count, N), interpolated bicubically between rows (n, N).
+def weighted_rows(rows: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    """Sums (m, N) of rows (n, N): those at `places` (m, 4), times their weights.
 
     A weighted sum of a bag of rows is many times as fast as torch's interpolation, or a product with the matrix of weights.
     """
-    places, weights = taps(len(rows), count)
-    return functional.embedding_bag(places.to(rows.device), rows.contiguous(), per_sample_weights=weights.to(rows), mode="sum")
+    return functional.embedding_bag(places.to(rows.device), rows, per_sample_weights=weights.to(rows), mode="sum")
 
 
 @functools.lru_cache(maxsize=16)
 def taps(old: int, new: int) -> tuple[Tensor, Tensor]:
-    """Which of `old` values, and by what weights, each of `new` interpolated ones is the sum of: (new, 4) each, or fewer where
-    there are no four."""
+    """Of which of `old` values, and by what weights, each of `new` bicubically interpolated ones is the sum: (new, 4) each; where
+    there are no four, some weights are 0."""
     with torch.inference_mode(False), torch.no_grad():
         # Along the other axis of the identity nothing changes.
         matrix = functional.interpolate(torch.eye(old)[None, None], (new, old), mode="bicubic", align_corners=False)[0, 0]
         places = matrix.abs().topk(min(4, old), dim=1).indices
-        return places, matrix.gather(1, places)
+        missing = (0, 4 - places.shape[1])
+        return functional.pad(places, missing), functional.pad(matrix.gather(1, places), missing)
 
 
 def round_half_up(value: float) -> int:
