@@ -6,7 +6,9 @@ from xaicli.compute.memory import batch_size_for, free_memory, is_out_of_memory
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("side", "copies"), [(224, 16), (225, 16), (322, 8), (384, 4), (32, 512), (1, 512), (448, 4), (896, 1), (5000, 1)])
+@pytest.mark.parametrize(
+    ("side", "copies"), [(224, 16), (225, 16), (322, 8), (384, 4), (32, 512), (1, 512), (448, 4), (896, 1), (5000, 1)]
+)
 def test_a_cpu_takes_the_power_of_two_nearest_to_16_photos_of_224_pixels(side, copies):
     assert batch_size_for(CPU, side, side) == copies
 

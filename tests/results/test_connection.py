@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 
 import pytest
@@ -196,3 +197,38 @@ def test_the_nearest_mount_decides_whether_a_file_lies_on_the_network(tmp_path):
     assert not connection.on_network(inner / "scores.db", mounts)
     assert not connection.on_network(tmp_path.parent / "scores.db", mounts)
     assert not connection.on_network(tmp_path / "scores.db", tmp_path / "absent")
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """A store as a killed writer leaves it under a rollback journal: half written, the journal beside."""
+    whole, left = tmp_path / "whole.db", tmp_path / "left.db"
+    Store.open(whole).close()
+    writer = sqlite3.connect(whole, isolation_level=None)
+    for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA cache_size = 1", "BEGIN", "CREATE TABLE half (written TEXT)"):
+        writer.execute(statement)
+    writer.executemany("INSERT INTO half VALUES (?)", [("x" * 500,)] * 500)
+    for ending in ("", "-journal"):
+        shutil.copy(f"{whole}{ending}", f"{left}{ending}")
+    writer.close()
+    return left
+
+
+def test_a_reader_takes_back_what_a_killed_writer_had_begun(interrupted):
+    raw = sqlite3.connect(f"file:{interrupted}?mode=ro", uri=True)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        raw.execute("SELECT * FROM sqlite_master")
+    raw.close()
+    with Store.open(interrupted, write=False) as store:
+        assert not list(store.rows())
+    assert sorted(path.name for path in interrupted.parent.iterdir()) == ["left.db", "whole.db"]
+
+
+def test_a_reader_who_may_not_take_it_back_is_told_who_can(interrupted, monkeypatch):
+    def for_reading(name, how):
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(connection, "reader", for_reading)
+    line = refusal(interrupted, write=False)
+    assert "left in the middle of a write" in line
+    assert "owner" in line

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-SPINS = 1000
-"""How often a thread looks for work before it sleeps: what GNU's OpenMP itself takes where threads outnumber processors."""
+SPINS = 10_000
+"""How often a thread looks for work before it sleeps: long enough for the gaps between layers, so that an idle machine loses
+hardly anything, and a thirtieth of OpenMP's own, with which a busy machine may come to a standstill."""
 
 
 def sleep_while_waiting() -> None:

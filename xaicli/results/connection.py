@@ -55,17 +55,43 @@ def open_file(path: Path, *, write: bool) -> sqlite3.Connection:
     name = f"file:{quote(str(path.absolute()))}"
     if write:
         return sqlite3.connect(f"{name}?mode=rwc", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
-    except sqlite3.OperationalError:
-        # A store in WAL mode cannot be read in a folder that takes no files, unless nobody is writing to it.
-        connection.close()
+        return reader(name, "mode=ro")
+    except sqlite3.OperationalError as error:
         log = path.with_name(f"{path.name}-wal")
+        if "readonly" in str(error):
+            # A writer was killed: what it had not finished must be taken back before anyone reads, which mode=ro may not.
+            take_back(path, name)
+            return reader(name, "mode=ro")
+        # A store in WAL mode cannot be read in a folder that takes no files, unless nobody is writing to it.
         if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
             raise
-        connection = sqlite3.connect(f"{name}?immutable=1", uri=True, isolation_level=None)
+        return reader(name, "immutable=1")
+
+
+def reader(name: str, how: str) -> sqlite3.Connection:
+    """A connection that has read once: only then does SQLite look at what lies beside the file."""
+    connection = sqlite3.connect(f"{name}?{how}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def take_back(path: Path, name: str) -> None:
+    """Undo what a killed writer had begun, as SQLite does for whoever may write; raises InputError where one may not."""
+    try:
+        reader(name, "mode=rw").close()
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise
+        raise InputError(
+            f"{path} was left in the middle of a write, and may not be written to here",
+            expected="someone who may write to it to open it once",
+            hint="Have its owner run any command of xai on it, or copy it with the files beside it.",
+        ) from error
 
 
 def settle(connection: sqlite3.Connection) -> None:
