@@ -58,14 +58,16 @@ def open_file(path: Path, *, write: bool) -> sqlite3.Connection:
     try:
         return reader(name, "mode=ro")
     except sqlite3.OperationalError as error:
-        log = path.with_name(f"{path.name}-wal")
-        if "readonly" in str(error):
+        beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-journal")]
+        unfinished = any(log.exists() and log.stat().st_size for log in beside)
+        may_write = os.access(path.parent, os.W_OK)
+        if "readonly" in str(error) and (may_write or unfinished):
             # A writer was killed: what it had not finished must be taken back before anyone reads, which mode=ro may not.
             take_back(path, name)
             return reader(name, "mode=ro")
-        # A store in WAL mode cannot be read in a folder that takes no files, unless nobody is writing to it.
-        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+        if may_write or unfinished:
             raise
+        # A store in WAL mode cannot be read in a folder that takes no files, unless nobody is writing to it.
         return reader(name, "immutable=1")
 
 
