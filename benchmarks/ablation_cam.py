@@ -12,9 +12,9 @@ from torch import Tensor
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, photos, settled
 from benchmarks.timing import ratios
-from xaicli.compute.upsampling import unit_range, upsample
 from xaicli.methods.ablation_cam import AblationCAM
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.passes.upsampling import unit_range, upsample
 from xaicli.targets import DECISION, Targets
 
 NETWORK, LAYER, CHANNELS = "resnet18", "layer4", 512

@@ -13,7 +13,7 @@ from benchmarks.timing import ratios
 from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.methods.daam import DAAM
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, Targets
 
 BATCH = 8

@@ -18,9 +18,9 @@ from benchmarks import memory
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, device, photos
 from benchmarks.timing import ratios
-from xaicli.compute.fuser import Fuser
-from xaicli.compute.mask_losses import area, over_reference, variation
-from xaicli.methods.p_tame import PTAMETask, PTAMETraining
+from xaicli.methods.tame.fuser import Fuser
+from xaicli.methods.tame.mask_losses import area, over_reference, variation
+from xaicli.methods.tame.p_tame import PTAMETask, PTAMETraining
 
 BATCH, CLASSES = 32, 1000
 SIZES = ((64, 56), (128, 28), (256, 14), (512, 7))

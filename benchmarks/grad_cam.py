@@ -9,7 +9,7 @@ from benchmarks.figures import Figure
 from benchmarks.networks import classifier, photos
 from benchmarks.timing import ratios
 from xaicli.methods.grad_cam import GradCAM
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, Targets
 
 BATCH = 16

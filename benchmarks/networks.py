@@ -8,7 +8,7 @@ from torchvision.models import get_model
 
 from xaicli.images.view import View
 from xaicli.method import Needs
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 
 SIDE = 224
 

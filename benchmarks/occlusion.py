@@ -9,8 +9,8 @@ from torch import Tensor
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, photos
 from benchmarks.timing import ratios, seconds
-from xaicli.methods.occlusion import Occlusion
-from xaicli.models.classifier import Classifier
+from xaicli.methods.occlusion.occlusion import Occlusion
+from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, Targets
 
 WINDOW, STRIDE = 32, 16

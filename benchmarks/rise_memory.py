@@ -11,8 +11,8 @@ import torch
 from benchmarks import memory
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, photos
-from xaicli.compute.masked import Block, run
-from xaicli.methods.rise import RISE
+from xaicli.methods.rise.rise import RISE
+from xaicli.passes.queue import Block, run
 from xaicli.targets import TargetRule, Targets
 
 LIMIT = 200.0

@@ -7,9 +7,9 @@ import torch
 from benchmarks.figures import Figure
 from benchmarks.networks import SIDE, classifier, photos
 from benchmarks.timing import ratios
-from xaicli.compute.memory import batch_size_for
-from xaicli.methods.rise import RISE
-from xaicli.models.classifier import Classifier
+from xaicli.methods.rise.rise import RISE
+from xaicli.network.classifier import Classifier
+from xaicli.passes.memory import batch_size_for
 from xaicli.targets import DECISION, Targets
 
 MASKS = 128

@@ -14,10 +14,10 @@ from benchmarks import memory
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, photos, settled
 from benchmarks.timing import ratios
-from xaicli.compute.masked import Block, run
-from xaicli.compute.upsampling import unit_range
 from xaicli.methods.score_cam import ScoreCAM
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.passes.queue import Block, run
+from xaicli.passes.upsampling import unit_range
 from xaicli.targets import DECISION, Targets
 
 NETWORK, LAYER, CHANNELS = "resnet18", "layer4", 512

@@ -18,11 +18,11 @@ from benchmarks import memory
 from benchmarks.figures import Figure
 from benchmarks.networks import SIDE, classifier, photos, settled
 from benchmarks.timing import ratios
-from xaicli.compute.removal import rise_blur
 from xaicli.method import Maps, Sign
 from xaicli.metrics.deletion import Deletion, Insertion
-from xaicli.models.classifier import Classifier
-from xaicli.runs.scoring import Circumstances, Explanation, Scene, score_maps
+from xaicli.network.classifier import Classifier
+from xaicli.scoring.removal import rise_blur
+from xaicli.scoring.scoring import Circumstances, Explanation, Scene, score_maps
 from xaicli.targets import Resolved
 
 STEPS = 224

@@ -13,13 +13,13 @@ from torch import Tensor
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, device, photos
 from benchmarks.timing import ratios
-from xaicli.compute.feature_importance import Importance
 from xaicli.method import Method
 from xaicli.methods.lfi_cam import LFICAM
-from xaicli.methods.t_tame import TTAME, TTAMETask, TTAMETraining
+from xaicli.methods.tame.t_tame import TTAME, TTAMETask, TTAMETraining
 from xaicli.models.checkpoint import about_classifier, write_checkpoint
-from xaicli.models.classifier import Classifier
 from xaicli.models.lfi import with_branch
+from xaicli.network.classifier import Classifier
+from xaicli.network.feature_importance import Importance
 from xaicli.targets import DECISION, Targets
 
 BATCH = 16

@@ -8,9 +8,9 @@ from benchmarks.figures import Figure
 from benchmarks.grad_cam import forward_and_backward
 from benchmarks.networks import classifier, photos
 from benchmarks.timing import ratios
-from xaicli.compute.memory import batch_size_for
-from xaicli.methods.ucag import UCAG
-from xaicli.models.classifier import Classifier
+from xaicli.methods.ucag.ucag import UCAG
+from xaicli.network.classifier import Classifier
+from xaicli.passes.memory import batch_size_for
 from xaicli.targets import DECISION, Targets
 
 SLICES, ENLARGED = 36, 322

@@ -22,7 +22,7 @@ from xaicli import registry
 from xaicli.cli.main import main as xai
 from xaicli.errors import XaiError
 from xaicli.method import Method, Needs
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.results import stats
 from xaicli.results.stats import Estimate
 from xaicli.training.network import fresh_classifier

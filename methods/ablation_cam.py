@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xaicli.compute.suffix import Suffix, suffix
-from xaicli.compute.weighted_sum import weighted_sum
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
-from xaicli.models.layers import FeatureLayer
+from xaicli.network.classifier import Classifier
+from xaicli.network.layers import FeatureLayer
+from xaicli.network.weighted_sum import weighted_sum
+from xaicli.passes.suffix import Suffix, suffix
 from xaicli.targets import Resolved, Targets
 
 CHUNK_BYTES = 2**25

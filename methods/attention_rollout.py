@@ -8,13 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xaicli.compute.attention import Attention, reading_attention
-from xaicli.compute.borrowed import borrowed
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
-from xaicli.models.dry_run import noise
-from xaicli.models.tokens import Axes
+from xaicli.network.attention import Attention, reading_attention
+from xaicli.network.borrowed import borrowed
+from xaicli.network.classifier import Classifier
+from xaicli.network.dry_run import noise
+from xaicli.network.tokens import Axes
 from xaicli.targets import Targets
 
 

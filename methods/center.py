@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from xaicli.compute.masked import clean_logits
 from xaicli.method import Cost, Maps, Method, Sign
-
-if TYPE_CHECKING:
-    from xaicli.models.classifier import Classifier
-    from xaicli.targets import Targets
+from xaicli.network.classifier import Classifier
+from xaicli.passes.queue import clean_logits
+from xaicli.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,24 +7,22 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from xaicli.compute.attention import Attention, reading_attention
-from xaicli.compute.bank import identity, read_bank, vote
-from xaicli.compute.borrowed import borrowed
-from xaicli.compute.upsampling import unit_range
 from xaicli.errors import RunError, UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.tokens import Axes, Layout
+from xaicli.network.attention import Attention, reading_attention
+from xaicli.network.borrowed import borrowed
+from xaicli.network.classifier import Classifier
+from xaicli.network.feature_bank import identity, read_bank, vote
+from xaicli.network.tokens import Axes, Layout
+from xaicli.passes.upsampling import unit_range
 from xaicli.targets import DECISION, Targets
-
-if TYPE_CHECKING:
-    from xaicli.models.classifier import Classifier
 
 FAITHFUL, FAITHFUL_IN_HALF = 1e-5, 1e-3
 """How far the attention that was read may be from what the network computed, of its largest value: in float32, and in lower

@@ -8,13 +8,13 @@ import captum.attr
 import torch
 from torch import Tensor, nn
 
-from xaicli.compute.baselines import BASELINE_HELP, Baseline, baseline_inputs
-from xaicli.compute.captum_adapter import Arguments, Bench, bench, refuse, single_use
-from xaicli.compute.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
-from xaicli.compute.operations import is_linear
-from xaicli.compute.twin import DisjointMaxPool, give_copies, overlaps, replace_module
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
+from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse, single_use
+from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.network.classifier import Classifier
+from xaicli.network.operations import is_linear
+from xaicli.network.twin import DisjointMaxPool, give_copies, overlaps, replace_module
+from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
 from xaicli.targets import Targets
 
 RULED = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.MaxPool2d)

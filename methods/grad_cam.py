@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaicli.compute.taps import tap
-from xaicli.compute.weighted_sum import weighted_sum
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.network.taps import tap
+from xaicli.network.weighted_sum import weighted_sum
 from xaicli.targets import Targets
 
 SPACE = (-2, -1)

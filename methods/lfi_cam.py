@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xaicli.compute.borrowed import borrowed
-from xaicli.compute.feature_importance import FeatureImportance, Importance, unit_map
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
 from xaicli.models.lfi import LFINetwork, branch_of, described, reading, with_branch
+from xaicli.network.borrowed import borrowed
+from xaicli.network.classifier import Classifier
+from xaicli.network.feature_importance import FeatureImportance, Importance, unit_map
 from xaicli.params import Definition
 from xaicli.targets import Targets
 from xaicli.task import Augmentation, Schedule, Task, TaskOptions

@@ -10,11 +10,11 @@ from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRu
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from xaicli.compute.captum_adapter import Arguments, Bench, bench, refuse
-from xaicli.compute.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
-from xaicli.compute.operations import ROUTING
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
+from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse
+from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.network.classifier import Classifier
+from xaicli.network.operations import ROUTING
 from xaicli.targets import Targets
 
 RULED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity)
@@ -74,9 +74,7 @@ class LRP(Method):
         for module in found.observed.called((*RULED, *PASSED)):
             if found.observed.calls[module] > 1 and not isinstance(module, nn.Dropout | nn.Identity):
                 path = found.observed.paths[module]
-                raise refuse(
-                    self.name, classifier.name, f"its {type(module).__name__} {path} is used more than once in a pass"
-                )
+                raise refuse(self.name, classifier.name, f"its {type(module).__name__} {path} is used more than once in a pass")
 
     def set_rules(self, network: nn.Module, first: set[str]) -> None:
         """Give each module its rule; first: where the convolution stands that takes the photo."""
@@ -88,11 +86,7 @@ class LRP(Method):
     def convolution_rule(self) -> PropagationRule:
         if self.rule == "epsilon":
             return EpsilonRule(self.epsilon)
-        rule = (
-            GammaRule(self.gamma, set_bias_to_zero=True)
-            if self.rule == "gamma"
-            else Alpha1_Beta0_Rule(set_bias_to_zero=True)
-        )
+        rule = GammaRule(self.gamma, set_bias_to_zero=True) if self.rule == "gamma" else Alpha1_Beta0_Rule(set_bias_to_zero=True)
         rule.STABILITY_FACTOR = self.epsilon
         return rule
 

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import captum.attr
 from torch import Tensor, nn
 
-from xaicli.compute.captum_adapter import Arguments, Bench, bench, refuse, single_use
-from xaicli.compute.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
-from xaicli.compute.operations import MAX_POOLING, NORMS, SOFTMAX, Operation, is_linear
-from xaicli.compute.twin import give_copies
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
-from xaicli.models.layers import FeatureLayer
-from xaicli.models.tokens import Axes
+from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse, single_use
+from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.network.classifier import Classifier
+from xaicli.network.layers import FeatureLayer
+from xaicli.network.operations import MAX_POOLING, NORMS, SOFTMAX, Operation, is_linear
+from xaicli.network.tokens import Axes
+from xaicli.network.twin import give_copies
 from xaicli.targets import Targets
 
 PASSED = MAX_POOLING | NORMS

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaicli.compute.masked import Block, run
-from xaicli.compute.taps import tap
-from xaicli.compute.upsampling import upsample
-from xaicli.compute.weighted_sum import weighted_sum
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.network.taps import tap
+from xaicli.network.weighted_sum import weighted_sum
+from xaicli.passes.queue import Block, run
+from xaicli.passes.upsampling import upsample
 from xaicli.targets import Resolved, Targets
 
 SMALLEST_SPAN = 1e-12

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaicli.compute.coalitions import SCORE_HELP, Coalitions, Score
-from xaicli.compute.seeds import stream
-from xaicli.compute.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments, segment_count
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.passes.coalitions import SCORE_HELP, Coalitions, Score
+from xaicli.passes.seeds import stream
+from xaicli.passes.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments, segment_count
 from xaicli.targets import Targets
 
 
@@ -85,8 +85,7 @@ class ShapleySampling(Method):
         orders = [self.orders(seed, count) for seed, count in zip(seeds.tolist(), photos.counts, strict=True)]
         scores = photos.scores([growing(own) for own in orders])
         gains = [
-            mean_gains(own, rows, clean)
-            for own, rows, clean in zip(orders, scores, photos.clean.cpu().double(), strict=True)
+            mean_gains(own, rows, clean) for own, rows, clean in zip(orders, scores, photos.clean.cpu().double(), strict=True)
         ]
         return Maps(photos.spread(gains), photos.chosen, photos.logits)
 

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaicli.compute.coalitions import SCORE_HELP, Coalitions, Score
-from xaicli.compute.seeds import stream
-from xaicli.compute.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.passes.coalitions import SCORE_HELP, Coalitions, Score
+from xaicli.passes.seeds import stream
+from xaicli.passes.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
 from xaicli.targets import Targets
 
 
@@ -136,9 +136,7 @@ class KernelSHAP(Method):
         """Coalitions (n, K) bool, neither empty nor whole, and their weights (n,) in the fit."""
         if 2**count - 2 <= self.n_samples:
             # A photo of one colour is one segment: no coalition is left, and the whole effect is that segment's.
-            every = torch.tensor(list(itertools.product((False, True), repeat=count))[1:-1], dtype=torch.bool).reshape(
-                -1, count
-            )
+            every = torch.tensor(list(itertools.product((False, True), repeat=count))[1:-1], dtype=torch.bool).reshape(-1, count)
             kernel = [shapley_kernel(count, size) for size in every.sum(dim=1).tolist()]
             return every, torch.tensor(kernel, dtype=torch.float64)
         draws = stream(seed, "coalitions")

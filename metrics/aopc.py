@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaicli.compute.case import Case
-from xaicli.compute.copies import replaced
-from xaicli.compute.ranking import ranks
-from xaicli.compute.removal import GROUND_HELP, Ground
 from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, param
+from xaicli.scoring.case import Case
+from xaicli.scoring.copies import replaced
+from xaicli.scoring.ranking import ranks
+from xaicli.scoring.removal import GROUND_HELP, Ground
 
 
 @dataclass(frozen=True, kw_only=True)

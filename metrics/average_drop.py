@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xaicli.compute.case import Case
-from xaicli.compute.copies import blended
-from xaicli.compute.ranking import ranks
-from xaicli.compute.upsampling import unit_range, upsample
 from xaicli.errors import UsageError
 from xaicli.metric import MAGNITUDES, Direction, Measuring, Metric, Needs, Scores, param
+from xaicli.passes.upsampling import unit_range, upsample
+from xaicli.scoring.case import Case
+from xaicli.scoring.copies import blended
+from xaicli.scoring.ranking import ranks
 
 PERCENT = 100.0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from xaicli.compute.case import Case
-from xaicli.compute.similarity import spearman
 from xaicli.metric import Direction, Metric, Needs, Scores, param
+from xaicli.scoring.case import Case
+from xaicli.scoring.similarity import spearman
 
 
 @dataclass(frozen=True, kw_only=True)

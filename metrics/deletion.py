@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xaicli.compute.case import Case, GroundKind
-from xaicli.compute.copies import Copies, Outcomes, replaced
-from xaicli.compute.removal import GROUND_HELP, Ground
 from xaicli.errors import UsageError
 from xaicli.metric import Direction, Measuring, Metric, Needs, Ratio, Scores, param
+from xaicli.scoring.case import Case, GroundKind
+from xaicli.scoring.copies import Copies, Outcomes, replaced
+from xaicli.scoring.removal import GROUND_HELP, Ground
 
 READOUTS = {
     "log_odds": "area under the curve of log(p / (1 - p)), which confidence alone only scales",

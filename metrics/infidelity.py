@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaicli.compute.case import Case
-from xaicli.compute.copies import Copies
-from xaicli.compute.removal import GROUND_HELP, Ground
-from xaicli.compute.seeds import stream
 from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, Sign, param
+from xaicli.passes.seeds import stream
+from xaicli.scoring.case import Case
+from xaicli.scoring.copies import Copies
+from xaicli.scoring.removal import GROUND_HELP, Ground
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from xaicli.compute.case import Case
-from xaicli.compute.seeds import stream
 from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, param
+from xaicli.passes.seeds import stream
+from xaicli.scoring.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)

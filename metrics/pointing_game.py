@@ -9,8 +9,8 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from xaicli.compute.case import Case
 from xaicli.metric import Direction, Metric, Scores, Sign, param
+from xaicli.scoring.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xaicli.compute.case import Case
-from xaicli.compute.upsampling import unit_range, upsample
 from xaicli.metric import MAGNITUDES, Direction, Metric, Scores, param
+from xaicli.passes.upsampling import unit_range, upsample
+from xaicli.scoring.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)

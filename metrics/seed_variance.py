@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from xaicli.compute.case import Case
-from xaicli.compute.seeds import stream
-from xaicli.compute.similarity import spearman
 from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, param
+from xaicli.passes.seeds import stream
+from xaicli.scoring.case import Case
+from xaicli.scoring.similarity import spearman
 
 
 @dataclass(frozen=True, kw_only=True)

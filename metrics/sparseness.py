@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from xaicli.compute.case import Case
 from xaicli.metric import MAGNITUDES, Direction, Metric, Scores
+from xaicli.scoring.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from xaicli.compute.case import Case
-from xaicli.compute.similarity import spearman
-from xaicli.compute.upsampling import upsample
 from xaicli.errors import UsageError
 from xaicli.images.view import View
 from xaicli.metric import Direction, Metric, Needs, Scores, param
+from xaicli.passes.upsampling import upsample
+from xaicli.scoring.case import Case
+from xaicli.scoring.similarity import spearman
 
 Change = Literal["flip", "shift", "jpeg"]
 

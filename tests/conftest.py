@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from xaicli.compute.modes import eval_mode
 from xaicli.images.view import View
 from xaicli.method import Needs
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.network.modes import eval_mode
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = Path(os.environ.get("XAI_ASSETS", ROOT.parent / "shared" / "assets"))
@@ -135,9 +135,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     """
     before = set(sys.modules)
 
-    def lay_out(
-        code: str | None, points: dict[str, str], *, name: str = "xai-brightness", group: str = "xaicli.methods"
-    ) -> Path:
+    def lay_out(code: str | None, points: dict[str, str], *, name: str = "xai-brightness", group: str = "xaicli.methods") -> Path:
         site = tmp_path / "site" / name
         module = name.replace("-", "_")
         info = site / f"{module}-1.2.dist-info"

@@ -49,6 +49,7 @@ EACH_FILE = pytest.mark.parametrize(
 PLUGIN = (Path(__file__).parent / "data" / "brightness.py").read_text()
 NAME = 'name = "brightness"'
 
+
 def plugins(kind: Kind, *, check: bool = False):
     return [entry for entry in entries(kind, check=check) if entry.origin != "built in"]
 

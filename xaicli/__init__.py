@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from xaicli.method import Cost as Cost
     from xaicli.method import Maps as Maps
     from xaicli.method import Method as Method
-    from xaicli.method import Needs as Needs
-    from xaicli.method import Sign as Sign
     from xaicli.metric import Metric as Metric
-    from xaicli.models.classifier import Classifier as Classifier
     from xaicli.models.from_module import classifier as classifier
     from xaicli.models.load import load_classifier as load_classifier
+    from xaicli.needs import Needs as Needs
+    from xaicli.network.classifier import Classifier as Classifier
     from xaicli.params import param as param
     from xaicli.registry import make_method as make_method
     from xaicli.registry import make_metric as make_metric
     from xaicli.runs.bank import build_bank as build_bank
     from xaicli.runs.in_memory import explain as explain
+    from xaicli.sign import Sign as Sign
     from xaicli.training.api import train as train
 
 PLACES = {
     "Attribution": "xaicli.attribution",
-    "Classifier": "xaicli.models.classifier",
+    "Classifier": "xaicli.network.classifier",
     "Cost": "xaicli.method",
     "Maps": "xaicli.method",
     "Method": "xaicli.method",
     "Metric": "xaicli.metric",
-    "Needs": "xaicli.method",
-    "Sign": "xaicli.method",
+    "Needs": "xaicli.needs",
+    "Sign": "xaicli.sign",
     "XaiError": "xaicli.errors",
     "build_bank": "xaicli.runs.bank",
     "classifier": "xaicli.models.from_module",

@@ -19,7 +19,7 @@ from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.overlay import ALPHA, overlay
 from xaicli.images.view import View
-from xaicli.method import Sign
+from xaicli.sign import Sign
 
 SCHEMA_VERSION = 1
 LARGEST_RECORD = 4_000_000

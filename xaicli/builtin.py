@@ -51,40 +51,44 @@ METHODS: dict[str, Builtin] = {
     ),
     "daam": Builtin("daam:DAAM", "Dynamic accumulated attention: what each patch gave to the class token, block by block"),
     "ucag": Builtin(
-        "ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
+        "ucag.ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
     ),
     "lfi-cam": Builtin(
         "lfi_cam:LFICAM",
         "LFI-CAM: the attention by which a network that was trained for it gates its own last features; one map for all classes",
     ),
     "t-tame": Builtin(
-        "t_tame:TTAME",
+        "tame.t_tame:TTAME",
         "T-TAME: class maps from three layers, by a small head that was trained to keep the masked photo's decision",
     ),
-    "tame": Builtin("t_tame:TAME", "TAME: T-TAME's forerunner of 2022, for convolutional networks, with its own training recipe"),
+    "tame": Builtin(
+        "tame.t_tame:TAME", "TAME: T-TAME's forerunner of 2022, for convolutional networks, with its own training recipe"
+    ),
     "p-tame": Builtin(
-        "p_tame:PTAME",
+        "tame.p_tame:PTAME",
         "P-TAME: class maps by a trained head on a small auxiliary network; the classifier itself may be a black box",
     ),
-    "rise": Builtin("rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
+    "rise": Builtin("rise.rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
     "center": Builtin("center:Center", "Gaussian in the middle, whatever the photo shows: a control"),
     "saliency": Builtin(
-        "pixel_gradients:Saliency",
+        "pixel_gradients.pixel_gradients:Saliency",
         "Gradient of the target's logit with respect to each pixel",
         ("gradient", "vanilla-gradient"),
     ),
     "input-x-gradient": Builtin(
-        "pixel_gradients:InputXGradient",
+        "pixel_gradients.pixel_gradients:InputXGradient",
         "Gradient of the target's logit times the pixel's value",
         ("gradient-x-input", "grad-x-input"),
     ),
     "integrated-gradients": Builtin(
-        "pixel_gradients:IntegratedGradients", "Gradients along the straight line from a baseline to the photo", ("ig",)
+        "pixel_gradients.pixel_gradients:IntegratedGradients",
+        "Gradients along the straight line from a baseline to the photo",
+        ("ig",),
     ),
-    "smoothgrad": Builtin("pixel_gradients:SmoothGrad", "Gradients averaged over noisy copies of the photo"),
+    "smoothgrad": Builtin("pixel_gradients.pixel_gradients:SmoothGrad", "Gradients averaged over noisy copies of the photo"),
     "gradient-shap": Builtin(
-        "pixel_gradients:GradientSHAP",
+        "pixel_gradients.pixel_gradients:GradientSHAP",
         "Gradients at random points between random baselines and the photo",
         ("expected-gradients",),
     ),
@@ -96,13 +100,11 @@ METHODS: dict[str, Builtin] = {
     "deconvolution": Builtin(
         "rectifiers:Deconvolution", "Gradient that passes each ReLU by its own sign, not by the photo's", ("deconvnet",)
     ),
-    "guided-grad-cam": Builtin(
-        "rectifiers:GuidedGradCAM", "Guided backpropagation times the upsampled Grad-CAM map of a layer"
-    ),
+    "guided-grad-cam": Builtin("rectifiers:GuidedGradCAM", "Guided backpropagation times the upsampled Grad-CAM map of a layer"),
     "deeplift": Builtin("deeplift:DeepLIFT", "Contributions of differences from a baseline, by the rescale rule"),
     "lrp": Builtin("lrp:LRP", "Layer-wise relevance propagation: the score is handed back from layer to layer"),
     "occlusion": Builtin(
-        "occlusion:Occlusion",
+        "occlusion.occlusion:Occlusion",
         "Fall of the score when a window that slides over the photo hides part of it",
         ("sliding-window",),
     ),
@@ -112,9 +114,7 @@ METHODS: dict[str, Builtin] = {
         "Shapley values of segments, estimated from random orders in which they appear",
         ("shapley",),
     ),
-    "lime": Builtin(
-        "surrogates:LIME", "Weights of a linear model of the score, fitted to copies that show random superpixels"
-    ),
+    "lime": Builtin("surrogates:LIME", "Weights of a linear model of the score, fitted to copies that show random superpixels"),
     "kernel-shap": Builtin(
         "surrogates:KernelSHAP", "Shapley values of segments by a weighted linear fit to random coalitions", ("shap",)
     ),
@@ -138,7 +138,7 @@ METRICS: dict[str, Builtin] = {
         "Probability gained when only the salient part is kept, in percent of what was open",
         ("ag",),
     ),
-    "road": Builtin("road:ROAD", "Whether the decision survives when relevant pixels are interpolated away"),
+    "road": Builtin("road.road:ROAD", "Whether the decision survives when relevant pixels are interpolated away"),
     "aopc": Builtin(
         "aopc:AOPC",
         "Mean loss while the most salient regions are replaced one after the other",
@@ -167,7 +167,7 @@ METRICS: dict[str, Builtin] = {
     ),
     "iou": Builtin("relevance_rank:IoU", "Intersection over union of the target and the map above a threshold"),
     "randomization": Builtin(
-        "randomization:Randomization",
+        "randomization.randomization:Randomization",
         "Rank correlation with maps of the network as its weights turn random",
         ("mprt", "sanity-check"),
     ),

@@ -56,7 +56,7 @@ class RunError(XaiError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """"Did you mean X?" for the nearest known name, or an empty string where nothing is near."""
+    """ "Did you mean X?" for the nearest known name, or an empty string where nothing is near."""
     by_fold = {entry.lower(): entry for entry in known}
     near = difflib.get_close_matches(name.lower(), list(by_fold), n=1, cutoff=0.6)
     return f"Did you mean {by_fold[near[0]]}?" if near else ""

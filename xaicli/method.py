@@ -7,41 +7,20 @@ stored and scored as it is.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from xaicli.needs import Needs
 from xaicli.params import Definition, param
+from xaicli.sign import Sign
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xaicli.models.classifier import Classifier
+    from xaicli.network.classifier import Classifier
     from xaicli.targets import Resolved, Targets
 
 __all__ = ["Cost", "Maps", "Method", "Needs", "Sign", "param"]
-
-
-class Needs(enum.Flag):
-    """What a method needs of a classifier; a classifier declares the same flags as what it can do."""
-
-    FORWARD = enum.auto()
-    GRADIENTS = enum.auto()
-    FEATURES = enum.auto()
-    ATTENTION = enum.auto()
-    CHECKPOINT = enum.auto()
-    HEAD = enum.auto()
-
-    def words(self) -> str:
-        return ", ".join((flag.name or "").lower().replace("checkpoint", "a trained checkpoint") for flag in self)
-
-
-class Sign(enum.Enum):
-    """What the sign of a map means."""
-
-    SIGNED = "signed"
-    NONNEGATIVE = "non-negative"
-    RANK_ONLY = "rank-only"
 
 
 @dataclass(frozen=True)

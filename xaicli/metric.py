@@ -17,14 +17,15 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from xaicli.method import Needs, Sign
+from xaicli.needs import Needs
 from xaicli.params import Definition, param
+from xaicli.sign import Sign
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xaicli.compute.case import Case
-    from xaicli.compute.copies import Copies, Outcomes
+    from xaicli.scoring.case import Case
+    from xaicli.scoring.copies import Copies, Outcomes
 
 __all__ = ["Direction", "Measuring", "Metric", "Needs", "Ratio", "Scores", "Sign", "param"]
 

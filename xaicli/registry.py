@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from xaicli import builtin
 from xaicli.errors import RunError, UsageError, XaiError, did_you_mean
-from xaicli.method import Method, Needs
+from xaicli.method import Method
 from xaicli.metric import Metric
+from xaicli.needs import Needs
 from xaicli.params import Definition, Spec, fold, format_value, parameters, parse_spec, parse_specs
 
 if TYPE_CHECKING:
-    from xaicli.models.classifier import Classifier
+    from xaicli.network.classifier import Classifier
 
 T = TypeVar("T", bound=Definition)
 CONTROLS = ("random", "center")
@@ -56,9 +57,7 @@ class Entry:
 
 def entries(kind: Kind, *, check: bool = False) -> list[Entry]:
     """All entries of a kind, built-in ones first; with `check` each is imported and faults are filled in."""
-    found = [
-        Entry(name, f"{kind.group}.{row.target}", row.summary, "built in", row.aliases) for name, row in kind.table.items()
-    ]
+    found = [Entry(name, f"{kind.group}.{row.target}", row.summary, "built in", row.aliases) for name, row in kind.table.items()]
     taken = {fold(name): entry for entry in found for name in (entry.name, *entry.aliases)}
     plugins = [plugin_entry(point) for point in entry_points(kind.group)]
     for entry in sorted(plugins, key=lambda entry: (entry.name, entry.origin, entry.target)):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from xaicli.models.classifier import Classifier
+    from xaicli.network.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ from xaicli.images.view import View
 from xaicli.method import Maps, Method
 from xaicli.models.architecture import build
 from xaicli.models.checkpoint import about_classifier, checkpoints_folder, write_checkpoint
-from xaicli.models.classifier import Classifier
 from xaicli.models.lfi import with_branch
+from xaicli.network.classifier import Classifier
 from xaicli.params import parameters
 from xaicli.registry import METHODS, Entry, entries, load
 from xaicli.stamps import stamp

@@ -1,4 +1,5 @@
 """What a third party's plugin looks like: a method of one file, without any of our tests or folders."""
+
 from dataclasses import dataclass
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param

@@ -106,9 +106,7 @@ def test_stems_are_all_different_where_case_does_not_count(paths):
 
 @given(st.permutations(["a/cat.jpg", "a/cat.png", "b/cat.jpg", "dog.jpg", "Dog.jpg"]))
 def test_stems_do_not_depend_on_the_order(paths):
-    assert dict(zip(paths, stems_of(*paths), strict=True)) == dict(
-        zip(sorted(paths), stems_of(*sorted(paths)), strict=True)
-    )
+    assert dict(zip(paths, stems_of(*paths), strict=True)) == dict(zip(sorted(paths), stems_of(*sorted(paths)), strict=True))
 
 
 def test_photos_in_memory_have_stems_too():

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from xaicli.errors import UsageError
 from xaicli.method import Cost
 from xaicli.methods.attention_rollout import AttentionRollout, tokens_read
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, TargetRule, Targets
 
 ClassifierOf = Callable[..., Classifier]

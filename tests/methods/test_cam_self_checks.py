@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from xaicli.compute.slices import evenly_spread
-from xaicli.compute.upsampling import upsample
 from xaicli.method import Maps, Method
 from xaicli.methods.ablation_cam import AblationCAM
 from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from xaicli.methods.score_cam import ScoreCAM
-from xaicli.methods.ucag import UCAG, ExplainedSlices
-from xaicli.models.classifier import Classifier
-from xaicli.models.layers import FeatureLayer
-from xaicli.models.tokens import Axes, Layout
+from xaicli.methods.ucag.slices import evenly_spread
+from xaicli.methods.ucag.ucag import UCAG, ExplainedSlices
+from xaicli.network.classifier import Classifier
+from xaicli.network.layers import FeatureLayer
+from xaicli.network.tokens import Axes, Layout
+from xaicli.passes.upsampling import upsample
 from xaicli.targets import TargetRule, Targets
 
 A = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [1.0, 0.0]]])

@@ -17,7 +17,7 @@ from xaicli.methods.ablation_cam import AblationCAM
 from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from xaicli.methods.score_cam import ScoreCAM
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, TargetRule, Targets
 
 ClassifierOf = Callable[..., Classifier]

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from xaicli.compute.attention import Attention, reading_attention
-from xaicli.compute.borrowed import borrowed
 from xaicli.errors import RunError, UsageError
 from xaicli.method import Maps, Sign
 from xaicli.methods.daam import DAAM
-from xaicli.models.classifier import Classifier
-from xaicli.models.layers import FeatureLayer
 from xaicli.models.load import load_classifier
-from xaicli.models.tokens import Axes, Layout
+from xaicli.network.attention import Attention, reading_attention
+from xaicli.network.borrowed import borrowed
+from xaicli.network.classifier import Classifier
+from xaicli.network.layers import FeatureLayer
+from xaicli.network.tokens import Axes, Layout
 from xaicli.targets import DECISION, TargetRule, Targets
 
 timm = pytest.importorskip("timm")

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from xaicli.compute.bank import Bank
 from xaicli.errors import InputError, UsageError
 from xaicli.method import Maps
 from xaicli.methods.daam import DAAM
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.network.feature_bank import Bank
 from xaicli.params import parse_spec
 from xaicli.registry import METHODS, make
 from xaicli.targets import DECISION, TargetRule, Targets

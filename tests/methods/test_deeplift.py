@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from xaicli.compute.baselines import baseline_inputs
 from xaicli.errors import UsageError
 from xaicli.methods.deeplift import DeepLIFT
+from xaicli.passes.baselines import baseline_inputs
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.arange(5)
@@ -74,9 +74,7 @@ def test_contributions_sum_to_the_difference_of_scores_also_under_overlapping_po
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_maps_are_captums_where_captum_is_right(classifier_of, tiny_cnn, photo_batch):
     pooling = seeded(
-        lambda: nn.Sequential(
-            nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5)
-        )
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
     )
     for network in (tiny_cnn, pooling):
         maps = explain(DeepLIFT(baseline="white"), classifier_of(network), photo_batch)
@@ -120,9 +118,7 @@ def test_a_reused_activation_is_refused_or_split_as_told(classifier_of, photo_ba
 @pytest.mark.parametrize("activation", [nn.ReLU6, nn.Hardswish, nn.SiLU, nn.GELU, nn.Softmax2d])
 def test_activations_without_a_rule_are_refused_by_name(classifier_of, photo_batch, activation):
     network = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), activation(), nn.Flatten(), nn.LazyLinear(5)))
-    with pytest.raises(
-        UsageError, match=rf"deeplift cannot explain Sequential: it has no rule for .*\({activation.__name__}\)"
-    ):
+    with pytest.raises(UsageError, match=rf"deeplift cannot explain Sequential: it has no rule for .*\({activation.__name__}\)"):
         explain(DeepLIFT(), classifier_of(network), photo_batch)
 
 

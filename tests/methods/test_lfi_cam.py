@@ -7,7 +7,6 @@ from torch import nn
 from torch.testing import assert_close
 
 import xaicli
-from xaicli.compute.feature_importance import unit_map
 from xaicli.errors import UsageError
 from xaicli.images.view import View
 from xaicli.method import Needs, Sign
@@ -17,6 +16,7 @@ from xaicli.methods.lfi_cam import LFICAM, LFITraining
 from xaicli.models.checkpoint import about_classifier, write_checkpoint
 from xaicli.models.lfi import reading, with_branch
 from xaicli.models.load import load_classifier
+from xaicli.network.feature_importance import unit_map
 from xaicli.targets import DECISION, TargetRule, Targets
 from xaicli.task import TaskOptions
 

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from xaicli.errors import UsageError
 from xaicli.methods.lrp import LRP
-from xaicli.methods.pixel_gradients import InputXGradient
+from xaicli.methods.pixel_gradients.pixel_gradients import InputXGradient
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.arange(5)
@@ -151,9 +151,7 @@ def test_a_contrast_is_the_difference_of_two_maps(classifier_of, photo_batch, ru
 @pytest.mark.parametrize("activation", [nn.ReLU6, nn.Hardswish, nn.SiLU, nn.GELU, nn.ELU])
 def test_activations_without_a_rule_are_refused_by_name(classifier_of, photo_batch, activation):
     network = nn.Sequential(nn.Conv2d(3, 5, 32), activation(), nn.Flatten())
-    with pytest.raises(
-        UsageError, match=rf"lrp cannot explain Sequential: there is no rule for .* 1 \({activation.__name__}\)"
-    ):
+    with pytest.raises(UsageError, match=rf"lrp cannot explain Sequential: there is no rule for .* 1 \({activation.__name__}\)"):
         explain(LRP(), classifier_of(network), photo_batch)
 
 

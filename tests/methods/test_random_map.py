@@ -1,9 +1,9 @@
 import torch
 from torch.testing import assert_close
 
-from xaicli.compute.seeds import stream
 from xaicli.method import Cost, Sign
 from xaicli.methods.random_map import RandomMap
+from xaicli.passes.seeds import stream
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.tensor([1, 2, 3, 4, 5])

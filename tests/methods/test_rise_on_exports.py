@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from xaicli.compute.similarity import spearman
 from xaicli.images.decode import decode
-from xaicli.methods.rise import RISE
+from xaicli.methods.rise.rise import RISE
 from xaicli.models.load import load_classifier
+from xaicli.scoring.similarity import spearman
 from xaicli.targets import DECISION, Targets
 
 pytest.importorskip("onnxruntime")

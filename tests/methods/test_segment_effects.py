@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from xaicli.compute.segments import grid
 from xaicli.errors import UsageError
 from xaicli.methods.segment_effects import FeatureAblation, ShapleySampling, growing, mean_gains
+from xaicli.passes.segments import grid
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.arange(30, 35)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from xaicli.compute.segments import grid
 from xaicli.errors import UsageError
 from xaicli.methods.surrogates import LIME, KernelSHAP, constrained_fit, ridge_fit, shapley_kernel
+from xaicli.passes.segments import grid
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.arange(40, 45)
@@ -70,9 +70,7 @@ def test_kernel_shap_over_all_coalitions_is_exact(classifier_of, tiny_cnn, photo
 def test_sampled_kernel_shap_comes_near_the_exact_values(classifier_of, tiny_cnn, photo_batch):
     labels, photo = grid(32, 32, 9), photo_batch[:1]
     exact = exact_values(lambda shown: float(tiny_cnn(photo * torch.isin(labels, torch.tensor(shown)))[0, 1]), 9)
-    maps = explain(
-        KernelSHAP(n_samples=400, n_segments=9, segments="grid"), classifier_of(tiny_cnn), photo, TargetRule(index=1)
-    )
+    maps = explain(KernelSHAP(n_samples=400, n_segments=9, segments="grid"), classifier_of(tiny_cnn), photo, TargetRule(index=1))
     assert_close(maps.values[0, 0], exact[labels], atol=0.05 * float(exact.abs().max()), rtol=0)
 
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from xaicli.images.view import View
 from xaicli.method import Maps, Needs, Sign
 from xaicli.metric import Metric
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.rows import Row
-from xaicli.runs.scoring import Circumstances, Explanation, Scene, score_maps
+from xaicli.scoring.scoring import Circumstances, Explanation, Scene, score_maps
 from xaicli.targets import Resolved
 
 ALL_NEEDS = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES

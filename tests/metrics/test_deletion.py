@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.testing import assert_close
 
-from xaicli.compute.removal import rise_kernel
 from xaicli.errors import UsageError
 from xaicli.metric import Sign
 from xaicli.metrics.deletion import Deletion, Insertion
+from xaicli.scoring.removal import rise_kernel
 
 PIXELS = [0.4, 0.1, 0.2, 0.3]
 

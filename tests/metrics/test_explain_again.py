@@ -11,17 +11,17 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from xaicli.compute.randomised import parameters_top_down, randomiser
-from xaicli.compute.seeds import photo_seed, stream
-from xaicli.compute.similarity import spearman, ssim
 from xaicli.errors import RunError, UsageError
 from xaicli.method import Maps
 from xaicli.metrics.class_sensitivity import ClassSensitivity
 from xaicli.metrics.max_sensitivity import MaxSensitivity
-from xaicli.metrics.randomization import Randomization
+from xaicli.metrics.randomization.randomised import parameters_top_down, randomiser
+from xaicli.metrics.randomization.randomization import Randomization
 from xaicli.metrics.seed_variance import SeedVariance
 from xaicli.metrics.stability import Stability
-from xaicli.runs.scoring import Circumstances, score_maps
+from xaicli.passes.seeds import photo_seed, stream
+from xaicli.scoring.scoring import Circumstances, score_maps
+from xaicli.scoring.similarity import spearman, ssim
 from xaicli.targets import DECISION, TargetRule, Targets
 
 

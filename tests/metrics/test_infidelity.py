@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaicli.compute.seeds import photo_seed, stream
 from xaicli.metrics.infidelity import Infidelity
+from xaicli.passes.seeds import photo_seed, stream
 
 
 @pytest.fixture

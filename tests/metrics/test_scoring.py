@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from xaicli.compute.case import Case
-from xaicli.compute.copies import blended
 from xaicli.errors import RunError, UsageError
 from xaicli.method import Needs, Sign
 from xaicli.metric import Direction, Measuring, Metric, Scores
@@ -18,14 +16,16 @@ from xaicli.metrics.average_drop import AverageDrop
 from xaicli.metrics.deletion import Deletion, Insertion
 from xaicli.metrics.infidelity import Infidelity
 from xaicli.metrics.pointing_game import EnergyPointingGame, PointingGame
-from xaicli.metrics.randomization import Randomization
-from xaicli.metrics.road import ROAD
+from xaicli.metrics.randomization.randomization import Randomization
+from xaicli.metrics.road.road import ROAD
 from xaicli.metrics.sparseness import Entropy, Sparseness
 from xaicli.metrics.stability import Stability
 from xaicli.registry import make_method
 from xaicli.rows import Recipe
 from xaicli.runs.controls import others, partners
-from xaicli.runs.scoring import Circumstances, Explanation, refuse_unfit, score_maps
+from xaicli.scoring.case import Case
+from xaicli.scoring.copies import blended
+from xaicli.scoring.scoring import Circumstances, Explanation, refuse_unfit, score_maps
 from xaicli.stamps import definition_stamp, subject_stamp
 from xaicli.targets import DECISION, Targets
 

@@ -11,9 +11,9 @@ from xaicli.errors import InputError, UsageError
 from xaicli.models import from_checkpoint, lfi
 from xaicli.models.architecture import build, record
 from xaicli.models.checkpoint import write_checkpoint
-from xaicli.models.layers import default_layer
 from xaicli.models.load import load_classifier
-from xaicli.models.tokens import Axes
+from xaicli.network.layers import default_layer
+from xaicli.network.tokens import Axes
 
 SMALL = "tiny@widths=8+8+16@blocks=1"
 SMALL_VIT = "tiny-vit@width=32@depth=2@heads=2"

@@ -4,10 +4,10 @@ from torch import nn
 from torch.testing import assert_close
 from torchvision.models import get_model
 
-from xaicli.compute.feature_importance import FeatureImportance, Importance
 from xaicli.errors import InputError, UsageError
-from xaicli.models.layers import default_layer
 from xaicli.models.lfi import LFINetwork, Site, branch_of, described, find_site, reading, restored, with_branch
+from xaicli.network.feature_importance import FeatureImportance, Importance
+from xaicli.network.layers import default_layer
 
 SMALL = (64, 64)
 SIZE = (32, 32)

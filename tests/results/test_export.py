@@ -15,7 +15,7 @@ from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.rows import COLUMNS
 
-ODD_NAMES = ["plain.jpg", "comma, quote \" and\nbreak.jpg", "=1+1.jpg", "@SUM(A1).jpg", "naïve 漢字.jpg", "<img src=x>.jpg"]
+ODD_NAMES = ["plain.jpg", 'comma, quote " and\nbreak.jpg', "=1+1.jpg", "@SUM(A1).jpg", "naïve 漢字.jpg", "<img src=x>.jpg"]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 import xaicli
 from xaicli.attribution import Attribution
 from xaicli.errors import InputError, UsageError
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 
 NET = Path(__file__).parents[1] / "data" / "net.py"
 

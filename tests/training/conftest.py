@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xaicli.images.view import View
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.task import Augmentation, Schedule, Task
 from xaicli.training.batches import Batches
 from xaicli.training.decoded import InMemory

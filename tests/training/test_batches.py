@@ -101,9 +101,7 @@ def test_early_epochs_have_smaller_crops(batches):
 
 def test_held_out_photos_come_unchanged_and_mixed_each_once_the_same_way_every_time():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), dtype=np.uint8)
-    first, second = (
-        list(held_out(InMemory(pixels), np.arange(40), 40, VIEW, 16, torch.device("cpu"))) for _ in range(2)
-    )
+    first, second = (list(held_out(InMemory(pixels), np.arange(40), 40, VIEW, 16, torch.device("cpu"))) for _ in range(2))
     order = torch.cat([part.labels for part in first])
     assert order.tolist() == torch.cat([part.labels for part in second]).tolist()
     assert sorted(order.tolist()) == list(range(40))

@@ -60,9 +60,7 @@ def command(folder: str, **given: Any) -> int:
     manner = Manner.current()
     if classifier.classes:
         manner.warn(f"{classifier.name} is a classifier: its scores of classes are kept, not its features")
-    run = BankRun(
-        photos, classifier, Path(given["path"]), given["overwrite"], given["keep_going"], given["batch_size"] or BATCH
-    )
+    run = BankRun(photos, classifier, Path(given["path"]), given["overwrite"], given["keep_going"], given["batch_size"] or BATCH)
     if run.is_complete():
         manner.say(f"{run.path} is complete (--overwrite makes it again)")
         errors: list[XaiError] = []
@@ -97,7 +95,7 @@ def carry_out(run: BankRun) -> list[XaiError]:
 
 def describe(run: BankRun) -> dict[str, Any]:
     """What stdout says of a bank that is complete."""
-    from xaicli.compute.bank import read_bank
+    from xaicli.network.feature_bank import read_bank
 
     bank = read_bank(run.path)
     return {

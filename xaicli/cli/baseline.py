@@ -31,12 +31,12 @@ suite_options = stack(
 @manner_options
 def command(suite: str | None, trust: bool, model: str | None, weights: str | None, overwrite: bool) -> int:
     """Run a suite and keep its maps, scores and decisions as the baseline that xai check compares with."""
-    from xaicli.compute.device import threads
     from xaicli.files import require_writable
     from xaicli.gate.baseline import make_baseline, photos_to_run
     from xaicli.gate.baseline_file import exists, save
     from xaicli.gate.measure import make_ready
     from xaicli.gate.suite import find_suite, read_suite
+    from xaicli.passes.device import threads
 
     read = read_suite(find_suite(suite))
     folder = read.baseline_folder

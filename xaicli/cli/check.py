@@ -53,11 +53,11 @@ def command(
     Exit code 1 where a rule fails, with the methods, metrics and worst photos, and pictures of these. 2 where the suite is
     another than the baseline's, 3 where photos are missing.
     """
-    from xaicli.compute.device import threads
     from xaicli.gate.baseline_file import load
     from xaicli.gate.check import check, refuse_other_definitions
     from xaicli.gate.measure import make_ready
     from xaicli.gate.suite import find_suite, read_suite
+    from xaicli.passes.device import threads
 
     read = read_suite(find_suite(suite))
     pictures = Path(output) if output else read.pictures_folder

@@ -69,7 +69,7 @@ def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
 def list_layers(pattern: str, form: str, given: dict[str, Any]) -> int:
     from fnmatch import fnmatchcase
 
-    from xaicli.models.layers import list_layers as layers_of
+    from xaicli.network.layers import list_layers as layers_of
 
     classifier = open_classifier(given)
     rows = [

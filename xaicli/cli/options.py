@@ -15,7 +15,7 @@ from xaicli.models.catalogue import BUNDLED, DEFAULT
 
 if TYPE_CHECKING:
     from xaicli.images.find import Source
-    from xaicli.models.classifier import Classifier
+    from xaicli.network.classifier import Classifier
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -149,8 +149,8 @@ MODEL_KEYS = ("model", "weights", "classes", "resize", "crop", "interpolation", 
 
 def open_classifier(given: dict[str, Any]) -> Classifier:
     """The classifier that the model options name; says which it is on stderr."""
-    from xaicli.compute.device import threads
     from xaicli.models.load import load_classifier
+    from xaicli.passes.device import threads
 
     manner = Manner.current()
     click.get_current_context().with_resource(threads())

@@ -21,7 +21,7 @@ from xaicli.errors import UsageError, XaiError
 
 if TYPE_CHECKING:
     from xaicli.method import Method
-    from xaicli.models.classifier import Classifier
+    from xaicli.network.classifier import Classifier
     from xaicli.results.store import Store
     from xaicli.results.summary import Group
     from xaicli.runs.score import ScoreRun

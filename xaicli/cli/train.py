@@ -74,7 +74,7 @@ def command(method: str, **given: Any) -> int:
     Labels are needed by lfi-cam and classifier alone, which train --model from the start. The same command goes on where a run
     was stopped or killed. A picture of the curves lies beside the checkpoint; a table of scores on held-out photos comes last.
     """
-    from xaicli.compute.device import threads
+    from xaicli.passes.device import threads
     from xaicli.training.plan import prepare
 
     manner = Manner.current()

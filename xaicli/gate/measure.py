@@ -21,20 +21,20 @@ from xaicli.images.source import Source, content_hash
 from xaicli.images.truth import Truth, read_truth
 from xaicli.method import Maps, Method
 from xaicli.metric import Metric
-from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
+from xaicli.network.classifier import Classifier
 from xaicli.params import as_json
 from xaicli.registry import make_method, make_methods, make_metrics, require_fit
 from xaicli.runs.controls import others
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import recorded_path, resolved_layer
-from xaicli.runs.scene import Circumstances, Explanation, Scene
 from xaicli.runs.score import CONTROLS as CONTROL_METHODS
-from xaicli.runs.scoring import refuse_unfit, score_maps
 from xaicli.runs.settings import Settings
 from xaicli.runs.shelf import joined
 from xaicli.runs.target_choice import TargetChoice, choose_targets
+from xaicli.scoring.scene import Circumstances, Explanation, Scene
+from xaicli.scoring.scoring import refuse_unfit, score_maps
 from xaicli.targets import TargetRule
 
 BATCH = 8

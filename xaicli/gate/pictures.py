@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xaicli.compute.upsampling import upsample
 from xaicli.files import write_atomic
 from xaicli.gate.check import Outcome
 from xaicli.gate.measure import Bench
@@ -16,7 +15,8 @@ from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
 from xaicli.images.names import safe_label, stems
 from xaicli.images.sheet import Cell, Row, sheet
-from xaicli.method import Sign
+from xaicli.passes.upsampling import upsample
+from xaicli.sign import Sign
 
 ENDING = ".xai-check.png"
 """Nothing else is called so: pictures of an earlier check can go without a look at what they are."""

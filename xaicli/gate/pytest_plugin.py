@@ -58,12 +58,12 @@ class SuiteFile(pytest.File):
     """A suite: its check runs when it is collected, since only then are its verdicts known."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        from xaicli.compute.device import threads
         from xaicli.errors import XaiError
         from xaicli.gate.baseline_file import load
         from xaicli.gate.check import check
         from xaicli.gate.measure import make_ready
         from xaicli.gate.suite import read_suite
+        from xaicli.passes.device import threads
 
         try:
             suite = read_suite(self.path)

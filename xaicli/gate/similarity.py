@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xaicli.compute.similarity import rank_correlation
-from xaicli.compute.upsampling import upsample
+from xaicli.passes.upsampling import upsample
+from xaicli.scoring.similarity import rank_correlation
 
 STRONGEST = 0.1
 RARE = 0.01

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.errors import UsageError, did_you_mean
-from xaicli.method import Sign
+from xaicli.sign import Sign
 
 SEQUENTIAL = "inferno"
 DIVERGING = "coolwarm"

@@ -14,7 +14,7 @@ from torch.nn import functional
 from xaicli.errors import InputError, UsageError
 from xaicli.images.colour import Scale, coloured, palette
 from xaicli.images.geometry import Geometry
-from xaicli.method import Sign
+from xaicli.sign import Sign
 
 ALPHA = 0.75
 FALL = 0.7

@@ -15,7 +15,7 @@ from xaicli.images.colour import Scale, palette
 from xaicli.images.geometry import Geometry
 from xaicli.images.overlay import ALPHA, overlay
 from xaicli.images.text import FAINT, INK, line_height, write
-from xaicli.method import Sign
+from xaicli.sign import Sign
 
 WIDTH = 1600
 SMALLEST_CELL, LARGEST_CELL = 130, 420

@@ -17,7 +17,7 @@ from xaicli.images.geometry import Geometry
 from xaicli.images.overlay import ALPHA, overlay
 from xaicli.images.sheet import BAR, GAP, MARGIN, PAPER, WIDTH, draw_bar, thumbnail
 from xaicli.images.text import line_height, write
-from xaicli.method import Sign
+from xaicli.sign import Sign
 
 MOVING = ("gif", "webp")
 HOLD = 4

@@ -16,7 +16,7 @@ from xaicli.models import from_file, from_timm, from_torchvision
 from xaicli.models.bundled.residual import CompactResNet
 from xaicli.models.bundled.transformer import CompactVisionTransformer
 from xaicli.models.checkpoint import Checkpoint
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.packages import import_torchvision, require
 from xaicli.params import Definition, Spec, fold, param, parse_spec
 

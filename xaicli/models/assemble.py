@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xaicli.compute.device import masked_dtype
 from xaicli.errors import InputError, RunError, XaiError
 from xaicli.images.view import View
-from xaicli.method import Needs
-from xaicli.models.classifier import Classifier
 from xaicli.models.fingerprint import file_fingerprint, module_fingerprint
 from xaicli.models.from_hf import LogitsOnly
 from xaicli.models.source import Loaded, Notice
+from xaicli.needs import Needs
+from xaicli.network.classifier import Classifier
+from xaicli.passes.device import masked_dtype
 
 SUMS_TO_ONE = 1e-4
 TRIAL_PHOTOS = 2

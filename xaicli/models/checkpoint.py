@@ -18,8 +18,8 @@ from torch import Tensor
 from xaicli.errors import InputError, XaiError
 from xaicli.files import write_atomic
 from xaicli.models.cache import cache_folder
-from xaicli.models.classifier import Classifier
 from xaicli.models.weights import kind_of, read_safetensors
+from xaicli.network.classifier import Classifier
 from xaicli.stamps import stamp
 
 KEY = "xaicli"

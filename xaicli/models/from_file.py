@@ -19,11 +19,11 @@ from torch import nn
 from xaicli.errors import InputError, RunError, UsageError, XaiError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.checkpoint import is_checkpoint, read_checkpoint
-from xaicli.models.classifier import Classifier
 from xaicli.models.fit import fit
 from xaicli.models.restore import restored
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
+from xaicli.network.classifier import Classifier
 from xaicli.packages import broken_pair
 
 

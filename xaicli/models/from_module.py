@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from xaicli.compute.device import resolve_device
 from xaicli.errors import InputError
 from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View, colour
 from xaicli.models.assemble import Side, assemble
 from xaicli.models.classes import read_classes
-from xaicli.models.classifier import Classifier
 from xaicli.models.source import Loaded
+from xaicli.network.classifier import Classifier
+from xaicli.passes.device import resolve_device
 
 logger = logging.getLogger("xaicli")
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaicli.compute.device import sensible_threads
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.images.view import View
 from xaicli.models.batches import in_batches
 from xaicli.models.source import Loaded, Request
 from xaicli.packages import require
+from xaicli.passes.device import sensible_threads
 from xaicli.stamps import sha256_file
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}

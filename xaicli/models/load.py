@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from xaicli.compute.device import resolve_device
 from xaicli.errors import InputError, UsageError
 from xaicli.models import from_checkpoint, from_export, from_file, from_hf, from_onnx, from_timm, from_torchvision
 from xaicli.models.architecture import OURS
@@ -17,10 +16,11 @@ from xaicli.models.assemble import Overrides, Side, assemble
 from xaicli.models.catalogue import DEFAULT
 from xaicli.models.checkpoint import is_checkpoint
 from xaicli.models.classes import read_classes
-from xaicli.models.classifier import Classifier
 from xaicli.models.source import Loaded, Notice, Request
+from xaicli.network.classifier import Classifier
 from xaicli.packages import whole_installation
 from xaicli.params import Spec, fold, parse_spec
+from xaicli.passes.device import resolve_device
 
 Load = Callable[[Request], Loaded]
 SOURCES: dict[str, Load] = {

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from xaicli.compute.seeds import stream
+from xaicli.passes.seeds import stream
 
 LEVEL = 0.95
 FEWEST_FOR_BOOTSTRAP = 20

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaicli.compute.bank import Bank, read_bank, read_metadata
-from xaicli.compute.masked import clean_logits
 from xaicli.errors import InputError, RunError, UsageError, XaiError
 from xaicli.files import require_writable, write_atomic
 from xaicli.images.source import Source
 from xaicli.models.checkpoint import ENDING
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.network.feature_bank import Bank, read_bank, read_metadata
+from xaicli.passes.queue import clean_logits
 from xaicli.runs.labelled import LabelledPhotos, find_labelled
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.stamps import stamp

@@ -12,12 +12,12 @@ from xaicli.files import write_atomic
 from xaicli.images.decode import decode
 from xaicli.images.sheet import Cell, Row, sheet
 from xaicli.images.source import Source
-from xaicli.method import Sign
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap
 from xaicli.rows import Row as Score
 from xaicli.runs.score import ScoreRun
+from xaicli.sign import Sign
 
 MOST = 200
 """Photos on one sheet."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xaicli.images.source import Source
 from xaicli.method import Maps
-from xaicli.runs.scene import Explanation
+from xaicli.scoring.scene import Explanation
 
 NAME, VERSION = "other", 1
 

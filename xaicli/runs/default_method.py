@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xaicli.models.classifier import Classifier
 from xaicli.models.lfi import branch_of
+from xaicli.network.classifier import Classifier
 
 DECISION = "top1"
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from xaicli import registry
-from xaicli.compute.borrowed import borrowed
-from xaicli.compute.device import has_bf16
-from xaicli.compute.taps import tap
 from xaicli.errors import XaiError
-from xaicli.method import Needs
 from xaicli.models.cache import cache_folder, cached_files
-from xaicli.models.classifier import Classifier
+from xaicli.needs import Needs
+from xaicli.network.borrowed import borrowed
+from xaicli.network.classifier import Classifier
+from xaicli.network.taps import tap
+from xaicli.passes.device import has_bf16
 
 PACKAGES = ("torch", "torchvision", "captum", "numpy", "scipy", "pillow", "matplotlib", "safetensors")
 EXTRAS = {"timm": "timm", "transformers": "hf", "onnxruntime": "onnx", "pyarrow": "parquet", "ray": "ray"}

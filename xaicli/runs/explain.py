@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import torch
 
 from xaicli.attribution import Attribution
-from xaicli.compute.memory import is_out_of_memory
-from xaicli.compute.seeds import photo_seed
 from xaicli.errors import RunError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
+from xaicli.passes.memory import is_out_of_memory
+from xaicli.passes.seeds import photo_seed
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import attributions_of
 from xaicli.runs.settings import Settings

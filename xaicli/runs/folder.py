@@ -12,7 +12,7 @@ from xaicli.attribution import Attribution, Record
 from xaicli.files import require_writable
 from xaicli.images.source import Source
 from xaicli.method import Cost, Method
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.registry import require_fit
 from xaicli.runs.explain import Explained, batch_size_for, explain_photos
 from xaicli.runs.look import Look

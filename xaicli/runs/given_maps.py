@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from xaicli.attribution import load_array
-from xaicli.compute.masked import clean_logits
 from xaicli.errors import InputError
 from xaicli.images.source import Source
-from xaicli.method import Maps, Sign
-from xaicli.models.classifier import Classifier
+from xaicli.method import Maps
+from xaicli.network.classifier import Classifier
+from xaicli.passes.queue import clean_logits
 from xaicli.runs.photos import Loaded
-from xaicli.runs.scene import Explanation
 from xaicli.runs.target_choice import TargetChoice
+from xaicli.scoring.scene import Explanation
+from xaicli.sign import Sign
 from xaicli.stamps import sha256_file
 from xaicli.targets import Targets
 

@@ -9,8 +9,8 @@ from xaicli.attribution import Attribution
 from xaicli.images.names import with_names
 from xaicli.images.source import Source
 from xaicli.method import Method
-from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
+from xaicli.network.classifier import Classifier
 from xaicli.registry import make_methods, require_fit
 from xaicli.runs.default_method import default_method
 from xaicli.runs.explain import explain_photos

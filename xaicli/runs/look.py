@@ -10,7 +10,7 @@ from PIL import Image
 from xaicli.attribution import Attribution
 from xaicli.images.colour import Scale, palette
 from xaicli.images.overlay import ALPHA
-from xaicli.method import Sign
+from xaicli.sign import Sign
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from xaicli.errors import UsageError, XaiError
 from xaicli.images.names import safe_label
 from xaicli.images.source import Source, content_hash
 from xaicli.method import Method
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.stamps import definition_stamp, subject_stamp

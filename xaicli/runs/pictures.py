@@ -12,9 +12,9 @@ from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
 from xaicli.images.sheet import Cell, Row, sheet
 from xaicli.images.source import Source
-from xaicli.method import Sign
 from xaicli.runs.folder import FolderRun, Written
 from xaicli.runs.look import Look
+from xaicli.sign import Sign
 
 
 def redraw(run: FolderRun, done: Sequence[Written], *, shared: bool) -> None:

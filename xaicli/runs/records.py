@@ -10,11 +10,13 @@ import numpy as np
 
 from xaicli.attribution import Attribution, Prediction, Record, status_of
 from xaicli.images.source import Source
-from xaicli.method import Maps, Method, Needs, Sign
-from xaicli.models.classifier import Classifier
+from xaicli.method import Maps, Method
+from xaicli.needs import Needs
+from xaicli.network.classifier import Classifier
 from xaicli.runs.photos import Loaded
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
+from xaicli.sign import Sign
 from xaicli.stamps import definition_stamp, subject_stamp
 
 TOP = 5

@@ -15,20 +15,20 @@ from xaicli.images.source import Source, content_hash
 from xaicli.images.truth import Truth
 from xaicli.method import Method
 from xaicli.metric import Metric
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.registry import make_method, require_fit
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Recipe, Row, Run
-from xaicli.runs.columns import subject_of
 from xaicli.runs.controls import other
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.photos import Failure, Loaded
 from xaicli.runs.records import resolved_layer, versions
-from xaicli.runs.scene import Circumstances, Explanation, Scene
-from xaicli.runs.scoring import readable, refuse_unfit, score_maps
 from xaicli.runs.settings import Settings
 from xaicli.runs.shelf import Shelf, empty_maps
 from xaicli.runs.target_choice import TargetChoice
+from xaicli.scoring.columns import subject_of
+from xaicli.scoring.scene import Circumstances, Explanation, Scene
+from xaicli.scoring.scoring import readable, refuse_unfit, score_maps
 
 CONTROLS = ("random", "center")
 

@@ -9,12 +9,13 @@ import torch
 
 from xaicli.attribution import Record, load_array
 from xaicli.files import write_atomic
-from xaicli.method import Maps, Method, Sign
+from xaicli.method import Maps, Method
 from xaicli.metric import Metric
 from xaicli.runs.folder import FolderRun, Written
 from xaicli.runs.photos import Failure, load
-from xaicli.runs.scene import Circumstances, Explanation, Scene
-from xaicli.runs.scoring import refuse_unfit, score_maps
+from xaicli.scoring.scene import Circumstances, Explanation, Scene
+from xaicli.scoring.scoring import refuse_unfit, score_maps
+from xaicli.sign import Sign
 from xaicli.targets import TargetRule, Targets
 
 

@@ -10,7 +10,7 @@ import torch
 from xaicli.errors import XaiError
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.runs.controls import ring
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.given_maps import GivenMaps

@@ -15,8 +15,9 @@ from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
 from xaicli.images.steps import animation, stretched, strip
-from xaicli.method import Method, Sign
+from xaicli.method import Method
 from xaicli.runs.folder import FolderRun, Written
+from xaicli.sign import Sign
 
 STEPS = "steps"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.source import Source
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, TargetRule, parse_target
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from xaicli.compute.seeds import stream
 from xaicli.images.view import View
+from xaicli.passes.seeds import stream
 from xaicli.task import Augmentation
 from xaicli.training.decoded import Bytes, Photos
 

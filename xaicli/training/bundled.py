@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xaicli.compute.device import threads
 from xaicli.errors import UsageError, XaiError
 from xaicli.models import checkpoint
 from xaicli.models.checkpoint import ENDING
+from xaicli.passes.device import threads
 from xaicli.training.card import write_card
 from xaicli.training.curve import curve_path
 from xaicli.training.data import read_listing

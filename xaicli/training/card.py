@@ -17,8 +17,8 @@ from xaicli.files import write_atomic
 from xaicli.images.truth import Truth, read_truth
 from xaicli.images.view import View
 from xaicli.models.checkpoint import BUNDLED, ENDING, read_metadata
-from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
+from xaicli.network.classifier import Classifier
 from xaicli.registry import make_method, make_metrics, unfit
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xaicli.errors import UsageError
-from xaicli.method import Needs
-from xaicli.models.classifier import Classifier
 from xaicli.models.lfi import LFINetwork, described, with_branch
 from xaicli.models.load import load_classifier
+from xaicli.needs import Needs
+from xaicli.network.classifier import Classifier
 from xaicli.params import Definition, param
 from xaicli.task import Augmentation, Schedule, Task, TaskOptions
 

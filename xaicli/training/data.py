@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xaicli.compute.seeds import stream
 from xaicli.errors import InputError, UsageError
 from xaicli.images.annotations import text_of
 from xaicli.images.find import ENDINGS, find, natural
 from xaicli.images.source import Source, readable
+from xaicli.passes.seeds import stream
 from xaicli.stamps import stamp
 
 FORMS = "a folder of one folder a class, a folder of photos, FILE.csv with the columns image and label, or @list.txt"

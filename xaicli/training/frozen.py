@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 
 from torch import nn
 
-from xaicli.compute.modes import eval_mode
 from xaicli.errors import RunError
 from xaicli.models.fingerprint import content
+from xaicli.network.modes import eval_mode
 
 
 @contextmanager

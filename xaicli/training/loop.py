@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaicli.compute.seeds import digest
 from xaicli.errors import RunError
+from xaicli.passes.seeds import digest
 from xaicli.task import Schedule, Task
 from xaicli.training import schedule as schedules
 from xaicli.training.average import Average

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from xaicli.compute.device import resolve_device
 from xaicli.errors import InputError, UsageError
 from xaicli.models.architecture import build
 from xaicli.models.assemble import Overrides, assemble
-from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
 from xaicli.models.source import Loaded, Notice
+from xaicli.network.classifier import Classifier
+from xaicli.passes.device import resolve_device
 
 VIEW_KEYS = ("resize", "crop", "interpolation", "mean", "std")
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from xaicli.compute.seeds import digest
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.names import safe_label
 from xaicli.models.checkpoint import ENDING, checkpoints_folder
 from xaicli.models.classes import read_classes
-from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
 from xaicli.models.source import Notice
+from xaicli.network.classifier import Classifier
+from xaicli.passes.seeds import digest
 from xaicli.task import Schedule, Task
 from xaicli.training import schedule as schedules
 from xaicli.training.batches import Batches, held_out

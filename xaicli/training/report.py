@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from xaicli.images.truth import Truth
 from xaicli.method import Method
-from xaicli.models.classifier import Classifier
 from xaicli.models.load import load_classifier
+from xaicli.network.classifier import Classifier
 from xaicli.params import escape
 from xaicli.registry import make_method, make_metrics, unfit
 from xaicli.results.reading import Selection

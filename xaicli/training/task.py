@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xaicli.errors import UsageError
 from xaicli.grammar import fold
 from xaicli.method import Method
-from xaicli.models.classifier import Classifier
+from xaicli.network.classifier import Classifier
 from xaicli.params import Definition, parameters, parse_spec
 from xaicli.registry import METHODS, definition_class, make_method
 from xaicli.task import Augmentation, Schedule, Task, TaskOptions, Trainable, trains_network
@@ -79,5 +79,3 @@ def joined(after_name: dict[str, str], by_set: dict[str, str]) -> dict[str, str]
     if twice is not None:
         raise UsageError(f"{twice} is given twice, after the name and by --set", hint="Keep one of them.")
     return {**after_name, **by_set}
-
-

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.images.colour import Scale
-from xaicli.method import Sign
 from xaicli.results.reading import Photo
 from xaicli.results.store import Store
 from xaicli.results.summary import Group
 from xaicli.results.writing import reduced
 from xaicli.rows import KeptMap, Row
+from xaicli.sign import Sign
 
 Place = tuple[int, int]
 """A method and a metric, by their number in the group's table."""

@@ -22,7 +22,6 @@ from markupsafe import Markup
 from xaicli.errors import InputError
 from xaicli.files import write_atomic
 from xaicli.images.colour import palette
-from xaicli.method import Sign
 from xaicli.results.reading import Photo
 from xaicli.results.report.curves import mean_curves, plain
 from xaicli.results.report.entries import as_data, entries_of
@@ -31,6 +30,7 @@ from xaicli.results.report.thumbnails import Thumbnail, thumbnails
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.results.verdicts import sentences
+from xaicli.sign import Sign
 
 MOST_PHOTOS = 5_000
 SCRIPTS = ("base", "table", "chart", "overlay", "card", "gallery", "detail", "main")

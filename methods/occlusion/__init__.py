@@ -1,0 +1,1 @@
+"""Occlusion, and passes that run early layers only around the hidden box."""

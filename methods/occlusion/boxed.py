@@ -1,0 +1,78 @@
+"""Passing copies of photos that lack what is in a box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from xaicli.methods.occlusion.cuts import Box
+from xaicli.methods.occlusion.local_passes import LocalPasses, local_passes
+from xaicli.network.classifier import Classifier
+from xaicli.network.folding import folded
+from xaicli.passes.memory import batch_size_for, free_memory, is_out_of_memory
+from xaicli.passes.queue import Block, run
+
+Take = Callable[[int, int, Tensor], object]
+"""take(row, start, logits) receives logits (n, C), float32, of the copies of photo `row` with boxes from `start` on."""
+
+
+def pass_without_boxes(classifier: Classifier, inputs: Tensor, hidden: Tensor, boxes: Sequence[Box], take: Take) -> Tensor:
+    """Pass each photo once a box with what `hidden` has there, both (B, 3, H, W), and once as it is.
+
+    Returns the logits (B, C) of the photos as they are, in the same precision, `masked_dtype`, and by the same kernels, so
+    that a box that changes nothing has exactly these. Batch norms are folded, and early layers run on crops around the boxes
+    where the network allows it; logits are those of the network itself to 1e-5 in float32.
+    """
+    _, quick = folded(classifier, inputs[:1])
+    shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
+    with local_passes(quick, shape, boxes) as passes:
+        if passes is not None:
+            return take_in_batches(classifier, passes, inputs, hidden, take)
+    clean: list[Tensor] = []
+    blocks = (block_of(row, inputs, hidden, boxes, take, clean.append) for row in range(len(inputs)))
+    run(quick, blocks, shape, exact=False)
+    return torch.cat(clean)
+
+
+def take_in_batches(classifier: Classifier, passes: LocalPasses, inputs: Tensor, hidden: Tensor, take: Take) -> Tensor:
+    """Photo after photo; the batch size is halved where memory runs out. Returns the logits of the photos as they are."""
+    size = classifier.batch_size or batch_size_for(classifier.device, inputs.shape[2], inputs.shape[3])
+    clean = []
+    for row in range(len(inputs)):
+        clean.append(passes.begin(inputs[row], hidden[row]).clone())
+        at = 0
+        while at < len(passes.boxes):
+            try:
+                # Copies made outside inference mode are the taker's to keep.
+                logits = passes.logits(at, min(len(passes.boxes), at + size)).clone()
+            except (RuntimeError, MemoryError) as error:
+                if size == 1 or not is_out_of_memory(error):
+                    raise
+                size //= 2
+                free_memory(classifier.device)
+                continue
+            take(row, at, logits)
+            at += len(logits)
+    return torch.cat(clean)
+
+
+def block_of(
+    row: int, inputs: Tensor, hidden: Tensor, boxes: Sequence[Box], take: Take, take_clean: Callable[[Tensor], object]
+) -> Block:
+    """The same copies whole, for the masked-forward queue; the last is the photo as it is."""
+
+    def fill(out: Tensor, start: int, stop: int) -> None:
+        out.copy_(inputs[row].expand_as(out))
+        for copy, (top, bottom, left, right) in zip(out, boxes[start:stop], strict=False):
+            copy[:, top:bottom, left:right] = hidden[row, :, top:bottom, left:right]
+
+    def hand_over(logits: Tensor, start: int, stop: int) -> None:
+        copies = logits[: len(boxes) - start]
+        if len(copies):
+            take(row, start, copies)
+        if stop > len(boxes):
+            take_clean(logits[-1:])
+
+    return Block(len(boxes) + 1, fill, hand_over)

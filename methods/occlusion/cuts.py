@@ -1,0 +1,189 @@
+"""Cuts of a network: modules behind which a change of a box of the photo has reached a patch of the features and no further."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+Box = tuple[int, int, int, int]
+"""Top, bottom, left, right in pixels, the second and fourth exclusive."""
+
+PROBE = 16
+"""Side of the block of NaN pixels, and the largest stride of a cut."""
+
+PASTING = 0.02
+"""What one more cut costs, in whole passes."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Along one axis: cells at a cut, pixels a cell; and how many cells before the first and after the last cell of a changed
+    stretch are changed too. Where the photo is cropped, pixels are the cells."""
+
+    cells: int
+    stride: int
+    before: int
+    after: int
+
+    def changed(self, start: int, stop: int) -> tuple[int, int]:
+        """The cells that a change of pixels `start` to `stop` reaches."""
+        return max(0, start // self.stride - self.before), min(self.cells, -(-stop // self.stride) + self.after)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Crops along one axis of what is there at one cut, all `length` cells long, that lead to the next cut, of `reach`.
+
+    ratio: cells here for one there, which depends on no more than `lead` cells before the first of these, and `trail` from
+    the first on.
+    """
+
+    reach: Reach
+    cells: int
+    ratio: int
+    lead: int
+    trail: int
+    length: int
+
+    @classmethod
+    def between(cls, here: Reach, there: Reach, stretches: Sequence[tuple[int, int]]) -> Axis:
+        """Crops that are long enough for each stretch of changed pixels."""
+        ratio = there.stride // here.stride
+        # Reaches are rounded to whole cells; that the true ones differ by whole cells as well makes these bounds exact enough.
+        lead = max(0, there.after * ratio - here.after)
+        trail = max(ratio, (there.before + 1) * ratio - here.before)
+        axis = cls(there, here.cells, ratio, lead, trail, 0)
+        longest = max((there.changed(*stretch)[1] - 1) * ratio + trail - axis.wanted(*stretch) * ratio for stretch in stretches)
+        # Such that a crop can begin with a cell there and end where all ends.
+        return replace(axis, length=here.cells - max(0, here.cells - longest) // ratio * ratio)
+
+    def wanted(self, start: int, stop: int) -> int:
+        """The cell there at which the crop of a stretch should begin at the latest."""
+        return max(0, self.reach.changed(start, stop)[0] - -(-self.lead // self.ratio))
+
+    def begin(self, start: int, stop: int) -> int:
+        """The cell here at which the crop of a stretch begins."""
+        return min(self.wanted(start, stop), (self.cells - self.length) // self.ratio) * self.ratio
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A module at which patches are pasted. work: of the network up to here, as a part of the whole."""
+
+    module: nn.Module
+    rows: Reach
+    columns: Reach
+    work: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The way from one cut, or from the photo, to the next on crops of one size."""
+
+    cut: Cut
+    rows: Axis
+    columns: Axis
+
+    @classmethod
+    def between(cls, here: tuple[Reach, Reach], cut: Cut, boxes: Sequence[Box]) -> Stage:
+        rows = Axis.between(here[0], cut.rows, sorted({box[:2] for box in boxes}))
+        return cls(cut, rows, Axis.between(here[1], cut.columns, sorted({box[2:] for box in boxes})))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the crops, in the cells they are taken from."""
+        return self.rows.length, self.columns.length
+
+    @property
+    def area(self) -> float:
+        """The crops' part of the whole."""
+        return self.size[0] * self.size[1] / (self.rows.cells * self.columns.cells)
+
+    def corner(self, box: Box) -> tuple[int, int]:
+        """Top and left of a box's crop, in the cells it is taken from."""
+        return self.rows.begin(box[0], box[1]), self.columns.begin(box[2], box[3])
+
+
+def cost(stages: Sequence[Stage]) -> float:
+    """What a pass in these stages is expected to cost, of a whole one."""
+    done, total = 0.0, PASTING * len(stages)
+    for stage in stages:
+        total += (stage.cut.work - done) * stage.area
+        done = stage.cut.work
+    return total + 1 - done
+
+
+def cheapest(cuts: Sequence[Cut], size: tuple[int, int], boxes: Sequence[Box]) -> tuple[Stage, ...]:
+    """The stages, over some of the cuts in the order of the network, in which copies of photos of `size` cost least."""
+    best: list[tuple[Stage, ...]] = [()]
+    for cut in cuts:
+        # Of all ways that end in this cut the cheapest goes on: what follows depends on the last cut alone.
+        ways = [(*way, Stage.between(end_of(way, size), cut, boxes)) for way in best if leads_on(way, cut)]
+        best.append(min(ways, key=cost))
+    return min(best, key=cost)
+
+
+def end_of(way: Sequence[Stage], size: tuple[int, int]) -> tuple[Reach, Reach]:
+    """Where the next crops are taken: at the last cut, or from the photo, where a pixel is a cell and nothing has spread."""
+    if way:
+        return way[-1].cut.rows, way[-1].cut.columns
+    return Reach(size[0], 1, 0, 0), Reach(size[1], 1, 0, 0)
+
+
+def leads_on(way: Sequence[Stage], cut: Cut) -> bool:
+    """Whether cells do not get smaller from the last cut to this one."""
+    return not way or (way[-1].cut.rows.stride <= cut.rows.stride and way[-1].cut.columns.stride <= cut.columns.stride)
+
+
+def find_cuts(network: nn.Module, run: Callable[[Tensor], Tensor], photo: Tensor) -> list[Cut]:
+    """Cuts in the order of the network, by one pass of the photo (3, H, W) with a block of NaN in its middle."""
+    middle = [side // 2 // PROBE * PROBE for side in photo.shape[1:]]
+    spoilt = photo.clone()
+    spoilt[:, middle[0] : middle[0] + PROBE, middle[1] : middle[1] + PROBE] = torch.nan
+    outputs: list[tuple[nn.Module, Tensor, int]] = []
+    with ExitStack() as stack:
+        counter = stack.enter_context(FlopCounterMode(display=False))
+
+        def note(module: nn.Module, given: object, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                outputs.append((module, output[0].isnan().any(dim=0), counter.get_total_flops()))
+
+        for module in chain(network):
+            stack.callback(module.register_forward_hook(note).remove)
+        run(spoilt[None])
+    total = max(1, counter.get_total_flops())
+    cuts = []
+    for module, cells, done in outputs:
+        rows = reach(cells.any(dim=1), photo.shape[1], middle[0])
+        columns = reach(cells.any(dim=0), photo.shape[2], middle[1])
+        if rows and columns and [other for other, _, _ in outputs].count(module) == 1:
+            cuts.append(Cut(module, rows, columns, done / total))
+    return cuts
+
+
+def chain(module: nn.Module) -> Iterator[nn.Module]:
+    """Modules that a network runs one after the other: its own, and those of sequences among them."""
+    children = list(module.children())
+    for child in children:
+        yield child
+        if isinstance(child, nn.Sequential) or len(children) == 1:
+            yield from chain(child)
+
+
+def reach(spoilt: Tensor, side: int, at: int) -> Reach | None:
+    """How far a block of NaN that begins at pixel `at` has spread along one axis of cells; None where it met a border, so
+    that no more is known than that."""
+    cells = len(spoilt)
+    stride = 2 ** max(0, round(math.log2(side / cells)))
+    found = spoilt.nonzero()[:, 0].tolist()
+    if not found or stride > PROBE or found[0] == 0 or found[-1] == cells - 1:
+        return None
+    before, after = at // stride - found[0], found[-1] + 1 - (at + PROBE) // stride
+    return Reach(cells, stride, before, after) if min(before, after) >= 0 else None

@@ -1,0 +1,100 @@
+"""Occlusion: a window slides over the photo, and the fall of the score is written down where it hides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xaicli.errors import UsageError
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.methods.occlusion.boxed import pass_without_boxes
+from xaicli.methods.occlusion.cuts import Box
+from xaicli.network.classifier import Classifier
+from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
+from xaicli.passes.coalitions import SCORE_HELP, Score, scores_of
+from xaicli.passes.queue import clean_logits
+from xaicli.targets import Resolved, Targets
+
+AUTO_WINDOW = 7
+"""A window is this part of the input's shorter side: 32 pixels of 224."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occlusion(Method):
+    """Fall of the score when a window that slides over the photo hides part of it.
+
+    Maps (B, T, H, W) at the input's size, signed: each pixel has the mean fall over the windows that hide it. Windows begin
+    at the upper left corner; the last of a row or column may be cut off by the border.
+    """
+
+    window: int | Literal["auto"] = param("auto", "side in pixels; auto is a seventh of the input's shorter side", ge=1)
+    stride: int | Literal["auto"] = param("auto", "pixels between windows, at most a window; auto is half a window", ge=1)
+    baseline: Baseline = param("zero", BASELINE_HELP)
+    score: Score = param("logit", SCORE_HELP)
+
+    name = "occlusion"
+    aliases = ("sliding-window",)
+    paper = "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901"
+    masks_input = True
+    needs = Needs.FORWARD
+
+    @property
+    def sign(self) -> Sign:
+        return Sign.SIGNED
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        size = classifier.view.size if classifier else (224, 224)
+        window, stride = self.sides(size)
+        windows = len(stretches(size[0], window, stride)) * len(stretches(size[1], window, stride))
+        return Cost(forward=4 + windows)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        inputs = inputs.detach()
+        logits = clean_logits(classifier, inputs)
+        chosen = targets.resolve(logits)
+        (height, width), (window, stride) = inputs.shape[-2:], self.sides((inputs.shape[-2], inputs.shape[-1]))
+        down, across = stretches(height, window, stride), stretches(width, window, stride)
+        boxes = [(*rows, *columns) for rows in down for columns in across]
+        falls = self.falls(classifier, inputs, boxes, chosen).reshape(len(inputs), -1, len(down), len(across))
+        over_rows, over_columns = covered(height, down).to(inputs.device), covered(width, across).to(inputs.device)
+        hits = over_rows.sum(dim=0)[:, None] * over_columns.sum(dim=0)
+        values = torch.einsum("yh,btyx,xw->bthw", over_rows, falls, over_columns) / hits
+        return Maps(values, chosen, logits)
+
+    def sides(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Window and stride in pixels; raises UsageError where windows are too large or leave gaps."""
+        window = max(1, min(size) // AUTO_WINDOW) if self.window == "auto" else self.window
+        stride = max(1, window // 2) if self.stride == "auto" else self.stride
+        if window > min(size):
+            found = f"occlusion: a window of {window} pixels on an input of {size[0]} x {size[1]}"
+            raise UsageError(found, expected=f"at most {min(size)}")
+        if stride > window:
+            found = f"occlusion: stride {stride} leaves gaps between windows of {window} pixels"
+            raise UsageError(found, expected=f"at most {window}")
+        return window, stride
+
+    def falls(self, classifier: Classifier, inputs: Tensor, boxes: list[Box], chosen: Resolved) -> Tensor:
+        """What the scores lose (B, T, windows) where one window is hidden."""
+        hidden = baseline_inputs(self.baseline, classifier.view, inputs)
+        scores = torch.zeros(len(inputs), chosen.classes.shape[1], len(boxes), device=inputs.device)
+
+        def take(row: int, start: int, logits: Tensor) -> None:
+            scores[row, :, start : start + len(logits)] = scores_of(chosen[row : row + 1], logits, self.score).T
+
+        clean = pass_without_boxes(classifier, inputs, hidden, boxes, take)
+        return scores_of(chosen, clean, self.score)[..., None] - scores
+
+
+def stretches(side: int, window: int, stride: int) -> list[tuple[int, int]]:
+    """What each window hides along one axis: first pixel and the one after the last; windows until the axis is covered."""
+    starts = range(0, -(-(side - window) // stride) * stride + 1, stride)
+    return [(start, min(side, start + window)) for start in starts]
+
+
+def covered(side: int, hidden: list[tuple[int, int]]) -> Tensor:
+    """Which places of one axis each window hides: (windows, side), 1 or 0."""
+    place = torch.arange(side)
+    return torch.stack([(place >= start) & (place < stop) for start, stop in hidden]).float()

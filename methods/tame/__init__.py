@@ -1,0 +1,1 @@
+"""Trainable attention: T-TAME (TAME) and P-TAME."""

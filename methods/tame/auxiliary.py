@@ -1,0 +1,49 @@
+"""The auxiliary network of P-TAME: small, with layers to look at, in the place of one that may have none."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.errors import InputError, UsageError
+from xaicli.images.view import View
+from xaicli.models.load import load_classifier
+from xaicli.network.classifier import Classifier
+
+FIRST, BUNDLED = "torchvision:resnet18", "tiny"
+"""The published auxiliary network, taken where its weights are on this machine; and the one that ships with the package."""
+
+
+@functools.lru_cache(maxsize=2)
+def open_auxiliary(spec: str, device: torch.device, *, trust: bool, offline: bool = False) -> Classifier:
+    """The network of a specification; raises XaiError where it cannot be had, or is a black box.
+
+    trust: whether it may be code of the user's own: only where the user named it, not where a checkpoint does.
+    """
+    made = load_classifier(spec, device=device, trust=trust, offline=offline)
+    if made.module is None:
+        raise UsageError(f"the auxiliary network {spec} is a black box", expected="a network with layers", hint="Try resnet18.")
+    return made
+
+
+def default_auxiliary(device: torch.device) -> tuple[str, Classifier]:
+    """Specification and network: torchvision's ResNet-18 where its weights are on this machine, else the bundled network, else
+    ResNet-18 by download."""
+    for spec, offline in ((FIRST, True), (BUNDLED, True)):
+        try:
+            return spec, open_auxiliary(spec, device, trust=False, offline=offline)
+        except InputError:
+            continue
+    return FIRST, open_auxiliary(FIRST, device, trust=False)
+
+
+def seen_by(auxiliary: View, inputs: Tensor, view: View) -> Tensor:
+    """Inputs (B, 3, H, W) that were prepared for `view`, as the auxiliary network takes them: its colours, and its size."""
+    if (auxiliary.mean, auxiliary.std) != (view.mean, view.std):
+        inputs = auxiliary.normalise(view.unnormalise(inputs))
+    if tuple(inputs.shape[2:]) == auxiliary.size:
+        return inputs
+    return functional.interpolate(inputs, auxiliary.size, mode="bilinear", align_corners=False, antialias=True)

@@ -1,0 +1,1 @@
+"""UCAG: class activation maps of overlapping slices."""

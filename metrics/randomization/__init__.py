@@ -1,0 +1,1 @@
+"""Randomised weights: does a map depend on what the network has learned?"""

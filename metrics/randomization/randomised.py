@@ -1,0 +1,95 @@
+"""Randomising a network's weights from the output down, for the length of a `with` block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xaicli.network.modes import eval_mode
+from xaicli.passes.seeds import stream
+
+
+@dataclass(eq=False)
+class Randomiser:
+    """The parameters of a network by name, and their values before any was randomised."""
+
+    module: nn.Module
+    seed: int
+    saved: dict[str, Tensor] = field(default_factory=dict)
+
+    def randomise(self, names: Sequence[str]) -> None:
+        """Replace parameters by normal numbers of the same mean and standard deviation, drawn under each parameter's name.
+
+        So activations keep their scale, and each photo meets the same random network.
+        """
+        parameters = dict(self.module.named_parameters())
+        with torch.inference_mode():
+            for name in names:
+                parameter = parameters[name]
+                self.saved.setdefault(name, parameter.detach().clone())
+                spread = float(parameter.float().std()) if parameter.numel() > 1 else 0.0
+                drawn = stream(self.seed, name).standard_normal(tuple(parameter.shape), dtype=np.float32)
+                values = torch.from_numpy(np.asarray(drawn)) * spread + float(parameter.float().mean())
+                parameter.copy_(values.to(parameter))
+
+    def restore(self) -> None:
+        parameters = dict(self.module.named_parameters())
+        with torch.inference_mode():
+            for name, values in self.saved.items():
+                parameters[name].copy_(values)
+        self.saved.clear()
+
+
+@contextmanager
+def randomiser(module: nn.Module, seed: int) -> Iterator[Randomiser]:
+    """Within, weights may be randomised; afterwards every bit of them is as it was, also when something raises."""
+    keeper = Randomiser(module, seed)
+    try:
+        yield keeper
+    finally:
+        keeper.restore()
+
+
+def parameters_top_down(module: nn.Module, photo: Tensor) -> list[list[str]]:
+    """Names of the parameters, module by module, the last to run first; `photo` (1, 3, H, W) shows the order in one pass.
+
+    A module that is not called as one (its parent reads its weights) counts where its parent does.
+    """
+    calls: dict[str, int] = {}
+    modules = dict(module.named_modules())
+    with hooked(modules, calls), eval_mode(module), torch.inference_mode():
+        module(photo)
+    owners: dict[str, list[str]] = {}
+    for name, _ in module.named_parameters():
+        owners.setdefault(name.rpartition(".")[0], []).append(name)
+
+    def first_call(owner: str) -> int:
+        while owner and owner not in calls:
+            owner = owner.rpartition(".")[0]
+        return calls.get(owner, 0)
+
+    # A sort that keeps ties: modules without a call of their own stay in the order in which they are defined.
+    return [owners[owner] for owner in sorted(owners, key=first_call)][::-1]
+
+
+@contextmanager
+def hooked(modules: dict[str, nn.Module], calls: dict[str, int]) -> Iterator[None]:
+    """Note the first call of each module."""
+
+    def note(name: str) -> None:
+        calls.setdefault(name, len(calls))
+
+    handles = [
+        part.register_forward_pre_hook(lambda *_, name=name: note(name))  # type: ignore[misc]
+        for name, part in modules.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

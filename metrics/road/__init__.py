@@ -1,0 +1,1 @@
+"""ROAD: removal by noisy linear imputation."""

@@ -1,0 +1,190 @@
+"""Feature layers by name, their refusals, the list of layers, and the dry run behind them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from xaicli.errors import InputError, UsageError
+from xaicli.network.layers import default_layer, list_layers, named_layer
+from xaicli.network.taps import tap_many
+from xaicli.network.tokens import Axes
+
+SIZE = (32, 32)
+
+
+def in_words(error: pytest.ExceptionInfo[UsageError]) -> str:
+    return error.value.line()
+
+
+def test_a_dotted_path_names_a_layer(tiny_cnn: nn.Module) -> None:
+    layer = named_layer(tiny_cnn, "features.3", SIZE)
+    assert layer.module is tiny_cnn.features[3]
+    assert (str(layer), layer.layout.grid, layer.channels) == ("features.3", (8, 8), 8)
+
+
+def test_negative_indices_count_from_the_end(tiny_cnn: nn.Module, tiny_vit: nn.Module) -> None:
+    assert named_layer(tiny_cnn, "features.-1", SIZE).name == "features.6"
+    assert named_layer(tiny_vit, "encoder.layers.-2", SIZE).name == "encoder.layers.encoder_layer_0"
+
+
+def test_the_input_of_a_layer_can_be_named(tiny_cnn: nn.Module, photo_batch: Tensor) -> None:
+    sides = {"before": "features.3:input", "after": "features.2:output"}
+    layers = {key: named_layer(tiny_cnn, name, SIZE) for key, name in sides.items()}
+    with tap_many(tiny_cnn, layers) as taps:
+        tiny_cnn(photo_batch)
+    assert str(layers["before"]) == "features.3:input"
+    assert_close(taps["before"].activation, taps["after"].activation)
+
+
+def test_a_misspelt_layer_gets_a_suggestion(tiny_vit: nn.Module) -> None:
+    with pytest.raises(UsageError) as error:
+        named_layer(tiny_vit, "encoder.layers.encoder_layer_9.ln_1", SIZE)
+    assert 'no layer "encoder.layers.encoder_layer_9.ln_1"' in in_words(error)
+    assert "Did you mean encoder.layers.encoder_layer_" in in_words(error)
+
+
+@pytest.mark.parametrize("name", ["", "features.3:sideways", ":input", "a#b", "features.-9", "features.3.0", "features..3"])
+def test_what_names_no_layer_is_refused(name: str, tiny_cnn: nn.Module) -> None:
+    with pytest.raises(UsageError, match="layer"):
+        named_layer(tiny_cnn, name, SIZE)
+
+
+def test_a_layer_without_a_spatial_grid_is_refused(tiny_cnn: nn.Module) -> None:
+    with pytest.raises(UsageError, match=r"head has no spatial grid: its output has shape \(1, 5\)"):
+        named_layer(tiny_cnn, "head", SIZE)
+
+
+def test_a_grid_of_one_cell_is_no_grid() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    with pytest.raises(UsageError, match="no spatial grid"):
+        named_layer(module, "1", SIZE)
+
+
+def test_a_layer_that_does_not_run_is_refused(tiny_cnn: nn.Module) -> None:
+    tiny_cnn.spare = nn.Conv2d(3, 3, 1)
+    with pytest.raises(UsageError, match="spare does not run"):
+        named_layer(tiny_cnn, "spare", SIZE)
+
+
+def test_the_last_block_of_a_class_token_head_is_refused_and_its_input_offered(tiny_vit: nn.Module) -> None:
+    with pytest.raises(UsageError) as error:
+        named_layer(tiny_vit, "encoder.layers.-1", SIZE)
+    assert "gradient at layer encoder.layers.encoder_layer_1:output is zero" in in_words(error)
+    assert "layer=encoder.layers.encoder_layer_1:input" in in_words(error)
+    assert named_layer(tiny_vit, "encoder.layers.-1:input", SIZE).layout.grid == (4, 4)
+
+
+def test_a_layer_cut_off_from_the_logits_is_refused() -> None:
+    class Aside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.aside = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            self.aside(inputs)
+            return self.used(inputs).mean(dim=(2, 3))
+
+    module = Aside().eval()
+    with pytest.raises(UsageError, match="gradient at layer aside:output is zero"):
+        named_layer(module, "aside", SIZE)
+    assert default_layer(module, SIZE).name == "used"
+
+
+def test_an_unknown_network_gets_its_last_layer_with_a_grid(tiny_cnn: nn.Module) -> None:
+    layer = default_layer(tiny_cnn, (40, 64))
+    assert (layer.name, layer.layout.grid) == ("features", (10, 16))
+
+
+def test_a_network_whose_logits_do_not_depend_on_its_features_is_refused() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    nn.init.zeros_(module[3].weight)
+    with pytest.raises(InputError, match="no layer of this network has a spatial grid and a gradient"):
+        default_layer(module, SIZE)
+
+
+class MeanPooledBlocks(nn.Module):
+    """An unknown transformer: patches by a convolution, `prefix` tokens before them, a head over their mean."""
+
+    def __init__(self, prefix: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 8, stride=8)
+        self.prefix = nn.Parameter(torch.randn(1, prefix, 8)) if prefix else None
+        self.blocks = nn.ModuleList([nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True) for _ in range(3)])
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        tokens = self.patches(inputs).flatten(2).transpose(1, 2)
+        if self.prefix is not None:
+            tokens = torch.cat([self.prefix.expand(len(tokens), -1, -1), tokens], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.head(tokens[:, 0] if self.prefix is not None else tokens.mean(dim=1))
+
+
+@pytest.mark.parametrize(("prefix", "name"), [(0, "blocks.2"), (1, "blocks.2.norm1"), (5, "blocks.2.norm1")])
+def test_an_unknown_transformer_is_read_where_its_head_reads_it(prefix: int, name: str) -> None:
+    layer = default_layer(MeanPooledBlocks(prefix).eval(), (24, 40))
+    assert (layer.name, layer.layout.prefix, layer.layout.grid) == (name, prefix, (3, 5))
+
+
+def test_channels_last_is_told_by_structure_even_where_height_equals_channels() -> None:
+    class ChannelsLast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.norm, self.head = nn.Conv2d(3, 4, 8, stride=8), nn.LayerNorm(4), nn.Linear(4, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.head(self.norm(self.patches(inputs).permute(0, 2, 3, 1)).mean(dim=(1, 2)))
+
+    layer = named_layer(ChannelsLast().eval(), "norm", (32, 48))
+    assert (layer.layout.axes, layer.layout.grid, layer.channels) == (Axes.CHANNELS_LAST, (4, 6), 4)
+
+
+def test_gradients_behind_a_functional_relu_are_those_at_the_rectified_features() -> None:
+    from torchvision.models import DenseNet
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = DenseNet(growth_rate=4, block_config=(1, 1), num_init_features=8, num_classes=3).eval()
+        nn.init.normal_(module.features.norm5.bias)
+    layer = default_layer(module, SIZE)
+    inputs = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(2))
+    with tap_many(module, {"norm5": layer}) as taps:
+        logits = module(inputs)
+        (gradient,) = taps["norm5"].gradients_of(logits[:, 1:2])
+        activation = taps["norm5"].activation
+    assert layer.name == "features.norm5"
+    assert (activation == 0).any()
+    assert torch.equal(activation, module.features(inputs).relu())
+    # Behind the features are their mean and a linear layer: the gradient is the same everywhere, also where a feature is 0.
+    cells = layer.layout.grid[0] * layer.layout.grid[1]
+    assert_close(gradient, (module.classifier.weight[1] / cells)[None, :, None, None].expand_as(gradient))
+    assert_close(logits.detach(), module(inputs))
+
+
+def test_the_list_of_layers_shows_shapes_grids_and_the_default(tiny_vit: nn.Module) -> None:
+    rows = {row.name: row for row in list_layers(tiny_vit, SIZE)}
+    assert rows["conv_proj"][1:] == ("Conv2d", (1, 16, 4, 4), (4, 4), False)
+    assert rows["heads.head"][1:] == ("Linear", (1, 5), None, False)
+    assert rows["encoder.layers.encoder_layer_0"][1:] == ("EncoderBlock", (1, 17, 16), (4, 4), False)
+    assert [name for name, row in rows.items() if row.default] == ["encoder.layers.encoder_layer_1.ln_1"]
+    assert list(rows) == [name for name, _ in tiny_vit.named_modules() if name in rows]
+
+
+def test_a_dry_run_leaves_a_training_network_as_it_was(tiny_cnn: nn.Module) -> None:
+    tiny_cnn.train().requires_grad_(True)
+    before = {name: tensor.clone() for name, tensor in tiny_cnn.state_dict().items()}
+    default_layer(tiny_cnn, SIZE)
+    assert tiny_cnn.training
+    assert all(tensor.requires_grad and tensor.grad is None for tensor in tiny_cnn.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_cnn.state_dict().items())
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in tiny_cnn.modules())
+
+
+def test_a_dry_run_draws_no_random_number_of_the_callers(tiny_cnn: nn.Module) -> None:
+    before = torch.get_rng_state()
+    default_layer(tiny_cnn, SIZE)
+    assert torch.equal(torch.get_rng_state(), before)

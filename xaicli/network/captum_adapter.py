@@ -1,0 +1,119 @@
+"""captum's rule-based methods on a twin of the network.
+
+captum puts hooks and rules on modules and trusts that each activation is a module, used once, of a kind it knows; where
+that is not so it gives a map of another network without a word, and where it raises it leaves its marks on the model. Here
+it works on a twin that is thrown away, and each method says first, from the operations of the clean pass, whether its rules
+reach all of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xaicli.errors import UsageError
+from xaicli.network.classifier import Classifier
+from xaicli.network.operations import Observed, observe
+from xaicli.network.twin import PerCall, replace_module, twin_of
+from xaicli.targets import NO_CLASS, Resolved, Targets, gather
+
+Arguments = tuple[Tensor, Tensor]
+"""The classes (B, 1) and those they are set against (B, 1): captum repeats them wherever it repeats photos."""
+
+
+class Scored(nn.Module):
+    """The twin with one number a photo as its output: the target's logit, or the difference of two."""
+
+    def __init__(self, network: nn.Module, logits: Callable[[object], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.logits = logits
+
+    def forward(self, photos: Tensor, classes: Tensor, against: Tensor) -> Tensor:
+        return gather(self.logits(self.network(photos.clone())), classes, against)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a rule-based method works on: the photos (B, 3, H, W), the twin, what its clean pass did, and the targets
+    resolved there."""
+
+    photos: Tensor
+    scored: Scored
+    observed: Observed
+    logits: Tensor
+    chosen: Resolved
+
+    @property
+    def network(self) -> nn.Module:
+        return self.scored.network
+
+    def each_target(self, explain: Callable[[Tensor, Arguments], Tensor]) -> Tensor:
+        """(B, T, 3, H, W): `explain(photos, arguments)` gives (B, 3, H, W), once a target."""
+        return self.stacked(explain, self.chosen.classes, self.chosen.against)
+
+    def each_class(self, explain: Callable[[Tensor, Arguments], Tensor]) -> Tensor:
+        """The same for a method that is not linear in the score: under a contrast the map of the one class less that of
+        the other."""
+        against = self.chosen.against
+        plain = torch.full_like(against, NO_CLASS)
+        values = self.stacked(explain, self.chosen.classes, plain)
+        if bool((against == NO_CLASS).all()):
+            return values
+        others = self.stacked(explain, against.clamp_min(0), plain)
+        return values - others * (against != NO_CLASS)[..., None, None, None]
+
+    def stacked(self, explain: Callable[[Tensor, Arguments], Tensor], classes: Tensor, against: Tensor) -> Tensor:
+        maps = []
+        for t in range(classes.shape[1]):
+            photos = self.photos.clone().requires_grad_(True)
+            maps.append(explain(photos, (classes[:, t : t + 1], against[:, t : t + 1])).detach())
+        return torch.stack(maps, dim=1)
+
+
+@contextmanager
+def bench(classifier: Classifier, inputs: Tensor, targets: Targets) -> Iterator[Bench]:
+    """A twin of the classifier's network after its clean pass, ready for rules, with gradients on and captum's notices
+    off."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(classifier.device.type, enabled=False), quiet():
+        twin = twin_of(classifier.torch_module, classifier.name)
+        photos = inputs.detach().clone()
+        observed = observe(twin, photos)
+        logits = classifier.logits(observed.output)
+        chosen = targets.resolve(logits).detached()
+        yield Bench(photos, Scored(twin, classifier.logits), observed, logits, chosen)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """captum announces each hook it sets as a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"captum\.")
+        warnings.filterwarnings("ignore", message=r"(Setting|Input Tensor|Required)", category=UserWarning)
+        yield
+
+
+def refuse(method: str, model: str, what: str) -> UsageError:
+    return UsageError(
+        f"{method} cannot explain {model}: {what}",
+        hint="Methods that take any network: integrated-gradients, grad-cam, rise. SqueezeNet and VGG suit this one.",
+    )
+
+
+def single_use(method: str, model: str, found: Bench, kinds: tuple[type[nn.Module], ...], *, split: bool) -> None:
+    """See that each module of these kinds works once a pass: a module used again is split into one a call, or refused."""
+    for module in found.observed.called(kinds):
+        calls = found.observed.calls[module]
+        if calls == 1:
+            continue
+        if not split:
+            path = found.observed.paths[module]
+            what = f"its {type(module).__name__} {path} is used {calls} times in a pass, and the rule holds one use"
+            hint = f"Write {method}@split=true to give each use its own."
+            raise UsageError(f"{method} cannot explain {model}: {what}", hint=hint)
+        replace_module(found.network, module, PerCall(module, calls))

@@ -1,0 +1,104 @@
+"""The one type of model that methods and metrics see."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from xaicli.errors import RunError
+from xaicli.images.view import View
+from xaicli.needs import Needs
+from xaicli.network.layers import FeatureLayer, default_layer, named_layer
+from xaicli.network.stages import named_stages
+
+SMALLEST_PROBABILITY = 1e-38
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """An image classifier: called with a batch (B, 3, H, W), preprocessed, it gives logits (B, C) in float32.
+
+    forward: the network as a function; module: the same as a torch module, None for a black box; name: its specification in
+    canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
+    empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights and view;
+    probabilities: True where the network ends in a softmax, which is undone here; masked_dtype: the precision of passes that only
+    mask the input; batch_size: altered copies a pass at most, None for what the device takes best.
+    """
+
+    forward: Callable[[Tensor], Tensor] = field(repr=False)
+    module: nn.Module | None = field(repr=False)
+    name: str
+    view: View
+    classes: tuple[str, ...] = field(repr=False)
+    count: int
+    provides: Needs
+    fingerprint: str
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    probabilities: bool = False
+    layer: str = "auto"
+    masked_dtype: torch.dtype = torch.float32
+    batch_size: int | None = None
+    looked_up: dict[str, FeatureLayer] = field(default_factory=dict, init=False, repr=False)
+    looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return self.logits(self.forward(inputs))
+
+    def masked(self, inputs: Tensor) -> Tensor:
+        """Logits of inputs that are masked copies of a photo, in `masked_dtype`, whatever the caller's autocast; no gradients."""
+        half = self.masked_dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.masked_dtype if half else None, enabled=half):
+            return self(inputs)
+
+    def logits(self, output: object) -> Tensor:
+        """The network's raw output as float32 logits (B, C); raises RunError where it is something else."""
+        if not isinstance(output, Tensor):
+            raise RunError(
+                f"{self.name} returned a {type(output).__name__}",
+                expected="one tensor of logits (photos, classes)",
+                hint="Wrap the network in a module that returns its logits alone.",
+            )
+        if output.ndim != 2:
+            raise RunError(f"{self.name} returned a tensor of shape {tuple(output.shape)}", expected="logits (photos, classes)")
+        output = output.float()
+        # log p differs from the logits by a constant a photo, which no method and no softmax sees.
+        return output.clamp_min(SMALLEST_PROBABILITY).log() if self.probabilities else output
+
+    def feature_layer(self, name: str = "auto") -> FeatureLayer:
+        """The layer of that name, or the one found for this network; raises UsageError, or InputError where there is none."""
+        wanted = self.layer if name == "auto" else name
+        if wanted == "auto":
+            return self.default_layer
+        # Looking a layer up takes a dry run: once a name, not once a batch.
+        if wanted not in self.looked_up:
+            self.looked_up[wanted] = named_layer(self.torch_module, wanted, self.view.size)
+        return self.looked_up[wanted]
+
+    @cached_property
+    def default_layer(self) -> FeatureLayer:
+        return default_layer(self.torch_module, self.view.size)
+
+    def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
+        """Several layers by name, as trainable attention reads them: with a grid each, but no gradient. Raises UsageError."""
+        if names not in self.looked_up_stages:
+            self.looked_up_stages[names] = named_stages(self.torch_module, names, self.view.size)
+        return self.looked_up_stages[names]
+
+    @property
+    def torch_module(self) -> nn.Module:
+        """The network as a torch module; raises RunError for a black box, which methods' needs rule out beforehand."""
+        if self.module is None:
+            raise RunError(f"{self.name} is a black box: no layers", hint="Use a method that needs the forward pass alone.")
+        return self.module
+
+    def class_name(self, index: int) -> str:
+        """The first name of a class, or its index where the model has no names."""
+        return self.classes[index].split(",")[0].strip() if index < len(self.classes) else str(index)
+
+    def with_masked_dtype(self, dtype: torch.dtype) -> Classifier:
+        return dataclasses.replace(self, masked_dtype=dtype)

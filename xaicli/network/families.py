@@ -1,0 +1,77 @@
+"""Where the families of networks keep their features: one row a class of network.
+
+A class is looked up by name along its bases, so that torchvision's, timm's and transformers' networks, and what derives from
+them, are found alike, also inside a wrapper. Of several paths the first that exists counts. Each row is checked by a dry run;
+where its layer has no grid or no gradient, the layer is searched for as in an unknown network (`xaicli.network.layers`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Place:
+    """A path below the network, negative indices allowed; the side of that module; whether a functional ReLU follows."""
+
+    path: str
+    side: Literal["input", "output"] = "output"
+    rectified: bool = False
+
+
+Places = tuple[Place, ...]
+
+LAST_STAGE: Places = (Place("encoder.stages.-1"), Place("stages.-1"))
+
+# What precedes the last pool: one activation of full resolution.
+BEFORE_LAST_POOL: Places = (Place("features.-2"),)
+
+# Transformers are known so that no part of them is taken for the whole, a convolutional stem for example. Their layer is searched
+# for: it depends on which tokens the head reads.
+SEARCHED: Places = ()
+
+FAMILIES: dict[str, Places] = {
+    # torchvision, timm
+    "AlexNet": BEFORE_LAST_POOL,
+    "ConvNeXt": (Place("stages.-1"), Place("features.-1")),
+    "DenseNet": (Place("features.norm5", rectified=True),),
+    "EfficientNet": (Place("features.-1"), Place("bn2")),
+    "GoogLeNet": (Place("inception5b"),),
+    "Inception3": (Place("Mixed_7c"),),
+    "InceptionV3": (Place("Mixed_7c"),),
+    "MaxVit": (Place("blocks.-1"),),
+    "MaxxVit": (Place("norm"),),
+    "MNASNet": (Place("layers"),),
+    "MobileNetV2": (Place("features.-1"),),
+    "MobileNetV3": (Place("features.-1"), Place("blocks.-1")),
+    "RegNet": (Place("trunk_output"), Place("s4")),
+    "ResNet": (Place("layer4"),),
+    "ResNetV2": (Place("norm"),),
+    "ShuffleNetV2": (Place("conv5"),),
+    "SqueezeNet": (Place("features"),),
+    "VGG": BEFORE_LAST_POOL,
+    "Beit": SEARCHED,
+    "CompactVisionTransformer": SEARCHED,
+    "DinoVisionTransformer": SEARCHED,
+    "Eva": SEARCHED,
+    "SwinTransformer": (Place("norm"),),
+    "SwinTransformerV2": (Place("norm"),),
+    "VisionTransformer": SEARCHED,
+    # transformers
+    "ConvNextModel": LAST_STAGE,
+    "ConvNextV2Model": LAST_STAGE,
+    "RegNetModel": LAST_STAGE,
+    "ResNetModel": LAST_STAGE,
+}
+
+
+def known_family(module: nn.Module) -> tuple[str, Places]:
+    """The path of the outermost part of the network whose class has a row, and that row; no places where there is none."""
+    for name, part in module.named_modules():
+        for base in type(part).__mro__:
+            if base.__name__ in FAMILIES:
+                return name, FAMILIES[base.__name__]
+    return "", ()

@@ -1,0 +1,165 @@
+"""Memory banks: features of labelled photos, and the importance of each feature of another photo by its nearest neighbours.
+
+A bank is one safetensors file: `features` (M, D) float32, rows of length one; `labels` (M,) int64; in its metadata the class
+names and the fingerprint of the network that the features are of, without which they mean nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.errors import InputError
+from xaicli.files import write_atomic
+
+FORMAT = "xaicli-bank-1"
+STAMP_LENGTH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Features (M, D), rows of length one, and labels (M,) of M photos; classes: names by label; model, fingerprint: the network
+    that gave the features; photos: a stamp of what they were made from."""
+
+    features: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+    classes: tuple[str, ...]
+    model: str
+    fingerprint: str
+    photos: str = ""
+
+    @property
+    def content(self) -> str:
+        """16 hex digits over features and labels."""
+        hasher = hashlib.sha256(self.features.numpy().tobytes())
+        hasher.update(self.labels.numpy().tobytes())
+        return hasher.hexdigest()[:STAMP_LENGTH]
+
+    def save(self, path: Path) -> None:
+        """Write the bank, whole or not at all."""
+        told = {
+            "classes": list(self.classes),
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "photos": self.photos,
+            "content": self.content,
+        }
+        # One entry alone: several are written in no fixed order, and the same bank has the same bytes.
+        metadata = {FORMAT: json.dumps(told, sort_keys=True)}
+        tensors = {"features": self.features.contiguous(), "labels": self.labels.contiguous()}
+        content = safetensors.torch.save(tensors, metadata)
+        write_atomic(path, lambda file: file.write(content))
+
+    def require(self, fingerprint: str, model: str, width: int, path: str) -> None:
+        """Raise InputError unless the features are of that network, `width` of them a photo."""
+        if self.fingerprint != fingerprint or self.features.shape[1] != width:
+            raise InputError(
+                f"{path} holds features of {self.model} ({self.fingerprint}), and the model is {model} ({fingerprint})",
+                expected="a bank of the same network, weights and view",
+                hint="Make one: xai bank FOLDER --model SPEC -o FILE.",
+            )
+
+
+def read_bank(path: str | Path) -> Bank:
+    """The bank in a file, read once while it does not change; raises InputError where it is none."""
+    path = expanded(path)
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise InputError(f"there is no bank {path}", hint=f"Make one: xai bank FOLDER --model SPEC -o {path}.") from error
+    return load(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=2)
+def load(path: Path, changed: int, size: int) -> Bank:
+    metadata = read_metadata(path)
+    tensors = safetensors.torch.load_file(path)
+    features, labels = tensors.get("features"), tensors.get("labels")
+    if features is None or labels is None or features.ndim != 2 or labels.shape != features.shape[:1] or not len(labels):
+        raise InputError(f"{path} is no bank", expected="features (photos, dimensions) and a label of each")
+    classes = tuple(metadata["classes"])
+    if int(labels.min()) < 0 or int(labels.max()) >= len(classes):
+        raise InputError(f"{path} is damaged: it has {len(classes)} classes, and a label beyond them")
+    return Bank(features.float(), labels, classes, metadata["model"], metadata["fingerprint"], metadata["photos"])
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a bank's file says of itself, without its features; raises InputError where it is none."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            told = json.loads((file.metadata() or {})[FORMAT])
+        return {name: told[name] for name in ("classes", "model", "fingerprint", "photos", "content")}
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a bank: {error}", expected="a file written by xai bank") from error
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is no bank", expected=f"a file written by xai bank ({FORMAT})") from error
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with `~` resolved, where there is such a user."""
+    return Path(os.path.expanduser(path))
+
+
+def identity(path: str) -> str:
+    """What a bank is whatever folder it lies in: the file's name, and a stamp of its content where it can be read."""
+    name = Path(path).name
+    try:
+        return f"{name} {read_metadata(expanded(path))['content']}"
+    except InputError:
+        return name
+
+
+@dataclass(frozen=True, eq=False)
+class Vote:
+    """What the nearest neighbours say of B photos: weights (B, D) of their features, the class (B,) that won, and how many
+    neighbours (B,) of that class the weights are made of."""
+
+    weights: Tensor
+    winner: Tensor
+    kept: Tensor
+
+
+def vote(features: Tensor, bank: Bank, *, k: int, temperature: float, unit: bool) -> Vote:
+    """The importance of each feature (B, D), by the neighbours that agree on the photo's class.
+
+    The k nearest rows vote for their class by exp(similarity / temperature); of those of the class that wins, the mean product
+    with the photo's own features, over the magnitude of its sum. With `unit` brought to 0 to 1, as the authors' code does: then
+    the least important feature counts nothing.
+    """
+    own = functional.normalize(features.detach().cpu().float(), dim=1)
+    # A photo without finite features has no neighbours; it is refused later, by its logits.
+    own = own.nan_to_num()
+    near, places = (own @ bank.features.T).topk(min(k, len(bank.features)), dim=1)
+    labels = bank.labels[places]
+    chances = ((near - near[:, :1]) / temperature).exp()
+    votes = torch.zeros(len(own), len(bank.classes)).scatter_add_(1, labels, chances)
+    winner = votes.argmax(dim=1)
+    agree = (labels == winner[:, None]).float()
+    kept = agree.sum(dim=1)
+    mean = torch.einsum("bk,bkd->bd", agree, bank.features[places]) / kept[:, None]
+    weights = over_its_sum(own * mean)
+    return Vote(unit_columns(weights) if unit else weights, winner, kept)
+
+
+def over_its_sum(weights: Tensor) -> Tensor:
+    """Weights (B, D) over the magnitude of their sum, where that is not zero."""
+    total = weights.sum(dim=1, keepdim=True).abs()
+    return weights / torch.where(total == 0, 1.0, total)
+
+
+def unit_columns(weights: Tensor) -> Tensor:
+    """Weights (B, D) brought to 0 to 1; all ones where they are equal."""
+    low, high = weights.amin(dim=1, keepdim=True), weights.amax(dim=1, keepdim=True)
+    flat = low == high
+    return torch.where(flat, 1.0, (weights - low) / torch.where(flat, 1.0, high - low))

@@ -1,0 +1,1 @@
+"""Many altered inputs through one model: the queue, devices, memory, seeds, baselines."""

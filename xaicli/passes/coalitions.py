@@ -1,0 +1,118 @@
+"""Scores of photos of which only some segments are shown: the ground that ablation, Shapley values and surrogates share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from xaicli.network.classifier import Classifier
+from xaicli.network.folding import folded
+from xaicli.network.modes import eval_mode
+from xaicli.passes.queue import Block, clean_logits, run
+from xaicli.passes.segments import SegmentBaseline, Segments, hidden_inputs, segment
+from xaicli.targets import Resolved, Targets
+
+Score = Literal["probability", "logit"]
+
+SCORE_HELP = "what of the target is explained"
+
+
+def scores_of(chosen: Resolved, logits: Tensor, kind: Score) -> Tensor:
+    """Scores (N, T) of logits (N, C): of N photos with their own targets, or of N copies of the one photo of `chosen`."""
+    copies = chosen[torch.zeros(len(logits), dtype=torch.int64)] if len(chosen.classes) == 1 else chosen
+    return copies.logit(logits) if kind == "logit" else copies.probability(logits)
+
+
+def clean_scores(classifier: Classifier, inputs: Tensor, logits: Tensor, chosen: Resolved, kind: Score) -> Tensor:
+    """Scores (B, T) of the unchanged photos in the precision of masked passes, so that differences of the two have no
+    offset.
+
+    logits: those of the clean pass, which serve where masked passes are float32 as well.
+    """
+    if classifier.masked_dtype != torch.float32:
+        with eval_mode(classifier.module):
+            logits = classifier.masked(inputs).clone()
+    return scores_of(chosen, logits, kind)
+
+
+class Division(Protocol):
+    """The parameters of a method over segments that say how it divides and hides, and what it reads."""
+
+    @property
+    def segments(self) -> Segments: ...
+
+    @property
+    def n_segments(self) -> int: ...
+
+    @property
+    def baseline(self) -> SegmentBaseline: ...
+
+    @property
+    def score(self) -> Score: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Coalitions:
+    """Photos divided into segments, any of which can be shown alone.
+
+    inputs, hidden: (B, 3, H, W), the photos and what their hidden pixels become; labels: for each photo the segment at each
+    pixel, (H, W) int64; logits (B, C) and chosen: of the clean pass; clean: the photos' scores (B, T).
+    """
+
+    classifier: Classifier
+    inputs: Tensor
+    hidden: Tensor
+    labels: list[Tensor]
+    logits: Tensor
+    chosen: Resolved
+    kind: Score
+    clean: Tensor
+
+    @classmethod
+    def of(cls, method: Division, classifier: Classifier, inputs: Tensor, targets: Targets) -> Coalitions:
+        """Divide photos as the method says, and pass them once as they are."""
+        inputs = inputs.detach()
+        logits = clean_logits(classifier, inputs)
+        chosen = targets.resolve(logits)
+        labels = [segment(method.segments, classifier.view, photo, method.n_segments) for photo in inputs]
+        hidden = hidden_inputs(method.baseline, classifier.view, inputs, labels)
+        _, quick = folded(classifier, inputs[:1])
+        clean = clean_scores(quick, inputs, logits, chosen, method.score)
+        return cls(quick, inputs, hidden, labels, logits, chosen, method.score, clean)
+
+    @property
+    def counts(self) -> list[int]:
+        """Segments of each photo."""
+        return [int(labels.max()) + 1 for labels in self.labels]
+
+    def scores(self, shown: Sequence[Tensor]) -> list[Tensor]:
+        """For each photo the scores (n, T), float64 on the CPU, of n copies that show one coalition each.
+
+        shown: for each photo its coalitions, (n, K) bool. All copies of all photos go through one queue.
+        """
+        scores = [torch.zeros(len(rows), self.chosen.classes.shape[1], device=self.inputs.device) for rows in shown]
+
+        def block(row: int) -> Block:
+            coalitions, own = shown[row].to(self.inputs.device), self.chosen[row : row + 1]
+
+            def fill(out: Tensor, start: int, stop: int) -> None:
+                visible = coalitions[start:stop][:, self.labels[row]]
+                out.copy_(torch.where(visible[:, None], self.inputs[row], self.hidden[row]))
+
+            def take(logits: Tensor, start: int, stop: int) -> None:
+                scores[row][start:stop] = scores_of(own, logits, self.kind)
+
+            return Block(len(coalitions), fill, take)
+
+        channels, height, width = self.inputs.shape[1:]
+        run(self.classifier, (block(row) for row in range(len(self.inputs))), (channels, height, width), exact=False)
+        return [each.cpu().double() for each in scores]
+
+    def spread(self, values: Sequence[Tensor]) -> Tensor:
+        """Maps (B, T, H, W), float32: for each photo values (K, T) of its segments, written to their pixels."""
+        maps = [own.to(self.inputs.device, torch.float32).T[:, labels] for own, labels in zip(values, self.labels, strict=True)]
+        return torch.stack(maps)

@@ -1,0 +1,1 @@
+"""One photo's maps under metrics, from maps to rows."""

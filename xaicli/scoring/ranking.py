@@ -1,0 +1,55 @@
+"""The order of pixels by saliency, and what to do about ties.
+
+Rectified maps have large plateaus. Removing them in raster order is removing stripes, which moves a score by as much as methods
+differ; so ties are broken by one random order a photo, drawn from the photo's seed: the same for all methods and metrics.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+
+import torch
+from torch import Tensor
+
+from xaicli.passes.seeds import stream
+
+
+class Ties(enum.Enum):
+    """What comes first among pixels of equal saliency."""
+
+    SEEDED = "a random order a photo"
+    REVERSED = "the reverse of that order"
+    RASTER = "lowest index first"
+
+
+def ranks(values: Tensor, seeds: tuple[int, ...], ties: Ties = Ties.SEEDED) -> Tensor:
+    """The place of each pixel in descending order of saliency, 0 to HW - 1: (N, H, W) int32 of maps (N, H, W).
+
+    seeds: (N,), one a photo.
+    """
+    result = torch.empty(values.shape, dtype=torch.int32, device=values.device)
+    places = torch.arange(values[0].numel(), dtype=torch.int32, device=values.device) if len(values) else result
+    for row, seed in enumerate(seeds):
+        first = tie_order(seed, ties, tuple(values.shape[1:])).to(values.device)
+        # Adding zero makes -0.0 the equal of 0.0 for every sort there is.
+        order = first[(values[row].flatten()[first] + 0.0).argsort(descending=True, stable=True)]
+        result[row].view(-1)[order] = places
+    return result
+
+
+def tie_order(seed: int, ties: Ties, shape: tuple[int, ...]) -> Tensor:
+    """The order (HW,) in which pixels of equal saliency follow each other."""
+    count = math.prod(shape)
+    if ties is Ties.RASTER:
+        return torch.arange(count)
+    order = torch.from_numpy(stream(seed, "ties").permutation(count))
+    return order.flip(0) if ties is Ties.REVERSED else order
+
+
+def tied_share(values: Tensor) -> Tensor:
+    """Of each map (N, H, W) the share of pixels (N,), 0 to 1, whose value another pixel has too."""
+    ordered = values.flatten(1).sort(dim=1).values
+    same = ordered[:, 1:] == ordered[:, :-1]
+    none = same.new_zeros(len(values), 1)
+    return (torch.cat([same, none], dim=1) | torch.cat([none, same], dim=1)).double().mean(dim=1)

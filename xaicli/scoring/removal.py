@@ -1,0 +1,56 @@
+"""What takes the place of removed pixels when maps are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import scipy.ndimage
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xaicli.images.view import View
+from xaicli.passes.baselines import blurred
+from xaicli.passes.seeds import stream
+
+Ground = Literal["zero", "black", "mean", "blur", "noise"]
+
+GROUND_HELP = "zero (the data's mean colour), black, mean (the photo's own colour), blur, or noise"
+
+RISE_SIDE, RISE_SIGMA = 11, 5.0
+
+
+def grounds(kind: Ground | Literal["rise-blur"], inputs: Tensor, seeds: Sequence[int], view: View) -> Tensor:
+    """What replaces the pixels of preprocessed photos (P, 3, H, W): as many pictures of the same shape.
+
+    zero: 0 after normalisation, the data's mean colour; black: pixels of 0; mean: the photo's own mean colour; blur: the photo
+    under a strong Gaussian; noise: pixels uniform in 0..1, drawn from each photo's seed; rise-blur: RISE's own blur.
+    """
+    if kind == "zero":
+        return torch.zeros_like(inputs)
+    if kind == "black":
+        return view.normalise(torch.zeros_like(inputs))
+    if kind == "mean":
+        return inputs.mean(dim=(2, 3), keepdim=True).expand_as(inputs)
+    if kind == "blur":
+        return blurred(inputs)
+    if kind == "rise-blur":
+        return rise_blur(inputs)
+    drawn = np.stack([stream(seed, "ground").random(inputs.shape[1:], dtype=np.float32) for seed in seeds])
+    return view.normalise(torch.from_numpy(drawn).to(inputs.device))
+
+
+def rise_kernel() -> Tensor:
+    """The authors' blur (11, 11): an impulse through SciPy's Gaussian filter, whose reflecting border folds the tails back, so
+    that it sums to 1 and is nearly flat."""
+    impulse = np.zeros((RISE_SIDE, RISE_SIDE))
+    impulse[RISE_SIDE // 2, RISE_SIDE // 2] = 1
+    return torch.from_numpy(scipy.ndimage.gaussian_filter(impulse, RISE_SIGMA)).float()
+
+
+def rise_blur(inputs: Tensor) -> Tensor:
+    """Photos (P, 3, H, W) blurred as RISE's authors blur them: after normalisation, borders padded with zeros."""
+    kernel = rise_kernel().to(inputs.device).expand(inputs.shape[1], 1, -1, -1)
+    return functional.conv2d(inputs, kernel, padding=RISE_SIDE // 2, groups=inputs.shape[1])
