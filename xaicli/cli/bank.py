@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import model_options, open_classifier, option
 from xaicli.cli.printing import FORMATS, print_rows
 from xaicli.cli.progress import progress_bar
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count, span
 from xaicli.errors import XaiError
 
@@ -44,7 +44,7 @@ xai explain cat.jpg --model timm:vit_small_patch16_224.dino --method daam@target
 @option("Output", "--overwrite", is_flag=True, help="Make it again, and replace another bank.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help="Photos a batch.  [default: 16]")
-@manner_options
+@verbosity_options
 def command(folder: str, **given: Any) -> int:
     """Keep the features of labelled photos, for methods that ask what a network's features mean.
 
@@ -57,12 +57,12 @@ def command(folder: str, **given: Any) -> int:
 
     photos = find_labelled(folder, given["labels"], given["per_class"])
     classifier = open_classifier(given)
-    manner = Manner.current()
+    verbosity = Verbosity.current()
     if classifier.classes:
-        manner.warn(f"{classifier.name} is a classifier: its scores of classes are kept, not its features")
+        verbosity.warn(f"{classifier.name} is a classifier: its scores of classes are kept, not its features")
     run = BankRun(photos, classifier, Path(given["path"]), given["overwrite"], given["keep_going"], given["batch_size"] or BATCH)
     if run.is_complete():
-        manner.say(f"{run.path} is complete (--overwrite makes it again)")
+        verbosity.say(f"{run.path} is complete (--overwrite makes it again)")
         errors: list[XaiError] = []
     else:
         errors = carry_out(run)
@@ -75,21 +75,21 @@ def carry_out(run: BankRun) -> list[XaiError]:
     """Make the bank; returns what failed. Raises the failure at which a run ends that does not go on past it."""
     from xaicli.runs.photos import Failure
 
-    manner, start = Manner.current(), time.monotonic()
+    verbosity, start = Verbosity.current(), time.monotonic()
     earlier = len(run.finished()) if not run.overwrite else 0
     if earlier:
-        manner.say(f"{count(earlier, 'photo')} finished before")
+        verbosity.say(f"{count(earlier, 'photo')} finished before")
     errors: list[XaiError] = []
     with closing(run.run()) as results:
         for item in progress_bar(results, len(run.photos.sources), "features", batch=run.batch_size):
             if isinstance(item, Failure):
                 errors.append(item.error)
                 if run.keep_going:
-                    manner.warn(item.error.found)
+                    verbosity.warn(item.error.found)
     if errors and not run.keep_going:
         raise errors[0]
     done = len(run.photos.sources) - len(errors)
-    manner.say(f"{count(done, 'photo')} in {span(time.monotonic() - start)}; daam@target=features@bank={run.path} reads them")
+    verbosity.say(f"{count(done, 'photo')} in {span(time.monotonic() - start)}; daam@target=features@bank={run.path} reads them")
     return errors
 
 

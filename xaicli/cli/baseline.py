@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import click
 
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import option, stack
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count
 from xaicli.errors import UsageError
 
@@ -28,7 +28,7 @@ suite_options = stack(
 @click.command(cls=Command, examples=EXAMPLES, short_help="store what a suite gives now")
 @suite_options
 @option("Output", "--overwrite", is_flag=True, help="Replace a baseline that is there.")
-@manner_options
+@verbosity_options
 def command(suite: str | None, trust: bool, model: str | None, weights: str | None, overwrite: bool) -> int:
     """Run a suite and keep its maps, scores and decisions as the baseline that xai check compares with."""
     from xaicli.files import require_writable
@@ -50,16 +50,16 @@ def command(suite: str | None, trust: bool, model: str | None, weights: str | No
     size = save(baseline, folder)
     methods = ", ".join(method.label for method in bench.methods)
     photos = count(len(baseline.photos), "photo")
-    Manner.current().say(f"{photos} x {methods}: baseline in {folder} ({size / 1e6:.1f} MB), model {baseline.fingerprint[:8]}")
+    Verbosity.current().say(f"{photos} x {methods}: baseline in {folder} ({size / 1e6:.1f} MB), model {baseline.fingerprint[:8]}")
     return 0
 
 
 def ticker(total: int) -> Callable[[int], None]:
     """A counter on a terminal's last line."""
-    manner = Manner.current()
+    verbosity = Verbosity.current()
 
     def tick(done: int) -> None:
-        if manner.shows_progress:
+        if verbosity.shows_progress:
             click.echo(f"\r{done} of {total} photos", nl=done == total, err=True)
 
     return tick

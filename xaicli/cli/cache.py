@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import option
 from xaicli.cli.printing import FORMATS, print_rows
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 
 EXAMPLES = """
 xai cache
@@ -19,7 +19,7 @@ xai cache clear --yes
 @click.argument("what", type=click.Choice(["list", "path", "clear"]), default="list")
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
 @option("Running", "--yes", is_flag=True, help="Clear without asking.")
-@manner_options
+@verbosity_options
 def command(what: str, form: str, yes: bool) -> int:
     """List the downloaded weights (list), say where they are (path), or remove them (clear).
 
@@ -27,7 +27,7 @@ def command(what: str, form: str, yes: bool) -> int:
     """
     from xaicli.models.cache import cache_folder, cached_files, clear_cache
 
-    manner = Manner.current()
+    verbosity = Verbosity.current()
     if what == "path":
         click.echo(str(cache_folder()))
         return 0
@@ -35,10 +35,10 @@ def command(what: str, form: str, yes: bool) -> int:
     size = f"{len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB in {cache_folder()}"
     if what == "list":
         print_rows([{"file": file.path.name, "MB": round(file.size / 1e6, 2)} for file in files], form)
-        manner.say(size)
+        verbosity.say(size)
         return 0
     if files and not yes:
         click.confirm(f"Remove {size}?", abort=True, err=True)
     removed = clear_cache()
-    manner.say(f"removed {len(removed)} files, {sum(file.size for file in removed) / 1e6:.1f} MB")
+    verbosity.say(f"removed {len(removed)} files, {sum(file.size for file in removed) / 1e6:.1f} MB")
     return 0

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from xaicli.cli.baseline import suite_options, ticker
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import option
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count
 from xaicli.errors import InputError, UsageError, XaiError
 
@@ -36,7 +36,7 @@ FORMATS = ("text", "json", "md", "junit", "github")
 )
 @option("Gate", "--strict", is_flag=True, help="Exit 1 also where a rule is inconclusive.")
 @option("Gate", "--update", is_flag=True, help="Make what is found now the baseline, after showing the difference.")
-@manner_options
+@verbosity_options
 def command(
     suite: str | None,
     trust: bool,
@@ -71,7 +71,7 @@ def command(
     except (UsageError, InputError) as error:
         if not update:
             raise
-        Manner.current().warn(f"nothing to compare: {error.found}")
+        Verbosity.current().warn(f"nothing to compare: {error.found}")
     else:
         show(bench, outcome, form, pictures)
         if not update:
@@ -88,7 +88,7 @@ def show(bench: Bench, outcome: Outcome, form: str, pictures: Path) -> None:
     try:
         drawn = draw_failures(bench, outcome, pictures)
     except (XaiError, OSError) as error:
-        Manner.current().warn(f"no pictures: {error.found if isinstance(error, XaiError) else error}")
+        Verbosity.current().warn(f"no pictures: {error.found if isinstance(error, XaiError) else error}")
     click.echo(render(outcome, form, pictures=f"{pictures}/" if drawn else ""), nl=False)
     sys.stdout.flush()
 
@@ -101,5 +101,5 @@ def renew(bench: Bench, folder: Path) -> int:
     renewed = make_baseline(bench, ticker(photos_to_run(bench)))
     save(renewed, folder)
     photos = count(len(renewed.photos), "photo")
-    Manner.current().say(f"the baseline in {folder} is renewed: {photos}, model {renewed.fingerprint[:8]}")
+    Verbosity.current().say(f"the baseline in {folder} is renewed: {photos}, model {renewed.fingerprint[:8]}")
     return 0

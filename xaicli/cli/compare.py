@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import image_options, model_options, option
 from xaicli.cli.score import carry_out, open_store, plan, score_options, show, summary
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.errors import UsageError
 from xaicli.grammar import split
 
@@ -32,7 +32,7 @@ FORMATS = ("table", "json", "csv", "md")
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help="Passes a batch.  [default: automatic]")
-@manner_options
+@verbosity_options
 def command(images: tuple[str, ...], **given: Any) -> int:
     """Compare methods: a contact sheet of photos and maps with scores under each, and a table of means.
 
@@ -65,7 +65,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
                 break
         show(groups, given["form"])
     for line in sheets:
-        Manner.current().say(line)
+        Verbosity.current().say(line)
     if errors and not given["keep_going"]:
         raise errors[0]
     return 4 if errors else 0

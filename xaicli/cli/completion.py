@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from xaicli.cli.manner import Command, manner_options
+from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
 xai completion bash >> ~/.bashrc
@@ -16,7 +16,7 @@ xai completion fish > ~/.config/fish/completions/xai.fish
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="shell completion for bash, zsh or fish")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@manner_options
+@verbosity_options
 def command(shell: str) -> int:
     """Print what makes the shell complete commands, options, methods, metrics and models."""
     kind = get_completion_class(shell)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from xaicli.cli.manner import Command, manner_options
 from xaicli.cli.options import option
 from xaicli.cli.printing import to_table
+from xaicli.cli.verbosity import Command, verbosity_options
 
 if TYPE_CHECKING:
     from xaicli.params import Definition
@@ -32,7 +32,7 @@ def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
 @click.command(cls=Command, examples=EXAMPLES, short_help="a method or metric: parameters, cost, needs, paper")
 @click.argument("name", shell_complete=complete)
 @option("Output", "--format", "form", type=click.Choice(["text", "json"]), default="text", help="What stdout shows.")
-@manner_options
+@verbosity_options
 def command(name: str, form: str) -> int:
     """Describe a method or a metric: what it is, what it needs and costs, its parameters, its paper."""
     facts = gather(name)

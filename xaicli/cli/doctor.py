@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from xaicli.cli.manner import Command, manner_options
 from xaicli.cli.options import model_options, open_classifier, option
 from xaicli.cli.printing import FORMATS, print_rows
+from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
 xai doctor
@@ -20,7 +20,7 @@ xai doctor --model net.py:make --format json
 @click.command(cls=Command, examples=EXAMPLES, short_help="versions, devices, plugins; a model's layer and its pitfalls")
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
 @model_options
-@manner_options
+@verbosity_options
 def command(form: str, **given: Any) -> int:
     """Look at the installation: versions, devices, plugins, cache.
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xaicli.cli.command_line import command_line
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import complete_definition, find_sources, image_options, model_options, open_classifier, option
 from xaicli.cli.printing import FORMATS, print_line, print_rows
 from xaicli.cli.progress import progress_bar
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count, span
 from xaicli.errors import XaiError
 
@@ -97,7 +97,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Say what would be done, and its cost.")
 @option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help="Photos a batch.  [default: automatic]")
-@manner_options
+@verbosity_options
 def command(images: tuple[str, ...], **given: Any) -> int:
     """Explain what a classifier looked at, as heatmaps over the photos.
 
@@ -143,7 +143,7 @@ def plan(sources: list[Source], given: dict[str, Any]) -> FolderRun:
     classifier = open_classifier(given)
     if not methods:
         methods = make_methods([default_method(classifier, given["target"])])
-        Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
+        Verbosity.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
     step_pictures(given).check(methods)
     classifier = replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier
     settings = Settings(
@@ -181,14 +181,14 @@ def dry_run(run: FolderRun, found: Found, form: str) -> int:
 
 def carry_out(run: FolderRun, found: Found, lost: list[XaiError], metrics: list[Metric], given: dict[str, Any]) -> int:
     """Run, print rows, and say how it went; returns the exit code."""
-    manner, start = Manner.current(), time.monotonic()
+    verbosity, start = Verbosity.current(), time.monotonic()
     costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
-    manner.say(f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} a photo")
+    verbosity.say(f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} a photo")
     rows: list[dict[str, Any]] = []
     done: list[Written] = []
     errors = list(lost)
     for error in lost:
-        manner.warn(error.found)
+        verbosity.warn(error.found)
     results = run.run(found)
     for result in progress_bar(results, len(run.sources), "explaining", batch=run.batch_size):
         if isinstance(result, list):
@@ -201,7 +201,7 @@ def carry_out(run: FolderRun, found: Found, lost: list[XaiError], metrics: list[
             continue
         errors.append(result.error)
         if run.keep_going:
-            manner.warn(result.error.found)
+            verbosity.warn(result.error.found)
     close(results)
     finish(run, done, given)
     if given["form"] != "jsonl":
@@ -266,7 +266,7 @@ def row_of(written: Written) -> dict[str, Any]:
 
 
 def summarise(run: FolderRun, done: list[Written], errors: list[XaiError], seconds: float, given: dict[str, Any]) -> None:
-    manner = Manner.current()
+    verbosity = Verbosity.current()
     photos = len({written.source for written in done})
     kept = sum(written.kept for written in done)
     parts = [f"{count(photos, 'photo')} x {count(len(run.methods), 'method')} in {span(seconds)}"]
@@ -277,7 +277,9 @@ def summarise(run: FolderRun, done: list[Written], errors: list[XaiError], secon
     parts.append(
         f"sheet {run.output.folder / 'sheet.png'}" if given["sheet"] else f"maps, overlays and records in {run.output.folder}/"
     )
-    manner.say("; ".join(parts))
+    verbosity.say("; ".join(parts))
     odd = [written for written in done if written.record.status != "ok"]
     if odd:
-        manner.warn(f"{count(len(odd), 'map')} not usable: " + ", ".join(f"{w.stem.name} is {w.record.status}" for w in odd[:3]))
+        verbosity.warn(
+            f"{count(len(odd), 'map')} not usable: " + ", ".join(f"{w.stem.name} is {w.record.status}" for w in odd[:3])
+        )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import option
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count
 
 EXAMPLES = """
@@ -31,7 +31,7 @@ xai export scores.db --metric insertion --no-controls -o insertion.parquet
 @option("Rows", "--method", multiple=True, metavar="LABEL", help="Only rows of these methods.")
 @option("Rows", "--metric", multiple=True, metavar="LABEL", help="Only rows of these metrics.")
 @option("Rows", "--controls/--no-controls", default=True, help="Rows of the controls too.")
-@manner_options
+@verbosity_options
 def command(
     store: str, output: str | None, form: str | None, method: tuple[str, ...], metric: tuple[str, ...], controls: bool
 ) -> int:
@@ -44,7 +44,7 @@ def command(
     with Store.open(store, write=False) as opened:
         if output:
             written = export(opened, Path(output), form or "", selection)
-            Manner.current().say(f"{count(written, 'row')} in {output}")
+            Verbosity.current().say(f"{count(written, 'row')} in {output}")
         else:
             export_to(opened, sys.stdout.buffer, form or "csv", selection)
     return 0

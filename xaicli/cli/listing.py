@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from xaicli.cli.manner import Command, manner_options
 from xaicli.cli.options import model_options, open_classifier, option
 from xaicli.cli.printing import FORMATS, print_rows
+from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
 xai list methods
@@ -25,7 +25,7 @@ WHAT = ("methods", "metrics", "models", "layers", "checkpoints")
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
 @option("Output", "--check", is_flag=True, help="Import every method or metric and show the broken ones.")
 @model_options
-@manner_options
+@verbosity_options
 def command(what: str, pattern: str, form: str, check: bool, **given: Any) -> int:
     """List methods, metrics, models, the layers of a model, or the trained checkpoints that are found by themselves.
 

@@ -17,7 +17,7 @@ import click
 
 from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.idle_threads import sleep_while_waiting
-from xaicli.cli.manner import Manner, manner_options
+from xaicli.cli.verbosity import Verbosity, verbosity_options
 from xaicli.errors import XaiError, did_you_mean
 
 PATIENCE = 5.0
@@ -26,7 +26,7 @@ PATIENCE = 5.0
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
-class Place(NamedTuple):
+class CommandSummary(NamedTuple):
     """Where a command is, and what its line in the overview says; read without importing it."""
 
     section: str
@@ -35,22 +35,22 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
-    "explain": Place("Explain", "explain", "draw what a classifier looked at"),
-    "compare": Place("Explain", "compare", "methods side by side, with scores"),
-    "list": Place("Explain", "listing", "methods, metrics, models, layers, checkpoints"),
-    "describe": Place("Explain", "describe", "a method or metric: parameters, cost, needs, paper"),
-    "score": Place("Measure", "score", "score heatmaps of many photos into a store"),
-    "report": Place("Measure", "report", "one HTML page: table, curves, gallery"),
-    "export": Place("Measure", "export", "rows of a store as CSV, JSON lines or Parquet"),
-    "merge": Place("Measure", "merge", "join the stores of shards"),
-    "baseline": Place("Guard", "baseline", "store what a suite gives now"),
-    "check": Place("Guard", "check", "hold a suite against its baseline"),
-    "train": Place("Train", "train", "train an explainer, or a classifier"),
-    "bank": Place("Train", "bank", "a memory bank of features for self-supervised networks"),
-    "doctor": Place("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
-    "cache": Place("Look after", "cache", "downloaded weights: where they are, how large, clear them"),
-    "config": Place("Look after", "config", "defaults that are set, and where"),
-    "completion": Place("Look after", "completion", "shell completion for bash, zsh or fish"),
+    "explain": CommandSummary("Explain", "explain", "draw what a classifier looked at"),
+    "compare": CommandSummary("Explain", "compare", "methods side by side, with scores"),
+    "list": CommandSummary("Explain", "listing", "methods, metrics, models, layers, checkpoints"),
+    "describe": CommandSummary("Explain", "describe", "a method or metric: parameters, cost, needs, paper"),
+    "score": CommandSummary("Measure", "score", "score heatmaps of many photos into a store"),
+    "report": CommandSummary("Measure", "report", "one HTML page: table, curves, gallery"),
+    "export": CommandSummary("Measure", "export", "rows of a store as CSV, JSON lines or Parquet"),
+    "merge": CommandSummary("Measure", "merge", "join the stores of shards"),
+    "baseline": CommandSummary("Guard", "baseline", "store what a suite gives now"),
+    "check": CommandSummary("Guard", "check", "hold a suite against its baseline"),
+    "train": CommandSummary("Train", "train", "train an explainer, or a classifier"),
+    "bank": CommandSummary("Train", "bank", "a memory bank of features for self-supervised networks"),
+    "doctor": CommandSummary("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
+    "cache": CommandSummary("Look after", "cache", "downloaded weights: where they are, how large, clear them"),
+    "config": CommandSummary("Look after", "config", "defaults that are set, and where"),
+    "completion": CommandSummary("Look after", "completion", "shell completion for bash, zsh or fish"),
 }
 
 
@@ -74,9 +74,9 @@ class Overview(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section in dict.fromkeys(place.section for place in COMMANDS.values()):
+        for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):
             with formatter.section(section):
-                formatter.write_dl([(name, place.summary) for name, place in COMMANDS.items() if place.section == section])
+                formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items() if entry.section == section])
 
 
 def show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -89,7 +89,7 @@ def show_version(ctx: click.Context, parameter: click.Parameter, value: bool) ->
 
 @click.group(cls=Overview, context_settings=CONTEXT, epilog="First try:  xai explain sample:hopper")
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version.")
-@manner_options
+@verbosity_options
 def cli() -> None:
     """Explain what an image classifier looked at, score the explanations, and gate saliency quality in CI."""
 
@@ -146,7 +146,7 @@ class Shown(logging.Handler):
     """Shows warnings of the log as those of commands."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        Manner.current().warn(record.getMessage())
+        Verbosity.current().warn(record.getMessage())
 
 
 SHOWN = Shown(logging.WARNING)
@@ -158,7 +158,7 @@ def flush() -> None:
 
 
 def say(line: str, code: int, error: BaseException) -> int:
-    if Manner.debug_wanted():
+    if Verbosity.debug_wanted():
         traceback.print_exception(error)
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(" ".join(line.split()), err=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import option
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count
 
 EXAMPLES = """
@@ -19,11 +19,11 @@ xai merge shard-*.db -o all.db --overwrite
 @click.argument("stores", nargs=-1, metavar="STORE.db...")
 @option("Output", "-o", "--output", required=True, metavar="ALL.db", help="The joined store.")
 @option("Output", "--overwrite", is_flag=True, help="Replace it where it is there.")
-@manner_options
+@verbosity_options
 def command(stores: tuple[str, ...], output: str, overwrite: bool) -> int:
     """Join stores, such as those of the shards of one job. A row that several hold is kept once; contradictions are refused."""
     from xaicli.results.merge import merge
 
     rows = merge(stores, output, overwrite=overwrite)
-    Manner.current().say(f"{count(rows, 'row')} in {output}")
+    Verbosity.current().say(f"{count(rows, 'row')} in {output}")
     return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from xaicli.cli.manner import Grouped, Manner
+from xaicli.cli.verbosity import Grouped, Verbosity
 from xaicli.errors import UsageError, XaiError
 from xaicli.models.catalogue import BUNDLED, DEFAULT
 
@@ -152,13 +152,13 @@ def open_classifier(given: dict[str, Any]) -> Classifier:
     from xaicli.models.load import load_classifier
     from xaicli.passes.device import threads
 
-    manner = Manner.current()
+    verbosity = Verbosity.current()
     click.get_current_context().with_resource(threads())
     choice = {key: given[key] for key in MODEL_KEYS if given.get(key) is not None}
     named = "model" in choice
-    classifier = load_classifier(choice.pop("model", DEFAULT), **choice, progress=manner.shows_progress, notice=manner.say)
+    classifier = load_classifier(choice.pop("model", DEFAULT), **choice, progress=verbosity.shows_progress, notice=verbosity.say)
     others = "an ImageNet one: --model resnet50" if DEFAULT == "tiny" else "others: --model, xai list models"
-    manner.say(f"model {describe_model(classifier, '' if named else others)}")
+    verbosity.say(f"model {describe_model(classifier, '' if named else others)}")
     return classifier
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from xaicli.cli.manner import Manner
+from xaicli.cli.verbosity import Verbosity
 
 T = TypeVar("T")
 LONG_RUN = 20.0
@@ -17,8 +17,8 @@ LONG_RUN = 20.0
 
 def progress_bar(items: Iterable[T], total: int, word: str, batch: int = 1) -> Iterator[T]:
     """Pass items on, with a bar and the time left; says after the first batch how long the whole may take."""
-    manner = Manner.current()
-    if not manner.shows_progress:
+    verbosity = Verbosity.current()
+    if not verbosity.shows_progress:
         yield from items
         return
     from rich.console import Console
@@ -39,12 +39,12 @@ def progress_bar(items: Iterable[T], total: int, word: str, batch: int = 1) -> I
 
 def ticking(total: int, what: str) -> Callable[[], None]:
     """A counter on a terminal's last line, for work that tells of each step."""
-    manner, done = Manner.current(), 0
+    verbosity, done = Verbosity.current(), 0
 
     def tick() -> None:
         nonlocal done
         done += 1
-        if manner.shows_progress:
+        if verbosity.shows_progress:
             click.echo(f"\r{done} of {total} {what}", nl=done == total, err=True)
 
     return tick

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import option
 from xaicli.cli.progress import ticking
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count
 
 EXAMPLES = """
@@ -23,7 +23,7 @@ xai report scores.db --most 500 -o report.html
 @option("Output", "-o", "--output", default="report.html", metavar="FILE.html", help="The page.")
 @option("Photos", "--photos", multiple=True, metavar="DIR", help="Where photos are looked for that have moved.")
 @option("Photos", "--most", type=click.IntRange(min=1), default=5000, metavar="N", help="Photos in the gallery, worst first.")
-@manner_options
+@verbosity_options
 def command(store: str, output: str, photos: tuple[str, ...], most: int) -> int:
     """Write one self-contained page of a store: the table of means, curves, and a gallery of photos, worst cases first."""
     from xaicli.results.report.page import write_report
@@ -34,5 +34,5 @@ def command(store: str, output: str, photos: tuple[str, ...], most: int) -> int:
         shown = write_report(
             opened, Path(output), folders=[Path(folder) for folder in photos], most_photos=most, tick=ticking(total, "photos")
         )
-    Manner.current().say(f"{count(shown, 'photo')} in {output}")
+    Verbosity.current().say(f"{count(shown, 'photo')} in {output}")
     return 0

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xaicli.cli.command_line import command_line
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import complete_definition, find_sources, image_options, model_options, open_classifier, option, stack
 from xaicli.cli.printing import print_line
 from xaicli.cli.progress import progress_bar
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count, span
 from xaicli.errors import UsageError, XaiError
 
@@ -97,7 +97,7 @@ score_options = stack(
 @option("Running", "--shard", metavar="I/N", help="Only the I-th of N parts of the photos; xai merge joins the stores.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help="Passes a batch.  [default: automatic]")
-@manner_options
+@verbosity_options
 def command(images: tuple[str, ...], **given: Any) -> int:
     """Score the heatmaps of many photos: deletion and insertion, or any metrics.
 
@@ -138,14 +138,14 @@ def plan(images: tuple[str, ...], given: dict[str, Any], *, leave_out: bool = Fa
     classifier = dataclasses.replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier
     if not methods and not given.get("maps"):
         methods = make_methods([default_method(classifier, given["target"])])
-        Manner.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
+        Verbosity.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
     if leave_out:
         methods = fitting(methods, classifier)
     truth = None
     if given["truth"]:
         truth = read_truth(given["truth"], classifier.classes, classifier.count, given["truth_classes"])
         named = truth.count(source.path for source in sources)
-        Manner.current().say(f"ground truth of {named} of {count(len(sources), 'photo')}: {truth.kind}")
+        Verbosity.current().say(f"ground truth of {named} of {count(len(sources), 'photo')}: {truth.kind}")
     run = ScoreRun(
         sources=shard(sources, *part) if part else sources,
         classifier=classifier,
@@ -180,7 +180,7 @@ def fitting(methods: list[Method], classifier: Classifier) -> list[Method]:
     fit = [method for method in methods if unfit(method, classifier) is None] or methods
     left = ", ".join(method.label for method in methods if method not in fit)
     if left:
-        Manner.current().say(f"not for {classifier.name}: {left}")
+        Verbosity.current().say(f"not for {classifier.name}: {left}")
     return fit
 
 
@@ -227,10 +227,10 @@ def open_store(given: dict[str, Any]) -> Store:
 
 def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool = False) -> list[XaiError]:
     """Score, with progress and warnings; returns what failed."""
-    manner, start = Manner.current(), time.monotonic()
+    verbosity, start = Verbosity.current(), time.monotonic()
     errors = list(lost)
     for error in lost:
-        manner.warn(error.found)
+        verbosity.warn(error.found)
     todo = len(run.incomplete(store, run.sources))
     rows = 0
     with contextlib.closing(run.run(store)) as results:
@@ -242,7 +242,7 @@ def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool
                 continue
             errors.append(result.error)
             if run.keep_going:
-                manner.warn(result.error.found)
+                verbosity.warn(result.error.found)
     before = len(run.sources) - todo
     parts = [f"{count(rows, 'row')} of {count(todo, 'photo')} in {span(time.monotonic() - start)}"]
     if before:
@@ -251,7 +251,7 @@ def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool
         parts.append(f"{count(len(errors), 'photo')} failed")
     if store.path is not None:
         parts.append(f"all rows in {store.path} (xai report {store.path})")
-    manner.say("; ".join(parts))
+    verbosity.say("; ".join(parts))
     return errors
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xaicli.cli.manner import Command, Manner, manner_options
 from xaicli.cli.options import MODEL_KEYS, describe_model, model_options, option, stack
 from xaicli.cli.progress import progress_bar
 from xaicli.cli.training_progress import decoding_bar, show_training
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.cli.words import count, span
 from xaicli.errors import UsageError, XaiError
 from xaicli.models.catalogue import DEFAULT
@@ -67,7 +67,7 @@ SCHEDULE_KEYS = {
 @option("Running", "--resume/--fresh", default=None, help="Demand a snapshot to go on from, or ignore one.  [default: use it]")
 @option("Running", "--save-every", type=click.FloatRange(min=0), default=300.0, metavar="SECONDS", help="Between snapshots.")
 @option("Running", "--keep-going", is_flag=True, help="Leave photos out that cannot be decoded; exit code 4.")
-@manner_options
+@verbosity_options
 def command(method: str, **given: Any) -> int:
     """Train an explainer for a model (t-tame, tame, p-tame), or a network: lfi-cam, classifier.
 
@@ -77,17 +77,17 @@ def command(method: str, **given: Any) -> int:
     from xaicli.passes.device import threads
     from xaicli.training.plan import prepare
 
-    manner = Manner.current()
+    verbosity = Verbosity.current()
     click.get_current_context().with_resource(threads())
     wish = wish_of(method, given)
     failed: list[XaiError] = []
 
     def lose(error: XaiError) -> None:
         failed.append(error)
-        manner.warn(error.found)
+        verbosity.warn(error.found)
 
     with decoding_bar() as report:
-        run = prepare(wish, notice=manner.say, on_error=lose, report=report)
+        run = prepare(wish, notice=verbosity.say, on_error=lose, report=report)
     carry_out(run)
     report_on(run, given)
     return 4 if failed else 0
@@ -132,17 +132,17 @@ def carry_out(run: TrainRun) -> None:
     """Train, with a bar or a line an epoch."""
     from xaicli.training.curve import curve_path
 
-    manner, start, training = Manner.current(), time.monotonic(), run.training
-    manner.say(f"model {describe_model(run.task.classifier)}")
+    verbosity, start, training = Verbosity.current(), time.monotonic(), run.training
+    verbosity.say(f"model {describe_model(run.task.classifier)}")
     schedule, held = run.schedule, 0 if run.held is None else len(run.held)
-    manner.say(
+    verbosity.say(
         f"{run.what.label}: {count(len(run.listing), 'photo')}, {held} held out; {count(schedule.epochs, 'epoch')} of "
         f"{count(training.batches.steps, 'step')}, batch {training.batches.batch_size}, lr {schedule.lr:g}"
     )
     if training.resume and training.snapshot.exists():
-        manner.say(f"going on from {training.snapshot.name}")
+        verbosity.say(f"going on from {training.snapshot.name}")
     show_training(run.events(), training.total)
-    manner.say(f"{run.output} in {span(time.monotonic() - start)}; curves in {curve_path(run.output).name}")
+    verbosity.say(f"{run.output} in {span(time.monotonic() - start)}; curves in {curve_path(run.output).name}")
 
 
 def report_on(run: TrainRun, given: dict[str, Any]) -> None:

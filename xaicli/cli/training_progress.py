@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from xaicli.cli.manner import Manner
+from xaicli.cli.verbosity import Verbosity
 
 if TYPE_CHECKING:
     from xaicli.training.loop import Epoch, Step
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @contextmanager
 def decoding_bar() -> Iterator[Callable[[int, int], None]]:
     """A bar for photos that are being decoded; gives the function that moves it."""
-    if not Manner.current().shows_progress:
+    if not Verbosity.current().shows_progress:
         yield lambda done, total: None
         return
     from rich.console import Console
@@ -31,11 +31,11 @@ def show_training(events: Iterable[Step | Epoch], total: int) -> None:
     """Carry the events out; on a terminal with a bar, the terms of the loss and the time left."""
     from xaicli.training.loop import Step
 
-    manner = Manner.current()
-    if not manner.shows_progress:
+    verbosity = Verbosity.current()
+    if not verbosity.shows_progress:
         for event in events:
             if not isinstance(event, Step):
-                manner.say(epoch_line(event))
+                verbosity.say(epoch_line(event))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

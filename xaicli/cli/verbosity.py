@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-KEY = "xaicli.manner"
+KEY = "xaicli.verbosity"
 
 
 @dataclass
-class Manner:
+class Verbosity:
     """Verbosity of one command line."""
 
     verbose: bool = False
@@ -22,8 +22,8 @@ class Manner:
     debug: bool = False
 
     @classmethod
-    def current(cls) -> Manner:
-        """The manner of the command that is running."""
+    def current(cls) -> Verbosity:
+        """The verbosity of the command that is running."""
         context = click.get_current_context(silent=True)
         found = cls() if context is None else context.find_root().meta.setdefault(KEY, cls())
         assert isinstance(found, cls)
@@ -49,14 +49,14 @@ class Manner:
 
 
 def setter(name: str, value: bool) -> Callable[[click.Context, click.Parameter, bool], None]:
-    def set_manner(ctx: click.Context, parameter: click.Parameter, given: bool) -> None:
+    def set_verbosity(ctx: click.Context, parameter: click.Parameter, given: bool) -> None:
         if given:
-            setattr(ctx.find_root().meta.setdefault(KEY, Manner()), name, value)
+            setattr(ctx.find_root().meta.setdefault(KEY, Verbosity()), name, value)
 
-    return set_manner
+    return set_verbosity
 
 
-def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command."""
     for flags, name, value, text in (
         (("--debug",), "debug", True, "Show tracebacks."),
@@ -65,7 +65,7 @@ def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (("-v", "--verbose"), "verbose", True, "Say more on stderr."),
     ):
         command = click.option(
-            *flags, is_flag=True, expose_value=False, callback=setter(name, value), help=text, cls=Grouped, group="Manner"
+            *flags, is_flag=True, expose_value=False, callback=setter(name, value), help=text, cls=Grouped, group="Messages"
         )(command)
     return command
 
@@ -98,7 +98,7 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
-                groups.setdefault(getattr(parameter, "group", "Manner"), []).append(record)
-        for heading in sorted(groups, key=lambda heading: heading == "Manner"):
+                groups.setdefault(getattr(parameter, "group", "Messages"), []).append(record)
+        for heading in sorted(groups, key=lambda heading: heading == "Messages"):
             with formatter.section(heading):
                 formatter.write_dl(groups[heading])
