@@ -12,7 +12,7 @@ from benchmarks.networks import SIDE, device, photos
 from benchmarks.timing import ratios
 from xaicli.images.view import View
 from xaicli.method import Needs
-from xaicli.methods.daam import DAAM
+from xaicli.methods.daam.daam import DAAM
 from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, Targets
 

@@ -14,12 +14,12 @@ from benchmarks.figures import Figure
 from benchmarks.networks import classifier, device, photos
 from benchmarks.timing import ratios
 from xaicli.method import Method
-from xaicli.methods.lfi_cam import LFICAM
+from xaicli.methods.lfi.feature_importance import Importance
+from xaicli.methods.lfi.lfi_cam import LFICAM
+from xaicli.methods.lfi.lfi_network import with_branch
 from xaicli.methods.tame.t_tame import TTAME, TTAMETask, TTAMETraining
 from xaicli.models.checkpoint import about_classifier, write_checkpoint
-from xaicli.models.lfi import with_branch
 from xaicli.network.classifier import Classifier
-from xaicli.network.feature_importance import Importance
 from xaicli.targets import DECISION, Targets
 
 BATCH = 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -41,6 +41,9 @@ class AblationCAM(Method):
     @property
     def sign(self) -> Sign:
         return Sign.NONNEGATIVE if self.relu else Sign.SIGNED
+
+    def with_negative(self, keep: bool) -> AblationCAM:
+        return replace(self, relu=not keep)
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         if classifier is None:

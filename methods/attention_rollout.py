@@ -11,9 +11,9 @@ from torch import Tensor
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.attention import Attention, reading_attention
-from xaicli.network.borrowed import borrowed
 from xaicli.network.classifier import Classifier
 from xaicli.network.dry_run import noise
+from xaicli.network.modes import attribution_mode
 from xaicli.network.tokens import Axes
 from xaicli.targets import Targets
 
@@ -48,7 +48,7 @@ class AttentionRollout(Method):
         layout = classifier.feature_layer().layout
         tokens = layout.prefix + layout.grid[0] * layout.grid[1]
         rollout = Rollout(self.heads)
-        with borrowed(classifier.torch_module), torch.no_grad(), reading_attention(classifier.torch_module, rollout.add):
+        with attribution_mode(classifier.torch_module), torch.no_grad(), reading_attention(classifier.torch_module, rollout.add):
             logits = classifier(inputs.clone())
         chosen = targets.resolve(logits)
         if layout.axes is not Axes.TOKENS or rollout.mixed is None or rollout.mixed.shape[1:] != (tokens, tokens):
@@ -89,7 +89,7 @@ def tokens_read(classifier: Classifier) -> Tensor:
     """The weight (N,) of each token in what the head reads, the same for all that it reads at all: behind the last attention
     tokens do not mix, so that the gradient of the logits there is zero at all others."""
     found: list[Attention] = []
-    with borrowed(classifier.torch_module), reading_attention(classifier.torch_module, found.append, graft=True):
+    with attribution_mode(classifier.torch_module), reading_attention(classifier.torch_module, found.append, graft=True):
         logits = classifier(noise(classifier.torch_module, classifier.view.size))
         (gradient,) = torch.autograd.grad(logits.square().sum(), found[-1].output)
     read = gradient[0].abs().sum(dim=(0, 2)) > 0

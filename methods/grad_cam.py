@@ -5,7 +5,7 @@ The five methods differ in the weights alone. Maps have the resolution of the la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,9 @@ class GradientCAM(Method):
     @property
     def sign(self) -> Sign:
         return Sign.NONNEGATIVE if self.relu else Sign.SIGNED
+
+    def with_negative(self, keep: bool) -> GradientCAM:
+        return replace(self, relu=not keep)
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=1, backward=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -44,6 +44,9 @@ class ScoreCAM(Method):
     @property
     def sign(self) -> Sign:
         return Sign.NONNEGATIVE if self.relu else Sign.SIGNED
+
+    def with_negative(self, keep: bool) -> ScoreCAM:
+        return replace(self, relu=not keep)
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=1 + (0 if classifier is None else classifier.feature_layer(self.layer).channels))

@@ -17,6 +17,9 @@ class Builtin(NamedTuple):
     aliases: tuple[str, ...] = ()
 
 
+BRANCHED_NETWORKS = "xaicli.methods.lfi.lfi_network"
+"""The module that adds a branch to a network, and adds it again from the entry `branch` of a checkpoint's record."""
+
 METHODS: dict[str, Builtin] = {
     "grad-cam": Builtin("grad_cam:GradCAM", "Grad-CAM: channels weighted by their mean gradient"),
     "grad-cam++": Builtin(
@@ -49,12 +52,12 @@ METHODS: dict[str, Builtin] = {
         "Attention rollout: attention multiplied up through all blocks of a vision transformer; the same for every target",
         ("rollout",),
     ),
-    "daam": Builtin("daam:DAAM", "Dynamic accumulated attention: what each patch gave to the class token, block by block"),
+    "daam": Builtin("daam.daam:DAAM", "Dynamic accumulated attention: what each patch gave to the class token, block by block"),
     "ucag": Builtin(
         "ucag.ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
     ),
     "lfi-cam": Builtin(
-        "lfi_cam:LFICAM",
+        "lfi.lfi_cam:LFICAM",
         "LFI-CAM: the attention by which a network that was trained for it gates its own last features; one map for all classes",
     ),
     "t-tame": Builtin(

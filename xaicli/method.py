@@ -75,6 +75,8 @@ class Method(Definition):
     """True where the map is the decision's, whatever is asked for: a run that asks for another target is refused."""
     training: ClassVar[type[Definition] | None] = None
     """Of a method that is trained, the parameters of its training: `xai train NAME --set KEY=VALUE`."""
+    trains_network: ClassVar[bool] = False
+    """True where training gives a network of its own, to be named as `--model`, and not an explainer of one that is there."""
 
     @property
     def sign(self) -> Sign:
@@ -91,9 +93,18 @@ class Method(Definition):
         What a user should know of a run that goes on is a warning in the log `xaicli`; commands show it.
         """
 
+    def with_negative(self, keep: bool) -> Method:
+        """The same method that keeps, or else drops, what speaks against the target; itself where no parameter says so."""
+        return self
+
     def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
-        """The layers that a method without a `layer` parameter reads, for the record; none where there are no such."""
-        return ()
+        """The layers whose features are read, as they are named again, for the record; none where the method reads no features.
+
+        By default the one that a parameter `layer` names, or the classifier's own feature layer.
+        """
+        if Needs.FEATURES not in self.needs or classifier.module is None:
+            return ()
+        return (str(classifier.feature_layer(str(self.parameters_as_given().get("layer", "auto")))),)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         """Maps of a batch.

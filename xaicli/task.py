@@ -7,10 +7,13 @@ trained by default; the loop, data, checkpoints and pictures are `xaicli.trainin
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+
+from xaicli import builtin
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -144,11 +147,11 @@ class Task(ABC):
 class Trainable(Protocol):
     """A method that is trained: how `xai train` finds out.
 
-    Where a method has `trains_network = True` (LFI-CAM), the classifier that `task` is given holds a network to be trained, fresh
+    Where a method declares `trains_network` (LFI-CAM), the classifier that `task` is given holds a network to be trained, fresh
     from its builder or pretrained, with as many outputs as the data has classes; the task wraps its module, and calls the whole
     that it trains `network` in `modules`. Its checkpoint is a model of its own (`--model FILE`): `xaicli.models.architecture`
     builds the network again from what the loop records of it, and wraps it as `branch` in the task's metadata says
-    (`lfi.described(network)`), where that is there.
+    (`branched_networks().described(network)`), where that is there.
     """
 
     def task(self, classifier: Classifier, options: TaskOptions) -> Task:
@@ -156,6 +159,16 @@ class Trainable(Protocol):
         ...
 
 
-def trains_network(method: object) -> bool:
-    """Whether a method trains the classifier's own network."""
-    return bool(getattr(method, "trains_network", False))
+class BranchedNetworks(Protocol):
+    """What the module `xaicli.builtin.BRANCHED_NETWORKS` offers; see there for each function."""
+
+    def with_branch(self, network: nn.Module, size: tuple[int, int]) -> nn.Module: ...
+
+    def described(self, network: nn.Module) -> dict[str, Any]: ...
+
+    def restored(self, network: nn.Module, description: Mapping[str, Any]) -> nn.Module: ...
+
+
+def branched_networks() -> BranchedNetworks:
+    """The method's module that adds a branch to a network; imported when a network with one is trained or read."""
+    return cast(BranchedNetworks, importlib.import_module(builtin.BRANCHED_NETWORKS))

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import RunError
-from xaicli.network.borrowed import borrowed
 from xaicli.network.classifier import Classifier
+from xaicli.network.modes import attribution_mode
 from xaicli.passes.memory import batch_size_for, free_memory, is_out_of_memory
 from xaicli.targets import Resolved, Targets
 
@@ -38,7 +38,7 @@ def clean_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> Clea
 
     Raises RunError where the logits do not depend on the input by a gradient.
     """
-    with borrowed(classifier.torch_module):
+    with attribution_mode(classifier.torch_module):
         photos = leaf(inputs)
         logits = classifier(photos.clone())
         chosen = targets.resolve(logits)
@@ -82,7 +82,7 @@ def weighted_gradients(
     size = classifier.batch_size or max(1, batch_size_for(classifier.device, shape[2], shape[3]) // PASSES_KEPT)
     photos, count = chosen.classes.shape
     waiting = iter(points)
-    with borrowed(classifier.torch_module):
+    with attribution_mode(classifier.torch_module):
         sums = [torch.zeros((photos, count, *shape[1:]), device=classifier.device) for _ in powers]
         while batch := list(itertools.islice(waiting, size)):
             while batch:

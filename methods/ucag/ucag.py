@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -78,13 +77,12 @@ class UCAG(Method):
         if self.variant == "official" and self.fold != "count":
             raise UsageError("ucag: variant=official already sets fold", hint="Leave one of them out.")
         # Slices are explained with their signs whatever the base says: one label for one map.
-        if hasattr(self.base, "relu"):
-            object.__setattr__(self, "base", with_relu(self.base, True))
+        object.__setattr__(self, "base", self.base.with_negative(keep=False))
 
     @property
     def signed_base(self) -> Method:
         """The base as slices are explained with it: what speaks against the target is kept until maps are folded."""
-        return with_relu(self.base, False) if hasattr(self.base, "relu") else self.base
+        return self.base.with_negative(keep=True)
 
     # What a wrapper needs and is follows from its base, of which each instance has its own.
     @property
@@ -119,6 +117,9 @@ class UCAG(Method):
 
     def require(self, classifier: Classifier) -> None:
         self.base.require(classifier)
+
+    def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
+        return self.base.layers_read(classifier)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         # Tensors made in a caller's inference mode would be of no use to the base's gradients.
@@ -294,11 +295,6 @@ class Slices:
             f"ucag: {self.classifier.name} takes no slices of {height} x {width} pixels ({reason})",
             hint=f"Leave {given} out, or try another.",
         )
-
-
-def with_relu(method: Method, relu: bool) -> Method:
-    changes: dict[str, Any] = {"relu": relu}
-    return dataclasses.replace(method, **changes)
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:

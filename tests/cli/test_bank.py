@@ -14,7 +14,7 @@ from torch.testing import assert_close
 import xaicli
 from xaicli.cli.main import main
 from xaicli.errors import InputError
-from xaicli.network.feature_bank import read_bank
+from xaicli.models.feature_bank import read_bank
 from xaicli.runs.bank import BankRun, Part
 
 pytest.importorskip("timm")

@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Maps, Method
+from xaicli.methods.lfi.lfi_network import with_branch
 from xaicli.models.architecture import build
 from xaicli.models.checkpoint import about_classifier, checkpoints_folder, write_checkpoint
-from xaicli.models.lfi import with_branch
 from xaicli.network.classifier import Classifier
 from xaicli.params import parameters
 from xaicli.registry import METHODS, Entry, entries, load
 from xaicli.stamps import stamp
 from xaicli.targets import DECISION, TargetRule, Targets
-from xaicli.task import TaskOptions, Trainable, trains_network
+from xaicli.task import TaskOptions, Trainable
 
 FEW = 8
 SQUARES = {"n_segments": 9}
@@ -95,7 +95,7 @@ def method(entry: Entry) -> Method:
 def networks(tiny_cnn: nn.Module, tiny_vit: nn.Module, method: Method) -> dict[str, nn.Module]:
     """A convolutional network with batch norm and in-place ReLU, one of plain modules in a row, and a vision transformer; for a
     method that is a network of its own, such a one too."""
-    own = {"own": with_untrained_branch(tiny_cnn)} if trains_network(method) else {}
+    own = {"own": with_untrained_branch(tiny_cnn)} if method.trains_network else {}
     return {"cnn": tiny_cnn, "vit": tiny_vit, "plain": plain(), **own}
 
 
@@ -112,7 +112,7 @@ def checkpoints(
 ) -> dict[str, Classifier]:
     """For a method that needs them, installed checkpoints for each network it can be trained on, of untrained weights."""
     classifiers = {name: identified(classifier_of(module, count=5), name) for name, module in networks.items()}
-    if not isinstance(method, Trainable) or trains_network(method):
+    if not isinstance(method, Trainable) or method.trains_network:
         return classifiers
     for name, classifier in classifiers.items():
         with torch.random.fork_rng(), contextlib.suppress(UsageError):

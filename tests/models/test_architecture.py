@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from xaicli.errors import InputError, UsageError
-from xaicli.models import from_checkpoint, lfi
+from xaicli.methods.lfi import lfi_network as lfi
+from xaicli.models import from_checkpoint
 from xaicli.models.architecture import build, record
 from xaicli.models.checkpoint import write_checkpoint
 from xaicli.models.load import load_classifier

@@ -12,12 +12,12 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from xaicli.network.attention import Attention, reading_attention
-from xaicli.network.borrowed import borrowed
+from xaicli.network.modes import attribution_mode
 
 
 def read(module: nn.Module, inputs: Tensor, *, graft: bool = False) -> tuple[Tensor, list[Attention]]:
     found: list[Attention] = []
-    with borrowed(module), reading_attention(module, found.append, graft=graft):
+    with attribution_mode(module), reading_attention(module, found.append, graft=graft):
         logits = module(inputs)
     return logits, found
 

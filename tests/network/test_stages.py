@@ -5,7 +5,7 @@ from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from xaicli.errors import UsageError
-from xaicli.models.lfi import with_branch
+from xaicli.methods.lfi.lfi_network import with_branch
 from xaicli.network.stages import find_stages, named_stages
 
 SIZE = (64, 64)

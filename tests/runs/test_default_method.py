@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 import xaicli
-from xaicli.models.lfi import with_branch
+from xaicli.methods.lfi.lfi_network import with_branch
 from xaicli.runs.default_method import default_method
 
 

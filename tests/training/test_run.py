@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from xaicli.errors import InputError, RunError, UsageError
-from xaicli.models import lfi
+from xaicli.methods.lfi import lfi_network as lfi
 from xaicli.models.checkpoint import read_checkpoint
 from xaicli.models.load import load_classifier
 from xaicli.task import TaskOptions

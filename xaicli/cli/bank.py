@@ -95,7 +95,7 @@ def carry_out(run: BankRun) -> list[XaiError]:
 
 def describe(run: BankRun) -> dict[str, Any]:
     """What stdout says of a bank that is complete."""
-    from xaicli.network.feature_bank import read_bank
+    from xaicli.models.feature_bank import read_bank
 
     bank = read_bank(run.path)
     return {

@@ -49,6 +49,7 @@ def gather(name: str) -> dict[str, Any]:
     """All that is declared of a method or metric, by name; a name that is neither is looked up among methods."""
     from xaicli import registry
     from xaicli.errors import UsageError
+    from xaicli.method import Method
     from xaicli.params import fold
 
     kinds = (registry.METHODS, registry.METRICS)
@@ -76,9 +77,8 @@ def gather(name: str) -> dict[str, Any]:
     facts |= declared(cls)
     facts["paper"] = cls.paper
     facts["parameters"] = registry.describe(cls)
-    training = getattr(cls, "training", None)
-    if training is not None:
-        facts["training"] = registry.describe(training)
+    if issubclass(cls, Method) and cls.training is not None:
+        facts["training"] = registry.describe(cls.training)
     return facts
 
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from xaicli.errors import InputError
 from xaicli.images.view import View
-from xaicli.models import lfi
 from xaicli.models.checkpoint import Checkpoint
 from xaicli.models.fit import fit
 from xaicli.models.source import Loaded
+from xaicli.task import branched_networks
 
 
 def restored(checkpoint: Checkpoint, module: nn.Module, name: str) -> Loaded:
@@ -29,7 +29,7 @@ def fill(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     branch = checkpoint.metadata.get("branch")
     # A branch has initial weights; the caller's random state stays as it was.
     with torch.random.fork_rng(devices=[]):
-        network = module if branch is None else lfi.restored(module, branch)
+        network = module if branch is None else branched_networks().restored(module, branch)
     state = OrderedDict(checkpoint.state("network"))
     fit(network, state, checkpoint.path.name, str(checkpoint.metadata.get("classifier", "its network")))
     return network

@@ -3,7 +3,7 @@
     def take(attention: Attention) -> None:
         ...  # attention.probabilities() is (B, heads, N, M); nothing is kept unless you keep it
 
-    with borrowed(module), reading_attention(module, take):
+    with attribution_mode(module), reading_attention(module, take):
         logits = classifier(inputs)
 
 Fused attention never makes its probabilities. So queries, keys and values are caught where they enter it, after any norm of

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
 from xaicli.errors import RunError
-from xaicli.network.borrowed import borrowed
+from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, first_tensor, replace_first_tensor
 from xaicli.network.tokens import Axes, Layout, token_layout
 
@@ -89,7 +89,7 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> dict[str, Seen]:
         return output
 
     with ExitStack() as stack:
-        stack.enter_context(borrowed(module))
+        stack.enter_context(attribution_mode(module))
         for part in names:
             stack.callback(part.register_forward_pre_hook(before, with_kwargs=True).remove)
             stack.callback(part.register_forward_hook(after, with_kwargs=True).remove)

@@ -1,21 +1,24 @@
-"""Evaluation mode for the length of a `with` block."""
+"""The modes of a network for the length of a `with` block: evaluation, and ready for gradients; each is as it was afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+
+from xaicli.errors import InputError
 
 
 @contextmanager
-def eval_mode(module: nn.Module | None) -> Iterator[None]:
+def eval_mode(*modules: nn.Module | None) -> Iterator[None]:
     """Dropout and batch statistics are off inside; afterwards each submodule has the mode it had, also when something raises.
 
     A black box (None) has no modes.
     """
-    with switched_off(module.modules() if module is not None else (), "training"):
+    with switched_off((part for module in modules if module is not None for part in module.modules()), "training"):
         yield
 
 
@@ -33,3 +36,30 @@ def switched_off(owners: Iterable[nn.Module | Tensor], flag: Literal["training",
     finally:
         for owner in on:
             setattr(owner, flag, True)
+
+
+@contextmanager
+def attribution_mode(module: nn.Module, *, frozen: bool = True) -> Iterator[None]:
+    """Evaluation mode, gradients enabled and full precision, whatever the caller's modes are; parameters frozen, so that no graph
+    reaches them.
+
+    Everything is restored, also on an exception. Raises InputError where parameters were created under `torch.inference_mode`:
+    no gradient passes those.
+    """
+    # One walk of the network for both: in a batch of few photos it takes as long as a layer.
+    parts = list(module.modules())
+    parameters = [tensor for part in parts for tensor in part._parameters.values() if tensor is not None]
+    if any(tensor.is_inference() for tensor in parameters):
+        raise InputError(
+            "the network's parameters were created under torch.inference_mode, and no gradient passes them",
+            expected="parameters created outside of it",
+            hint="Build the network first, then enter inference mode.",
+        )
+    with ExitStack() as stack:
+        stack.enter_context(switched_off(parts, "training"))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in {tensor.device.type for tensor in parameters}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(switched_off(parameters if frozen else (), "requires_grad"))
+        yield

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.errors import RunError, UsageError
-from xaicli.network.borrowed import borrowed
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
+from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, replace_first_tensor
 
 SMALLEST_ACTIVATION = 1e-30
@@ -109,7 +109,7 @@ def tap_many(
     """
     taps = {key: Features(layer) for key, layer in layers.items()}
     with ExitStack() as stack:
-        stack.enter_context(borrowed(module, frozen=graft))
+        stack.enter_context(attribution_mode(module, frozen=graft))
         stack.enter_context(torch.set_grad_enabled(gradients))
         stack.callback(module.register_forward_pre_hook(fresh_start(taps, detach=graft), with_kwargs=True, prepend=True).remove)
         for feature in taps.values():

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.errors import RunError, UsageError
-from xaicli.network.borrowed import borrowed
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
+from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, first_tensor, replace_first_tensor
 from xaicli.passes.memory import is_out_of_memory
 
@@ -98,7 +98,7 @@ def suffix(classifier: Classifier, layer: FeatureLayer, photo: Tensor) -> Iterat
     if layer.call is not None:
         found = f"layer {layer} runs more than once, and what follows it cannot be run alone"
         raise UsageError(found, hint="Choose another: xai list layers --model SPEC.")
-    with borrowed(classifier.torch_module), torch.no_grad():
+    with attribution_mode(classifier.torch_module), torch.no_grad():
         whole = record(classifier, layer, photo.clone())
         forms = (whole, dataclasses.replace(whole, copies=True), dataclasses.replace(whole, memory=(), copies=True))
         fitting = next((form for form in forms if form.gives_own_logits()), None)

@@ -19,8 +19,8 @@ from xaicli.errors import InputError, RunError, UsageError, XaiError
 from xaicli.files import require_writable, write_atomic
 from xaicli.images.source import Source
 from xaicli.models.checkpoint import ENDING
+from xaicli.models.feature_bank import Bank, read_bank, read_metadata
 from xaicli.network.classifier import Classifier
-from xaicli.network.feature_bank import Bank, read_bank, read_metadata
 from xaicli.passes.queue import clean_logits
 from xaicli.runs.labelled import LabelledPhotos, find_labelled
 from xaicli.runs.photos import Failure, Loaded, load_ahead

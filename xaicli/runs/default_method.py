@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xaicli.models.lfi import branch_of
 from xaicli.network.classifier import Classifier
+from xaicli.registry import make_method, unfit
 
 DECISION = "top1"
 
@@ -13,4 +13,4 @@ def default_method(classifier: Classifier, target: str = DECISION) -> str:
     `rise`."""
     if classifier.module is None:
         return "rise"
-    return "lfi-cam" if target == DECISION and branch_of(classifier.module) is not None else "grad-cam"
+    return "lfi-cam" if target == DECISION and unfit(make_method("lfi-cam"), classifier) is None else "grad-cam"

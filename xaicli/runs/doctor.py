@@ -17,8 +17,8 @@ from xaicli import registry
 from xaicli.errors import XaiError
 from xaicli.models.cache import cache_folder, cached_files
 from xaicli.needs import Needs
-from xaicli.network.borrowed import borrowed
 from xaicli.network.classifier import Classifier
+from xaicli.network.modes import attribution_mode
 from xaicli.network.taps import tap
 from xaicli.passes.device import has_bf16
 
@@ -152,7 +152,7 @@ def reused_activations(module: nn.Module, forward: Callable[[], object]) -> list
     """Names of activation modules that run more than once in one forward pass."""
     calls: Counter[str] = Counter()
     with ExitStack() as stack:
-        stack.enter_context(borrowed(module))
+        stack.enter_context(attribution_mode(module))
         for name, part in module.named_modules():
             if isinstance(part, ACTIVATIONS):
                 hook = part.register_forward_hook(lambda part, args, output, name=name: calls.update([name]))

@@ -11,7 +11,6 @@ import numpy as np
 from xaicli.attribution import Attribution, Prediction, Record, status_of
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
-from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.runs.photos import Loaded
 from xaicli.runs.settings import Settings
@@ -104,13 +103,8 @@ def target_name(target: str, classifier: Classifier) -> str:
 
 
 def resolved_layer(method: Method, classifier: Classifier) -> str:
-    """The layer that a method's `layer` parameter came down to, or the layers that it reads; empty where it has none."""
-    wrapped = getattr(method, "base", method)
-    if layers := wrapped.layers_read(classifier):
-        return "+".join(layers)
-    if Needs.FEATURES not in wrapped.needs or classifier.module is None:
-        return ""
-    return str(classifier.feature_layer(getattr(wrapped, "layer", "auto")))
+    """The layers that a method reads on this classifier, joined by `+`; empty where it reads none."""
+    return "+".join(method.layers_read(classifier))
 
 
 @cache

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xaicli.errors import UsageError
-from xaicli.models.lfi import LFINetwork, described, with_branch
 from xaicli.models.load import load_classifier
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.params import Definition, param
-from xaicli.task import Augmentation, Schedule, Task, TaskOptions
+from xaicli.task import Augmentation, Schedule, Task, TaskOptions, branched_networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,8 @@ class ClassifierTask(Task):
         self.classifier = classifier
         self.training = training
         module = classifier.torch_module
-        self.network: nn.Module = with_branch(module, classifier.view.size) if training.branch else module
+        size = classifier.view.size
+        self.network: nn.Module = branched_networks().with_branch(module, size) if training.branch else module
         self.teacher = None if training.teacher == "none" else read_teacher(training.teacher, classifier)
         self.schedule = schedule_for(classifier, training)
         self.augmentation = Augmentation(
@@ -97,8 +97,8 @@ class ClassifierTask(Task):
 
     def metadata(self) -> dict[str, Any]:
         told: dict[str, Any] = {"parameters": self.training.parameters_as_given()}
-        if isinstance(self.network, LFINetwork):
-            told["branch"] = described(self.network)
+        if self.training.branch:
+            told["branch"] = branched_networks().described(self.network)
         if self.teacher is not None:
             told["teacher"] = {"name": self.teacher.name, "fingerprint": self.teacher.fingerprint}
         return told

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from torch import nn
 
 from xaicli.errors import RunError
 from xaicli.models.fingerprint import content
-from xaicli.network.modes import eval_mode
+from xaicli.network.modes import eval_mode, switched_off
 
 
 @contextmanager
@@ -21,17 +21,9 @@ def frozen(modules: Mapping[str, nn.Module]) -> Iterator[None]:
     that is no more.
     """
     before = {name: digest(module) for name, module in modules.items()}
-    trainable = [tensor for module in modules.values() for tensor in module.parameters() if tensor.requires_grad]
-    with ExitStack() as stack:
-        for module in modules.values():
-            stack.enter_context(eval_mode(module))
-        try:
-            for tensor in trainable:
-                tensor.requires_grad_(False)
-            yield
-        finally:
-            for tensor in trainable:
-                tensor.requires_grad_(True)
+    parameters = [tensor for module in modules.values() for tensor in module.parameters()]
+    with eval_mode(*modules.values()), switched_off(parameters, "requires_grad"):
+        yield
     changed = [name for name, module in modules.items() if digest(module) != before[name]]
     if changed:
         raise RunError(f"training changed the frozen network {changed[0]}", expected="its weights and buffers as they were")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.errors import RunError
+from xaicli.network.modes import eval_mode
 from xaicli.passes.seeds import digest
 from xaicli.task import Schedule, Task
 from xaicli.training import schedule as schedules
@@ -152,7 +153,7 @@ class Training:
         photos = 0
         if self.held is None:
             return {}
-        with self.average.in_place(), evaluating(self.modules), torch.no_grad():
+        with self.average.in_place(), eval_mode(*self.modules), torch.no_grad():
             for batch in self.held():
                 with self.autocast():
                     figures = self.task.evaluate(batch.inputs, batch.labels)
@@ -228,17 +229,6 @@ def evaluated_afterwards(modules: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for module in modules:
             module.eval()
-
-
-@contextmanager
-def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Evaluation mode inside, each part's own mode again afterwards."""
-    training = [part for module in modules for part in module.modules() if part.training]
-    with ExitStack() as stack:
-        for part in training:
-            stack.callback(setattr, part, "training", True)
-            part.training = False
-        yield
 
 
 def cuda_of(device: torch.device) -> list[int]:

@@ -11,7 +11,7 @@ from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.params import Definition, parameters, parse_spec
 from xaicli.registry import METHODS, definition_class, make_method
-from xaicli.task import Augmentation, Schedule, Task, TaskOptions, Trainable, trains_network
+from xaicli.task import Augmentation, Schedule, Task, TaskOptions, Trainable
 from xaicli.training.classifier_task import ClassifierTask, ClassifierTraining
 
 __all__ = ["Augmentation", "Schedule", "Task", "TaskOptions", "Trainable", "What", "parse_what"]
@@ -38,7 +38,7 @@ class What:
     @property
     def trains_network(self) -> bool:
         """Whether a network of its own comes out, not an explainer of one that is there."""
-        return self.method is None or trains_network(self.method)
+        return self.method is None or self.method.trains_network
 
     def task(self, classifier: Classifier, seed: int) -> Task:
         """The task, its initial weights drawn from torch's generator; raises UsageError where it cannot be trained so."""
@@ -60,7 +60,8 @@ def parse_what(text: str, given: dict[str, str]) -> What:
     if fold(spec.name) == fold(ClassifierTraining.name):
         return What(ClassifierTraining.name, None, joined(dict(spec.params), given))
     cls = definition_class(METHODS, spec.name)
-    own, learned = names_of(cls), names_of(getattr(cls, "training", None))
+    assert issubclass(cls, Method)
+    own, learned = names_of(cls), names_of(cls.training)
     rest = {key: value for key, value in spec.params if fold(key) in learned or fold(key) not in own}
     method = make_method(dataclasses.replace(spec, params=tuple(pair for pair in spec.params if fold(pair[0]) in own)))
     if not isinstance(method, Trainable):

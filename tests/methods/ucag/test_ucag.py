@@ -17,7 +17,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign
-from xaicli.methods.daam import DAAM
+from xaicli.methods.daam.daam import DAAM
 from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM, LayerCAM
 from xaicli.methods.pixel_gradients.pixel_gradients import InputXGradient, SmoothGrad

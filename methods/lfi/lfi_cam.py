@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.models.lfi import LFINetwork, branch_of, described, reading, with_branch
-from xaicli.network.borrowed import borrowed
+from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance, unit_map
+from xaicli.methods.lfi.lfi_network import LFINetwork, branch_of, described, reading, with_branch
 from xaicli.network.classifier import Classifier
-from xaicli.network.feature_importance import FeatureImportance, Importance, unit_map
+from xaicli.network.modes import attribution_mode
 from xaicli.params import Definition
 from xaicli.targets import Targets
 from xaicli.task import Augmentation, Schedule, Task, TaskOptions
@@ -80,7 +80,7 @@ class LFICAM(Method):
         branch(classifier)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        with borrowed(classifier.torch_module), torch.no_grad(), reading(branch(classifier)) as seen:
+        with attribution_mode(classifier.torch_module), torch.no_grad(), reading(branch(classifier)) as seen:
             logits = classifier(inputs)
             features, attention = seen[-1]
         if self.weights == "equal":

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from xaicli.errors import InputError, UsageError
+from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance
 from xaicli.network.dry_run import Seen, dry_run
-from xaicli.network.feature_importance import FeatureImportance, Importance
 from xaicli.network.layers import FeatureLayer, Side, default_layer, feature_layer, named_layer
 from xaicli.network.nested import change_first_argument, replace_first_tensor
 from xaicli.network.tokens import Axes

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from xaicli.network.feature_importance import FeatureImportance, Importance, convolutions, thumbnail, unit_channels, unit_map
+from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance, convolutions, thumbnail, unit_channels, unit_map
 
 
 class Given(nn.Module):

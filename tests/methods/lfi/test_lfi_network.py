@@ -5,8 +5,8 @@ from torch.testing import assert_close
 from torchvision.models import get_model
 
 from xaicli.errors import InputError, UsageError
-from xaicli.models.lfi import LFINetwork, Site, branch_of, described, find_site, reading, restored, with_branch
-from xaicli.network.feature_importance import FeatureImportance, Importance
+from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance
+from xaicli.methods.lfi.lfi_network import LFINetwork, Site, branch_of, described, find_site, reading, restored, with_branch
 from xaicli.network.layers import default_layer
 
 SMALL = (64, 64)

@@ -15,12 +15,12 @@ from torch.testing import assert_close
 
 from xaicli.errors import RunError, UsageError
 from xaicli.method import Maps, Sign
-from xaicli.methods.daam import DAAM
+from xaicli.methods.daam.daam import DAAM
 from xaicli.models.load import load_classifier
 from xaicli.network.attention import Attention, reading_attention
-from xaicli.network.borrowed import borrowed
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
+from xaicli.network.modes import attribution_mode
 from xaicli.network.tokens import Axes, Layout
 from xaicli.targets import DECISION, TargetRule, Targets
 
@@ -217,7 +217,7 @@ def test_check_6_behind_the_last_block_other_rows_have_no_gradient(vit: VisionTr
 def test_check_9_a_constant_added_to_the_value_bias_adds_its_share_to_each_token(vit: VisionTransformer) -> None:
     def attention() -> Attention:
         found: list[Attention] = []
-        with borrowed(vit), torch.no_grad(), reading_attention(vit, found.append):
+        with attribution_mode(vit), torch.no_grad(), reading_attention(vit, found.append):
             vit(inputs_of())
         return found[1]
 
@@ -300,7 +300,7 @@ def test_check_12_without_the_norm_of_queries_the_identity_fails_and_is_refused(
     raw: list[Tensor] = []
     hooks = [block.attn.qkv.register_forward_hook(lambda part, args, out: raw.append(out.detach())) for block in network.blocks]
     found: list[Attention] = []
-    with borrowed(network), torch.no_grad(), reading_attention(network, found.append):
+    with attribution_mode(network), torch.no_grad(), reading_attention(network, found.append):
         network(inputs_of())
     for hook in hooks:
         hook.remove()

@@ -12,11 +12,11 @@ from xaicli.images.view import View
 from xaicli.method import Needs, Sign
 from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM
-from xaicli.methods.lfi_cam import LFICAM, LFITraining
+from xaicli.methods.lfi.feature_importance import unit_map
+from xaicli.methods.lfi.lfi_cam import LFICAM, LFITraining
+from xaicli.methods.lfi.lfi_network import reading, with_branch
 from xaicli.models.checkpoint import about_classifier, write_checkpoint
-from xaicli.models.lfi import reading, with_branch
 from xaicli.models.load import load_classifier
-from xaicli.network.feature_importance import unit_map
 from xaicli.targets import DECISION, TargetRule, Targets
 from xaicli.task import TaskOptions
 

@@ -14,9 +14,9 @@ from torch.testing import assert_close
 
 from xaicli.errors import InputError, UsageError
 from xaicli.method import Maps
-from xaicli.methods.daam import DAAM
+from xaicli.methods.daam.daam import DAAM
+from xaicli.models.feature_bank import Bank
 from xaicli.network.classifier import Classifier
-from xaicli.network.feature_bank import Bank
 from xaicli.params import parse_spec
 from xaicli.registry import METHODS, make
 from xaicli.targets import DECISION, TargetRule, Targets
