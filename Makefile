@@ -6,4 +6,4 @@ docs-figures:
 # The networks that ship with the package, and their page. DATA holds train/ and val/, one folder a class; CLASSES names them.
 .PHONY: bundled-models
 bundled-models:
-	python -m xaicli.training.bundled --data $(DATA)/train --val $(DATA)/val --classes $(CLASSES) --card docs/models.md
+	python -m tools.bundled_models --data $(DATA)/train --val $(DATA)/val --classes $(CLASSES) --card docs/models.md

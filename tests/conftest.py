@@ -172,3 +172,24 @@ def photo_folder(tmp_path: Path) -> Path:
         coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
         coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / name)
     return folder
+
+
+def paint(path: Path, colour: int, seed: int, side: int = 16) -> None:
+    """A dark noisy picture with a bright square of one colour."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 80, (side, side, 3), dtype=np.uint8)
+    row, column = rng.integers(0, side // 2, 2)
+    pixels[row : row + side // 2, column : column + side // 2, colour] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`train` and `val`, each with one folder a class: 24 and 6 photos, 16 x 16 pixels, told apart by colour."""
+    root = tmp_path_factory.mktemp("toy")
+    for split, count in (("train", 8), ("val", 2)):
+        for colour, name in enumerate(("red", "green", "blue")):
+            for number in range(count):
+                paint(root / split / name / f"{number}.png", colour, seed=hash((split == "val", colour, number)) % 2**31)
+    return root

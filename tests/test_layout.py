@@ -15,7 +15,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(path for folder in ("xaicli", "methods", "metrics") for path in (ROOT / folder).rglob("*.py"))
-PYTHON = sorted([*SOURCES, *(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))])
+OUTSIDE = ("tools", "benchmarks", "docs", "tests")
+"""Folders that are in no wheel."""
+
+PYTHON = sorted([*SOURCES, *(path for folder in OUTSIDE for path in (ROOT / folder).rglob("*.py"))])
 TEXT = sorted(
     path
     for pattern in ("*.md", "*.toml", "*.cfg", "docs/**/*.md", ".ci/*", ".github/**/*.yml")
@@ -138,6 +141,10 @@ def test_the_mapping_lists_every_package_folder():
     assert dict(mapping) == {"xaicli": "xaicli", "xaicli.methods": "methods", "xaicli.metrics": "metrics"}
 
 
+def test_the_package_needs_no_tool_of_its_maintainers():
+    assert not [at(path, *found) for path in SOURCES for found in imports(path) if found[1].split(".")[0] in OUTSIDE]
+
+
 def test_a_file_is_named_after_its_subject():
     vague = ("utils", "util", "helpers", "helper", "common", "misc")
     assert not [path for path in PYTHON if path.stem in vague or not re.fullmatch(r"[a-z0-9_]+", path.stem)]
@@ -170,7 +177,7 @@ def matches(pattern: re.Pattern[str], paths: list[Path]) -> Iterator[str]:
 
 def test_tests_mirror_the_folders():
     rooms = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")}
-    assert rooms - {"contract", "benchmarks", "docs"} <= {path.parent.name for path in SOURCES}
+    assert rooms - {"contract", "benchmarks", "docs", "tools"} <= {path.parent.name for path in SOURCES}
 
 
 def test_importing_the_package_and_the_command_line_loads_no_torch():

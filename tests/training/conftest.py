@@ -1,4 +1,4 @@
-"""A toy data set that tells itself apart by colour, and a toy task: small enough for a run of seconds."""
+"""A toy task, small enough for a run of seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from xaicli.images.view import View
@@ -20,28 +19,6 @@ from xaicli.training.decoded import InMemory
 from xaicli.training.loop import Training
 
 SIDE = 16
-CLASSES = ("blue", "green", "red")
-
-
-def paint(path: Path, colour: int, seed: int, side: int = SIDE) -> None:
-    """A dark noisy picture with a bright square of one colour."""
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 80, (side, side, 3), dtype=np.uint8)
-    row, column = rng.integers(0, side // 2, 2)
-    pixels[row : row + side // 2, column : column + side // 2, colour] = 255
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
-@pytest.fixture(scope="session")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`train` and `val`, each with one folder a class: 24 and 6 photos, 16 x 16 pixels, told apart by colour."""
-    root = tmp_path_factory.mktemp("toy")
-    for split, count in (("train", 8), ("val", 2)):
-        for colour, name in enumerate(reversed(CLASSES)):
-            for number in range(count):
-                paint(root / split / name / f"{number}.png", colour, seed=hash((split == "val", colour, number)) % 2**31)
-    return root
 
 
 class Brightness(Task):

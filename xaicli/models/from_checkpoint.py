@@ -31,7 +31,7 @@ def load_bundled(request: Request) -> Loaded:
         raise InputError(
             f"the weights of {name} are not in this installation",
             expected=f"them at {path.name} among the bundled networks",
-            hint="Train them: python -m xaicli.training.bundled --data DIR; or name another model (xai list models).",
+            hint="Train them: python -m tools.bundled_models --data DIR; or name another model (xai list models).",
         )
     return loaded(read_checkpoint(path), name)
 

@@ -6,18 +6,18 @@ import csv
 
 import pytest
 
+from tools import bundled_models, model_card
+from tools.bundled_models import RECIPES, chosen, explainers_of, main
 from xaicli.cli.main import main as xai
 from xaicli.models import architecture, checkpoint, from_checkpoint
 from xaicli.models.load import load_classifier
-from xaicli.training import bundled, card
-from xaicli.training.bundled import RECIPES, chosen, explainers_of, main
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder in the place of the package's own, recipes of seconds, and networks of a few channels."""
     place = tmp_path / "package"
-    for module in (checkpoint, from_checkpoint, card):
+    for module in (checkpoint, from_checkpoint, model_card):
         monkeypatch.setattr(module, "BUNDLED", place)
     quick = {
         "tiny": ("classifier@branch=true", "tiny@widths=8+8@blocks=1"),
@@ -27,10 +27,10 @@ def folder(tmp_path, monkeypatch):
     for recipe in RECIPES:
         method, model = quick.get(recipe.stem, (recipe.method, recipe.model))
         settings = {"epochs": 2 if recipe.network else 1, "batch_size": 8}
-        recipes.append(bundled.Recipe(recipe.stem, method, model, recipe.network, settings))
-    monkeypatch.setattr(bundled, "RECIPES", tuple(recipes))
-    monkeypatch.setattr(card, "RIVALS", ("grad-cam",))
-    monkeypatch.setattr(card, "METRICS", ("insertion@steps=2", "average-drop@area=50@mask=binary"))
+        recipes.append(bundled_models.Recipe(recipe.stem, method, model, recipe.network, settings))
+    monkeypatch.setattr(bundled_models, "RECIPES", tuple(recipes))
+    monkeypatch.setattr(model_card, "RIVALS", ("grad-cam",))
+    monkeypatch.setattr(model_card, "METRICS", ("insertion@steps=2", "average-drop@area=50@mask=binary"))
     return place
 
 

@@ -46,7 +46,7 @@ They were trained by `xai train` on Tiny ImageNet (200 classes; Stanford CS231N,
 non-commercial research and education; the photos belong to their photographers, and none is part of the package. One command
 trains all of it again and writes this page (`make bundled-models DATA=FOLDER CLASSES=FILE`, or):
 
-    python -m xaicli.training.bundled --data train/ --val val/ --classes classes.csv --card docs/models.md
+    python -m tools.bundled_models --data train/ --val val/ --classes classes.csv --card docs/models.md
 
 Explanations are scored on held-out photos that took no part in training, for the class that the network decided on. `random` and
 `center` know nothing of the photo, and `other` is the same method's map of another photo: a method that does not beat them

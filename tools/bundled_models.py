@@ -1,6 +1,6 @@
 """The networks and explainers that ship with the package: how they were trained, and the command that does it again.
 
-    python -m xaicli.training.bundled --data train/ --val val/ --classes classes.csv
+    python -m tools.bundled_models --data train/ --val val/ --classes classes.csv
 
 trains what is missing, in order, and puts it beside the code of the package; a run that was stopped goes on where it was. With
 `--card docs/models.md` it then measures all of it on the held-out photos and writes the model card.
@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tools.model_card import write_card
 from xaicli.errors import UsageError, XaiError
 from xaicli.models import checkpoint
 from xaicli.models.checkpoint import ENDING
 from xaicli.passes.device import threads
-from xaicli.training.card import write_card
 from xaicli.training.curve import curve_path
 from xaicli.training.data import read_listing
 from xaicli.training.loop import Epoch
@@ -112,7 +112,7 @@ def say(text: str) -> None:
 
 
 def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m xaicli.training.bundled", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.bundled_models", description=__doc__.partition("\n")[0])
     parser.add_argument("--data", required=True, metavar="DIR", help="training photos, one folder a class")
     parser.add_argument("--val", required=True, metavar="DIR", help="held-out photos, likewise; boxes.csv beside them")
     parser.add_argument("--classes", metavar="FILE", help="names of the classes (default: of the folders)")
