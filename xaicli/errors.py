@@ -6,9 +6,10 @@ type next; `xaicli.cli.main` is the one place that turns it into a line on stder
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class XaiError(Exception):
@@ -36,6 +37,16 @@ class XaiError(Exception):
         # Names of files and classes are others' text: control characters never reach the terminal.
         return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split()))
 
+    def about(self, name: str) -> Self:
+        """The same error with the name of the photo or file that it is about in front, where it does not say it yet."""
+        if name in self.found:
+            return self
+        named = copy.copy(self)
+        named.found = f"{name}: {self.found}"
+        named.args = (named.line(),)
+        named.__cause__ = self.__cause__
+        return named.with_traceback(self.__traceback__)
+
 
 class UsageError(XaiError):
     """The command line, a parameter or a configuration is wrong (exit code 2)."""
@@ -53,6 +64,31 @@ class RunError(XaiError):
     """A model or a plugin failed while running, or gave NaN logits (exit code 5)."""
 
     exit_code = 5
+
+
+class Terminated(SystemExit):
+    """SIGTERM came: the run ends, and no code of others may stop it."""
+
+
+LONGEST_TEXT = 300
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception that others raised, in one line and shortened; making it may fail."""
+    try:
+        text = " ".join(str(error).split())
+    except (KeyboardInterrupt, Terminated):
+        raise
+    # `__str__` is others' code too, and may raise anything.
+    except BaseException:
+        return "(its text cannot be shown)"
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} …"
+
+
+def described(error: BaseException) -> str:
+    """ "TYPE: text" of an exception that others raised."""
+    text = text_of(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

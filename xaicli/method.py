@@ -7,9 +7,13 @@ stored and scored as it is.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from xaicli.containment import contain_members, contained
+from xaicli.errors import RunError
 from xaicli.needs import Needs
 from xaicli.params import Definition, param
 from xaicli.sign import Sign
@@ -78,6 +82,13 @@ class Method(Definition):
     trains_network: ClassVar[bool] = False
     """True where training gives a network of its own, to be named as `--model`, and not an explainer of one that is there."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Put `contained` around what a method defines, so that no call of it can be forgotten."""
+        super().__init_subclass__(**options)
+        contain_members(cls, ("sign", "cost", "require", "layers_read"), "method")
+        if "attribute" in vars(cls):
+            cls.attribute = checked(cls.attribute)  # type: ignore[method-assign]  # the same signature
+
     @property
     def sign(self) -> Sign:
         """Whether maps are signed, non-negative or only a ranking."""
@@ -113,3 +124,46 @@ class Method(Definition):
         the logits of the method's own first forward pass; seeds: (B,) int64, one a photo.
         """
         raise TypeError(f"{type(self).__name__} has no attribute()")
+
+
+LARGEST_MAP = 1 << 24
+"""Values of one map at most: 4096 x 4096."""
+
+
+def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
+    """An `attribute` that is contained, and whose maps are checked before anybody reads them."""
+
+    @functools.wraps(attribute)
+    def call(self: Method, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        with contained(f"{self.label} on {classifier.name}"):
+            maps = attribute(self, classifier, inputs, targets, seeds)
+            if fault := fault_of(maps, len(inputs)):
+                raise RunError(
+                    f"{self.label} on {classifier.name} gave {fault}",
+                    expected="Maps: values (photos, targets, height, width) in float32, logits (photos, classes)",
+                )
+            return maps
+
+    return call
+
+
+def fault_of(maps: object, photos: int) -> str:
+    """What is wrong with the maps of so many photos, in words; empty where nothing is."""
+    if not isinstance(maps, Maps):
+        return f"a {type(maps).__name__}"
+    of_targets = {name: getattr(maps.targets, name, None) for name in ("classes", "against", "scores")}
+    for name, tensor in {"values": maps.values, "logits": maps.logits, **of_targets, **maps.extras}.items():
+        if not hasattr(tensor, "detach"):
+            return f"{name} that are a {type(tensor).__name__}"
+        if tensor.is_complex():
+            return f"complex {name}"
+        if len(tensor.shape) == 0 or tensor.shape[0] != photos:
+            return f"{name} of shape {tuple(tensor.shape)} for {photos} photos"
+    shape = tuple(maps.values.shape)
+    if len(shape) != 4 or shape[:2] != tuple(maps.targets.classes.shape) or 0 in shape:
+        return f"values of shape {shape} for targets of shape {tuple(maps.targets.classes.shape)}"
+    if shape[2] * shape[3] > LARGEST_MAP:
+        return f"maps of {shape[2]} x {shape[3]} values (at most {LARGEST_MAP:,})"
+    if not maps.values.is_floating_point():
+        return f"values in {str(maps.values.dtype).removeprefix('torch.')}"
+    return "" if len(maps.logits.shape) == 2 else f"logits of shape {tuple(maps.logits.shape)}"

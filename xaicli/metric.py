@@ -15,8 +15,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from xaicli.containment import contain_members
 from xaicli.needs import Needs
 from xaicli.params import Definition, param
 from xaicli.sign import Sign
@@ -96,6 +97,11 @@ class Metric(Definition):
     ratios: ClassVar[dict[str, Ratio]] = {}
     """Read-outs that tables must not average row by row."""
     unit: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Put `contained` around what a metric defines; `score` is contained where it runs, step by step."""
+        super().__init_subclass__(**options)
+        contain_members(cls, ("direction", "range", "passes"), "metric")
 
     @property
     def direction(self) -> Direction:

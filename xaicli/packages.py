@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from xaicli.errors import InputError
+from xaicli.errors import InputError, text_of
 
 CORE = ("torch", "torchvision", "captum", "numpy", "pillow", "safetensors")
 OPTIONAL = ("timm", "transformers", "onnxruntime", "pyarrow", "ray")
@@ -77,7 +77,7 @@ def whole_installation() -> Iterator[None]:
 
 def broken_pair(error: BaseException) -> InputError | None:
     """The InputError that `error`, or one it came from, stands for where torch and torchvision do not fit; None for any other."""
-    reason = next((found[0] for cause in chain(error) if (found := BROKEN_PAIR.search(str(cause)))), None)
+    reason = next((found[0] for cause in chain(error) if (found := BROKEN_PAIR.search(text_of(cause)))), None)
     if reason is None:
         return None
     torch, torchvision, wanted = version_of("torch"), version_of("torchvision"), pinned_torch()

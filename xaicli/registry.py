@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xaicli import builtin
+from xaicli.containment import contained
 from xaicli.errors import RunError, UsageError, XaiError, did_you_mean
 from xaicli.method import Method
 from xaicli.metric import Metric
@@ -104,28 +104,13 @@ def checked(kind: Kind, entry: Entry) -> Entry:
 def load(kind: Kind, entry: Entry) -> type[Definition]:
     """Import the class of an entry; raises RunError that names the plugin where it cannot be used."""
     module, _, attribute = entry.target.partition(":")
-    try:
-        # Results are on stdout, so what a plugin prints at import goes elsewhere.
-        with contextlib.redirect_stdout(sys.stderr):
-            cls: Any = importlib.import_module(module)
+    # A plugin may raise, print or end the program at import.
+    with contained(f"{kind.word} {entry.name} of {entry.origin}, when it was imported,", hint="See xai doctor."):
+        cls: Any = importlib.import_module(module)
         for part in attribute.split("."):
             cls = getattr(cls, part)
         if isinstance(cls, type) and issubclass(cls, Definition):
             parameters(cls)
-    except XaiError:
-        raise
-    # A plugin may raise anything at import, and whatever it raises is the plugin's fault, to be reported under its name.
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | MemoryError):
-            raise
-        from xaicli.packages import broken_pair
-
-        if pair := broken_pair(error):
-            raise pair from error
-        raise RunError(
-            f"{kind.word} {entry.name} of {entry.origin} cannot be imported: {type(error).__name__}: {error}",
-            hint="See xai doctor.",
-        ) from error
     refuse_unfit(kind, entry, cls)
     return cls  # type: ignore[no-any-return]
 
@@ -167,12 +152,8 @@ def make(kind: Kind, spec: Spec) -> Definition:
         if "base" not in {parameter.name for parameter in parameters(cls)}:
             raise UsageError(f"{cls.name} wraps no other {kind.word}, so it takes no base", hint=f"See xai describe {cls.name}.")
         base = make(kind, spec.base)
-    try:
+    with contained(f"{spec.name}, given its parameters,"):
         return cls.from_text(dict(spec.params), base)
-    except XaiError:
-        raise
-    except Exception as error:
-        raise RunError(f"{spec.name} failed on its parameters: {type(error).__name__}: {error}") from error
 
 
 def make_method(text: str | Spec) -> Method:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from xaicli.errors import InputError, UsageError
+from xaicli.errors import InputError, RunError, UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.grad_cam import GradCAM
 from xaicli.methods.ucag.slices import Divisor, Slicing, authors_starts, evenly_spread
@@ -255,7 +255,7 @@ class Slices:
         own = [digest(self.seeds[at // self.count], "slice", at % self.count) >> 1 for at in range(start, stop)]
         try:
             return self.base.attribute(self.classifier, enlarged, Targets.decided(self.chosen[rows]), torch.tensor(own))
-        except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
+        except RunError as error:
             self.adapt(error, stop - start, start)
             return None
 
@@ -272,25 +272,26 @@ class Slices:
             start += last - first
         return (torch.cat(pieces) if len(pieces) > 1 else pieces[0]).contiguous(memory_format=self.layout)
 
-    def adapt(self, error: Exception, tried: int, start: int) -> None:
+    def adapt(self, error: RunError, tried: int, start: int) -> None:
         """Smaller chunks after memory ran out, the photo's own size where the network takes no other, plain layout where it
         flattens with view(); all else is raised, in words where the user chose a size that the network does not take."""
+        said = str(error.__cause__ or error)
         if is_out_of_memory(error) and tried > 1:
             free_memory(self.classifier.device)
             self.chunk = tried // 2
-        elif self.layout == torch.channels_last and "view size is not compatible" in str(error):
+        elif self.layout == torch.channels_last and "view size is not compatible" in said:
             self.layout = torch.contiguous_format
-        elif start == 0 and self.size != self.slicing.size and OF_ANOTHER_SIZE.search(str(error)):
+        elif start == 0 and self.size != self.slicing.size and OF_ANOTHER_SIZE.search(said):
             if not self.may_fall_back:
-                raise self.refusal(error) from error
+                raise self.refusal(said) from error
             self.size = self.slicing.size
         else:
             raise error
 
-    def refusal(self, error: Exception) -> UsageError:
+    def refusal(self, said: str) -> UsageError:
         """Of a size that the user chose."""
         given = "scale" if self.ucag.size == "auto" else "size"
-        (height, width), reason = self.size, str(error).partition("\n")[0][:120].rstrip(" .")
+        (height, width), reason = self.size, said.partition("\n")[0][:120].rstrip(" .")
         return UsageError(
             f"ucag: {self.classifier.name} takes no slices of {height} x {width} pixels ({reason})",
             hint=f"Leave {given} out, or try another.",

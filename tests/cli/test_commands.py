@@ -216,7 +216,7 @@ except BaseException as error:
 
 
 @pytest.mark.parametrize(
-    ("name", "handler", "raised"), [("SIGINT", "interrupt", "KeyboardInterrupt"), ("SIGTERM", "terminate", "SystemExit")]
+    ("name", "handler", "raised"), [("SIGINT", "interrupt", "KeyboardInterrupt"), ("SIGTERM", "terminate", "Terminated")]
 )
 def test_a_signal_that_code_of_others_swallows_is_raised_again(name: str, handler: str, raised: str) -> None:
     code = SWALLOWING.format(name=name, handler=handler)

@@ -108,7 +108,7 @@ def test_outputs_that_are_not_finite_are_said_and_left_to_run_time(caplog):
 
 
 def test_a_network_that_fails_on_its_size_is_reported_with_the_size(tiny_vit):
-    with pytest.raises(RunError, match=r"VisionTransformer fails on inputs of 24 x 24 pixels: .*--resize and --crop") as caught:
+    with pytest.raises(RunError, match=r"VisionTransformer on inputs of 24 x 24 pixels raised .*--resize and --crop") as caught:
         classifier(tiny_vit, crop=24)
     assert "\n" not in str(caught.value)
 

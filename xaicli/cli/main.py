@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -17,8 +16,11 @@ import click
 
 from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.idle_threads import sleep_while_waiting
+from xaicli.cli.streams import ReaderGone, close_results, set_up_streams
 from xaicli.cli.verbosity import Verbosity, verbosity_options
-from xaicli.errors import XaiError, did_you_mean
+from xaicli.containment import apart
+from xaicli.errors import Terminated, XaiError, described, did_you_mean
+from xaicli.packages import broken_pair
 
 PATIENCE = 5.0
 """Seconds after which a run that was told to end, and did not, is told again."""
@@ -98,9 +100,11 @@ def run() -> None:
     """The console script: run and exit."""
     keep_freed_memory()
     sleep_while_waiting()
+    set_up_streams()
     try:
         sys.exit(main())
     finally:
+        close_results()
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -116,6 +120,11 @@ def main(args: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     logging.getLogger("xaicli").addHandler(SHOWN)
+    with apart():
+        return run_line(args)
+
+
+def run_line(args: list[str] | None) -> int:
     try:
         from xaicli.cli.defaults import default_map
 
@@ -126,20 +135,21 @@ def main(args: list[str] | None = None) -> int:
         return exit_request.exit_code
     except click.ClickException as error:
         return say(usage_line(error), 2, error)
+    except ReaderGone as error:
+        return error.exit_code
     except XaiError as error:
         return say(error.line(), error.exit_code, error)
     except (KeyboardInterrupt, click.Abort) as error:
         return say("interrupted; what was finished is kept, and the same command goes on from there", 130, error)
-    except BrokenPipeError:
-        # The reader of our output went away (`xai … | head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        from xaicli.packages import broken_pair
-
+    except Terminated:
+        raise
+    except MemoryError as error:
+        return say("memory ran out; try a smaller --batch-size, or fewer photos at once", 5, error)
+    # The last net: whatever falls through all others has an exit code of its own, for 1 is the gate's.
+    except BaseException as error:
         if pair := broken_pair(error):
             return say(pair.line(), pair.exit_code, error)
-        return say(f"a fault in xai itself: {type(error).__name__}: {error}. --debug shows the traceback", 5, error)
+        return say(f"a fault in xai itself: {described(error)}. --debug shows the traceback", 5, error)
 
 
 class Shown(logging.Handler):
@@ -193,7 +203,7 @@ def terminate(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGTERM:
         click.echo("error: terminated; what was finished is kept, and the same command goes on from there", err=True)
         insist(terminate)
-    raise SystemExit(128 + signal.SIGTERM)
+    raise Terminated(128 + signal.SIGTERM)
 
 
 def insist(handler: Callable[[int, FrameType | None], None]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xaicli.errors import InputError, RunError, XaiError
+from xaicli.containment import contained
+from xaicli.errors import InputError, RunError
 from xaicli.images.view import View
 from xaicli.models.fingerprint import file_fingerprint, module_fingerprint
 from xaicli.models.from_hf import LogitsOnly
@@ -124,19 +125,14 @@ def trial(classifier: Classifier) -> Tensor:
     height, width = classifier.view.size
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(TRIAL_PHOTOS, 3, height, width, generator=generator).to(classifier.device)
-    try:
-        # Not inference mode: what a network computes once and keeps would then be of no use to gradients.
-        with torch.no_grad():
-            output = classifier.forward(inputs)
-    except XaiError:
-        raise
-    # A network may raise anything; it is reported as its own, in one line.
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise RunError(
-            f"{classifier.name} fails on inputs of {height} x {width} pixels: {type(error).__name__}: {text}",
-            hint="Another size is set by --resize and --crop.",
-        ) from error
+    # Not inference mode: what a network computes once and keeps would then be of no use to gradients.
+    with (
+        contained(
+            f"{classifier.name} on inputs of {height} x {width} pixels", hint="Another size is set by --resize and --crop."
+        ),
+        torch.no_grad(),
+    ):
+        output = classifier.forward(inputs)
     outputs = classifier.logits(output)
     if len(outputs) != TRIAL_PHOTOS:
         raise RunError(f"{classifier.name} gave {len(outputs)} rows for {TRIAL_PHOTOS} photos", expected="one row a photo")

@@ -16,7 +16,8 @@ from typing import Any
 
 from torch import nn
 
-from xaicli.errors import InputError, RunError, UsageError, XaiError, did_you_mean
+from xaicli.containment import contained
+from xaicli.errors import InputError, RunError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.checkpoint import is_checkpoint, read_checkpoint
 from xaicli.models.fit import fit
@@ -24,7 +25,6 @@ from xaicli.models.restore import restored
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
 from xaicli.network.classifier import Classifier
-from xaicli.packages import broken_pair
 
 
 def load(request: Request) -> Loaded:
@@ -92,16 +92,11 @@ def call(file: Path, name: str) -> Any:
                 return found
             require_no_arguments(file, name, found)
             return found()
-        except XaiError:
-            raise
-        # The user's code may raise anything, SystemExit included; it is reported as theirs, with its line.
-        except (Exception, SystemExit) as error:
-            if pair := broken_pair(error):
-                raise pair from error
-            raise RunError(
-                f"{place_of(error, folder) or file.name} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}",
-                hint="This is in your own code; --debug shows the traceback.",
-            ) from error
+        # The user's code may raise anything; it is reported as theirs, with its line.
+        except BaseException as error:
+            where = place_of(error, folder) or file.name
+            with contained(where, hint="This is in your own code; --debug shows the traceback."):
+                raise
 
 
 def run(file: Path) -> ModuleType:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from xaicli.containment import contained
 from xaicli.errors import InputError
 from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View, colour
 from xaicli.models.assemble import Side, assemble
@@ -45,7 +46,8 @@ def classifier(
     view = View(resize, crop, interpolation, colour("mean", mean), colour("std", std))
     loaded = Loaded(name or type(module).__name__, view, module=module, layer=layer)
     where = device_of(module) if device is None else resolve_device(device)
-    return assemble(loaded, device=where, precision=precision, classes=names(classes), notice=logger.info)
+    with contained(f"{loaded.name}, when it was made ready,"):
+        return assemble(loaded, device=where, precision=precision, classes=names(classes), notice=logger.info)
 
 
 def names(classes: Sequence[str] | str | Path | None) -> tuple[str, ...] | None:

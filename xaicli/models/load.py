@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from xaicli.containment import contained
 from xaicli.errors import InputError, UsageError
 from xaicli.models import from_checkpoint, from_export, from_file, from_hf, from_onnx, from_timm, from_torchvision
 from xaicli.models.architecture import OURS
@@ -84,7 +85,7 @@ def load_classifier(
     # Weights made in inference mode would never take gradients again.
     if request.weights is not None and load not in TAKE_CHECKPOINTS and is_checkpoint(request.weights):
         raise UsageError(f"{request.weights.name} is a network of its own", hint=f"Write --model {request.weights} alone.")
-    with whole_installation(), torch.inference_mode(False):
+    with contained(f"{spec}, when it was loaded,"), whole_installation(), torch.inference_mode(False):
         loaded = load(request)
         return assemble(loaded, device=place, precision=precision, overrides=overrides, classes=given, layer=layer, notice=notice)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from xaicli.containment import contained
 from xaicli.errors import RunError
 from xaicli.images.view import View
 from xaicli.needs import Needs
@@ -47,7 +48,10 @@ class Classifier:
     looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        return self.logits(self.forward(inputs))
+        logits = self.logits(self.forward(inputs))
+        if len(logits) != len(inputs):
+            raise RunError(f"{self.name} gave {len(logits)} rows for {len(inputs)} photos", expected="one row a photo")
+        return logits
 
     def masked(self, inputs: Tensor) -> Tensor:
         """Logits of inputs that are masked copies of a photo, in `masked_dtype`, whatever the caller's autocast; no gradients."""
@@ -65,6 +69,10 @@ class Classifier:
             )
         if output.ndim != 2:
             raise RunError(f"{self.name} returned a tensor of shape {tuple(output.shape)}", expected="logits (photos, classes)")
+        if output.is_complex():
+            raise RunError(f"{self.name} returned complex numbers", expected="logits (photos, classes)")
+        if self.count and output.shape[1] != self.count:
+            raise RunError(f"{self.name} gave {output.shape[1]} outputs, and {self.count} when it was loaded")
         output = output.float()
         # log p differs from the logits by a constant a photo, which no method and no softmax sees.
         return output.clamp_min(SMALLEST_PROBABILITY).log() if self.probabilities else output
@@ -76,17 +84,20 @@ class Classifier:
             return self.default_layer
         # Looking a layer up takes a dry run: once a name, not once a batch.
         if wanted not in self.looked_up:
-            self.looked_up[wanted] = named_layer(self.torch_module, wanted, self.view.size)
+            with contained(f"{self.name}, when its layer {wanted} was looked up,"):
+                self.looked_up[wanted] = named_layer(self.torch_module, wanted, self.view.size)
         return self.looked_up[wanted]
 
     @cached_property
     def default_layer(self) -> FeatureLayer:
-        return default_layer(self.torch_module, self.view.size)
+        with contained(f"{self.name}, when its feature layer was looked for,"):
+            return default_layer(self.torch_module, self.view.size)
 
     def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
         """Several layers by name, as trainable attention reads them: with a grid each, but no gradient. Raises UsageError."""
         if names not in self.looked_up_stages:
-            self.looked_up_stages[names] = named_stages(self.torch_module, names, self.view.size)
+            with contained(f"{self.name}, when its layers were looked up,"):
+                self.looked_up_stages[names] = named_stages(self.torch_module, names, self.view.size)
         return self.looked_up_stages[names]
 
     @property

@@ -7,6 +7,8 @@ import math
 
 import torch
 
+from xaicli.errors import XaiError, text_of
+
 PIXELS_CPU = 16 * 224 * 224
 """A CPU is fastest while a layer's activations stay near its caches: 8 to 16 photos of 224 pixels,
 6 to 12 of 322, on ResNet-50 and MobileNetV3."""
@@ -35,10 +37,13 @@ def batch_size_for(device: torch.device, height: int, width: int) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: torch's own, the CPU allocator's, or that of another runtime."""
+    """Whether an exception, or the one it was raised from, says that memory ran out: torch's own, the CPU allocator's, or that of
+    another runtime."""
+    if isinstance(error, XaiError) and error.__cause__ is not None:
+        return is_out_of_memory(error.__cause__)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and any(words in text_of(error).lower() for words in OUT_OF_MEMORY)
 
 
 def free_memory(device: torch.device) -> None:

@@ -85,7 +85,10 @@ def explain_batch(
             if isinstance(maps, XaiError):
                 failures[row] = maps
             else:
-                results[row].made[method.label] = attributions_of(maps, batch[row], classifier, method, targets, settings)
+                try:
+                    results[row].made[method.label] = attributions_of(maps, batch[row], classifier, method, targets, settings)
+                except RunError as error:
+                    failures[row] = error.about(batch[row].source.name)
     for row, result in enumerate(results):
         yield Failure(result.loaded.source, failures[row]) if row in failures else result
 
@@ -100,7 +103,7 @@ def maps_of_each(
         parts = attribute(batch, classifier, method, targets, settings)
     except RunError as error:
         if len(batch) == 1:
-            return [error]
+            return [error.about(batch[0].source.name)]
         return [maps for loaded in batch for maps in maps_of_each([loaded], classifier, method, targets, settings)]
     made: list[Maps | XaiError] = []
     for part, photos in parts:
@@ -122,22 +125,19 @@ def attribute(
         # Precision is the run's to choose: a caller's autocast would reach the arithmetic of methods too.
         with torch.autocast(classifier.device.type, enabled=False):
             maps = method.attribute(classifier, inputs, rules, seeds)
-        if method.decision_only:
-            refuse_other_targets(maps, classifier, method)
-        return [(maps, batch)]
-    except XaiError:
-        raise
-    # A method or a network may raise anything; it is reported as theirs, in one line.
-    except Exception as error:
-        if is_out_of_memory(error) and len(batch) > 1:
-            del inputs
-            middle = len(batch) // 2
-            return [
-                part
-                for half in (batch[:middle], batch[middle:])
-                for part in attribute(half, classifier, method, targets, settings)
-            ]
-        raise failed(classifier, method, batch, error) from error
+    except RunError as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise out_of_memory(method, batch[0]) from error
+        del inputs
+        middle = len(batch) // 2
+        return [
+            part for half in (batch[:middle], batch[middle:]) for part in attribute(half, classifier, method, targets, settings)
+        ]
+    if method.decision_only:
+        refuse_other_targets(maps, classifier, method)
+    return [(maps, batch)]
 
 
 def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> None:
@@ -152,13 +152,9 @@ def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> 
         )
 
 
-def failed(classifier: Classifier, method: Method, batch: list[Loaded], error: Exception) -> RunError:
-    where = batch[0].source.name if len(batch) == 1 else f"a batch of {len(batch)} photos"
-    if is_out_of_memory(error):
-        return RunError(f"{method.label} ran out of memory on {where}", hint="Try a smaller --crop, or --precision bf16.")
+def out_of_memory(method: Method, loaded: Loaded) -> RunError:
     return RunError(
-        f"{method.label} on {classifier.name} failed on {where}: {type(error).__name__}: {error}",
-        hint="--debug shows the traceback.",
+        f"{method.label} ran out of memory on {loaded.source.name}", hint="Try a smaller --crop, or --precision bf16."
     )
 
 

@@ -9,7 +9,8 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from xaicli.errors import RunError, XaiError
+from xaicli.containment import contained
+from xaicli.errors import RunError
 from xaicli.metric import Measuring, Metric, Scores
 from xaicli.network.classifier import Classifier
 from xaicli.passes.memory import batch_size_for, is_out_of_memory
@@ -72,30 +73,27 @@ class Task:
         """Keep the scores, on the CPU; raises RunError where there is not one number an item."""
         parts = {"values": scores.values, **scores.readouts}
         for name, given in parts.items():
+            if not isinstance(given, Tensor) or given.is_complex():
+                raise RunError(f"{self.metric.label} gave {name} that are no real numbers", expected="a tensor, one number a map")
             if given.shape != (len(self.case),):
                 raise RunError(
                     f"{self.metric.label} gave {name} of shape {tuple(given.shape)} for {len(self.case)} maps",
                     expected="one number a map",
                 )
+        if scores.curve is not None and scores.curve[1].shape != (len(self.case), *scores.curve[0].shape):
+            raise RunError(
+                f"{self.metric.label} gave curves of shape {tuple(scores.curve[1].shape)} for {len(self.case)} maps",
+                expected="places (K,) and values (maps, K)",
+            )
         numbers = {name: read.cpu() for name, read in scores.readouts.items()}
         curve = None if scores.curve is None else (scores.curve[0].cpu(), scores.curve[1].cpu())
         self.scores, self.copies, self.measuring = Scores(scores.values.cpu(), numbers, curve), (), None
 
     def guarded(self, step: Callable[[], T]) -> T:
         """What `step` gives; what a metric raises is reported under its name."""
-        try:
+        # The caller mends a lack of memory: fewer photos at once.
+        with contained(f"{self.metric.label} on the maps of {self.case.label or 'a method'}", passing=is_out_of_memory):
             return step()
-        except XaiError:
-            raise
-        # A metric may be a plugin and raise anything.
-        except Exception as error:
-            if is_out_of_memory(error):
-                # The caller mends that: fewer photos at once.
-                raise
-            raise RunError(
-                f"{self.metric.label} failed on the maps of {self.case.label or 'a method'}: {type(error).__name__}: {error}",
-                hint="--debug shows the traceback.",
-            ) from error
 
     def places(self) -> Iterator[tuple[Copies, int]]:
         """The copies and where their outcomes begin."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from xaicli.containment import contained
 from xaicli.errors import RunError, UsageError
 from xaicli.metric import Metric
 from xaicli.needs import Needs
@@ -67,6 +68,14 @@ def score_maps(
                 model=classifier.name,
                 truth=truth,
             )
+    whose = f"{classifier.name} on {scene.images[0] if len(scene.images) == 1 else f'a batch of {len(scene.images)} photos'}"
+    with contained(f"{whose}, when maps were scored,"):
+        return scored(classifier, scene, explanations, metrics, run)
+
+
+def scored(
+    classifier: Classifier, scene: Scene, explanations: Sequence[Explanation], metrics: Sequence[Metric], run: Circumstances
+) -> Scored:
     columns = [
         column_of(explanation, metric, classifier, scene, run)
         for explanation in explanations

@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.testing import assert_close
 from torchvision.transforms.functional import gaussian_blur
 
-from xaicli.errors import UsageError
-from xaicli.method import Cost, Maps, Method, Needs, Sign
+from xaicli.errors import RunError, UsageError
+from xaicli.method import Cost, Maps, Method, Needs, Sign, checked
 from xaicli.methods.daam.daam import DAAM
 from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM, LayerCAM
@@ -318,7 +318,7 @@ def test_memory_that_runs_out_makes_chunks_smaller(
         sizes.append(len(inputs))
         return whole(self, classifier, inputs, targets, seeds)
 
-    monkeypatch.setattr(GradCAM, "attribute", limited)
+    monkeypatch.setattr(GradCAM, "attribute", checked(limited))
     assert_close(explain(UCAG(), classifier, inputs).values, expected, atol=1e-6, rtol=1e-5)
     assert sum(sizes) == 72
     assert max(sizes) == 4
@@ -335,7 +335,7 @@ def test_a_fault_of_the_base_is_raised_as_it_is(classifier_of: ClassifierOf, tin
                 raise RuntimeError("boom")
             return self.network(inputs)
 
-    with pytest.raises(RuntimeError, match="boom"):
+    with pytest.raises(RunError, match=r"grad-cam.* on Broken raised RuntimeError: boom"):
         explain(UCAG(), classifier_of(Broken(), layer="network.features"), inputs_of((32, 32)))
 
 

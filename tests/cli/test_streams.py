@@ -1,0 +1,73 @@
+"""stdout and stderr that are full, closed, or read by nobody: never exit code 1, which is the gate's, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+XAI = f"{sys.executable} -m xaicli.cli.main"
+FULL = Path("/dev/full")
+COMMANDS = {"results": "list methods", "help": "--help", "wrong": "explain", "both": "config"}
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+
+
+def assert_words(err: str) -> None:
+    for word in ("Traceback", "fault in xai itself", "Exception ignored"):
+        assert word not in err
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_reader_that_goes_away_changes_no_exit_code(command: str, tmp_path: Path) -> None:
+    usual = shell(f"{XAI} {command} | cat", tmp_path).returncode
+    done = shell(f"{XAI} {command} | true", tmp_path)
+    assert done.returncode == usual
+    assert_words(done.stderr)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_full_stderr_changes_no_exit_code(command: str, tmp_path: Path) -> None:
+    usual = shell(f"{XAI} {command}", tmp_path)
+    done = shell(f"{XAI} {command} 2> /dev/full", tmp_path)
+    assert (done.returncode, done.stdout) == (usual.returncode, usual.stdout)
+
+
+@pytest.mark.parametrize("to", ["> /dev/full", ">&-"])
+def test_results_that_cannot_be_written_are_an_output_that_cannot_be_used(to: str, tmp_path: Path) -> None:
+    done = shell(f"{XAI} list methods {to}", tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: stdout cannot be written: ")
+    assert_words(done.stderr)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "2>&- <&-"])
+def test_a_closed_stream_that_is_not_needed_changes_nothing(closed: str, tmp_path: Path) -> None:
+    usual = shell(f"{XAI} list methods", tmp_path)
+    done = shell(f"{XAI} list methods {closed}", tmp_path)
+    assert (done.returncode, done.stdout) == (0, usual.stdout)
+
+
+def test_a_file_opened_later_never_stands_in_for_a_closed_stdout(tmp_path: Path) -> None:
+    """Descriptor 1 is the first free one where stdout is closed: what is printed must not end up in a file of results."""
+    code = (
+        "import os, sys; from xaicli.cli.streams import set_up_streams; set_up_streams(); "
+        "print(os.open('f', os.O_CREAT), file=sys.stderr)"
+    )
+    done = shell(f'{sys.executable} -c "{code}" >&-', tmp_path)
+    assert int(done.stderr) > 2

@@ -1,0 +1,268 @@
+"""Models, methods and metrics of others that raise, print, end the program or give nonsense: one line, the photo named, and the
+run goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xaicli.cli.main import main
+
+RAISING = {
+    "ends the program": "sys.exit(0)",
+    "ends the program with 1": "raise SystemExit(1)",
+    "closes generators": "raise GeneratorExit",
+    "stops an iteration": "raise StopIteration",
+    "raises what is no Exception": "raise Odd('x')",
+    "raises what cannot be shown": "raise Mute()",
+    "raises a long text": "raise ValueError('long ' * 9999)",
+    "raises text with control characters": "raise ValueError('\\x1b[31m\\n red')",
+    "recurses for ever": "deep()",
+}
+"""What code of others may do at any place."""
+
+HEAD = """
+import sys, os, torch
+from dataclasses import dataclass
+class Odd(BaseException): pass
+class Mute(BaseException):
+    def __str__(self): raise Odd('no text')
+def deep(): return deep()
+"""
+
+NET = (
+    HEAD
+    + """
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features, self.calls = torch.nn.Conv2d(3, 5, 3), 0
+    def forward(self, inputs):
+        self.calls += 1
+        maps = self.features(inputs)
+        {forward}
+        return maps.mean((2, 3))
+    {member}
+def make():
+    {make}
+    return Net()
+"""
+)
+
+METHOD = (
+    HEAD
+    + """
+from xaicli.method import Cost, Maps, Method, Sign
+@dataclass(frozen=True, kw_only=True)
+class Hostile(Method):
+    \"\"\"Explains nothing.\"\"\"
+    name = "hostile"
+    @property
+    def sign(self):
+        {sign}
+        return Sign.SIGNED
+    def cost(self, classifier=None):
+        {cost}
+        return Cost(forward=1)
+    def require(self, classifier):
+        {require}
+    def attribute(self, classifier, inputs, targets, seeds):
+        logits = classifier(inputs)
+        chosen = targets.resolve(logits)
+        values = inputs.mean(dim=1, keepdim=True).expand(-1, chosen.classes.shape[1], -1, -1)
+        {attribute}
+        return Maps(values, chosen, logits)
+"""
+)
+
+METRIC = (
+    HEAD
+    + """
+from xaicli.metric import Direction, Metric, Scores
+@dataclass(frozen=True, kw_only=True)
+class Hostile(Metric):
+    \"\"\"Scores nothing.\"\"\"
+    name = "hostile"
+    direction = Direction.HIGHER
+    range = (0.0, 1.0)
+    def score(self, case):
+        values = case.maps.mean(dim=(1, 2))
+        {score}
+        return Scores(values)
+"""
+)
+
+NONSENSE = {
+    "None": "return None",
+    "no Maps": "return values",
+    "an array": "return Maps(values.numpy(), chosen, logits)",
+    "too few rows": "return Maps(values[:0], chosen, logits)",
+    "a wrong shape": "return Maps(values[:, 0], chosen, logits)",
+    "an empty map": "return Maps(values[..., :0], chosen, logits)",
+    "more targets": "return Maps(values.expand(-1, 3, -1, -1), chosen, logits)",
+    "complex numbers": "return Maps(values.cfloat(), chosen, logits)",
+    "whole numbers": "return Maps(values.long(), chosen, logits)",
+    "huge maps": "return Maps(torch.zeros(1).expand(len(inputs), 1, 20000, 20000), chosen, logits)",
+    "no logits": "return Maps(values, chosen, None)",
+    "no targets": "return Maps(values, None, logits)",
+    "extras that are no tensors": "return Maps(values, chosen, logits, {{'a': 3}})",
+}
+
+OUTPUTS = {
+    "None": "return None",
+    "too few rows": "return maps.mean((2, 3))[:0]",
+    "a wrong shape": "return maps",
+    "complex numbers": "return maps.mean((2, 3)).cfloat()",
+    "other columns": "return maps.mean((2, 3))[:, :3]",
+    "a tuple": "return maps.mean((2, 3)), maps",
+}
+
+SCORES = {
+    "None": "return None",
+    "a number": "return 3",
+    "too few": "return Scores(values[:0])",
+    "an array": "return Scores(values.numpy())",
+    "complex numbers": "return Scores(values.cfloat())",
+    "odd curves": "return Scores(values, {{}}, (torch.zeros(3), torch.zeros(1, 2)))",
+}
+
+PLACES_OF_MODELS = ("forward", "make")
+PLACES_OF_METHODS = ("sign", "cost", "require", "attribute")
+LATER = "if self.calls > 1: "
+"""The first pass is the trial when a model is loaded."""
+
+
+@pytest.fixture(autouse=True)
+def _photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"one": 60, "two": 180}.items():
+        ramp = np.tile(np.linspace(0, value, 32, dtype=np.uint8), (32, 1))
+        Image.fromarray(ramp).convert("RGB").save(f"{name}.png")
+
+
+def filled(template: str, **places: str) -> str:
+    for name in ("forward", "member", "make", "sign", "cost", "require", "attribute", "score"):
+        template = template.replace(f"{{{name}}}", places.get(name, "pass"))
+    return template.replace("{{", "{").replace("}}", "}")
+
+
+def explain(model: str, *words: str) -> int:
+    Path("net.py").write_text(model)
+    return main(["explain", "one.png", "two.png", "--model", "net.py:make", "--crop", "32", "--resize", "32", *words])
+
+
+def only_line(err: str) -> str:
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in err
+    assert "fault in xai itself" not in err
+    assert len(line) < 600
+    return line
+
+
+def assert_contained(run: Callable[..., int], capfd: pytest.CaptureFixture[str], *named: str) -> None:
+    """Exit code 5 and one line that names all of `named`; nothing on stdout."""
+    assert run() == 5
+    told = capfd.readouterr()
+    line = only_line(told.err)
+    assert all(name in line for name in named), line
+    assert "imported" not in line
+    assert "\x1b" not in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("what", RAISING.values(), ids=RAISING)
+@pytest.mark.parametrize("place", PLACES_OF_MODELS)
+def test_a_model_that_misbehaves_is_named_in_one_line(place: str, what: str, capfd: pytest.CaptureFixture[str]) -> None:
+    later = LATER + what if place == "forward" else what
+    named = ("net.py", "one.png") if place == "forward" else ("net.py",)
+    assert_contained(lambda: explain(filled(NET, **{place: later}), "--method", "grad-cam"), capfd, *named)
+
+
+@pytest.mark.parametrize("what", OUTPUTS.values(), ids=OUTPUTS)
+@pytest.mark.parametrize("method", ["input-x-gradient", "rise@n_masks=8"])
+def test_a_model_that_gives_nonsense_is_named_in_one_line(what: str, method: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert_contained(lambda: explain(filled(NET, forward=LATER + what), "--method", method), capfd, "net.py")
+
+
+MEMBERS = {
+    "train() raises": "def train(self, mode=True): raise Odd('train')",
+    "attributes cannot be set": "def __setattr__(self, name, value):\n"
+    "        if name == 'training' and 'training' in vars(self): raise Odd('setattr')\n"
+    "        super().__setattr__(name, value)",
+    "its parameters raise": "def named_parameters(self, *a, **k): raise Odd('parameters')",
+    "its modules raise": "def named_modules(self, *a, **k): raise Odd('modules')",
+}
+
+
+@pytest.mark.parametrize("member", MEMBERS.values(), ids=MEMBERS)
+def test_a_module_whose_members_raise_is_named_in_one_line(member: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert_contained(lambda: explain(filled(NET, member=member), "--method", "grad-cam"), capfd, "net.py")
+
+
+def test_a_network_without_values_is_refused_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    assert_contained(lambda: explain(filled(NET, make="return Net().to('meta')"), "--method", "grad-cam"), capfd, "net.py")
+
+
+@pytest.mark.parametrize("what", RAISING.values(), ids=RAISING)
+@pytest.mark.parametrize("place", PLACES_OF_METHODS)
+def test_a_method_that_misbehaves_is_named_in_one_line(
+    place: str, what: str, install: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    install(filled(METHOD, **{place: what}), {"hostile": "xai_hostile:Hostile"}, name="xai-hostile")
+    assert_contained(lambda: explain(filled(NET), "--method", "hostile"), capfd, "hostile")
+
+
+@pytest.mark.parametrize("what", NONSENSE.values(), ids=NONSENSE)
+def test_a_method_that_gives_nonsense_is_named_in_one_line(
+    what: str, install: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    install(filled(METHOD, attribute=what), {"hostile": "xai_hostile:Hostile"}, name="xai-hostile")
+    assert_contained(lambda: explain(filled(NET), "--method", "hostile"), capfd, "hostile", "net.py", "one.png")
+
+
+@pytest.mark.parametrize("what", {**RAISING, **SCORES}.values(), ids={**RAISING, **SCORES})
+def test_a_metric_that_misbehaves_is_named_in_one_line(
+    what: str, install: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    install(filled(METRIC, score=what), {"hostile": "xai_hostile:Hostile"}, name="xai-hostile", group="xaicli.metrics")
+    words = ("--method", "grad-cam", "--score", "--metric", "hostile")
+    assert_contained(lambda: explain(filled(NET), *words), capfd, "hostile")
+
+
+@pytest.mark.parametrize("what", [RAISING["ends the program"], RAISING["raises what cannot be shown"], NONSENSE["None"]])
+def test_a_run_that_keeps_going_counts_the_photos_that_failed(
+    what: str, install: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    install(
+        filled(METHOD, attribute=f"if float(inputs.amax((1, 2, 3)).min()) < -0.5: {what}"),
+        {"hostile": "xai_hostile:Hostile"},
+        name="xai-hostile",
+    )
+    assert explain(filled(NET), "--method", "hostile", "--keep-going", "--batch-size", "2", "--format", "csv") == 4
+    told = capfd.readouterr()
+    assert [line.split(",")[0] for line in told.out.splitlines()[1:]] == ["two.png"]
+    assert "one.png" in told.err
+
+
+PRINTING = "print('NOISE'); os.write(1, b'RAW\\n'); os.system('echo CHILD'); sys.__stdout__.write('OLD\\n')"
+
+
+@pytest.mark.parametrize(
+    "places", [{"forward": PRINTING}, {"make": PRINTING}, {"member": f"def eval(self):\n        {PRINTING}\n        return self"}]
+)
+def test_what_a_model_prints_does_not_spoil_results(places: dict[str, str]) -> None:
+    Path("net.py").write_text(filled(NET, **places))
+    words = ["explain", "one.png", "--model", "net.py:make", "--crop", "32", "--resize", "32", "--method", "grad-cam"]
+    command = [sys.executable, "-m", "xaicli.cli.main", *words, "--format", "csv"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    header, row = done.stdout.splitlines()
+    assert header.startswith("image,")
+    assert row.startswith("one.png,")
+    for noise in ("NOISE", "RAW", "CHILD", "OLD"):
+        assert noise in done.stderr

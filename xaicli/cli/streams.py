@@ -1,0 +1,89 @@
+"""Standard streams of a command: results that cannot be delivered end it in words, messages that cannot are dropped.
+
+A reader that closes the pipe (`xai export s.db | head -1`) has what it wants: the command ends at once, without a word and
+without an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import ClassVar, TextIO
+
+from xaicli.errors import InputError, XaiError
+
+
+class ReaderGone(XaiError):
+    """Whoever read stdout closed it: it has what it wants, and nobody is left to tell (exit code 0)."""
+
+    exit_code: ClassVar[int] = 0
+
+
+class Results(io.TextIOWrapper):
+    """stdout: raises InputError, in words, where it cannot be written to, and ReaderGone where nobody reads it any more."""
+
+    def write(self, text: str) -> int:
+        with delivered():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with delivered():
+            super().flush()
+
+
+class Messages(io.TextIOWrapper):
+    """stderr: what cannot be written to it is dropped, since the exit code says the same."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+@contextlib.contextmanager
+def delivered() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone("the reader of stdout is gone") from error
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise InputError(f"stdout cannot be written: {reason}", expected="a file, pipe or terminal with room") from error
+
+
+def set_up_streams() -> None:
+    """Replace stdout and stderr of this process. Streams that were closed are opened on nothing: a file that is opened later
+    must not come to stand in their place."""
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            # A closed stdout stays one that cannot be written to.
+            os.open(os.devnull, flags)
+    sys.stdout = sys.__stdout__ = rewrapped(Results, sys.stdout, 1)  # type: ignore[misc]  # the old ones have lost their bytes
+    sys.stderr = sys.__stderr__ = rewrapped(Messages, sys.stderr, 2)  # type: ignore[misc]
+
+
+def rewrapped(kind: type[io.TextIOWrapper], stream: TextIO | None, number: int) -> io.TextIOWrapper:
+    """A stream over the same bytes, of another kind."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return kind(open(number, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
+    encoding, errors, by_line = stream.encoding, stream.errors, stream.line_buffering
+    # Names of files that are no text must not end a command half-way through its results.
+    errors = "backslashreplace" if errors == "strict" else errors
+    return kind(stream.detach(), encoding=encoding, errors=errors, line_buffering=by_line, write_through=number == 2)
+
+
+def close_results() -> None:
+    """Let go of what stdout still holds, so that Python does not try to write it when it ends."""
+    try:
+        sys.stdout.flush()
+    except XaiError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

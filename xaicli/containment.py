@@ -1,0 +1,110 @@
+"""Code of others, kept apart: a model, a method or a metric may raise, print or end the program, and a run goes on all the same.
+
+`contained` stands around every call of such code. Whatever is raised there becomes a RunError that names whose code it was; only
+Ctrl-C, SIGTERM and errors of our own pass. In a command stdout belongs to results, so what such code prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+from xaicli.errors import RunError, Terminated, XaiError, described
+from xaicli.packages import broken_pair
+
+RESULTS_ON_STDOUT: ContextVar[bool] = ContextVar("RESULTS_ON_STDOUT", default=False)
+"""True while a command runs. Python users' own stdout is left alone."""
+
+TRACEBACK = "--debug shows the traceback."
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Keep what code of others prints off stdout, for as long as a command runs."""
+    token = RESULTS_ON_STDOUT.set(True)
+    try:
+        yield
+    finally:
+        RESULTS_ON_STDOUT.reset(token)
+
+
+class contained:  # reads as what it does: `with contained("net.py:make")`
+    """Run code of others: what it raises becomes the RunError "WHAT raised TYPE: text".
+
+    what: whose code it is, and on what; passing: exceptions that the caller handles itself, such as those of full memory.
+    """
+
+    def __init__(
+        self, what: str, *, hint: str = TRACEBACK, passing: Callable[[BaseException], bool] = lambda error: False
+    ) -> None:
+        self.what, self.hint, self.passing = what, hint, passing
+        self.printing = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        if RESULTS_ON_STDOUT.get():
+            self.printing.enter_context(stdout_on_stderr())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.printing.close()
+        if error is None or isinstance(error, XaiError | KeyboardInterrupt | Terminated) or self.passing(error):
+            return
+        if pair := broken_pair(error):
+            raise pair from error
+        raise RunError(f"{self.what} raised {described(error)}", hint=self.hint) from error
+
+
+def contain_members(cls: type[Any], names: Sequence[str], kind: str) -> None:
+    """Put `contained` around those functions and properties that a class defines itself."""
+    for name in names:
+        member = vars(cls).get(name)
+        if isinstance(member, property) and member.fget is not None:
+            setattr(cls, name, property(contained_member(member.fget, kind)))
+        elif callable(member):
+            setattr(cls, name, contained_member(member, kind))
+
+
+def contained_member(function: Callable[..., Any], kind: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with contained(f"{function.__name__} of {kind} {self.name}"):
+            return function(self, *args, **kwargs)
+
+    return call
+
+
+@contextlib.contextmanager
+def stdout_on_stderr() -> Iterator[None]:
+    """Turn stdout to stderr: for Python, for C code below it, and for programs that are started meanwhile."""
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(1)
+            stack.callback(os.close, kept)
+            os.dup2(2, 1)
+            stack.callback(os.dup2, kept, 1)
+            stack.callback(flush_c)
+        except OSError:
+            # Whoever started us closed stdout or stderr: then there is nothing to keep apart.
+            pass
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        # Code that holds on to the first stdout writes into its buffer, which must be empty before stdout is itself again.
+        stack.callback(flush_quietly, sys.__stdout__)
+        yield
+
+
+def flush_quietly(stream: Any) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stream.flush()
+
+
+def flush_c() -> None:
+    """Write out what C code printed; its buffers are not Python's."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).fflush(None)
