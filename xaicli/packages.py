@@ -8,16 +8,16 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
 
 from xaicli.errors import InputError, text_of
 
-CORE = ("torch", "torchvision", "captum", "numpy", "pillow", "safetensors")
-OPTIONAL = ("timm", "transformers", "onnxruntime", "pyarrow", "ray")
+DECISIVE = ("xaicli", "torch", "torchvision", "numpy", "pillow")
+"""Packages that numbers depend on."""
 BROKEN_PAIR = re.compile(
     r"torchvision::\w+ does not exist"
     r"|partially initialized module 'torchvision'"
@@ -35,9 +35,10 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def versions() -> dict[str, str | None]:
-    """Versions by name: Python, this package, what it stands on, and the optional packages (None where absent)."""
-    return {"python": platform.python_version(), **{name: version_of(name) for name in ("xaicli", *CORE, *OPTIONAL)}}
+@cache
+def versions() -> dict[str, str]:
+    """Versions by name of the packages that numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in DECISIVE}
 
 
 def require(package: str, extra: str) -> ModuleType:

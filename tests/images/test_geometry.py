@@ -42,7 +42,8 @@ def test_the_box_seen_lies_in_the_photo_and_within_the_extent(geometry):
 
 @given(geometries)
 def test_content_and_box_are_the_same_region(geometry):
-    assert geometry.box_to_source(geometry.content) == pytest.approx(geometry.box, rel=1e-12, abs=1e-9)
+    x0, y0, x1, y1 = geometry.content
+    assert (*geometry.to_source(x0, y0), *geometry.to_source(x1, y1)) == pytest.approx(geometry.box, rel=1e-12, abs=1e-9)
     assert geometry.box_to_view(geometry.box) == pytest.approx(geometry.content, rel=1e-12, abs=1e-9)
 
 

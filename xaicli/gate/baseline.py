@@ -12,7 +12,7 @@ import numpy as np
 from xaicli.errors import InputError, RunError
 from xaicli.gate.measure import Bench, PhotoResult, run_suite, with_classes
 from xaicli.gate.similarity import Noise, Similarity, similarity
-from xaicli.runs.records import versions
+from xaicli.packages import versions
 
 FURTHER_SEEDS = 4
 """How often a stochastic method is repeated with another seed, to learn how far its maps move by chance."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from xml.sax.saxutils import escape, quoteattr
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from xaicli.gate.check import Outcome
 from xaicli.gate.verdict import Verdict
@@ -102,25 +102,21 @@ def in_cell(text: str) -> str:
 
 def to_junit(verdicts: Sequence[Verdict]) -> str:
     rules = [verdict for verdict in verdicts if verdict.state != "note"]
-    failed = sum(verdict.failed for verdict in rules)
-    skipped = sum(verdict.state == "inconclusive" for verdict in rules)
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuite name="xai check" tests="{len(rules)}" failures="{failed}" errors="0" skipped="{skipped}">',
-    ]
+    counts = {"failures": sum(verdict.failed for verdict in rules), "errors": 0}
+    counts["skipped"] = sum(verdict.state == "inconclusive" for verdict in rules)
+    suite = Element("testsuite", {"name": "xai check", "tests": str(len(rules)), **{name: str(n) for name, n in counts.items()}})
     for verdict in rules:
         worst = worst_of(verdict)
-        text = escape(plain(verdict.text + (f". Worst: {worst}" if worst else "")))
-        message = quoteattr(plain(verdict.text))
-        lines.append(f" <testcase classname={quoteattr(plain(verdict.method or 'model'))} name={quoteattr(plain(verdict.what))}>")
+        text, message = plain(verdict.text + (f". Worst: {worst}" if worst else "")), plain(verdict.text)
+        case = SubElement(suite, "testcase", classname=plain(verdict.method or "model"), name=plain(verdict.what))
         if verdict.failed:
-            lines.append(f"  <failure message={message}>{text}</failure>")
+            SubElement(case, "failure", message=message).text = text
         elif verdict.state == "inconclusive":
-            lines.append(f"  <skipped message={quoteattr(plain('inconclusive: ' + verdict.text))}/>")
+            SubElement(case, "skipped", message=f"inconclusive: {message}")
         elif verdict.warns:
-            lines.append(f"  <system-out>warning: {text}</system-out>")
-        lines.append(" </testcase>")
-    return "\n".join([*lines, "</testsuite>"]) + "\n"
+            SubElement(case, "system-out").text = f"warning: {text}"
+    indent(suite, " ")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suite, "unicode")}\n'
 
 
 def plain(text: str) -> str:

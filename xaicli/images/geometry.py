@@ -69,12 +69,6 @@ class Geometry:
         moved = (*self.to_view(x0, y0), *self.to_view(x1, y1))
         return clip(moved, self.size) if clipped else moved
 
-    def box_to_source(self, box: Box, *, clipped: bool = True) -> Box:
-        """A box in the view in the photo's coordinates; clipped to the photo."""
-        x0, y0, x1, y1 = box
-        moved = (*self.to_source(x0, y0), *self.to_source(x1, y1))
-        return clip(moved, self.source) if clipped else moved
-
     def as_dict(self) -> dict[str, list[int] | list[float]]:
         """For the record: sizes as [width, height], the box the model saw as [x0, y0, x1, y1] in photo pixels."""
         return {

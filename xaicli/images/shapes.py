@@ -22,8 +22,6 @@ Size = tuple[int, int]
 VOID = 255
 """In masks with a palette the border between objects, which belongs to none (Pascal VOC)."""
 
-LARGEST_MASK = 178_956_970
-
 
 class Shape(Protocol):
     """A region of a photo."""

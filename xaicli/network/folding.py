@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xaicli.errors import XaiError
 from xaicli.network.classifier import Classifier
@@ -64,19 +65,15 @@ def shorten(twin: nn.Module, parts: dict[str, nn.Module], chain: Chain, fuses: b
 
 def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Put a batch norm into the weights of the convolution before it, computed in float64."""
+    kind = convolution.weight.dtype
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.inference_mode(False), torch.no_grad():
-        scale = (norm.running_var.double() + norm.eps).rsqrt()
-        shift = -norm.running_mean.double() * scale
-        if norm.affine:
-            scale, shift = scale * norm.weight.double(), shift * norm.weight.double() + norm.bias.double()
-        weight = convolution.weight.double() * scale.view(-1, 1, 1, 1)
-        if convolution.bias is not None:
-            shift = shift + convolution.bias.double() * scale
-        kind = convolution.weight.dtype
+        statistics = norm.running_mean.double(), norm.running_var.double(), norm.eps
+        bias, scale, shift = (None if given is None else given.double() for given in (convolution.bias, norm.weight, norm.bias))
+        weight, bias = fuse_conv_bn_weights(convolution.weight.double(), bias, *statistics, scale, shift)
         convolution.weight = nn.Parameter(weight.to(kind, memory_format=torch.channels_last), requires_grad=False)
-        convolution.bias = nn.Parameter(shift.to(kind), requires_grad=False)
+        convolution.bias = nn.Parameter(bias.to(kind), requires_grad=False)
 
 
 class Fused(nn.Module):

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -18,7 +17,6 @@ from xaicli.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
-Precision = Literal["auto", "fp32", "bf16"]
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16", "svebf16"})
 """What /proc/cpuinfo calls bf16 arithmetic in hardware: on x86 AMX and AVX-512 BF16, on ARM the last two."""
 CPU_INFO = Path("/proc/cpuinfo")

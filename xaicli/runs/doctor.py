@@ -20,6 +20,7 @@ from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import attribution_mode
 from xaicli.network.taps import tap
+from xaicli.packages import version_of
 from xaicli.passes.device import has_bf16
 
 PACKAGES = ("torch", "torchvision", "captum", "numpy", "scipy", "pillow", "matplotlib", "safetensors")
@@ -63,13 +64,6 @@ def examine_installation() -> Iterator[Finding]:
         for entry in listed:
             if entry.fault:
                 yield Finding(f"{kind.word} {entry.name}", "fault", f"{entry.origin}: {entry.fault}")
-
-
-def version_of(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def cuda() -> Finding:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from xaicli.attribution import Attribution, Prediction, Record, status_of
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.network.classifier import Classifier
+from xaicli.packages import versions
 from xaicli.runs.photos import Loaded
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -105,9 +104,3 @@ def target_name(target: str, classifier: Classifier) -> str:
 def resolved_layer(method: Method, classifier: Classifier) -> str:
     """The layers that a method reads on this classifier, joined by `+`; empty where it reads none."""
     return "+".join(method.layers_read(classifier))
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Versions of the packages that numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in ("xaicli", "torch", "torchvision", "numpy", "pillow")}

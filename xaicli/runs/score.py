@@ -16,13 +16,14 @@ from xaicli.images.truth import Truth
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
+from xaicli.packages import versions
 from xaicli.registry import make_method, require_fit
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Recipe, Row, Run
 from xaicli.runs.controls import other
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.photos import Failure, Loaded
-from xaicli.runs.records import resolved_layer, versions
+from xaicli.runs.records import resolved_layer
 from xaicli.runs.settings import Settings
 from xaicli.runs.shelf import Shelf, empty_maps
 from xaicli.runs.target_choice import TargetChoice

@@ -18,6 +18,10 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Spearman's correlation of two maps (n,); NaN where one is constant or not finite.
+
+    Ranks are scipy's. Its `spearmanr` takes as long, and gives a map and itself 0.9999999999999999 where this gives 1.
+    """
     if not bool(first.isfinite().all() and second.isfinite().all()):
         return float("nan")
     ranked = [torch.from_numpy(scipy.stats.rankdata(part.detach().cpu().numpy())) for part in (first, second)]

@@ -1,4 +1,8 @@
-"""The running mean of weights while they are trained (Polyak averaging by an exponential window)."""
+"""The running mean of weights while they are trained (Polyak averaging by an exponential window).
+
+Tensors alone are kept. `torch.optim.swa_utils.AveragedModel` copies the whole network, which fails where hooks or other networks
+hang on it; it also has no warm-up and leaves `apply` and `in_place` to be written: with it this file was longer.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from xaicli.models import architecture
 from xaicli.models.checkpoint import about_classifier, write_checkpoint
-from xaicli.runs.records import versions
+from xaicli.packages import versions
 from xaicli.stamps import stamp
 from xaicli.task import Schedule, Task
 from xaicli.training.curve import curve_path, draw_curve
