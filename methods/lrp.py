@@ -72,7 +72,7 @@ class LRP(Method):
             if operation.name not in ROUTING:
                 raise refuse(self.name, classifier.name, f"there is no rule for {operation}")
         for module in found.observed.called((*RULED, *PASSED)):
-            if found.observed.calls[module] > 1 and not isinstance(module, nn.Dropout | nn.Identity):
+            if found.observed.times[module] > 1 and not isinstance(module, nn.Dropout | nn.Identity):
                 path = found.observed.paths[module]
                 raise refuse(self.name, classifier.name, f"its {type(module).__name__} {path} is used more than once in a pass")
 

@@ -21,7 +21,8 @@ from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse, singl
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
-from xaicli.network.operations import MAX_POOLING, NORMS, SOFTMAX, Operation, is_linear
+from xaicli.network.observe import Operation
+from xaicli.network.operations import MAX_POOLING, NORMS, SOFTMAX, is_linear
 from xaicli.network.tokens import Axes
 from xaicli.network.twin import give_copies
 from xaicli.targets import Targets
@@ -39,7 +40,7 @@ def prepare(method: str, model: str, found: Bench, *, split: bool) -> None:
         ends = operation is operations[-1] and operation.name in SOFTMAX
         if not (ends or is_linear(operation) or operation.name in PASSED or is_hooked(operation)):
             raise refuse(method, model, f"it is defined for ReLU modules, and captum's hooks pass over {operation}")
-    kinds = tuple({type(module) for module in found.observed.calls if isinstance(module, nn.ReLU)})
+    kinds = tuple({type(module) for module in found.observed.times if isinstance(module, nn.ReLU)})
     if not kinds:
         raise refuse(method, model, "it changes how gradients pass a ReLU module, and there is none")
     single_use(method, model, found, kinds, split=split)
@@ -156,7 +157,7 @@ class GuidedGradCAM(Method):
         layer = self.require_layer(classifier)
         with bench(classifier, inputs, targets) as found:
             part = found.network.get_submodule(layer.name)
-            calls = found.observed.calls[part]
+            calls = found.observed.times[part]
             prepare(self.name, classifier.name, found, split=self.split)
             if calls != 1:
                 raise UsageError(f"layer {layer} runs {calls} times in one forward pass", expected="a layer that runs once")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from xaicli.network.observe import Call, observing
 
 Box = tuple[int, int, int, int]
 """Top, bottom, left, right in pixels, the second and fourth exclusive."""
@@ -148,22 +149,21 @@ def find_cuts(network: nn.Module, run: Callable[[Tensor], Tensor], photo: Tensor
     spoilt = photo.clone()
     spoilt[:, middle[0] : middle[0] + PROBE, middle[1] : middle[1] + PROBE] = torch.nan
     outputs: list[tuple[nn.Module, Tensor, int]] = []
-    with ExitStack() as stack:
-        counter = stack.enter_context(FlopCounterMode(display=False))
+    links = set(chain(network))
+    counter = FlopCounterMode(display=False)
 
-        def note(module: nn.Module, given: object, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
-                outputs.append((module, output[0].isnan().any(dim=0), counter.get_total_flops()))
+    def note(call: Call, args: object, kwargs: object, output: Any) -> None:
+        if call.module in links and isinstance(output, Tensor) and output.ndim == 4:
+            outputs.append((call.module, output[0].isnan().any(dim=0), counter.get_total_flops()))
 
-        for module in chain(network):
-            stack.callback(module.register_forward_hook(note).remove)
+    with counter, observing(network, after=note) as seen:
         run(spoilt[None])
     total = max(1, counter.get_total_flops())
     cuts = []
     for module, cells, done in outputs:
         rows = reach(cells.any(dim=1), photo.shape[1], middle[0])
         columns = reach(cells.any(dim=0), photo.shape[2], middle[1])
-        if rows and columns and [other for other, _, _ in outputs].count(module) == 1:
+        if rows and columns and seen.times[module] == 1:
             cuts.append(Cut(module, rows, columns, done / total))
     return cuts
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.network.modes import eval_mode
+from xaicli.network.observe import observing
 from xaicli.passes.seeds import stream
 
 
@@ -60,10 +61,9 @@ def parameters_top_down(module: nn.Module, photo: Tensor) -> list[list[str]]:
 
     A module that is not called as one (its parent reads its weights) counts where its parent does.
     """
-    calls: dict[str, int] = {}
-    modules = dict(module.named_modules())
-    with hooked(modules, calls), eval_mode(module), torch.inference_mode():
+    with observing(module) as seen, eval_mode(module), torch.inference_mode():
         module(photo)
+    calls = {path: place for place, path in enumerate(dict.fromkeys(call.path for call in seen.calls))}
     owners: dict[str, list[str]] = {}
     for name, _ in module.named_parameters():
         owners.setdefault(name.rpartition(".")[0], []).append(name)
@@ -75,21 +75,3 @@ def parameters_top_down(module: nn.Module, photo: Tensor) -> list[list[str]]:
 
     # A sort that keeps ties: modules without a call of their own stay in the order in which they are defined.
     return [owners[owner] for owner in sorted(owners, key=first_call)][::-1]
-
-
-@contextmanager
-def hooked(modules: dict[str, nn.Module], calls: dict[str, int]) -> Iterator[None]:
-    """Note the first call of each module."""
-
-    def note(name: str) -> None:
-        calls.setdefault(name, len(calls))
-
-    handles = [
-        part.register_forward_pre_hook(lambda *_, name=name: note(name))  # type: ignore[misc]
-        for name, part in modules.items()
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from xaicli.network.operations import MAX_POOLING, NORMS, ROUTING, SOFTMAX, is_linear, observe
+from xaicli.network.observe import observe
+from xaicli.network.operations import MAX_POOLING, NORMS, ROUTING, SOFTMAX, is_linear
 
 
 class Wrapped(nn.Module):
@@ -131,7 +132,7 @@ def test_calls_are_counted_and_types_are_exact():
     shared = nn.ReLU()
     found = observe(nn.Sequential(shared, Special(), shared), torch.rand(1, 3, 4, 4))
     assert found.called((nn.ReLU,)) == [shared]
-    assert found.calls[shared] == 2
+    assert found.times[shared] == 2
     assert [operation.path for operation in found.outside((nn.ReLU,))] == ["1"]
 
 

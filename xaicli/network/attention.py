@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from xaicli.network.observe import observing
 
 SOFTMAX = (functional.softmax, torch.softmax, Tensor.softmax)
 PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
@@ -79,23 +81,13 @@ def reading_attention(module: nn.Module, take: Take, *, graft: bool = False) -> 
     With `graft` the graph begins at the output of the first attention, or goes on where one arrives: `output` of each then has a
     gradient also in a frozen network. Windowed attention has more rows in front than there are photos; see `Attention.value`.
     """
-    names = {part: name for name, part in module.named_modules()}
-    running: list[nn.Module] = []
+    with observing(module) as seen:
 
-    def enter(part: nn.Module, _: Any) -> None:
-        running.append(part)
+        def where() -> tuple[str, nn.Module]:
+            return (seen.running[-1].path, seen.running[-1].module) if seen.running else ("", module)
 
-    def leave(part: nn.Module, _: Any, __: Any) -> None:
-        # Where a module raised and its caller went on, those that it left behind go with it.
-        while running and running.pop() is not part:
-            pass
-
-    with ExitStack() as stack:
-        for part in names:
-            stack.callback(part.register_forward_pre_hook(enter).remove)
-            stack.callback(part.register_forward_hook(leave).remove)
-        stack.enter_context(Reader(take, lambda: (names[running[-1]], running[-1]) if running else ("", module), graft))
-        yield
+        with Reader(take, where, graft):
+            yield
 
 
 class Reader(TorchFunctionMode):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import UsageError
 from xaicli.network.classifier import Classifier
-from xaicli.network.operations import Observed, observe
+from xaicli.network.observe import Observed, observe
 from xaicli.network.twin import PerCall, replace_module, twin_of
 from xaicli.targets import NO_CLASS, Resolved, Targets, gather
 
@@ -108,7 +108,7 @@ def refuse(method: str, model: str, what: str) -> UsageError:
 def single_use(method: str, model: str, found: Bench, kinds: tuple[type[nn.Module], ...], *, split: bool) -> None:
     """See that each module of these kinds works once a pass: a module used again is split into one a call, or refused."""
     for module in found.observed.called(kinds):
-        calls = found.observed.calls[module]
+        calls = found.observed.times[module]
         if calls == 1:
             continue
         if not split:

@@ -19,8 +19,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xaicli.errors import XaiError
 from xaicli.network.classifier import Classifier
-from xaicli.network.flow import Chain, Flow
+from xaicli.network.convolution_chains import Chain, chains
 from xaicli.network.modes import eval_mode
+from xaicli.network.observe import observing
 from xaicli.network.twin import replace_module, twin_of
 
 
@@ -29,11 +30,13 @@ def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
     where there is nothing to fold. The twin is made for passes in the classifier's `masked_dtype`. The network is left alone; the
     twin holds copies of its convolutions' weights."""
     module = classifier.module
-    flow = Flow()
-    with flow.observed(module), eval_mode(module), torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
-        logits = classifier(photo).clone()
-    chains = flow.chains()
-    if module is None or classifier.forward is not module or not any(chain.norm for chain in chains):
+    with eval_mode(module), torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
+        if module is None:
+            return classifier(photo).clone(), classifier
+        with observing(module, operations=True) as seen:
+            logits = classifier(photo).clone()
+    foldable = chains(seen)
+    if classifier.forward is not module or not any(chain.norm for chain in foldable):
         return logits, classifier
     try:
         twin = twin_of(module, classifier.name)
@@ -42,7 +45,7 @@ def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
     parts = dict(twin.named_modules())
     # In half precision the two by themselves are quicker than as one operation (measured on a ResNet-50).
     fuses = photo.device.type == "cpu" and classifier.masked_dtype == torch.float32 and has_fused()
-    for chain in chains:
+    for chain in foldable:
         shorten(twin, parts, chain, fuses)
     return logits, dataclasses.replace(classifier, forward=twin, module=twin)
 

@@ -21,6 +21,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, first_tensor, replace_first_tensor
+from xaicli.network.observe import Call, argument, observing
 from xaicli.passes.memory import is_out_of_memory
 
 Answer = Callable[..., Any]
@@ -107,42 +108,30 @@ def suffix(classifier: Classifier, layer: FeatureLayer, photo: Tensor) -> Iterat
         yield fitting
 
 
-@dataclass(eq=False)
-class Call:
-    """A call of a module that is running, and what the modules it has called so far gave."""
-
-    module: nn.Module
-    ended: list[tuple[nn.Module, Any]] = field(default_factory=list)
-
-
 def record(classifier: Classifier, layer: FeatureLayer, photo: Tensor) -> Suffix:
     """Pass the photo once, remembering what every module gave that ended before the layer, nested ones within their callers."""
-    running = [Call(classifier.torch_module)]
+    module = classifier.torch_module
+    ended: list[list[tuple[nn.Module, Any]]] = [[]]
+    """What the modules gave that ended so far, by each call that is running."""
     found: dict[str, Any] = {}
-    # What a user's own hooks made of an output would be made of it twice.
-    hooked = {module for module in classifier.torch_module.modules() if module._forward_hooks}
 
     def remember(tensor: Tensor | None, given: Any) -> None:
-        memory = tuple((module, value) for call in running for module, value in call.ended)
-        found.update(activation=tensor, given=given, memory=memory)
+        found.update(activation=tensor, given=given, memory=tuple(pair for calls in ended for pair in calls))
 
-    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if module is layer.module and layer.side == "input":
-            taken = first_tensor(args)
-            remember(first_tensor(kwargs) if taken is None else taken, None)
-        running.append(Call(module))
+    def before(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if call.module is layer.module and layer.side == "input":
+            remember(argument(args, kwargs), None)
+        ended.append([])
 
-    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        running.pop()
-        if module is layer.module and layer.side == "output":
+    def after(call: Call, args: object, kwargs: object, output: Any) -> None:
+        ended.pop()
+        if call.module is layer.module and layer.side == "output":
             remember(first_tensor(output), output)
-        elif not found and module not in hooked and is_one_photos(output):
-            running[-1].ended.append((module, copied(output)))
+        # What a user's own hooks made of an output would be made of it twice.
+        elif not found and call.module not in seen.hooked and is_one_photos(output):
+            ended[-1].append((call.module, copied(output)))
 
-    with ExitStack() as stack:
-        for module in classifier.torch_module.modules():
-            stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-            stack.callback(module.register_forward_hook(after).remove)
+    with observing(module, before=before, after=after) as seen:
         logits = classifier(photo)
     if found.get("activation") is None:
         raise RunError(f"layer {layer} did not run in the forward pass", hint="Choose another: xai list layers --model SPEC.")

@@ -7,7 +7,6 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +18,7 @@ from xaicli.models.cache import cache_folder, cached_files
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import attribution_mode
+from xaicli.network.observe import observing
 from xaicli.network.taps import tap
 from xaicli.packages import version_of
 from xaicli.passes.device import has_bf16
@@ -144,12 +144,6 @@ def examine_activations(classifier: Classifier) -> Iterator[Finding]:
 
 def reused_activations(module: nn.Module, forward: Callable[[], object]) -> list[str]:
     """Names of activation modules that run more than once in one forward pass."""
-    calls: Counter[str] = Counter()
-    with ExitStack() as stack:
-        stack.enter_context(attribution_mode(module))
-        for name, part in module.named_modules():
-            if isinstance(part, ACTIVATIONS):
-                hook = part.register_forward_hook(lambda part, args, output, name=name: calls.update([name]))
-                stack.callback(hook.remove)
+    with attribution_mode(module), observing(module) as seen:
         forward()
-    return [name for name, count in calls.items() if count > 1]
+    return [seen.paths[part] for part, times in seen.times.items() if isinstance(part, ACTIVATIONS) and times > 1]
