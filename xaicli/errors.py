@@ -91,6 +91,20 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, or the one it was raised from, says that memory ran out, whichever allocator or runtime says so."""
+    if isinstance(error, XaiError) and error.__cause__ is not None:
+        return is_out_of_memory(error.__cause__)
+    # By its name, so that torch is not imported to report an error.
+    named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    if named or isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in text_of(error).lower() for words in OUT_OF_MEMORY)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """ "Did you mean X?" for the nearest known name, or an empty string where nothing is near."""
     by_fold = {entry.lower(): entry for entry in known}

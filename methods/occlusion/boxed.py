@@ -11,7 +11,7 @@ from xaicli.methods.occlusion.cuts import Box
 from xaicli.methods.occlusion.local_passes import LocalPasses, local_passes
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
-from xaicli.passes.memory import batch_size_for, free_memory, is_out_of_memory
+from xaicli.passes.memory import chunk_for, in_chunks
 from xaicli.passes.queue import Block, run
 
 Take = Callable[[int, int, Tensor], object]
@@ -38,23 +38,13 @@ def pass_without_boxes(classifier: Classifier, inputs: Tensor, hidden: Tensor, b
 
 def take_in_batches(classifier: Classifier, passes: LocalPasses, inputs: Tensor, hidden: Tensor, take: Take) -> Tensor:
     """Photo after photo; the batch size is halved where memory runs out. Returns the logits of the photos as they are."""
-    size = classifier.batch_size or batch_size_for(classifier.device, inputs.shape[2], inputs.shape[3])
+    chunk = chunk_for(classifier, (inputs.shape[2], inputs.shape[3]))
     clean = []
     for row in range(len(inputs)):
         clean.append(passes.begin(inputs[row], hidden[row]).clone())
-        at = 0
-        while at < len(passes.boxes):
-            try:
-                # Copies made outside inference mode are the taker's to keep.
-                logits = passes.logits(at, min(len(passes.boxes), at + size)).clone()
-            except (RuntimeError, MemoryError) as error:
-                if size == 1 or not is_out_of_memory(error):
-                    raise
-                size //= 2
-                free_memory(classifier.device)
-                continue
-            take(row, at, logits)
-            at += len(logits)
+        for start, logits in in_chunks(passes.logits, len(passes.boxes), chunk):
+            # Copies made outside inference mode are the taker's to keep.
+            take(row, start, logits.clone())
     return torch.cat(clean)
 
 

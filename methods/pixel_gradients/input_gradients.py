@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from xaicli.errors import RunError
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import attribution_mode
-from xaicli.passes.memory import batch_size_for, free_memory, is_out_of_memory
+from xaicli.passes.memory import chunk_for, in_chunks
 from xaicli.targets import Resolved, Targets
 
 PASSES_KEPT = 2
@@ -79,40 +80,23 @@ def weighted_gradients(
     Points of all photos share batches, whose size follows from the device's memory and is halved where that runs out. A
     point is passed forward once for all targets. shape: (B, 3, H, W).
     """
-    size = classifier.batch_size or max(1, batch_size_for(classifier.device, shape[2], shape[3]) // PASSES_KEPT)
+    chunk = chunk_for(classifier, (shape[2], shape[3]), times=PASSES_KEPT, what=f"{classifier.name} with gradients")
     photos, count = chosen.classes.shape
     waiting = iter(points)
     with attribution_mode(classifier.torch_module):
         sums = [torch.zeros((photos, count, *shape[1:]), device=classifier.device) for _ in powers]
-        while batch := list(itertools.islice(waiting, size)):
-            while batch:
-                try:
-                    gradients = point_gradients(classifier, batch[:size], chosen)
-                except (RuntimeError, MemoryError) as error:
-                    size = smaller(size, error, classifier, shape)
-                    continue
-                for point, gradient in zip(batch, gradients, strict=False):
+        while batch := list(itertools.islice(waiting, chunk.size)):
+            work = partial(point_gradients, classifier, batch, chosen)
+            for start, gradients in in_chunks(work, len(batch), chunk):
+                for point, gradient in zip(batch[start:], gradients, strict=False):
                     for total, power in zip(sums, powers, strict=True):
                         total[point.row] += point.weight * gradient**power
-                batch = batch[len(gradients) :]
     return sums
 
 
-def smaller(size: int, error: BaseException, classifier: Classifier, shape: Sequence[int]) -> int:
-    """Half the batch size after memory ran out; raises what was caught where it was something else."""
-    if not is_out_of_memory(error):
-        raise error
-    if size == 1:
-        raise RunError(
-            f"{classifier.name} ran out of memory on the gradients of a single {shape[2]} x {shape[3]} input",
-            hint="Use a smaller model, or --device cpu.",
-        ) from error
-    free_memory(classifier.device)
-    return size // 2
-
-
-def point_gradients(classifier: Classifier, points: Sequence[Point], chosen: Resolved) -> Tensor:
-    """Gradients (N, T, 3, H, W) of the targets' scores at N points."""
+def point_gradients(classifier: Classifier, batch: Sequence[Point], chosen: Resolved, start: int, stop: int) -> Tensor:
+    """Gradients (N, T, 3, H, W) of the targets' scores at the N points from `start` to `stop`."""
+    points = batch[start:stop]
     photos = leaf(torch.stack([point.at for point in points]))
     rows = torch.tensor([point.row for point in points], device=chosen.classes.device)
     return gradients_of(chosen[rows].logit(classifier(photos.clone())), photos, classifier.name)

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from xaicli.errors import InputError, RunError, UsageError
+from xaicli.errors import InputError, RunError, UsageError, is_out_of_memory
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.grad_cam import GradCAM
 from xaicli.methods.ucag.slices import Divisor, Slicing, authors_starts, evenly_spread
 from xaicli.network.classifier import Classifier
 from xaicli.network.tokens import Axes
-from xaicli.passes.memory import batch_size_for, free_memory, is_out_of_memory
+from xaicli.passes.layout import fastest_layout, is_refused
+from xaicli.passes.memory import chunk_for, in_chunks
 from xaicli.passes.queue import clean_logits
 from xaicli.passes.seeds import digest
 from xaicli.passes.upsampling import unit_range
@@ -195,12 +196,10 @@ class Slices:
         self.base = ucag.signed_base
         self.count = len(slicing.corners)
         self.size = self.enlarged_size()
-        self.chunk = classifier.batch_size or batch_size_for(classifier.device, *self.size)
+        self.chunk = chunk_for(classifier, self.size, what=self.base.label)
         # Of the photo in work, for the size in use.
         self.bands: dict[tuple[int, tuple[int, int]], Tensor] = {}
-        # Convolutions on a CPU run 1.2 times as fast on channels-last input.
-        convolutional = any(isinstance(part, nn.Conv2d) for part in classifier.torch_module.modules())
-        self.layout = torch.channels_last if convolutional else torch.contiguous_format
+        self.layout = fastest_layout(classifier)
 
     def enlarged_size(self) -> tuple[int, int]:
         """Height and width of enlarged slices."""
@@ -226,18 +225,12 @@ class Slices:
         maps: list[Tensor] = []
         probabilities: list[Tensor] = []
         scores: list[Tensor] = []
-        done, total = 0, self.count * len(self.inputs)
-        while done < total:
-            made = self.attempt(done, min(done + self.chunk, total))
-            if made is None:
-                continue
-            places = self.rows_of(done, done + len(made.values))
-            chosen = self.chosen[places]
+        for start, made in in_chunks(self.explain, self.count * len(self.inputs), self.chunk):
+            chosen = self.chosen[self.rows_of(start, start + len(made.values))]
             # Of a contrast: how sure the network is of the class itself.
             maps += made.values.unbind()
             probabilities += made.logits.softmax(dim=1).gather(1, chosen.classes).unbind()
             scores += chosen.logit(made.logits).unbind()
-            done += len(made.values)
             while len(maps) >= self.count:
                 confidence = torch.stack(probabilities[: self.count])
                 weights = self.ucag.weights(confidence, torch.stack(scores[: self.count]))
@@ -248,16 +241,18 @@ class Slices:
         """Which photo each slice of the queue is of."""
         return torch.arange(start, stop, device=self.chosen.classes.device) // self.count
 
-    def attempt(self, start: int, stop: int) -> Maps | None:
-        """The base on slices `start` to `stop` of the queue; None where chunk or size had to change, to be tried again."""
+    def explain(self, start: int, stop: int) -> Maps:
+        """The base's maps of slices `start` to `stop` of the queue, in a layout and at a size that the network takes."""
         rows = self.rows_of(start, stop)
-        enlarged = self.enlarged(start, stop)
         own = [digest(self.seeds[at // self.count], "slice", at % self.count) >> 1 for at in range(start, stop)]
-        try:
-            return self.base.attribute(self.classifier, enlarged, Targets.decided(self.chosen[rows]), torch.tensor(own))
-        except RunError as error:
-            self.adapt(error, stop - start, start)
-            return None
+        targets, seeds = Targets.decided(self.chosen[rows]), torch.tensor(own)
+        while True:
+            try:
+                return self.base.attribute(self.classifier, self.enlarged(start, stop), targets, seeds)
+            except RunError as error:
+                if is_out_of_memory(error):
+                    raise
+                self.adapt(error, start)
 
     def enlarged(self, start: int, stop: int) -> Tensor:
         """Slices `start` to `stop` of the queue, (stop - start, 3, *size), laid out as convolutions like them."""
@@ -272,14 +267,12 @@ class Slices:
             start += last - first
         return (torch.cat(pieces) if len(pieces) > 1 else pieces[0]).contiguous(memory_format=self.layout)
 
-    def adapt(self, error: RunError, tried: int, start: int) -> None:
-        """Smaller chunks after memory ran out, the photo's own size where the network takes no other, plain layout where it
-        flattens with view(); all else is raised, in words where the user chose a size that the network does not take."""
-        said = str(error.__cause__ or error)
-        if is_out_of_memory(error) and tried > 1:
-            free_memory(self.classifier.device)
-            self.chunk = tried // 2
-        elif self.layout == torch.channels_last and "view size is not compatible" in said:
+    def adapt(self, error: RunError, start: int) -> None:
+        """After a failure: plain layout, for networks that flatten with view(); then the photo's own size, for networks that take
+        no other. All else is raised, in words where the user chose a size that the network does not take."""
+        cause = error.__cause__ or error
+        said = str(cause)
+        if is_refused(self.layout, cause):
             self.layout = torch.contiguous_format
         elif start == 0 and self.size != self.slicing.size and OF_ANOTHER_SIZE.search(said):
             if not self.may_fall_back:

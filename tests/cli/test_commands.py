@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from xaicli.cli.main import COMMANDS, main
+from xaicli.cli.main import COMMANDS, cli, main
 
 NET = Path(__file__).parents[1] / "data" / "net.py"
 
@@ -29,6 +29,20 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], words: list[
     assert code == 0
     assert out
     assert err == ""
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=repr)
+def test_memory_that_runs_out_is_no_fault_of_xai(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def escape(**_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "main", escape)
+    code, out, err = run(capsys, "doctor")
+    assert code == 5
+    assert out == ""
+    assert err == "error: ran out of memory. Give a smaller --batch-size, or a smaller --resize and --crop\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -306,7 +306,8 @@ def wrong(answer: object) -> type[Metric]:
         (None, "brightest gave a NoneType; expected Scores"),
         (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 5 maps; expected one number a map"),
         (Scores(torch.zeros(5), {"more": torch.zeros(5, 1)}), r"gave more of shape \(5, 1\)"),
-        (ZeroDivisionError("by zero"), "brightest failed on the maps of given: ZeroDivisionError: by zero"),
+        (torch.OutOfMemoryError(), "brightest ran out of memory on the maps of given. Give a smaller --resize and --crop"),
+        (ZeroDivisionError("by zero"), "brightest on the maps of given raised ZeroDivisionError: by zero"),
     ],
 )
 def test_a_metric_that_is_wrong_is_named(given, photo_batch, answer, words):

@@ -19,7 +19,7 @@ from xaicli.cli.idle_threads import sleep_while_waiting
 from xaicli.cli.streams import ReaderGone, close_results, set_up_streams
 from xaicli.cli.verbosity import Verbosity, verbosity_options
 from xaicli.containment import apart
-from xaicli.errors import Terminated, XaiError, described, did_you_mean
+from xaicli.errors import Terminated, XaiError, described, did_you_mean, is_out_of_memory
 from xaicli.packages import broken_pair
 
 PATIENCE = 5.0
@@ -143,12 +143,12 @@ def run_line(args: list[str] | None) -> int:
         return say("interrupted; what was finished is kept, and the same command goes on from there", 130, error)
     except Terminated:
         raise
-    except MemoryError as error:
-        return say("memory ran out; try a smaller --batch-size, or fewer photos at once", 5, error)
     # The last net: whatever falls through all others has an exit code of its own, for 1 is the gate's.
     except BaseException as error:
         if pair := broken_pair(error):
             return say(pair.line(), pair.exit_code, error)
+        if is_out_of_memory(error):
+            return say("ran out of memory. Give a smaller --batch-size, or a smaller --resize and --crop", 5, error)
         return say(f"a fault in xai itself: {described(error)}. --debug shows the traceback", 5, error)
 
 

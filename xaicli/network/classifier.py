@@ -50,7 +50,11 @@ class Classifier:
     def __call__(self, inputs: Tensor) -> Tensor:
         logits = self.logits(self.forward(inputs))
         if len(logits) != len(inputs):
-            raise RunError(f"{self.name} gave {len(logits)} rows for {len(inputs)} photos", expected="one row a photo")
+            raise RunError(
+                f"{self.name} gave {len(logits)} rows for {len(inputs)} photos",
+                expected="one row a photo",
+                hint="A model of fixed batch size needs --batch-size to match.",
+            )
         return logits
 
     def masked(self, inputs: Tensor) -> Tensor:

@@ -1,13 +1,20 @@
-"""Batch sizes that fit, and what to do when one did not."""
+"""Batch sizes that fit, and smaller ones where memory runs out."""
 
 from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 
-from xaicli.errors import XaiError, text_of
+from xaicli.errors import RunError, is_out_of_memory
+from xaicli.network.classifier import Classifier
+
+T = TypeVar("T")
 
 PIXELS_CPU = 16 * 224 * 224
 """A CPU is fastest while a layer's activations stay near its caches: 8 to 16 photos of 224 pixels,
@@ -20,8 +27,6 @@ BYTES_A_PIXEL = 2048
 """Activation memory of one forward pass for each input pixel, generous for the networks that torchvision ships."""
 
 LARGEST = 512
-
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")
 
 
 def batch_size_for(device: torch.device, height: int, width: int) -> int:
@@ -36,14 +41,66 @@ def batch_size_for(device: torch.device, height: int, width: int) -> int:
     return min(LARGEST, copies)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception, or the one it was raised from, says that memory ran out: torch's own, the CPU allocator's, or that of
-    another runtime."""
-    if isinstance(error, XaiError) and error.__cause__ is not None:
-        return is_out_of_memory(error.__cause__)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in text_of(error).lower() for words in OUT_OF_MEMORY)
+@dataclass(eq=False)
+class Chunk:
+    """How many items are processed at once: `size`, halved each time memory runs out, down to one.
+
+    too_large: the error to raise where the item of that number does not fit by itself.
+    """
+
+    size: int
+    device: torch.device
+    too_large: Callable[[int], RunError]
+
+    def attempt(self, work: Callable[[], T], start: int = 0, count: int | None = None) -> T | None:
+        """What `work` returns; None where it ran out of memory on `count` items from `start` on: try again with fewer.
+
+        Raises `too_large` where it ran out on a single item; other exceptions pass through.
+        """
+        try:
+            return work()
+        # A RunError is what code of others, kept apart, made of its own exception.
+        except (RuntimeError, MemoryError, RunError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # Its traceback would keep the tensors of the failed attempt.
+            failed = error.with_traceback(None)
+        count = self.size if count is None else count
+        if count <= 1:
+            raise self.too_large(start) from failed
+        self.size = count // 2
+        free_memory(self.device)
+        return None
+
+
+def in_chunks(work: Callable[[int, int], T], count: int, chunk: Chunk) -> Iterator[tuple[int, T]]:
+    """Process `count` items in order: yields the start of each range and what `work(start, stop)` returned for it.
+
+    Ranges are at most `chunk.size` long. A range on which memory runs out is tried again at half the length.
+    """
+    start = 0
+    while start < count:
+        stop = min(count, start + chunk.size)
+        result = chunk.attempt(partial(work, start, stop), start, stop - start)
+        if result is not None:
+            yield start, result
+            start = stop
+
+
+def chunk_for(classifier: Classifier, size: tuple[int, int], *, times: int = 1, what: str = "") -> Chunk:
+    """How many inputs of `size` (height, width) to pass at once: the classifier's batch size, else what its device takes best.
+
+    times: memory of one input in forward passes without gradients; what: who runs out of memory, the classifier by default.
+    """
+    height, width = size
+
+    def too_large(_: int) -> RunError:
+        elsewhere = "" if classifier.device.type == "cpu" else ", or --device cpu"
+        found = f"{what or classifier.name} ran out of memory on a single {height} x {width} input"
+        return RunError(found, hint=f"Give a smaller --resize and --crop{elsewhere}, or use a smaller model.")
+
+    fitting = max(1, batch_size_for(classifier.device, height, width) // times)
+    return Chunk(classifier.batch_size or fitting, classifier.device, too_large)
 
 
 def free_memory(device: torch.device) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from xaicli.errors import RunError, UsageError
+from xaicli.errors import UsageError
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
-from xaicli.passes.memory import batch_size_for, free_memory, is_out_of_memory
+from xaicli.passes.layout import fastest_layout, is_refused
+from xaicli.passes.memory import Chunk, chunk_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +52,17 @@ def run(
     without gradients. Raises RunError where not even one copy fits, or where the network returns another number of rows
     than it was given.
     """
-    size = classifier.batch_size if batch_size is None else batch_size
-    if size is None:
-        size = batch_size_for(classifier.device, shape[1], shape[2])
-    if size < 1:
-        raise UsageError(f"batch size {size} cannot be used", expected="at least 1")
+    chunk = chunk_for(classifier, (shape[1], shape[2]))
+    if batch_size is not None:
+        chunk.size = batch_size
+    if chunk.size < 1:
+        raise UsageError(f"batch size {chunk.size} cannot be used", expected="at least 1")
     with eval_mode(classifier.module):
-        queue = Queue(classifier, shape, size, exact)
+        queue = Queue(classifier, shape, chunk, exact)
         for block in blocks:
             queue.add(block)
         queue.finish()
-    return queue.size
+    return queue.chunk.size
 
 
 def clean_logits(classifier: Classifier, inputs: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ class Queue:
 
     classifier: Classifier
     shape: tuple[int, int, int]
-    size: int
+    chunk: Chunk
     exact: bool
     buffer: Tensor | None = None
     filled: int = 0
@@ -100,45 +101,40 @@ class Queue:
     layout: torch.memory_format = torch.contiguous_format
 
     def __post_init__(self) -> None:
-        # Convolutions run 1.2 to 1.5 times as fast on channels-last input on a CPU, and on tensor cores in half precision;
-        # values differ in the last bits alone.
-        module, half = self.classifier.module, not self.exact and self.classifier.masked_dtype != torch.float32
-        gains = self.classifier.device.type == "cpu" or (self.classifier.device.type == "cuda" and half)
-        if gains and module is not None and any(isinstance(part, nn.Conv2d) for part in module.modules()):
-            self.layout = torch.channels_last
+        self.layout = fastest_layout(self.classifier, torch.float32 if self.exact else self.classifier.masked_dtype)
 
     def add(self, block: Block) -> None:
         """Write a block's copies, passing on each batch that gets full."""
         at = 0
         while at < block.size:
-            if self.filled >= self.size:
+            if self.filled >= self.chunk.size:
                 self.flush()
-            at += self.fill(block, at, min(block.size, at + self.size - self.filled))
+            at += self.fill(block, at, min(block.size, at + self.chunk.size - self.filled))
 
     def fill(self, block: Block, start: int, stop: int) -> int:
         """Write copies into the buffer; returns how many: none where memory ran out and the batch was made smaller."""
-        try:
+
+        def write() -> Segment:
             buffer = self.room()
             with torch.no_grad():
                 block.fill(buffer[self.filled : self.filled + stop - start], start, stop)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failed = error.with_traceback(None)
-        else:
-            self.filled += stop - start
-            self.segments.append(Segment(block, start, stop))
-            return stop - start
-        self.flush()
-        self.shrink(failed)
-        return 0
+            return Segment(block, start, stop)
+
+        written = self.chunk.attempt(write)
+        if written is None:
+            self.flush()
+            self.buffer = None
+            return 0
+        self.filled += stop - start
+        self.segments.append(written)
+        return stop - start
 
     def room(self) -> Tensor:
         if self.buffer is None:
             # Not an inference tensor even inside inference mode: those do not tell when they were changed.
             with torch.inference_mode(False):
                 self.buffer = torch.empty(
-                    (self.size, *self.shape), dtype=torch.float32, device=self.classifier.device, memory_format=self.layout
+                    (self.chunk.size, *self.shape), dtype=torch.float32, device=self.classifier.device, memory_format=self.layout
                 )
         return self.buffer
 
@@ -149,7 +145,7 @@ class Queue:
         pieces, at = [], 0
         while at < self.filled:
             before = self.buffer._version
-            logits = self.attempt(self.buffer[at : min(self.filled, at + self.size)])
+            logits = self.attempt(self.buffer[at : min(self.filled, at + self.chunk.size)])
             if logits is not None:
                 pieces.append(logits)
                 at += logits.shape[0]
@@ -158,7 +154,7 @@ class Queue:
                 self.write_again(self.buffer)
         logits, segments = torch.cat(pieces), self.segments
         self.filled, self.segments = 0, []
-        if self.buffer.shape[0] > self.size:
+        if self.buffer.shape[0] > self.chunk.size:
             self.buffer = None
         self.deliver()
         self.computed = (logits, segments)
@@ -174,44 +170,21 @@ class Queue:
     def attempt(self, copies: Tensor) -> Tensor | None:
         """Logits of the copies, or None where memory ran out, or the layout was refused, and the caller shall try again."""
         try:
-            logits = self.forward(copies)
-        except (RuntimeError, MemoryError) as error:
-            if self.layout == torch.channels_last and "view size is not compatible" in str(error):
-                # A network that flattens with .view() takes contiguous input alone.
-                self.layout = torch.contiguous_format
-                self.buffer = self.room().contiguous()
-                return None
-            if not is_out_of_memory(error):
+            logits = self.chunk.attempt(lambda: self.forward(copies))
+        except RuntimeError as error:
+            if not is_refused(self.layout, error):
                 raise
-            failed = error.with_traceback(None)
-        else:
-            if logits.shape[0] != copies.shape[0]:
-                raise RunError(
-                    f"{self.classifier.name} returned {logits.shape[0]} rows for {copies.shape[0]} photos",
-                    hint="A model of fixed batch size needs --batch-size to match.",
-                )
-            # A copy made outside inference mode, so that takers may keep and change it.
-            return logits.clone()
-        self.shrink(failed)
-        return None
+            self.layout = torch.contiguous_format
+            self.buffer = self.room().contiguous()
+            return None
+        # A copy made outside inference mode, so that takers may keep and change it.
+        return None if logits is None else logits.clone()
 
     def forward(self, copies: Tensor) -> Tensor:
         if not self.exact:
             return self.classifier.masked(copies)
         with torch.inference_mode(), torch.autocast(self.classifier.device.type, enabled=False):
             return self.classifier(copies)
-
-    def shrink(self, error: BaseException) -> None:
-        """Halve the batch size after memory ran out; raises RunError where it was one."""
-        if self.size == 1:
-            raise RunError(
-                f"{self.classifier.name} ran out of memory on a single {self.shape[1]} x {self.shape[2]} input",
-                hint="Use a smaller model, or --device cpu.",
-            ) from error
-        self.size //= 2
-        if not self.filled:
-            self.buffer = None
-        free_memory(self.classifier.device)
 
     def deliver(self) -> None:
         """Hand the logits of the batch before to those who asked for them."""

@@ -16,13 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaicli.errors import RunError, UsageError
+from xaicli.errors import RunError, UsageError, is_out_of_memory
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, first_tensor, replace_first_tensor
 from xaicli.network.observe import Call, argument, observing
-from xaicli.passes.memory import is_out_of_memory
 
 Answer = Callable[..., Any]
 Memory = tuple[tuple[nn.Module, Any], ...]

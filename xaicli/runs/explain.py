@@ -12,7 +12,7 @@ from xaicli.errors import RunError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.network.classifier import Classifier
-from xaicli.passes.memory import is_out_of_memory
+from xaicli.passes.memory import Chunk, in_chunks
 from xaicli.passes.seeds import photo_seed
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import attributions_of
@@ -115,29 +115,33 @@ def maps_of_each(
 def attribute(
     batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
 ) -> list[tuple[Maps, list[Loaded]]]:
-    """Maps of a batch, in as few parts as memory allows: out of memory, it halves and goes on."""
+    """Maps of a batch, in as few parts as memory allows."""
+
+    def too_large(at: int) -> RunError:
+        hint = "Give a smaller --resize and --crop, or --precision bf16."
+        return RunError(f"{method.label} ran out of memory on {batch[at].source.name}", hint=hint)
+
+    def work(start: int, stop: int) -> tuple[Maps, list[Loaded]]:
+        part = batch[start:stop]
+        return maps_of(part, classifier, method, targets, settings), part
+
+    chunk = Chunk(len(batch), classifier.device, too_large)
+    return [made for _, made in in_chunks(work, len(batch), chunk)]
+
+
+def maps_of(batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
+    """Maps of all photos of a batch together."""
     inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
     rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch))
     seeds = torch.tensor(
         [photo_seed(settings.seed, loaded.photo.content, loaded.photo.frame, method.name) for loaded in batch], dtype=torch.int64
     )
-    try:
-        # Precision is the run's to choose: a caller's autocast would reach the arithmetic of methods too.
-        with torch.autocast(classifier.device.type, enabled=False):
-            maps = method.attribute(classifier, inputs, rules, seeds)
-    except RunError as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(batch) == 1:
-            raise out_of_memory(method, batch[0]) from error
-        del inputs
-        middle = len(batch) // 2
-        return [
-            part for half in (batch[:middle], batch[middle:]) for part in attribute(half, classifier, method, targets, settings)
-        ]
+    # Precision is the run's to choose: a caller's autocast would reach the arithmetic of methods too.
+    with torch.autocast(classifier.device.type, enabled=False):
+        maps = method.attribute(classifier, inputs, rules, seeds)
     if method.decision_only:
         refuse_other_targets(maps, classifier, method)
-    return [(maps, batch)]
+    return maps
 
 
 def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> None:
@@ -150,12 +154,6 @@ def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> 
             f"{method.name} explains the decision alone ({decision}), not target {target}: no class enters its map",
             hint="Leave --target out, or choose a method that is class specific (xai list methods).",
         )
-
-
-def out_of_memory(method: Method, loaded: Loaded) -> RunError:
-    return RunError(
-        f"{method.label} ran out of memory on {loaded.source.name}", hint="Try a smaller --crop, or --precision bf16."
-    )
 
 
 def not_finite(classifier: Classifier, loaded: Loaded) -> RunError:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from xaicli.containment import contained
-from xaicli.errors import RunError
+from xaicli.errors import RunError, is_out_of_memory
 from xaicli.metric import Measuring, Metric, Scores
 from xaicli.network.classifier import Classifier
-from xaicli.passes.memory import batch_size_for, is_out_of_memory
+from xaicli.passes.memory import batch_size_for
 from xaicli.passes.queue import Block, run
 from xaicli.scoring.case import Case, Pictures
 from xaicli.scoring.copies import Copies, Outcomes
@@ -91,9 +91,13 @@ class Task:
 
     def guarded(self, step: Callable[[], T]) -> T:
         """What `step` gives; what a metric raises is reported under its name."""
-        # The caller mends a lack of memory: fewer photos at once.
-        with contained(f"{self.metric.label} on the maps of {self.case.label or 'a method'}", passing=is_out_of_memory):
-            return step()
+        maps = f"the maps of {self.case.label or 'a method'}"
+        try:
+            with contained(f"{self.metric.label} on {maps}", passing=is_out_of_memory):
+                return step()
+        except (RuntimeError, MemoryError) as error:
+            found = f"{self.metric.label} ran out of memory on {maps}"
+            raise RunError(found, hint="Give a smaller --resize and --crop, or leave this metric out.") from error
 
     def places(self) -> Iterator[tuple[Copies, int]]:
         """The copies and where their outcomes begin."""

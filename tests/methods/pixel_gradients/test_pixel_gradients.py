@@ -268,7 +268,7 @@ def test_not_even_one_gradient_fitting_is_said_in_words(classifier_of, photo_bat
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return inputs.sum(dim=(2, 3))
 
-    with pytest.raises(RunError, match="out of memory on the gradients of a single 32 x 32 input"):
+    with pytest.raises(RunError, match="with gradients ran out of memory on a single 32 x 32 input"):
         explain(IntegratedGradients(n_steps=3), classifier_of(Huge()), photo_batch)
 
 
