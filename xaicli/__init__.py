@@ -25,12 +25,19 @@ if TYPE_CHECKING:
     from xaicli.needs import Needs as Needs
     from xaicli.network.classifier import Classifier as Classifier
     from xaicli.params import param as param
+    from xaicli.progress import Progress as Progress
     from xaicli.registry import make_method as make_method
     from xaicli.registry import make_metric as make_metric
     from xaicli.runs.bank import build_bank as build_bank
-    from xaicli.runs.in_memory import explain as explain
+    from xaicli.runs.baseline import baseline as baseline
+    from xaicli.runs.check import check as check
+    from xaicli.runs.doctor import doctor as doctor
+    from xaicli.runs.explanations import explain as explain
+    from xaicli.runs.export import export as export
+    from xaicli.runs.merge import merge as merge
+    from xaicli.runs.report import report as report
     from xaicli.sign import Sign as Sign
-    from xaicli.training.api import train as train
+    from xaicli.training.train import train as train
 
 PLACES = {
     "Attribution": "xaicli.attribution",
@@ -40,16 +47,23 @@ PLACES = {
     "Method": "xaicli.method",
     "Metric": "xaicli.metric",
     "Needs": "xaicli.needs",
+    "Progress": "xaicli.progress",
     "Sign": "xaicli.sign",
     "XaiError": "xaicli.errors",
+    "baseline": "xaicli.runs.baseline",
     "build_bank": "xaicli.runs.bank",
+    "check": "xaicli.runs.check",
     "classifier": "xaicli.models.from_module",
-    "explain": "xaicli.runs.in_memory",
+    "doctor": "xaicli.runs.doctor",
+    "explain": "xaicli.runs.explanations",
+    "export": "xaicli.runs.export",
     "load_classifier": "xaicli.models.load",
     "make_method": "xaicli.registry",
     "make_metric": "xaicli.registry",
+    "merge": "xaicli.runs.merge",
     "param": "xaicli.params",
-    "train": "xaicli.training.api",
+    "report": "xaicli.runs.report",
+    "train": "xaicli.training.train",
 }
 
 __all__ = ["__version__", *PLACES]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 
 class XaiError(Exception):
@@ -20,6 +20,8 @@ class XaiError(Exception):
     """
 
     exit_code: ClassVar[int] = 2
+    partial: Any = None
+    """What a run had finished before this error ended it: a result as the run itself would have given it."""
 
     def __init__(self, found: str, *, expected: str = "", hint: str = "") -> None:
         self.found = found

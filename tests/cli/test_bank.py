@@ -257,10 +257,10 @@ def test_features_that_are_not_finite_are_refused(train: Path, capsys: pytest.Ca
 def test_python_does_what_the_command_does(model: str, train: Path) -> None:
     main(["bank", str(train), "--model", model, "-o", "by-command.safetensors"])
     classifier = xaicli.load_classifier(model)
-    bank = xaicli.build_bank(train, classifier, "by-python.safetensors")
+    bank = xaicli.build_bank(train, classifier, "by-python.safetensors").bank
     assert Path("by-python.safetensors").read_bytes() == Path("by-command.safetensors").read_bytes()
     assert torch.equal(bank.features, read_bank("by-command.safetensors").features)
-    assert xaicli.build_bank(train, classifier, "by-python.safetensors") is bank
+    assert xaicli.build_bank(train, classifier, "by-python.safetensors").bank is bank
     (train / "dog" / "1.png").write_bytes(b"no photo")
     with pytest.raises(InputError, match=r"1\.png is not a readable photo"):
         xaicli.build_bank(train, classifier, "again.safetensors")

@@ -44,7 +44,7 @@ def test_text_shows_failures_first_with_worst_photos_and_ends_in_a_count():
 
 
 def test_text_says_when_all_holds():
-    assert render(outcome(OK, NOTE), "text").splitlines()[-1] == "all 1 rules hold"
+    assert render(outcome(OK, NOTE), "text").splitlines()[-1] == "the one rule holds"
 
 
 def test_json_holds_every_verdict_and_whether_it_failed():

@@ -13,7 +13,7 @@ from xaicli.images.truth import read_truth
 from xaicli.models.checkpoint import list_checkpoints, read_checkpoint
 from xaicli.models.load import load_classifier
 from xaicli.registry import make_method
-from xaicli.runs.in_memory import explain
+from xaicli.runs.explanations import explain
 from xaicli.training.data import read_listing
 from xaicli.training.plan import prepare
 from xaicli.training.report import report, report_on
@@ -192,19 +192,17 @@ def test_python_users_train_in_as_many_words(network, toy, tmp_path):
         output=tmp_path / "my.safetensors",
         val=toy / "val",
         parameters={"area": 1.0},
+        report=2,
         on_event=seen.append,
         seed=4,
         device="cpu",
         **QUICK,
     )
-    told = read_checkpoint(made).metadata
-    assert made == tmp_path / "my.safetensors"
+    told = read_checkpoint(made.path).metadata
+    assert made.path == tmp_path / "my.safetensors"
     assert told["seed"] == 4
     assert told["schedule"]["lr"] == 0.02
     assert told["parameters"]["area"] == 1.0
+    assert {row["method"] for row in made.rows} >= {"grad-cam", "random", "center"}
+    assert "grad-cam" in str(made)
     assert [type(event).__name__ for event in seen] == ["Step", "Epoch"]
-
-
-def test_a_setting_that_there_is_not_is_refused(toy, tmp_path):
-    with pytest.raises(UsageError, match=r'no setting "epoch"\. Did you mean epochs'):
-        xaicli.train("classifier", toy / "train", output=tmp_path / "my.safetensors", epoch=3)

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import click
 
-from xaicli.cli.baseline import suite_options, ticker
+from xaicli.cli.baseline import suite_options
+from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.options import option
-from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
-from xaicli.cli.words import count
-from xaicli.errors import InputError, UsageError, XaiError
-
-if TYPE_CHECKING:
-    from xaicli.gate.check import Outcome
-    from xaicli.gate.measure import Bench
+from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
 xai check
@@ -53,53 +44,20 @@ def command(
     Exit code 1 where a rule fails, with the methods, metrics and worst photos, and pictures of these. 2 where the suite is
     another than the baseline's, 3 where photos are missing.
     """
-    from xaicli.gate.baseline_file import load
-    from xaicli.gate.check import check, refuse_other_definitions
-    from xaicli.gate.measure import make_ready
-    from xaicli.gate.suite import find_suite, read_suite
     from xaicli.passes.device import threads
+    from xaicli.runs.check import check
 
-    read = read_suite(find_suite(suite))
-    pictures = Path(output) if output else read.pictures_folder
-    baseline = load(read.baseline_folder)
     click.get_current_context().with_resource(threads())
-    bench = make_ready(read, trust=trust, model=model, weights=weights)
-    try:
-        # Before any work: a baseline of another definition can only be renewed.
-        refuse_other_definitions(bench, baseline)
-        outcome = check(bench, baseline, seed=seed, tick=ticker(len(baseline.photos)))
-    except (UsageError, InputError) as error:
-        if not update:
-            raise
-        Verbosity.current().warn(f"nothing to compare: {error.found}")
-    else:
-        show(bench, outcome, form, pictures)
-        if not update:
-            return 1 if outcome.failed(strict=strict) else 0
-    return renew(bench, read.baseline_folder)
-
-
-def show(bench: Bench, outcome: Outcome, form: str, pictures: Path) -> None:
-    """The verdicts on stdout, and pictures of what failed, which a read-only checkout may not take."""
-    from xaicli.gate.formats import render
-    from xaicli.gate.pictures import draw_failures
-
-    drawn = []
-    try:
-        drawn = draw_failures(bench, outcome, pictures)
-    except (XaiError, OSError) as error:
-        Verbosity.current().warn(f"no pictures: {error.found if isinstance(error, XaiError) else error}")
-    click.echo(render(outcome, form, pictures=f"{pictures}/" if drawn else ""), nl=False)
-    sys.stdout.flush()
-
-
-def renew(bench: Bench, folder: Path) -> int:
-    """Make what is found now the baseline."""
-    from xaicli.gate.baseline import make_baseline, photos_to_run
-    from xaicli.gate.baseline_file import save
-
-    renewed = make_baseline(bench, ticker(photos_to_run(bench)))
-    save(renewed, folder)
-    photos = count(len(renewed.photos), "photo")
-    Verbosity.current().say(f"the baseline in {folder} is renewed: {photos}, model {renewed.fingerprint[:8]}")
-    return 0
+    found = check(
+        suite,
+        trust=trust,
+        model=model,
+        weights=weights,
+        seed=seed,
+        output=output,
+        strict=strict,
+        update=update,
+        progress=CommandProgress(),
+    )
+    click.echo(found.render(form), nl=False)
+    return 1 if found.failed else 0

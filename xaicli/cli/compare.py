@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from xaicli.cli.options import image_options, model_options, option
+from xaicli.cli.options import ModelOptions, batch_size_option, image_options, model_options, option
 from xaicli.cli.score import carry_out, open_store, plan, score_options, show, summary
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.errors import UsageError
@@ -31,7 +32,7 @@ FORMATS = ("table", "json", "csv", "md")
 @option("Output", "-o", "--output", default="xai-out", metavar="DIR", help="Folder for compare.png and compare.db.")
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
-@option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help="Passes a batch.  [default: automatic]")
+@batch_size_option()
 @verbosity_options
 def command(images: tuple[str, ...], **given: Any) -> int:
     """Compare methods: a contact sheet of photos and maps with scores under each, and a table of means.
@@ -47,7 +48,7 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     if not given["method"]:
         raise UsageError("no methods are named", expected="--method A,B", hint="xai list methods shows them.")
     folder = Path(given["output"])
-    models = models_of(given)
+    models = models_of(given["model"])
     plans = [plan(images, {**given, "model": model}, leave_out=len(models) > 1) for model in models]
     require_writable(folder)
     groups, errors, sheets = [], [], []
@@ -71,14 +72,14 @@ def command(images: tuple[str, ...], **given: Any) -> int:
     return 4 if errors else 0
 
 
-def models_of(given: dict[str, Any]) -> list[str | None]:
-    """The models that are named, None for the default one; raises UsageError where an option is of one model alone."""
-    models = [part.strip() for part in split(given["model"] or "", ",")]
+def models_of(options: ModelOptions) -> list[ModelOptions]:
+    """The options of each model that is named; raises UsageError where an option is of one model alone."""
+    models = [part.strip() for part in split(options.model or "", ",")]
     if len(models) == 1:
-        return [given["model"]]
+        return [options]
     for name in ("weights", "classes"):
-        if given[name]:
+        if getattr(options, name):
             raise UsageError(f"--{name} with {len(models)} models", expected="one", hint="Compare each in a run of its own.")
     if "" in models:
-        raise UsageError(f"--model {given['model']} has an empty name", expected="SPEC,SPEC")
-    return list(dict.fromkeys(models))
+        raise UsageError(f"--model {options.model} has an empty name", expected="SPEC,SPEC")
+    return [replace(options, model=model) for model in dict.fromkeys(models)]

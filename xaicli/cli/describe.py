@@ -9,8 +9,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from xaicli.cli.options import option
-from xaicli.cli.printing import to_table
+from xaicli.cli.printing import terminal_width
 from xaicli.cli.verbosity import Command, verbosity_options
+from xaicli.text_table import table_of
 
 if TYPE_CHECKING:
     from xaicli.params import Definition
@@ -132,5 +133,8 @@ def parameters_as_text(name: str, parameters: list[dict[str, str]]) -> list[str]
 
 
 def parameter_table(parameters: list[dict[str, str]]) -> str:
-    rows = [[row["name"], row["type"], row["default"], row["range"], row["help"]] for row in parameters]
-    return to_table(rows, ["parameter", "type", "default", "range", "meaning"])
+    rows = [
+        {"parameter": row["name"], "type": row["type"], "default": row["default"], "range": row["range"], "meaning": row["help"]}
+        for row in parameters
+    ]
+    return table_of(rows, width=terminal_width())

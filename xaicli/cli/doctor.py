@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from xaicli.cli.options import model_options, open_classifier, option
-from xaicli.cli.printing import FORMATS, print_rows
+from xaicli.cli.options import ModelOptions, model_options, option
+from xaicli.cli.printing import FORMATS, print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -21,16 +19,14 @@ xai doctor --model net.py:make --format json
 @option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
 @model_options
 @verbosity_options
-def command(form: str, **given: Any) -> int:
+def command(form: str, model: ModelOptions) -> int:
     """Look at the installation: versions, devices, plugins, cache.
 
     With --model also at that model: the layer chosen and its gradient, in-place or reused activations, a softmax inside, class
     count against class names, the patch grid. Exit code 3 where a fault is found.
     """
-    from xaicli.runs.doctor import examine_installation, examine_model
+    from xaicli.runs.doctor import doctor
 
-    findings = list(examine_installation())
-    if given["model"]:
-        findings += examine_model(open_classifier(given))
-    print_rows([{"what": finding.what, "state": finding.state, "finding": finding.text} for finding in findings], form)
-    return 3 if any(finding.state == "fault" for finding in findings) else 0
+    found = doctor(model.open if model.model else None)
+    print_result(found, form)
+    return 3 if found.faults else 0

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
 from xaicli.cli.options import option
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
-from xaicli.cli.words import count
 
 EXAMPLES = """
 xai export scores.db -o scores.csv
@@ -36,15 +34,9 @@ def command(
     store: str, output: str | None, form: str | None, method: tuple[str, ...], metric: tuple[str, ...], controls: bool
 ) -> int:
     """Write the rows of a store: image, method, target, metric, value, status, definition, subject, seed, then read-outs."""
-    from xaicli.results.export import export, export_to
-    from xaicli.results.reading import Selection
-    from xaicli.results.store import Store
+    from xaicli.runs.export import export
 
-    selection = Selection(method, metric, controls)
-    with Store.open(store, write=False) as opened:
-        if output:
-            written = export(opened, Path(output), form or "", selection)
-            Verbosity.current().say(f"{count(written, 'row')} in {output}")
-        else:
-            export_to(opened, sys.stdout.buffer, form or "csv", selection)
+    written = export(store, output or sys.stdout.buffer, format=form, method=method, metric=metric, controls=controls)
+    if output:
+        Verbosity.current().say(str(written))
     return 0

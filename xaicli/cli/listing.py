@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from xaicli.cli.options import model_options, open_classifier, option
+from xaicli.cli.options import ModelOptions, model_options, option
 from xaicli.cli.printing import FORMATS, print_rows
 from xaicli.cli.verbosity import Command, verbosity_options
 
@@ -26,7 +26,7 @@ WHAT = ("methods", "metrics", "models", "layers", "checkpoints")
 @option("Output", "--check", is_flag=True, help="Import every method or metric and show the broken ones.")
 @model_options
 @verbosity_options
-def command(what: str, pattern: str, form: str, check: bool, **given: Any) -> int:
+def command(what: str, pattern: str, form: str, check: bool, model: ModelOptions) -> int:
     """List methods, metrics, models, the layers of a model, or the trained checkpoints that are found by themselves.
 
     PATTERN is a glob such as 'resnet*'. Listing imports no plugin; --check does, and shows those that are broken.
@@ -40,7 +40,7 @@ def command(what: str, pattern: str, form: str, check: bool, **given: Any) -> in
         return 0
     if what == "checkpoints":
         return list_checkpoints(pattern, form)
-    return list_layers(pattern, form, given)
+    return list_layers(pattern, form, model)
 
 
 def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
@@ -66,12 +66,12 @@ def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
     return 0
 
 
-def list_layers(pattern: str, form: str, given: dict[str, Any]) -> int:
+def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
     from fnmatch import fnmatchcase
 
     from xaicli.network.layers import list_layers as layers_of
 
-    classifier = open_classifier(given)
+    classifier = model.open()
     rows = [
         {
             "layer": row.name,

@@ -6,7 +6,6 @@ import click
 
 from xaicli.cli.options import option
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
-from xaicli.cli.words import count
 
 EXAMPLES = """
 xai merge a.db b.db -o all.db
@@ -22,8 +21,7 @@ xai merge shard-*.db -o all.db --overwrite
 @verbosity_options
 def command(stores: tuple[str, ...], output: str, overwrite: bool) -> int:
     """Join stores, such as those of the shards of one job. A row that several hold is kept once; contradictions are refused."""
-    from xaicli.results.merge import merge
+    from xaicli.runs.merge import merge
 
-    rows = merge(stores, output, overwrite=overwrite)
-    Verbosity.current().say(f"{count(rows, 'row')} in {output}")
+    Verbosity.current().say(str(merge(stores, output, overwrite=overwrite)))
     return 0

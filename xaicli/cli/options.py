@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from xaicli.cli.verbosity import Grouped, Verbosity
-from xaicli.errors import UsageError, XaiError
-from xaicli.models.catalogue import BUNDLED, DEFAULT
+from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.verbosity import Grouped
+from xaicli.models.catalogue import DEFAULT
 
 if TYPE_CHECKING:
-    from xaicli.images.find import Source
     from xaicli.network.classifier import Classifier
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -32,6 +33,20 @@ def stack(*decorators: Decorator) -> Decorator:
         for decorator in reversed(decorators):
             command = decorator(command)
         return command
+
+    return decorate
+
+
+def gathered(into: type[Any], name: str, *decorators: Decorator) -> Decorator:
+    """Options whose values reach the command as one dataclass, its argument `name`; the fields are named as the options."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def gathering(**values: Any) -> Any:
+            own = {field.name: values.pop(field.name) for field in dataclasses.fields(into)}
+            return command(**values, **{name: into(**own)})
+
+        return stack(*decorators)(gathering)
 
     return decorate
 
@@ -76,35 +91,71 @@ class Numbers(click.ParamType):
         return numbers[0] if len(numbers) == 1 and 1 in self.counts else numbers
 
 
-class Colour(click.ParamType):
-    """A colour by name or #rrggbb."""
+@dataclass(frozen=True)
+class PhotoOptions:
+    """How the photos that a command names are found and decoded; the same words as the parameters of every verb."""
 
-    name = "colour"
+    recursive: bool = False
+    null: bool = False
+    limit: int | None = None
+    frame: int = 0
+    background: str = "white"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        from PIL import ImageColor
+    def words(self) -> dict[str, Any]:
+        """As parameters of a verb."""
+        return dataclasses.asdict(self)
 
-        try:
-            return ImageColor.getrgb(value)[:3]
-        except ValueError:
-            self.fail(f"{value!r} is no colour; expected a name or #rrggbb", param, ctx)
+    def finding(self) -> dict[str, Any]:
+        """What finding them takes, as arguments of `find_photos`."""
+        return {"recursive": self.recursive, "null": self.null, "limit": self.limit, "frame": self.frame}
 
 
-image_options = stack(
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model that a command names; None: as the model's own weights say."""
+
+    model: str | None = None
+    weights: str | None = None
+    classes: str | None = None
+    resize: int | tuple[int, int] | None = None
+    crop: int | tuple[int, int] | None = None
+    interpolation: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    offline: bool = False
+
+    def given(self) -> dict[str, Any]:
+        """What is given beside the model, as arguments of `load_classifier`."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def open(self) -> Classifier:
+        """The classifier; says on stderr which it is."""
+        from xaicli.passes.device import threads
+        from xaicli.runs.open_model import open_model
+
+        progress = CommandProgress()
+        click.get_current_context().with_resource(threads())
+        return open_model(self.model, progress=progress, bars=progress.verbosity.shows_progress, **self.given())
+
+
+image_options = gathered(
+    PhotoOptions,
+    "photos",
     option("Photos", "--recursive", is_flag=True, help="Search folders below the folders given."),
     option("Photos", "-0", "null", is_flag=True, help="Paths on standard input end in NUL, not in a line break."),
     option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="The first N photos only."),
     option(
         "Photos", "--frame", type=click.IntRange(min=0), default=0, metavar="N", help="Frame of animated or multi-page files."
     ),
-    option(
-        "Photos", "--background", type=Colour(), default="white", metavar="COLOUR", help="What shows through transparent parts."
-    ),
+    option("Photos", "--background", default="white", metavar="COLOUR", help="What shows through transparent parts."),
 )
 
-model_options = stack(
+model_options = gathered(
+    ModelOptions,
+    "model",
     option(
         "Model",
         "-m",
@@ -144,57 +195,9 @@ model_options = stack(
     option("Model", "--offline", is_flag=True, help="Download nothing."),
 )
 
-MODEL_KEYS = ("model", "weights", "classes", "resize", "crop", "interpolation", "mean", "std", "device", "precision", "offline")
 
-
-def open_classifier(given: dict[str, Any]) -> Classifier:
-    """The classifier that the model options name; says which it is on stderr."""
-    from xaicli.models.load import load_classifier
-    from xaicli.passes.device import threads
-
-    verbosity = Verbosity.current()
-    click.get_current_context().with_resource(threads())
-    choice = {key: given[key] for key in MODEL_KEYS if given.get(key) is not None}
-    named = "model" in choice
-    classifier = load_classifier(choice.pop("model", DEFAULT), **choice, progress=verbosity.shows_progress, notice=verbosity.say)
-    others = "an ImageNet one: --model resnet50" if DEFAULT == "tiny" else "others: --model, xai list models"
-    verbosity.say(f"model {describe_model(classifier, '' if named else others)}")
-    return classifier
-
-
-def describe_model(classifier: Classifier, others: str = "") -> str:
-    """One line on a classifier; others: what is said of other ones."""
-    height, width = classifier.view.size
-    size = f"{height} px" if height == width else f"{height} x {width} px"
-    known = f"{classifier.count} classes, {size}, {classifier.view.describe()}"
-    if classifier.name in {entry.spec for entry in BUNDLED}:
-        known = f"bundled, {classifier.count} everyday classes, {size}"
-    device = "" if classifier.device.type == "cpu" else f", on {classifier.device}"
-    return f"{classifier.name} ({known}{device}{'; ' if others else ''}{others})"
-
-
-def find_sources(images: tuple[str, ...], given: dict[str, Any]) -> tuple[list[Source], list[XaiError]]:
-    """The photos that the arguments and photo options name, and with --keep-going what could not be found.
-
-    Raises UsageError where none is named, InputError where one is missing.
-    """
-    from xaicli.images.find import find
-
-    if not images:
-        raise UsageError(
-            "no photo is named", expected="files, folders, globs, @list.txt or -", hint="First try: xai explain sample:hopper"
-        )
-    errors: list[XaiError] = []
-    exclude = [Path(given["output"])] if given.get("output") else []
-    sources = find(
-        images,
-        recursive=given["recursive"],
-        null=given["null"],
-        limit=given["limit"],
-        frame=given["frame"],
-        exclude=exclude,
-        on_error=errors.append if given.get("keep_going") else None,
+def batch_size_option(default: str = "what fits") -> Decorator:
+    """The one meaning of --batch-size: how many inputs, photos and masked copies alike, the network is given at a time."""
+    return option(
+        "Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help=f"Inputs per pass.  [default: {default}]"
     )
-    if not sources and errors:
-        raise errors[0]
-    return sources, errors

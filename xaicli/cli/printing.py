@@ -7,15 +7,17 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from xaicli.terminal import columns_of, fit, is_number, printable
+from xaicli.errors import XaiError
+from xaicli.tabular import Tabular
+from xaicli.text_table import table_of
 
 FORMATS = ("table", "json", "jsonl", "csv")
-NARROWEST = 8
 
 
 def print_rows(rows: Sequence[dict[str, Any]], form: str, columns: Sequence[str] | None = None) -> None:
@@ -28,8 +30,24 @@ def print_rows(rows: Sequence[dict[str, Any]], form: str, columns: Sequence[str]
     elif form == "csv":
         click.echo(to_csv(rows), nl=False)
     elif rows:
-        shown = list(columns or rows[0])
-        click.echo(to_table([[cell(row.get(name)) for name in shown] for row in rows], shown))
+        click.echo(table_of(rows, columns or (), width=terminal_width()))
+
+
+def print_result(result: Tabular, form: str) -> None:
+    """Print what a verb gave back; JSON lines were streamed while it worked."""
+    if form != "jsonl" or not result.streamed:
+        print_rows(result.rows, form, result.shown)
+
+
+@contextmanager
+def printing_partial(form: str) -> Iterator[None]:
+    """Where an error ends a run, print what was finished before it."""
+    try:
+        yield
+    except XaiError as error:
+        if isinstance(error.partial, Tabular):
+            print_result(error.partial, form)
+        raise
 
 
 def print_line(row: dict[str, Any]) -> None:
@@ -48,27 +66,6 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def cell(value: Any) -> str:
-    """A value for people: two decimals for fractions, nothing for None; control characters shown, never sent to the terminal."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.2f}" if abs(value) < 1000 else f"{value:.4g}"
-    return printable(str(value))
-
-
-def to_table(rows: Sequence[Sequence[str]], headers: Sequence[str], width: int | None = None) -> str:
-    """Aligned columns, two spaces apart; numbers to the right. On a terminal the widest text columns are cut to its width."""
-    if width is None:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    widths = [max(columns_of(text) for text in column) for column in zip(headers, *rows, strict=True)]
-    while width and sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-    numeric = [all(is_number(row[at]) for row in rows) for at in range(len(headers))]
-    lines = []
-    for row in [headers, *rows]:
-        cells = [fit(text, wide, right) for text, wide, right in zip(row, widths, numeric, strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+def terminal_width() -> int:
+    """Columns of the terminal that stdout is; 0, no limit, where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

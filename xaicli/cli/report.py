@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.options import option
-from xaicli.cli.progress import ticking
-from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
-from xaicli.cli.words import count
+from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
 xai report scores.db -o report.html
@@ -26,13 +23,8 @@ xai report scores.db --most 500 -o report.html
 @verbosity_options
 def command(store: str, output: str, photos: tuple[str, ...], most: int) -> int:
     """Write one self-contained page of a store: the table of means, curves, and a gallery of photos, worst cases first."""
-    from xaicli.results.report.page import write_report
-    from xaicli.results.store import Store
+    from xaicli.runs.report import report
 
-    with Store.open(store, write=False) as opened:
-        total = min(most, len(opened.photos()))
-        shown = write_report(
-            opened, Path(output), folders=[Path(folder) for folder in photos], most_photos=most, tick=ticking(total, "photos")
-        )
-    Verbosity.current().say(f"{count(shown, 'photo')} in {output}")
+    progress = CommandProgress()
+    progress.say(str(report(store, output, photos=photos, most=most, progress=progress)))
     return 0

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xaicli.cli.command_line import command_line
-from xaicli.cli.options import complete_definition, find_sources, image_options, model_options, open_classifier, option, stack
+from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.options import PhotoOptions, batch_size_option, complete_definition, image_options, model_options, option, stack
 from xaicli.cli.printing import print_line
-from xaicli.cli.progress import progress_bar
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
-from xaicli.cli.words import count, span
 from xaicli.errors import UsageError, XaiError
+from xaicli.words import count, span
 
 if TYPE_CHECKING:
     from xaicli.method import Method
@@ -96,7 +96,7 @@ score_options = stack(
 )
 @option("Running", "--shard", metavar="I/N", help="Only the I-th of N parts of the photos; xai merge joins the stores.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
-@option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help="Passes a batch.  [default: automatic]")
+@batch_size_option()
 @verbosity_options
 def command(images: tuple[str, ...], **given: Any) -> int:
     """Score the heatmaps of many photos: deletion and insertion, or any metrics.
@@ -123,18 +123,22 @@ def plan(images: tuple[str, ...], given: dict[str, Any], *, leave_out: bool = Fa
     """Read the command line into a run, and what could not be found; leave_out: methods that cannot run on the model, in place of
     refusing it, unless there is no other."""
     part = shard_of(given.get("shard"))
-    sources, lost = find_sources(images, {**given, "output": None})
+    from xaicli.runs.find_photos import find_photos
+
+    photos: PhotoOptions = given["photos"]
+    found = find_photos(images, **photos.finding(), keep_going=given["keep_going"])
+    sources, lost = found.sources, found.errors
     from xaicli.images.truth import read_truth
     from xaicli.registry import make_methods, make_metrics
     from xaicli.runs.default_method import default_method
     from xaicli.runs.score import ScoreRun, shard
-    from xaicli.runs.settings import Settings
+    from xaicli.runs.settings import Settings, colour
     from xaicli.runs.target_choice import choose_targets
 
     methods, metrics = make_methods(given["method"]), make_metrics(given["metric"])
     if given.get("maps") and methods:
         raise UsageError("--maps and --method are both given", hint="Maps from files need no method; leave one of them out.")
-    classifier = open_classifier(given)
+    classifier = given["model"].open()
     classifier = dataclasses.replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier
     if not methods and not given.get("maps"):
         methods = make_methods([default_method(classifier, given["target"])])
@@ -154,9 +158,9 @@ def plan(images: tuple[str, ...], given: dict[str, Any], *, leave_out: bool = Fa
         targets=choose_targets(given["target"], classifier, sources),
         settings=Settings(
             seed=given["seed"],
-            precision=given["precision"],
+            precision=given["model"].precision,
             batch_size=given["batch_size"],
-            background=given["background"],
+            background=colour(photos.background),
             command=command_line(),
         ),
         controls=given["controls"],
@@ -234,7 +238,7 @@ def carry_out(run: ScoreRun, store: Store, lost: list[XaiError], *, stream: bool
     todo = len(run.incomplete(store, run.sources))
     rows = 0
     with contextlib.closing(run.run(store)) as results:
-        for result in progress_bar(results, todo, "scoring", batch=1):
+        for result in CommandProgress().track(results, "scoring", todo):
             if isinstance(result, list):
                 rows += len(result)
                 for row in result if stream else ():

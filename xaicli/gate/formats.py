@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from xaicli.gate.check import Outcome
 from xaicli.gate.verdict import Verdict
 from xaicli.results.tables import in_markdown
-from xaicli.terminal import columns_of, fit, printable
+from xaicli.terminal import printable
+from xaicli.text_table import aligned
+from xaicli.words import count
 
 FORMATS = ("text", "json", "md", "junit", "github")
 WORDS = {"ok": "ok", "fail": "FAIL", "inconclusive": "?", "note": "note"}
@@ -42,12 +45,10 @@ def worst_of(verdict: Verdict) -> str:
 
 
 def to_text(verdicts: Sequence[Verdict], pictures: str) -> str:
-    methods = max((columns_of(verdict.method) for verdict in verdicts), default=0)
-    names = max((columns_of(verdict.what) for verdict in verdicts), default=0)
+    rows = [[word(verdict), *map(printable, (verdict.method, verdict.what, verdict.text))] for verdict in verdicts]
     lines = []
-    for verdict in verdicts:
-        method, name = fit(verdict.method, methods, False), fit(verdict.what, names, False)
-        lines.append(printable(f"{word(verdict):5} {method}  {name}  {verdict.text}").rstrip())
+    for verdict, line in zip(verdicts, aligned(rows), strict=True):
+        lines.append(line)
         if worst := worst_of(verdict):
             where = f"   pictures in {printable(pictures)}" if pictures and verdict.method else ""
             lines.append(f"      worst: {worst}{where}")
@@ -61,27 +62,29 @@ def conclusion(verdicts: Sequence[Verdict]) -> str:
     warned = sum(verdict.warns for verdict in rules)
     undecided = sum(verdict.state == "inconclusive" for verdict in rules)
     if not (failed or warned or undecided):
-        return f"all {len(rules)} rules hold"
+        return f"all {len(rules)} rules hold" if len(rules) != 1 else "the one rule holds"
     rest = f", {warned} warned" * bool(warned) + f", {undecided} inconclusive" * bool(undecided)
-    return f"{failed} of {len(rules)} rules failed{rest}"
+    return f"{failed} of {count(len(rules), 'rule')} failed{rest}"
+
+
+def record_of(verdict: Verdict, outcome: Outcome) -> dict[str, Any]:
+    """A verdict as a plain record."""
+    return {
+        "state": verdict.state,
+        "level": verdict.level,
+        "rule": verdict.what,
+        "method": verdict.method,
+        "metric": verdict.metric,
+        "value": verdict.value,
+        "low": verdict.low,
+        "high": verdict.high,
+        "text": verdict.text,
+        "worst": [outcome.now[at].image for at in verdict.places],
+    }
 
 
 def to_json(outcome: Outcome, pictures: str) -> str:
-    rows = [
-        {
-            "state": verdict.state,
-            "level": verdict.level,
-            "rule": verdict.what,
-            "method": verdict.method,
-            "metric": verdict.metric,
-            "value": verdict.value,
-            "low": verdict.low,
-            "high": verdict.high,
-            "text": verdict.text,
-            "worst": [outcome.now[at].image for at in verdict.places],
-        }
-        for verdict in outcome.verdicts
-    ]
+    rows = [record_of(verdict, outcome) for verdict in outcome.verdicts]
     content = {"failed": outcome.failed(), "photos": len(outcome.now), "verdicts": rows, "pictures": pictures}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

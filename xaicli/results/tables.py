@@ -14,11 +14,13 @@ from xaicli.errors import UsageError
 from xaicli.results.intervals import LEVEL, Estimate
 from xaicli.results.summary import Cell, Comparison, Group
 from xaicli.results.verdicts import decimals_of, number, sentences, with_interval
-from xaicli.terminal import columns_of, fit, printable
+from xaicli.terminal import columns_of, printable
+from xaicli.text_table import aligned
 
 FORMATS = ("table", "json", "csv", "md")
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 NOTHING = "–"
+GAP = "   "
 CSV_COLUMNS = (
     *("model", "fingerprint", "target_rule", "precision"),
     *("method", "metric", "direction", "control"),
@@ -60,20 +62,12 @@ def to_text(group: Group, width: int, *, titled: bool) -> str:
         blocks[-1].append(column)
     lines = [printable(title(group)), ""] if titled else []
     for block in blocks:
-        lines += [*aligned([first, *block]), ""]
+        lines += [*aligned(list(zip(first, *block, strict=True)), right=[False, *[True] * len(block)], gap=GAP), ""]
     return "\n".join([*lines, caption(group), *map(printable, sentences(group))]) + "\n"
 
 
 def wide(columns: Sequence[Sequence[str]]) -> int:
-    return sum(max(map(columns_of, column)) for column in columns) + 3 * (len(columns) - 1)
-
-
-def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of columns, the first to the left, the others to the right."""
-    widths = [max(map(columns_of, column)) for column in columns]
-    places = list(enumerate(widths))
-    rows = zip(*columns, strict=True)
-    return ["   ".join(fit(row[at], width, at > 0) for at, width in places).rstrip() for row in rows]
+    return sum(max(map(columns_of, column)) for column in columns) + len(GAP) * (len(columns) - 1)
 
 
 def title(group: Group) -> str:

@@ -6,8 +6,10 @@ import json
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -22,9 +24,13 @@ from xaicli.models.checkpoint import ENDING
 from xaicli.models.feature_bank import Bank, read_bank, read_metadata
 from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
+from xaicli.progress import SILENT, Progress
 from xaicli.runs.labelled import LabelledPhotos, find_labelled
+from xaicli.runs.open_model import Model, open_model
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.stamps import stamp
+from xaicli.tabular import Tabular
+from xaicli.words import count, span
 
 BATCH = 16
 PART_PHOTOS = 256
@@ -183,23 +189,75 @@ class Part:
         self.waiting, self.since = {}, time.monotonic()
 
 
+@dataclass(frozen=True, eq=False)
+class BuiltBank(Tabular):
+    """A bank that is complete; errors: of photos that it lacks, under `keep_going`."""
+
+    path: Path
+    bank: Bank
+    errors: tuple[XaiError, ...] = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        bank = self.bank
+        return [
+            {
+                "bank": str(self.path),
+                "photos": len(bank.labels),
+                "classes": len(bank.classes),
+                "features": bank.features.shape[1],
+                "model": bank.model,
+                "fingerprint": bank.fingerprint,
+            }
+        ]
+
+
 def build_bank(
     folder: str | Path,
-    classifier: Classifier,
-    path: str | Path,
+    classifier: Model,
+    output: str | Path = "bank.safetensors",
     *,
     labels: str | Path | None = None,
     per_class: int | None = None,
     overwrite: bool = False,
-) -> Bank:
-    """A memory bank of the features of a folder's photos, FOLDER/CLASS/photo.jpg, in the file `path`; as `xai bank` makes it.
+    keep_going: bool = False,
+    batch_size: int | None = None,
+    progress: Progress = SILENT,
+) -> BuiltBank:
+    """A memory bank of the features of a folder's photos, FOLDER/CLASS/photo.jpg, in the file `output`.
 
-    classifier: a network without head, whose outputs are its features; labels: a CSV file of the columns image and label in place
-    of folder names. A file that is complete is read; a run that was stopped goes on. Raises XaiError.
+    classifier: a network without head, whose outputs are its features, or its specification; labels: a CSV file of the columns
+    image and label in place of folder names; per_class: the first so many photos of each class; keep_going: go on past photos
+    that fail; batch_size: inputs a pass. A file that is complete is read; a run that was stopped goes on. Raises XaiError.
+
+        xaicli.build_bank("train/", "timm:vit_small_patch16_224.dino", "dino.safetensors").bank
     """
-    run = BankRun(find_labelled(folder, labels, per_class), classifier, Path(path), overwrite)
-    if not run.is_complete():
-        failed: list[XaiError] = [item.error for item in run.run() if isinstance(item, Failure)]
-        if failed:
-            raise failed[0]
-    return read_bank(path)
+    photos = find_labelled(folder, labels, per_class)
+    model = open_model(classifier, progress=progress)
+    if model.classes:
+        progress.warn(f"{model.name} is a classifier: its scores of classes are kept, not its features")
+    run = BankRun(photos, model, Path(output), overwrite, keep_going, batch_size or BATCH)
+    errors: list[XaiError] = []
+    if run.is_complete():
+        progress.say(f"{run.path} is complete (--overwrite makes it again)")
+    else:
+        errors = carry_out(run, progress)
+    return BuiltBank(run.path, read_bank(run.path), tuple(errors))
+
+
+def carry_out(run: BankRun, progress: Progress) -> list[XaiError]:
+    """Make the bank; returns what failed. Raises the failure at which a run ends that does not go on past it."""
+    start, total = time.monotonic(), len(run.photos.sources)
+    if not run.overwrite and (earlier := len(run.finished())):
+        progress.say(f"{count(earlier, 'photo')} finished before")
+    errors: list[XaiError] = []
+    with closing(run.run()) as results:
+        for item in progress.track(results, "features", total):
+            if isinstance(item, Failure):
+                errors.append(item.error)
+                if run.keep_going:
+                    progress.warn(item.error.found)
+    if errors and not run.keep_going:
+        raise errors[0]
+    done = count(total - len(errors), "photo")
+    progress.say(f"{done} in {span(time.monotonic() - start)}; daam@target=features@bank={run.path} reads them")
+    return errors

@@ -8,6 +8,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,11 @@ from xaicli.network.observe import observing
 from xaicli.network.taps import tap
 from xaicli.packages import version_of
 from xaicli.passes.device import has_bf16
+from xaicli.runs.open_model import Model, open_model
+from xaicli.tabular import Tabular
 
 PACKAGES = ("torch", "torchvision", "captum", "numpy", "scipy", "pillow", "matplotlib", "safetensors")
-EXTRAS = {"timm": "timm", "transformers": "hf", "onnxruntime": "onnx", "pyarrow": "parquet", "ray": "ray"}
+EXTRAS = {"timm": "timm", "transformers": "hf", "onnxruntime": "onnx", "pyarrow": "parquet", "pandas": "pandas", "ray": "ray"}
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh)
 
 
@@ -35,6 +38,35 @@ class Finding:
     what: str
     state: str
     text: str
+
+
+@dataclass(frozen=True)
+class Diagnosis(Tabular):
+    """What the doctor found."""
+
+    findings: tuple[Finding, ...]
+
+    def records(self) -> list[dict[str, Any]]:
+        return [{"what": finding.what, "state": finding.state, "finding": finding.text} for finding in self.findings]
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """What must be mended."""
+        return tuple(finding for finding in self.findings if finding.state == "fault")
+
+
+def doctor(classifier: Model = None) -> Diagnosis:
+    """Look at the installation: versions, devices, plugins, cache; and at a classifier where one is named.
+
+    classifier: loaded, or a specification such as "resnet50": its view, layer and gradient, activations that hooks trip over, a
+    softmax inside, class names. Raises XaiError where it cannot be loaded.
+
+        print(xaicli.doctor("resnet50"))
+    """
+    findings = list(examine_installation())
+    if classifier is not None:
+        findings += examine_model(open_model(classifier))
+    return Diagnosis(tuple(findings))
 
 
 def examine_installation() -> Iterator[Finding]:

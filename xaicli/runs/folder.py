@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +15,8 @@ from xaicli.method import Cost, Method
 from xaicli.network.classifier import Classifier
 from xaicli.registry import require_fit
 from xaicli.runs.explain import Explained, batch_size_for, explain_photos
-from xaicli.runs.look import Look
-from xaicli.runs.output import Found, OutputFolder, find_complete
+from xaicli.runs.output import Complete, OutputFolder, find_complete
+from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photos import Failure
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -54,19 +54,19 @@ class FolderRun:
     targets: TargetChoice
     settings: Settings
     output: OutputFolder
-    look: Look = field(default_factory=Look)
+    style: OverlayStyle = field(default_factory=OverlayStyle)
     overwrite: bool = False
     keep_going: bool = False
 
-    def find(self) -> Found:
+    def find(self) -> Complete:
         """What is complete already; raises UsageError where another result stands in a place that this run would write."""
         if self.overwrite:
-            return Found()
+            return Complete()
         return find_complete(self.output, self.sources, self.methods, self.targets, self.classifier, self.settings)
 
     def check(self) -> None:
         """Raise before any work where a method cannot run on this classifier, or the folder cannot be written."""
-        self.look.check()
+        self.style.check()
         for method in self.methods:
             require_fit(method, self.classifier)
         require_writable(self.output.folder)
@@ -80,7 +80,7 @@ class FolderRun:
         """Passes a photo by method label."""
         return {method.label: method.cost(self.classifier) for method in self.methods}
 
-    def run(self, found: Found) -> Iterator[list[Written] | Failure]:
+    def run(self, found: Complete) -> Generator[list[Written] | Failure, None, None]:
         """Yield the results of each photo, in the order given, once they are on disk; a Failure where a photo has none.
 
         A failure is the last that is yielded, unless the run keeps going.
@@ -105,7 +105,7 @@ class FolderRun:
             if isinstance(result, Failure) and not self.keep_going:
                 yield result
 
-    def keep(self, source: Source, found: Found) -> list[Written]:
+    def keep(self, source: Source, found: Complete) -> list[Written]:
         return [self.kept(source, method, record) for method in self.methods for record in found.records[source, method.label]]
 
     def kept(self, source: Source, method: Method, record: Record) -> Written:
@@ -113,7 +113,7 @@ class FolderRun:
             source, record, self.output.folder / self.output.stem(source, method, self.targets, record.target), kept=True
         )
 
-    def write(self, result: Explained | Failure, found: Found) -> list[Written] | Failure:
+    def write(self, result: Explained | Failure, found: Complete) -> list[Written] | Failure:
         if isinstance(result, Failure):
             return result
         source, written = result.loaded.source, []
@@ -128,6 +128,6 @@ class FolderRun:
         return written
 
     def save(self, attribution: Attribution, stem: str) -> None:
-        styled = replace(attribution, record=replace(attribution.record, look=self.look.as_dict()))
-        drawing = None if attribution.status == "non-finite" else self.look.draw(styled)
+        styled = replace(attribution, record=replace(attribution.record, look=self.style.as_dict()))
+        drawing = None if attribution.status == "non-finite" else self.style.draw(styled)
         styled.save(self.output.folder, stem, drawing=drawing)

@@ -47,7 +47,7 @@ class OutputFolder:
 
 
 @dataclass(frozen=True)
-class Found:
+class Complete:
     """What an output folder already holds of a run: complete records by photo and method label."""
 
     records: dict[tuple[Source, str], list[Record]] = field(default_factory=dict)
@@ -63,9 +63,9 @@ def find_complete(
     targets: TargetChoice,
     classifier: Classifier,
     settings: Settings,
-) -> Found:
+) -> Complete:
     """Read the sidecars that are there; raises UsageError, naming what differs, where one belongs to another result."""
-    found = Found()
+    found = Complete()
     for source in sources:
         for method in methods:
             records = []

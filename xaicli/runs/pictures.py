@@ -1,4 +1,4 @@
-"""Pictures that need more than one map: overlays on one scale, overlays in another look, the contact sheet."""
+"""Pictures that need more than one map: overlays on one scale, overlays in another style, the contact sheet."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from xaicli.images.decode import decode
 from xaicli.images.sheet import Cell, Row, sheet
 from xaicli.images.source import Source
 from xaicli.runs.folder import FolderRun, Written
-from xaicli.runs.look import Look
+from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.sign import Sign
 
 
 def redraw(run: FolderRun, done: Sequence[Written], *, shared: bool) -> None:
-    """Bring all overlays of a run to its look: on one scale for all maps of a method, or each on its own."""
-    looks = shared_looks(run, done) if shared else {}
+    """Bring all overlays of a run to its style: on one scale for all maps of a method, or each on its own."""
+    styles = shared_styles(run, done) if shared else {}
     for written in done:
-        look = looks.get(written.record.method, run.look)
-        if written.record.status == "non-finite" or written.record.look == look.as_dict() or not (written.kept or shared):
+        style = styles.get(written.record.method, run.style)
+        if written.record.status == "non-finite" or written.record.look == style.as_dict() or not (written.kept or shared):
             continue
         attribution = read(run, written)
-        styled = replace(attribution, record=replace(attribution.record, look=look.as_dict()))
-        drawing = look.draw(styled)
+        styled = replace(attribution, record=replace(attribution.record, look=style.as_dict()))
+        drawing = style.draw(styled)
         write_atomic(written.path(".png"), lambda file, drawing=drawing: drawing.save(file, "PNG"))  # type: ignore[misc]
         content = styled.record.to_json().encode()
         write_atomic(written.path(".json"), lambda file, content=content: file.write(content))  # type: ignore[misc]
 
 
-def shared_looks(run: FolderRun, done: Sequence[Written]) -> dict[str, Look]:
-    """The run's look with one range a method, over all its finite maps."""
-    looks = {}
+def shared_styles(run: FolderRun, done: Sequence[Written]) -> dict[str, OverlayStyle]:
+    """The run's style with one range a method, over all its finite maps."""
+    styles = {}
     for label in dict.fromkeys(written.record.method for written in done):
         own = [written for written in done if written.record.method == label and written.record.status != "non-finite"]
         if own:
             scale = Scale.of((load_array(written.path(".npy")) for written in own), Sign(own[0].record.sign))
-            looks[label] = replace(run.look, scale=scale)
-    return looks
+            styles[label] = replace(run.style, scale=scale)
+    return styles
 
 
 def read(run: FolderRun, written: Written) -> Attribution:
@@ -56,7 +56,7 @@ def draw_sheet(run: FolderRun, done: Sequence[Written], path: Path, *, shared: b
         by_source.setdefault(written.source, []).append(written)
     columns = list(dict.fromkeys(column(written.record) for written in done))
     labels = {column(written.record): written.record.method for written in done}
-    ranges = {label: look.scale for label, look in shared_looks(run, done).items()} if shared else {}
+    ranges = {label: style.scale for label, style in shared_styles(run, done).items()} if shared else {}
     scales = {name: scale for name in columns if (scale := ranges.get(labels[name])) is not None}
     rows = (row(run, source, own) for source, own in by_source.items())
     picture = sheet(
@@ -64,8 +64,8 @@ def draw_sheet(run: FolderRun, done: Sequence[Written], path: Path, *, shared: b
         columns,
         count=len(by_source),
         scales=scales,
-        colormap=run.look.colormap,
-        alpha=run.look.alpha,
+        colormap=run.style.colormap,
+        alpha=run.style.alpha,
         title=run.classifier.name,
     )
     write_atomic(path, lambda file: picture.save(file, "PNG"))

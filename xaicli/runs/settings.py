@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from PIL import ImageColor
+
+from xaicli.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -15,3 +19,14 @@ class Settings:
     background: tuple[int, int, int] = (255, 255, 255)
     command: str = ""
     keep_picture: bool = True
+
+
+def colour(given: str | tuple[int, int, int]) -> tuple[int, int, int]:
+    """A colour as red, green and blue, 0 to 255; raises UsageError for an unknown name."""
+    if not isinstance(given, str):
+        return given
+    try:
+        red, green, blue, *_ = ImageColor.getrgb(given)
+    except ValueError as error:
+        raise UsageError(f"{given!r} is no colour", expected="a name or #rrggbb") from error
+    return red, green, blue

@@ -60,7 +60,7 @@ class StepPictures:
         if self.each:
             maps, sign, scale = stretched(maps), Sign.NONNEGATIVE, Scale(0.0, 1.0)
         geometry = run.classifier.view.geometry(*photo.size)
-        look: dict[str, Any] = {"scale": scale, "colormap": run.look.colormap, "alpha": run.look.alpha}
+        look: dict[str, Any] = {"scale": scale, "colormap": run.style.colormap, "alpha": run.style.alpha}
         written_files = []
         if self.strip:
             picture = strip(photo, maps.astype(np.float32), geometry, sign, **look)

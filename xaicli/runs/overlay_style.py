@@ -14,7 +14,7 @@ from xaicli.sign import Sign
 
 
 @dataclass(frozen=True)
-class Look:
+class OverlayStyle:
     """colormap: matplotlib's name, or None for the house's; alpha: the opacity, 0..1, of what stands out most; scale: the range
     of colours, None for each map's own."""
 

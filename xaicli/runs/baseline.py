@@ -1,0 +1,80 @@
+"""`xaicli.baseline`: what a suite gives now, kept to hold later runs against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xaicli.errors import UsageError
+from xaicli.files import require_writable
+from xaicli.gate.baseline import Baseline, make_baseline, photos_to_run
+from xaicli.gate.baseline_file import exists, save
+from xaicli.gate.measure import Bench, make_ready
+from xaicli.gate.suite import find_suite, read_suite
+from xaicli.progress import SILENT, Progress
+from xaicli.tabular import Tabular
+from xaicli.words import count
+
+
+@dataclass(frozen=True, eq=False)
+class MadeBaseline(Tabular):
+    """A baseline on disk: a record a photo. size: bytes in `folder`; methods: labels."""
+
+    baseline: Baseline
+    folder: Path
+    size: int
+    methods: tuple[str, ...]
+
+    columns = ("image", "target", "decision", "probability")
+
+    def records(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "image": photo.image,
+                "target": photo.target,
+                "decision": photo.decision,
+                "probability": photo.probability,
+                "photo": photo.content,
+                "frame": photo.frame,
+            }
+            for photo in self.baseline.photos
+        ]
+
+    def __str__(self) -> str:
+        photos = count(len(self.baseline.photos), "photo")
+        where = f"baseline in {self.folder} ({self.size / 1e6:.1f} MB)"
+        return f"{photos} x {', '.join(self.methods)}: {where}, model {self.baseline.fingerprint[:8]}"
+
+
+def baseline(
+    suite: str | Path | None = None,
+    *,
+    trust: bool = False,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> MadeBaseline:
+    """Run a suite and keep its maps, scores and decisions as the baseline that `xaicli.check` compares with.
+
+    suite: its file, by default xai.toml or [tool.xai] in pyproject.toml of the current folder; trust: let the suite's own model
+    file run; model, weights: others than the suite's; overwrite: replace a baseline. Raises XaiError.
+
+        xaicli.baseline("xai.toml")
+    """
+    read = read_suite(find_suite(None if suite is None else str(suite)))
+    folder = read.baseline_folder
+    if exists(folder) and not overwrite:
+        hint = "Replace it deliberately: xai baseline --overwrite, or xai check --update."
+        raise UsageError(f"{folder} holds a baseline", hint=hint)
+    require_writable(folder)
+    ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
+    return kept(ready, folder, progress)
+
+
+def kept(ready: Bench, folder: Path, progress: Progress) -> MadeBaseline:
+    """Run a suite that is ready and write what it gives."""
+    with progress.task("photos", photos_to_run(ready)) as step:
+        made = make_baseline(ready, lambda done: step())
+    return MadeBaseline(made, folder, save(made, folder), tuple(method.label for method in ready.methods))

@@ -1,0 +1,110 @@
+"""`xaicli.check`: does the model still look where it looked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xaicli.errors import InputError, UsageError, XaiError
+from xaicli.gate.baseline import Baseline
+from xaicli.gate.baseline_file import load
+from xaicli.gate.check import Outcome, refuse_other_definitions
+from xaicli.gate.check import check as hold_against
+from xaicli.gate.formats import record_of, render
+from xaicli.gate.measure import Bench, make_ready
+from xaicli.gate.pictures import draw_failures
+from xaicli.gate.suite import find_suite, read_suite
+from xaicli.progress import SILENT, Progress
+from xaicli.runs.baseline import MadeBaseline, kept
+from xaicli.tabular import Tabular
+from xaicli.words import count
+
+
+@dataclass(frozen=True, eq=False)
+class Checked(Tabular):
+    """The verdicts of a check, a record each.
+
+    outcome: None where nothing could be compared and the baseline was renewed; pictures: the folder of those of failures, if any
+    were drawn; failed: whether the gate closes; renewed: the new baseline of an update.
+    """
+
+    outcome: Outcome | None
+    pictures: Path | None = None
+    failed: bool = False
+    renewed: MadeBaseline | None = None
+
+    columns = ("state", "method", "rule", "text")
+
+    def records(self) -> list[dict[str, Any]]:
+        return [] if self.outcome is None else [record_of(verdict, self.outcome) for verdict in self.outcome.verdicts]
+
+    def render(self, format: str = "text") -> str:
+        """All verdicts as text, json, md, junit or github."""
+        where = "" if self.pictures is None else f"{self.pictures}/"
+        return "" if self.outcome is None else render(self.outcome, format, pictures=where)
+
+    def __str__(self) -> str:
+        return self.render().removesuffix("\n")
+
+
+def check(
+    suite: str | Path | None = None,
+    *,
+    trust: bool = False,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    seed: int | None = None,
+    output: str | Path | None = None,
+    strict: bool = False,
+    update: bool = False,
+    progress: Progress = SILENT,
+) -> Checked:
+    """Run a suite again and hold it against its baseline: maps, scores, confidence, decisions and the layer.
+
+    suite, trust, model, weights: as in `xaicli.baseline`; seed: of stochastic methods, by default the baseline's; output: the
+    folder of before-and-after pictures, by default beside the baseline; strict: fail also where a rule is inconclusive; update:
+    make what is found now the baseline. Raises UsageError where the suite is another than the baseline's, InputError where photos
+    are missing.
+
+        assert not xaicli.check("xai.toml").failed
+    """
+    read = read_suite(find_suite(None if suite is None else str(suite)))
+    pictures = read.pictures_folder if output is None else Path(output)
+    before = load(read.baseline_folder)
+    ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
+    outcome, drawn = None, None
+    try:
+        # Before any work: a baseline of another definition can only be renewed.
+        refuse_other_definitions(ready, before)
+        outcome = compared(ready, before, seed, progress)
+    except (UsageError, InputError) as error:
+        if not update:
+            raise
+        progress.warn(f"nothing to compare: {error.found}")
+    else:
+        drawn = draw(ready, outcome, pictures, progress)
+    failed = outcome is not None and not update and outcome.failed(strict=strict)
+    return Checked(outcome, drawn, failed, renew(ready, read.baseline_folder, progress) if update else None)
+
+
+def compared(ready: Bench, before: Baseline, seed: int | None, progress: Progress) -> Outcome:
+    with progress.task("photos", len(before.photos)) as step:
+        return hold_against(ready, before, seed=seed, tick=lambda done: step())
+
+
+def draw(ready: Bench, outcome: Outcome, folder: Path, progress: Progress) -> Path | None:
+    """The folder of pictures of what failed, None without any; a read-only checkout may not take them."""
+    try:
+        return folder if draw_failures(ready, outcome, folder) else None
+    except (XaiError, OSError) as error:
+        progress.warn(f"no pictures: {error.found if isinstance(error, XaiError) else error}")
+        return None
+
+
+def renew(ready: Bench, folder: Path, progress: Progress) -> MadeBaseline:
+    """Make what is found now the baseline."""
+    made = kept(ready, folder, progress)
+    photos = count(len(made.baseline.photos), "photo")
+    progress.say(f"the baseline in {folder} is renewed: {photos}, model {made.baseline.fingerprint[:8]}")
+    return made

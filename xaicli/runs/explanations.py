@@ -1,0 +1,241 @@
+"""`xaicli.explain`: what a classifier looked at, in memory or in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from xaicli.attribution import Attribution
+from xaicli.errors import UsageError, XaiError
+from xaicli.images.names import stems
+from xaicli.images.overlay import ALPHA
+from xaicli.method import Method
+from xaicli.metric import Metric
+from xaicli.progress import SILENT, Progress
+from xaicli.registry import make_methods, make_metrics, require_fit
+from xaicli.runs.default_method import default_method
+from xaicli.runs.explain import explain_photos
+from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
+from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
+from xaicli.runs.folder import FolderRun, Written
+from xaicli.runs.open_model import Model, open_model
+from xaicli.runs.output import Complete, OutputFolder
+from xaicli.runs.overlay_style import OverlayStyle
+from xaicli.runs.photos import Failure
+from xaicli.runs.pictures import draw_sheet, redraw
+from xaicli.runs.score_folder import check, score_written
+from xaicli.runs.settings import Settings, colour
+from xaicli.runs.step_pictures import StepPictures
+from xaicli.runs.target_choice import choose_targets
+from xaicli.words import count, span
+
+SCORES = ("deletion", "insertion")
+"""The metrics of `score` where none are named."""
+SHEET = "sheet.png"
+
+
+def explain(
+    images: Photos,
+    classifier: Model = None,
+    method: str | Method | Sequence[str | Method] | None = None,
+    *,
+    target: str | int = "top1",
+    seed: int = 0,
+    score: bool = False,
+    metric: str | Metric | Sequence[str | Metric] = (),
+    recursive: bool = False,
+    null: bool = False,
+    limit: int | None = None,
+    frame: int = 0,
+    background: str | tuple[int, int, int] = "white",
+    output: str | Path | None = None,
+    scale: str = "image",
+    colormap: str | None = None,
+    alpha: float = ALPHA,
+    sheet: bool = False,
+    steps: bool = False,
+    animate: str | None = None,
+    step_scale: str = "common",
+    overwrite: bool = False,
+    keep_going: bool = False,
+    dry_run: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    command: str = "",
+    progress: Progress = SILENT,
+) -> Explanations:
+    """Explain photos: an `Attribution` for each photo, method and target, in that order.
+
+    images: one photo or several, paths as on the command line or pictures in memory; classifier: loaded, a specification such as
+    "resnet50", or a function that loads one; method: a specification such as "rise@n_masks=2000", a method, or several, by
+    default the classifier's own best; target: "top1", "top5", a class index or name, "A-B".
+
+    output: a folder for maps, overlays and records, as `xai explain` writes them; what is complete there is not made again. None:
+    all stays in memory, and what would lie beside the maps in a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is
+    refused. batch_size: inputs a pass; dry_run: make nothing, and say what would be made; command: recorded beside the results.
+    Raises XaiError at the first photo that cannot be used, unless `keep_going`; its `partial` is what was finished before.
+
+        [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
+    """
+    methods = list_methods(method)
+    style = OverlayStyle(colormap, alpha)
+    style.check()
+    step_pictures = StepPictures(steps, animate, step_scale == "each")
+    found = find_photos(images, recursive=recursive, null=null, limit=limit, frame=frame, exclude=output, keep_going=keep_going)
+    model = open_model(classifier, precision=precision, progress=progress)
+    if not methods:
+        methods = make_methods([default_method(model, str(target))])
+        progress.say(f"method {methods[0].label} (others: --method, xai list methods)")
+    step_pictures.check(methods)
+    if batch_size:
+        model = replace(model, batch_size=batch_size)
+    settings = Settings(seed=seed, precision=precision, batch_size=batch_size, background=colour(background), command=command)
+    targets = choose_targets(str(target), model, found.sources)
+    place = OutputFolder(Path(output or ""), stems(found.sources))
+    run = FolderRun(found.sources, model, methods, targets, settings, place, style, overwrite, keep_going)
+    metrics = list_metrics(metric or (SCORES if score else ()))
+    if dry_run:
+        check(run, metrics)
+        return dry(run, run.find() if output else Complete(), progress)
+    if output is None:
+        refuse_files(metrics, sheet=sheet, steps=steps, animate=animate)
+        return in_memory(run, found.errors)
+    return in_folder(run, found, metrics, step_pictures, sheet=sheet, shared=scale == "shared", progress=progress)
+
+
+def dry(run: FolderRun, complete: Complete, progress: Progress) -> Explanations:
+    """What would be done, a record a method."""
+    rows = []
+    for method in run.methods:
+        done = sum(complete.has(source, method) for source in run.sources)
+        cost = run.cost()[method.label]
+        missing = len(run.sources) - done
+        rows.append(
+            {
+                "method": method.label,
+                "photos": len(run.sources),
+                "complete": done,
+                "to do": missing,
+                "passes per photo": str(cost).removesuffix(" passes"),
+                "passes": f"{missing * (cost.forward + cost.backward):g}",
+            }
+        )
+        progress.row(rows[-1])
+    return Explanations((), rows, tuple(rows[0]))
+
+
+def refuse_files(metrics: Sequence[Metric], **files: Any) -> None:
+    """Raise UsageError where something is asked for that lies beside maps in a folder."""
+    asked = [name for name, value in files.items() if value] + ["metric"] * bool(metrics)
+    if asked:
+        raise UsageError(f"{asked[0]} without a folder", expected="output=FOLDER", hint="To score photos alone: xaicli.score.")
+
+
+def list_methods(method: str | Method | Sequence[str | Method] | None) -> list[Method]:
+    """Methods as they are, and those that specifications name."""
+    given = [] if method is None else [method] if isinstance(method, str | Method) else list(method)
+    return [made for one in given for made in ([one] if isinstance(one, Method) else make_methods([one]))]
+
+
+def list_metrics(metric: str | Metric | Sequence[str | Metric]) -> list[Metric]:
+    """Metrics as they are, and those that specifications name."""
+    given = [metric] if isinstance(metric, str | Metric) else list(metric)
+    return [made for one in given for made in ([one] if isinstance(one, Metric) else make_metrics([one]))]
+
+
+def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:
+    """The attributions of a run, nothing written."""
+    for one in run.methods:
+        require_fit(one, run.classifier)
+    made: list[Attribution] = []
+    errors = list(lost)
+    for result in explain_photos(run.sources, run.classifier, run.methods, run.targets, run.settings):
+        if isinstance(result, Failure):
+            errors.append(result.error)
+            if not run.keep_going:
+                break
+            continue
+        made += [attribution for one in run.methods for attribution in result.made[one.label]]
+    return finished(
+        Explanations(made, [row_of(attribution.record) for attribution in made], errors=tuple(errors)), run.keep_going
+    )
+
+
+def in_folder(
+    run: FolderRun,
+    photos: FoundPhotos,
+    metrics: Sequence[Metric],
+    step_pictures: StepPictures,
+    *,
+    sheet: bool,
+    shared: bool,
+    progress: Progress,
+) -> Explanations:
+    """Make what the folder lacks, then the pictures that need all maps; says how it went."""
+    start = time.monotonic()
+    check(run, metrics)
+    complete = run.find()
+    run.check()
+    progress.say(cost_of(run))
+    errors = list(photos.errors)
+    for error in errors:
+        progress.warn(error.found)
+    done: list[Written] = []
+    with closing(run.run(complete)) as results:
+        for result in progress.track(results, "explaining", len(run.sources)):
+            if isinstance(result, Failure):
+                errors.append(result.error)
+                if run.keep_going:
+                    progress.warn(result.error.found)
+                continue
+            scored = score_written(run, result, metrics) if metrics else result
+            done += scored
+            for written in scored:
+                progress.row(row_of(written.record, written))
+    redraw(run, done, shared=shared)
+    if sheet and done:
+        draw_sheet(run, done, run.output.folder / SHEET, shared=shared)
+    step_pictures.draw(run, done)
+    summarise(run, done, errors, time.monotonic() - start, sheet=sheet, progress=progress)
+    rows = [row_of(written.record, written) for written in done]
+    table = (*COLUMNS, *(metric.label for metric in metrics), "map")
+    return finished(Explanations(OnDisk(run, done), rows, table, tuple(errors)), run.keep_going)
+
+
+def finished(result: Explanations, keep_going: bool) -> Explanations:
+    """The result; raises the first error, with the result as its `partial`, where a run does not go on past errors."""
+    if result.errors and not keep_going:
+        error = result.errors[0]
+        error.partial = result
+        raise error
+    return result
+
+
+def cost_of(run: FolderRun) -> str:
+    """What a photo costs, in words."""
+    costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
+    return f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} a photo"
+
+
+def summarise(
+    run: FolderRun, done: Sequence[Written], errors: Sequence[XaiError], seconds: float, *, sheet: bool, progress: Progress
+) -> None:
+    """Say in one line how a run went, and warn of maps that cannot be used."""
+    photos = len({written.source for written in done})
+    kept = sum(written.kept for written in done)
+    parts = [f"{count(photos, 'photo')} x {count(len(run.methods), 'method')} in {span(seconds)}"]
+    if kept:
+        parts.append(f"{kept} of {count(len(done), 'map')} complete before (--overwrite makes them again)")
+    if errors:
+        parts.append(f"{count(len(errors), 'photo')} failed")
+    folder = run.output.folder
+    parts.append(f"sheet {folder / SHEET}" if sheet else f"maps, overlays and records in {folder}/")
+    progress.say("; ".join(parts))
+    odd = [written for written in done if written.record.status != "ok"]
+    if odd:
+        named = ", ".join(f"{written.stem.name} is {written.record.status}" for written in odd[:3])
+        progress.warn(f"{count(len(odd), 'map')} not usable: {named}")

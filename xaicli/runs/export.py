@@ -1,0 +1,73 @@
+"""`xaicli.export`: the rows of a store, for other programs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from xaicli.results.export import export as export_file
+from xaicli.results.export import export_to
+from xaicli.results.reading import Selection
+from xaicli.results.store import Store
+from xaicli.rows import COLUMNS
+from xaicli.tabular import Tabular
+from xaicli.words import count
+
+
+@dataclass(frozen=True)
+class ExportedRows(Tabular):
+    """Rows of a store; `rows` reads them when it is asked. output: the file they were written to; number: how many were."""
+
+    store: Path
+    selection: Selection
+    output: Path | None = None
+    number: int = 0
+
+    columns = COLUMNS
+
+    def records(self) -> list[dict[str, Any]]:
+        with Store.open(self.store, write=False) as opened:
+            return [row.record() for row in opened.rows(self.selection)]
+
+    def __str__(self) -> str:
+        """What the command prints: the rows as CSV, or where they went."""
+        if self.output is not None:
+            return f"{count(self.number, 'row')} in {self.output}"
+        text = io.BytesIO()
+        with Store.open(self.store, write=False) as opened:
+            export_to(opened, text, "csv", self.selection)
+        return text.getvalue().decode().removesuffix("\n")
+
+
+def export(
+    store: str | Path,
+    output: str | Path | BinaryIO | None = None,
+    *,
+    format: str | None = None,
+    method: str | Sequence[str] = (),
+    metric: str | Sequence[str] = (),
+    controls: bool = True,
+) -> ExportedRows:
+    """The rows of a store: image, method, target, metric, value, status, definition, subject, seed, then read-outs.
+
+    output: a file, whose ending says the format, an open binary file, or None: the rows are in the result alone; format: csv,
+    jsonl or parquet; method, metric: labels, all where empty; controls: whether their rows are among them. Raises XaiError.
+
+        xaicli.export("scores.db", metric="insertion").to_pandas()
+    """
+    selection = Selection(labels(method), labels(metric), controls)
+    found = ExportedRows(Path(store), selection)
+    with Store.open(store, write=False) as opened:
+        if output is None:
+            return found
+        if isinstance(output, str | Path):
+            return ExportedRows(Path(store), selection, Path(output), export_file(opened, Path(output), format or "", selection))
+        export_to(opened, output, format or "csv", selection)
+        return found
+
+
+def labels(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -1,0 +1,20 @@
+"""`xaicli.merge`: stores of shards into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xaicli.results.merge import merge as merge_stores
+from xaicli.runs.written_file import WrittenFile
+
+
+def merge(stores: Sequence[str | Path], output: str | Path, *, overwrite: bool = False) -> WrittenFile:
+    """Join stores, such as those of the shards of one job, into a new one. A row that several hold is kept once.
+
+    overwrite: replace a store that is there. Raises InputError where two stores contradict each other or one is no store,
+    UsageError where `output` exists.
+
+        xaicli.merge(["a.db", "b.db"], "all.db")
+    """
+    return WrittenFile(Path(output), merge_stores(stores, output, overwrite=overwrite), "row")

@@ -1,0 +1,39 @@
+"""The classifier that a verb is given: one that is loaded, or a specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xaicli.models.catalogue import BUNDLED, DEFAULT
+from xaicli.models.load import load_classifier
+from xaicli.network.classifier import Classifier
+from xaicli.progress import SILENT, Progress
+
+Model = Classifier | str | Callable[[], Classifier] | None
+"""A loaded classifier, a specification, a function that loads one when everything else is known to be right, or the default."""
+
+
+def open_model(model: Model, *, progress: Progress = SILENT, bars: bool = False, **options: Any) -> Classifier:
+    """The classifier itself, what a function loads, or what a specification names; options: those of `load_classifier`.
+
+    progress: told in one line which model it is; bars: whether downloads show a bar.
+    """
+    if isinstance(model, Classifier):
+        return model
+    if callable(model):
+        return model()
+    classifier = load_classifier(model or DEFAULT, progress=bars, notice=progress.say, **options)
+    progress.say(f"model {describe_model(classifier, '' if model else 'an ImageNet one: --model resnet50')}")
+    return classifier
+
+
+def describe_model(classifier: Classifier, others: str = "") -> str:
+    """One line on a classifier; others: what is said of other ones."""
+    height, width = classifier.view.size
+    size = f"{height} px" if height == width else f"{height} x {width} px"
+    known = f"{classifier.count} classes, {size}, {classifier.view.describe()}"
+    if classifier.name in {entry.spec for entry in BUNDLED}:
+        known = f"bundled, {classifier.count} everyday classes, {size}"
+    device = "" if classifier.device.type == "cpu" else f", on {classifier.device}"
+    return f"{classifier.name} ({known}{device}{'; ' if others else ''}{others})"

@@ -1,0 +1,32 @@
+"""`xaicli.report`: one HTML page of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xaicli.progress import SILENT, Progress
+from xaicli.results.report.page import MOST_PHOTOS, write_report
+from xaicli.results.store import Store
+from xaicli.runs.written_file import WrittenFile
+
+
+def report(
+    store: str | Path,
+    output: str | Path = "report.html",
+    *,
+    photos: str | Path | Sequence[str | Path] = (),
+    most: int = MOST_PHOTOS,
+    progress: Progress = SILENT,
+) -> WrittenFile:
+    """Write one self-contained HTML page of a store: the table of means, curves, and a gallery of photos, worst first.
+
+    photos: folders where photos are looked for that have moved; most: photos in the gallery. Raises InputError where the store
+    holds no scores, or a file cannot be read or written.
+
+        xaicli.report("scores.db", "report.html")
+    """
+    folders = [photos] if isinstance(photos, str | Path) else list(photos)
+    with Store.open(store, write=False) as opened, progress.task("photos", min(most, len(opened.photos()))) as step:
+        shown = write_report(opened, Path(output), folders=[Path(folder) for folder in folders], most_photos=most, tick=step)
+    return WrittenFile(Path(output), shown, "photo")

@@ -1,0 +1,51 @@
+"""What a verb gives back: plain records that print as the command's table."""
+
+from __future__ import annotations
+
+import abc
+import html
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+from xaicli.packages import require
+from xaicli.text_table import cell, table_of
+
+
+class Tabular(abc.ABC):
+    """Records of one result. `print(result)` shows what the command of the same name shows, and a notebook draws a table.
+
+    columns: the keys that the table shows, all where empty; `rows` has everything.
+    """
+
+    columns: ClassVar[Sequence[str]] = ()
+    streamed: ClassVar[bool] = False
+    """Whether `progress.row` was told of every row while the verb worked."""
+
+    @abc.abstractmethod
+    def records(self) -> list[dict[str, Any]]:
+        """Plain records, as `--format json` prints them."""
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Plain records, as `--format json` prints them."""
+        return self.records()
+
+    @property
+    def shown(self) -> list[str]:
+        """The keys that are columns of the printed table."""
+        return list(self.columns or (self.rows[0] if self.rows else ()))
+
+    def __str__(self) -> str:
+        return table_of(self.rows, self.shown)
+
+    def to_pandas(self) -> Any:
+        """The records as a pandas DataFrame; raises InputError that says what to install where pandas is missing."""
+        return require("pandas", "pandas").DataFrame(self.rows)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.shown)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(cell(row.get(name)))}</td>' for name in self.shown)}</tr>" for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
