@@ -23,11 +23,14 @@ SMALLEST_SCORE = 1e-8
 class AblationCAM(Method):
     """Ablation-CAM: channels weighted by the fall of the score when each is set to zero.
 
-    `relative` divides the fall by the magnitude of the score, so that the map does not depend on the scale of the logits;
-    `absolute` leaves it in logits. Only what follows the layer is run, and only for channels that are not zero already. In a
-    vision transformer a channel is set to zero at the patches; prefix tokens keep theirs. Made for activations behind a ReLU:
-    where they have both signs, as in vision transformers, a channel's weight does not say which sign speaks for the target, and
-    the map says no more than a random map. Maps are (B, T, h, w) at the layer's resolution.
+    `map = relu(sum_k w_k A_k)` with `w_k = (y - y_k) / |y|`: y is the target's logit, y_k the logit with channel k of the layer
+    set to zero. `form=absolute` takes `w_k = y - y_k`, in logits. Maps are (B, T, h, w) at the layer's resolution. Only the
+    part of the network behind the layer runs again, and only for channels that are not zero already. In a vision transformer a
+    channel is set to zero at the patches; class and register tokens keep theirs. The method was made for activations behind a
+    ReLU. Where they have both signs, as in vision transformers, a channel's weight does not say which sign speaks for the
+    target, and the map is no better than a random map.
+
+    `xai explain cat.jpg --method ablation-cam`
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")

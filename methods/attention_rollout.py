@@ -22,10 +22,12 @@ from xaicli.targets import Targets
 class AttentionRollout(Method):
     """Attention rollout: attention multiplied up through all blocks of a vision transformer; the same for every target.
 
-    A block mixes tokens by (A + I) / 2: its residual path counts as half, A is its attention pooled over heads, rows of sum 1
-    (paper, section 3). Shown is how much of each patch arrives at the tokens that the head reads: the class token, the class and
-    the distillation token, or all patches, as the gradient of the logits tells. Maps are (B, T, h, w) on the grid of patches,
-    shares of one.
+    `R_0 = I, R_l = (A_l R_(l-1) + R_(l-1)) / 2` (paper, section 3): A_l (N, N) is the attention of block l, pooled over its
+    heads, with rows that sum to 1; the residual path counts as half. The map shows how much of each patch arrives at the tokens
+    that the head reads: the class token, the class and distillation tokens, or all patches. The gradient of the logits tells
+    which. Maps are (B, T, h, w) on the grid of patches, shares of 1.
+
+    `xai explain cat.jpg --model tiny-vit --method attention-rollout`
     """
 
     heads: Literal["mean", "max", "min"] = param("mean", "how heads are pooled")

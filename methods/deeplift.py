@@ -25,10 +25,13 @@ RULED = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Max
 class DeepLIFT(Method):
     """Contributions of differences from a baseline, by the rescale rule.
 
-    Maps (B, T, H, W) at the input's size, signed, in logits: they sum to the photo's score less the baseline's (paper,
-    equation 1), and `extras["gap"]` (B, T) is what is missing of it. Two more forward passes for the baseline and one
-    backward pass. Networks whose nonlinear parts are not all modules with a rule, used once, are refused: functional or
-    reused activations, ReLU6, Hardswish, SiLU, GELU, attention, products.
+    `map = (x - x') m`, summed over colours: m is the gradient of the target's logit with each activation's derivative replaced
+    by `(f(z) - f(z')) / (z - z')`, z and z' its inputs for the photo x and the baseline x'. Maps are (B, T, H, W) at the
+    input's size, signed, in logits: they sum to the photo's logit less the baseline's (paper, equation 1), and `extras["gap"]`
+    (B, T) is what is missing of it. Networks whose nonlinear parts are not all modules with a rule, used once, are refused:
+    functional or reused activations, ReLU6, Hardswish, SiLU, GELU, attention, products.
+
+    `xai explain cat.jpg --model squeezenet1_1 --method deeplift`
     """
 
     baseline: Baseline = param("zero", BASELINE_HELP)

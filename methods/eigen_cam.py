@@ -17,10 +17,13 @@ from xaicli.targets import Targets
 class EigenCAM(Method):
     """Eigen-CAM: activations projected on their first principal direction; the same for every target.
 
-    The direction's sign, which the decomposition leaves open, is such that the map's sum is positive, or with `centred` such that
-    it goes with the sum of all channels. Where activations have both signs, as in vision transformers, that may be the sign of
-    the background, and the map is no better than a random map. Gradients are not needed. Maps are (B, T, h, w) at the layer's
-    resolution.
+    `map = relu(X v)`: X (h w, K) holds the K channels of one layer at each place, v is the first right singular vector of X
+    (`centred=true`: of X less each channel's mean). Maps are (B, T, h, w) at the layer's resolution, without a unit. No
+    gradient is needed. The decomposition leaves the sign of v open: it is chosen so that the map's sum is positive (`centred`:
+    so that the map rises with the sum of all channels). Where activations have both signs, as in vision transformers, this may
+    be the sign of the background, and the map is no better than a random map.
+
+    `xai explain cat.jpg --method eigen-cam`
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")

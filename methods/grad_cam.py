@@ -21,7 +21,7 @@ SPACE = (-2, -1)
 
 @dataclass(frozen=True, kw_only=True)
 class GradientCAM(Method):
-    """A class activation map with weights made of activations and gradients.
+    """What the five share: activations of one layer, weighted by the target's gradient there, summed over channels.
 
     extras: `largest_gradient` (B, T), the largest magnitude of the gradient at the layer. A map of zeros that has a gradient is
     one whose every cell speaks against the target.
@@ -63,8 +63,12 @@ class GradientCAM(Method):
 class GradCAM(GradientCAM):
     """Grad-CAM: channels weighted by their mean gradient.
 
-    The first choice for a network with a late convolutional layer. Under global average pooling and a linear head the signed map
-    is exact: its sum is the logit less the bias.
+    `map = relu(sum_k w_k A_k)`, `w_k = mean over places of dy/dA_k`: A_k are the channels of one layer, y is the target's logit
+    (paper, equations 1 and 2). Maps are (B, T, h, w) at the layer's resolution; `relu=false` keeps what speaks against the
+    target. The first choice for a network with a late convolutional layer. Under global average pooling and a linear head the
+    signed map is exact: its sum is the logit less the bias.
+
+    `xai explain cat.jpg --method grad-cam`
     """
 
     name = "grad-cam"
@@ -78,7 +82,11 @@ class GradCAM(GradientCAM):
 class GradCAMPlusPlus(GradientCAM):
     """Grad-CAM++: positive gradients weighted by higher-order terms, for several objects of one class.
 
-    The factor exp(score) of the paper, equal for all channels, is left out. The scale of the logits changes the shape of the map.
+    `map = relu(sum_k w_k A_k)`, `w_k = sum over places of relu(g) g^2 / (2 g^2 + sum(A_k) g^3)`, `g = dy/dA_k`: A_k are the
+    channels of one layer, y is the target's logit. Maps are (B, T, h, w) at the layer's resolution. The factor exp(y) of the
+    paper, equal for all channels, is left out. The scale of the logits changes the shape of the map.
+
+    `xai explain cat.jpg --method grad-cam++`
     """
 
     name = "grad-cam++"
@@ -96,9 +104,12 @@ class GradCAMPlusPlus(GradientCAM):
 class XGradCAM(GradientCAM):
     """XGrad-CAM: gradients averaged in proportion to activations, so that channels keep their share of the score.
 
-    A channel whose activations cancel out has no such average; its weight is 0. Made for activations behind a ReLU: where they
-    have both signs, as in vision transformers, nearly cancelled channels get large weights and the map says
-    hardly more than a random map.
+    `map = relu(sum_k w_k A_k)`, `w_k = sum(A_k dy/dA_k) / sum(A_k)`, sums over places: A_k are the channels of one layer, y is
+    the target's logit. Maps are (B, T, h, w) at the layer's resolution. A channel whose activations cancel out has weight 0.
+    The method was made for activations behind a ReLU. Where they have both signs, as in vision transformers, nearly cancelled
+    channels get large weights, and the map says hardly more than a random map.
+
+    `xai explain cat.jpg --method xgrad-cam`
     """
 
     name = "xgrad-cam"
@@ -113,7 +124,13 @@ class XGradCAM(GradientCAM):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCAM(GradientCAM):
-    """LayerCAM: every element weighted by its own positive gradient; also for early layers."""
+    """LayerCAM: every element weighted by its own positive gradient; also for early layers.
+
+    `map = relu(sum_k relu(dy/dA_k) A_k)`, multiplied place by place: A_k are the channels of one layer, y is the target's
+    logit. Maps are (B, T, h, w) at the layer's resolution.
+
+    `xai explain cat.jpg --method layer-cam`
+    """
 
     name = "layer-cam"
     paper = "Jiang et al., IEEE TIP 2021"
@@ -124,7 +141,14 @@ class LayerCAM(GradientCAM):
 
 @dataclass(frozen=True, kw_only=True)
 class HiResCAM(GradientCAM):
-    """HiResCAM: gradient times activation; where the head is linear, the signed map divides the logit up exactly."""
+    """HiResCAM: gradient times activation; where the head is linear, the signed map divides the logit up exactly.
+
+    `map = relu(sum_k dy/dA_k A_k)`, multiplied place by place: A_k are the channels of one layer, y is the target's logit. Maps
+    are (B, T, h, w) at the layer's resolution, in logits. With one linear layer behind A, the signed map (`relu=false`) sums to
+    the logit less the bias.
+
+    `xai explain cat.jpg --method hirescam@relu=false`
+    """
 
     name = "hirescam"
     paper = "Draelos and Carin, 2020, arXiv:2011.08891"

@@ -26,11 +26,14 @@ PASSED = (nn.ReLU, nn.Tanh, nn.Dropout)
 class LRP(Method):
     """Layer-wise relevance propagation: the score is handed back from layer to layer.
 
-    Maps (B, T, H, W) at the input's size, signed, in logits; they sum to the logit less what biases and `epsilon` keep.
-    Under a contrast A-B the map of A less that of B. `rule` holds for convolutions: `gamma` favours what speaks for the
-    target (Montavon et al., 2019), `alpha1-beta0` keeps nothing else, `epsilon` is close to input times gradient; all other
-    layers, and the first convolution, whose input has both signs, follow the epsilon rule. Networks are refused that
-    compute anything, be it a sum or a ReLU, outside of modules that have a rule, or use such a module twice.
+    `R_i = sum_j (x_i w_ij / z_j) R_j`, from the target's logit back to the pixels: x_i are a layer's inputs, w_ij its weights,
+    z_j its outputs. `rule` says how convolutions do it: `gamma` favours what speaks for the target (Montavon et al., 2019),
+    `alpha1-beta0` keeps nothing else, `epsilon` is close to input times gradient. All other layers, and the first convolution,
+    whose input has both signs, follow the epsilon rule. Maps are (B, T, H, W) at the input's size, signed, in logits; they sum
+    to the logit less what biases and `epsilon` keep. The map of a contrast A-B is that of A less that of B. Networks are
+    refused that compute anything, be it a sum or a ReLU, outside of modules that have a rule, or use such a module twice.
+
+    `xai explain cat.jpg --model squeezenet1_1 --method lrp`
     """
 
     rule: Literal["gamma", "epsilon", "alpha1-beta0"] = param("gamma", "how convolutions hand relevance back")

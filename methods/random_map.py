@@ -21,8 +21,10 @@ SIDE = 7
 class RandomMap(Method):
     """Noise of 7 x 7 values that knows nothing of the photo: a control.
 
-    Uniform from 0 to 1, another map for each photo, the same for all its targets. Maps are (B, T, 7, 7), of the grain that
-    maps of a network's last layer have.
+    `map ~ uniform(0, 1)`, drawn anew for each photo and the same for all its targets. Maps are (B, T, 7, 7), as coarse as those
+    of a network's last layer. A method that does not beat this control says nothing.
+
+    `xai explain cat.jpg --method random`
     """
 
     name = "random"

@@ -56,9 +56,12 @@ def is_hooked(operation: Operation) -> bool:
 class GuidedBackprop(Method):
     """Gradient with negative parts set to zero at each ReLU on the way back.
 
-    Maps (B, T, H, W) at the input's size. It shows edges and textures that the network uses; it is known to depend little
-    on the target (Adebayo et al., 2018), so do not read a class out of it. Contrasts A-B follow the gradient of the
-    difference.
+    At each ReLU `R_in = R_out * (input > 0) * (R_out > 0)`; elsewhere R is the gradient of the target's logit. Maps are (B, T,
+    H, W) at the input's size, by default the largest magnitude of the colours. The map shows edges and textures that the
+    network uses, but depends little on the target (Adebayo et al., 2018): do not read a class out of it. Contrasts A-B follow
+    the gradient of the difference.
+
+    `xai explain cat.jpg --model resnet50 --method guided-backprop@split=true`
     """
 
     channels: ChannelRule = param("max-abs", CHANNELS_HELP)
@@ -88,9 +91,12 @@ class GuidedBackprop(Method):
 class Deconvolution(Method):
     """Gradient that passes each ReLU by its own sign, not by the photo's.
 
-    Maps (B, T, H, W) at the input's size. Depends on the photo through max pooling alone, so that without pooling all
-    photos have one map, and it does not beat a random map. Where a layer is narrow nothing positive may be left to pass on: of
-    SqueezeNet's classes most have a map of zeros, which gets no score. Contrasts A-B follow the gradient of the difference.
+    At each ReLU `R_in = R_out * (R_out > 0)`; elsewhere R is the gradient of the target's logit. Maps are (B, T, H, W) at the
+    input's size, by default the largest magnitude of the colours. The photo enters through max pooling alone: without pooling
+    all photos have one map, and it does not beat a random map. Where a layer is narrow nothing positive may be left to pass on:
+    for most classes of SqueezeNet the map is zero and gets no score. Contrasts A-B follow the gradient of the difference.
+
+    `xai explain cat.jpg --model resnet50 --method deconvolution@split=true`
     """
 
     channels: ChannelRule = param("max-abs", CHANNELS_HELP)
@@ -120,8 +126,10 @@ class Deconvolution(Method):
 class GuidedGradCAM(Method):
     """Guided backpropagation times the upsampled Grad-CAM map of a layer.
 
-    Maps (B, T, H, W) at the input's size: Grad-CAM with its ReLU, upsampled bilinearly (paper, section 3.2), times the
-    guided gradient. All zero where Grad-CAM is.
+    `map = G * upsampled(C)`: G is the map of `guided-backprop`, C that of `grad-cam` with its ReLU, upsampled bilinearly
+    (paper, section 3.2). Maps are (B, T, H, W) at the input's size, all zero where Grad-CAM is.
+
+    `xai explain cat.jpg --model resnet50 --method guided-grad-cam@split=true`
     """
 
     layer: str = param("auto", "feature layer; `xai list layers` shows the names")

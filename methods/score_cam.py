@@ -26,10 +26,13 @@ SMALLEST_SPAN = 1e-12
 class ScoreCAM(Method):
     """Score-CAM: channels weighted by the score of the photo seen through each of them.
 
-    Each channel, upsampled and scaled to 0..1, masks the photo, which costs a pass a channel and no gradient. `paper` takes the
-    softmax over channels of the target's logits as weights; maps are (B, T, h, w) at the layer's resolution. `authors` is their
-    code: the target's softmax probability as weights, channels summed after upsampling; maps are (B, T, H, W). Constant channels
-    have no weight. The scale of the logits changes the shape of the map.
+    `map = relu(sum_k w_k A_k)` over the channels A_k of one layer. Each channel, upsampled and scaled to 0..1, masks the photo;
+    the masked photo's logit y_k of the target gives the weights, `w = softmax over k of y_k`. This costs one forward pass per
+    channel and no gradient. Maps are (B, T, h, w) at the layer's resolution. `score_form=authors` follows the authors' code:
+    w_k is the target's probability, and channels are upsampled before they are summed, so that maps are (B, T, H, W). Constant
+    channels have no weight. The scale of the logits changes the shape of the map.
+
+    `xai explain cat.jpg --method score-cam`
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")

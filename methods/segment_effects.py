@@ -19,8 +19,11 @@ from xaicli.targets import Targets
 class FeatureAblation(Method):
     """Fall of the score when one segment is hidden.
 
-    Maps (B, T, H, W) at the input's size, signed, in logits or probability: each pixel has its segment's fall. The segments
-    are squares of a grid or superpixels; `occlusion` is the same with windows that overlap.
+    `map(l) = y - y_s` for each pixel l of segment s: y is the target's logit, y_s the logit with the segment replaced by the
+    baseline. Maps are (B, T, H, W) at the input's size, signed, in logits or, with `score=probability`, in probability. The
+    segments are squares of a grid or superpixels; `occlusion` is the same with windows that overlap.
+
+    `xai explain cat.jpg --method feature-ablation@segments=slic`
     """
 
     segments: Segments = param("grid", SEGMENTS_HELP)
@@ -52,10 +55,13 @@ class FeatureAblation(Method):
 class ShapleySampling(Method):
     """Shapley values of segments, estimated from random orders in which they appear.
 
-    Maps (B, T, H, W) at the input's size, signed, in logits or probability: each pixel has its segment's mean gain; over
-    the segments the gains sum to the photo's score less that of the hidden photo, for any number of orders. Orders come in
-    pairs, an order and its reverse, which halves the variance where effects are nearly additive (Mitchell et al., 2022);
-    `paired=false` is the paper's.
+    `map(l) = mean over orders of (v(before + s) - v(before))` for each pixel l of segment s: v is the target's logit with only
+    those segments shown, before are the segments that come earlier in the order. Maps are (B, T, H, W) at the input's size,
+    signed, in logits or, with `score=probability`, in probability. For any number of orders the gains sum to the score of the
+    photo less that of the fully hidden photo. Orders come in pairs, an order and its reverse, which halves the variance where
+    effects are nearly additive (Mitchell et al., 2022); `paired=false` is the paper's.
+
+    `xai explain cat.jpg --method shapley-sampling`
     """
 
     n_samples: int = param(26, "orders", ge=1)

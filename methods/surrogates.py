@@ -26,10 +26,13 @@ from xaicli.targets import Targets
 class LIME(Method):
     """Weights of a linear model of the score, fitted to copies that show random superpixels.
 
-    Maps (B, T, H, W) at the input's size, signed, in probability or logits: each pixel has its superpixel's weight. As in
-    the authors' package: each superpixel is shown with probability one half, a hidden one takes its own mean colour, copies
-    count by exp(-d^2 / (2 w^2)) of the cosine distance d to the whole photo, and the fit is a ridge regression. The
-    superpixels are SLIC's, and of 50 of them all are kept in the fit.
+    `w = argmin sum_i k_i (f(z_i) - b - w . z_i)^2 + ridge |w|^2`: z_i in {0, 1} says which superpixels copy i shows, each with
+    probability one half; f is the target's probability; `k_i = exp(-d_i^2 / (2 width^2))` with the cosine distance d_i to the
+    whole photo. A hidden superpixel takes its own mean colour, as in the authors' package. Each pixel of the map has its
+    superpixel's weight; the superpixels are SLIC's. Maps are (B, T, H, W) at the input's size, signed, in probability or, with
+    `score=logit`, in logits.
+
+    `xai explain cat.jpg --method lime`
     """
 
     n_samples: int = param(1000, "masked copies", ge=2)
@@ -95,10 +98,13 @@ def ridge_fit(features: Tensor, scores: Tensor, weights: Tensor, penalty: float)
 class KernelSHAP(Method):
     """Shapley values of segments by a weighted linear fit to random coalitions.
 
-    Maps (B, T, H, W) at the input's size, signed, in logits or probability: each pixel has its segment's value. The values
-    sum to the photo's score less that of the hidden photo, exactly: the fit is constrained, where captum gives the two end
-    points a large weight. Coalitions are drawn by the Shapley kernel, each with its complement, which lowers the variance
-    (Covert and Lee, 2021); where there are no more coalitions than `n_samples`, all are taken and the values are exact.
+    `w = argmin sum_i (v(z_i) - v(0) - w . z_i)^2` under `sum(w) = v(1) - v(0)`: v is the target's logit with only the segments
+    of z_i shown, and coalitions z_i are drawn by the Shapley kernel, each with its complement, which lowers the variance
+    (Covert and Lee, 2021). Where there are no more coalitions than `n_samples`, all are taken and the values are exact. The
+    constraint holds exactly; captum gives the two end points a large weight instead. Each pixel of the map has its segment's
+    value. Maps are (B, T, H, W) at the input's size, signed, in logits or, with `score=probability`, in probability.
+
+    `xai explain cat.jpg --method kernel-shap`
     """
 
     n_samples: int = param(1000, "masked copies", ge=2)

@@ -20,10 +20,12 @@ from xaicli.scoring.removal import GROUND_HELP, Ground
 class AOPC(Metric):
     """Mean loss while the most salient regions are replaced one after the other.
 
-    The view is cut into squares of `region` pixels, ordered by the mean of the map over them, equal ones in the photo's random
-    order; `regions` of them are replaced, the value is the mean of `f(x) - f(x_k)` over k = 0 to `regions`, f the target's
-    probability. Higher is better. As published: squares of 9, 100 of them, uniform noise. A view of fewer regions has a shorter
-    curve. Unlike `deletion` this ends early and counts from the photo down.
+    `mean over k = 0..K of (f(x) - f(x_k))`: f is the target's probability, x_k the photo with its k most salient regions
+    replaced, K is `regions`. The view is cut into squares of `region` pixels, ordered by the mean of the map over them; equal
+    ones go in the photo's random order. -1 to 1, higher is better. As published: squares of 9 pixels, 100 of them, uniform
+    noise. A view of fewer regions has a shorter curve. Unlike `deletion`, AOPC stops early and counts from the photo down.
+
+    `xai score photos/ --method grad-cam --metric aopc`
     """
 
     name = "aopc"

@@ -21,7 +21,7 @@ PERCENT = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class KeptPart(Metric):
-    """The ground that the three share: one pass of the photo times its map."""
+    """What average drop, increase in confidence and average gain share: one pass of the photo times its map."""
 
     area: int = param(100, "percent of the pixels that the mask keeps, the most salient ones", ge=1, le=100)
     mask: Literal["soft", "binary"] = param("soft", "kept pixels times their saliency, as published, or times 1")
@@ -87,10 +87,12 @@ class KeptPart(Metric):
 class AverageDrop(KeptPart):
     """Probability lost when only the salient part of the photo is kept, in percent of what it was.
 
-    `100 max(0, p - o) / p`, p of the photo and o of the photo times its map, black elsewhere. The map is scaled to 0..1 at its
-    own resolution and upsampled; below `area=100` its largest values are kept and the rest is 0, equal ones in the photo's
-    random order. 0 to 100, lower is better. Soft masks reward mere brightness (a mask of ones has a drop of 0), so compare
-    methods with `area=50@mask=binary` or `area=15@mask=binary`. The mean over photos is the published figure.
+    `100 max(0, p - o) / p`: p is the target's probability on the photo x, o on `x * M`, black where the mask M is 0. M (H, W)
+    is the map, scaled to 0..1 at its own resolution and upsampled. With `area=N` only its largest N percent are kept, equal
+    values in the photo's random order; with `mask=binary` these count 1. 0 to 100, lower is better. The mean over photos is the
+    published figure. Soft masks reward mere brightness (a mask of ones has no drop), so compare methods with `mask=binary`.
+
+    `xai score photos/ --method grad-cam --metric average-drop@area=50@mask=binary`
     """
 
     name = "average-drop"
@@ -106,8 +108,10 @@ class AverageDrop(KeptPart):
 class IncreaseInConfidence(KeptPart):
     """Whether probability rises when only the salient part is kept: 100 or 0.
 
-    100 where o > p, strictly, else 0, so that the mean over photos is the published percentage. Higher is better. p, o and the
-    mask are those of `average-drop`.
+    `100 if o > p else 0`; p, o and the mask are those of `average-drop`. The mean over photos is the published percentage.
+    Higher is better.
+
+    `xai score photos/ --method grad-cam --metric increase-in-confidence@area=50@mask=binary`
     """
 
     name = "increase-in-confidence"
@@ -124,6 +128,8 @@ class AverageGain(KeptPart):
     """Probability gained when only the salient part is kept, in percent of what was open.
 
     `100 max(0, o - p) / (1 - p)`, 0 where p is 1; p, o and the mask are those of `average-drop`. 0 to 100, higher is better.
+
+    `xai score photos/ --method grad-cam --metric average-gain@area=50@mask=binary`
     """
 
     name = "average-gain"

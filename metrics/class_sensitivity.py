@@ -14,9 +14,11 @@ from xaicli.scoring.similarity import spearman
 class ClassSensitivity(Metric):
     """Rank correlation of the maps of two classes of one photo.
 
-    The map of the target against that of the class the model finds least likely (`other=last`), or of the likeliest other one
-    (`other=second`), Spearman at the map's own resolution, -1 to 1. A method that shows the same whatever the class gives 1:
-    lower is better. A constant map of the other class counts as uncorrelated.
+    `spearman(map of the target, map of the other class)` at the map's own resolution, -1 to 1. The other class is the one that
+    the model finds least likely (`other=last`) or the likeliest one beside the target (`other=second`). A method that shows the
+    same whatever the class gives 1: lower is better. A constant map of the other class counts as 0.
+
+    `xai score photos/ --method grad-cam --metric class-sensitivity`
     """
 
     name = "class-sensitivity"

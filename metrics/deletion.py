@@ -29,7 +29,7 @@ RISE_POINTS = 28
 
 @dataclass(frozen=True, kw_only=True)
 class PixelCurve(Metric):
-    """The ground that deletion and insertion share."""
+    """What deletion and insertion share: a curve of probabilities over the share of pixels changed."""
 
     steps: int = param(28, "equal fractions of the pixels that are removed or shown one after the other", ge=1, le=100_000)
     ties: Literal["random", "both"] = param("random", "equal pixels in a seeded random order, or the mean of it and its reverse")
@@ -116,10 +116,13 @@ class PixelCurve(Metric):
 class Deletion(PixelCurve):
     """Area under the probability while the most salient pixels are removed.
 
-    The class decided on the clean photo stays the target. Pixels go in `steps` equal fractions, both ends included (29 points by
-    default); equal pixels in one random order a photo, drawn from its seed; the area is a trapezoid over the true fraction of
-    pixels removed, 0 to 1. Lower is better. The authors' own definition is the variant `rise`: `step` pixels at a time (a 28th of
-    them), equal pixels in raster order, points evenly spaced.
+    `integral over t in 0..1 of p(t)`: p(t) is the target's probability with the most salient share t of the pixels replaced by
+    the baseline. The curve has `steps` equal fractions, both ends included (29 points by default); the area is a trapezoid over
+    the true fraction of pixels removed. 0 to 1, lower is better. The class decided on the clean photo stays the target. Equal
+    pixels go in one random order per photo, drawn from its seed. `variant=rise` is the authors' own definition: `step` pixels
+    at a time (a 28th of them), equal pixels in raster order, points evenly spaced.
+
+    `xai score photos/ --method grad-cam --metric deletion`
     """
 
     name = "deletion"
@@ -135,9 +138,12 @@ class Deletion(PixelCurve):
 class Insertion(PixelCurve):
     """Area under the probability while the most salient pixels are put back.
 
-    As `deletion`, from the baseline to the photo. Higher is better. The default baseline is the photo under a Gaussian blur of a
-    sixteenth of its shorter side; that of the variant `rise` is the authors' weaker one, 11 x 11 and nearly flat. Values of
-    different baselines are not comparable.
+    `integral over t in 0..1 of p(t)`, as `deletion`, but from the baseline to the photo: p(t) is the target's probability with
+    the most salient share t of the pixels shown. 0 to 1, higher is better. The default baseline is the photo under a Gaussian
+    blur of a sixteenth of its shorter side; that of `variant=rise` is the authors' weaker one, 11 x 11 and nearly flat. Values
+    of different baselines cannot be compared.
+
+    `xai score photos/ --method grad-cam --metric insertion`
     """
 
     name = "insertion"

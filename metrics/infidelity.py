@@ -20,10 +20,13 @@ from xaicli.scoring.removal import GROUND_HELP, Ground
 class Infidelity(Metric):
     """Squared error of what the map predicts a change to cost.
 
-    `mean over draws of (b sum(I S) - (f(x) - f(x - I)))^2`, f the target's probability. `perturbation=square`: a random square
-    becomes the baseline; the map, upsampled, is read as each pixel's contribution, so that sum(I S) is its sum over the square.
-    `perturbation=noise`: I is Gaussian noise and the map is read as a gradient. With `scaled` b is the least-squares factor,
-    since most maps have no unit; else 1. From 0, lower is better. Maps must be signed or non-negative, not mere ranks.
+    `mean over draws of (b sum(I * S) - (f(x) - f(x - I)))^2`: S is the upsampled map, f the target's probability, I a random
+    change. `perturbation=square`: I removes a random square, and the map is read as each pixel's contribution, so that sum(I *
+    S) is its sum over the square. `perturbation=noise`: I is Gaussian noise, and the map is read as a gradient. Most maps have
+    no unit, so b is the least-squares factor; `scaled=false` sets it to 1. 0 or above, lower is better. Maps must be signed or
+    non-negative, not mere ranks.
+
+    `xai score photos/ --method integrated-gradients --metric infidelity`
     """
 
     name = "infidelity"

@@ -16,9 +16,11 @@ from xaicli.scoring.case import Case
 class MaxSensitivity(Metric):
     """Largest relative change of the map under small noise on the photo.
 
-    `max over draws of |S(x + d) - S(x)| / |S(x)|`, Euclidean norms of the map at its own resolution, d uniform within `radius` of
-    each pixel's colour, drawn from the photo's seed. The same target is explained, under the method's own seed. From 0, lower is
-    better. The read-out `decided` says how often the model still assigned the noisy photo to the target.
+    `max over draws of |S(x + d) - S(x)| / |S(x)|`: Euclidean norms of the map S at its own resolution; d is uniform within
+    `radius` of each pixel's colour, drawn from the photo's seed. The same target is explained, under the method's own seed. 0
+    or above, lower is better. The read-out `decided` says how often the model still assigned the noisy photo to the target.
+
+    `xai score photos/ --method grad-cam --metric max-sensitivity`
     """
 
     name = "max-sensitivity"

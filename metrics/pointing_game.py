@@ -17,10 +17,11 @@ from xaicli.scoring.case import Case
 class PointingGame(Metric):
     """Whether the map's largest value lies on the target, or near it: 1 or 0.
 
-    The map is upsampled to the model's input and its largest pixel is a hit within `tolerance` pixels of the marked target,
-    measured in the model's view. Where several pixels are largest the value is the share of them that hit, the expected rate of
-    a random choice. The mean over photos is the hit rate; higher is better. Authors take the mean over classes: group by
-    target.
+    `1 if distance(argmax of the map, marked region) <= tolerance else 0`, in pixels of the model's view, on the upsampled map
+    (H, W). Where several pixels are largest, the value is the share of them that hit, the expected rate of a random choice. The
+    mean over photos is the hit rate; higher is better. The authors take the mean over classes: group by target for it.
+
+    `xai score photos/ --method grad-cam --metric pointing-game --truth boxes.csv`
     """
 
     name = "pointing-game"
@@ -47,8 +48,11 @@ def within(masks: Tensor, distance: int) -> Tensor:
 class EnergyPointingGame(Metric):
     """Share of the map's mass that lies on the target, 0 to 1.
 
-    `sum of the map on the target / sum of the map`, upsampled. Higher is better. The read-out `area` is what a map without any
-    information would get. Maps must be non-negative: where values cancel, a share of their sum means nothing.
+    `sum of the map on the marked region / sum of the map`, on the upsampled map (H, W). Higher is better. The read-out `area`
+    is what a map without any information would get. Maps must be non-negative: where values cancel, a share of their sum means
+    nothing.
+
+    `xai score photos/ --method grad-cam --metric energy-pointing-game --truth boxes.csv`
     """
 
     name = "energy-pointing-game"

@@ -13,8 +13,11 @@ from xaicli.scoring.case import Case
 class RelevanceRank(Metric):
     """Share of the K most salient pixels on the target, K being its size.
 
-    0 to 1, higher is better; 1 exactly where every pixel of the target outranks every other. Among equal pixels at the K-th place
-    the value is the expected one of a random choice. The read-out `area` is what a map without any information would get.
+    `|top K pixels of the map and marked region| / K`, on the upsampled map (H, W). 0 to 1, higher is better; 1 exactly where
+    every marked pixel outranks every other. Among equal pixels at the K-th place the value is that expected of a random choice.
+    The read-out `area` is what a map without any information would get.
+
+    `xai score photos/ --method grad-cam --metric relevance-rank --truth boxes.csv`
     """
 
     name = "relevance-rank"
@@ -40,8 +43,10 @@ class RelevanceRank(Metric):
 class IoU(Metric):
     """Intersection over union of the target and the map above a threshold.
 
-    The map is scaled to 0..1 at its own resolution and upsampled; pixels of at least `threshold` are the part. 0 to 1, higher is
-    better.
+    `|P and R| / |P or R|`: R is the marked region, P the pixels of at least `threshold` in the map, scaled to 0..1 at its own
+    resolution and upsampled to (H, W). 0 to 1, higher is better.
+
+    `xai score photos/ --method grad-cam --metric iou --truth boxes.csv`
     """
 
     name = "iou"

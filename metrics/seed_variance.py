@@ -16,9 +16,11 @@ from xaicli.scoring.similarity import spearman
 class SeedVariance(Metric):
     """Relative error that a map has from the method's own random numbers.
 
-    The map is made `draws` times, under the run's seed and under fresh ones. The value is the root of (variance between draws,
-    mean over places) / (variance over places of the mean map, less what chance adds to it): 0 for a deterministic method, which
-    is not run again; 1 where a single map is as much noise as signal. Lower is better. Undefined where no signal is left.
+    `sqrt(N / S)`: N is the variance between `draws` maps under different seeds, averaged over places; S is the variance over
+    places of their mean, less what chance adds to it (N / draws). 0 for a deterministic method, which is not run again; 1 where
+    a single map is as much noise as signal. Lower is better. Undefined where no signal is left.
+
+    `xai score photos/ --method rise@n_masks=500 --metric seed-variance`
     """
 
     name = "seed-variance"

@@ -15,9 +15,11 @@ from xaicli.scoring.case import Case
 class Sparseness(Metric):
     """Gini index of the absolute map: 0 where all places count alike.
 
-    With n values sorted upwards, `sum_i (2i - n - 1) |a_i| / (n sum |a|)`; at most 1 - 1/n. Taken at the map's own resolution,
-    since upsampling changes it: compare methods whose maps are of one resolution. Higher is sparser, and better only where that
-    is wanted.
+    `sum_i (2i - n - 1) |a_i| / (n sum |a|)` over the n values a_i of the map at its own resolution, sorted upwards; at most 1 -
+    1/n. Upsampling changes it: compare methods whose maps have one resolution. Higher is sparser, and better only where that is
+    wanted.
+
+    `xai score photos/ --method grad-cam --metric sparseness`
     """
 
     name = "sparseness"
@@ -38,8 +40,11 @@ class Sparseness(Metric):
 class Entropy(Metric):
     """Shannon entropy of the absolute map, scaled to sum to 1, in nats.
 
-    From 0, one place alone, to the logarithm of the number of places at the map's own resolution. Lower is simpler. The read-out
-    `relative` is the share of that largest value, 0 to 1, and can be compared across resolutions.
+    `-sum_i q_i log q_i` with `q_i = |a_i| / sum |a|` over the map's values at its own resolution: 0 where one place has
+    everything, log n where all n places have the same. Lower is simpler. The read-out `relative` is the entropy divided by log
+    n, 0 to 1, and can be compared across resolutions.
+
+    `xai score photos/ --method grad-cam --metric entropy`
     """
 
     name = "entropy"

@@ -26,10 +26,12 @@ Change = Literal["flip", "shift", "jpeg"]
 class Stability(Metric):
     """Rank correlation with maps of the photo flipped, shifted, or saved as JPEG.
 
-    Each changed photo is explained for the same target under the same seed, its map is changed back, and where both show the same
-    part of the photo their Spearman correlation is taken; the value is the mean over `changes`, -1 to 1, higher is better. A
-    map that turns constant or is not finite counts as uncorrelated. Networks are not indifferent to such changes either: the
-    read-out `decided` says how often the changed photo still went to the target.
+    `mean over changes of spearman(map, map of the changed photo, changed back)`, over what both show, -1 to 1, higher is
+    better. The same target is explained under the same seed. A map that turns constant or is not finite counts as 0. Networks
+    are not indifferent to such changes either: the read-out `decided` says how often the changed photo still went to the
+    target.
+
+    `xai score photos/ --method grad-cam --metric stability`
     """
 
     name = "stability"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import click
 import pytest
 
+from xaicli.cli.main import cli
 from xaicli.containment import apart
 from xaicli.errors import InputError, RunError, UsageError
+from xaicli.grammar import parse_specs
 from xaicli.method import Method, Needs
 from xaicli.metric import Metric
 from xaicli.params import Definition, Spec, fold, parameters
@@ -74,6 +78,16 @@ def test_a_built_in_class_documents_itself_and_its_parameters(kind, entry):
         assert row["help"], f"{cls.name}: {row['name']} has no help"
         assert row["type"]
         assert row["default"] == "" or row["default"].isprintable()
+
+
+@EACH_BUILTIN
+def test_a_built_in_class_says_how_it_is_defined_and_ends_in_a_command_that_can_be_typed(kind, entry):
+    *told, last = (inspect.getdoc(load(kind, entry)) or "").split("\n\n")
+    words = shlex.split(last.strip("`"))
+    assert words[0] == "xai"
+    context = cli.get_command(click.Context(cli), words[1]).make_context(words[1], words[2:])
+    assert entry.name in {make(kind, spec).name for text in context.params[kind.word] for spec in parse_specs(text)}
+    assert re.search(r"`[^`]+`", " ".join(told)), f"{entry.name}: no formula"
 
 
 @EACH_BUILTIN

@@ -73,7 +73,7 @@ METHODS: dict[str, Builtin] = {
     ),
     "rise": Builtin("rise.rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
-    "center": Builtin("center:Center", "Gaussian in the middle, whatever the photo shows: a control"),
+    "center": Builtin("center:Center", "Gaussian in the middle of every photo: a control"),
     "saliency": Builtin(
         "pixel_gradients.pixel_gradients:Saliency",
         "Gradient of the target's logit with respect to each pixel",

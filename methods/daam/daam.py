@@ -30,20 +30,22 @@ logger = logging.getLogger("xaicli")
 class DAAM(Method):
     """Dynamic accumulated attention: what each patch gave to the class token, block by block.
 
-    The class token's row of a block's attention output, before it is projected, is the sum over all tokens n of
-    S[n] = attention to n times the value of n (paper, eq. 7). Its patches are weighted by the gradient of the target at that
-    sum: L[n] = relu(relu(C) . S[n]); the maps of blocks are added up from first to last. Maps are (B, T, h, w) on the grid of
-    patches, in logits; only what flows to the class token directly is counted, so that they do not add up to the target.
+    Before it is projected, the class token's row of a block's attention output is a sum over all tokens n of `S[n] = attention
+    to n * value of n` (paper, equation 7). A block's map is `L[n] = relu(relu(C) . S[n])`, with C the gradient of the target at
+    that sum; the maps of all blocks are added up. Maps are (B, T, h, w) on the grid of patches, in logits. They count only what
+    flows to the class token directly, so that they do not add up to the target's logit.
 
-    extras: `steps` (B, T, L, h, w), the accumulated maps of all L blocks, the last of which is the map. With `diagnostics`,
-    each (B, T, L): `identity_error`, of the sum against the network's own, relative; `prefix_mass`, the share of attention that
-    falls on class, distillation and register tokens; `contribution`, the class token's C . sum S.
+    extras: `steps` (B, T, L, h, w), the sum after each of the L blocks; the last one is the map. With `diagnostics`, each (B,
+    T, L): `identity_error`, the relative difference of the sum and the network's own output; `prefix_mass`, the share of
+    attention on class, distillation and register tokens; `contribution`, C . sum of S.
 
-    A network whose head reads the class and the distillation token has the rows of both. For a self-supervised network,
-    `target=features` explains its outputs, taken as features, weighted by how much they matter: by the neighbours in a memory
-    bank of the same network (`bank=FILE`, made by xai bank), or without a bank by their own squares. The paper's `mode` is
-    called `target` here, and the normalisation of weights `weights`. Maps are made in one pass forward and one back, while
-    gradients arrive; the form of two passes, for networks that save memory by running their blocks again, is not offered.
+    Where the head reads the class and the distillation token, both rows count. For a self-supervised network, `target=features`
+    explains its outputs as features. Each feature is weighted by how much it matters: by its neighbours in a memory bank of the
+    same network (`bank=FILE`, made by `xai bank`), or without a bank by its own square. The paper's `mode` is called `target`
+    here, its normalisation of weights is called `weights`. Maps are made in one forward and one backward pass. The variant with
+    two passes, for networks that recompute their blocks to save memory, is not offered.
+
+    `xai explain cat.jpg --model tiny-vit --method daam --steps`
     """
 
     target: Literal["class", "features"] = param("class", "what is explained: a class, or the features of a network without head")

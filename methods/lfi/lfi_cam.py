@@ -52,11 +52,14 @@ class LFITraining(Definition):
 class LFICAM(Method):
     """LFI-CAM: the attention by which a network that was trained for it gates its own last features; one map for all classes.
 
-    LFI-CAM is a network of its own: any convolutional classifier with a feature importance branch, trained from the labels (`xai
-    train lfi-cam`). The branch weighs the channels F_k of the last feature map, A is their weighted sum scaled to 0..1, and the
-    rest of the network gets (1 + A) F. One forward pass gives decision and map. No class enters: the map is the same for every
-    target, and `xai explain` takes none but the decision. A branch narrower than the features (`fin_width`) and `gate=post_act`
-    are ours, not the paper's. Maps are (B, T, h, w), 0 to 1, at the last feature map's resolution.
+    `map = A = unit(relu(sum_k w_k F_k))`: F_k are the channels of the last feature map, `w = softmax` of the importance that a
+    trained branch gives each of them, and unit scales to 0..1. The rest of the network reads (1 + A) F. One forward pass gives
+    decision and map. The network is any convolutional classifier with such a branch, trained from labels (`xai train lfi-cam`).
+    No class enters the map: it is the same for every target, so `xai explain` takes no target but the decision. Maps are (B, T,
+    h, w), 0 to 1, at the last feature map's resolution. A branch narrower than the features (`fin_width`) and `gate=post_act`
+    are ours, not the paper's.
+
+    `xai explain cat.jpg --model tiny --method lfi-cam`
     """
 
     weights: Literal["learned", "equal"] = param("learned", "equal: the channels' plain mean, a control for what was learned")

@@ -26,8 +26,11 @@ AUTO_WINDOW = 7
 class Occlusion(Method):
     """Fall of the score when a window that slides over the photo hides part of it.
 
-    Maps (B, T, H, W) at the input's size, signed: each pixel has the mean fall over the windows that hide it. Windows begin
-    at the upper left corner; the last of a row or column may be cut off by the border.
+    `map(l) = mean over the windows that hide pixel l of (y - y_w)`: y is the target's logit, y_w the logit with window w
+    replaced by the baseline. Maps are (B, T, H, W) at the input's size, signed, in logits or, with `score=probability`, in
+    probability. Windows begin at the upper left corner; the last of a row or column may be cut off by the border.
+
+    `xai explain cat.jpg --method occlusion@window=32@stride=16`
     """
 
     window: int | Literal["auto"] = param("auto", "side in pixels; auto is a seventh of the input's shorter side", ge=1)

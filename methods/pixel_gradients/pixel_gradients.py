@@ -42,7 +42,10 @@ class PixelGradients(Method):
 class Saliency(PixelGradients):
     """Gradient of the target's logit with respect to each pixel.
 
-    By default the largest magnitude of the three colours (paper, section 3), in logits for a unit of normalised input.
+    `map = max over colours of |dy/dx|` for the target's logit y (paper, section 3). Maps are (B, T, H, W) at the input's size,
+    in logits per unit of normalised input.
+
+    `xai explain cat.jpg --method saliency`
     """
 
     channels: ChannelRule = param("max-abs", CHANNELS_HELP)
@@ -63,11 +66,14 @@ class Saliency(PixelGradients):
 class InputXGradient(PixelGradients):
     """Gradient of the target's logit times the pixel's value.
 
-    Input values are normalised ones, so that the mean colour counts as nothing. Signed, in logits; of a network without
-    biases whose activations are ReLUs the map sums to the logit.
+    `map = sum over colours of x dy/dx` for the target's logit y. The input x is normalised, so that the mean colour counts as
+    nothing. Maps are (B, T, H, W) at the input's size, signed, in logits. For a network of ReLUs without biases they sum to the
+    logit.
 
-    On a vision transformer signs change from pixel to pixel: taken in the order of such a map, pixels lie scattered over
-    the photo, and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
+    On a vision transformer signs change from pixel to pixel. In the order of such a map pixels lie scattered over the photo,
+    and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
+
+    `xai explain cat.jpg --method input-x-gradient`
     """
 
     name = "input-x-gradient"
@@ -86,12 +92,15 @@ class InputXGradient(PixelGradients):
 class IntegratedGradients(PixelGradients):
     """Gradients along the straight line from a baseline to the photo.
 
-    Times the difference of photo and baseline: signed, in logits, and their sum is the photo's score less the baseline's
-    (paper, proposition 1) up to the error of the quadrature, which `extras["gap"]` (B, T) holds. Gauss-Legendre points need
-    fewer steps than the paper's sum, which is `rule=right`.
+    `map = (x - x') * mean over a in 0..1 of dy/dx at x' + a (x - x')`, summed over colours, for the target's logit y and the
+    baseline x'. Maps are (B, T, H, W) at the input's size, signed, in logits. They sum to the photo's logit less the baseline's
+    (paper, proposition 1), up to the error of the quadrature, which `extras["gap"]` (B, T) holds. Gauss-Legendre points need
+    fewer steps than the paper's Riemann sum, `rule=right`.
 
-    On a vision transformer signs change from pixel to pixel: taken in the order of such a map, pixels lie scattered over
-    the photo, and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
+    On a vision transformer signs change from pixel to pixel. In the order of such a map pixels lie scattered over the photo,
+    and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
+
+    `xai explain cat.jpg --method integrated-gradients@n_steps=100`
     """
 
     n_steps: int = param(50, "points on the line", ge=1)
@@ -135,8 +144,11 @@ def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 class SmoothGrad(PixelGradients):
     """Gradients averaged over noisy copies of the photo.
 
-    The signed gradients are averaged, then the colours reduced. `statistic=square` averages their squares (Hooker et al.,
-    2019), `statistic=variance` takes their variance over the copies (VarGrad; Adebayo et al., 2018).
+    `map = max over colours of |mean over e of dy/dx at x + e|`, e Gaussian noise, y the target's logit. Maps are (B, T, H, W)
+    at the input's size, in logits per unit of normalised input. `statistic=square` takes the mean of squared gradients (Hooker
+    et al., 2019), `statistic=variance` their variance over the copies (VarGrad; Adebayo et al., 2018).
+
+    `xai explain cat.jpg --method smoothgrad`
     """
 
     n_samples: int = param(50, "noisy copies", ge=1)
@@ -175,11 +187,14 @@ class SmoothGrad(PixelGradients):
 class GradientSHAP(PixelGradients):
     """Gradients at random points between random baselines and the photo.
 
-    Each sample takes one of the baselines, a point drawn evenly from the line to the photo, and the gradient there times
-    the difference. Signed, in logits; the expected sum is the photo's score less the mean of the baselines' scores.
+    `map = mean over draws of (x - x') dy/dx at x' + a (x - x')`, summed over colours: x' is one of the baselines, a is uniform
+    in 0..1, y is the target's logit. Maps are (B, T, H, W) at the input's size, signed, in logits. The expected sum is the
+    photo's logit less the mean of the baselines' logits.
 
-    On a vision transformer signs change from pixel to pixel: taken in the order of such a map, pixels lie scattered over
-    the photo, and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
+    On a vision transformer signs change from pixel to pixel. In the order of such a map pixels lie scattered over the photo,
+    and it does not beat a random map. `saliency` and `smoothgrad`, which show magnitudes, do.
+
+    `xai explain cat.jpg --method gradient-shap`
     """
 
     n_samples: int = param(50, "points", ge=1)

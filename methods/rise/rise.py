@@ -30,14 +30,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 class RISE(Method):
     """Mean of random masks, weighted by the score of the masked photo.
 
-    S(l) = E[f(x * M) M(l)] / E[M(l)] (paper, section 3.1): the expected score of the photo where pixel l is seen. Maps are
-    (B, T, H, W) at the input's resolution, in probability (of a contrast, the difference of two), or in logits. Only
-    differences within a map mean something: its level is the mean score of a masked photo.
+    `S(l) = E[f(x * M) M(l)] / E[M(l)]` (paper, section 3.1): the expected score of the photo x where pixel l is seen, over
+    random masks M; f is the target's probability or, with `score=logit`, its logit. Maps are (B, T, H, W) at the input's
+    resolution. Only differences within a map mean something: its level is the mean score of a masked photo.
 
     Where the default differs from the paper: masks come in pairs of a grid and its complement, which cancels the noise of
-    coverage, and outer cells are continued, not mirrored. `preset=paper` is the authors' (for ResNet-50 they take 8000
-    masks), `preset=notebook` that of their first notebook. Extras: `masks_used`; `error`, noise over signal of the map, NaN
-    below eight independent units of masks; with `return_se`, `se`, the standard error of each pixel.
+    coverage, and outer cells are continued, not mirrored. `preset=paper` is the authors' (for ResNet-50 they take 8000 masks),
+    `preset=notebook` that of their first notebook. Extras: `masks_used`; `error`, noise over signal of the map, NaN below eight
+    independent units of masks; with `return_se`, `se`, the standard error of each pixel.
+
+    `xai explain cat.jpg --method rise@n_masks=2000`
     """
 
     n_masks: int = param(4000, "masks a photo, at most", ge=2)

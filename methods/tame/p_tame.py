@@ -71,10 +71,12 @@ def kind_of(classifier: Classifier) -> str:
 class PTAME(TrainedMaps):
     """P-TAME: class maps by a trained head on a small auxiliary network; the classifier itself may be a black box.
 
-    The head (as in T-TAME, on four layers) reads the auxiliary network's features in place of the classifier's, so that maps are
-    finer, 56 x 56 with ResNet-18, and nothing is asked of the classifier but its decision. It is trained for one classifier (`xai
-    train p-tame`), through whose gradient at the input masks are learned. What the auxiliary network cannot see it cannot show.
-    Maps are (B, T, h, w), 0 to 1, at the auxiliary's first layer's resolution.
+    The formula is that of `t-tame`, with the features of four layers of the auxiliary network in place of the classifier's. So
+    maps are finer, 56 x 56 with ResNet-18, and the classifier is asked for nothing but its decision. The head is trained for
+    one classifier (`xai train p-tame`), through the classifier's gradient at the input. What the auxiliary network does not
+    see, the map cannot show. Maps are (B, T, h, w), 0 to 1, at the resolution of the auxiliary network's first layer.
+
+    `xai explain cat.jpg --model tiny --method p-tame`
     """
 
     auxiliary: str = param("auto", "network whose layers are read; auto: the one that the checkpoint names")

@@ -82,11 +82,14 @@ class TrainedMaps(Method):
 class TTAME(TrainedMaps):
     """T-TAME: class maps from three layers, by a small head that was trained to keep the masked photo's decision.
 
-    For any convolutional network or vision transformer, which stays as it is. The head is trained once for a network (`xai train
-    t-tame`, on photos without labels): 1 x 1 convolutions on each layer, fused into one map a class; the photo, seen through the
-    map of the decision, shall be decided alike, and maps be small and smooth. Afterwards one forward pass gives the maps of all
-    classes. A map is the class's score at each place (before the sigmoid), scaled to 0..1; of a contrast A-B, that of A less B.
-    Maps are (B, T, h, w) at the first layer's resolution, at most 56 x 56.
+    `map_c = scaled(b_c + sum_i resize(W_ci u_i))`, `u_i = relu(norm(V_i F_i) + F_i)`: F_i are the features of three layers, V_i
+    and W_i are 1 x 1 convolutions, and the map of class c is scaled to 0..1. The head is trained once for a network, on photos
+    without labels (`xai train t-tame`): the photo, seen through the map of its class, shall be decided as before, and maps
+    shall be small and smooth. The network itself, convolutional or a vision transformer, stays as it is. Afterwards one forward
+    pass gives the maps of all classes. The map of a contrast A-B is that of A less that of B. Maps are (B, T, h, w) at the
+    first layer's resolution, at most 56 x 56.
+
+    `xai explain cat.jpg --model tiny --method t-tame`
     """
 
     name = "t-tame"
@@ -128,8 +131,10 @@ class TTAME(TrainedMaps):
 class TAME(TTAME):
     """TAME: T-TAME's forerunner of 2022, for convolutional networks, with its own training recipe.
 
-    Maps are T-TAME's of the same head. No checkpoint of it ships with the package, so that no scores are shown: train one (`xai
-    train tame`), or take `t-tame`.
+    Maps are those of T-TAME's head (see `t-tame` for the formula and shapes). No checkpoint ships with the package, so no
+    scores are shown: train one (`xai train tame`), or take `t-tame`.
+
+    `xai explain cat.jpg --model resnet50 --method tame@checkpoint=my-tame.safetensors`
     """
 
     name = "tame"

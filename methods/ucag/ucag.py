@@ -35,19 +35,21 @@ OF_ANOTHER_SIZE = re.compile(r"shape|size|dimension|height|width|does(n't| not) 
 class UCAG(Method):
     """Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map.
 
-    Finer maps of a coarse method, and evidence that one dominant region hides. The decision is made once, on the whole photo;
-    each slice is explained for it, signed, and counts by exp(its probability on the slice). Maps are (B, T, H, W) at the input's
-    resolution, in the units of the base. Of a base that reads a layer what speaks for the target is kept (ReLU after folding)
-    and blurred; of a base on pixels the folded map is given as it is.
+    `map = relu(sum_s w_s U_s(map_s) / n)`: slice s is cut out of the photo, enlarged and explained by the base; U_s puts its
+    map back in its place, `w_s = exp(probability of the target on the slice)`, and n counts the slices that cover a pixel. The
+    decision is made once, on the whole photo. The result is finer than the base's own map and shows evidence that one dominant
+    region hides. Maps are (B, T, H, W) at the input's resolution, in the units of the base. For a base that reads a layer the
+    map is blurred after the ReLU; for a base on pixels there is neither ReLU nor blur.
 
-    Slices are enlarged `scale` times; without a `scale` of the user's, for a network that takes inputs of one size alone, such as
-    a vision transformer, to that size. The cost counts the photo's own pass and those of slices, each of `scale`^2 `crop`^2
-    pixels: 2.07 times those of the photo by default.
+    Slices are enlarged `scale` times, or, for a network that takes inputs of one size alone, such as a vision transformer, to
+    that size. The cost counts the photo's own pass and one for each slice; at the default sizes a slice's pass has 2.07 times
+    the pixels of the photo's.
 
-    Where the default differs from the authors' code: a pixel's sum is divided by the number of slices that cover it, not by one
-    more (which favours the centre), and slices end at the border for any crop. `variant=official` is theirs, brought to 0 to 1
-    before the blur; where its slices end elsewhere, what is kept of the map is stretched. With `parts`, extras: `confidence` and
-    `weight` (B, T, slices).
+    Where the default differs from the authors' code: it divides by the number of slices that cover a pixel, not by one more
+    (which favours the centre), and slices end at the border whatever their size. `variant=official` is the authors' code,
+    scaled to 0..1 before the blur. With `parts`, extras: `confidence` and `weight` (B, T, slices).
+
+    `xai explain cat.jpg --method ucag@base=layer-cam`
     """
 
     base: Method = param(GradCAM(), "the gradient or CAM method that explains slices, with its parameters")

@@ -18,11 +18,13 @@ from xaicli.scoring.similarity import spearman, ssim
 class Randomization(Metric):
     """Rank correlation with maps of the network as its weights turn random.
 
-    The modules that hold weights are randomised one after the other, the last to run first, in `stages` steps until none is left
-    as it was; after each step the method explains the same photo and target again. The value is the mean Spearman correlation
-    of the absolute maps over the steps, -1 to 1: a map that stays the same whatever the weights explains the photo, not the
-    network, so lower is better. Random weights are normal numbers of the same mean and spread, the same for every photo. A map
-    that turns constant or is not finite counts as uncorrelated. The network is bit for bit what it was afterwards.
+    `mean over stages of spearman(|map|, |map of the randomised network|)`, -1 to 1. The modules that hold weights are
+    randomised one after the other, the last to run first, in `stages` steps until none is as it was; after each step the method
+    explains the same photo and target again. A map that stays the same whatever the weights explains the photo, not the
+    network: lower is better. Random weights are normal numbers of the same mean and spread, the same for every photo. A map
+    that turns constant or is not finite counts as 0. Afterwards the network is bit for bit what it was.
+
+    `xai score photos/ --method grad-cam --metric randomization`
     """
 
     name = "randomization"

@@ -22,12 +22,15 @@ Order = Literal["morf", "lerf"]
 class ROAD(Metric):
     """Whether the decision survives when relevant pixels are interpolated away.
 
-    For each fraction of `remove`, its most relevant (`morf`) or least relevant (`lerf`) pixels become the weighted mean of their
-    neighbours plus a little noise, so that the shape of the removed part says little; then the target either still comes first or
-    not (`output=accuracy`: 1 or 0), or keeps some probability (`output=probability`). The curve over the fractions is closed by
-    (0, 1) and (1, 0); its area is 0 to 1, low for `morf` and high for `lerf`. `combined`, the default, is half the difference
-    `lerf - morf`, -1/2 to 1/2: higher is better, 0 is a map without information. Colours are interpolated in 0..1 before
-    normalisation, noise is drawn from the photo's seed, equal pixels go in its random order.
+    `area under the share of photos still decided alike, over the fraction of pixels removed`. For each fraction of `remove`,
+    the most relevant (`order=morf`) or least relevant (`order=lerf`) pixels become the weighted mean of their neighbours plus a
+    little noise, so that the shape of the removed part says little. Then the target either still comes first or not
+    (`output=accuracy`: 1 or 0), or keeps some probability (`output=probability`). The points (0, 1) and (1, 0) close the curve.
+    The area is 0 to 1, low for `morf` and high for `lerf`. `order=combined`, the default, is `(lerf - morf) / 2`, -1/2 to 1/2:
+    higher is better, and 0 is a map without information. Colours are interpolated in 0..1 before normalisation, noise is drawn
+    from the photo's seed, and equal pixels go in its random order.
+
+    `xai score photos/ --method grad-cam --metric road`
     """
 
     name = "road"
