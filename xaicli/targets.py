@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import UsageError, did_you_mean
+from xaicli.outputs import Outputs
 
 NO_CLASS = -1
 LONGEST_INDEX = 9
@@ -51,26 +52,29 @@ DECISION = TargetRule(top=1)
 @dataclass(frozen=True, eq=False)
 class Resolved:
     """Targets of B photos, T each: `classes` (B, T) int64, `against` (B, T) int64 with -1 where there is no contrast, `scores`
-    (B, T): the logit, or the difference of two logits, with the graph of the logits they were read from."""
+    (B, T): the logit, or the difference of two logits, with the graph of the logits they were read from; outputs: what the model's
+    outputs are."""
 
     classes: Tensor
     against: Tensor
     scores: Tensor
+    outputs: Outputs = Outputs.SOFTMAX
 
     def logit(self, logits: Tensor) -> Tensor:
         """Scores (B, T) of other logits (B, C) of the same photos: the logit, or the difference of two."""
         return gather(logits, self.classes, self.against)
 
     def probability(self, logits: Tensor) -> Tensor:
-        """Softmax probability (B, T) of other logits (B, C) of the same photos; under a contrast the difference of two."""
-        return gather(logits.softmax(dim=1), self.classes, self.against)
+        """Probability (B, T) of other logits (B, C) of the same photos, by softmax or sigmoid as the model's outputs are; a value
+        itself where they are values; under a contrast the difference of two."""
+        return gather(self.outputs.probabilities(logits), self.classes, self.against)
 
     def __getitem__(self, rows: slice | Tensor) -> Resolved:
-        return Resolved(self.classes[rows], self.against[rows], self.scores[rows])
+        return Resolved(self.classes[rows], self.against[rows], self.scores[rows], self.outputs)
 
     def detached(self) -> Resolved:
         """The same targets without the graph of the logits, which keeps all activations alive."""
-        return Resolved(self.classes, self.against, self.scores.detach())
+        return Resolved(self.classes, self.against, self.scores.detach(), self.outputs)
 
     def names(self, row: int) -> list[str]:
         """The targets of one photo as canonical text: `281` or `386-340`."""
@@ -86,22 +90,23 @@ def gather(values: Tensor, classes: Tensor, against: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Targets:
-    """One rule a photo of a batch; all give the same number of targets."""
+    """One rule a photo of a batch; all give the same number of targets. outputs: what the model's outputs are."""
 
     rules: tuple[TargetRule, ...]
+    outputs: Outputs = Outputs.SOFTMAX
 
     def __post_init__(self) -> None:
         if len({rule.count for rule in self.rules}) > 1:
             raise UsageError("the photos of one batch have different numbers of targets", hint="Give all of them one rule.")
 
     @classmethod
-    def same(cls, rule: TargetRule, photos: int) -> Targets:
-        return cls((rule,) * photos)
+    def same(cls, rule: TargetRule, photos: int, outputs: Outputs = Outputs.SOFTMAX) -> Targets:
+        return cls((rule,) * photos, outputs)
 
     @staticmethod
     def decided(resolved: Resolved) -> Targets:
         """Targets that were resolved before, for other views of the same photos."""
-        return DecidedTargets((), resolved.classes, resolved.against)
+        return DecidedTargets((), resolved.outputs, resolved.classes, resolved.against)
 
     def resolve(self, logits: Tensor) -> Resolved:
         """Turn rules into classes on logits (B, C); raises UsageError on a length mismatch or a class out of range."""
@@ -119,7 +124,7 @@ class Targets:
                 classes[row] = order[row]
             else:
                 classes[row, 0], against[row, 0] = rule.index, rule.against
-        return Resolved(classes, against, gather(logits, classes, against))
+        return Resolved(classes, against, gather(logits, classes, against), self.outputs)
 
     @property
     def count(self) -> int:
@@ -128,7 +133,7 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class DecidedTargets(Targets):
-    """Classes (B, T) and those against them, whatever the logits are that they are asked of."""
+    """Fixed classes (B, T), and those against them, that ignore the logits."""
 
     classes: Tensor
     against: Tensor
@@ -136,7 +141,7 @@ class DecidedTargets(Targets):
     def resolve(self, logits: Tensor) -> Resolved:
         if len(self.classes) != logits.shape[0]:
             raise UsageError(f"{len(self.classes)} targets for a batch of {logits.shape[0]} photos", expected="one a photo")
-        return Resolved(self.classes, self.against, gather(logits, self.classes, self.against))
+        return Resolved(self.classes, self.against, gather(logits, self.classes, self.against), self.outputs)
 
     @property
     def count(self) -> int:

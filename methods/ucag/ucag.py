@@ -231,7 +231,7 @@ class Slices:
             chosen = self.chosen[self.rows_of(start, start + len(made.values))]
             # Of a contrast: how sure the network is of the class itself.
             maps += made.values.unbind()
-            probabilities += made.logits.softmax(dim=1).gather(1, chosen.classes).unbind()
+            probabilities += chosen.outputs.probabilities(made.logits).gather(1, chosen.classes).unbind()
             scores += chosen.logit(made.logits).unbind()
             while len(maps) >= self.count:
                 confidence = torch.stack(probabilities[: self.count])

@@ -1,0 +1,79 @@
+"""Which part of what a network returns holds its outputs (B, C): a tensor, or one entry of a tuple, list, dict or ModelOutput."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaicli.errors import RunError
+
+LOGITS = "logits"
+
+
+def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> Tensor:
+    """The outputs (B, C) of a model for B photos, in float32.
+
+    wanted: the entry to take, a key or an index (`--output-name`). Without it a tensor is taken as it is; of several entries the
+    one called `logits`, else the only tensor of B rows and two axes. Raises RunError where there is none, or more than one:
+    an entry that merely happens to fit is never taken.
+    """
+    entries = entries_of(output)
+    if wanted:
+        if wanted not in entries:
+            raise RunError(
+                f'{model} returned no output "{wanted}"', expected=listed(entries) or "a tuple, list or dict of outputs"
+            )
+        return as_logits(entries[wanted], photos, f"output {wanted} of {model}")
+    if not entries:
+        return as_logits(output, photos, model)
+    if LOGITS in entries:
+        return as_logits(entries[LOGITS], photos, f"output {LOGITS} of {model}")
+    fitting = [name for name, entry in entries.items() if is_tensor(entry) and entry.ndim == 2 and len(entry) == photos]
+    if len(fitting) == 1:
+        return as_logits(entries[fitting[0]], photos, model)
+    found = f"{len(fitting)} outputs that could be logits" if fitting else "no output of shape (photos, classes)"
+    raise RunError(
+        f"{model} returned {found}",
+        expected="one tensor of logits (photos, classes)",
+        hint=f"Say which output it is: --output-name NAME, of {listed(entries)}.",
+    )
+
+
+def entries_of(output: object) -> dict[str, Any]:
+    """Entries by name: keys of a mapping, places of a tuple or list; none where the output is one tensor."""
+    if isinstance(output, Mapping):
+        return {str(key): value for key, value in output.items() if value is not None}
+    if isinstance(output, tuple | list):
+        names = getattr(output, "_fields", None) or range(len(output))
+        return {str(name): value for name, value in zip(names, output, strict=True) if value is not None}
+    return {}
+
+
+def listed(entries: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {tuple(entry.shape)}" if is_tensor(entry) else name for name, entry in entries.items())
+
+
+def is_tensor(entry: object) -> bool:
+    return isinstance(entry, Tensor | np.ndarray)
+
+
+def as_logits(entry: object, photos: int, what: str) -> Tensor:
+    """A tensor or array of shape (photos, classes) in float32, one row a photo; raises RunError."""
+    if isinstance(entry, np.ndarray):
+        entry = torch.from_numpy(entry)
+    if not isinstance(entry, Tensor):
+        raise RunError(
+            f"{what} is a {type(entry).__name__}",
+            expected="one tensor of logits (photos, classes)",
+            hint="Wrap the network in a module that returns its logits alone, or give --output-name.",
+        )
+    if entry.ndim == 1 and len(entry) == photos:
+        # One number a photo: a network that squeezes its only output.
+        entry = entry[:, None]
+    if entry.ndim != 2 or entry.is_complex():
+        raise RunError(f"{what} is a tensor of shape {tuple(entry.shape)}, {entry.dtype}", expected="logits (photos, classes)")
+    return entry.float()

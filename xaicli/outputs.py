@@ -1,0 +1,62 @@
+"""What a model's outputs are, and what they say of a target: the one place that tells softmax, sigmoid and values apart.
+
+| outputs | the number of a target, for gradients | its probability, for masking and scoring |
+|---|---|---|
+| softmax: one class is right | logit | softmax over the classes |
+| sigmoid: each label is right or not | logit | sigmoid of that logit |
+| values: quantities, such as an age | value | the value itself: metrics that need a probability refuse |
+"""
+
+from __future__ import annotations
+
+import enum
+
+import torch
+from torch import Tensor
+
+SMALLEST_PROBABILITY = 1e-38
+"""The smallest probability whose logarithm is taken; below it float32 has no number."""
+NEAREST_TO_ONE = 1e-7
+"""Applied sigmoids are undone this far from 0 and 1: nearer, float32 cannot tell them apart."""
+
+
+class Outputs(enum.Enum):
+    """The kind of a model's outputs (B, C)."""
+
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+    VALUES = "values"
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The probability of each class of logits (B, C): softmax, or each label's sigmoid; values stay as they are."""
+        if self is Outputs.SOFTMAX:
+            return logits.softmax(dim=1)
+        return logits.sigmoid() if self is Outputs.SIGMOID else logits
+
+    def undo(self, probabilities: Tensor) -> Tensor:
+        """Logits of probabilities (B, C): their logarithm, which differs from the logits by a constant a photo, or the inverse of
+        the sigmoid; values stay as they are."""
+        if self is Outputs.SOFTMAX:
+            return probabilities.clamp_min(SMALLEST_PROBABILITY).log()
+        if self is Outputs.SIGMOID:
+            return probabilities.clamp(NEAREST_TO_ONE, 1 - NEAREST_TO_ONE).logit()
+        return probabilities
+
+    def log_odds(self, logits: Tensor, index: int) -> Tensor:
+        """log(p / (1 - p)) (B,) of class `index`, from logits (B, C), so that it is exact where p is near 1; NaN of values."""
+        chosen = logits[:, index]
+        if self is Outputs.VALUES:
+            return torch.full_like(chosen, torch.nan)
+        if self is Outputs.SIGMOID:
+            return chosen
+        others = logits.clone()
+        others[:, index] = -torch.inf
+        return chosen - others.logsumexp(dim=1)
+
+    def decided(self, logits: Tensor, index: int) -> Tensor:
+        """1 where the model decides for class `index`, else 0, (B,): no logit is larger; for labels p is at least 0.5; NaN of
+        values, which decide nothing."""
+        chosen = logits[:, index]
+        if self is Outputs.VALUES:
+            return torch.full_like(chosen, torch.nan)
+        return (chosen >= (0.0 if self is Outputs.SIGMOID else logits.amax(dim=1))).float()
