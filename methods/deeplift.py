@@ -67,7 +67,7 @@ class DeepLIFT(Method):
 
             values = found.each_target(explain)
             with torch.no_grad():
-                base = found.chosen.logit(classifier.logits(found.network(starts)))
+                base = found.chosen.logit(classifier.logits(found.network(starts), len(starts)))
             gap = found.chosen.scores - base - values.sum(dim=(2, 3, 4))
             return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, {"gap": gap})
 

@@ -14,6 +14,8 @@ import enum
 import torch
 from torch import Tensor
 
+from xaicli.errors import UsageError, did_you_mean
+
 SMALLEST_PROBABILITY = 1e-38
 """The smallest probability whose logarithm is taken; below it float32 has no number."""
 NEAREST_TO_ONE = 1e-7
@@ -60,3 +62,13 @@ class Outputs(enum.Enum):
         if self is Outputs.VALUES:
             return torch.full_like(chosen, torch.nan)
         return (chosen >= (0.0 if self is Outputs.SIGMOID else logits.amax(dim=1))).float()
+
+
+def outputs_named(name: str | Outputs | None) -> Outputs | None:
+    """The kind of that name (`softmax`, `sigmoid`, `values`); None for None. Raises UsageError for an unknown name."""
+    if name is None or isinstance(name, Outputs):
+        return name
+    known = [kind.value for kind in Outputs]
+    if name.lower() not in known:
+        raise UsageError(f'no outputs are called "{name}"', expected=", ".join(known), hint=did_you_mean(name, known))
+    return Outputs(name.lower())

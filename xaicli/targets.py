@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -52,8 +52,8 @@ DECISION = TargetRule(top=1)
 @dataclass(frozen=True, eq=False)
 class Resolved:
     """Targets of B photos, T each: `classes` (B, T) int64, `against` (B, T) int64 with -1 where there is no contrast, `scores`
-    (B, T): the logit, or the difference of two logits, with the graph of the logits they were read from; outputs: what the model's
-    outputs are."""
+    (B, T): the logit, or the difference of two logits, with the graph of the logits they were read from; outputs: what kind the
+    model's outputs are."""
 
     classes: Tensor
     against: Tensor
@@ -135,8 +135,8 @@ class Targets:
 class DecidedTargets(Targets):
     """Fixed classes (B, T), and those against them, that ignore the logits."""
 
-    classes: Tensor
-    against: Tensor
+    classes: Tensor = field(default_factory=lambda: torch.zeros((0, 1), dtype=torch.int64))
+    against: Tensor = field(default_factory=lambda: torch.zeros((0, 1), dtype=torch.int64))
 
     def resolve(self, logits: Tensor) -> Resolved:
         if len(self.classes) != logits.shape[0]:

@@ -132,11 +132,11 @@ class LFITask(Task):
         return {"network": self.network}
 
     def losses(self, inputs: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        logits = self.classifier.logits(self.network(inputs))
+        logits = self.classifier.logits(self.network(inputs), len(inputs))
         return {"ce": functional.cross_entropy(logits, self.required(labels))}
 
     def evaluate(self, inputs: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        logits, wanted = self.classifier.logits(self.network(inputs)), self.required(labels)
+        logits, wanted = self.classifier.logits(self.network(inputs), len(inputs)), self.required(labels)
         right = (logits.argmax(dim=1) == wanted).float()
         return {"loss": functional.cross_entropy(logits, wanted, reduction="none"), "accuracy": right}
 

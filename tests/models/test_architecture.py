@@ -163,7 +163,7 @@ def test_a_damaged_record_is_refused_in_words(saved, change, words):
 
 def test_a_bundled_network_without_weights_says_how_to_train_it(tmp_path, monkeypatch):
     monkeypatch.setattr(from_checkpoint, "BUNDLED", tmp_path)
-    with pytest.raises(InputError, match=r"weights of tiny are not in this installation.*xaicli\.training\.bundled"):
+    with pytest.raises(InputError, match=r"weights of tiny are not in this installation.*tools\.bundled_models"):
         load_classifier("tiny")
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Needs
-from xaicli.models.assemble import Overrides, is_probability, names_for
+from xaicli.models.assemble import Overrides, names_for
 from xaicli.models.from_module import classifier
 
 
@@ -61,31 +61,17 @@ def test_a_softmax_inside_is_found_undone_and_said(caplog):
     torch.testing.assert_close(made(inputs), plain(inputs).log_softmax(dim=1))
 
 
-@pytest.mark.parametrize("function", [torch.sigmoid, torch.relu, lambda x: x.log_softmax(dim=1), lambda x: x])
+@pytest.mark.parametrize("function", [torch.relu, lambda x: x.log_softmax(dim=1), lambda x: x])
 def test_outputs_that_are_no_probabilities_stay_as_they_are(function):
     assert not classifier(with_output(function), crop=8).probabilities
 
 
 @pytest.mark.parametrize(
-    ("outputs", "expected"),
-    [
-        ([[0.2, 0.8], [0.5, 0.5]], True),
-        ([[0.2, 0.80005], [0.5, 0.5]], True),
-        ([[0.2, 0.81], [0.5, 0.5]], False),
-        ([[-0.1, 1.1], [0.5, 0.5]], False),
-        ([[float("nan"), 1.0], [0.5, 0.5]], False),
-    ],
-)
-def test_probabilities_are_not_negative_and_sum_to_one(outputs, expected):
-    assert is_probability(torch.tensor(outputs)) is expected
-
-
-@pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda logits: (logits, logits), "returned a tuple; expected one tensor of logits"),
-        (lambda logits: {"logits": logits}, "returned a dict"),
-        (lambda logits: logits[:, :, None, None], r"returned a tensor of shape \(2, 3, 1, 1\)"),
+        (lambda logits: (logits, logits), "returned 2 outputs that could be logits.*--output-name NAME, of 0"),
+        (lambda logits: {"features": logits[:, :, None]}, "returned no output of shape"),
+        (lambda logits: logits[:, :, None, None], r"is a tensor of shape \(2, 3, 1, 1\)"),
         (lambda logits: logits[:1], "gave 1 rows for 2 photos"),
     ],
 )
@@ -95,8 +81,8 @@ def test_outputs_that_are_no_logits_are_refused_in_words(function, words):
     assert caught.value.exit_code == 5
 
 
-def test_a_single_output_is_refused_with_what_to_write():
-    with pytest.raises(InputError, match=r"has 1 output; expected one for each of at least 2 classes.*torch\.cat"):
+def test_a_single_output_of_which_nothing_is_stated_is_refused_with_both_ways():
+    with pytest.raises(InputError, match=r"has one output.*--outputs sigmoid for yes or no, or --outputs values"):
         classifier(with_output(lambda logits: logits, classes=1), crop=8)
 
 

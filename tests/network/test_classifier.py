@@ -38,11 +38,11 @@ def test_logits_are_float32_whatever_the_network_computes_in(tiny_cnn, classifie
 @pytest.mark.parametrize(
     ("last", "found"),
     [
-        (lambda output: (output, output), "returned a tuple"),
-        (lambda output: {"logits": output}, "returned a dict"),
-        (lambda output: None, "returned a NoneType"),
+        (lambda output: (output, output), "returned 2 outputs that could be logits"),
+        (lambda output: {"hidden": output[:, None]}, "returned no output of shape"),
+        (lambda output: None, "returned is a NoneType"),
         (lambda output: output[:, :, None, None], r"shape \(5, 5, 1, 1\)"),
-        (lambda output: output[:, 0], r"shape \(5,\)"),
+        (lambda output: output[:, :, None], r"shape \(5, 5, 1\)"),
     ],
 )
 def test_what_is_no_batch_of_logits_is_refused_in_words(tiny_cnn, classifier_of, photo_batch, last, found):

@@ -14,12 +14,15 @@ from xaicli.errors import InputError, RunError
 from xaicli.images.view import View
 from xaicli.models.fingerprint import file_fingerprint, module_fingerprint
 from xaicli.models.from_hf import LogitsOnly
+from xaicli.models.probe import LastSigmoid, output_kind
 from xaicli.models.source import Loaded, Notice
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
+from xaicli.network.raw_output import read_outputs
+from xaicli.outputs import Outputs
 from xaicli.passes.device import masked_dtype
+from xaicli.stamps import stamp
 
-SUMS_TO_ONE = 1e-4
 TRIAL_PHOTOS = 2
 OF_ATTENTION = ("attention", "attn", "mhsa", "transformer")
 """How modules that hold attention are called, by class or by name. What such a network cannot do after all, a method refuses."""
@@ -50,12 +53,15 @@ def assemble(
     overrides: Overrides = Overrides(),
     classes: tuple[str, ...] | None = None,
     layer: str = "auto",
+    outputs: Outputs | None = None,
+    output_name: str = "",
     notice: Notice,
 ) -> Classifier:
-    """The classifier, tried once: count of outputs and softmax inside are found by one forward pass of two random inputs.
+    """The classifier, tried once: how many outputs there are, and of which kind, is found by a pass of two random inputs.
 
     The module is put into evaluation mode and onto `device`. classes: names that the user gave, which must be as many as the
-    outputs; the source's own are dropped with a notice where they are not. Raises InputError and RunError.
+    outputs; the source's own are dropped with a notice where they are not. outputs: what the user says they are; output_name:
+    which entry of a tuple or dict they are. Raises InputError and RunError.
     """
     view = overrides.apply(loaded.view)
     module = None if loaded.module is None else prepared(loaded.module, device)
@@ -74,18 +80,39 @@ def assemble(
         fingerprint=file_fingerprint(loaded.content, view) if module is None else module_fingerprint(unwrapped(module), view),
         device=at,
         layer=layer if layer != "auto" else loaded.layer,
+        output_name=output_name,
         masked_dtype=dtype if module is not None else torch.float32,
     )
-    outputs = trial(bare)
-    probabilities = is_probability(outputs)
-    if probabilities:
-        notice(f"{loaded.name} ends in a softmax, which is undone: scores are log-probabilities")
-    elif not bool(outputs.isfinite().all()):
+    raw, ends_in_sigmoid = trial(bare)
+    kind = output_kind(raw, loaded.name, outputs or loaded.outputs, ends_in_sigmoid=ends_in_sigmoid)
+    if kind.notice:
+        notice(kind.notice)
+    elif not bool(raw.isfinite().all()):
         notice(f"{loaded.name} gives outputs that are not finite on a trial input; photos with such outputs will be refused")
-    count = outputs.shape[1]
+    yes_or_no = kind.outputs is Outputs.SIGMOID and raw.shape[1] == 1
+    own = yes_or_no_names(loaded.classes) if yes_or_no else loaded.classes
+    given = yes_or_no_names(classes) if yes_or_no and classes is not None else classes
+    count = 2 if yes_or_no else raw.shape[1]
     return dataclasses.replace(
-        bare, count=count, probabilities=probabilities, classes=names_for(count, classes, loaded.classes, loaded.name, notice)
+        bare,
+        count=count,
+        outputs=kind.outputs,
+        probabilities=kind.applied,
+        classes=names_for(count, given, own, loaded.name, notice),
+        fingerprint=fingerprint_of(bare, kind.outputs),
     )
+
+
+def fingerprint_of(classifier: Classifier, outputs: Outputs) -> str:
+    """The fingerprint of the network, and of how its outputs are read where that is not the plain softmax."""
+    if outputs is Outputs.SOFTMAX and not classifier.output_name:
+        return classifier.fingerprint
+    return stamp({"network": classifier.fingerprint, "outputs": outputs.value, "output": classifier.output_name})
+
+
+def yes_or_no_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the two labels that a single output stands for: "not X", "X"; two names stay as they are."""
+    return (f"not {classes[0]}", classes[0]) if len(classes) == 1 else classes
 
 
 def prepared(module: nn.Module, device: torch.device) -> nn.Module:
@@ -120,8 +147,11 @@ def provided(module: nn.Module | None) -> Needs:
     return needs | Needs.ATTENTION if any(word in text for text in named for word in OF_ATTENTION) else needs
 
 
-def trial(classifier: Classifier) -> Tensor:
-    """Raw outputs (2, C) of two fixed random inputs; raises RunError where the network fails or gives something else."""
+def trial(classifier: Classifier) -> tuple[Tensor, bool]:
+    """Outputs (2, C) of two fixed random inputs as the network gives them, and whether its last operation is a sigmoid.
+
+    Raises RunError where the network fails or gives something else.
+    """
     height, width = classifier.view.size
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(TRIAL_PHOTOS, 3, height, width, generator=generator).to(classifier.device)
@@ -131,24 +161,10 @@ def trial(classifier: Classifier) -> Tensor:
             f"{classifier.name} on inputs of {height} x {width} pixels", hint="Another size is set by --resize and --crop."
         ),
         torch.no_grad(),
+        LastSigmoid() as seen,
     ):
         output = classifier.forward(inputs)
-    outputs = classifier.logits(output)
-    if len(outputs) != TRIAL_PHOTOS:
-        raise RunError(f"{classifier.name} gave {len(outputs)} rows for {TRIAL_PHOTOS} photos", expected="one row a photo")
-    if outputs.shape[1] < 2:
-        raise InputError(
-            f"{classifier.name} has {outputs.shape[1]} output",
-            expected="one for each of at least 2 classes",
-            hint="For a yes-or-no network return torch.cat([-x / 2, x / 2], dim=1), x its output.",
-        )
-    return outputs
-
-
-def is_probability(outputs: Tensor) -> bool:
-    """Whether outputs (B, C) are probabilities already: not negative, and 1 in sum."""
-    sums = outputs.sum(dim=1)
-    return bool((outputs >= 0).all()) and bool(((sums - 1).abs() <= SUMS_TO_ONE).all())
+    return read_outputs(output, TRIAL_PHOTOS, classifier.name, classifier.output_name), seen.applied
 
 
 def names_for(count: int, given: tuple[str, ...] | None, own: tuple[str, ...], name: str, notice: Notice) -> tuple[str, ...]:

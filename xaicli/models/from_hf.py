@@ -16,9 +16,16 @@ from xaicli.models.hf_view import measure_colours, view_of
 from xaicli.models.hub import cannot_load, hub
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
+from xaicli.outputs import Outputs
 from xaicli.packages import import_torchvision, require
 
 PLACEHOLDER = re.compile(r"LABEL_\d+")
+PROBLEMS = {
+    "single_label_classification": Outputs.SOFTMAX,
+    "multi_label_classification": Outputs.SIGMOID,
+    "regression": Outputs.VALUES,
+}
+"""What a configuration's `problem_type` says of the outputs."""
 
 
 class LogitsOnly(nn.Module):
@@ -56,7 +63,13 @@ def load(request: Request) -> Loaded:
     colours = measure_colours(processor)
     view = view_of(processor, colours, f"hf:{request.name}", request.notice)
     name = request.canonical("hf", folder.resolve().name if local else request.name)
-    return Loaded(name, view, module=LogitsOnly(model, colours.reverse), classes=names_of(model.config, model.num_labels))
+    return Loaded(
+        name,
+        view,
+        module=LogitsOnly(model, colours.reverse),
+        classes=names_of(model.config, model.num_labels),
+        outputs=PROBLEMS.get(model.config.problem_type),
+    )
 
 
 def fetch(transformers: ModuleType, place: str, local: bool, request: Request) -> tuple[Any, Any]:

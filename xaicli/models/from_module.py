@@ -16,6 +16,7 @@ from xaicli.models.assemble import Side, assemble
 from xaicli.models.classes import read_classes
 from xaicli.models.source import Loaded
 from xaicli.network.classifier import Classifier
+from xaicli.outputs import outputs_named
 from xaicli.passes.device import resolve_device
 
 logger = logging.getLogger("xaicli")
@@ -31,6 +32,8 @@ def classifier(
     std: Sequence[float] = IMAGENET_STD,
     classes: Sequence[str] | str | Path | None = None,
     layer: str = "auto",
+    outputs: str | None = None,
+    output_name: str = "",
     name: str = "",
     device: str | torch.device | None = None,
     precision: str = "auto",
@@ -38,7 +41,8 @@ def classifier(
     """A classifier from a torch module that takes (B, 3, H, W) and returns logits (B, C).
 
     resize, crop, interpolation, mean, std: how photos are prepared, colours in 0..1; classes: names by index, or a file of them;
-    layer: the feature layer; name: what results call it, by default the module's class; device: where it runs, by default where
+    layer: the feature layer; outputs: `softmax`, `sigmoid` (labels of their own, or one yes-or-no output) or `values`, found where
+    not given; output_name: the key or index of the outputs, where the module returns a tuple or dict; name: what results call it, by default the module's class; device: where it runs, by default where
     it is. The module is put into evaluation mode; nothing else of it is changed. Raises XaiError.
     """
     if not isinstance(module, nn.Module):
@@ -47,7 +51,15 @@ def classifier(
     loaded = Loaded(name or type(module).__name__, view, module=module, layer=layer)
     where = device_of(module) if device is None else resolve_device(device)
     with contained(f"{loaded.name}, when it was made ready,"):
-        return assemble(loaded, device=where, precision=precision, classes=names(classes), notice=logger.info)
+        return assemble(
+            loaded,
+            device=where,
+            precision=precision,
+            classes=names(classes),
+            outputs=outputs_named(outputs),
+            output_name=output_name,
+            notice=logger.info,
+        )
 
 
 def names(classes: Sequence[str] | str | Path | None) -> tuple[str, ...] | None:

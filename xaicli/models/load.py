@@ -19,6 +19,7 @@ from xaicli.models.checkpoint import is_checkpoint
 from xaicli.models.classes import read_classes
 from xaicli.models.source import Loaded, Notice, Request
 from xaicli.network.classifier import Classifier
+from xaicli.outputs import outputs_named
 from xaicli.packages import whole_installation
 from xaicli.params import Spec, fold, parse_spec
 from xaicli.passes.device import resolve_device
@@ -50,6 +51,8 @@ def load_classifier(
     std: Sequence[float] | None = None,
     classes: str | Path | None = None,
     layer: str = "auto",
+    outputs: str | None = None,
+    output_name: str = "",
     device: str | torch.device = "auto",
     precision: str = "auto",
     offline: bool = False,
@@ -60,10 +63,11 @@ def load_classifier(
     """The classifier that a specification names.
 
     weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std:
-    parts of the view that replace what the weights say; classes: a file of class names; layer: the feature layer; device: `auto`,
-    `cpu`, `cuda`, `mps`; precision: `auto`, `fp32`, `bf16`, of passes that only mask the input; offline: forbids downloads;
-    progress: shows a bar for them; trust: whether code of the user's own may run; notice: called with each line that a user
-    should read (by default they go to the log `xaicli`). Raises UsageError, InputError, RunError.
+    parts of the view that replace what the weights say; classes: a file of class names; layer: the feature layer; outputs:
+    `softmax`, `sigmoid` or `values`, found where not given; output_name: the key or index of the outputs, where a network returns
+    a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`, `fp32`, `bf16`, of passes that only mask the input;
+    offline: forbids downloads; progress: shows a bar for them; trust: whether code of the user's own may run; notice: called with
+    each line that a user should read (by default they go to the log `xaicli`). Raises UsageError, InputError, RunError.
     """
     parsed = parse_spec(spec)
     load, name = source_of(parsed.name)
@@ -87,7 +91,17 @@ def load_classifier(
         raise UsageError(f"{request.weights.name} is a network of its own", hint=f"Write --model {request.weights} alone.")
     with contained(f"{spec}, when it was loaded,"), whole_installation(), torch.inference_mode(False):
         loaded = load(request)
-        return assemble(loaded, device=place, precision=precision, overrides=overrides, classes=given, layer=layer, notice=notice)
+        return assemble(
+            loaded,
+            device=place,
+            precision=precision,
+            overrides=overrides,
+            classes=given,
+            layer=layer,
+            outputs=outputs_named(outputs),
+            output_name=output_name,
+            notice=notice,
+        )
 
 
 def source_of(name: str) -> tuple[Load, str]:

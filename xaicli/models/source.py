@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import UsageError
 from xaicli.images.view import View
+from xaicli.outputs import Outputs
 from xaicli.params import escape
 
 Notice = Callable[[str], None]
@@ -57,7 +58,7 @@ class Request:
 class Loaded:
     """What a source gives: a torch module, or a black box (`forward`, and the hash of its `content`).
 
-    device: where a black box runs, None for the device of the request.
+    device: where a black box runs, None for the device of the request; outputs: what the model's own configuration says they are.
     """
 
     name: str
@@ -68,3 +69,4 @@ class Loaded:
     classes: tuple[str, ...] = ()
     layer: str = "auto"
     device: torch.device | None = None
+    outputs: Outputs | None = None

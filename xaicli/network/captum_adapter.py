@@ -29,13 +29,13 @@ Arguments = tuple[Tensor, Tensor]
 class Scored(nn.Module):
     """The twin with one number a photo as its output: the target's logit, or the difference of two."""
 
-    def __init__(self, network: nn.Module, logits: Callable[[object], Tensor]) -> None:
+    def __init__(self, network: nn.Module, logits: Callable[[object, int], Tensor]) -> None:
         super().__init__()
         self.network = network
         self.logits = logits
 
     def forward(self, photos: Tensor, classes: Tensor, against: Tensor) -> Tensor:
-        return gather(self.logits(self.network(photos.clone())), classes, against)[:, 0]
+        return gather(self.logits(self.network(photos.clone()), len(photos)), classes, against)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def bench(classifier: Classifier, inputs: Tensor, targets: Targets) -> Iterator[
         twin = twin_of(classifier.torch_module, classifier.name)
         photos = inputs.detach().clone()
         observed = observe(twin, photos)
-        logits = classifier.logits(observed.output)
+        logits = classifier.logits(observed.output, len(photos))
         chosen = targets.resolve(logits).detached()
         yield Bench(photos, Scored(twin, classifier.logits), observed, logits, chosen)
 

@@ -15,9 +15,9 @@ from xaicli.errors import RunError
 from xaicli.images.view import View
 from xaicli.needs import Needs
 from xaicli.network.layers import FeatureLayer, default_layer, named_layer
+from xaicli.network.raw_output import read_outputs
 from xaicli.network.stages import named_stages
-
-SMALLEST_PROBABILITY = 1e-38
+from xaicli.outputs import Outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,9 @@ class Classifier:
     forward: the network as a function; module: the same as a torch module, None for a black box; name: its specification in
     canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
     empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights and view;
-    probabilities: True where the network ends in a softmax, which is undone here; masked_dtype: the precision of passes that only
-    mask the input; batch_size: altered copies a pass at most, None for what the device takes best.
+    outputs: whether they are of one softmax, a sigmoid each, or values; output_name: the entry to take of a tuple or dict;
+    probabilities: True where the network ends in that softmax or sigmoid, which is undone here; masked_dtype: the precision of
+    passes that only mask the input; batch_size: altered copies a pass at most, None for what the device takes best.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -40,6 +41,8 @@ class Classifier:
     provides: Needs
     fingerprint: str
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    outputs: Outputs = Outputs.SOFTMAX
+    output_name: str = ""
     probabilities: bool = False
     layer: str = "auto"
     masked_dtype: torch.dtype = torch.float32
@@ -48,14 +51,7 @@ class Classifier:
     looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        logits = self.logits(self.forward(inputs))
-        if len(logits) != len(inputs):
-            raise RunError(
-                f"{self.name} gave {len(logits)} rows for {len(inputs)} photos",
-                expected="one row a photo",
-                hint="A model of fixed batch size needs --batch-size to match.",
-            )
-        return logits
+        return self.logits(self.forward(inputs), len(inputs))
 
     def masked(self, inputs: Tensor) -> Tensor:
         """Logits of inputs that are masked copies of a photo, in `masked_dtype`, whatever the caller's autocast; no gradients."""
@@ -63,23 +59,17 @@ class Classifier:
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.masked_dtype if half else None, enabled=half):
             return self(inputs)
 
-    def logits(self, output: object) -> Tensor:
-        """The network's raw output as float32 logits (B, C); raises RunError where it is something else."""
-        if not isinstance(output, Tensor):
-            raise RunError(
-                f"{self.name} returned a {type(output).__name__}",
-                expected="one tensor of logits (photos, classes)",
-                hint="Wrap the network in a module that returns its logits alone.",
-            )
-        if output.ndim != 2:
-            raise RunError(f"{self.name} returned a tensor of shape {tuple(output.shape)}", expected="logits (photos, classes)")
-        if output.is_complex():
-            raise RunError(f"{self.name} returned complex numbers", expected="logits (photos, classes)")
-        if self.count and output.shape[1] != self.count:
-            raise RunError(f"{self.name} gave {output.shape[1]} outputs, and {self.count} when it was loaded")
-        output = output.float()
-        # log p differs from the logits by a constant a photo, which no method and no softmax sees.
-        return output.clamp_min(SMALLEST_PROBABILITY).log() if self.probabilities else output
+    def logits(self, output: object, photos: int) -> Tensor:
+        """What the network returned for B photos as float32 logits (B, C); raises RunError where it is something else.
+
+        A single yes-or-no output x becomes two labels, (-x, x): "not it" and "it", each with its own probability.
+        """
+        read = read_outputs(output, photos, self.name, self.output_name)
+        if self.count and read.shape[1] != self.count and (read.shape[1], self.outputs) != (1, Outputs.SIGMOID):
+            raise RunError(f"{self.name} gave {read.shape[1]} outputs, and {self.count} when it was loaded")
+        if self.probabilities:
+            read = self.outputs.undo(read)
+        return torch.cat([-read, read], dim=1) if self.outputs is Outputs.SIGMOID and read.shape[1] == 1 else read
 
     def feature_layer(self, name: str = "auto") -> FeatureLayer:
         """The layer of that name, or the one found for this network; raises UsageError, or InputError where there is none."""

@@ -29,12 +29,12 @@ def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> T
             )
         return as_logits(entries[wanted], photos, f"output {wanted} of {model}")
     if not entries:
-        return as_logits(output, photos, model)
+        return as_logits(output, photos, f"what {model} returned")
     if LOGITS in entries:
         return as_logits(entries[LOGITS], photos, f"output {LOGITS} of {model}")
     fitting = [name for name, entry in entries.items() if is_tensor(entry) and entry.ndim == 2 and len(entry) == photos]
     if len(fitting) == 1:
-        return as_logits(entries[fitting[0]], photos, model)
+        return as_logits(entries[fitting[0]], photos, f"output {fitting[0]} of {model}")
     found = f"{len(fitting)} outputs that could be logits" if fitting else "no output of shape (photos, classes)"
     raise RunError(
         f"{model} returned {found}",
@@ -62,7 +62,7 @@ def is_tensor(entry: object) -> bool:
 
 
 def as_logits(entry: object, photos: int, what: str) -> Tensor:
-    """A tensor or array of shape (photos, classes) in float32, one row a photo; raises RunError."""
+    """A tensor or array (photos, classes) in float32; raises RunError."""
     if isinstance(entry, np.ndarray):
         entry = torch.from_numpy(entry)
     if not isinstance(entry, Tensor):
@@ -76,4 +76,10 @@ def as_logits(entry: object, photos: int, what: str) -> Tensor:
         entry = entry[:, None]
     if entry.ndim != 2 or entry.is_complex():
         raise RunError(f"{what} is a tensor of shape {tuple(entry.shape)}, {entry.dtype}", expected="logits (photos, classes)")
+    if len(entry) != photos:
+        raise RunError(
+            f"{what} has {len(entry)} rows for {photos} photos",
+            expected="one row a photo",
+            hint="A model of fixed batch size needs --batch-size to match.",
+        )
     return entry.float()
