@@ -98,7 +98,7 @@ def test_a_program_that_takes_no_photos_is_refused(export):
 
 
 def test_a_size_the_program_cannot_take_is_reported_in_one_line(export, tiny_cnn, photo_batch):
-    with pytest.raises(RunError, match=r"net\.pt2 fails on inputs of 40 x 40 pixels") as caught:
+    with pytest.raises(RunError, match=r"net\.pt2 on inputs of 40 x 40 pixels raised") as caught:
         load_classifier(str(export(tiny_cnn, photo_batch[:2], BATCH)), crop=40)
     assert "\n" not in str(caught.value)
 

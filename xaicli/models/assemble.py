@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.containment import contained
-from xaicli.errors import InputError, RunError
+from xaicli.errors import InputError
 from xaicli.images.view import View
 from xaicli.models.fingerprint import file_fingerprint, module_fingerprint
 from xaicli.models.from_hf import LogitsOnly

@@ -41,9 +41,10 @@ def classifier(
     """A classifier from a torch module that takes (B, 3, H, W) and returns logits (B, C).
 
     resize, crop, interpolation, mean, std: how photos are prepared, colours in 0..1; classes: names by index, or a file of them;
-    layer: the feature layer; outputs: `softmax`, `sigmoid` (labels of their own, or one yes-or-no output) or `values`, found where
-    not given; output_name: the key or index of the outputs, where the module returns a tuple or dict; name: what results call it, by default the module's class; device: where it runs, by default where
-    it is. The module is put into evaluation mode; nothing else of it is changed. Raises XaiError.
+    layer: the feature layer; outputs: `softmax`, `sigmoid` (labels of their own, or one yes-or-no output) or `values`, found
+    where not given; output_name: the key or index of the outputs, where the module returns a tuple or dict; name: what results
+    call it, by default the module's class; device: where it runs, by default where it is. The module is put into evaluation mode;
+    nothing else of it is changed. Raises XaiError.
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.classifier(module)")
