@@ -21,8 +21,10 @@ from benchmarks.timing import ratios
 from xaicli.method import Maps, Sign
 from xaicli.metrics.deletion import Deletion, Insertion
 from xaicli.network.classifier import Classifier
+from xaicli.scoring.explanation import Explainer, Explanation
+from xaicli.scoring.photo import ScoredPhoto
 from xaicli.scoring.removal import rise_blur
-from xaicli.scoring.scoring import Circumstances, Explanation, Scene, score_maps
+from xaicli.scoring.scoring import score_photo
 from xaicli.targets import Resolved
 
 STEPS = 224
@@ -37,7 +39,7 @@ def measure(rounds: int) -> list[Figure]:
     metrics = [Deletion(variant="rise", step=PIXELS // STEPS), Insertion(variant="rise", step=PIXELS // STEPS)]
 
     def ours() -> list[float]:
-        rows = score_maps(network, scene(photo), [explanation(saliency, [target])], metrics).rows
+        rows = score_photo(scored(network, photo), [explanation(saliency, target)], metrics)
         return [row.value for row in rows if row.value is not None]
 
     def plain() -> list[float]:
@@ -64,16 +66,16 @@ def coarse(count: int, seed: int) -> Tensor:
     return torch.rand(count, 1, 7, 7, generator=torch.Generator().manual_seed(seed))
 
 
-def scene(inputs: Tensor) -> Scene:
-    names = tuple(str(row) for row in range(len(inputs)))
-    return Scene(names, tuple(f"{row:064d}" for row in range(len(inputs))), (0,) * len(inputs), inputs)
+def scored(network: Classifier, photo: Tensor, name: int = 0) -> ScoredPhoto:
+    return ScoredPhoto(network, str(name), f"{name:064d}", 0, photo[0])
 
 
-def explanation(maps: Tensor, classes: list[int], label: str = "given") -> Explanation:
-    chosen = torch.tensor(classes)[:, None]
+def explanation(maps: Tensor, target: int, label: str = "given") -> Explanation:
+    """A map (1, 1, h, w) for a target."""
+    chosen = torch.tensor([[target]])
     targets = Resolved(chosen, torch.full_like(chosen, -1), torch.zeros(chosen.shape))
     content = {"name": label, "version": 1, "parameters": {}}
-    return Explanation(label, content, Sign.NONNEGATIVE, Maps(maps, targets, torch.zeros(len(maps), 1000)))
+    return Explanation(Explainer(label, content, Sign.NONNEGATIVE), Maps(maps, targets, torch.zeros(1, 1000)))
 
 
 def step_by_step(network: Classifier, photo: Tensor, saliency: Tensor, target: int, insert: bool) -> float:
@@ -141,8 +143,8 @@ def against_torchcam(network: Classifier, photo: Tensor, saliency: Tensor, targe
 
     def ours() -> None:
         metrics = [Deletion(steps=STEPS), Insertion(steps=STEPS, baseline="zero")]
-        scored = score_maps(network, scene(photo), [explanation(saliency, [target])], metrics, Circumstances())
-        rows[:] = [row.value for row in scored.rows if row.value is not None]
+        made = score_photo(scored(network, photo), [explanation(saliency, target)], metrics)
+        rows[:] = [row.value for row in made if row.value is not None]
 
     ratio, bare = ratios(ours, theirs, rounds)
     difference = max(abs(rows[0] - found[-1]["deletion_auc"]), abs(rows[1] - found[-1]["insertion_auc"]))
@@ -164,8 +166,9 @@ def work(scores: bool) -> float:
     """Many maps under a network that costs next to nothing, so that the figure is what scoring itself takes."""
     network, inputs = classifier("pooling"), photos(MANY_PHOTOS)
     if scores:
-        many = [explanation(coarse(MANY_PHOTOS, at), [0] * MANY_PHOTOS, f"method {at}") for at in range(MANY_METHODS)]
-        score_maps(network, scene(inputs), many, [Deletion(), Insertion()])
+        for number, photo in enumerate(inputs.split(1)):
+            many = [explanation(coarse(1, at), 0, f"method {at}") for at in range(MANY_METHODS)]
+            score_photo(scored(network, photo, number), many, [Deletion(), Insertion()])
     else:
         network(inputs[:16])
     return memory.peak()

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from xaicli.errors import UsageError
 from xaicli.metric import Direction, Measuring, Metric, Needs, Ratio, Scores, param
-from xaicli.scoring.case import Case, GroundKind
+from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies, Outcomes, replaced
+from xaicli.scoring.photo import GroundKind
 from xaicli.scoring.removal import GROUND_HELP, Ground
 
 READOUTS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,9 @@ from xaicli.method import Maps, Needs, Sign
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.rows import Row
-from xaicli.scoring.scoring import Circumstances, Explanation, Scene, score_maps
+from xaicli.scoring.explanation import Explainer, Explanation
+from xaicli.scoring.photo import ScoredPhoto
+from xaicli.scoring.scoring import refuse_unfit, score_photo
 from xaicli.targets import Resolved
 
 ALL_NEEDS = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES
@@ -73,7 +75,7 @@ class Desk:
         label: str = "given",
         **further: Any,
     ) -> Explanation:
-        """Maps (P, h, w) or (P, T, h, w) for classes (P,) or (P, T), by default class 0."""
+        """Maps (P, h, w) or (P, T, h, w) of P photos for classes (P,) or (P, T), by default class 0."""
         values = values if values.ndim == 4 else values[:, None]
         shape = values.shape[:2]
         chosen = (
@@ -82,12 +84,17 @@ class Desk:
         targets = Resolved(chosen, torch.full_like(chosen, against), torch.zeros(shape))
         content = {"name": label, "version": 1, "parameters": {}}
         maps = Maps(values, targets, torch.zeros(shape[0], self.classifier.count))
-        return Explanation(label, content, sign, maps, label, **further)
+        return Explanation(Explainer(label, content, sign, name=label, **further), maps)
 
-    def scene(self, inputs: Tensor, names: Sequence[str] = (), truth: Any = None) -> Scene:
+    def photos(
+        self, inputs: Tensor, names: Sequence[str] = (), truth: Sequence[Any] | None = None, seed: int = 0
+    ) -> list[ScoredPhoto]:
         names = tuple(names) or tuple(f"{row}.png" for row in range(len(inputs)))
-        contents = tuple(hashlib.sha256(name.encode()).hexdigest() for name in names)
-        return Scene(names, contents, (0,) * len(names), inputs, truth)
+        marked = truth or [None] * len(names)
+        return [
+            ScoredPhoto(self.classifier, name, hashlib.sha256(name.encode()).hexdigest(), 0, photo, seed, known)
+            for name, photo, known in zip(names, inputs, marked, strict=True)
+        ]
 
     def rows(
         self,
@@ -99,14 +106,27 @@ class Desk:
         truth: Any = None,
         batch_size: int | None = None,
         seed: int = 0,
+        wanted: Container[str] | None = None,
         **further: Any,
     ) -> list[Row]:
         metrics = [metrics] if isinstance(metrics, Metric) else list(metrics)
         if isinstance(maps, Tensor):
             maps = self.explanation(maps, **further)
         given = [maps] if isinstance(maps, Explanation) else list(maps)
-        run = Circumstances(seed=seed, batch_size=batch_size)
-        return list(score_maps(self.classifier, self.scene(inputs, names, truth), given, metrics, run).rows)
+        for one in given:
+            if not one.explainer.control:
+                refuse_unfit(metrics, one.explainer, self.classifier, truth=truth is not None)
+        return [
+            row
+            for at, photo in enumerate(self.photos(inputs, names, truth, seed))
+            for row in score_photo(
+                photo,
+                [Explanation(one.explainer, one.maps.photo(at)) for one in given],
+                metrics,
+                wanted=wanted,
+                batch_size=batch_size,
+            )
+        ]
 
     def values(self, *args: Any, **kwargs: Any) -> list[float | None]:
         return [row.value for row in self.rows(*args, **kwargs)]

@@ -73,7 +73,7 @@ class Trial:
             maps[some],
             self.classes[some],
             sign=Sign.NONNEGATIVE,
-            explain=gradient if metric.needs_explain else None,
+            attribute=gradient if metric.needs_explain else None,
             stochastic=True,
         )
         truth = [self.masks[photo] for photo in some] if metric.needs_truth else None
@@ -207,7 +207,7 @@ def test_odd_sizes_and_native_maps_are_scored(metric, desk, drawn):
     mask = np.zeros((13, 17), dtype=bool)
     mask[2:9, 3:12] = True
     truth = [drawn({0: mask})] * 2 if metric.needs_truth else None
-    explanation = given.explanation(maps, sign=Sign.NONNEGATIVE, explain=explain, stochastic=True)
+    explanation = given.explanation(maps, sign=Sign.NONNEGATIVE, attribute=explain, stochastic=True)
     for row in given.rows(metric, photos, explanation, truth=truth):
         assert row.status in ("ok", "undefined")
         if row.status == "ok":

@@ -20,7 +20,6 @@ from xaicli.metrics.randomization.randomization import Randomization
 from xaicli.metrics.seed_variance import SeedVariance
 from xaicli.metrics.stability import Stability
 from xaicli.passes.seeds import photo_seed, stream
-from xaicli.scoring.scoring import Circumstances, score_maps
 from xaicli.scoring.similarity import spearman, ssim
 from xaicli.targets import DECISION, TargetRule, Targets
 
@@ -58,11 +57,10 @@ def explained(given, photo_batch):
     """`explained(method)`: its maps of the batch for the decided classes, ready to explain again."""
 
     def make(method, *, label="given", stochastic=False):
-        contents = given.scene(photo_batch).contents
-        seeds = torch.tensor([photo_seed(0, content, 0, label) for content in contents])
+        seeds = torch.tensor([photo.seed_for(label) for photo in given.photos(photo_batch)])
         maps = method(given.classifier, photo_batch, Targets.same(DECISION, 5), seeds)
         classes = maps.targets.classes
-        return given.explanation(maps.values, classes, explain=method, stochastic=stochastic, label=label)
+        return given.explanation(maps.values, classes, attribute=method, stochastic=stochastic, label=label)
 
     return make
 
@@ -107,7 +105,7 @@ class TestRandomization:
         whole = explained(input_gradient)
         for at in (0, 3):
             classes = whole.maps.targets.classes[at : at + 1]
-            one = given.explanation(whole.maps.values[at : at + 1], classes, explain=input_gradient)
+            one = given.explanation(whole.maps.values[at : at + 1], classes, attribute=input_gradient)
             alone = given.rows(Randomization(stages=2), photo_batch[at : at + 1], one, names=[f"{at}.png"])
             assert alone[0].value == pytest.approx(together[at].value, abs=1e-4)
 
@@ -169,7 +167,7 @@ class TestStability:
             logits = classifier(inputs)
             return Maps(ramp[: len(inputs)], targets.resolve(logits), logits)
 
-        rows = given.rows(Stability(changes=("flip",)), photo_batch, given.explanation(ramp, explain=fixed))
+        rows = given.rows(Stability(changes=("flip",)), photo_batch, given.explanation(ramp, attribute=fixed))
         assert [row.value for row in rows] == pytest.approx([-1] * 5)
         assert "jpeg" not in rows[0].readouts
 
@@ -183,11 +181,14 @@ class TestStability:
         explanation = explained(listening, label="rise")
         first = asked.pop()
         given.rows(Stability(shift=3), photo_batch, explanation)
-        assert len(asked) == 3
-        assert torch.equal(asked[0][0], photo_batch.flip(3))
-        assert torch.equal(asked[1][0][:, :, 3:, 3:], photo_batch[:, :, :-3, :-3])
+        assert len(asked) == 3 * 5
         classes = explanation.maps.targets.classes[:, 0].tolist()
-        assert all([rule.index for rule in rules] == classes and seeds == first[2] for _, rules, seeds in asked)
+        for photo in range(5):
+            mine = asked[3 * photo : 3 * photo + 3]
+            assert torch.equal(mine[0][0][0], photo_batch[photo].flip(2))
+            assert torch.equal(mine[1][0][0, :, 3:, 3:], photo_batch[photo, :, :-3, :-3])
+            assert all([rule.index for rule in rules] == [classes[photo]] for _, rules, _ in mine)
+            assert all(seeds == [first[2][photo]] for *_, seeds in mine)
 
     def test_a_shift_beyond_the_photo_is_refused(self, given, explained, photo_batch):
         with pytest.raises(UsageError, match="leaves nothing of 32 x 32"):
@@ -200,19 +201,20 @@ class TestStability:
 
 class TestMaxSensitivity:
     def test_a_map_that_does_not_change_has_none(self, given, photo_batch):
-        still = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+        still = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
         def fixed(classifier, inputs, targets, seeds):
             logits = classifier(inputs)
-            return Maps(still[: len(inputs)], targets.resolve(logits), logits)
+            return Maps(still.expand(len(inputs), -1, -1, -1), targets.resolve(logits), logits)
 
-        assert given.values(MaxSensitivity(), photo_batch, given.explanation(still, explain=fixed)) == [0] * 5
+        maps = given.explanation(still.expand(5, -1, -1, -1), attribute=fixed)
+        assert given.values(MaxSensitivity(), photo_batch, maps) == [0] * 5
 
     def test_it_is_captums_on_the_same_noise(self, given, explained, photo_batch):
         """captum draws its noise elsewhere, so it is handed ours."""
         explanation = explained(input_gradient)
         rows = given.rows(MaxSensitivity(draws=4, radius=0.3), photo_batch[:1], given_first(given, explanation))
-        content = given.scene(photo_batch).contents[0]
+        content = given.photos(photo_batch)[0].content
         seed = photo_seed(0, content, 0, "scores")
         noise = [stream(seed, "max-sensitivity", draw).random((3, 32, 32), dtype=np.float32) for draw in range(4)]
         moved = photo_batch[:1] + (2 * torch.from_numpy(np.stack(noise)) - 1) * 0.3
@@ -240,14 +242,14 @@ class TestMaxSensitivity:
         given = desk(tiny_cnn, (32, 32), 5, (0.5,) * 3, (0.25,) * 3)
         photo = torch.zeros(1, 3, 32, 32)
         maps = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0))
-        given.rows(MaxSensitivity(draws=1), photo, given.explanation(maps, explain=listening))
+        given.rows(MaxSensitivity(draws=1), photo, given.explanation(maps, attribute=listening))
         assert 0.95 * 0.02 / 0.25 < seen[0].abs().max() <= 0.02 / 0.25
 
 
 def given_first(given, explanation):
     """The same explanation for its first photo alone."""
     maps = explanation.maps
-    return given.explanation(maps.values[:1], maps.targets.classes[:1], explain=explanation.explain)
+    return given.explanation(maps.values[:1], maps.targets.classes[:1], attribute=explanation.explainer.attribute)
 
 
 class TestClassSensitivity:
@@ -271,7 +273,7 @@ class TestClassSensitivity:
             return Maps(torch.zeros_like(made.values), made.targets, made.logits)
 
         maps = explained(brightness).maps
-        rows = given.rows(ClassSensitivity(), photo_batch, given.explanation(maps.values, maps.targets.classes, explain=blank))
+        rows = given.rows(ClassSensitivity(), photo_batch, given.explanation(maps.values, maps.targets.classes, attribute=blank))
         assert [(row.value, row.readouts["blank"]) for row in rows] == [(0, 1)] * 5
 
 
@@ -281,7 +283,7 @@ class TestSeedVariance:
             raise AssertionError("a deterministic method was run again")
 
         maps = photo_batch[:, :1]
-        assert given.values(SeedVariance(), photo_batch, given.explanation(maps, explain=never)) == [0] * 5
+        assert given.values(SeedVariance(), photo_batch, given.explanation(maps, attribute=never)) == [0] * 5
 
     def test_noise_of_known_size_is_found(self, given, photo_batch, explained):
         """Noise of standard deviation 1/2 on maps of known spread."""
@@ -292,17 +294,17 @@ class TestSeedVariance:
 
     def test_pure_noise_has_no_signal_to_compare_with(self, given, photo_batch):
         """The mean of alternating signs is 0: nothing is left but noise."""
-        base = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
+        base = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
         made = []
 
         def turning(classifier, inputs, targets, seeds):
             logits = classifier(inputs)
             made.append(1)
-            return Maps(base[: len(inputs)] * (-1) ** len(made), targets.resolve(logits), logits)
+            return Maps(base * (-1) ** len(made), targets.resolve(logits), logits)
 
-        explanation = given.explanation(base, explain=turning, stochastic=True)
-        rows = given.rows(SeedVariance(draws=2), photo_batch, explanation)
-        assert {row.status for row in rows} == {"undefined"}
+        explanation = given.explanation(base, attribute=turning, stochastic=True)
+        (row,) = given.rows(SeedVariance(draws=2), photo_batch[:1], explanation)
+        assert row.status == "undefined"
 
 
 def test_a_plugins_fault_is_reported_under_its_name(given, explained, photo_batch):
@@ -310,18 +312,20 @@ def test_a_plugins_fault_is_reported_under_its_name(given, explained, photo_batc
         raise ValueError("no such thing")
 
     maps = explained(brightness).maps
-    explanation = given.explanation(maps.values, maps.targets.classes, explain=broken, label="mine")
+    explanation = given.explanation(maps.values, maps.targets.classes, attribute=broken, label="mine")
     with pytest.raises(RunError, match=r"stability@shift=2 failed on the maps of mine: ValueError: no such thing"):
         given.rows(Stability(shift=2), photo_batch, explanation)
 
 
-def test_batches_of_photos_that_explain_again_do_not_matter(given, explained, photo_batch):
-    explanation = explained(noisy, stochastic=True, label="noisy")
+def test_batches_of_maps_that_are_made_again_do_not_matter(given, photo_batch, monkeypatch):
+    classes = torch.arange(5)
+    maps = noisy(given.classifier, photo_batch, Targets.same(DECISION, 5), torch.arange(5)).values.expand(-1, 5, -1, -1)
+    explanation = given.explanation(maps, classes.expand(5, 5), attribute=noisy, stochastic=True, label="noisy")
     metrics = [Stability(), MaxSensitivity(draws=2), SeedVariance(draws=2), ClassSensitivity()]
-    found = [
-        score_maps(given.classifier, given.scene(photo_batch), [explanation], metrics, Circumstances(explain_batch=size)).rows
-        for size in (1, 2, 5)
-    ]
+    found = []
+    for size in (1, 2, 5):
+        monkeypatch.setattr("xaicli.scoring.case.AT_ONCE", size)
+        found.append(given.rows(metrics, photo_batch[:2], explanation))
     for rows in zip(*found, strict=True):
         assert all(row.value == pytest.approx(rows[0].value, abs=1e-5) for row in rows)
 

@@ -83,6 +83,6 @@ def test_squares_lie_within_the_photo_and_are_drawn_from_its_seed(linear):
     linear.rows(Infidelity(side=0.5), torch.ones(1, 3, 6, 6), PHOTO[:, 0], batch_size=64)
     removed = (seen[-1] == 0)[:, 0]
     assert removed.sum(dim=(1, 2)).tolist() == [9] * 64
-    content = linear.scene(PHOTO).contents[0]
+    content = linear.photos(PHOTO)[0].content
     first = stream(photo_seed(0, content, 0, "scores"), "infidelity").integers(6 - 3 + 1, size=64)
     assert [int(np.nonzero(mask.any(dim=1).numpy())[0][0]) for mask in removed] == first.tolist()

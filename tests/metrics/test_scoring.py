@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,10 +23,11 @@ from xaicli.metrics.sparseness import Entropy, Sparseness
 from xaicli.metrics.stability import Stability
 from xaicli.registry import make_method
 from xaicli.rows import Recipe
-from xaicli.runs.controls import others, partners
+from xaicli.runs.controls import swapped
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import blended
-from xaicli.scoring.scoring import Circumstances, Explanation, refuse_unfit, score_maps
+from xaicli.scoring.explanation import Explainer, Explanation
+from xaicli.scoring.scoring import refuse_unfit
 from xaicli.stamps import definition_stamp, subject_stamp
 from xaicli.targets import DECISION, Targets
 
@@ -58,18 +60,16 @@ def test_rows_come_by_photo_method_target_and_metric(given, photo_batch):
 
 def test_a_row_says_what_it_is_of_and_how_it_was_made(given, photo_batch):
     explanation = given.explanation(photo_batch[:, 0], [3, 1, 2, 0, 4])
-    scene = given.scene(photo_batch)
-    run = Circumstances(seed=9, target_rule="top1", precision="fp32")
-    scored = score_maps(given.classifier, scene, [explanation], [Deletion(steps=4)], run)
-    row = scored.rows[0]
-    recipe = scored.recipes[0]
+    (photo, *_) = given.photos(photo_batch)
+    (row, *_) = given.rows(Deletion(steps=4), photo_batch, explanation, seed=9)
+    recipe = explanation.explainer.recipe(Deletion(steps=4))
     assert row.metric == "deletion@steps=4"
     assert row.target == "3"
     assert row.target_name == "class 3"
     assert row.seed == 9
     assert row.model == "f" * 16
-    assert row.photo == scene.contents[0]
-    assert row.subject == subject_stamp(scene.contents[0], 0, "f" * 16, "3")
+    assert row.photo == photo.content
+    assert row.subject == subject_stamp(photo.content, 0, "f" * 16, "3")
     assert row.definition == recipe.definition
     assert recipe == Recipe(
         "given",
@@ -83,13 +83,12 @@ def test_a_row_says_what_it_is_of_and_how_it_was_made(given, photo_batch):
     )
 
 
-def test_an_explanation_of_a_method_carries_its_definition_and_its_attribute(given, photo_batch):
+def test_the_explainer_of_a_method_carries_its_definition_and_its_attribute(given):
     method = make_method("random")
-    maps = given.explanation(photo_batch[:, 0]).maps
-    explanation = Explanation.of(method, maps, given.classifier, control=True)
-    recipe = explanation.recipe(Deletion(), Circumstances())
-    assert recipe.method_definition == definition_stamp(method, "top1", "fp32")
-    assert explanation.explain == method.attribute
+    explainer = Explainer.of(method, given.classifier, "top1", "bf16", control=True)
+    recipe = explainer.recipe(Deletion())
+    assert recipe.method_definition == definition_stamp(method, "top1", "bf16")
+    assert explainer.attribute == method.attribute
     assert recipe.control
 
 
@@ -110,7 +109,10 @@ def test_everything_at_once_scores_as_everything_alone(given, photo_batch, tiny_
             metric,
             photo_batch[photo : photo + 1],
             given.explanation(
-                one.maps.values[photo : photo + 1], classes[photo : photo + 1], sign=Sign.NONNEGATIVE, label=one.label
+                one.maps.values[photo : photo + 1],
+                classes[photo : photo + 1],
+                sign=Sign.NONNEGATIVE,
+                label=one.explainer.label,
             ),
             names=[f"{photo}.png"],
             batch_size=1,
@@ -132,19 +134,17 @@ def test_order_of_photos_does_not_matter(given, photo_batch):
         assert row.value == pytest.approx(by_key[row.key], abs=1e-5 * (100 if row.metric == "average-drop" else 1))
 
 
-def test_rows_that_are_there_already_are_not_scored_again(given, photo_batch):
-    explanation, scene = given.explanation(photo_batch[:, 0]), given.scene(photo_batch)
+def test_only_the_rows_that_are_wanted_are_scored(given, photo_batch):
+    explanation = given.explanation(photo_batch[:, 0])
     metrics = [Deletion(), Entropy()]
-    all_rows = score_maps(given.classifier, scene, [explanation], metrics).rows
-    done = {row.key for row in all_rows if row.image != "2.png"}
-    network = given.classifier.module
-    rest = score_maps(given.classifier, scene, [explanation], metrics, Circumstances(done=done)).rows
-    assert [(row.image, row.metric) for row in rest] == [("2.png", "deletion"), ("2.png", "entropy")]
-    assert rest[0].value == pytest.approx(all_rows[4].value, abs=1e-5)
-    before = network.photos
-    every = frozenset(row.key for row in all_rows)
-    assert score_maps(given.classifier, scene, [explanation], metrics, Circumstances(done=every)).rows == ()
-    assert network.photos == before
+    all_rows = given.rows(metrics, photo_batch, explanation)
+    wanted = {explanation.explainer.recipe(Deletion()).definition}
+    rest = given.rows(metrics, photo_batch, explanation, wanted=wanted)
+    assert [row.metric for row in rest] == ["deletion"] * 5
+    assert [row.value for row in rest] == pytest.approx([row.value for row in all_rows[::2]], abs=1e-5)
+    before = given.classifier.module.photos
+    assert given.rows(metrics, photo_batch, explanation, wanted=()) == []
+    assert given.classifier.module.photos == before
 
 
 def test_another_seed_is_another_row(given, photo_batch):
@@ -168,32 +168,13 @@ def test_nan_is_no_matter_to_metrics_that_do_not_ask_the_model(desk, photo_batch
 
 
 class TestControls:
-    def test_the_other_photo_is_the_next_by_content(self):
-        assert partners(["c", "a", "b"]) == [1, 2, 0]
-
-    def test_it_does_not_depend_on_the_order(self):
-        one, other = ["d", "a", "c", "b"], ["a", "b", "c", "d"]
-        first = {content: one[place] for content, place in zip(one, partners(one), strict=True)}
-        second = {content: other[place] for content, place in zip(other, partners(other), strict=True)}
-        assert first == second
-
-    def test_a_photo_that_is_there_twice_does_not_borrow_from_itself(self):
-        contents = ["a", "b", "a"]
-        assert [contents[place] for place in partners(contents)] == ["b", "a", "b"]
-
-    @pytest.mark.parametrize("contents", [[], ["a"], ["a", "a"]])
-    def test_a_photo_alone_has_no_other(self, contents):
-        assert partners(contents) == []
-
     def test_it_scores_another_photos_map_for_the_photos_own_target(self, given, photo_batch):
         explanation = given.explanation(photo_batch[:, 0], [0, 1, 2, 3, 4], label="grad-cam")
-        contents = given.scene(photo_batch).contents
-        (control,) = others([explanation], contents)
-        assert control.label == "other@base=grad-cam"
-        assert control.control
+        control = swapped(explanation, given.explanation(photo_batch[[1, 2, 3, 4, 0], 0]).maps)
+        assert control.explainer.label == "other@base=grad-cam"
+        assert control.explainer.control
         rows = given.rows(Deletion(), photo_batch, [explanation, control])
-        places = partners(contents)
-        borrowed = given.explanation(photo_batch[places, 0], [0, 1, 2, 3, 4])
+        borrowed = given.explanation(photo_batch[[1, 2, 3, 4, 0], 0], [0, 1, 2, 3, 4])
         expected = given.rows(Deletion(), photo_batch, borrowed)
         assert [row.value for row in rows if row.control] == pytest.approx([row.value for row in expected], abs=1e-5)
         assert [row.target for row in rows if row.control] == ["0", "1", "2", "3", "4"]
@@ -201,9 +182,8 @@ class TestControls:
     def test_it_cannot_explain_again_and_has_no_row_there(self, given, photo_batch):
         method = make_method("center")
         maps = method.attribute(given.classifier, photo_batch, Targets.same(DECISION, 5), torch.arange(5))
-        own = Explanation.of(method, maps, given.classifier)
-        (control,) = others([own], given.scene(photo_batch).contents)
-        rows = given.rows([Entropy(), Stability(changes=("flip",))], photo_batch, [own, control])
+        own = Explanation(Explainer.of(method, given.classifier, "top1", "fp32"), maps)
+        rows = given.rows([Entropy(), Stability(changes=("flip",))], photo_batch, [own, swapped(own, maps)])
         assert [row.metric for row in rows if row.control] == ["entropy"] * 5
         assert [row.value for row in rows if row.metric.startswith("stability")] == pytest.approx([1] * 5, abs=1e-3)
 
@@ -220,9 +200,10 @@ class TestControls:
 
 
 class TestRefusals:
-    def refuse(self, metric: Metric, **further) -> None:
-        facts = {"label": "ig", "sign": Sign.SIGNED, "explains": True, "provides": Needs.FORWARD, "model": "net", "truth": False}
-        refuse_unfit([Entropy(), metric], **{**facts, **further})
+    def refuse(self, metric: Metric, *, sign=Sign.SIGNED, explains=True, truth=False) -> None:
+        explainer = Explainer("ig", {}, sign, attribute=make_method("random").attribute if explains else None)
+        classifier = SimpleNamespace(provides=Needs.FORWARD, name="net")
+        refuse_unfit([Entropy(), metric], explainer, classifier, truth=truth)
 
     def test_a_sign_that_means_nothing_to_a_metric(self):
         with pytest.raises(UsageError, match="energy-pointing-game needs non-negative maps, and those of ig are signed"):
@@ -304,8 +285,8 @@ def wrong(answer: object) -> type[Metric]:
     ("answer", "words"),
     [
         (None, "brightest gave a NoneType; expected Scores"),
-        (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 5 maps; expected one number a map"),
-        (Scores(torch.zeros(5), {"more": torch.zeros(5, 1)}), r"gave more of shape \(5, 1\)"),
+        (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 1 maps; expected one number a map"),
+        (Scores(torch.zeros(1), {"more": torch.zeros(1, 1)}), r"gave more of shape \(1, 1\)"),
         (torch.OutOfMemoryError(), "brightest ran out of memory on the maps of given. Give a smaller --resize and --crop"),
         (ZeroDivisionError("by zero"), "brightest on the maps of given raised ZeroDivisionError: by zero"),
     ],
@@ -337,7 +318,8 @@ def test_a_metric_reads_only_what_it_declares(given, photo_batch, what, declarat
 
 def test_values_that_are_not_finite_are_undefined(given, photo_batch):
     scores = Scores(torch.tensor([0.5, torch.nan, torch.inf, 0, 1]), {"more": torch.tensor([torch.nan, 1, 2, 3, 4])})
-    rows = given.rows(wrong(scores)(), photo_batch, photo_batch[:, 0])
+    maps = given.explanation(photo_batch[:, 0][None], torch.arange(5)[None])
+    rows = given.rows(wrong(scores)(), photo_batch[:1], maps)
     assert [row.status for row in rows] == ["ok", "undefined", "undefined", "ok", "ok"]
     assert rows[0].readouts == {}
     assert rows[3].readouts == {"more": 3}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from xaicli.errors import InputError, RunError, UsageError, XaiError
@@ -24,17 +23,17 @@ from xaicli.metric import Metric
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
 from xaicli.params import as_json
+from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.registry import make_method, make_methods, make_metrics, require_fit
-from xaicli.runs.controls import others
+from xaicli.runs.controls import Ring, swapped
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import recorded_path, resolved_layer
-from xaicli.runs.score import CONTROLS as CONTROL_METHODS
 from xaicli.runs.settings import Settings
-from xaicli.runs.shelf import joined
 from xaicli.runs.target_choice import TargetChoice, choose_targets
-from xaicli.scoring.scene import Circumstances, Explanation, Scene
-from xaicli.scoring.scoring import refuse_unfit, score_maps
+from xaicli.scoring.explanation import Explainer, Explanation
+from xaicli.scoring.photo import ScoredPhoto
+from xaicli.scoring.scoring import refuse_unfit, score_photo
 from xaicli.targets import TargetRule
 
 BATCH = 8
@@ -115,15 +114,8 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     sources = find([suite.place(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)
     for method in methods:
         require_fit(method, classifier)
-        refuse_unfit(
-            metrics,
-            label=method.label,
-            sign=method.sign,
-            explains=True,
-            provides=classifier.provides,
-            model=classifier.name,
-            truth=bool(suite.truth),
-        )
+        explainer = Explainer.of(method, classifier, suite.target, PRECISION)
+        refuse_unfit(metrics, explainer, classifier, truth=bool(suite.truth))
     truth = None
     if suite.truth:
         mapping = suite.place(suite.truth_classes) if suite.truth_classes else None
@@ -190,27 +182,39 @@ def run_suite(bench: Bench, seed: int, *, score: bool = True) -> Iterator[PhotoR
 
 def run_batch(bench: Bench, batch: list[Loaded], seed: int, *, score: bool) -> Iterator[PhotoResult]:
     settings = Settings(seed=seed, precision=PRECISION)
-    explanations = []
+    made: list[list[Explanation]] = [[] for _ in batch]
     for method in (*bench.methods, *(bench.controls if score else ())):
-        made = whole(maps_of_each(batch, bench.classifier, method, bench.targets, settings))
-        explanations.append(Explanation.of(method, joined(made), bench.classifier, control=method not in bench.methods))
-    if score and bench.controlled:
-        explanations += others(explanations, [loaded.photo.content for loaded in batch])
-    scores = scores_of(bench, batch, explanations, seed) if score and bench.metrics else {}
+        control = method not in bench.methods
+        explainer = Explainer.of(method, bench.classifier, bench.targets.text, PRECISION, control=control)
+        maps = whole(maps_of_each(batch, bench.classifier, method, bench.targets, settings))
+        for explanations, own in zip(made, maps, strict=True):
+            explanations.append(Explanation(explainer, own))
+    ring = Ring({loaded.source: loaded.photo.content for loaded in batch} if score and bench.controlled else {})
+    lenders = dict(zip((loaded.source for loaded in batch), made, strict=True))
+    for loaded, explanations in zip(batch, made, strict=True):
+        partner = next(ring.after(loaded.source), None)
+        lent = [] if partner is None else lenders[partner]
+        controls = [swapped(own, one.maps) for own, one in zip(explanations, lent, strict=False) if not own.explainer.control]
+        scores = scores_of(bench, loaded, [*explanations, *controls], seed) if score and bench.metrics else {}
+        yield result_of(bench, loaded, explanations, scores)
+
+
+def result_of(
+    bench: Bench, loaded: Loaded, explanations: Sequence[Explanation], scores: Mapping[tuple[str, str], Score]
+) -> PhotoResult:
     maps = explanations[0].maps
-    decisions = maps.logits.argsort(dim=1, descending=True, stable=True)[:, 0].tolist()
-    chances = maps.targets.probability(maps.logits)[:, 0].tolist()
-    for row, loaded in enumerate(batch):
-        yield PhotoResult(
-            image=shown_path(bench.suite, loaded.source),
-            content=loaded.photo.content,
-            frame=loaded.photo.frame,
-            target=maps.targets.names(row)[0],
-            decision=decisions[row],
-            probability=chances[row],
-            maps={one.label: one.maps.values[row, 0].detach().cpu().numpy() for one in explanations if not one.control},
-            scores=scores.get(loaded.photo.content, {}),
-        )
+    return PhotoResult(
+        image=shown_path(bench.suite, loaded.source),
+        content=loaded.photo.content,
+        frame=loaded.photo.frame,
+        target=explanations[0].targets[0],
+        decision=int(maps.logits[0].argsort(descending=True, stable=True)[0]),
+        probability=float(maps.targets.probability(maps.logits)[0, 0]),
+        maps={
+            one.explainer.label: one.maps.values[0, 0].detach().cpu().numpy() for one in explanations if not one.explainer.control
+        },
+        scores=scores,
+    )
 
 
 def shown_path(suite: Suite, source: Source) -> str:
@@ -230,23 +234,13 @@ def whole(made: Sequence[Maps | XaiError]) -> list[Maps]:
     return maps
 
 
-def scores_of(
-    bench: Bench, batch: list[Loaded], explanations: Sequence[Explanation], seed: int
-) -> dict[str, dict[tuple[str, str], Score]]:
-    """Scores by photo content, then by method and metric."""
-    classifier, truth = bench.classifier, bench.truth
-    scene = Scene(
-        images=tuple(item.source.path for item in batch),
-        contents=tuple(item.photo.content for item in batch),
-        frames=tuple(item.photo.frame for item in batch),
-        inputs=torch.stack([item.input for item in batch]).to(classifier.device),
-        truth=[truth.of(item.source.path, item.photo.image.size, classifier.view) for item in batch] if truth else None,
-    )
-    run = Circumstances(seed=seed, target_rule=bench.targets.text, precision=PRECISION)
-    scored = score_maps(classifier, scene, explanations, bench.metrics, run)
-    found: dict[str, dict[tuple[str, str], Score]] = {}
-    for row in scored.rows:
-        found.setdefault(row.photo, {})[row.method, row.metric] = Score(row.value, row.status)
-    if any(content not in found for content in scene.contents):
-        raise RunError("a photo has no scores at all", expected="a row for each photo, method and metric")
-    return found
+def scores_of(bench: Bench, loaded: Loaded, explanations: Sequence[Explanation], seed: int) -> dict[tuple[str, str], Score]:
+    """Scores of a photo by method and metric."""
+    classifier, truth, path, photo = bench.classifier, bench.truth, loaded.source.path, loaded.photo
+    marked = truth.of(path, photo.image.size, classifier.view) if truth else None
+    inputs = loaded.input.to(classifier.device)
+    scored = ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, seed, marked)
+    rows = score_photo(scored, explanations, bench.metrics)
+    if not rows:
+        raise RunError(f"{path} has no scores at all", expected="a row for each photo, method and metric")
+    return {(row.method, row.metric): Score(row.value, row.status) for row in rows}

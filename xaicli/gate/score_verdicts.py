@@ -11,10 +11,10 @@ from xaicli.gate.measure import Bench, PhotoResult
 from xaicli.gate.rules import RETRAINED, Rule, is_insertion
 from xaicli.gate.verdict import Floats, State, Verdict, named, with_interval, would_do
 from xaicli.metric import Direction
+from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.runs.controls import NAME
-from xaicli.runs.score import CONTROLS as CONTROL_METHODS
 
 
 def score_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:

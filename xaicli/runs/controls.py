@@ -7,65 +7,58 @@ on any photo.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-
-from torch import Tensor
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 from xaicli.images.source import Source
 from xaicli.method import Maps
-from xaicli.scoring.scene import Explanation
+from xaicli.scoring.explanation import Explainer, Explanation
 
 NAME, VERSION = "other", 1
 
 
-def partners(contents: Sequence[str]) -> list[int]:
-    """For each photo the place of another one, whose map it borrows: the next by content hash, the last one takes the first's.
-
-    So a photo's partner depends on the set of photos, not on their order. Photos of equal content have one partner; empty where
-    all are equal, a single photo included.
-    """
-    places = {content: place for place, content in reversed(list(enumerate(contents)))}
-    ring = sorted(places)
-    if len(ring) < 2:
-        return []
-    after = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
-    return [places[after[content]] for content in contents]
-
-
-def ring(contents: Mapping[Source, str]) -> dict[Source, Callable[[], Iterator[Source]]]:
-    """For each photo those that may lend it a map, the first choice first: by content hash from its own onwards, and round.
-
-    So who lends does not depend on the order of photos. Empty where all are of one content.
-    """
-    first = {content: source for source, content in reversed(list(contents.items()))}
-    ordered = sorted(first)
-    places = {content: place for place, content in enumerate(ordered)}
-
-    def from_there(content: str) -> Iterator[Source]:
-        place = places[content]
-        return (first[ordered[(place + step) % len(ordered)]] for step in range(1, len(ordered)))
-
-    return {source: partial(from_there, content) for source, content in contents.items()} if len(ordered) > 1 else {}
-
-
-def other(explanation: Explanation, values: Tensor) -> Explanation:
-    """The control of a method: its maps (P, T, h, w) of other photos, for the photos' own targets."""
-    maps = explanation.maps
+def other(explainer: Explainer) -> Explainer:
+    """The control of a method."""
     return dataclasses.replace(
-        explanation,
-        label=f"{NAME}@base={explanation.label}",
-        content={"name": NAME, "version": VERSION, "parameters": {"base": dict(explanation.content)}},
-        maps=Maps(values, maps.targets, maps.logits),
-        passes=explanation.passes,
+        explainer,
+        label=f"{NAME}@base={explainer.label}",
+        content={"name": NAME, "version": VERSION, "parameters": {"base": dict(explainer.content)}},
         control=True,
-        explain=None,
+        attribute=None,
     )
 
 
-def others(explanations: Sequence[Explanation], contents: Sequence[str]) -> list[Explanation]:
-    """The control `other` of each method that is no control itself, from the maps of one scene; none where there is one photo."""
-    places = partners(contents)
-    if not places:
-        return []
-    return [other(own, own.maps.values[places]) for own in explanations if not own.control]
+def swapped(own: Explanation, partner: Maps) -> Explanation:
+    """The control of a photo's explanation: the partner's maps, for the photo's own targets."""
+    return Explanation(other(own.explainer), Maps(partner.values, own.maps.targets, own.maps.logits))
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The photos of a job by content hash, the first after the last: a photo's neighbours depend on the set of photos alone, not
+    on their order. Photos of equal content count as one."""
+
+    contents: Mapping[Source, str]
+
+    @cached_property
+    def photos(self) -> dict[str, Source]:
+        """One photo for each content, in the order of the ring."""
+        first: dict[str, Source] = {}
+        for source, content in self.contents.items():
+            first.setdefault(content, source)
+        return dict(sorted(first.items()))
+
+    @cached_property
+    def order(self) -> list[Source]:
+        return list(self.photos.values())
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        return {content: place for place, content in enumerate(self.photos)}
+
+    def after(self, source: Source) -> Iterator[Source]:
+        """All other photos, from the next one round; none where the photo is not of the ring."""
+        if source in self.contents:
+            place = self.places[self.contents[source]]
+            yield from (self.order[(place + step) % len(self.order)] for step in range(1, len(self.order)))

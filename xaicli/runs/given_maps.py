@@ -20,7 +20,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
 from xaicli.runs.photos import Loaded
 from xaicli.runs.target_choice import TargetChoice
-from xaicli.scoring.scene import Explanation
+from xaicli.scoring.explanation import Explainer
 from xaicli.sign import Sign
 from xaicli.stamps import sha256_file
 from xaicli.targets import Targets
@@ -43,8 +43,8 @@ class GivenMaps:
         """What the definition stamp covers: other files are another definition."""
         return {"name": PLAIN, "version": 1, "parameters": {"label": self.label, "files": self.digest}}
 
-    def explanation(self, maps: Maps) -> Explanation:
-        return Explanation(label=self.label, content=self.content, sign=self.sign, maps=maps, name=PLAIN, passes="0 passes")
+    def explainer(self, target_rule: str, precision: str) -> Explainer:
+        return Explainer(self.label, self.content, self.sign, target_rule, precision, name=PLAIN, passes="0 passes")
 
     def read(self, loaded: Loaded, classifier: Classifier, targets: TargetChoice) -> Maps:
         """The map of one photo, for the target that the clean photo gives."""

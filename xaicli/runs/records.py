@@ -72,8 +72,7 @@ def attributions_of(
             extras=numbers,
             arrays=tuple(arrays),
         )
-        picture = loaded.photo.image if settings.keep_picture else None
-        made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, picture))
+        made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, loaded.photo.image))
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,29 +16,20 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
-from xaicli.registry import make_method, require_fit
+from xaicli.registry import CONTROLS, make_method, require_fit
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Recipe, Row, Run
-from xaicli.runs.controls import other
+from xaicli.runs.controls import Ring, other, swapped
 from xaicli.runs.given_maps import GivenMaps
+from xaicli.runs.map_cache import MapCache
 from xaicli.runs.photos import Failure, Loaded
 from xaicli.runs.records import resolved_layer
 from xaicli.runs.settings import Settings
-from xaicli.runs.shelf import Shelf, empty_maps
 from xaicli.runs.target_choice import TargetChoice
-from xaicli.scoring.columns import subject_of
-from xaicli.scoring.scene import Circumstances, Explanation, Scene
-from xaicli.scoring.scoring import readable, refuse_unfit, score_maps
-
-CONTROLS = ("random", "center")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Labels of the maps that are needed: of the photos themselves, and of those that lend theirs."""
-
-    own: frozenset[str]
-    borrowed: frozenset[str]
+from xaicli.scoring.explanation import Explainer, Explanation
+from xaicli.scoring.photo import ScoredPhoto
+from xaicli.scoring.scoring import refuse_unfit, score_photo
+from xaicli.sign import Sign
 
 
 @dataclass(frozen=True)
@@ -66,20 +56,12 @@ class ScoreRun:
         """Raise UsageError before any work where a method cannot run, or a metric cannot score its maps."""
         for method in self.methods:
             require_fit(method, self.classifier)
-        columns = [(method.label, method.sign, True) for method in self.methods]
-        for label, sign, explains in [*columns, *((maps.label, maps.sign, False) for maps in self.given)]:
-            refuse_unfit(
-                self.metrics,
-                label=label,
-                sign=sign,
-                explains=explains,
-                provides=self.classifier.provides,
-                model=self.classifier.name,
-                truth=self.truth is not None,
-            )
+        for explainer in self.explainers:
+            if not explainer.control:
+                refuse_unfit(self.metrics, explainer, self.classifier, truth=self.truth is not None)
 
     @cached_property
-    def explainers(self) -> list[Method]:
+    def all_methods(self) -> list[Method]:
         """The methods, and the controls that are methods too."""
         named = {method.name for method in self.methods}
         return [*self.methods, *(make_method(name) for name in CONTROLS if self.controls and name not in named)]
@@ -91,27 +73,29 @@ class ScoreRun:
         return {source: content for source, content in hashes.items() if content is not None}
 
     @cached_property
-    def lenders(self) -> dict[Source, str]:
-        """Contents of the photos whose maps the control `other` borrows; empty without controls, or where there is one photo."""
-        return self.contents if self.controls and len(set(self.contents.values())) > 1 else {}
+    def ring(self) -> Ring:
+        """The photos whose maps the control `other` takes; empty without controls, or where there is one photo."""
+        return Ring(self.contents if self.controls and len(set(self.contents.values())) > 1 else {})
 
     @cached_property
-    def blanks(self) -> list[Explanation]:
-        """What is known of each column of maps before any map is made, controls included."""
-        blank = empty_maps()
-        own = [
-            Explanation.of(method, blank, self.classifier, control=method.name in CONTROLS and method not in self.methods)
-            for method in self.explainers
+    def own(self) -> list[Explainer]:
+        """What makes maps of a photo itself: methods, files, and the controls that are methods."""
+        rule, precision = self.targets.text, self.settings.precision
+        methods = [
+            Explainer.of(method, self.classifier, rule, precision, control=method not in self.methods)
+            for method in self.all_methods
         ]
-        own += [maps.explanation(blank) for maps in self.given]
-        return own + [other(one, blank.values) for one in own if self.lenders and not one.control]
+        return methods + [maps.explainer(rule, precision) for maps in self.given]
 
     @cached_property
-    def borrowers(self) -> list[tuple[Explanation, str]]:
-        """The controls `other` among the blanks, each with the label of the method that it belongs to."""
-        own = len(self.explainers) + len(self.given)
-        lending = (blank.label for blank in self.blanks[:own] if not blank.control)
-        return list(zip(self.blanks[own:], lending, strict=False))
+    def others(self) -> dict[str, Explainer]:
+        """The controls `other` by the label of the method that they belong to."""
+        return {one.label: other(one) for one in self.own if self.ring.contents and not one.control}
+
+    @property
+    def explainers(self) -> list[Explainer]:
+        """All that is scored, known before any map is made."""
+        return [*self.own, *self.others.values()]
 
     @property
     def labels(self) -> list[str]:
@@ -119,23 +103,9 @@ class ScoreRun:
         return [method.label for method in self.methods] + [maps.label for maps in self.given]
 
     @cached_property
-    def circumstances(self) -> Circumstances:
-        return Circumstances(
-            seed=self.settings.seed,
-            target_rule=self.targets.text,
-            precision=self.settings.precision,
-            batch_size=self.settings.batch_size,
-        )
-
-    @cached_property
     def recipes(self) -> list[Recipe]:
         """The recipe of every column of scores."""
-        return [
-            blank.recipe(metric, self.circumstances)
-            for blank in self.blanks
-            for metric in self.metrics
-            if not blank.control or readable(blank, metric)
-        ]
+        return [one.recipe(metric) for one in self.explainers for metric in self.metrics if one.suits(metric)]
 
     @cached_property
     def record(self) -> Run:
@@ -172,110 +142,78 @@ class ScoreRun:
         InputError where the store cannot be written to.
         """
         todo = self.incomplete(store, self.sources)
-        order = sorted(todo, key=lambda source: self.contents.get(source, "")) if self.lenders else todo
-        shelf = Shelf(self.classifier, self.explainers, self.given, self.targets, self.settings, self.lenders)
-        for place, source in enumerate(order):
+        if self.ring.contents:
+            todo.sort(key=lambda source: self.contents.get(source, ""))
+        makers: list[Method | GivenMaps] = [*self.all_methods, *self.given]
+        cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring)
+        last_partner = next(self.ring.after(todo[-1]), None) if todo else None
+        coming = set(todo)
+        for source in todo:
             # Another process may have done it meanwhile, or a copy of it, the same photo to the store.
-            if self.incomplete(store, [source]):
-                result = self.score_photo(source, shelf, store)
+            gaps = self.missing(store, [source])[0]
+            if gaps.any():
+                result = self.score_photo(source, gaps, cache, store)
                 yield result
                 if isinstance(result, Failure) and not self.keep_going:
                     return
-            shelf.keep_only(order[place + 1 :])
+            if source != last_partner:
+                coming.discard(source)
+            cache.keep_only(coming)
 
     def incomplete(self, store: Store, sources: Sequence[Source]) -> list[Source]:
         """The photos of which the store lacks a row."""
         gaps = self.missing(store, sources)
         return [source for source, gap in zip(sources, gaps, strict=True) if gap.any()]
 
-    def score_photo(self, source: Source, shelf: Shelf, store: Store) -> list[Row] | Failure:
-        """Explain and score a photo, and keep its new rows."""
-        wanted = self.wanted(self.missing(store, [source])[0])
-        shelf.fetch([source], wanted.own)
-        if source in shelf.faults:
-            return Failure(source, shelf.faults[source])
-        if wanted.borrowed:
-            shelf.borrow([source], wanted.borrowed)
+    def score_photo(self, source: Source, gaps: NDArray[np.bool_], cache: MapCache, store: Store) -> list[Row] | Failure:
+        """Explain and score a photo, and keep its new rows; gaps: (recipes,), what the store lacks."""
+        wanted = [recipe for recipe, gap in zip(self.recipes, gaps, strict=True) if gap]
+        labels = {recipe.method for recipe in wanted}
+        bases = [base for base, control in self.others.items() if control.label in labels]
         try:
-            rows, kept = self.new_rows(source, shelf, store, wanted)
+            maps = cache.fetch(source, labels | set(bases))
+            explanations = [Explanation(one, maps[one.label]) for one in self.own if one.label in labels or one.label in bases]
+            if bases and (partner := cache.partner(source, bases)) is not None:
+                lent = cache.maps[partner]
+                explanations += [swapped(one, lent[one.explainer.label]) for one in explanations if one.explainer.label in bases]
+            loaded = cache.photos[source]
+            photo = self.scored(loaded)
+            rows = score_photo(
+                photo,
+                explanations,
+                self.metrics,
+                wanted={recipe.definition for recipe in wanted},
+                batch_size=self.settings.batch_size,
+            )
         except XaiError as error:
             return Failure(source, error)
-        store.add(rows, self.recipes, maps=kept, run=self.record)
+        store.add(rows, self.recipes, maps=self.kept_maps(photo, loaded, explanations), run=self.record)
         return rows
 
-    def wanted(self, gaps: NDArray[np.bool_]) -> Wanted:
-        """Which maps it takes to fill a photo's gaps (recipes,)."""
-        labels = {recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
-        borrowed = {blank.label: label for blank, label in self.borrowers if blank.label in labels}
-        return Wanted(frozenset({*(labels - borrowed.keys()), *borrowed.values()}), frozenset(borrowed.values()))
+    def scored(self, loaded: Loaded) -> ScoredPhoto:
+        path, photo, view = loaded.source.path, loaded.photo, self.classifier.view
+        truth = self.truth.of(path, photo.image.size, view) if self.truth else None
+        inputs = loaded.input.to(self.classifier.device)
+        return ScoredPhoto(self.classifier, path, photo.content, photo.frame, inputs, self.settings.seed, truth)
 
-    def new_rows(self, source: Source, shelf: Shelf, store: Store, wanted: Wanted) -> tuple[list[Row], list[KeptMap]]:
-        """The new rows of a photo and the maps to be kept beside them."""
-        loaded = shelf.photos[source]
-        scene = self.scene(loaded)
-        explanations = self.explanations(source, shelf, wanted)
-        run = dataclasses.replace(self.circumstances, done=self.held(scene, explanations, ~self.missing(store, [source])[0]))
-        rows = score_maps(self.classifier, scene, explanations, self.metrics, run).rows
-        return list(rows), self.kept_maps(loaded, scene, explanations)
-
-    def held(
-        self, scene: Scene, explanations: Sequence[Explanation], there: NDArray[np.bool_]
-    ) -> frozenset[tuple[str, str, int]]:
-        """Keys of the rows that the store holds; there: (recipes,)."""
-        targets = {explanation.label: explanation.maps.targets for explanation in explanations}
-        return frozenset(
-            (recipe.definition, subject_of(scene, 0, self.classifier, name), self.settings.seed)
-            for recipe, held in zip(self.recipes, there, strict=True)
-            if held and recipe.method in targets
-            for name in targets[recipe.method].names(0)
-        )
-
-    def scene(self, loaded: Loaded) -> Scene:
-        """A photo alone."""
-        path, photo = loaded.source.path, loaded.photo
-        return Scene(
-            images=(path,),
-            contents=(photo.content,),
-            frames=(photo.frame,),
-            inputs=loaded.input[None].to(self.classifier.device),
-            truth=[self.truth.of(path, photo.image.size, self.classifier.view)] if self.truth else None,
-        )
-
-    def explanations(self, source: Source, shelf: Shelf, wanted: Wanted) -> list[Explanation]:
-        """The blanks that are wanted with the maps of a photo, those of the control `other` taken from its lender."""
-        filled = {}
-        for blank in self.blanks:
-            if blank.label in wanted.own:
-                filled[blank.label] = dataclasses.replace(blank, maps=shelf.maps[source][blank.label])
-        for blank, label in self.borrowers:
-            if label in wanted.borrowed and source in shelf.lender:
-                filled[blank.label] = other(filled[label], shelf.maps[shelf.lender[source]][label].values)
-        return list(filled.values())
-
-    def kept_maps(self, loaded: Loaded, scene: Scene, explanations: Sequence[Explanation]) -> list[KeptMap]:
+    def kept_maps(self, photo: ScoredPhoto, loaded: Loaded, explanations: Sequence[Explanation]) -> list[KeptMap]:
         """A photo's maps as a report draws them; controls are not kept."""
-        kept = []
         width, height = loaded.photo.image.size
         left, top, right, bottom = self.classifier.view.geometry(width, height).extent
-        box = (left / width, top / height, right / width, bottom / height)
-        for explanation in explanations:
-            if explanation.control:
-                continue
-            recipe = explanation.recipe(self.metrics[0], self.circumstances)
-            for target, name in enumerate(explanation.maps.targets.names(0)):
-                values = explanation.maps.values[0, target].detach().cpu().numpy()
-                kept.append(
-                    KeptMap(
-                        subject=subject_of(scene, 0, self.classifier, name),
-                        method_definition=recipe.method_definition,
-                        method=explanation.label,
-                        seed=self.settings.seed,
-                        values=values,
-                        box=box,
-                        signed=explanation.sign.value == "signed",
-                    )
-                )
-        return kept
+        return [
+            KeptMap(
+                subject=photo.subject(name),
+                method_definition=explanation.explainer.recipe(self.metrics[0]).method_definition,
+                method=explanation.explainer.label,
+                seed=self.settings.seed,
+                values=explanation.maps.values[0, target].detach().cpu().numpy(),
+                box=(left / width, top / height, right / width, bottom / height),
+                signed=explanation.explainer.sign is Sign.SIGNED,
+            )
+            for explanation in explanations
+            if not explanation.explainer.control
+            for target, name in enumerate(explanation.targets)
+        ]
 
 
 def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:

@@ -13,24 +13,20 @@ from xaicli.method import Maps, Method
 from xaicli.metric import Metric
 from xaicli.runs.folder import FolderRun, Written
 from xaicli.runs.photos import Failure, load
-from xaicli.scoring.scene import Circumstances, Explanation, Scene
-from xaicli.scoring.scoring import refuse_unfit, score_maps
-from xaicli.sign import Sign
+from xaicli.scoring.explanation import Explainer, Explanation
+from xaicli.scoring.photo import ScoredPhoto
+from xaicli.scoring.scoring import refuse_unfit, score_photo
 from xaicli.targets import TargetRule, Targets
 
 
 def check(run: FolderRun, metrics: Sequence[Metric]) -> None:
     """Raise UsageError before any work where a metric cannot score a method's maps."""
     for method in run.methods:
-        refuse_unfit(
-            metrics,
-            label=method.label,
-            sign=method.sign,
-            explains=True,
-            provides=run.classifier.provides,
-            model=run.classifier.name,
-            truth=False,
-        )
+        refuse_unfit(metrics, explainer_of(run, method), run.classifier, truth=False)
+
+
+def explainer_of(run: FolderRun, method: Method) -> Explainer:
+    return Explainer.of(method, run.classifier, run.targets.text, run.settings.precision)
 
 
 def score_written(run: FolderRun, written: Sequence[Written], metrics: Sequence[Metric]) -> list[Written]:
@@ -42,21 +38,15 @@ def score_written(run: FolderRun, written: Sequence[Written], metrics: Sequence[
     loaded = load(source, run.classifier.view, run.settings.background)
     if isinstance(loaded, Failure):
         raise loaded.error
-    scene = Scene(
-        images=(source.path,),
-        contents=(loaded.photo.content,),
-        frames=(loaded.photo.frame,),
-        inputs=loaded.input[None].to(run.classifier.device),
-    )
+    content, frame, inputs = loaded.photo.content, loaded.photo.frame, loaded.input.to(run.classifier.device)
+    photo = ScoredPhoto(run.classifier, source.path, content, frame, inputs, run.settings.seed)
     by_label = {method.label: method for method in run.methods}
     explanations = [
         explanation(run, by_label[label], [one for one in written if one.record.method == label])
         for label in dict.fromkeys(one.record.method for one in written)
     ]
-    circumstances = Circumstances(seed=run.settings.seed, target_rule=run.targets.text, precision=run.settings.precision)
-    rows = score_maps(run.classifier, scene, explanations, metrics, circumstances).rows
     found: dict[tuple[str, str], dict[str, float | str]] = {}
-    for row in rows:
+    for row in score_photo(photo, explanations, metrics):
         found.setdefault((row.method, row.target), {})[row.metric] = row.status if row.value is None else row.value
     return [updated(one, {**one.record.scores, **found[one.record.method, one.record.target]}) for one in written]
 
@@ -73,8 +63,7 @@ def explanation(run: FolderRun, method: Method, own: Sequence[Written]) -> Expla
         against=torch.cat([part.against for part in parts], dim=1),
         scores=torch.cat([part.scores for part in parts], dim=1),
     )
-    made = Explanation.of(method, Maps(values, resolved, logits), run.classifier)
-    return dataclasses.replace(made, sign=Sign(own[0].record.sign))
+    return Explanation(explainer_of(run, method), Maps(values, resolved, logits))
 
 
 def rule_of(record: Record) -> TargetRule:

@@ -18,7 +18,6 @@ class Settings:
     batch_size: int | None = None
     background: tuple[int, int, int] = (255, 255, 255)
     command: str = ""
-    keep_picture: bool = True
 
 
 def colour(given: str | tuple[int, int, int]) -> tuple[int, int, int]:

@@ -2,101 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from xaicli.method import Maps
 from xaicli.network.classifier import Classifier
 from xaicli.passes.upsampling import upsample
 from xaicli.scoring import ranking
 from xaicli.scoring.copies import Copies, Outcomes, whole
+from xaicli.scoring.explanation import Explainer
+from xaicli.scoring.photo import GroundKind, ScoredPhoto
 from xaicli.scoring.ranking import Ties
-from xaicli.scoring.removal import Ground, grounds
 from xaicli.sign import Sign
 from xaicli.targets import NO_CLASS, TargetRule, Targets
 
 T = TypeVar("T")
-GroundKind: TypeAlias = Ground | Literal["rise-blur"]
-Explain: TypeAlias = "Callable[[Classifier, Tensor, Targets, Tensor], Maps]"
-"""`Method.attribute`, or what stands for it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """P photos that are scored together: inputs (P, 3, H, W), preprocessed; seeds, one a photo; logits (P, C) of the clean photos
-    where a metric asks for them."""
-
-    classifier: Classifier
-    inputs: Tensor
-    seeds: tuple[int, ...]
-    logits: Tensor | None = None
-    made: dict[str, Tensor] = field(default_factory=dict, repr=False)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the input."""
-        return self.inputs.shape[2], self.inputs.shape[3]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return (self.inputs.shape[1], *self.size)
-
-    def ground(self, kind: GroundKind) -> Tensor:
-        """What takes the place of removed pixels: (P, 3, H, W), as `removal.grounds` defines it."""
-        if kind not in self.made:
-            self.made[kind] = grounds(kind, self.inputs, self.seeds, self.classifier.view)
-        return self.made[kind]
-
-
-@dataclass(frozen=True, eq=False)
-class Explainer:
-    """The method that made the maps, ready to explain again.
-
-    seeds: (N,), those under which the method explained the items; batch: photos at once.
-    """
-
-    explain: Explain
-    seeds: tuple[int, ...]
-    stochastic: bool = False
-    batch: int = 8
+AT_ONCE = 8
+"""Maps that a method makes again at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """N maps of one method, each of one photo for one target; an item is one of them.
+    """N maps of one photo by one method, each for one target; an item is one of them.
 
-    maps: (N, h, w) float32 at the method's own resolution, finite, none constant; photos: (N,), the row of `pictures` that each
-    belongs to; classes, against: (N,), the targets, -1 in `against` where there is no contrast; sign: of the maps; label: the
-    method's. What follows is there only for metrics that declare that they need it: `clean`, `truth`, `explainer`.
+    maps: (N, h, w) float32 at the method's own resolution, finite, none constant; classes, against: (N,), the targets, -1 in
+    `against` where there is no contrast. `clean_logits` (1, C), `truth_masks` and `explains` are there only for metrics that
+    declare that they need them.
     """
 
-    pictures: Pictures
+    scored: ScoredPhoto
+    explainer: Explainer
     maps: Tensor
-    photos: tuple[int, ...]
     classes: tuple[int, ...]
     against: tuple[int, ...]
-    sign: Sign
-    label: str = ""
-    clean_pass: Outcomes | None = None
+    clean_logits: Tensor | None = None
     truth_masks: Tensor | None = None
-    explainer: Explainer | None = None
+    explains: bool = False
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.classes)
 
     @property
     def classifier(self) -> Classifier:
-        return self.pictures.classifier
+        return self.scored.classifier
+
+    @property
+    def label(self) -> str:
+        """The method's."""
+        return self.explainer.label
+
+    @property
+    def sign(self) -> Sign:
+        """Of the maps."""
+        return self.explainer.sign
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the input."""
-        return self.pictures.size
+        return self.scored.size
 
     @property
     def device(self) -> torch.device:
@@ -105,30 +72,38 @@ class Case:
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         """The seed of each item's photo, the same for all methods and metrics."""
-        return tuple(self.pictures.seeds[photo] for photo in self.photos)
+        return (self.scored.score_seed,) * len(self)
 
-    @property
+    @cached_property
     def clean(self) -> Outcomes:
-        """What the model made of the clean photos: (N,) each."""
-        return declared(self.clean_pass, "needs")
+        """What the model made of the clean photo: (N,) each."""
+        return self.outcomes(self.logits)
 
     @property
     def logits(self) -> Tensor:
-        """Logits of the clean photos: (N, C)."""
-        declared(self.clean_pass, "needs")
-        return declared(self.pictures.logits, "needs")[list(self.photos)]
+        """Logits of the clean photo, once an item: (N, C)."""
+        return declared(self.clean_logits, "needs").expand(len(self), -1)
 
     def decided(self, logits: Tensor) -> Tensor:
         """Whether logits (N, C) put each item's target first: (N,) bool; under a contrast, before what it is held against."""
+        return self.outcomes(logits).decided > 0
+
+    def outcomes(self, logits: Tensor) -> Outcomes:
+        """What logits (N, C) say of each item's target."""
         outcomes = Outcomes.empty(len(self), logits.device)
         for item, (index, against) in enumerate(zip(self.classes, self.against, strict=True)):
             outcomes.put(item, logits[item : item + 1], index, against)
-        return outcomes.decided > 0
+        return outcomes
 
     @property
     def stochastic(self) -> bool:
         """Whether the method draws random numbers."""
-        return declared(self.explainer, "needs_explain").stochastic
+        return self.again.stochastic
+
+    @property
+    def again(self) -> Explainer:
+        """What explains again."""
+        return declared(self.explainer if self.explains else None, "needs_explain")
 
     @property
     def truth(self) -> Tensor:
@@ -137,11 +112,11 @@ class Case:
 
     def photo(self, item: int) -> Tensor:
         """The preprocessed photo (3, H, W) of an item."""
-        return self.pictures.inputs[self.photos[item]]
+        return self.scored.input
 
     def ground(self, item: int, kind: GroundKind) -> Tensor:
         """What takes the place of removed pixels of an item: (3, H, W)."""
-        return self.pictures.ground(kind)[self.photos[item]]
+        return self.scored.ground(kind)
 
     def ground_copies(self, kind: GroundKind) -> list[Copies]:
         """One copy an item: nothing left of the photo. Shared by all that ask for it."""
@@ -179,12 +154,12 @@ class Case:
         classes: Sequence[int] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Maps (N, h, w) of the same method, and the logits (N, C), for the same photos, targets and seeds but for what is given.
+        """Maps (N, h, w) of the same method, and the logits (N, C), for the same photo, targets and seed but for what is given.
 
-        inputs: (N, 3, H, W); classes: (N,) other targets.
+        inputs: (N, 3, H, W); classes: (N,) other targets; seeds: (N,).
         """
-        again = declared(self.explainer, "needs_explain")
-        drawn = torch.tensor(again.seeds if seeds is None else seeds, dtype=torch.int64)
+        attribute = declared(self.again.attribute, "needs_explain")
+        drawn = torch.tensor([self.scored.seed_for(self.explainer.name)] * len(self) if seeds is None else seeds)
         rules = [
             TargetRule(index=index, against=against)
             for index, against in zip(
@@ -193,11 +168,11 @@ class Case:
                 strict=True,
             )
         ]
+        photos = self.scored.input.repeat(len(self), 1, 1, 1) if inputs is None else inputs
         parts = []
-        for start in range(0, len(self), again.batch):
-            rows = slice(start, start + again.batch)
-            photos = torch.stack([self.photo(item) for item in range(len(self))[rows]]) if inputs is None else inputs[rows]
-            maps = again.explain(self.classifier, photos, Targets(tuple(rules[rows])), drawn[rows])
+        for start in range(0, len(self), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            maps = attribute(self.classifier, photos[rows], Targets(tuple(rules[rows])), drawn[rows])
             parts.append((maps.values[:, 0].detach().to(self.device), maps.logits.detach()))
         return torch.cat([values for values, _ in parts]), torch.cat([logits for _, logits in parts])
 

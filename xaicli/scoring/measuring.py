@@ -15,16 +15,17 @@ from xaicli.metric import Measuring, Metric, Scores
 from xaicli.network.classifier import Classifier
 from xaicli.passes.memory import batch_size_for
 from xaicli.passes.queue import Block, run
-from xaicli.scoring.case import Case, Pictures
+from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies, Outcomes
+from xaicli.scoring.photo import ScoredPhoto
 
 T = TypeVar("T")
-Shared: TypeAlias = dict[tuple[int, Hashable], Tensor]
-"""Logits (1, C) of copies that several metrics share, by photo and key."""
+Shared: TypeAlias = dict[Hashable, Tensor]
+"""Logits (1, C) of copies that several metrics share, by key."""
 
 
 @dataclass(eq=False)
-class Task:
+class Measurement:
     """One metric on one case: its copies while it waits for their outcomes, its scores when it is done."""
 
     metric: Metric
@@ -106,20 +107,17 @@ class Task:
             yield copies, at
             at += copies.count
 
-    def key(self, copies: Copies) -> tuple[int, Hashable]:
-        return self.case.photos[copies.item], copies.shared
-
     def put(self, copies: Copies, at: int, logits: Tensor) -> None:
         self.outcomes.put(at, logits, self.case.classes[copies.item], self.case.against[copies.item])
 
-    def blocks(self, shared: Shared, expected: set[tuple[int, Hashable]]) -> Iterator[Block]:
+    def blocks(self, shared: Shared, expected: set[Hashable]) -> Iterator[Block]:
         """The work for the queue, without what is shared and expected already."""
         for copies, at in self.places():
             if copies.shared is None:
                 yield Block(copies.count, copies.fill, self.taker(copies, at))
-            elif (key := self.key(copies)) not in expected:
-                expected.add(key)
-                yield Block(1, copies.fill, keeper(shared, key))
+            elif copies.shared not in expected:
+                expected.add(copies.shared)
+                yield Block(1, copies.fill, keeper(shared, copies.shared))
 
     def taker(self, copies: Copies, at: int) -> Callable[[Tensor, int, int], None]:
         return lambda logits, start, stop: self.put(copies, at + start, logits)
@@ -128,10 +126,10 @@ class Task:
         """Read the outcomes of shared copies."""
         for copies, at in self.places():
             if copies.shared is not None:
-                self.put(copies, at, shared[self.key(copies)])
+                self.put(copies, at, shared[copies.shared])
 
 
-def keeper(shared: Shared, key: tuple[int, Hashable]) -> Callable[[Tensor, int, int], None]:
+def keeper(shared: Shared, key: Hashable) -> Callable[[Tensor, int, int], None]:
     def take(logits: Tensor, start: int, stop: int) -> None:
         shared[key] = logits
 
@@ -139,34 +137,32 @@ def keeper(shared: Shared, key: tuple[int, Hashable]) -> Callable[[Tensor, int, 
 
 
 def measure(
-    pictures: Pictures,
-    work: Sequence[tuple[Metric, Case]],
-    batch_size: int | None = None,
-    passer: Classifier | None = None,
+    photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]], passer: Classifier, batch_size: int | None = None
 ) -> list[Scores]:
-    """The scores of each metric on its case.
+    """The scores of each metric on its case, all of one photo.
 
-    All copies are passed in float32, in full batches; those under a shared key once. passer: what passes them, where it is not
-    the classifier itself. Raises RunError where a metric fails.
+    All copies are passed through `passer` in float32, in full batches; those under a shared key once. Raises RunError where a
+    metric fails.
     """
-    tasks = [Task(metric, case) for metric, case in work]
-    for task in tasks:
-        task.start()
+    measurements = [Measurement(metric, case) for metric, case in work]
+    for measurement in measurements:
+        measurement.start()
     shared: Shared = {}
-    while waiting := [task for task in tasks if task.scores is None]:
+    shape = (photo.input.shape[0], *photo.size)
+    while waiting := [measurement for measurement in measurements if measurement.scores is None]:
         expected = set(shared)
-        blocks = (block for task in waiting for block in task.blocks(shared, expected))
-        run(passer or pictures.classifier, blocks, pictures.shape, batch_size=batch_size or at_once(pictures), exact=True)
-        for task in waiting:
-            task.collect(shared)
-            task.receive(task.outcomes)
-    return [task.scores for task in tasks if task.scores is not None]
+        blocks = (block for measurement in waiting for block in measurement.blocks(shared, expected))
+        run(passer, blocks, shape, batch_size=batch_size or at_once(photo), exact=True)
+        for measurement in waiting:
+            measurement.collect(shared)
+            measurement.receive(measurement.outcomes)
+    return [measurement.scores for measurement in measurements if measurement.scores is not None]
 
 
-def at_once(pictures: Pictures) -> int | None:
+def at_once(photo: ScoredPhoto) -> int | None:
     """Copies a pass, None for the queue's own choice. In float32 a processor is fastest with two photos a thread, four at least:
     their activations stay near its caches (MobileNet v2 and v3, ResNet-18 and 50, DeiT)."""
-    device = pictures.inputs.device
-    if device.type != "cpu" or pictures.classifier.batch_size is not None:
+    device = photo.input.device
+    if device.type != "cpu" or photo.classifier.batch_size is not None:
         return None
-    return min(max(4, 2 * torch.get_num_threads()), batch_size_for(device, *pictures.size))
+    return min(max(4, 2 * torch.get_num_threads()), batch_size_for(device, *photo.size))

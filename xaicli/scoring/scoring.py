@@ -1,142 +1,201 @@
-"""Scoring maps: what `xai score`, `xai explain --score`, `xai compare` and the gate share.
+"""Scoring one photo: its maps under metrics, and the rows that come of it.
 
-Photos are decoded and maps are made elsewhere; here maps of several methods meet several metrics. The copies that all of them ask
-the model about run in one queue; a photo's clean pass and its baselines are passed once.
+What `xai score`, `xai explain --score`, `xai compare` and the gate share. The copies that all metrics and methods ask the model
+about run in one queue; the clean pass and the baselines are passed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from xaicli.containment import contained
 from xaicli.errors import RunError, UsageError
-from xaicli.metric import Metric
-from xaicli.needs import Needs
+from xaicli.metric import CONSTANT, EMPTY_TRUTH, NO_TRUTH, NON_FINITE, UNDEFINED, Metric, Scores
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
 from xaicli.passes.queue import clean_logits
-from xaicli.rows import Recipe, Row
-from xaicli.scoring.case import Case, Pictures
-from xaicli.scoring.columns import Column, case_of, column_of, row_of
+from xaicli.rows import OK, Curve, Row
+from xaicli.scoring.case import Case
+from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.measuring import measure
-from xaicli.scoring.scene import Circumstances, Explanation, Scene
-from xaicli.sign import Sign
+from xaicli.scoring.photo import ScoredPhoto
 
-__all__ = ["Circumstances", "Explanation", "Scene", "Scored", "refuse_unfit", "score_maps"]
-
-SEEDS_OF_SCORES = "scores"
-"""The name under which the seeds of scores are drawn: one a photo for all methods and metrics, so that their scores are
-paired."""
+__all__ = ["Explainer", "Explanation", "ScoredPhoto", "refuse_unfit", "score_photo"]
 
 WORTH_FOLDING = 64
 """Passes: fewer are done before a twin of the network is made."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Rows in the order photo, method, target, metric, and the recipes that their definitions stand for."""
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The maps of one explanation under one metric, with the status of each: known before anything is computed."""
 
-    rows: tuple[Row, ...]
-    recipes: tuple[Recipe, ...]
+    explanation: Explanation
+    metric: Metric
+    definition: str
+    statuses: tuple[str, ...]
+
+    @classmethod
+    def of(cls, photo: ScoredPhoto, explanation: Explanation, metric: Metric) -> Column:
+        found = tuple(status_of(photo, explanation, metric, target) for target in range(len(explanation.targets)))
+        return cls(explanation, metric, explanation.explainer.recipe(metric).definition, found)
+
+    @property
+    def items(self) -> list[int]:
+        """Maps that can be scored."""
+        return [at for at, status in enumerate(self.statuses) if status == OK]
 
 
-def score_maps(
-    classifier: Classifier,
-    scene: Scene,
+def score_photo(
+    photo: ScoredPhoto,
     explanations: Sequence[Explanation],
     metrics: Sequence[Metric],
-    run: Circumstances = Circumstances(),
-) -> Scored:
-    """Score every map with every metric.
+    *,
+    wanted: Container[str] | None = None,
+    batch_size: int | None = None,
+) -> list[Row]:
+    """Score every map of a photo with every metric that can read it, in the order method, target, metric.
 
-    A row is one (photo, method, target, metric): a constant or non-finite map, and a photo without the ground truth that a metric
-    asks for, keep a status and get no value. A control has no row under a metric that cannot read it: one that must explain
-    again, or that refuses its sign. Raises RunError where the model gives NaN for a clean photo, or where a metric fails.
+    wanted: definitions of the rows that are to be made, all without; batch_size: copies a pass. A row is one (method, target,
+    metric): a constant or non-finite map, and one without the ground truth that a metric asks for, keep a status and get no
+    value. Raises RunError where the model gives NaN for the clean photo, or where a metric fails.
     """
-    for own in explanations:
-        if not own.control:
-            truth, explains = scene.truth is not None, own.explain is not None
-            refuse_unfit(
-                metrics,
-                label=own.label,
-                sign=own.sign,
-                explains=explains,
-                provides=classifier.provides,
-                model=classifier.name,
-                truth=truth,
-            )
-    whose = f"{classifier.name} on {scene.images[0] if len(scene.images) == 1 else f'a batch of {len(scene.images)} photos'}"
-    with contained(f"{whose}, when maps were scored,"):
-        return scored(classifier, scene, explanations, metrics, run)
+    with contained(f"{photo.classifier.name} on {photo.image}, when maps were scored,"):
+        return rows_of(photo, explanations, metrics, wanted, batch_size)
 
 
-def scored(
-    classifier: Classifier, scene: Scene, explanations: Sequence[Explanation], metrics: Sequence[Metric], run: Circumstances
-) -> Scored:
+def rows_of(
+    photo: ScoredPhoto,
+    explanations: Sequence[Explanation],
+    metrics: Sequence[Metric],
+    wanted: Container[str] | None,
+    batch_size: int | None,
+) -> list[Row]:
     columns = [
-        column_of(explanation, metric, classifier, scene, run)
+        column
         for explanation in explanations
         for metric in metrics
-        if not explanation.control or readable(explanation, metric)
+        if explanation.explainer.suits(metric)
+        for column in [Column.of(photo, explanation, metric)]
+        if wanted is None or column.definition in wanted
     ]
-    working = [column for column in columns if column.places]
-    pictures, passer = pictures_of(classifier, scene, working, run)
+    working = [column for column in columns if column.items]
+    logits, passer = clean_pass(photo, working)
     cases: dict[object, Case] = {}
-    work = [(column.metric, case_of(column, pictures, scene, run, cases)) for column in working]
-    scores = dict(zip(map(id, working), measure(pictures, work, run.batch_size, passer), strict=True))
-    rows: dict[tuple[int, int, int, int], Row] = {}
-    for number, column in enumerate(columns):
-        method = explanations.index(column.explanation)
-        for (photo, target), status in column.statuses.items():
-            rows[photo, method, target, number] = row_of(column, (photo, target), status, scores.get(id(column)), scene, run)
-    return Scored(tuple(rows[key] for key in sorted(rows)), tuple(column.recipe for column in columns))
+    work = [(column.metric, case_of(photo, column, logits, cases)) for column in working]
+    scores = dict(zip(map(id, working), measure(photo, work, passer, batch_size), strict=True))
+    return [
+        row_of(photo, column, target, scores.get(id(column)))
+        for explanation in explanations
+        for target in range(len(explanation.targets))
+        for column in columns
+        if column.explanation is explanation
+    ]
 
 
-def readable(explanation: Explanation, metric: Metric) -> bool:
-    return explanation.sign in metric.signs and not (metric.needs_explain and explanation.explain is None)
+def status_of(photo: ScoredPhoto, explanation: Explanation, metric: Metric, target: int) -> str:
+    """Why a map cannot be scored, or `ok`."""
+    values = explanation.maps.values[0, target]
+    if not bool(values.isfinite().all()):
+        return NON_FINITE
+    if bool(values.amin() == values.amax()):
+        return CONSTANT
+    if not metric.needs_truth:
+        return OK
+    mask = truth_of(photo, explanation, target)
+    if mask is None:
+        return NO_TRUTH
+    return OK if mask.any() else EMPTY_TRUTH
 
 
-def pictures_of(
-    classifier: Classifier, scene: Scene, columns: Sequence[Column], run: Circumstances
-) -> tuple[Pictures, Classifier]:
-    """The photos, with the logits of their clean passes where a metric needs the model, and what passes their copies."""
-    bare = Pictures(classifier, scene.inputs, scene.seeds(run.seed, SEEDS_OF_SCORES))
+def truth_of(photo: ScoredPhoto, explanation: Explanation, target: int) -> np.ndarray | None:
+    """Where a target is marked, bool (H, W); None where it is not."""
+    return None if photo.truth is None else photo.truth.mask(int(explanation.maps.targets.classes[0, target]))
+
+
+def clean_pass(photo: ScoredPhoto, columns: Sequence[Column]) -> tuple[Tensor | None, Classifier]:
+    """The logits (1, C) of the photo where a metric needs the model, and what passes its copies."""
+    classifier, inputs = photo.classifier, photo.input[None]
     if not any(column.metric.needs for column in columns):
-        return bare, classifier
-    passes = sum(len(column.places) * column.metric.passes(bare.size) for column in columns)
+        return None, classifier
+    passes = sum(len(column.items) * column.metric.passes(photo.size) for column in columns)
     if passes >= WORTH_FOLDING:
         # Scores are exact, whatever precision explanations may use.
-        first, passer = folded(classifier.with_masked_dtype(torch.float32), scene.inputs[:1])
-        logits = torch.cat([first, clean_logits(classifier, scene.inputs[1:])])
+        logits, passer = folded(classifier.with_masked_dtype(torch.float32), inputs)
     else:
-        logits, passer = clean_logits(classifier, scene.inputs), classifier
-    finite = logits.isfinite().all(dim=1).tolist()
-    if not all(finite):
+        logits, passer = clean_logits(classifier, inputs), classifier
+    if not bool(logits.isfinite().all()):
         raise RunError(
-            f"{classifier.name} gave NaN or infinite logits for {scene.images[finite.index(False)]}",
+            f"{classifier.name} gave NaN or infinite logits for {photo.image}",
             hint="Check weights and preprocessing (xai doctor --model SPEC).",
         )
-    return Pictures(classifier, scene.inputs, bare.seeds, logits), passer
+    return logits, passer
 
 
-def refuse_unfit(
-    metrics: Iterable[Metric],
-    *,
-    label: str,
-    sign: Sign,
-    explains: bool,
-    provides: Needs,
-    model: str,
-    truth: bool,
-) -> None:
-    """Raise UsageError, before any work, where a metric cannot score a method's maps.
+def case_of(photo: ScoredPhoto, column: Column, logits: Tensor | None, made: dict[object, Case]) -> Case:
+    """The case of a column; metrics that read the same things of the same maps share it, and what it works out."""
+    metric, explanation, items = column.metric, column.explanation, column.items
+    key = (id(explanation), tuple(items), bool(metric.needs), metric.needs_truth, metric.needs_explain)
+    if key not in made:
+        targets, device = explanation.maps.targets, photo.input.device
+        masks = [truth_of(photo, explanation, item) for item in items] if metric.needs_truth else []
+        made[key] = Case(
+            scored=photo,
+            explainer=explanation.explainer,
+            maps=explanation.maps.values[0, items].detach().to(device).float(),
+            classes=tuple(targets.classes[0, items].tolist()),
+            against=tuple(targets.against[0, items].tolist()),
+            clean_logits=logits if metric.needs else None,
+            truth_masks=torch.from_numpy(np.stack(masks)).to(device) if metric.needs_truth else None,  # type: ignore[arg-type]
+            explains=metric.needs_explain,
+        )
+    return made[key]
 
-    label, sign: of the method; explains: whether it can explain again (maps from files cannot); provides: what the model can do;
-    truth: whether ground truth was given.
-    """
+
+def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | None) -> Row:
+    """The finished row of one map; scores: those of the column's items."""
+    explainer, name, status = column.explanation.explainer, column.explanation.targets[target], column.statuses[target]
+    value: float | None = None
+    readouts: dict[str, float] = {}
+    curve = None
+    if status == OK and scores is not None:
+        item = column.items.index(target)
+        value = float(scores.values[item])
+        status = OK if math.isfinite(value) else UNDEFINED
+        value = value if status == OK else None
+        numbers = {name: float(read[item]) for name, read in scores.readouts.items()}
+        readouts = {name: number for name, number in numbers.items() if math.isfinite(number)}
+        if scores.curve is not None:
+            curve = Curve(tuple(scores.curve[0].tolist()), tuple(scores.curve[1][item].tolist()))
+    return Row(
+        image=photo.image,
+        photo=photo.content,
+        frame=photo.frame,
+        method=explainer.label,
+        target=name,
+        metric=column.metric.label,
+        value=value,
+        status=status,
+        definition=column.definition,
+        subject=photo.subject(name),
+        seed=photo.seed,
+        model=photo.classifier.fingerprint,
+        readouts=readouts,
+        curve=curve,
+        control=explainer.control,
+        target_name=" - ".join(photo.classifier.class_name(int(index)) for index in name.split("-")),
+    )
+
+
+def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Classifier, *, truth: bool) -> None:
+    """Raise UsageError, before any work, where a metric cannot score the maps of a method; truth: whether there is any."""
+    label, sign = explainer.label, explainer.sign
     for metric in metrics:
         if sign not in metric.signs:
             accepted = " or ".join(sorted(kind.value for kind in metric.signs))
@@ -144,7 +203,7 @@ def refuse_unfit(
                 f"{metric.label} needs {accepted} maps, and those of {label} are {sign.value}",
                 hint=f"Leave one of them out, or see xai describe {label.partition('@')[0]} for a parameter such as relu.",
             )
-        if metric.needs_explain and not explains:
+        if metric.needs_explain and explainer.attribute is None:
             raise UsageError(
                 f"{metric.label} must explain again, and the maps of {label} came from files",
                 hint="Give --method instead of --maps.",
@@ -152,5 +211,6 @@ def refuse_unfit(
         if metric.needs_truth and not truth:
             hint = "Give --truth DIR: masks, COCO JSON, YOLO polygons or boxes."
             raise UsageError(f"{metric.label} needs ground truth", hint=hint)
-        if missing := metric.needs & ~provides:
-            raise UsageError(f"{metric.label} needs {missing.words()}, and {model} has none", hint="See xai list metrics.")
+        if missing := metric.needs & ~classifier.provides:
+            found = f"{metric.label} needs {missing.words()}, and {classifier.name} has none"
+            raise UsageError(found, hint="See xai list metrics.")

@@ -1,0 +1,82 @@
+"""Photos and maps that are kept while many photos are scored: those in work, and those whose maps others take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from xaicli.errors import XaiError
+from xaicli.images.source import Source
+from xaicli.method import Maps, Method
+from xaicli.network.classifier import Classifier
+from xaicli.runs.controls import Ring
+from xaicli.runs.explain import maps_of_each
+from xaicli.runs.given_maps import GivenMaps
+from xaicli.runs.photos import Failure, Loaded, load
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import TargetChoice
+
+
+@dataclass
+class MapCache:
+    """Loaded photos, their maps by method label, and what is wrong with those that cannot be used.
+
+    ring: the photos of the whole job that lend their maps to the control `other`; empty where there is no such control.
+    """
+
+    classifier: Classifier
+    makers: Sequence[Method | GivenMaps]
+    targets: TargetChoice
+    settings: Settings
+    ring: Ring
+    photos: dict[Source, Loaded] = field(default_factory=dict)
+    maps: dict[Source, dict[str, Maps]] = field(default_factory=dict)
+    faults: dict[Source, XaiError] = field(default_factory=dict)
+
+    def fetch(self, source: Source, labels: Collection[str]) -> dict[str, Maps]:
+        """A photo's maps by label, made where they are not here; raises XaiError where the photo cannot be used."""
+        if source in self.faults:
+            raise self.faults[source]
+        try:
+            loaded, maps = self.load(source), self.maps.setdefault(source, {})
+            for maker in self.makers:
+                if maker.label in labels and maker.label not in maps:
+                    maps[maker.label] = self.make(maker, loaded)
+        except XaiError as error:
+            self.faults[source] = error
+            raise
+        return maps
+
+    def load(self, source: Source) -> Loaded:
+        if source not in self.photos:
+            loaded = load(source, self.classifier.view, self.settings.background)
+            if isinstance(loaded, Failure):
+                raise loaded.error
+            self.photos[source] = loaded
+        return self.photos[source]
+
+    def make(self, maker: Method | GivenMaps, loaded: Loaded) -> Maps:
+        if isinstance(maker, GivenMaps):
+            return maker.read(loaded, self.classifier, self.targets)
+        (made,) = maps_of_each([loaded], self.classifier, maker, self.targets, self.settings)
+        if isinstance(made, XaiError):
+            raise made
+        return made
+
+    def partner(self, source: Source, labels: Collection[str]) -> Source | None:
+        """The next photo, by content, that can lend its maps, which are then here; whatever the order or shard.
+
+        A photo that cannot be used lends nothing and costs nobody a score: the one after it is taken.
+        """
+        for candidate in self.ring.after(source):
+            try:
+                self.fetch(candidate, labels)
+            except XaiError:
+                continue
+            return candidate
+        return None
+
+    def keep_only(self, needed: Collection[Source]) -> None:
+        """Let go of all other photos."""
+        self.photos = {source: loaded for source, loaded in self.photos.items() if source in needed}
+        self.maps = {source: maps for source, maps in self.maps.items() if source in needed}

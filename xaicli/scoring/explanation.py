@@ -1,0 +1,88 @@
+"""What is scored: maps of a photo, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from xaicli.method import Maps, Method
+from xaicli.metric import Metric
+from xaicli.network.classifier import Classifier
+from xaicli.params import as_json
+from xaicli.rows import Recipe, ratios_of
+from xaicli.sign import Sign
+from xaicli.targets import Targets
+
+Attribute: TypeAlias = Callable[[Classifier, Tensor, Targets, Tensor], Maps]
+"""`Method.attribute`, or what stands for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explainer:
+    """Where maps come from: a method, a control, or files that another program wrote.
+
+    label, content: as in `rows.Recipe`; target_rule: as given (`top1`); name: the method's, under which its seeds are drawn;
+    passes: its cost in words; attribute: makes the maps again, None where nothing can.
+    """
+
+    label: str
+    content: Mapping[str, Any]
+    sign: Sign
+    target_rule: str = "top1"
+    precision: str = "fp32"
+    name: str = ""
+    passes: str = ""
+    control: bool = False
+    attribute: Attribute | None = None
+    stochastic: bool = False
+
+    @classmethod
+    def of(cls, method: Method, classifier: Classifier, target_rule: str, precision: str, *, control: bool = False) -> Explainer:
+        return cls(
+            label=method.label,
+            content=as_json(method),
+            sign=method.sign,
+            target_rule=target_rule,
+            precision=precision,
+            name=method.name,
+            passes=str(method.cost(classifier)),
+            control=control,
+            attribute=method.attribute,
+            stochastic=method.stochastic,
+        )
+
+    def suits(self, metric: Metric) -> bool:
+        """Whether a metric can read these maps."""
+        return self.sign in metric.signs and not (metric.needs_explain and self.attribute is None)
+
+    def recipe(self, metric: Metric) -> Recipe:
+        """How the scores of these maps under a metric are made."""
+        return Recipe(
+            method=self.label,
+            metric=metric.label,
+            method_content=self.content,
+            metric_content=as_json(metric),
+            target_rule=self.target_rule,
+            precision=self.precision,
+            direction=metric.direction.value,
+            control=self.control,
+            passes=self.passes,
+            unit=metric.unit,
+            ratios=ratios_of(metric),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The maps of one photo by one explainer: a batch of one, (1, T, h, w), and their targets (1, T)."""
+
+    explainer: Explainer
+    maps: Maps
+
+    @property
+    def targets(self) -> list[str]:
+        """Canonical targets, one a map."""
+        return self.maps.targets.names(0)

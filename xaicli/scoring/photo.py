@@ -1,0 +1,61 @@
+"""The photo that scores are of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from xaicli.images.truth import PhotoTruth
+from xaicli.network.classifier import Classifier
+from xaicli.passes.seeds import photo_seed
+from xaicli.scoring.removal import Ground, grounds
+from xaicli.stamps import subject_stamp
+
+GroundKind: TypeAlias = Ground | Literal["rise-blur"]
+
+SEEDS_OF_SCORES = "scores"
+"""The name under which the seed of scores is drawn: one a photo for all methods and metrics, so that their scores are paired."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPhoto:
+    """One photo as a classifier sees it.
+
+    image: its path as given; content: SHA-256 of its bytes in hex; frame: of a file that holds several; input: (3, H, W),
+    preprocessed, on the classifier's device; seed: the run's; truth: what is marked in it, None where nobody annotated it.
+    """
+
+    classifier: Classifier
+    image: str
+    content: str
+    frame: int
+    input: Tensor
+    seed: int = 0
+    truth: PhotoTruth | None = None
+    made: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return self.input.shape[1], self.input.shape[2]
+
+    def seed_for(self, name: str) -> int:
+        """The seed under which a method of that name explains the photo."""
+        return photo_seed(self.seed, self.content, self.frame, name)
+
+    @property
+    def score_seed(self) -> int:
+        """The seed of whatever scoring draws."""
+        return self.seed_for(SEEDS_OF_SCORES)
+
+    def subject(self, target: str) -> str:
+        """The subject stamp of a score for a canonical target."""
+        return subject_stamp(self.content, self.frame, self.classifier.fingerprint, target)
+
+    def ground(self, kind: GroundKind) -> Tensor:
+        """What takes the place of removed pixels: (3, H, W), as `removal.grounds` defines it; made once."""
+        if kind not in self.made:
+            self.made[kind] = grounds(kind, self.input[None], (self.score_seed,), self.classifier.view)[0]
+        return self.made[kind]
