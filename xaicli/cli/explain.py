@@ -36,8 +36,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     multiple=True,
     metavar="SPEC[,SPEC]",
     shell_complete=complete_definition("method"),
-    help="Methods with their parameters: rise@n_masks=2000 (xai list methods).  "
-    "[default: lfi-cam where the network has it, else grad-cam; rise for a black box]",
+    help="Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: grad-cam; rise for a black box]",
 )
 @option(
     "Explanation",

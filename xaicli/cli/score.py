@@ -42,8 +42,7 @@ score_options = stack(
         multiple=True,
         metavar="SPEC[,SPEC]",
         shell_complete=complete_definition("method"),
-        help="Methods with their parameters (xai list methods).  "
-        "[default: lfi-cam where the network has it, else grad-cam; rise for a black box]",
+        help="Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]",
     ),
     option(
         "Scores",
@@ -141,7 +140,7 @@ def plan(images: tuple[str, ...], given: dict[str, Any], *, leave_out: bool = Fa
     classifier = given["model"].open()
     classifier = dataclasses.replace(classifier, batch_size=given["batch_size"]) if given["batch_size"] else classifier
     if not methods and not given.get("maps"):
-        methods = make_methods([default_method(classifier, given["target"])])
+        methods = make_methods([default_method(classifier)])
         Verbosity.current().say(f"method {methods[0].label} (others: --method, xai list methods)")
     if leave_out:
         methods = fitting(methods, classifier)

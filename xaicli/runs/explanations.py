@@ -72,7 +72,7 @@ def explain(
 
     images: one photo or several, paths as on the command line or pictures in memory; classifier: loaded, a specification such as
     "resnet50", or a function that loads one; method: a specification such as "rise@n_masks=2000", a method, or several, by
-    default the classifier's own best; target: "top1", "top5", a class index or name, "A-B".
+    default grad-cam, and rise for a black box; target: "top1", "top5", a class index or name, "A-B".
 
     output: a folder for maps, overlays and records, as `xai explain` writes them; what is complete there is not made again. None:
     all stays in memory, and what would lie beside the maps in a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is
@@ -88,7 +88,7 @@ def explain(
     found = find_photos(images, recursive=recursive, null=null, limit=limit, frame=frame, exclude=output, keep_going=keep_going)
     model = open_model(classifier, precision=precision, progress=progress)
     if not methods:
-        methods = make_methods([default_method(model, str(target))])
+        methods = make_methods([default_method(model)])
         progress.say(f"method {methods[0].label} (others: --method, xai list methods)")
     step_pictures.check(methods)
     if batch_size:
