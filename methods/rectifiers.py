@@ -11,6 +11,7 @@ attention are refused too. The rule itself holds for a ReLU that is used several
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import captum.attr
 from torch import Tensor, nn
@@ -53,7 +54,32 @@ def is_hooked(operation: Operation) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidedBackprop(Method):
+class RectifierRule(Method):
+    """What the three share: a rule of captum's for gradients at a ReLU, applied on a twin of the network."""
+
+    channels: ChannelRule = param("max-abs", CHANNELS_HELP)
+    split: bool = param(False, SPLIT_HELP)
+
+    needs = Needs.GRADIENTS
+    rule: ClassVar[type[captum.attr.GradientAttribution]]
+
+    @property
+    def sign(self) -> Sign:
+        return sign_of(self.channels)
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return Cost(forward=2, backward=1)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        with bench(classifier, inputs, targets) as found:
+            prepare(self.name, classifier.name, found, split=self.split)
+            rule = self.rule(found.scored)
+            values = found.each_target(lambda photos, arguments: rule.attribute(photos, additional_forward_args=arguments))
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedBackprop(RectifierRule):
     """Gradient with negative parts set to zero at each ReLU on the way back.
 
     At each ReLU `R_in = R_out * (input > 0) * (R_out > 0)`; elsewhere R is the gradient of the target's logit. Maps are (B, T,
@@ -64,31 +90,14 @@ class GuidedBackprop(Method):
     `xai explain cat.jpg --model resnet50 --method guided-backprop@split=true`
     """
 
-    channels: ChannelRule = param("max-abs", CHANNELS_HELP)
-    split: bool = param(False, SPLIT_HELP)
-
     name = "guided-backprop"
     aliases = ("guided-backpropagation", "gbp")
     paper = "Springenberg et al., ICLR workshop 2015, arXiv 1412.6806"
-    needs = Needs.GRADIENTS
-
-    @property
-    def sign(self) -> Sign:
-        return sign_of(self.channels)
-
-    def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=2, backward=1)
-
-    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        with bench(classifier, inputs, targets) as found:
-            prepare(self.name, classifier.name, found, split=self.split)
-            rule = captum.attr.GuidedBackprop(found.scored)
-            values = found.each_target(lambda photos, arguments: rule.attribute(photos, additional_forward_args=arguments))
-            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
+    rule = captum.attr.GuidedBackprop
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deconvolution(Method):
+class Deconvolution(RectifierRule):
     """Gradient that passes each ReLU by its own sign, not by the photo's.
 
     At each ReLU `R_in = R_out * (R_out > 0)`; elsewhere R is the gradient of the target's logit. Maps are (B, T, H, W) at the
@@ -99,31 +108,14 @@ class Deconvolution(Method):
     `xai explain cat.jpg --model resnet50 --method deconvolution@split=true`
     """
 
-    channels: ChannelRule = param("max-abs", CHANNELS_HELP)
-    split: bool = param(False, SPLIT_HELP)
-
     name = "deconvolution"
     aliases = ("deconvnet",)
     paper = "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901"
-    needs = Needs.GRADIENTS
-
-    @property
-    def sign(self) -> Sign:
-        return sign_of(self.channels)
-
-    def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=2, backward=1)
-
-    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        with bench(classifier, inputs, targets) as found:
-            prepare(self.name, classifier.name, found, split=self.split)
-            rule = captum.attr.Deconvolution(found.scored)
-            values = found.each_target(lambda photos, arguments: rule.attribute(photos, additional_forward_args=arguments))
-            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
+    rule = captum.attr.Deconvolution
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidedGradCAM(Method):
+class GuidedGradCAM(RectifierRule):
     """Guided backpropagation times the upsampled Grad-CAM map of a layer.
 
     `map = G * upsampled(C)`: G is the map of `guided-backprop`, C that of `grad-cam` with its ReLU, upsampled bilinearly
@@ -133,16 +125,10 @@ class GuidedGradCAM(Method):
     """
 
     layer: str = param("auto", "feature layer; `xai list layers` shows the names")
-    channels: ChannelRule = param("max-abs", CHANNELS_HELP)
-    split: bool = param(False, SPLIT_HELP)
 
     name = "guided-grad-cam"
     paper = "Selvaraju et al., ICCV 2017, arXiv 1610.02391"
     needs = Needs.GRADIENTS | Needs.FEATURES
-
-    @property
-    def sign(self) -> Sign:
-        return sign_of(self.channels)
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=3, backward=2)

@@ -111,15 +111,17 @@ METHODS: dict[str, Builtin] = {
         "Fall of the score when a window that slides over the photo hides part of it",
         ("sliding-window",),
     ),
-    "feature-ablation": Builtin("segment_effects:FeatureAblation", "Fall of the score when one segment is hidden"),
+    "feature-ablation": Builtin("segments.segment_effects:FeatureAblation", "Fall of the score when one segment is hidden"),
     "shapley-sampling": Builtin(
-        "segment_effects:ShapleySampling",
+        "segments.segment_effects:ShapleySampling",
         "Shapley values of segments, estimated from random orders in which they appear",
         ("shapley",),
     ),
-    "lime": Builtin("surrogates:LIME", "Weights of a linear model of the score, fitted to copies that show random superpixels"),
+    "lime": Builtin(
+        "segments.surrogates:LIME", "Weights of a linear model of the score, fitted to copies that show random superpixels"
+    ),
     "kernel-shap": Builtin(
-        "surrogates:KernelSHAP", "Shapley values of segments by a weighted linear fit to random coalitions", ("shap",)
+        "segments.surrogates:KernelSHAP", "Shapley values of segments by a weighted linear fit to random coalitions", ("shap",)
     ),
 }
 

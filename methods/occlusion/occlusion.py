@@ -14,7 +14,7 @@ from xaicli.methods.occlusion.boxed import pass_without_boxes
 from xaicli.methods.occlusion.cuts import Box
 from xaicli.network.classifier import Classifier
 from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
-from xaicli.passes.coalitions import SCORE_HELP, Score, scores_of
+from xaicli.passes.explained_score import SCORE_HELP, Score, scores_of
 from xaicli.passes.queue import clean_logits
 from xaicli.targets import Resolved, Targets
 

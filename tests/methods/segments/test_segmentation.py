@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from xaicli.errors import UsageError
 from xaicli.images.view import View
-from xaicli.passes.segments import connected, grid, hidden_inputs, lab, segment, segment_count, segment_means, slic
+from xaicli.methods.segments.segmentation import connected, grid, hidden_inputs, lab, segment, segment_count, segment_means, slic
 
 VIEW = View(resize=(32, 32), crop=None)
 

@@ -10,8 +10,8 @@ import torch
 from torch.testing import assert_close
 
 from xaicli.errors import UsageError
-from xaicli.methods.surrogates import LIME, KernelSHAP, constrained_fit, ridge_fit, shapley_kernel
-from xaicli.passes.segments import grid
+from xaicli.methods.segments.segmentation import grid
+from xaicli.methods.segments.surrogates import LIME, KernelSHAP, constrained_fit, ridge_fit, shapley_kernel
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.arange(40, 45)

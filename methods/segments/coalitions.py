@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from xaicli.method import Method, Needs, Sign, param
+from xaicli.methods.segments.segmentation import (
+    SEGMENT_BASELINE_HELP,
+    SEGMENTS_HELP,
+    SegmentBaseline,
+    Segments,
+    hidden_inputs,
+    segment,
+)
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
 from xaicli.network.modes import eval_mode
+from xaicli.passes.explained_score import SCORE_HELP, Score, scores_of
 from xaicli.passes.queue import Block, clean_logits, run
-from xaicli.passes.segments import SegmentBaseline, Segments, hidden_inputs, segment
 from xaicli.targets import Resolved, Targets
-
-Score = Literal["probability", "logit"]
-
-SCORE_HELP = "what of the target is explained"
-
-
-def scores_of(chosen: Resolved, logits: Tensor, kind: Score) -> Tensor:
-    """Scores (N, T) of logits (N, C): of N photos with their own targets, or of N copies of the one photo of `chosen`."""
-    copies = chosen[torch.zeros(len(logits), dtype=torch.int64)] if len(chosen.classes) == 1 else chosen
-    return copies.logit(logits) if kind == "logit" else copies.probability(logits)
 
 
 def clean_scores(classifier: Classifier, inputs: Tensor, logits: Tensor, chosen: Resolved, kind: Score) -> Tensor:
@@ -39,20 +37,21 @@ def clean_scores(classifier: Classifier, inputs: Tensor, logits: Tensor, chosen:
     return scores_of(chosen, logits, kind)
 
 
-class Division(Protocol):
-    """The parameters of a method over segments that say how it divides and hides, and what it reads."""
+@dataclass(frozen=True, kw_only=True)
+class SegmentMethod(Method):
+    """What methods over segments share: how a photo is divided, what hidden segments become, and which score is explained."""
+
+    segments: Segments = param("grid", SEGMENTS_HELP)
+    n_segments: int = param(49, "segments, about", ge=2)
+    baseline: SegmentBaseline = param("zero", SEGMENT_BASELINE_HELP)
+    score: Score = param("logit", SCORE_HELP)
+
+    needs = Needs.FORWARD
+    masks_input = True
 
     @property
-    def segments(self) -> Segments: ...
-
-    @property
-    def n_segments(self) -> int: ...
-
-    @property
-    def baseline(self) -> SegmentBaseline: ...
-
-    @property
-    def score(self) -> Score: ...
+    def sign(self) -> Sign:
+        return Sign.SIGNED
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +72,7 @@ class Coalitions:
     clean: Tensor
 
     @classmethod
-    def of(cls, method: Division, classifier: Classifier, inputs: Tensor, targets: Targets) -> Coalitions:
+    def of(cls, method: SegmentMethod, classifier: Classifier, inputs: Tensor, targets: Targets) -> Coalitions:
         """Divide photos as the method says, and pass them once as they are."""
         inputs = inputs.detach()
         logits = clean_logits(classifier, inputs)

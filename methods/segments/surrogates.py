@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.method import Cost, Maps, param
+from xaicli.methods.segments.coalitions import Coalitions, SegmentMethod
+from xaicli.methods.segments.segmentation import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
 from xaicli.network.classifier import Classifier
-from xaicli.passes.coalitions import SCORE_HELP, Coalitions, Score
+from xaicli.passes.explained_score import SCORE_HELP, Score
 from xaicli.passes.seeds import stream
-from xaicli.passes.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
 from xaicli.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class LIME(Method):
+class LIME(SegmentMethod):
     """Weights of a linear model of the score, fitted to copies that show random superpixels.
 
     `w = argmin sum_i k_i (f(z_i) - b - w . z_i)^2 + ridge |w|^2`: z_i in {0, 1} says which superpixels copy i shows, each with
@@ -45,13 +46,7 @@ class LIME(Method):
 
     name = "lime"
     paper = "Ribeiro et al., KDD 2016, arXiv 1602.04938"
-    needs = Needs.FORWARD
     stochastic = True
-    masks_input = True
-
-    @property
-    def sign(self) -> Sign:
-        return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=2 + self.n_samples)
@@ -95,7 +90,7 @@ def ridge_fit(features: Tensor, scores: Tensor, weights: Tensor, penalty: float)
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelSHAP(Method):
+class KernelSHAP(SegmentMethod):
     """Shapley values of segments by a weighted linear fit to random coalitions.
 
     `w = argmin sum_i (v(z_i) - v(0) - w . z_i)^2` under `sum(w) = v(1) - v(0)`: v is the target's logit with only the segments
@@ -111,19 +106,11 @@ class KernelSHAP(Method):
     paired: bool = param(True, "follow each coalition by its complement")
     segments: Segments = param("slic", SEGMENTS_HELP)
     n_segments: int = param(50, "segments, about", ge=2)
-    baseline: SegmentBaseline = param("zero", SEGMENT_BASELINE_HELP)
-    score: Score = param("logit", SCORE_HELP)
 
     name = "kernel-shap"
     aliases = ("shap",)
     paper = "Lundberg and Lee, NeurIPS 2017, arXiv 1705.07874"
-    needs = Needs.FORWARD
     stochastic = True
-    masks_input = True
-
-    @property
-    def sign(self) -> Sign:
-        return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=3 + self.n_samples)

@@ -9,8 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from xaicli.errors import UsageError
-from xaicli.methods.segment_effects import FeatureAblation, ShapleySampling, growing, mean_gains
-from xaicli.passes.segments import grid
+from xaicli.methods.segments.segment_effects import FeatureAblation, ShapleySampling, growing, mean_gains
+from xaicli.methods.segments.segmentation import grid
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.arange(30, 35)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.method import Cost, Maps, param
+from xaicli.methods.segments.coalitions import Coalitions, SegmentMethod
+from xaicli.methods.segments.segmentation import segment_count
 from xaicli.network.classifier import Classifier
-from xaicli.passes.coalitions import SCORE_HELP, Coalitions, Score
 from xaicli.passes.seeds import stream
-from xaicli.passes.segments import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments, segment_count
 from xaicli.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureAblation(Method):
+class FeatureAblation(SegmentMethod):
     """Fall of the score when one segment is hidden.
 
     `map(l) = y - y_s` for each pixel l of segment s: y is the target's logit, y_s the logit with the segment replaced by the
@@ -26,19 +26,8 @@ class FeatureAblation(Method):
     `xai explain cat.jpg --method feature-ablation@segments=slic`
     """
 
-    segments: Segments = param("grid", SEGMENTS_HELP)
-    n_segments: int = param(49, "segments, about", ge=2)
-    baseline: SegmentBaseline = param("zero", SEGMENT_BASELINE_HELP)
-    score: Score = param("logit", SCORE_HELP)
-
     name = "feature-ablation"
     paper = "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901"
-    needs = Needs.FORWARD
-    masks_input = True
-
-    @property
-    def sign(self) -> Sign:
-        return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=2 + segment_count(self.n_segments, classifier.view if classifier else None))
@@ -52,7 +41,7 @@ class FeatureAblation(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShapleySampling(Method):
+class ShapleySampling(SegmentMethod):
     """Shapley values of segments, estimated from random orders in which they appear.
 
     `map(l) = mean over orders of (v(before + s) - v(before))` for each pixel l of segment s: v is the target's logit with only
@@ -66,21 +55,11 @@ class ShapleySampling(Method):
 
     n_samples: int = param(26, "orders", ge=1)
     paired: bool = param(True, "follow each order by its reverse")
-    segments: Segments = param("grid", SEGMENTS_HELP)
-    n_segments: int = param(49, "segments, about", ge=2)
-    baseline: SegmentBaseline = param("zero", SEGMENT_BASELINE_HELP)
-    score: Score = param("logit", SCORE_HELP)
 
     name = "shapley-sampling"
     aliases = ("shapley",)
     paper = "Castro et al., Computers and Operations Research 36, 2009"
-    needs = Needs.FORWARD
     stochastic = True
-    masks_input = True
-
-    @property
-    def sign(self) -> Sign:
-        return Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         inner = segment_count(self.n_segments, classifier.view if classifier else None) - 1

@@ -1,0 +1,1 @@
+"""Methods that hide segments of the photo: ablation, Shapley values, and linear surrogates (LIME, kernel SHAP)."""
