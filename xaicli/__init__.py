@@ -11,6 +11,7 @@ Names are imported when they are first used: `import xaicli` imports no torch.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ PLACES = {
 }
 
 __all__ = ["__version__", *PLACES]
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BESIDE = os.path.dirname(HERE)
+if not os.path.isdir(os.path.join(HERE, "methods")) and os.path.isfile(os.path.join(BESIDE, "methods", "__init__.py")):
+    # A checkout that is run as it stands: `methods/` and `metrics/` lie beside `xaicli/`, and are in it once installed.
+    __path__.append(BESIDE)
 
 
 def __getattr__(name: str) -> Any:

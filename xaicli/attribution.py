@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xaicli.errors import InputError
+from xaicli.errors import InputError, text_of
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.overlay import ALPHA, overlay
 from xaicli.images.view import View
 from xaicli.sign import Sign
+from xaicli.untrusted import opened, read
 
 SCHEMA_VERSION = 1
 LARGEST_RECORD = 4_000_000
@@ -190,27 +192,35 @@ class Attribution:
 
 def load_record(path: Path) -> Record:
     """Read a sidecar; raises InputError where it is missing, too large or no record."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_RECORD + 1)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {(error.strerror or 'unreadable').lower()}", expected="a sidecar written by xai explain"
-        ) from error
-    if len(content) > LARGEST_RECORD:
-        raise InputError(f"{path} is larger than any record", expected=f"at most {LARGEST_RECORD} bytes")
+    content = read(path, "a sidecar written by xai explain", LARGEST_RECORD)
     return Record.from_json(content.decode("utf-8", "replace"), str(path))
 
 
 def load_array(path: Path) -> NDArray[Any]:
     """Read one `.npy`; raises InputError where it is missing, damaged or holds objects."""
+    wanted = "a .npy file of one array, written by xai explain"
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as an array: {error}", expected="a .npy file written by xai explain") from error
+        with opened(path, wanted) as file:
+            refuse_short(path, file)
+            loaded = np.load(file, allow_pickle=False)
+    # What NumPy makes of a header that anybody may have written.
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError, MemoryError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as an array: {text_of(error)}", expected=wanted) from error
     if not isinstance(loaded, np.ndarray):
-        raise InputError(f"{path} is an archive", expected="a .npy file of one array")
+        raise InputError(f"{path} is an archive", expected=wanted)
     return loaded
+
+
+def refuse_short(path: Path, file: BinaryIO) -> None:
+    """Raise InputError before room is made for an array whose header asks for more than the file holds."""
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    start = file.tell()
+    wanted, held = math.prod(shape) * dtype.itemsize, file.seek(0, 2) - start
+    file.seek(0)
+    if wanted > held:
+        raise InputError(f"{path} asks for an array of {wanted:,} bytes, and holds {held:,}", expected="a whole .npy file")
 
 
 def status_of(values: NDArray[Any]) -> str:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from xaicli.params import Definition
+from xaicli.untrusted import in_words, opened
 
 STAMP_LENGTH = 16
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits."""
-    with open(path, "rb") as file:
+    """SHA-256 of a file's bytes, 64 hex digits; raises InputError where it cannot be read."""
+    with opened(path, "a file") as file, in_words(path, "a file"):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ from xaicli.models.checkpoint import Checkpoint
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.taps import Features
 from xaicli.network.tokens import Axes
+from xaicli.stamps import sha256_file
+from xaicli.untrusted import is_file, look
 
 Scaling = Literal["minmax", "sigmoid", "none"]
 
@@ -89,15 +90,11 @@ def scaled(maps: Tensor, scaling: Scaling) -> Tensor:
 def content_of(path: str) -> str:
     """What a checkpoint is whatever folder it lies in: the file's name and a stamp of its bytes, where it can be read."""
     file = Path(os.path.expanduser(path))
-    try:
-        status = file.stat()
-        return f"{file.name} {digest(file, status.st_mtime_ns, status.st_size)}"
     # Not every text is a path: one may hold a null character.
-    except (OSError, ValueError):
-        return file.name
+    status = look(file) if is_file(file) else None
+    return file.name if status is None else f"{file.name} {digest(file, status.st_mtime_ns, status.st_size)}"
 
 
 @functools.lru_cache(maxsize=CACHED)
 def digest(path: Path, changed: int, size: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+    return sha256_file(path)[:DIGITS]

@@ -125,7 +125,7 @@ def test_what_is_wrong_is_named_when_it_is_read(tmp_path, line, words):
         ("model = ", "cannot be read"),
         ("a = " + "[" * 5000, "nested too deeply"),
         ("a = " + "9" * 5000, "cannot be read"),
-        ("#" * (LARGEST + 1), "too large"),
+        ("#" * (LARGEST + 1), "larger than it can be"),
     ],
 )
 def test_files_that_are_no_suites_are_refused_in_one_line(tmp_path, text, words):
@@ -139,10 +139,10 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
     with pytest.raises(UsageError, match="there is no"):
         read_suite(tmp_path / "xai.toml")
     (tmp_path / "xai.toml").mkdir()
-    with pytest.raises(UsageError, match="is no file"):
+    with pytest.raises(UsageError, match="is a folder"):
         read_suite(tmp_path / "xai.toml")
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
         read_suite(tmp_path / "b.toml")
 
 

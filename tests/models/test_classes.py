@@ -82,7 +82,7 @@ def test_a_file_that_is_no_list_of_names_is_refused_with_the_place(write, text, 
 def test_a_file_that_is_absent_or_a_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         read_classes(tmp_path / "absent.txt")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_classes(tmp_path)
 
 

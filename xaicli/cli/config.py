@@ -8,6 +8,7 @@ from xaicli.cli.defaults import SETTINGS, config_path, settings
 from xaicli.cli.options import option
 from xaicli.cli.printing import FORMATS, print_rows
 from xaicli.cli.verbosity import Command, verbosity_options
+from xaicli.untrusted import is_file
 
 EXAMPLES = """
 xai config show
@@ -38,5 +39,5 @@ def command(what: str, form: str) -> int:
     ]
     print_rows(rows, form)
     if form == "table":
-        click.echo(f"configuration file: {config_path()}{'' if config_path().is_file() else ' (not there)'}")
+        click.echo(f"configuration file: {config_path()}{'' if is_file(config_path()) else ' (not there)'}")
     return 0

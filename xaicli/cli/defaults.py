@@ -10,7 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from xaicli.errors import UsageError, did_you_mean
+from xaicli.errors import InputError, UsageError, did_you_mean
+from xaicli.untrusted import is_file, read_text
 
 SETTINGS = {
     "model": "the default --model",
@@ -21,6 +22,8 @@ SETTINGS = {
     "output": "the folder that explain writes to",
     "cache": "the folder of downloaded weights",
 }
+LARGEST = 1_000_000
+"""Bytes."""
 
 
 def config_path() -> Path:
@@ -37,10 +40,10 @@ def settings() -> dict[str, tuple[Any, str]]:
     """Each setting that is given, with where it comes from: the environment wins over the file."""
     found: dict[str, tuple[Any, str]] = {}
     path = config_path()
-    if path.is_file():
+    if is_file(path):
         try:
-            content = tomllib.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            content = tomllib.loads(read_text(path, "a TOML file of settings", LARGEST))
+        except (InputError, ValueError, RecursionError) as error:
             raise UsageError(
                 f"{path} cannot be read: {error}", expected="a TOML file of settings", hint="See xai config show."
             ) from error

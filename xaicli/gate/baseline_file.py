@@ -21,6 +21,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from xaicli import untrusted
 from xaicli.errors import InputError, UsageError
 from xaicli.files import write_atomic
 from xaicli.gate.baseline import Baseline
@@ -28,6 +29,7 @@ from xaicli.gate.measure import PhotoResult, Score
 from xaicli.gate.similarity import Noise, Similarity
 from xaicli.kinds import show
 from xaicli.terminal import printable
+from xaicli.untrusted import is_file, is_there
 
 SCHEMA = 1
 RECORD = "baseline.json"
@@ -79,13 +81,13 @@ def photo_record(photo: PhotoResult) -> dict[str, Any]:
 
 
 def exists(folder: Path) -> bool:
-    return (folder / RECORD).exists()
+    return is_there(folder / RECORD)
 
 
 def load(folder: Path) -> Baseline:
     """Read a baseline; raises UsageError where there is none, InputError where it is damaged or of a newer version."""
     path = folder / RECORD
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"no baseline in {folder}", hint="Make one from a model that you trust: xai baseline")
     try:
         record = taken(json.loads(read(path, LARGEST_RECORD)), dict)
@@ -108,9 +110,10 @@ def damaged(folder: Path, error: Exception) -> InputError:
 
 
 def read(path: Path, most: int) -> bytes:
-    if path.stat().st_size > most:
-        raise ValueError(f"{path.name} holds more than {most:,} bytes")
-    return path.read_bytes()
+    try:
+        return untrusted.read(path, "a file of a baseline", most)
+    except InputError as error:
+        raise ValueError(error.found) from error
 
 
 def baseline_of(record: Mapping[str, Any], maps: Maps) -> Baseline:

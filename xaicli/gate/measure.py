@@ -35,6 +35,7 @@ from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.photo import ScoredPhoto
 from xaicli.scoring.scoring import refuse_unfit, score_photo
 from xaicli.targets import TargetRule
+from xaicli.untrusted import is_there
 
 BATCH = 8
 PRECISION = "fp32"
@@ -144,7 +145,7 @@ def model_in(suite: Suite) -> str:
         if prefix and rest == name:
             continue
         file = rest.rpartition(":")[0] if ".py:" in rest else rest
-        if (suite.folder / file).exists():
+        if is_there(suite.folder / file):
             return prefix + str(suite.folder / rest)
     return name
 

@@ -15,6 +15,7 @@ from xaicli.errors import UsageError
 from xaicli.gate.rules import RETRAINED, SAME_MODEL, Expect, Rule, read_rule
 from xaicli.gate.toml_file import check_keys, read_toml, texts
 from xaicli.kinds import show
+from xaicli.untrusted import is_file, is_folder
 
 MODEL_KEYS = ("weights", "classes", "resize", "crop", "interpolation", "mean", "std", "device")
 LARGEST_SEED = 2**63 - 1
@@ -109,7 +110,7 @@ def find_suite(given: str | None) -> Path:
     """The suite's file: as given, else `xai.toml` or a `pyproject.toml` with `[tool.xai]` in the current folder."""
     if given:
         path = Path(given)
-        return (suite_in(path) or path / "xai.toml") if path.is_dir() else path
+        return (suite_in(path) or path / "xai.toml") if is_folder(path) else path
     found = suite_in(Path())
     if found is None:
         expected = "xai.toml, or [tool.xai] in pyproject.toml"
@@ -120,9 +121,9 @@ def find_suite(given: str | None) -> Path:
 def suite_in(folder: Path) -> Path | None:
     """The file of the suite in a folder, if there is one."""
     own, shared = folder / "xai.toml", folder / "pyproject.toml"
-    if own.is_file():
+    if is_file(own):
         return own
-    return shared if shared.is_file() and table_of(shared, read_toml(shared)) is not None else None
+    return shared if is_file(shared) and table_of(shared, read_toml(shared)) is not None else None
 
 
 def table_of(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:

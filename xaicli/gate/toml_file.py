@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xaicli.errors import UsageError, did_you_mean
+from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.kinds import show
+from xaicli.untrusted import read_text
 
 LARGEST = 1_000_000
 """Bytes."""
@@ -30,17 +31,13 @@ TYPES: dict[str, tuple[type, ...]] = {
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; raises UsageError."""
     try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is no file", expected="a TOML file", hint=HINT)
-        if path.stat().st_size > LARGEST:
-            raise UsageError(f"{path} is too large", expected=f"a TOML file of at most {LARGEST:,} bytes")
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no {path}", expected="a TOML file", hint=HINT) from error
+        return tomllib.loads(read_text(path, "a TOML file", LARGEST))
+    except InputError as error:
+        raise UsageError(error.found, expected=error.expected, hint=HINT) from error
     except RecursionError as error:
         raise UsageError(f"{path} is nested too deeply", expected="a TOML file", hint=HINT) from error
     # The fault of wrong TOML is a ValueError, and so are those of text that is not UTF-8 and of numbers that are too long.
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(f"{path} cannot be read: {show(error)}", expected="a TOML file", hint=HINT) from error
 
 

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 from xaicli.errors import InputError
 from xaicli.images.shapes import MaskFile, Polygons, Rectangle, RelativeRectangle, RunLengths, Shape, Size
+from xaicli.untrusted import is_file, is_folder, read_text
 
 LARGEST_FILE = 1 << 30
 BOX_COLUMNS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
@@ -56,10 +57,10 @@ class Mark:
 
 def read_marks(place: Path) -> tuple[list[Mark], str]:
     """All marks in a folder, or in one file, and in words what they were read from; raises InputError where there are none."""
-    if place.is_file():
+    if is_file(place):
         kinds = {suffix: [place] for suffix in READERS if place.suffix.lower() == suffix}
-    elif place.is_dir():
-        kinds = {suffix: sorted(path for path in place.rglob(f"*{suffix}") if path.is_file()) for suffix in READERS}
+    elif is_folder(place):
+        kinds = {suffix: sorted(path for path in place.rglob(f"*{suffix}") if is_file(path)) for suffix in READERS}
     else:
         raise InputError(f"no ground truth at {place}", expected="a folder of annotations, or one file of them")
     found: dict[str, list[Mark]] = {}
@@ -78,16 +79,11 @@ def read_marks(place: Path) -> tuple[list[Mark], str]:
 
 def below(path: Path, root: Path) -> PurePosixPath:
     """The place of an annotation file below the folder given, without its ending."""
-    return PurePosixPath((path.relative_to(root) if root.is_dir() else Path(path.name)).with_suffix("").as_posix())
+    return PurePosixPath((path.relative_to(root) if is_folder(root) else Path(path.name)).with_suffix("").as_posix())
 
 
 def text_of(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path} is larger than any annotation", expected=f"at most {LARGEST_FILE} bytes")
-        return path.read_text("utf-8-sig", "replace")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {(error.strerror or 'unreadable').lower()}") from error
+    return read_text(path, "annotations", LARGEST_FILE, "replace")
 
 
 def numbers(values: Any, what: str, count: int = 0) -> tuple[float, ...]:
@@ -196,7 +192,7 @@ def read_yolo(path: Path, root: Path) -> Iterator[Mark]:
 def class_names(folder: Path, root: Path) -> list[str]:
     """YOLO's class names, one a line, from the folder of the annotations or the one given."""
     for place in (folder / "classes.txt", root / "classes.txt"):
-        if place.is_file():
+        if is_file(place):
             return [line.strip() for line in text_of(place).splitlines()]
     return []
 

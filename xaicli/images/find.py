@@ -16,7 +16,8 @@ import matplotlib.cbook
 
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.names import safe_label, stems, with_names
-from xaicli.images.source import Source, content_hash, readable
+from xaicli.images.source import Source, content_hash
+from xaicli.untrusted import is_file, is_folder, read, readable
 
 __all__ = ["Source", "content_hash", "find", "safe_label", "stems"]
 
@@ -25,8 +26,6 @@ ENDINGS = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
 SAMPLES = {"hopper": "grace_hopper.jpg"}
-LARGEST_LIST = 1 << 28
-"""Bytes."""
 
 Report = Callable[[InputError], None]
 
@@ -132,7 +131,7 @@ class Search:
         photos = []
         for entry in sorted(shown, key=lambda entry: natural(entry.name)):
             path = Path(entry.path)
-            if entry.is_dir():
+            if is_folder(entry.path):
                 if self.recursive and os.path.realpath(path) not in self.exclude:
                     photos += self.folder(path)
             elif path.suffix.lower() in ENDINGS:
@@ -146,13 +145,13 @@ class Search:
         for path in paths:
             if self.exclude and any(os.path.realpath(parent) in self.exclude for parent in (path, *path.parents)):
                 continue
-            if path.is_dir():
+            if is_folder(path):
                 photos += self.tree(path) if self.recursive else []
             elif path.suffix.lower() in ENDINGS:
                 photos.append(Source.of_file(path, self.frame))
         if not photos:
             found = f"matches {len(paths)} files or folders but no photo" if paths else "matches nothing"
-            hint = "--recursive looks into folders." if not self.recursive and any(path.is_dir() for path in paths) else ""
+            hint = "--recursive looks into folders." if not self.recursive and any(is_folder(path) for path in paths) else ""
             raise InputError(f"{pattern} {found}", expected="a pattern that matches photos", hint=hint)
         return photos
 
@@ -181,12 +180,8 @@ class Search:
 
 def read_list(path: Path) -> list[tuple[int, bytes]]:
     """The entries of a list of photos with their line numbers, without blank lines and comments (`#`)."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_LIST + 1)
-    except (OSError, ValueError) as error:
-        raise unreadable(readable(path), error) from error
-    if len(content) > LARGEST_LIST or b"\0" in content:
+    content = read(path, "a list of photos, one path a line")
+    if b"\0" in content:
         raise InputError(f"{readable(path)} is no list of photos", expected="a text file with one path a line")
     lines = [line.strip() for line in content.removeprefix(b"\xef\xbb\xbf").splitlines()]
     entries = [(at, line) for at, line in enumerate(lines, 1) if line and not line.startswith(b"#")]
@@ -202,7 +197,7 @@ def sample(argument: str, frame: int) -> Source:
         known = ", ".join(f"sample:{known}" for known in SAMPLES)
         raise InputError(f'no sample photo is called "{name}"', expected=known, hint=did_you_mean(name, SAMPLES))
     file = Path(str(matplotlib.cbook.get_sample_data(SAMPLES[name], asfileobj=False)))
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"{argument} is missing from this installation of matplotlib", hint="Name a photo of your own.")
     return Source(argument, argument, frame, file)
 
@@ -236,8 +231,6 @@ def nearest(path: Path) -> str:
 
 def unreadable(shown: str, error: OSError | ValueError) -> InputError:
     reason = (getattr(error, "strerror", None) or str(error)).lower()
-    if isinstance(error, FileNotFoundError):
-        return InputError(f"{shown} does not exist", expected="a list of photos, one path a line")
     return InputError(f"{shown} cannot be read: {reason}")
 
 
@@ -248,7 +241,7 @@ def is_photo_file(argument: str) -> bool:
 def holds_folders(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(entry.is_dir() for entry in entries)
+            return any(is_folder(entry.path) for entry in entries)
     except OSError:
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from xaicli.errors import InputError
 from xaicli.images.geometry import Box
 from xaicli.images.view import View
+from xaicli.untrusted import LARGEST_TEXT, read
 
 Mask = NDArray[np.bool_]
 Size = tuple[int, int]
@@ -114,7 +116,8 @@ class MaskFile:
 
     def draw(self, view: View, size: Size) -> Mask:
         try:
-            with Image.open(self.path, formats=[str(PngImagePlugin.PngImageFile.format)]) as picture:
+            content = read(self.path, "a mask, a PNG of the photo's size", LARGEST_TEXT)
+            with Image.open(io.BytesIO(content), formats=[str(PngImagePlugin.PngImageFile.format)]) as picture:
                 if picture.size != size:
                     raise wrong_size(self.path.name, picture.size, size)
                 palette = picture.mode == "P"

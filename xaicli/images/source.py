@@ -13,6 +13,7 @@ from PIL import Image
 
 from xaicli.errors import InputError
 from xaicli.stamps import sha256_file
+from xaicli.untrusted import readable
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,13 @@ class Source:
         return cls(path, Path(path).name, frame, file)
 
 
-def readable(path: Path) -> str:
-    """A path as text that can be printed and stored: bytes that are no text are shown as `\\xff`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def content_hash(source: Source) -> str | None:
     """SHA-256 of the photo's bytes in hex, as `decode` gives it; None where the file cannot be read."""
     if source.file is None:
         return memory_hash(source.memory)
     try:
         return sha256_file(source.file)
-    except OSError:
+    except InputError:
         return None
 
 

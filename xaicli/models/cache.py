@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from xaicli.errors import InputError
+from xaicli.untrusted import is_file, is_folder
 
 KINDS = ("weights",)
 """The subfolders that are ours; nothing else under the cache folder is ever listed or removed."""
@@ -37,8 +38,8 @@ def cached_files() -> list[CachedFile]:
     found = []
     for kind in KINDS:
         folder = cache_folder() / kind
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if path.is_symlink() or path.is_file():
+        for path in sorted(folder.iterdir()) if is_folder(folder) else []:
+            if path.is_symlink() or is_file(path):
                 found.append(CachedFile(path, path.lstat().st_size))
     return found
 

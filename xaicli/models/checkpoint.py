@@ -21,6 +21,7 @@ from xaicli.models.cache import cache_folder
 from xaicli.models.weights import kind_of, read_safetensors
 from xaicli.network.classifier import Classifier
 from xaicli.stamps import stamp
+from xaicli.untrusted import changed_at, is_file, status_of
 
 KEY = "xaicli"
 """Where the metadata stand in the file's header, as JSON."""
@@ -125,10 +126,7 @@ def checked(path: Path, header: str) -> dict[str, Any]:
 def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint of ours; raises InputError where the file is none. Read once for as long as the file does not change."""
     path = Path(os.path.expanduser(path))
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
-        raise InputError(f"there is no file {path}", expected="a checkpoint of xai train") from error
+    status = status_of(path, "a checkpoint of xai train")
     return read_once(path, status.st_mtime_ns, status.st_size)
 
 
@@ -202,12 +200,12 @@ def checkpoints_folder() -> Path:
 
 def list_checkpoints() -> list[Found]:
     """All checkpoints that are found by themselves: installed ones, the newest first, then those that ship with the package."""
-    installed = sorted(files_of(checkpoints_folder()), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    installed = sorted(files_of(checkpoints_folder()), key=lambda path: (-changed_at(path), path.name))
     return [*(look(path, False) for path in installed), *(look(path, True) for path in files_of(BUNDLED))]
 
 
 def files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob(f"*{ENDING}") if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in folder.glob(f"*{ENDING}") if is_file(path) and not path.name.startswith("."))
 
 
 def look(path: Path, bundled: bool) -> Found:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xaicli.errors import InputError
+from xaicli.untrusted import read_text
 
 FORMS = "one name a line, a CSV file with the columns index and name, or JSON (a list, or names by index)"
 
@@ -20,7 +21,9 @@ def read_classes(path: Path) -> tuple[str, ...]:
     CSV: a header with `name` and, where the rows are not in order, `index`. JSON: a list of names, names by index, indices by
     name, or lists that end in the name.
     """
-    text = read_text(path)
+    text = read_text(path, FORMS)
+    if not text.strip():
+        raise InputError(f"{path} is empty", expected=FORMS)
     first = text.lstrip()[:1]
     if first in ("[", "{") and path.suffix.lower() not in (".txt", ".csv"):
         return from_json(path, text)
@@ -30,22 +33,6 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if path.suffix.lower() == ".csv":
         raise InputError(f"{path} has no column called name: {', '.join(header)[:80]}", expected=FORMS)
     return from_lines(path, text)
-
-
-def read_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}", expected="a file of class names") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text", expected=FORMS) from error
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {(error.strerror or 'unknown').lower()}", expected="a file of class names"
-        ) from error
-    if not text.strip():
-        raise InputError(f"{path} is empty", expected=FORMS)
-    return text
 
 
 def from_lines(path: Path, text: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from xaicli.errors import InputError
 from xaicli.files import write_atomic
 from xaicli.stamps import sha256_file
+from xaicli.untrusted import is_file
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0
@@ -52,7 +53,7 @@ def expected_hash(name: str) -> str:
 
 def is_whole(path: Path) -> bool:
     """Whether a file is there and has the content that its name promises."""
-    return path.is_file() and sha256_file(path).startswith(expected_hash(path.name))
+    return is_file(path) and sha256_file(path).startswith(expected_hash(path.name))
 
 
 def download(url: str, path: Path, progress: bool = False) -> None:

@@ -10,6 +10,7 @@ from xaicli.models.checkpoint import BUNDLED, ENDING, Checkpoint, read_checkpoin
 from xaicli.models.restore import restored
 from xaicli.models.source import Loaded, Request
 from xaicli.params import fold
+from xaicli.untrusted import is_file
 
 
 def load(request: Request) -> Loaded:
@@ -27,7 +28,7 @@ def load_bundled(request: Request) -> Loaded:
     if request.weights is not None:
         return loaded(read_checkpoint(request.weights), request.canonical("", name))
     path = bundled(name)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(
             f"the weights of {name} are not in this installation",
             expected=f"them at {path.name} among the bundled networks",

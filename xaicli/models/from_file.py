@@ -25,6 +25,7 @@ from xaicli.models.restore import restored
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
 from xaicli.network.classifier import Classifier
+from xaicli.untrusted import is_file, read
 
 
 def load(request: Request) -> Loaded:
@@ -60,7 +61,7 @@ def split(text: str) -> tuple[Path, str]:
     """The file and the function of `FILE.py:FUNCTION`; raises InputError or UsageError."""
     path, colon, name = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
     file = Path(path).expanduser()
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"there is no file {path}", expected="FILE.py:FUNCTION")
     if not colon or not name.isidentifier():
         known = functions_of(file)
@@ -72,8 +73,8 @@ def split(text: str) -> tuple[Path, str]:
 def functions_of(file: Path) -> list[str]:
     """The functions and classes at the top of a file, read without running it."""
     try:
-        body = ast.parse(file.read_bytes()).body
-    except (SyntaxError, ValueError, OSError):
+        body = ast.parse(read(file, "Python code")).body
+    except (SyntaxError, ValueError, RecursionError, InputError):
         return []
     return [part.name for part in body if isinstance(part, ast.FunctionDef | ast.ClassDef) and not part.name.startswith("_")]
 

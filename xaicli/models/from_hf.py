@@ -18,6 +18,7 @@ from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
 from xaicli.outputs import Outputs
 from xaicli.packages import import_torchvision, require
+from xaicli.untrusted import is_file, is_folder
 
 PLACEHOLDER = re.compile(r"LABEL_\d+")
 PROBLEMS = {
@@ -47,12 +48,12 @@ def load(request: Request) -> Loaded:
     import_torchvision()
     transformers = require("transformers", "hf")
     folder = Path(request.name).expanduser()
-    local = folder.is_dir()
+    local = is_folder(folder)
     if not local and request.name.startswith((".", "/", "~")):
         raise InputError(f"there is no folder {request.name}", expected="one that save_pretrained wrote, with a config.json")
-    if local and not (folder / "config.json").is_file():
+    if local and not is_file(folder / "config.json"):
         raise InputError(f"{request.name} holds no config.json", expected="a folder that save_pretrained wrote")
-    if local and not (folder / "preprocessor_config.json").is_file():
+    if local and not is_file(folder / "preprocessor_config.json"):
         raise InputError(f"{request.name} holds no preprocessor_config.json", hint="Save the image processor there too.")
     if local:
         request.refuse_flag("A folder has no revisions.")

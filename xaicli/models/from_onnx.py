@@ -20,6 +20,7 @@ from xaicli.models.source import Loaded, Request
 from xaicli.packages import require
 from xaicli.passes.device import sensible_threads
 from xaicli.stamps import sha256_file
+from xaicli.untrusted import LARGEST_WEIGHTS, is_file, is_folder, read
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x01-\x7f])")
@@ -45,8 +46,8 @@ def load(request: Request) -> Loaded:
     file = Path(request.name).expanduser()
     request.refuse_weights("an ONNX file")
     request.refuse_flag(f"Write onnx:{request.name}.")
-    if not file.is_file():
-        raise InputError(f"there is no file {file}" if not file.is_dir() else f"{file} is a folder", expected="onnx:FILE")
+    if not is_file(file):
+        raise InputError(f"there is no file {file}" if not is_folder(file) else f"{file} is a folder", expected="onnx:FILE")
     device = device_for(onnxruntime, request)
     session = open_session(onnxruntime, file, device)
     signature = signature_of(session, file)
@@ -147,7 +148,11 @@ def view_for(size: tuple[int, int] | None) -> View:
 def content_of(file: Path) -> str:
     """A hash of the model and of the files beside it that hold its weights."""
     parts = [sha256_file(file)]
-    parts += [sha256_file(file.parent / name) for name in external_files(file.read_bytes()) if (file.parent / name).is_file()]
+    parts += [
+        sha256_file(file.parent / name)
+        for name in external_files(read(file, "an ONNX file", LARGEST_WEIGHTS))
+        if is_file(file.parent / name)
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -21,6 +21,7 @@ from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import State, read_weights
 from xaicli.packages import import_torchvision, require
 from xaicli.params import fold
+from xaicli.untrusted import is_there
 
 WITH_OWN_FILE = "IMAGENET1K_V1"
 """The weights whose preprocessing a file of one's own takes, where it is not named and they exist."""
@@ -103,7 +104,7 @@ def pretrained_file(entry: Any, name: str, request: Request) -> Path:
     for file in (ours, hub):
         if is_whole(file):
             return file
-    damaged = f"{ours} is damaged (its hash is wrong)" if ours.exists() else f"the weights of {name} are not on this machine"
+    damaged = f"{ours} is damaged (its hash is wrong)" if is_there(ours) else f"the weights of {name} are not on this machine"
     if request.offline:
         raise InputError(
             f"{damaged}, and --offline forbids the download",

@@ -23,6 +23,7 @@ from xaicli.outputs import outputs_named
 from xaicli.packages import whole_installation
 from xaicli.params import Spec, fold, parse_spec
 from xaicli.passes.device import resolve_device
+from xaicli.untrusted import is_file
 
 Load = Callable[[Request], Loaded]
 SOURCES: dict[str, Load] = {
@@ -124,7 +125,7 @@ def source_of(name: str) -> tuple[Load, str]:
         if is_checkpoint(Path(name).expanduser()):
             return from_checkpoint.load, name
         raise InputError(f"{name} holds weights, not a network", hint=f"Type: --model NAME --weights {name}")
-    if Path(name, "config.json").is_file():
+    if is_file(Path(name, "config.json")):
         raise UsageError(f"{name} is a folder", hint=f"For a model of transformers write hf:{name}.")
     if colon:
         raise UsageError(f'no source of models "{prefix}"', expected=FORMS)

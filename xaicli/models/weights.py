@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +14,8 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import InputError
+from xaicli.models.torch_file import UNREADABLE, CodeRefused, load_tensors
+from xaicli.untrusted import in_words, opened
 
 State = OrderedDict[str, Tensor]
 """A state dict; its attribute `_metadata`, where torch wrote one, is kept."""
@@ -62,15 +61,8 @@ def kind_of(path: Path) -> str:
 
 def first_bytes(path: Path, wanted: str) -> bytes:
     """The first bytes of a file that should be `wanted`; raises InputError where it is none, or stands for one elsewhere."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder", expected=wanted)
-    try:
-        with open(path, "rb") as file:
-            head = file.read(64)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}", expected=wanted) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {(error.strerror or 'unknown').lower()}") from error
+    with opened(path, wanted) as file, in_words(path, wanted):
+        head = file.read(64)
     if not head:
         raise InputError(f"{path} is empty (0 bytes)", expected=wanted, hint="Download or copy it again.")
     if head.startswith(b"version https://git-lfs"):
@@ -94,14 +86,10 @@ def read_safetensors(path: Path) -> State:
 def read_pickle(path: Path) -> State:
     """A state dict out of a file that torch.save wrote; raises InputError where it holds more than weights, or is cut off."""
     try:
-        with warnings.catch_warnings():
-            # Of old formats and unusual protocols: what matters of them is the error that follows.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        content = load_tensors(path, "a file of weights")
+    except CodeRefused as error:
         raise more_than_weights(path, error) from error
-    # torch reports a damaged archive in many ways, none of them its own type.
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         if "TorchScript" in str(error):
             raise InputError(
                 f"{path} is a TorchScript program, not weights", expected="a state dict", hint=save_only_weights(path)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from xaicli.errors import InputError
 from xaicli.results import schema
+from xaicli.untrusted import is_file, is_folder, is_there, size_of, status_of
 
 BUSY_SECONDS = 60.0
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs")
@@ -23,10 +24,13 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
     Raises InputError where it is no store, a newer one, missing (when read), or where the folder, file or disk refuses.
     """
-    if not write and not path.is_file():
+    if not write and not is_file(path):
         raise InputError(f"{path} is not there", expected="a store", hint="xai score PHOTOS -o STORE.db writes one.")
-    if path.is_dir():
+    if is_folder(path):
         raise InputError(f"{path} is a folder", expected="the name of a store's file", hint=f"Try -o {path / 'scores.db'}.")
+    if is_there(path):
+        # SQLite itself would wait for what a pipe never sends.
+        status_of(path, "a store")
     with plain_faults(path):
         connection = open_file(path, write=write)
         try:
@@ -59,7 +63,7 @@ def open_file(path: Path, *, write: bool) -> sqlite3.Connection:
         return reader(name, "mode=ro")
     except sqlite3.OperationalError as error:
         beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-journal")]
-        unfinished = any(log.exists() and log.stat().st_size for log in beside)
+        unfinished = any(size_of(log) for log in beside)
         may_write = os.access(path.parent, os.W_OK)
         if "readonly" in str(error) and (may_write or unfinished):
             # A writer was killed: what it had not finished must be taken back before anyone reads, which mode=ro may not.

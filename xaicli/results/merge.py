@@ -13,6 +13,7 @@ from urllib.parse import quote
 from xaicli.errors import InputError, UsageError
 from xaicli.files import cannot_write
 from xaicli.results import connection as opening
+from xaicli.untrusted import is_there
 
 TOLERANCE = 1e-5
 """Shards agree to this: a larger difference under one key is not rounding."""
@@ -71,7 +72,7 @@ def merge(sources: Sequence[str | Path], into: str | Path, *, overwrite: bool = 
     into, paths = Path(into), [Path(source) for source in sources]
     if not paths:
         raise UsageError("no store to merge", expected="xai merge A.db B.db -o ALL.db")
-    if into.exists() and not overwrite:
+    if is_there(into) and not overwrite:
         hint = "Name it among the stores to merge and write another, or add --overwrite."
         raise UsageError(f"{into} is there already", expected="a new name", hint=hint)
     with temporary_beside(into) as temporary:
@@ -93,10 +94,10 @@ def merge(sources: Sequence[str | Path], into: str | Path, *, overwrite: bool = 
 
 def settle_old(path: Path) -> None:
     """Close the journal of the store that is replaced: SQLite would take what is left of it for a part of the new one."""
-    if not path.exists():
+    if not is_there(path):
         return
     opening.close(opening.connect(path, write=True))
-    if path.with_name(f"{path.name}-wal").exists():
+    if is_there(path.with_name(f"{path.name}-wal")):
         raise InputError(f"{path} is in use", expected="no other process that writes to it", hint="Choose another name with -o.")
 
 

@@ -30,6 +30,7 @@ from xaicli.runs.open_model import Model, open_model
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.stamps import stamp
 from xaicli.tabular import Tabular
+from xaicli.untrusted import is_folder, is_there
 from xaicli.words import count, span
 
 BATCH = 16
@@ -56,7 +57,7 @@ class BankRun:
 
     def check(self) -> None:
         """Raise UsageError where the place of the bank is none for a file of its kind."""
-        if self.path.is_dir():
+        if is_folder(self.path):
             raise UsageError(f"{self.path} is a folder", expected="a file", hint="Give -o FILE.")
         if self.path.suffix != ENDING:
             raise UsageError(f"-o {self.path.name}", expected=f"a name that ends in {ENDING}")
@@ -64,7 +65,7 @@ class BankRun:
     def is_complete(self) -> bool:
         """Whether the bank is there; raises UsageError where another one is, or something else."""
         self.check()
-        if self.overwrite or not self.path.exists():
+        if self.overwrite or not is_there(self.path):
             return False
         try:
             told = read_metadata(self.path)

@@ -24,6 +24,7 @@ from xaicli.scoring.explanation import Explainer
 from xaicli.sign import Sign
 from xaicli.stamps import sha256_file
 from xaicli.targets import Targets
+from xaicli.untrusted import entries_of, is_folder
 
 PLAIN = "maps"
 """What maps are called that bear no label of their own."""
@@ -58,9 +59,9 @@ def given_maps(folder: Path, sources: Sequence[Source]) -> list[GivenMaps]:
 
     A file is called STEM.npy, or STEM.LABEL.npy. Raises InputError where a photo lacks one, or a file holds no map.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"{folder} is no folder", expected="a folder of maps, STEM.npy or STEM.LABEL.npy")
-    names = sorted(path for path in folder.iterdir() if path.suffix == ".npy")
+    names = sorted(path for path in entries_of(folder, "a folder of maps") if path.suffix == ".npy")
     found = {source: beside(names, source) for source in sources}
     labels = sorted({label for files in found.values() for label in files}, key=lambda label: (label != PLAIN, label))
     for source, files in found.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from xaicli.errors import InputError, UsageError
 from xaicli.images.find import find
 from xaicli.images.source import Source
 from xaicli.stamps import stamp
+from xaicli.untrusted import is_folder, read_text, size_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class LabelledPhotos:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """By what photos are known again: their paths below the folder, and the sizes of their files."""
-        sizes = [source.file.stat().st_size if source.file else 0 for source in self.sources]
+        sizes = [size_of(source.file) if source.file else 0 for source in self.sources]
         return tuple(f"{name} {size}" for name, size in zip(self.names, sizes, strict=True))
 
     @property
@@ -42,7 +44,7 @@ def find_labelled(folder: str | Path, table: str | Path | None = None, per_class
     Raises InputError and UsageError; a photo without a label is an error under folders, and left out under a table.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"{folder} is no folder", expected="one of labelled photos, FOLDER/CLASS/photo.jpg")
     sources = find([str(folder)], recursive=True)
     names = [source.file.relative_to(folder).as_posix() if source.file else source.name for source in sources]
@@ -78,9 +80,9 @@ def label_of(name: str, given: dict[str, str] | None, folder: Path) -> str | Non
 def read_labels(path: Path) -> dict[str, str]:
     """Labels by photo from a CSV file with the columns image and label, or two columns without a header."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row and not row[0].startswith("#")]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_text(path, "a CSV file with the columns image and label")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row and not row[0].startswith("#")]
+    except csv.Error as error:
         raise InputError(f"{path} cannot be read: {error}", expected="a CSV file with the columns image and label") from error
     header = [cell.lower() for cell in rows[0]] if rows else []
     image, label = 0, 1

@@ -15,6 +15,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.stamps import definition_stamp, subject_stamp
+from xaicli.untrusted import is_file, is_folder
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class OutputFolder:
             paths = [self.path(source, method, targets, str(rule), ".json")]
         else:
             stem = self.folder / f"{self.stems[source]}.{safe_label(method.label)}"
-            found = stem.parent.glob("*.json") if stem.parent.is_dir() else []
+            found = stem.parent.glob("*.json") if is_folder(stem.parent) else []
             paths = sorted(
                 p for p in found if p.name.removeprefix(f"{stem.name}.").removesuffix(".json").replace("-", "").isdecimal()
             )
-        return [path for path in paths if path.is_file()]
+        return [path for path in paths if is_file(path)]
 
 
 @dataclass(frozen=True)

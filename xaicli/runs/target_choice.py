@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from xaicli.errors import UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, TargetRule, parse_target
+from xaicli.untrusted import read_text
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def choose_targets(text: str, classifier: Classifier, sources: Iterable[Source] 
 def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
     """Rules by image from a CSV file with the columns image and target (or two columns without a header)."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row and not row[0].startswith("#")]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_text(path, "a CSV file with the columns image and target")
+        rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].startswith("#")]
+    except csv.Error as error:
         raise UsageError(f"{path} cannot be read: {error}", expected="a CSV file with the columns image and target") from error
     image_column, target_column = 0, 1
     if rows and {"image", "target"} <= {cell.strip().lower() for cell in rows[0]}:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from xaicli.errors import InputError, UsageError
 from xaicli.images.annotations import text_of
 from xaicli.images.find import ENDINGS, find, natural
-from xaicli.images.source import Source, readable
+from xaicli.images.source import Source
 from xaicli.passes.seeds import stream
 from xaicli.stamps import stamp
+from xaicli.untrusted import is_file, is_folder, is_there, readable
 
 FORMS = "a folder of one folder a class, a folder of photos, FILE.csv with the columns image and label, or @list.txt"
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev"})
@@ -80,13 +81,13 @@ def read_listing(place: str, classes: Sequence[str] = ()) -> Listing:
     InputError and UsageError, in words.
     """
     path = Path(place).expanduser()
-    if place.startswith("@") and not path.exists():
+    if place.startswith("@") and not is_there(path):
         return unlabelled(find([place]), Path(place[1:]).parent)
-    if path.is_dir():
+    if is_folder(path):
         return read_folder(path, classes)
-    if path.is_file() and path.suffix.lower() in (".csv", ".jsonl"):
+    if is_file(path) and path.suffix.lower() in (".csv", ".jsonl"):
         return read_table(path, classes)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"there is nothing at {readable(path)}", expected=FORMS)
     raise InputError(f"{readable(path)} is no set of photos", expected=FORMS)
 
@@ -94,13 +95,13 @@ def read_listing(place: str, classes: Sequence[str] = ()) -> Listing:
 def read_folder(folder: Path, classes: Sequence[str]) -> Listing:
     """A folder: by its table where it has one, else by its folders, else photos without labels."""
     for name in METADATA:
-        if (folder / name).is_file():
+        if is_file(folder / name):
             return read_table(folder / name, classes)
     children = sorted(
-        (Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")),
+        (Path(entry.path) for entry in os.scandir(folder) if is_folder(entry.path) and not entry.name.startswith(".")),
         key=lambda child: child.name,
     )
-    loose = any(entry.is_file() and Path(entry.name).suffix.lower() in ENDINGS for entry in os.scandir(folder))
+    loose = any(is_file(entry.path) and Path(entry.name).suffix.lower() in ENDINGS for entry in os.scandir(folder))
     if not children:
         return unlabelled(find([str(folder)]), folder)
     if loose:
@@ -192,7 +193,7 @@ def json_rows(path: Path) -> Iterable[tuple[str, str, str | None]]:
 def source_of(table: Path, place: str, name: str) -> Source:
     """The photo of a row, looked for from the table's folder, then from here."""
     for path in (table.parent / name, Path(name)):
-        if path.is_file():
+        if is_file(path):
             return Source.of_file(path)
     raise InputError(f"{place}: there is no photo {name}", expected=f"a path from {readable(table.parent)}")
 

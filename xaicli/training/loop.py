@@ -22,6 +22,7 @@ from xaicli.training.batches import Batch, Batches
 from xaicli.training.frozen import frozen
 from xaicli.training.snapshot import read_snapshot, write_snapshot
 from xaicli.training.stopping import stop_signals
+from xaicli.untrusted import is_there
 
 Row = dict[str, float]
 """Figures of one epoch by name: `lr`, the terms of the loss, and `held NAME` of held-out photos."""
@@ -92,7 +93,7 @@ class Training:
         Raises RunError where the loss or a gradient is no longer finite, and where a frozen network was changed. On SIGINT and
         SIGTERM the state is saved first.
         """
-        if self.resume and self.snapshot.exists():
+        if self.resume and is_there(self.snapshot):
             self.load()
         saved = time.monotonic()
         with frozen(self.task.frozen), stop_signals() as stop, evaluated_afterwards(self.modules):
@@ -186,7 +187,7 @@ class Training:
 
     def what_helps(self) -> str:
         lr = f"Lower the learning rate (--lr {self.schedule.lr / 10:g})"
-        kept = f" The state before it is in {self.snapshot.name}." if self.snapshot.exists() else ""
+        kept = f" The state before it is in {self.snapshot.name}." if is_there(self.snapshot) else ""
         return f"{lr}, or train in --precision fp32.{kept}" if self.bf16 else f"{lr}.{kept}"
 
     def save(self) -> None:

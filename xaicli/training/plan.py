@@ -28,6 +28,7 @@ from xaicli.training.run import TrainRun
 from xaicli.training.snapshot import snapshot_path
 from xaicli.training.task import What, parse_what
 from xaicli.training.wish import Wish, require_output
+from xaicli.untrusted import is_there
 
 SHARE_HELD = 0.02
 MOST_HELD = 2000
@@ -61,7 +62,7 @@ def prepare(
     schedule = dataclasses.replace(task.schedule, **wish.overrides)
     schedules.check(schedule)
     output = wish.output or installed_path(what, classifier)
-    if wish.resume and not snapshot_path(output).exists():
+    if wish.resume and not is_there(snapshot_path(output)):
         raise UsageError(f"there is no snapshot {snapshot_path(output).name} to go on from", hint="Leave --resume out.")
     listing, held = divide(wish, listing, needs_labels=task.needs_labels)
     for module in task.modules.values():

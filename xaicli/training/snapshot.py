@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from xaicli.errors import InputError, UsageError
 from xaicli.files import write_atomic
+from xaicli.models.torch_file import UNREADABLE, CodeRefused, load_tensors
 
 ENDING = ".resume"
 
@@ -34,9 +34,8 @@ def read_snapshot(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     it is of another run, naming what differs."""
     again = "Write --fresh to start over."
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    # torch reports a damaged archive in many ways, none of them its own type.
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        state = load_tensors(path, "a snapshot of xai train")
+    except (CodeRefused, *UNREADABLE) as error:
         raise InputError(f"{path} is no snapshot that can be read", expected="one that xai train wrote", hint=again) from error
     known = state.get("identity") if isinstance(state, dict) else None
     if not isinstance(known, dict):

@@ -23,6 +23,7 @@ from xaicli.training.report import report_on
 from xaicli.training.run import TrainRun
 from xaicli.training.task import parse_what
 from xaicli.training.wish import Wish
+from xaicli.untrusted import is_there
 from xaicli.words import count, span
 
 Size = int | tuple[int, int]
@@ -155,7 +156,7 @@ def carry_out(run: TrainRun, on_event: Callable[[Step | Epoch], None], progress:
         f"{run.what.label}: {count(len(run.listing), 'photo')}, {held} held out; {count(schedule.epochs, 'epoch')} of "
         f"{count(training.batches.steps, 'step')}, batch {training.batches.batch_size}, lr {schedule.lr:g}"
     )
-    if training.resume and training.snapshot.exists():
+    if training.resume and is_there(training.snapshot):
         progress.say(f"going on from {training.snapshot.name}")
     done, means = 0, dict[str, float]()
     with progress.task("training", training.total) as step:

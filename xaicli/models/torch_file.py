@@ -1,0 +1,94 @@
+"""Files that torch.save wrote, read as untrusted: tensors alone, and no more memory than the file's own size stands for."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaicli.errors import InputError
+from xaicli.untrusted import opened
+
+UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile)
+"""How torch reports a damaged archive: in many ways, none of them its own type."""
+
+SPARE = 1 << 20
+"""Bytes by which an archive's contents may exceed it, for names and pickles that are packed."""
+
+MOST_COPIES = 16
+"""How often one value on disk may be found in memory: tied weights, and half precision read as float32."""
+
+DEEPEST = 16
+
+
+class CodeRefused(InputError):
+    """A pickle names a class or a function; loading it would run code."""
+
+
+def load_tensors(path: Path, wanted: str) -> Any:
+    """What a file of torch.save holds, on the CPU; never runs code.
+
+    Raises InputError where it would unpack to more than it is, CodeRefused where it holds more than tensors, one of UNREADABLE
+    where it is damaged.
+    """
+    with opened(path, wanted) as file:
+        refuse_bomb(path, file, wanted)
+    with warnings.catch_warnings():
+        # Of old formats and unusual protocols: what matters of them is the error that follows.
+        warnings.simplefilter("ignore")
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise CodeRefused(str(error)) from error
+    refuse_expanded(path, content)
+    return content
+
+
+def refuse_bomb(path: Path, file: Any, wanted: str) -> None:
+    """Raise InputError for an archive that says it unpacks to more bytes than it has: torch.save packs nothing."""
+    if file.read(2) != b"PK":
+        return
+    size = file.seek(0, 2)
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > size + SPARE:
+        raise InputError(
+            f"{path} is an archive of {size:,} bytes that unpacks to {unpacked:,}", expected=f"{wanted}, as torch.save writes it"
+        )
+
+
+def refuse_expanded(path: Path, content: Any) -> None:
+    """Raise InputError for tensors that stand for more values than the file holds: a stride of 0 makes many of one."""
+    storages: dict[int, int] = {}
+    total = 0
+    for tensor in tensors_in(content):
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise InputError(f"{path} holds a tensor that is sparse, quantised or empty of values", expected="plain tensors")
+        storage = tensor.untyped_storage()
+        if tensor.numel() * tensor.element_size() > storage.nbytes():
+            raise InputError(
+                f"{path} holds a tensor of {tensor.numel():,} values that stores {storage.nbytes() // tensor.element_size():,}",
+                expected="a value on disk for each in memory",
+            )
+        storages[storage.data_ptr()] = storage.nbytes()
+        total += tensor.numel() * max(4, tensor.element_size())
+    if total > MOST_COPIES * sum(storages.values()) + SPARE:
+        raise InputError(f"{path} stands for {total:,} bytes of tensors, and stores {sum(storages.values()):,}")
+
+
+def tensors_in(content: Any, depth: int = 0) -> Iterator[Tensor]:
+    """All tensors in dicts and lists of each other."""
+    if isinstance(content, Tensor):
+        yield content
+    elif depth < DEEPEST and isinstance(content, Mapping):
+        for value in content.values():
+            yield from tensors_in(value, depth + 1)
+    elif depth < DEEPEST and isinstance(content, list | tuple | set):
+        for value in content:
+            yield from tensors_in(value, depth + 1)
