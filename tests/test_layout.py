@@ -131,6 +131,18 @@ def test_no_method_or_metric_takes_anothers_private_names():
     assert not [at(path, *found) for path in files for found in imports(path) if found[1].startswith(others) and "._" in found[1]]
 
 
+def test_what_one_method_alone_uses_lies_beside_it():
+    def family(path: Path) -> str:
+        module = module_of(path)
+        return ".".join(module.split(".")[:3]) if module.startswith(("xaicli.methods.", "xaicli.metrics.")) else "xaicli"
+
+    for path in SOURCES:
+        module = module_of(path)
+        if room(module) in ("network", "passes", "scoring") and path.name != "__init__.py":
+            users = {family(other) for other in SOURCES for _, name in imports(other) if name.startswith(f"{module}.")}
+            assert "xaicli" in users or len(users) > 1, f"{path.relative_to(ROOT)} serves {users} alone"
+
+
 def test_the_mapping_lists_every_package_folder():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")

@@ -45,7 +45,8 @@ METHODS: dict[str, Builtin] = {
         "score_cam:ScoreCAM", "Score-CAM: channels weighted by the score of the photo seen through each of them"
     ),
     "ablation-cam": Builtin(
-        "ablation_cam:AblationCAM", "Ablation-CAM: channels weighted by the fall of the score when each is set to zero"
+        "ablation_cam.ablation_cam:AblationCAM",
+        "Ablation-CAM: channels weighted by the fall of the score when each is set to zero",
     ),
     "attention-rollout": Builtin(
         "attention_rollout:AttentionRollout",

@@ -5,7 +5,7 @@
     [call.path for call in seen.calls]
 
 Whatever must be known of a pass is read here: the layers and their tensors (`dry_run`), what may be folded into one operation
-(`convolution_chains`), which operations a rule has to cover (`operations`), what ended before a layer (`passes.suffix`).
+(`convolution_chains`), which operations a rule has to cover (`operations`), what ended before a layer (Ablation-CAM).
 """
 
 from __future__ import annotations

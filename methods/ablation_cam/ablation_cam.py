@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.methods.ablation_cam.suffix import Suffix, suffix
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.weighted_sum import weighted_sum
-from xaicli.passes.suffix import Suffix, suffix
 from xaicli.targets import Resolved, Targets
 
 CHUNK_BYTES = 2**25

@@ -1,0 +1,1 @@
+"""Ablation-CAM, and the passes that run only what follows a layer."""
