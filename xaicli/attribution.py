@@ -29,7 +29,8 @@ LARGEST_RECORD = 4_000_000
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class with its name and softmax probability (0 to 1)."""
+    """One class with its name and probability (0 to 1), by softmax or sigmoid as the model's outputs are; a value of a model of
+    values."""
 
     index: int
     name: str

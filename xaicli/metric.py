@@ -89,6 +89,8 @@ class Metric(Definition):
     needs: ClassVar[Needs] = NOTHING
     """What it needs of the classifier, in the words of methods; `NOTHING` where the map alone is read."""
     needs_truth: ClassVar[bool] = False
+    needs_probability: ClassVar[bool] = False
+    """True where the number means nothing unless the model's outputs are probabilities: a model of values is refused."""
     needs_explain: ClassVar[bool] = False
     """True where the method must explain again: such a metric cannot score maps that another program wrote."""
     signs: ClassVar[frozenset[Sign]] = ANY_SIGN

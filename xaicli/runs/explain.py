@@ -132,7 +132,7 @@ def attribute(
 def maps_of(batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
     """Maps of all photos of a batch together."""
     inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
-    rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch))
+    rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch), classifier.outputs)
     seeds = torch.tensor(
         [photo_seed(settings.seed, loaded.photo.content, loaded.photo.frame, method.name) for loaded in batch], dtype=torch.int64
     )

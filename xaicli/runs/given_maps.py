@@ -50,7 +50,7 @@ class GivenMaps:
     def read(self, loaded: Loaded, classifier: Classifier, targets: TargetChoice) -> Maps:
         """The map of one photo, for the target that the clean photo gives."""
         logits = clean_logits(classifier, loaded.input[None].to(classifier.device))
-        resolved = Targets((targets.rule_of(loaded.source),)).resolve(logits)
+        resolved = Targets((targets.rule_of(loaded.source),), classifier.outputs).resolve(logits)
         return Maps(read_map(self.files[loaded.source])[None, None], resolved, logits)
 
 

@@ -26,7 +26,7 @@ def attributions_of(
     """The attributions of one photo, a batch of one, one a target."""
     names = maps.targets.names(0)
     logits = maps.logits[0]
-    probabilities = logits.softmax(dim=0)
+    probabilities = classifier.outputs.probabilities(logits[None])[0]
     best = logits.argsort(descending=True, stable=True)[:TOP].tolist()
     top = tuple(Prediction(index, classifier.class_name(index), float(probabilities[index])) for index in best)
     chances = maps.targets.probability(logits[None])[0].tolist()

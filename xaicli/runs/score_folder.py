@@ -56,7 +56,7 @@ def explanation(run: FolderRun, method: Method, own: Sequence[Written]) -> Expla
     values = torch.stack([torch.from_numpy(load_array(one.path(".npy"))) for one in own])[None]
     # Made-up logits: the targets are known, and only their indices are read.
     logits = torch.zeros((1, run.classifier.count))
-    parts = [Targets((rule_of(one.record),)).resolve(logits) for one in own]
+    parts = [Targets((rule_of(one.record),), run.classifier.outputs).resolve(logits) for one in own]
     resolved = dataclasses.replace(
         parts[0],
         classes=torch.cat([part.classes for part in parts], dim=1),

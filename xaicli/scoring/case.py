@@ -90,7 +90,7 @@ class Case:
 
     def outcomes(self, logits: Tensor) -> Outcomes:
         """What logits (N, C) say of each item's target."""
-        outcomes = Outcomes.empty(len(self), logits.device)
+        outcomes = Outcomes.empty(len(self), logits.device, self.classifier.outputs)
         for item, (index, against) in enumerate(zip(self.classes, self.against, strict=True)):
             outcomes.put(item, logits[item : item + 1], index, against)
         return outcomes

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xaicli.outputs import Outputs
 from xaicli.targets import NO_CLASS
 
 
@@ -30,42 +31,44 @@ class Outcomes:
     """What the model made of copies, for the target of each: all (M,).
 
     log_odds: the logarithm of p / (1 - p), computed from logits, so that it is exact where p is near 1; under a contrast A-B the
-    difference of the two logits, the log-odds of A where only A and B are open. logit: of the target, or the same difference.
-    decided: 1 where no other class has a larger logit.
+    difference of the two logits, the log-odds of A where only A and B are open; NaN where the outputs are values. logit: of the
+    target, or the same difference. decided: 1 where the model decides for the target: no other class has a larger logit, or the
+    label's probability is at least 0.5.
     """
 
     log_odds: Tensor
     logit: Tensor
     decided: Tensor
+    outputs: Outputs = Outputs.SOFTMAX
 
     @property
     def probability(self) -> Tensor:
-        """Softmax probability of the target; under a contrast that of A where only A and B are open. 0 to 1."""
-        return self.log_odds.sigmoid()
+        """Probability of the target, 0 to 1; under a contrast that of A where only A and B are open; a value itself where the
+        outputs are values."""
+        return self.logit if self.outputs is Outputs.VALUES else self.log_odds.sigmoid()
 
     def __getitem__(self, rows: slice | Tensor) -> Outcomes:
-        return Outcomes(self.log_odds[rows], self.logit[rows], self.decided[rows])
+        return Outcomes(self.log_odds[rows], self.logit[rows], self.decided[rows], self.outputs)
 
     def view(self, *shape: int) -> Outcomes:
-        return Outcomes(self.log_odds.view(shape), self.logit.view(shape), self.decided.view(shape))
+        return Outcomes(self.log_odds.view(shape), self.logit.view(shape), self.decided.view(shape), self.outputs)
 
     @classmethod
-    def empty(cls, count: int, device: torch.device) -> Outcomes:
-        return cls(*torch.empty(3, count, device=device))
+    def empty(cls, count: int, device: torch.device, outputs: Outputs = Outputs.SOFTMAX) -> Outcomes:
+        return cls(*torch.empty(3, count, device=device), outputs)
 
     def put(self, at: int, logits: Tensor, index: int, against: int) -> None:
         """Write what logits (n, C) say of one target from place `at` on; nothing leaves the device."""
         rows = slice(at, at + len(logits))
         chosen = logits[:, index]
         if against == NO_CLASS:
-            others = logits.clone()
-            others[:, index] = -torch.inf
-            self.log_odds[rows] = chosen - others.logsumexp(dim=1)
+            self.log_odds[rows] = self.outputs.log_odds(logits, index)
             self.logit[rows] = chosen
-            self.decided[rows] = (chosen >= others.amax(dim=1)).float()
+            self.decided[rows] = self.outputs.decided(logits, index)
         else:
             difference = chosen - logits[:, against]
-            self.log_odds[rows], self.logit[rows], self.decided[rows] = difference, difference, (difference > 0).float()
+            self.log_odds[rows] = torch.nan if self.outputs is Outputs.VALUES else difference
+            self.logit[rows], self.decided[rows] = difference, (difference > 0).float()
 
 
 def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tensor) -> Copies:

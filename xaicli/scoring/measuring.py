@@ -61,7 +61,8 @@ class Measurement:
             self.finish(answer)
         elif isinstance(answer, list | tuple):
             self.copies = answer
-            self.outcomes = Outcomes.empty(sum(copies.count for copies in answer), self.case.device)
+            count = sum(copies.count for copies in answer)
+            self.outcomes = Outcomes.empty(count, self.case.device, self.case.classifier.outputs)
         else:
             raise self.wrong(answer)
 
