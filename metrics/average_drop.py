@@ -27,6 +27,7 @@ class KeptPart(Metric):
     mask: Literal["soft", "binary"] = param("soft", "kept pixels times their saliency, as published, or times 1")
 
     needs = Needs.FORWARD
+    needs_probability = True
     signs = MAGNITUDES
     range = (0.0, PERCENT)
     unit = "%"

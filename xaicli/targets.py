@@ -19,31 +19,47 @@ from xaicli.outputs import Outputs
 
 NO_CLASS = -1
 LONGEST_INDEX = 9
+POSITIVE = "positive"
+EVEN = 0.5
+"""The probability at which a label is as likely right as wrong."""
 
 
 @dataclass(frozen=True)
 class TargetRule:
-    """One rule: the `top` k classes, or the class `index`, or `index` against `against` (why the one and not the other)."""
+    """One rule: the `top` k classes, or the class `index`, or `index` against `against` (why the one and not the other), or every
+    label whose probability is `above` a bound."""
 
     top: int = 0
     index: int = NO_CLASS
     against: int = NO_CLASS
+    above: float | None = None
 
     def __post_init__(self) -> None:
+        if self.above is not None:
+            if (self.top, self.index, self.against) != (0, NO_CLASS, NO_CLASS) or not 0 <= self.above < 1:
+                raise UsageError(f"{self!r} names no target", expected="labels above a probability from 0 to below 1")
+            return
         one_kind = self.top > 0 if self.index == NO_CLASS else self.top == 0 and self.index >= 0
         contrast = self.against == NO_CLASS or (self.index >= 0 and self.against >= 0 and self.against != self.index)
         if not (one_kind and contrast):
             raise UsageError(f"{self!r} names no target", expected="top, or index, or index against another class")
 
     def __str__(self) -> str:
+        if self.above is not None:
+            return POSITIVE if self.above == EVEN else f"{POSITIVE}@above={self.above:g}"
         if self.top:
             return f"top{self.top}"
         return str(self.index) if self.against == NO_CLASS else f"{self.index}-{self.against}"
 
     @property
     def count(self) -> int:
-        """How many targets the rule gives a photo."""
-        return self.top or 1
+        """How many targets the rule gives a photo; 0 where the photo decides how many."""
+        return 0 if self.above is not None else self.top or 1
+
+    @property
+    def known(self) -> bool:
+        """Whether the rule names its targets by itself, whatever the photo."""
+        return self.index >= 0
 
 
 DECISION = TargetRule(top=1)
@@ -130,6 +146,10 @@ class Targets:
     def count(self) -> int:
         return self.rules[0].count if self.rules else 1
 
+    def photo(self, row: int) -> Targets:
+        """The targets of one photo of the batch."""
+        return Targets((self.rules[row],), self.outputs)
+
 
 @dataclass(frozen=True, eq=False)
 class DecidedTargets(Targets):
@@ -147,13 +167,17 @@ class DecidedTargets(Targets):
     def count(self) -> int:
         return self.classes.shape[1]
 
+    def photo(self, row: int) -> Targets:
+        rows = slice(row, row + 1)
+        return DecidedTargets((), self.outputs, self.classes[rows], self.against[rows])
+
 
 def out_of_range(index: int | str, count: int) -> UsageError:
     return UsageError(f"target {index} is out of range", expected=f"a class index from 0 to {count - 1}")
 
 
 def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
-    """A rule from text: `top1`, `top5`, an index, a class name, or `A-B` of two of them.
+    """A rule from text: `top1`, `top5`, an index, a class name, `A-B` of two of them, or `positive` (`positive@above=0.3`).
 
     classes: names by index, synonyms separated by commas (may be empty); count: how many outputs the model has.
     """
@@ -162,7 +186,10 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
         if len(top[1]) > LONGEST_INDEX or not 1 <= int(top[1]) <= count:
             raise UsageError(f"target {shorten(text)} cannot be met", expected=f"top1 to top{count}")
         return TargetRule(top=int(top[1]))
+    positive = re.fullmatch(r"positive(?:@above=([0-9.eE+-]+))?", text.strip().lower())
     names = name_table(tuple(classes), count)
+    if positive and not names.find(text):
+        return positive_rule(positive[1])
     if names.find(text):
         return TargetRule(index=names.index(text))
     # A name may hold dashes itself, so each dash may be the one between two names.
@@ -176,6 +203,14 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
     if index == against:
         raise UsageError(f'target "{text}" sets a class against itself', hint="Name two classes.")
     return TargetRule(index=index, against=against)
+
+
+def positive_rule(bound: str | None) -> TargetRule:
+    """Every label above a bound, 0.5 where none is given."""
+    try:
+        return TargetRule(above=EVEN if bound is None else float(bound))
+    except ValueError as error:
+        raise UsageError(f"above={bound} is not a probability", expected="a number from 0 to below 1") from error
 
 
 @functools.lru_cache(maxsize=4)

@@ -58,9 +58,9 @@ class AblationCAM(Method):
         layer = classifier.feature_layer(self.layer)
         targets.resolve(inputs.new_zeros(len(inputs), classifier.count))  # What does not fit is refused before any work.
         maps, logits = [], []
-        for photo, rule in zip(inputs.split(1), targets.rules, strict=True):
+        for row, photo in enumerate(inputs.split(1)):
             with suffix(classifier, layer, photo) as rest:
-                own = Targets((rule,)).resolve(rest.logits)
+                own = targets.photo(row).resolve(rest.logits)
                 falls = falls_of(rest, layer, own, copies_at_once(rest, classifier.batch_size))
                 if self.form == "relative":
                     falls = falls / (own.scores.abs() + SMALLEST_SCORE)

@@ -113,6 +113,8 @@ def record(classifier: Classifier, layer: FeatureLayer, photo: Tensor) -> Suffix
     ended: list[list[tuple[nn.Module, Any]]] = [[]]
     """What the modules gave that ended so far, by each call that is running."""
     found: dict[str, Any] = {}
+    # What a user's own hooks made of an output would be made of it twice; hooks on what goes in do no harm.
+    hooked = {part for part in module.modules() if part._forward_hooks}
 
     def remember(tensor: Tensor | None, given: Any) -> None:
         found.update(activation=tensor, given=given, memory=tuple(pair for calls in ended for pair in calls))
@@ -126,11 +128,10 @@ def record(classifier: Classifier, layer: FeatureLayer, photo: Tensor) -> Suffix
         ended.pop()
         if call.module is layer.module and layer.side == "output":
             remember(first_tensor(output), output)
-        # What a user's own hooks made of an output would be made of it twice.
-        elif not found and call.module not in seen.hooked and is_one_photos(output):
+        elif not found and call.module not in hooked and is_one_photos(output):
             ended[-1].append((call.module, copied(output)))
 
-    with observing(module, before=before, after=after) as seen:
+    with observing(module, before=before, after=after):
         logits = classifier(photo)
     if found.get("activation") is None:
         raise RunError(f"layer {layer} did not run in the forward pass", hint="Choose another: xai list layers --model SPEC.")

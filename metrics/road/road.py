@@ -35,6 +35,7 @@ class ROAD(Metric):
 
     name = "road"
     needs = Needs.FORWARD
+    needs_probability = True
     readouts = {
         "morf": "area when the most relevant pixels are removed, under `output`",
         "lerf": "area when the least relevant pixels are removed, under `output`",

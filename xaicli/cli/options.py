@@ -122,6 +122,8 @@ class ModelOptions:
     interpolation: str | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    outputs: str | None = None
+    output_name: str | None = None
     device: str = "auto"
     precision: str = "auto"
     offline: bool = False
@@ -184,6 +186,13 @@ model_options = gathered(
     option("Model", "--interpolation", metavar="NAME", help="bilinear, bicubic, nearest, lanczos, box."),
     option("Model", "--mean", type=Numbers(float, (3,)), metavar="R,G,B", help="Mean of the colours in 0..1."),
     option("Model", "--std", type=Numbers(float, (3,)), metavar="R,G,B", help="Standard deviation of the colours."),
+    option(
+        "Model",
+        "--outputs",
+        type=click.Choice(("softmax", "sigmoid", "values")),
+        help="What the outputs are: classes of which one is right, labels of their own, or quantities.  [default: found]",
+    ),
+    option("Model", "--output-name", metavar="KEY|INDEX", help="Which entry of a tuple or dict of outputs to explain."),
     option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto."),
     option(
         "Model",

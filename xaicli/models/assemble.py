@@ -80,7 +80,7 @@ def assemble(
         fingerprint=file_fingerprint(loaded.content, view) if module is None else module_fingerprint(unwrapped(module), view),
         device=at,
         layer=layer if layer != "auto" else loaded.layer,
-        output_name=output_name,
+        output_name=output_name or loaded.output_name,
         masked_dtype=dtype if module is not None else torch.float32,
     )
     raw, ends_in_sigmoid = trial(bare)

@@ -39,7 +39,17 @@ def load(request: Request) -> Loaded:
     canonical = request.canonical("", f"{file.name}:{name}")
     if isinstance(made, Classifier):
         black_box = made.forward if made.module is None else None
-        loaded = Loaded(canonical, made.view, made.module, black_box, made.fingerprint, made.classes, made.layer)
+        loaded = Loaded(
+            canonical,
+            made.view,
+            made.module,
+            black_box,
+            made.fingerprint,
+            made.classes,
+            made.layer,
+            outputs=made.outputs,
+            output_name=made.output_name,
+        )
     elif isinstance(made, nn.Module):
         loaded = Loaded(canonical, View(), module=made)
     else:

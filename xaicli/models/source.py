@@ -58,7 +58,8 @@ class Request:
 class Loaded:
     """What a source gives: a torch module, or a black box (`forward`, and the hash of its `content`).
 
-    device: where a black box runs, None for the device of the request; outputs: what the model's own configuration says they are.
+    device: where a black box runs, None for the device of the request; outputs, output_name: what the model's own configuration
+    says they are, and which entry of a tuple or dict.
     """
 
     name: str
@@ -70,3 +71,4 @@ class Loaded:
     layer: str = "auto"
     device: torch.device | None = None
     outputs: Outputs | None = None
+    output_name: str = ""

@@ -30,8 +30,11 @@ def other(explainer: Explainer) -> Explainer:
 
 
 def swapped(own: Explanation, partner: Maps) -> Explanation:
-    """The control of a photo's explanation: the partner's maps, for the photo's own targets."""
-    return Explanation(other(own.explainer), Maps(partner.values, own.maps.targets, own.maps.logits))
+    """The control of a photo's explanation: the partner's maps, for the photo's own targets; a photo of more targets than its
+    partner has takes the partner's maps again from the first."""
+    wanted = own.maps.targets.classes.shape[1]
+    places = [at % partner.values.shape[1] for at in range(wanted)]
+    return Explanation(other(own.explainer), Maps(partner.values[:, places], own.maps.targets, own.maps.logits))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from xaicli.method import Maps, Method
 from xaicli.network.classifier import Classifier
 from xaicli.passes.memory import Chunk, in_chunks
 from xaicli.passes.seeds import photo_seed
+from xaicli.runs.binding import bind
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import attributions_of
 from xaicli.runs.settings import Settings
@@ -125,14 +126,21 @@ def attribute(
         part = batch[start:stop]
         return maps_of(part, classifier, method, targets, settings), part
 
+    if targets.bound:
+        return [work(at, at + 1) for at in range(len(batch))]
     chunk = Chunk(len(batch), classifier.device, too_large)
     return [made for _, made in in_chunks(work, len(batch), chunk)]
 
 
 def maps_of(batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
-    """Maps of all photos of a batch together."""
+    """Maps of all photos of a batch together; of one alone where its targets are fixed on its clean pass."""
     inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
-    rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch), classifier.outputs)
+    if targets.bound:
+        (loaded,) = batch
+        bound = bind(classifier, inputs[0], targets.rule_of(loaded.source))
+        classifier, rules = bound.classifier, bound.targets
+    else:
+        rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch), classifier.outputs)
     seeds = torch.tensor(
         [photo_seed(settings.seed, loaded.photo.content, loaded.photo.frame, method.name) for loaded in batch], dtype=torch.int64
     )

@@ -18,12 +18,12 @@ from xaicli.images.source import Source
 from xaicli.method import Maps
 from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
+from xaicli.runs.binding import bind
 from xaicli.runs.photos import Loaded
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.scoring.explanation import Explainer
 from xaicli.sign import Sign
 from xaicli.stamps import sha256_file
-from xaicli.targets import Targets
 from xaicli.untrusted import entries_of, is_folder
 
 PLAIN = "maps"
@@ -49,9 +49,12 @@ class GivenMaps:
 
     def read(self, loaded: Loaded, classifier: Classifier, targets: TargetChoice) -> Maps:
         """The map of one photo, for the target that the clean photo gives."""
-        logits = clean_logits(classifier, loaded.input[None].to(classifier.device))
-        resolved = Targets((targets.rule_of(loaded.source),), classifier.outputs).resolve(logits)
-        return Maps(read_map(self.files[loaded.source])[None, None], resolved, logits)
+        photo = loaded.input.to(classifier.device)
+        bound = bind(classifier, photo, targets.rule_of(loaded.source))
+        logits = clean_logits(bound.classifier, photo[None])
+        resolved = bound.targets.resolve(logits)
+        values = read_map(self.files[loaded.source])[None, None].repeat(1, resolved.classes.shape[1], 1, 1)
+        return Maps(values, resolved, logits)
 
 
 def given_maps(folder: Path, sources: Sequence[Source]) -> list[GivenMaps]:

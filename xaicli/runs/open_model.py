@@ -8,6 +8,7 @@ from typing import Any
 from xaicli.models.catalogue import BUNDLED, DEFAULT
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
+from xaicli.outputs import Outputs
 from xaicli.progress import SILENT, Progress
 
 Model = Classifier | str | Callable[[], Classifier] | None
@@ -32,8 +33,14 @@ def describe_model(classifier: Classifier, others: str = "") -> str:
     """One line on a classifier; others: what is said of other ones."""
     height, width = classifier.view.size
     size = f"{height} px" if height == width else f"{height} x {width} px"
-    known = f"{classifier.count} classes, {size}, {classifier.view.describe()}"
+    known = f"{outputs_of(classifier)}, {size}, {classifier.view.describe()}"
     if classifier.name in {entry.spec for entry in BUNDLED}:
         known = f"bundled, {classifier.count} everyday classes, {size}"
     device = "" if classifier.device.type == "cpu" else f", on {classifier.device}"
     return f"{classifier.name} ({known}{device}{'; ' if others else ''}{others})"
+
+
+def outputs_of(classifier: Classifier) -> str:
+    """How many outputs there are, and what: "1000 classes", "14 labels", "1 value"."""
+    word = {Outputs.SOFTMAX: ("class", "classes"), Outputs.SIGMOID: ("label", "labels"), Outputs.VALUES: ("value", "values")}
+    return f"{classifier.count} {word[classifier.outputs][classifier.count != 1]}"

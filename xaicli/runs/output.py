@@ -36,7 +36,7 @@ class OutputFolder:
     def sidecars(self, source: Source, method: Method, targets: TargetChoice) -> list[Path]:
         """The sidecars that stand where this photo's results would go."""
         rule = targets.rule_of(source)
-        if rule.count == 1:
+        if rule.known or targets.is_decision:
             paths = [self.path(source, method, targets, str(rule), ".json")]
         else:
             stem = self.folder / f"{self.stems[source]}.{safe_label(method.label)}"
@@ -73,7 +73,7 @@ def find_complete(
             for path in output.sidecars(source, method, targets):
                 record = read(path)
                 different = differences(record, source, method, targets, classifier, settings)
-                if different and targets.count > 1 and record.rule != targets.text:
+                if different and targets.count != 1 and record.rule != targets.text:
                     continue
                 if different:
                     raise UsageError(

@@ -132,7 +132,7 @@ class ScoreRun:
 
     def known_targets(self, sources: Sequence[Source]) -> list[str | None]:
         rules = [self.targets.rule_of(source) for source in sources]
-        return [None if rule.top else str(rule) for rule in rules]
+        return [str(rule) if rule.known else None for rule in rules]
 
     def run(self, store: Store) -> Generator[list[Row] | Failure, None, None]:
         """Score what the store lacks and keep it, one transaction a photo; yields the new rows of each photo, or why it has none.

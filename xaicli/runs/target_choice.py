@@ -11,6 +11,7 @@ from pathlib import Path
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
+from xaicli.outputs import Outputs
 from xaicli.targets import DECISION, TargetRule, parse_target
 from xaicli.untrusted import read_text
 
@@ -39,6 +40,11 @@ class TargetChoice:
         return self.rule.count
 
     @property
+    def bound(self) -> bool:
+        """Whether each photo's targets are fixed on its clean pass, so that photos are explained one at a time."""
+        return self.rule.above is not None
+
+    @property
     def is_decision(self) -> bool:
         return not self.file and self.rule == DECISION
 
@@ -47,11 +53,28 @@ def choose_targets(text: str, classifier: Classifier, sources: Iterable[Source] 
     """Read `--target`: a rule, or `@FILE.csv` with columns image and target; each source must then have a row."""
     if not text.startswith("@"):
         rule = parse_target(text, classifier.classes, classifier.count)
+        refuse_unfit(rule, classifier)
         return TargetChoice(str(rule), rule)
     choice = TargetChoice("file", DECISION, read_targets(Path(text[1:]), classifier), text[1:])
     for source in sources:
         choice.rule_of(source)
     return choice
+
+
+def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
+    """Raise UsageError where a rule means nothing for the kind of outputs that the model has."""
+    if rule.above is not None and classifier.outputs is not Outputs.SIGMOID:
+        raise UsageError(
+            f"--target {rule} needs labels with probabilities of their own, and the outputs of {classifier.name} are "
+            f"{classifier.outputs.value}",
+            hint="Give --target top5, or --outputs sigmoid where each output is a label.",
+        )
+    if rule.top and classifier.outputs is Outputs.VALUES and classifier.count > 1:
+        raise UsageError(
+            f"{classifier.name} gives {classifier.count} values, and none of them is a decision",
+            expected="one of them by index or name",
+            hint="Give --target 0.",
+        )
 
 
 def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
@@ -74,7 +97,7 @@ def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
             rule = parse_target(row[target_column], classifier.classes, classifier.count)
         except XaiError as error:
             raise UsageError(f"{path}, {image}: {error.found}", expected=error.expected, hint=error.hint) from error
-        if rule.count > 1:
+        if rule.count != 1:
             raise UsageError(f"{path} asks for {rule} of {image}", expected="one target a photo")
         if rules.get(image, rule) != rule:
             raise UsageError(f"{path} names two targets for {image}", expected="one row a photo")

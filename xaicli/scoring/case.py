@@ -172,7 +172,7 @@ class Case:
         parts = []
         for start in range(0, len(self), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
-            maps = attribute(self.classifier, photos[rows], Targets(tuple(rules[rows])), drawn[rows])
+            maps = attribute(self.classifier, photos[rows], Targets(tuple(rules[rows]), self.classifier.outputs), drawn[rows])
             parts.append((maps.values[:, 0].detach().to(self.device), maps.logits.detach()))
         return torch.cat([values for values, _ in parts]), torch.cat([logits for _, logits in parts])
 

@@ -19,6 +19,7 @@ from xaicli.errors import RunError, UsageError
 from xaicli.metric import CONSTANT, EMPTY_TRUTH, NO_TRUTH, NON_FINITE, UNDEFINED, Metric, Scores
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
+from xaicli.outputs import Outputs
 from xaicli.passes.queue import clean_logits
 from xaicli.rows import OK, Curve, Row
 from xaicli.scoring.case import Case
@@ -211,6 +212,11 @@ def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Cl
         if metric.needs_truth and not truth:
             hint = "Give --truth DIR: masks, COCO JSON, YOLO polygons or boxes."
             raise UsageError(f"{metric.label} needs ground truth", hint=hint)
+        if metric.needs_probability and classifier.outputs is Outputs.VALUES:
+            raise UsageError(
+                f"{metric.label} needs probabilities, and the outputs of {classifier.name} are values",
+                hint="Leave it out; deletion and insertion follow the value itself.",
+            )
         if missing := metric.needs & ~classifier.provides:
             found = f"{metric.label} needs {missing.words()}, and {classifier.name} has none"
             raise UsageError(found, hint="See xai list metrics.")

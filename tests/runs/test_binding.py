@@ -1,0 +1,113 @@
+"""Targets that are fixed on the clean photo, and models whose outputs are labels or values, from photo to scores."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from command_line import CommandLine
+from PIL import Image
+from torch import nn
+
+import xaicli
+from xaicli.errors import UsageError
+from xaicli.metric import Metric
+from xaicli.registry import make_metric
+from xaicli.runs.target_choice import choose_targets
+from xaicli.scoring.explanation import Explainer
+from xaicli.scoring.scoring import refuse_unfit
+
+
+class Colours(nn.Module):
+    """Three outputs: 8 (mean red - 0.5), 8 (mean green - 0.5), 8 (mean blue - 0.5) of the photo."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 3, 1)
+        with torch.no_grad():
+            self.features.weight.copy_(8 * torch.eye(3)[:, :, None, None])
+            self.features.bias.fill_(-4)
+
+    def forward(self, inputs):
+        return self.features(inputs).mean(dim=(2, 3))
+
+
+def model(outputs, **given):
+    view = {"resize": None, "crop": 16, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    return xaicli.classifier(Colours(), outputs=outputs, classes=["red", "green", "blue"], **view, **given)
+
+
+def photo(*colour):
+    return Image.fromarray(np.full((16, 16, 3), colour, dtype=np.uint8) + np.arange(16, dtype=np.uint8)[:, None, None])
+
+
+def test_positive_explains_every_label_above_one_half():
+    explained = xaicli.explain(photo(200, 220, 10), model("sigmoid"), method="grad-cam@layer=features", target="positive")
+    assert [one.record.target_name for one in explained] == ["red", "green"]
+    for one, level in zip(explained, (200, 220), strict=True):
+        expected = torch.sigmoid(torch.tensor(8 * ((level + 7.5) / 255 - 0.5)))
+        assert one.record.target_probability == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_positive_takes_a_bound_of_its_own():
+    above = xaicli.explain(photo(200, 220, 110), model("sigmoid"), method="grad-cam@layer=features", target="positive@above=0.3")
+    assert [one.record.target for one in above] == ["0", "1", "2"]
+    with pytest.raises(xaicli.XaiError, match=r"no label is above 0.5.*--target top1"):
+        xaicli.explain(photo(10, 20, 30), model("sigmoid"), method="grad-cam@layer=features", target="positive")
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "values"])
+def test_positive_needs_labels(outputs):
+    with pytest.raises(UsageError, match="needs labels with probabilities of their own"):
+        choose_targets("positive", model(outputs))
+
+
+def test_values_have_no_decision():
+    with pytest.raises(UsageError, match="gives 3 values, and none of them is a decision"):
+        choose_targets("top1", model("values"))
+    assert choose_targets("green", model("values")).text == "1"
+
+
+def test_a_metric_of_probabilities_refuses_values():
+    explainer = Explainer.of(xaicli.make_method("grad-cam"), model("values"), "0", "fp32")
+    refused = ("average-drop", "increase-in-confidence", "road")
+    for name in refused:
+        with pytest.raises(UsageError, match="needs probabilities"):
+            refuse_unfit([make_metric(name)], explainer, model("values"), truth=True)
+    refuse_unfit([make_metric("deletion"), make_metric("insertion")], explainer, model("values"), truth=False)
+    assert not Metric.needs_probability
+
+
+def test_the_curve_of_a_value_is_the_value_itself(capsys, tmp_path):
+    xai = CommandLine(capsys)
+    (tmp_path / "net.py").write_text(NET)
+    photo(200, 100, 10).save(tmp_path / "a.png")
+    spec = f"{tmp_path / 'net.py'}:make"
+    words = ("--method", "grad-cam@layer=features", "--metric", "deletion@steps=2", "--target", "red", "--no-controls")
+    assert xai("score", str(tmp_path / "a.png"), "--model", spec, *words, "--format", "jsonl") == 0
+    [row] = [json.loads(line) for line in xai.out.splitlines()]
+    assert row["p0"] == pytest.approx(8 * ((200 + 7.5) / 255 - 0.5), abs=1e-4)
+    assert "log_odds" not in row
+
+
+NET = """
+import torch, xaicli
+from torch import nn
+
+def make():
+    net = nn.Sequential()
+    net.features = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        net.features.weight.copy_(8 * torch.eye(3)[:, :, None, None])
+        net.features.bias.fill_(-4)
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = net.features
+        def forward(self, inputs):
+            return self.features(inputs).mean(dim=(2, 3))
+    view = {"resize": None, "crop": 16, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    return xaicli.classifier(Mean(), outputs="values", classes=["red", "green", "blue"], **view)
+"""
