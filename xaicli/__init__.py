@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from xaicli.runs.bank import build_bank as build_bank
     from xaicli.runs.baseline import baseline as baseline
     from xaicli.runs.check import check as check
+    from xaicli.runs.comparison import compare as compare
     from xaicli.runs.doctor import doctor as doctor
     from xaicli.runs.explanations import explain as explain
     from xaicli.runs.export import export as export
     from xaicli.runs.merge import merge as merge
     from xaicli.runs.report import report as report
+    from xaicli.runs.scores import score as score
     from xaicli.sign import Sign as Sign
     from xaicli.training.train import train as train
 
@@ -55,6 +57,7 @@ PLACES = {
     "build_bank": "xaicli.runs.bank",
     "check": "xaicli.runs.check",
     "classifier": "xaicli.models.from_module",
+    "compare": "xaicli.runs.comparison",
     "doctor": "xaicli.runs.doctor",
     "explain": "xaicli.runs.explanations",
     "export": "xaicli.runs.export",
@@ -64,6 +67,7 @@ PLACES = {
     "merge": "xaicli.runs.merge",
     "param": "xaicli.params",
     "report": "xaicli.runs.report",
+    "score": "xaicli.runs.scores",
     "train": "xaicli.training.train",
 }
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from xaicli.packages import require
-from xaicli.text_table import cell, table_of
+from xaicli.text_table import cell, rendered
 
 
 class Tabular(abc.ABC):
@@ -36,8 +36,12 @@ class Tabular(abc.ABC):
         """The keys that are columns of the printed table."""
         return list(self.columns or (self.rows[0] if self.rows else ()))
 
+    def render(self, format: str = "table", *, width: int = 0) -> str:
+        """The result as table, markdown, latex, json, jsonl or csv; width: of the table in terminal columns, 0 for no limit."""
+        return rendered(self.rows, format, self.shown, width=width)
+
     def __str__(self) -> str:
-        return table_of(self.rows, self.shown)
+        return self.render()
 
     def to_pandas(self) -> Any:
         """The records as a pandas DataFrame; raises InputError that says what to install where pandas is missing."""

@@ -1,13 +1,29 @@
-"""Tables as text: aligned columns for people; cells of plain values."""
+"""Records as text: an aligned table for people, Markdown and LaTeX for papers, JSON, JSON lines and CSV for programs."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xaicli.terminal import columns_of, fit, is_number, printable
 
+FORMATS = ("table", "markdown", "latex", "json", "jsonl", "csv")
 NARROWEST = 8
+LATEX = {
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "–": "--",
+    "<": "$<$",
+    ">": "$>$",
+}
+"""Characters that LaTeX takes for something else, or whose fonts lack them."""
 
 
 def cell(value: Any) -> str:
@@ -42,11 +58,60 @@ def aligned(
     return lines
 
 
-def table_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str] = (), *, width: int = 0) -> str:
-    """Records of equal keys as one table; columns: which of the keys, by default those of the first; numbers to the right."""
+def markdown(rows: Sequence[Sequence[str]], *, right: Sequence[bool]) -> str:
+    """Rows, the header first, as a Markdown table."""
+    head, *rest = [[in_markdown(text) for text in row] for row in rows]
+    rule = ["---:" if side else "---" for side in right]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rest])
+
+
+def in_markdown(text: str) -> str:
+    """Text that Markdown and the HTML it becomes show as it is."""
+    return "".join("\\" + char if char in "\\`*_{}<>|#" else char for char in printable(text))
+
+
+def latex(rows: Sequence[Sequence[str]], *, right: Sequence[bool]) -> str:
+    """Rows, the header first, as a LaTeX table with the rules of the package booktabs."""
+    # A bracket at the start of a row would be taken for an argument of the line break before it.
+    head, *rest = [" & ".join(map(in_latex, row)).replace("[", "{[}", row[0].startswith("[")) + r" \\" for row in rows]
+    sides = "".join("r" if side else "l" for side in right)
+    lines = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", head, r"\midrule", *rest, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines)
+
+
+def in_latex(text: str) -> str:
+    """Text that LaTeX shows as it is."""
+    return "".join(LATEX.get(char, char) for char in printable(text))
+
+
+def rendered(records: Sequence[Mapping[str, Any]], form: str = "table", columns: Sequence[str] = (), *, width: int = 0) -> str:
+    """Records of equal keys in one of FORMATS, without a line break at the end.
+
+    columns: the keys that tables show, by default those of the first record; the other forms hold everything; width: of the table
+    in terminal columns, 0 for no limit. Numbers stand to the right.
+    """
+    if form == "json":
+        return json.dumps(list(records), indent=1, ensure_ascii=False)
+    if form == "jsonl":
+        return "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+    if form == "csv":
+        return as_csv(records)
     if not records:
         return ""
     shown = list(columns or records[0])
     rows = [[cell(record.get(name)) for name in shown] for record in records]
     right = [all(is_number(row[at]) for row in rows) for at in range(len(shown))]
+    if form == "markdown":
+        return markdown([shown, *rows], right=right)
+    if form == "latex":
+        return latex([shown, *rows], right=right)
     return "\n".join(aligned([shown, *rows], right=right, width=width))
+
+
+def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for record in records for name in record)), lineterminator="\n")
+    if records:
+        writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue().removesuffix("\n")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def count(number: int, word: str) -> str:
-    """`1 photo`, `2 photos`."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def count(number: int, word: str, plural: str = "") -> str:
+    """`1 photo`, `2 photos`, `4,000 passes`."""
+    return f"{number:,} {word if number == 1 else plural or f'{word}s'}"
 
 
 def span(seconds: float) -> str:

@@ -194,7 +194,7 @@ def test_a_rule_without_effect_is_a_fault_of_the_suite(checked: Gate) -> None:
     assert "xai.toml, rule 1 is about the metric deletion, which the suite does not run" in checked.error
 
 
-@pytest.mark.parametrize("form", ["text", "json", "md", "junit", "github"])
+@pytest.mark.parametrize("form", ["table", "json", "markdown", "junit", "github"])
 def test_every_format_leaves_stdout_to_the_verdicts(checked: Gate, form: str) -> None:
     checked.fault()
     assert checked("check", "--trust", "--format", form) == 1

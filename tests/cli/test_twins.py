@@ -14,14 +14,16 @@ import pytest
 import xaicli
 from xaicli.cli.main import COMMANDS, cli
 
-TWINS = {name: name for name in ("explain", "report", "export", "merge", "baseline", "check", "train", "doctor")}
+TWINS = {
+    name: name for name in ("explain", "score", "compare", "report", "export", "merge", "baseline", "check", "train", "doctor")
+}
 TWINS["bank"] = "build_bank"
 ALONE = {"list", "describe", "cache", "config", "completion"}
 """Commands that look things up or look after the installation, for people at a terminal."""
-SHOWN = {"form"}
-"""Options that say how a command prints."""
-OTHERWISE = {("explain", "output"): "in memory unless a folder is named"}
-"""Options whose default is another one in Python."""
+SHOWN = {"form", "no_controls"}
+"""Options that say how a command prints, or say an option's value in a shorter way."""
+OTHERWISE = {("explain", "output"), ("compare", "output")}
+"""Options whose default is another one in Python: all stays in memory unless a folder is named."""
 
 
 def options_of(command: str) -> dict[str, click.Parameter]:
@@ -35,7 +37,7 @@ def parameters_of(command: str) -> dict[str, inspect.Parameter]:
 
 
 def test_every_command_that_works_on_photos_or_results_has_a_twin() -> None:
-    assert TWINS.keys() | ALONE >= COMMANDS.keys() - {"score", "compare"}
+    assert TWINS.keys() | ALONE == COMMANDS.keys()
 
 
 @pytest.mark.parametrize("command", TWINS)
@@ -91,6 +93,58 @@ def test_explain_gives_the_records_that_the_command_prints(records: Any, shell: 
 def test_a_dry_run_gives_the_same_plan(records: Any, shell: Any) -> None:
     typed = records("explain", "photos", "--model", shell.model, "--method", "rise@n_masks=64", "--dry-run")
     assert xaicli.explain("photos", shell.model, "rise@n_masks=64", dry_run=True).rows == typed
+
+
+def test_score_gives_the_rows_that_the_command_streams_and_prints_its_table(shell: Any) -> None:
+    shell.score("--format", "jsonl")
+    typed = shell.rows
+    table = xaicli.score("photos", shell.model, xaicli.make_method("grad-cam"), metric=shell.metrics.split(","))
+    key = lambda row: (row["image"], row["method"], row["metric"])  # noqa: E731
+    assert sorted(table.rows, key=key) == sorted(typed, key=key)
+    shell.score()
+    assert f"{table}\n" == shell.out
+    assert "<th>grad-cam</th>" in table._repr_html_()
+    stored = xaicli.score(
+        "photos", shell.model, "grad-cam", metric=shell.metrics, output="s.db", fail_under={"insertion@steps=4": 2.0}
+    )
+    assert stored.rows == table.rows
+    assert stored.failed
+    assert "at least 2 wanted" in stored.failures[0]
+
+
+def test_controls_are_chosen_alike(shell: Any) -> None:
+    shell.score("--controls", "center,random", "--format", "jsonl")
+    assert {row["method"] for row in shell.rows} == {"grad-cam", "random", "center"}
+    table = xaicli.score("photos", shell.model, "grad-cam", metric=shell.metrics, controls=["random", "center"])
+    assert {row["method"] for row in table.rows} == {"grad-cam", "random", "center"}
+    shell.score("--no-controls", "--format", "jsonl")
+    assert {row["method"] for row in shell.rows} == {"grad-cam"}
+    assert shell.score("--controls", "centre") == 2
+    assert 'no control "centre"; expected random, center, other' in shell.error
+
+
+def test_compare_prints_the_table_of_its_command_and_draws_its_sheet(shell: Any) -> None:
+    words = ("--method", "grad-cam,layer-cam", "--metric", shell.metrics)
+    assert shell("compare", "photos", "--model", shell.model, *words, "-o", "typed") == 0
+    table = xaicli.compare("photos", shell.model, "grad-cam,layer-cam", metric=shell.metrics, output="called")
+    assert f"{table}\n" == shell.out
+    assert (shell.folder / "called" / "compare.png").read_bytes() == (shell.folder / "typed" / "compare.png").read_bytes()
+    in_memory = xaicli.compare("photos", shell.model, "grad-cam,layer-cam", metric=shell.metrics)
+    assert in_memory.rows == table.rows
+    assert not in_memory.sheets
+
+
+def test_a_dry_run_of_scores_tells_passes_and_time_and_what_controls_cost(records: Any, shell: Any) -> None:
+    words = ("--method", "grad-cam,rise@n_masks=64", "--metric", "deletion@steps=4", "--dry-run")
+    rows = records("score", "photos", "--model", shell.model, *words)
+    assert [row["method"] for row in rows] == ["grad-cam", "rise@n_masks=64", "controls (random, center, other)"]
+    passes = [float(row["passes per photo"]) for row in rows]
+    # Each map takes four changed copies; a backward pass counts as two, and RISE passes the photo itself too.
+    assert passes[0] == 3 + passes[2] / 4
+    assert passes[2] == 4 * float(rows[0]["scoring"])
+    assert all(row["time"] for row in rows)
+    assert "times those without controls" in shell.err
+    assert not list(shell.folder.glob("*.db"))
 
 
 def test_export_merge_and_report_do_what_their_commands_do(records: Any, shell: Any) -> None:

@@ -35,7 +35,7 @@ ALL = outcome(OK, NOTE, OPEN, failure(), failure(level="warn", what="p0"))
 
 
 def test_text_shows_failures_first_with_worst_photos_and_ends_in_a_count():
-    lines = render(ALL, "text", pictures=".xai/check/").splitlines()
+    lines = render(ALL, "table", pictures=".xai/check/").splitlines()
     assert lines[0] == "FAIL  grad-cam  map similarity  0.71 [0.66, 0.75]"
     assert lines[1].startswith("      worst: a.png 0.12, a|b<img")
     assert lines[1].endswith("pictures in .xai/check/")
@@ -44,7 +44,7 @@ def test_text_shows_failures_first_with_worst_photos_and_ends_in_a_count():
 
 
 def test_text_says_when_all_holds():
-    assert render(outcome(OK, NOTE), "text").splitlines()[-1] == "the one rule holds"
+    assert render(outcome(OK, NOTE), "table").splitlines()[-1] == "the one rule holds"
 
 
 def test_json_holds_every_verdict_and_whether_it_failed():
@@ -79,13 +79,13 @@ def test_github_has_one_command_a_line():
 
 
 def test_markdown_is_one_table_whose_cells_hold_plain_text():
-    lines = render(ALL, "md").splitlines()
+    lines = render(ALL, "markdown").splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 5
     for row in rows:
         assert row.replace("\\|", "").count("|") == 5
-    assert "<img" not in render(ALL, "md").replace("\\<img", "")
-    assert "![x](" not in render(ALL, "md")
+    assert "<img" not in render(ALL, "markdown").replace("\\<img", "")
+    assert "![x](" not in render(ALL, "markdown")
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "json"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from xaicli.cli.command_progress import CommandProgress
-from xaicli.cli.options import ModelOptions, batch_size_option, model_options, option
-from xaicli.cli.printing import FORMATS, print_result
+from xaicli.cli.options import ModelOptions, batch_size_option, format_option, model_options, option
+from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -29,7 +29,7 @@ xai explain cat.jpg --model timm:vit_small_patch16_224.dino --method daam@target
     metavar="FILE",
     help="The bank: features, labels, and their model.",
 )
-@option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
+@format_option()
 @option("Output", "--overwrite", is_flag=True, help="Make it again, and replace another bank.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @batch_size_option()

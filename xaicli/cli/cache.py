@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from xaicli.cli.options import option
-from xaicli.cli.printing import FORMATS, print_rows
+from xaicli.cli.options import format_option, option
+from xaicli.cli.printing import print_rows
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 
 EXAMPLES = """
@@ -17,7 +17,7 @@ xai cache clear --yes
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="downloaded weights: where they are, how large, clear them")
 @click.argument("what", type=click.Choice(["list", "path", "clear"]), default="list")
-@option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
+@format_option()
 @option("Running", "--yes", is_flag=True, help="Clear without asking.")
 @verbosity_options
 def command(what: str, form: str, yes: bool) -> int:

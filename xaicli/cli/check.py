@@ -6,22 +6,23 @@ import click
 
 from xaicli.cli.baseline import suite_options
 from xaicli.cli.command_progress import CommandProgress
-from xaicli.cli.options import option
+from xaicli.cli.options import format_option, option
+from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
 xai check
-xai check --weights retrained.safetensors --format md
+xai check --weights retrained.safetensors --format markdown
 xai check --update
 """
 
-FORMATS = ("text", "json", "md", "junit", "github")
+FORMATS = ("table", "markdown", "json", "junit", "github")
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="hold a suite against its baseline")
 @suite_options
 @option("Suite", "--seed", type=click.IntRange(min=0), help="Seed of stochastic methods.  [default: the baseline's]")
-@option("Output", "--format", "form", type=click.Choice(FORMATS), default="text", help="What stdout shows.")
+@format_option(FORMATS)
 @option(
     "Output", "-o", "--output", metavar="DIR", help="Folder of before-and-after pictures.  [default: check beside the baseline]"
 )
@@ -59,5 +60,5 @@ def command(
         update=update,
         progress=CommandProgress(),
     )
-    click.echo(found.render(form), nl=False)
+    print_result(found, form)
     return 1 if found.failed else 0

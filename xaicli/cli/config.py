@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from xaicli.cli.defaults import SETTINGS, config_path, settings
-from xaicli.cli.options import option
-from xaicli.cli.printing import FORMATS, print_rows
+from xaicli.cli.options import format_option
+from xaicli.cli.printing import print_rows
 from xaicli.cli.verbosity import Command, verbosity_options
 from xaicli.untrusted import is_file
 
@@ -19,7 +19,7 @@ XAI_MODEL=resnet50 xai config show
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="defaults that are set, and where")
 @click.argument("what", type=click.Choice(["show"]), default="show")
-@option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
+@format_option()
 @verbosity_options
 def command(what: str, form: str) -> int:
     """Show the defaults that a configuration file or the environment sets.

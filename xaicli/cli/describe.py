@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 from xaicli.cli.options import option
 from xaicli.cli.printing import terminal_width
 from xaicli.cli.verbosity import Command, verbosity_options
-from xaicli.text_table import table_of
+from xaicli.text_table import rendered
 
 if TYPE_CHECKING:
     from xaicli.params import Definition
@@ -137,4 +137,4 @@ def parameter_table(parameters: list[dict[str, str]]) -> str:
         {"parameter": row["name"], "type": row["type"], "default": row["default"], "range": row["range"], "meaning": row["help"]}
         for row in parameters
     ]
-    return table_of(rows, width=terminal_width())
+    return rendered(rows, width=terminal_width())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from xaicli.cli.options import ModelOptions, model_options, option
-from xaicli.cli.printing import FORMATS, print_result
+from xaicli.cli.options import ModelOptions, format_option, model_options
+from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -16,7 +16,7 @@ xai doctor --model net.py:make --format json
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="versions, devices, plugins; a model's layer and its pitfalls")
-@option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
+@format_option()
 @model_options
 @verbosity_options
 def command(form: str, model: ModelOptions) -> int:

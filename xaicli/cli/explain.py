@@ -13,11 +13,12 @@ from xaicli.cli.options import (
     PhotoOptions,
     batch_size_option,
     complete_definition,
+    format_option,
     image_options,
     model_options,
     option,
 )
-from xaicli.cli.printing import FORMATS, print_result, printing_partial
+from xaicli.cli.printing import print_result, printing_partial
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -65,7 +66,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     metavar="DIR",
     help="Folder for maps (.npy), overlays (.png) and records (.json).",
 )
-@option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
+@format_option()
 @option(
     "Output",
     "--scale",

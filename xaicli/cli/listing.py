@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from xaicli.cli.options import ModelOptions, model_options, option
-from xaicli.cli.printing import FORMATS, print_rows
+from xaicli.cli.options import ModelOptions, format_option, model_options, option
+from xaicli.cli.printing import print_rows
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -22,7 +22,7 @@ WHAT = ("methods", "metrics", "models", "layers", "checkpoints")
 @click.command(cls=Command, examples=EXAMPLES, short_help="methods, metrics, models, layers, checkpoints")
 @click.argument("what", type=click.Choice(WHAT), metavar="methods|metrics|models|layers|checkpoints")
 @click.argument("pattern", default="*")
-@option("Output", "--format", "form", type=click.Choice(FORMATS), default="table", help="What stdout shows.")
+@format_option()
 @option("Output", "--check", is_flag=True, help="Import every method or metric and show the broken ones.")
 @model_options
 @verbosity_options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.verbosity import Grouped
 from xaicli.models.catalogue import DEFAULT
+from xaicli.text_table import FORMATS
 
 if TYPE_CHECKING:
     from xaicli.network.classifier import Classifier
@@ -68,6 +69,20 @@ def complete_model(ctx: click.Context, parameter: click.Parameter, incomplete: s
     from xaicli.models.catalogue import list_models
 
     return [CompletionItem(entry.spec, help=entry.summary) for entry in list_models() if entry.spec.startswith(incomplete)]
+
+
+class Format(click.Choice[str]):
+    """One of several forms of output, some of which have a second name."""
+
+    ALIASES = {"md": "markdown", "text": "table"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(self.ALIASES.get(value, value), param, ctx)
+
+
+def format_option(formats: Sequence[str] = FORMATS, text: str = "What stdout shows.") -> Decorator:
+    """The option --format, which reaches the command as `form`."""
+    return option("Output", "--format", "form", type=Format(formats), default=formats[0], help=text)
 
 
 class Numbers(click.ParamType):

@@ -12,12 +12,11 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from xaicli.gate.check import Outcome
 from xaicli.gate.verdict import Verdict
-from xaicli.results.tables import in_markdown
 from xaicli.terminal import printable
-from xaicli.text_table import aligned
+from xaicli.text_table import aligned, in_markdown
 from xaicli.words import count
 
-FORMATS = ("text", "json", "md", "junit", "github")
+FORMATS = ("table", "markdown", "json", "junit", "github")
 WORDS = {"ok": "ok", "fail": "FAIL", "inconclusive": "?", "note": "note"}
 ORDER = ("FAIL", "warn", "?", "ok", "note")
 
@@ -27,7 +26,7 @@ def render(outcome: Outcome, form: str, *, pictures: str = "") -> str:
     verdicts = sorted(outcome.verdicts, key=lambda verdict: ORDER.index(word(verdict)))
     if form == "json":
         return to_json(outcome, pictures)
-    if form == "md":
+    if form == "markdown":
         return to_markdown(verdicts)
     if form == "junit":
         return to_junit(verdicts)

@@ -14,7 +14,7 @@ from xaicli.metric import Direction
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
-from xaicli.runs.controls import NAME
+from xaicli.runs.controls import OTHER
 
 
 def score_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
@@ -119,4 +119,4 @@ def controls_verdicts(rule: Rule, bench: Bench, methods: Sequence[str], now: Seq
 
 def controls_of(bench: Bench, label: str, photos: int) -> list[str]:
     """The labels of the controls of a method; one photo has no other."""
-    return [control for control in CONTROL_METHODS if control != label] + [f"{NAME}@base={label}"] * (photos > 1)
+    return [control for control in CONTROL_METHODS if control != label] + [f"{OTHER}@base={label}"] * (photos > 1)

@@ -15,9 +15,9 @@ from xaicli.results.intervals import LEVEL, Estimate
 from xaicli.results.summary import Cell, Comparison, Group
 from xaicli.results.verdicts import decimals_of, number, sentences, with_interval
 from xaicli.terminal import columns_of, printable
-from xaicli.text_table import aligned
+from xaicli.text_table import aligned, in_markdown, latex, markdown
 
-FORMATS = ("table", "json", "csv", "md")
+FORMATS = ("table", "markdown", "latex", "json", "csv")
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 NOTHING = "–"
 GAP = "   "
@@ -34,8 +34,10 @@ def render(groups: Sequence[Group], form: str, *, width: int | None = None) -> s
         return json.dumps({"level": LEVEL, "groups": [as_json(group) for group in groups]}, indent=1, ensure_ascii=False) + "\n"
     if form == "csv":
         return to_csv(groups)
-    if form == "md":
+    if form == "markdown":
         return "\n".join(to_markdown(group, titled=len(groups) > 1) for group in groups)
+    if form == "latex":
+        return "\n".join(to_latex(group) for group in groups)
     if form == "table":
         if width is None:
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
@@ -108,22 +110,24 @@ def passes_of(group: Group, method: str) -> str:
 
 
 def to_markdown(group: Group, *, titled: bool) -> str:
-    names = [*group.methods, *group.controls]
-    header = ["method", *(heading(group, metric) for metric in group.metrics)]
-    rows = [[method, *(shown(group, method, metric) for metric in group.metrics)] for method in names]
+    rows = cells_of(group)
     lines = [f"### {in_markdown(title(group))}", ""] if titled else []
-    lines += [line_of(header), line_of(["---", *["---:"] * len(group.metrics)]), *map(line_of, rows)]
-    lines += ["", caption(group), "", *(f"- {in_markdown(sentence)}" for sentence in sentences(group))]
+    lines += [markdown(rows, right=[False, *[True] * len(group.metrics)]), ""]
+    lines += [caption(group), "", *(f"- {in_markdown(sentence)}" for sentence in sentences(group))]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def line_of(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell if set(cell) <= {'-', ':'} else in_markdown(cell) for cell in cells)} |"
+def to_latex(group: Group) -> str:
+    """The table alone, for a paper, what it shows in a comment above it."""
+    about = f"% {printable(title(group))}; {caption(group)}"
+    return f"{about}\n{latex(cells_of(group), right=[False, *[True] * len(group.metrics)])}\n"
 
 
-def in_markdown(text: str) -> str:
-    """Text that Markdown and the HTML it becomes show as it is."""
-    return "".join("\\" + char if char in "\\`*_{}<>|#" else char for char in printable(text))
+def cells_of(group: Group) -> list[list[str]]:
+    """Rows of methods and controls under a header, a column a metric."""
+    names = [*group.methods, *group.controls]
+    header = ["method", *(heading(group, metric) for metric in group.metrics)]
+    return [header, *([method, *(shown(group, method, metric) for metric in group.metrics)] for method in names)]
 
 
 # For programs

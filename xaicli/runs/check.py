@@ -39,13 +39,10 @@ class Checked(Tabular):
     def records(self) -> list[dict[str, Any]]:
         return [] if self.outcome is None else [record_of(verdict, self.outcome) for verdict in self.outcome.verdicts]
 
-    def render(self, format: str = "text") -> str:
-        """All verdicts as text, json, md, junit or github."""
+    def render(self, format: str = "table", *, width: int = 0) -> str:
+        """All verdicts as table, json, markdown, junit or github."""
         where = "" if self.pictures is None else f"{self.pictures}/"
-        return "" if self.outcome is None else render(self.outcome, format, pictures=where)
-
-    def __str__(self) -> str:
-        return self.render().removesuffix("\n")
+        return "" if self.outcome is None else render(self.outcome, format, pictures=where).removesuffix("\n")
 
 
 def check(

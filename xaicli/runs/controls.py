@@ -13,17 +13,20 @@ from functools import cached_property
 
 from xaicli.images.source import Source
 from xaicli.method import Maps
+from xaicli.registry import CONTROLS
 from xaicli.scoring.explanation import Explainer, Explanation
 
-NAME, VERSION = "other", 1
+OTHER, VERSION = "other", 1
+CONTROL_NAMES = (*CONTROLS, OTHER)
+"""All controls, in the order of tables."""
 
 
 def other(explainer: Explainer) -> Explainer:
     """The control of a method."""
     return dataclasses.replace(
         explainer,
-        label=f"{NAME}@base={explainer.label}",
-        content={"name": NAME, "version": VERSION, "parameters": {"base": dict(explainer.content)}},
+        label=f"{OTHER}@base={explainer.label}",
+        content={"name": OTHER, "version": VERSION, "parameters": {"base": dict(explainer.content)}},
         control=True,
         attribute=None,
     )

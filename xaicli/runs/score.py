@@ -19,7 +19,7 @@ from xaicli.packages import versions
 from xaicli.registry import CONTROLS, make_method, require_fit
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Recipe, Row, Run
-from xaicli.runs.controls import Ring, other, swapped
+from xaicli.runs.controls import CONTROL_NAMES, OTHER, Ring, other, swapped
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import MapCache
 from xaicli.runs.photos import Failure, Loaded
@@ -37,7 +37,7 @@ class ScoreRun:
     """One call of `xai score`: which photos, maps and metrics, and how.
 
     sources: the photos of this run; all_sources: those of the whole job, of which this run may be a shard: the control `other`
-    takes its maps from them; given: maps from files, in place of methods.
+    takes its maps from them; controls: names of CONTROL_NAMES; given: maps from files, in place of methods.
     """
 
     sources: Sequence[Source]
@@ -46,7 +46,7 @@ class ScoreRun:
     metrics: Sequence[Metric]
     targets: TargetChoice = field(default_factory=TargetChoice)
     settings: Settings = field(default_factory=Settings)
-    controls: bool = True
+    controls: Sequence[str] = CONTROL_NAMES
     truth: Truth | None = None
     keep_going: bool = False
     all_sources: Sequence[Source] = ()
@@ -64,7 +64,7 @@ class ScoreRun:
     def all_methods(self) -> list[Method]:
         """The methods, and the controls that are methods too."""
         named = {method.name for method in self.methods}
-        return [*self.methods, *(make_method(name) for name in CONTROLS if self.controls and name not in named)]
+        return [*self.methods, *(make_method(name) for name in CONTROLS if name in self.controls and name not in named)]
 
     @cached_property
     def contents(self) -> dict[Source, str]:
@@ -74,8 +74,8 @@ class ScoreRun:
 
     @cached_property
     def ring(self) -> Ring:
-        """The photos whose maps the control `other` takes; empty without controls, or where there is one photo."""
-        return Ring(self.contents if self.controls and len(set(self.contents.values())) > 1 else {})
+        """The photos whose maps the control `other` takes; empty without it, or where there is one photo."""
+        return Ring(self.contents if OTHER in self.controls and len(set(self.contents.values())) > 1 else {})
 
     @cached_property
     def own(self) -> list[Explainer]:

@@ -1,0 +1,135 @@
+"""`xaicli.compare`: methods side by side, with scores and what the intervals say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from xaicli.errors import UsageError, XaiError
+from xaicli.files import require_writable
+from xaicli.grammar import split
+from xaicli.images.names import safe_label
+from xaicli.method import Method
+from xaicli.metric import Metric
+from xaicli.network.classifier import Classifier
+from xaicli.progress import SILENT, Progress
+from xaicli.results.store import Store
+from xaicli.results.summary import Group
+from xaicli.runs.compare import draw_comparison
+from xaicli.runs.find_photos import Photos
+from xaicli.runs.open_model import Model
+from xaicli.runs.passes_needed import plan_of
+from xaicli.runs.score import ScoreRun
+from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
+from xaicli.runs.score_table import ScoreTable, groups_of
+from xaicli.runs.scores import carry_out, finished
+
+STORE, SHEET = "compare.db", "compare"
+
+
+def compare(
+    images: Photos,
+    classifier: Model | Sequence[Model] = None,
+    method: str | Method | Sequence[str | Method] | None = None,
+    *,
+    metric: str | Metric | Sequence[str | Metric] = METRICS,
+    target: str | int = "top1",
+    seed: int = 0,
+    controls: str | Sequence[str] | bool = ALL_CONTROLS,
+    truth: str | Path | None = None,
+    truth_classes: str | Path | None = None,
+    recursive: bool = False,
+    null: bool = False,
+    limit: int | None = None,
+    frame: int = 0,
+    background: str | tuple[int, int, int] = "white",
+    output: str | Path | None = None,
+    keep_going: bool = False,
+    dry_run: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    command: str = "",
+    progress: Progress = SILENT,
+) -> ScoreTable:
+    """Compare methods: a table of means with paired differences, and a contact sheet with scores under each map.
+
+    classifier: one, or several, each with a table and a sheet of the methods that run on it; output: a folder for compare.png and
+    compare.db, which keeps rows so that running again does only what is missing; None: rows stay in memory and no sheet is drawn.
+    All else is as in `xaicli.score`.
+
+        print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
+    """
+    request = ScoreRequest(
+        images=images,
+        method=method,
+        metric=metric,
+        target=target,
+        seed=seed,
+        controls=controls,
+        truth=truth,
+        truth_classes=truth_classes,
+        recursive=recursive,
+        null=null,
+        limit=limit,
+        frame=frame,
+        background=background,
+        keep_going=keep_going,
+        batch_size=batch_size,
+        precision=precision,
+        command=command,
+    )
+    request.check()
+    if not request.methods:
+        raise UsageError("no methods are named", expected="--method A,B", hint="xai list methods shows them.")
+    models = models_of(classifier)
+    runs = [request.run(model, progress=progress, leave_out=len(models) > 1) for model in models]
+    folder = None if output is None else Path(output)
+    if dry_run:
+        return plan_of(runs, folder and folder / STORE, progress)
+    if folder is None:
+        store = Store.in_memory()
+        return finished(replace(scored(runs, store, None, request, progress), store=store), keep_going)
+    require_writable(folder)
+    with Store.open(folder / STORE) as opened:
+        table = scored(runs, opened, folder, request, progress)
+    return finished(replace(table, store=folder / STORE), keep_going)
+
+
+def models_of(given: Model | Sequence[Model]) -> list[Model]:
+    """Each model that is named, once."""
+    if isinstance(given, str):
+        models: list[Model] = [part.strip() for part in split(given, ",")]
+        if "" in models:
+            raise UsageError(f"--model {given} has an empty name", expected="SPEC,SPEC")
+        return list(dict.fromkeys(models))
+    if given is None or isinstance(given, Classifier) or callable(given):
+        return [given]
+    return list(given)
+
+
+def scored(runs: Sequence[ScoreRun], store: Store, folder: Path | None, request: ScoreRequest, progress: Progress) -> ScoreTable:
+    """Score what the store lacks, model by model, and draw the sheets."""
+    groups: list[Group] = []
+    errors: list[XaiError] = list(request.photos.errors)
+    sheets: list[Path] = []
+    for run in runs:
+        failed = carry_out(run, store, request.photos.errors if run is runs[0] else (), progress)
+        errors += [error for error in failed if error not in errors]
+        groups += groups_of(run, store)
+        if folder is not None:
+            name = SHEET if len(runs) == 1 else f"{SHEET}.{safe_label(run.classifier.name)}"
+            sheets += drawn(run, store, folder / f"{name}.png", len(failed), progress)
+        if failed and not run.keep_going:
+            break
+    return ScoreTable(tuple(runs), store, tuple(groups), tuple(errors), (), tuple(sheets))
+
+
+def drawn(run: ScoreRun, store: Store, sheet: Path, failed: int, progress: Progress) -> list[Path]:
+    """Draw the sheet of a run, and say where it is; empty where there is nothing to draw."""
+    on_sheet = draw_comparison(run, store, sheet)
+    if not on_sheet:
+        return []
+    rest = f" (the first {on_sheet} photos)" if on_sheet < len(run.sources) - failed else ""
+    progress.say(f"sheet {sheet}{rest}")
+    return [sheet]

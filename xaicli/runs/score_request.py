@@ -1,0 +1,162 @@
+"""What is asked for when photos are scored, in the words of `xai score` and `xai compare`, and the run that it becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from xaicli.errors import UsageError
+from xaicli.images.truth import Truth, read_truth
+from xaicli.method import Method
+from xaicli.metric import Metric
+from xaicli.network.classifier import Classifier
+from xaicli.progress import SILENT, Progress
+from xaicli.registry import make_methods, unfit
+from xaicli.runs.controls import CONTROL_NAMES
+from xaicli.runs.default_method import default_method
+from xaicli.runs.explanations import list_methods, list_metrics
+from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
+from xaicli.runs.given_maps import given_maps
+from xaicli.runs.open_model import Model, open_model
+from xaicli.runs.score import ScoreRun, shard
+from xaicli.runs.settings import Settings, colour
+from xaicli.runs.target_choice import choose_targets
+from xaicli.words import count
+
+METRICS = ("deletion,insertion",)
+"""The metrics where none are named."""
+ALL_CONTROLS = ",".join(CONTROL_NAMES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """The words of `xaicli.score`, which says what each means."""
+
+    images: Photos
+    method: str | Method | Sequence[str | Method] | None = None
+    metric: str | Metric | Sequence[str | Metric] = METRICS
+    target: str | int = "top1"
+    seed: int = 0
+    controls: str | Sequence[str] | bool = ALL_CONTROLS
+    truth: str | Path | None = None
+    truth_classes: str | Path | None = None
+    maps: str | Path | None = None
+    recursive: bool = False
+    null: bool = False
+    limit: int | None = None
+    frame: int = 0
+    background: str | tuple[int, int, int] = "white"
+    shard: str | None = None
+    keep_going: bool = False
+    batch_size: int | None = None
+    precision: str = "auto"
+    command: str = ""
+
+    @cached_property
+    def photos(self) -> FoundPhotos:
+        """The photos of the whole job, and what could not be found."""
+        return find_photos(
+            self.images,
+            recursive=self.recursive,
+            null=self.null,
+            limit=self.limit,
+            frame=self.frame,
+            keep_going=self.keep_going,
+        )
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """The methods that are named."""
+        made = list_methods(self.method)
+        if made and self.maps is not None:
+            raise UsageError("--maps and --method are both given", hint="Maps from files need no method; leave one of them out.")
+        return made
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        return list_metrics(self.metric)
+
+    @cached_property
+    def control_names(self) -> tuple[str, ...]:
+        """The controls that are wanted; raises UsageError for an unknown one."""
+        if isinstance(self.controls, bool):
+            return CONTROL_NAMES if self.controls else ()
+        given = self.controls.split(",") if isinstance(self.controls, str) else self.controls
+        names = tuple(dict.fromkeys(name.strip() for name in given if name.strip()))
+        for name in names:
+            if name not in CONTROL_NAMES:
+                raise UsageError(f'no control "{name}"', expected=", ".join(CONTROL_NAMES))
+        return names
+
+    def check(self) -> None:
+        """Raise XaiError for what is wrong in the words alone, before a model is loaded."""
+        shard_of(self.shard)
+        _ = self.photos, self.methods, self.metrics, self.control_names
+
+    def run(self, model: Model, *, progress: Progress = SILENT, leave_out: bool = False) -> ScoreRun:
+        """The run on one model; leave_out: methods that cannot run on it, in place of refusing it, unless there is no other."""
+        self.check()
+        classifier = open_model(model, precision=self.precision, progress=progress)
+        if self.batch_size:
+            classifier = dataclasses.replace(classifier, batch_size=self.batch_size)
+        methods = self.methods
+        if not methods and self.maps is None:
+            methods = make_methods([default_method(classifier)])
+            progress.say(f"method {methods[0].label} (others: --method, xai list methods)")
+        part, sources = shard_of(self.shard), self.photos.sources
+        run = ScoreRun(
+            sources=shard(sources, *part) if part else sources,
+            classifier=classifier,
+            methods=fitting(methods, classifier, progress) if leave_out else methods,
+            metrics=self.metrics,
+            targets=choose_targets(str(self.target), classifier, sources),
+            settings=self.settings,
+            controls=self.control_names,
+            truth=self.read_truth(classifier, progress),
+            keep_going=self.keep_going,
+            all_sources=sources,
+            # A partner's map is borrowed for the control, so that all photos of the job need theirs.
+            given=given_maps(Path(self.maps), sources) if self.maps is not None else (),
+        )
+        run.check()
+        return run
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            seed=self.seed,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            background=colour(self.background),
+            command=self.command,
+        )
+
+    def read_truth(self, classifier: Classifier, progress: Progress) -> Truth | None:
+        """The ground truth; says of how many photos there is one."""
+        if self.truth is None:
+            return None
+        truth = read_truth(self.truth, classifier.classes, classifier.count, self.truth_classes)
+        named = truth.count(source.path for source in self.photos.sources)
+        progress.say(f"ground truth of {named} of {count(len(self.photos.sources), 'photo')}: {truth.kind}")
+        return truth
+
+
+def fitting(methods: list[Method], classifier: Classifier, progress: Progress) -> list[Method]:
+    """The methods that run on a classifier, all where none does; says which are left out."""
+    fit = [method for method in methods if unfit(method, classifier) is None] or methods
+    if left := ", ".join(method.label for method in methods if method not in fit):
+        progress.say(f"not for {classifier.name}: {left}")
+    return fit
+
+
+def shard_of(text: str | None) -> tuple[int, int] | None:
+    """`I/N` as numbers, 1 to N."""
+    if text is None:
+        return None
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise UsageError(f"--shard {text} is no shard", expected="I/N with I from 1 to N, such as 3/8")
+    return int(part), int(parts)

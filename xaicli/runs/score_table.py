@@ -1,0 +1,92 @@
+"""What scoring photos gives back: rows, and the table of means that the command prints."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xaicli.errors import XaiError
+from xaicli.results.reading import Selection
+from xaicli.results.store import Store
+from xaicli.results.summary import Group, summarise
+from xaicli.results.tables import heading, render, shown
+from xaicli.rows import COLUMNS, Row
+from xaicli.runs.score import ScoreRun
+from xaicli.tabular import Tabular
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable(Tabular):
+    """Scores of photos: `rows` has one record for each photo, method, target and metric; printed, it is the table of means.
+
+    groups: the means with their intervals and comparisons; store: the file that holds the rows, or the store in memory; errors:
+    of photos that have no scores, under `keep_going`; failures: bounds that are not met, each in a line; sheets: pictures drawn.
+    """
+
+    streamed = True
+    columns = COLUMNS
+
+    runs: tuple[ScoreRun, ...]
+    store: Path | Store
+    groups: tuple[Group, ...]
+    errors: tuple[XaiError, ...] = ()
+    failures: tuple[str, ...] = ()
+    sheets: tuple[Path, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a bound of `fail_under` or `fail_over` is not met."""
+        return bool(self.failures)
+
+    def records(self) -> list[dict[str, Any]]:
+        if isinstance(self.store, Store):
+            return [row.record() for run in self.runs for row in rows_of(run, self.store)]
+        with Store.open(self.store, write=False) as opened:
+            return [row.record() for run in self.runs for row in rows_of(run, opened)]
+
+    def render(self, format: str = "table", *, width: int = 0) -> str:
+        """The means as table, markdown, latex, json or csv; every row as jsonl."""
+        if format == "jsonl":
+            return super().render(format)
+        return render(self.groups, format, width=width).removesuffix("\n")
+
+    def _repr_html_(self) -> str:
+        return "".join(map(as_html, self.groups))
+
+
+def rows_of(run: ScoreRun, store: Store) -> Iterator[Row]:
+    """The rows of a run's photos that a store holds, those of earlier runs among them."""
+    definitions = {recipe.definition for recipe in run.recipes}
+    photos = {(run.contents.get(source, ""), source.frame) for source in run.sources}
+    for row in store.rows(selection_of(run)):
+        mine = row.definition in definitions and row.model == run.classifier.fingerprint and row.seed == run.settings.seed
+        if mine and (row.photo, row.frame) in photos:
+            yield row
+
+
+def selection_of(run: ScoreRun) -> Selection:
+    methods = tuple(dict.fromkeys(recipe.method for recipe in run.recipes))
+    return Selection(methods, tuple(metric.label for metric in run.metrics), bool(run.controls))
+
+
+def groups_of(run: ScoreRun, store: Store) -> list[Group]:
+    """The means of this run's methods and metrics, over all photos of the store."""
+    about = (run.classifier.fingerprint, run.targets.text, run.settings.precision)
+    groups = summarise(store, selection_of(run))
+    return [group for group in groups if (group.fingerprint, group.target_rule, group.precision) == about]
+
+
+def as_html(group: Group) -> str:
+    """A group's means as an HTML table."""
+    names: Sequence[str] = [*group.methods, *group.controls]
+    head = "".join(f"<th>{html.escape(heading(group, metric))}</th>" for metric in group.metrics)
+    body = "".join(
+        f"<tr><th>{html.escape(name)}</th>"
+        + "".join(f"<td>{html.escape(shown(group, name, metric))}</td>" for metric in group.metrics)
+        + "</tr>"
+        for name in names
+    )
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,142 @@
+"""`xaicli.score`: numbers for heatmaps, in a store or in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from xaicli.errors import XaiError
+from xaicli.method import Method
+from xaicli.metric import Metric
+from xaicli.progress import SILENT, Progress
+from xaicli.results.store import Store
+from xaicli.runs.bounds import Given, failures_of, read_bounds
+from xaicli.runs.find_photos import Photos
+from xaicli.runs.open_model import Model
+from xaicli.runs.passes_needed import passes_in_words, plan_of
+from xaicli.runs.photos import Failure
+from xaicli.runs.score import ScoreRun
+from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
+from xaicli.runs.score_table import ScoreTable, groups_of
+from xaicli.words import count, span
+
+
+def score(
+    images: Photos,
+    classifier: Model = None,
+    method: str | Method | Sequence[str | Method] | None = None,
+    *,
+    metric: str | Metric | Sequence[str | Metric] = METRICS,
+    target: str | int = "top1",
+    seed: int = 0,
+    controls: str | Sequence[str] | bool = ALL_CONTROLS,
+    truth: str | Path | None = None,
+    truth_classes: str | Path | None = None,
+    maps: str | Path | None = None,
+    recursive: bool = False,
+    null: bool = False,
+    limit: int | None = None,
+    frame: int = 0,
+    background: str | tuple[int, int, int] = "white",
+    output: str | Path | None = None,
+    curves: bool = True,
+    keep_maps: bool = True,
+    fail_under: Given = (),
+    fail_over: Given = (),
+    shard: str | None = None,
+    keep_going: bool = False,
+    dry_run: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    command: str = "",
+    progress: Progress = SILENT,
+) -> ScoreTable:
+    """Score the heatmaps of photos: deletion and insertion, or any metrics, beside the controls.
+
+    images, classifier, method, target: as in `xaicli.explain`; metric: specifications or metrics; controls: which of "random",
+    "center" and "other" stand beside each method, False for none; truth: masks, COCO JSON, YOLO polygons or boxes; truth_classes:
+    a CSV of its labels and the model's classes; maps: a folder of maps of another program, in place of methods.
+
+    output: a store (SQLite) that keeps the rows, so that running again does only what is missing; curves, keep_maps: whether it
+    keeps the curves under scores, and small maps for `xaicli.report`; fail_under, fail_over: bounds such as {"insertion": 0.5} on
+    the lower and the upper end of each method's interval, see `failed`; shard: "I/N", the I-th of N parts of the photos; dry_run:
+    score nothing, and say what it would take; batch_size: inputs per pass. Raises XaiError at the first photo that cannot be
+    used, unless `keep_going`; its `partial` is what was finished before.
+
+        print(xaicli.score("photos/", "resnet50", ["grad-cam", "rise"], metric=["insertion"]))
+    """
+    request = ScoreRequest(
+        images=images,
+        method=method,
+        metric=metric,
+        target=target,
+        seed=seed,
+        controls=controls,
+        truth=truth,
+        truth_classes=truth_classes,
+        maps=maps,
+        recursive=recursive,
+        null=null,
+        limit=limit,
+        frame=frame,
+        background=background,
+        shard=shard,
+        keep_going=keep_going,
+        batch_size=batch_size,
+        precision=precision,
+        command=command,
+    )
+    request.check()
+    bounds = read_bounds(fail_under, fail_over, [one.label for one in request.metrics])
+    run = request.run(classifier, progress=progress)
+    if dry_run:
+        return plan_of([run], None if output is None else Path(output), progress)
+    store = Store.in_memory() if output is None else Store.open(output, curves=curves, maps=keep_maps)
+    try:
+        errors = carry_out(run, store, request.photos.errors, progress)
+        groups = groups_of(run, store)
+    finally:
+        if output is not None:
+            store.close()
+    kept = store if output is None else Path(output)
+    return finished(ScoreTable((run,), kept, tuple(groups), tuple(errors), tuple(failures_of(groups, bounds))), keep_going)
+
+
+def carry_out(run: ScoreRun, store: Store, lost: Sequence[XaiError], progress: Progress) -> list[XaiError]:
+    """Score what the store lacks; returns what failed, and says how it went."""
+    start, errors = time.monotonic(), list(lost)
+    for error in lost:
+        progress.warn(error.found)
+    todo, rows = len(run.incomplete(store, run.sources)), 0
+    if todo:
+        progress.say(passes_in_words(run))
+    with closing(run.run(store)) as results:
+        for result in progress.track(results, "scoring", todo):
+            if isinstance(result, Failure):
+                errors.append(result.error)
+                if run.keep_going:
+                    progress.warn(result.error.found)
+                continue
+            rows += len(result)
+            for row in result:
+                progress.row(row.record())
+    parts = [f"{count(rows, 'row')} of {count(todo, 'photo')} in {span(time.monotonic() - start)}"]
+    if before := len(run.sources) - todo:
+        parts.append(f"{count(before, 'photo')} complete before")
+    if errors:
+        parts.append(f"{count(len(errors), 'photo')} failed")
+    if store.path is not None:
+        parts.append(f"all rows in {store.path} (xai report {store.path})")
+    progress.say("; ".join(parts))
+    return errors
+
+
+def finished(result: ScoreTable, keep_going: bool) -> ScoreTable:
+    """The result; raises the first error, with the result as its `partial`, where a run does not go on past errors."""
+    if result.errors and not keep_going:
+        error = result.errors[0]
+        error.partial = result
+        raise error
+    return result
