@@ -23,6 +23,7 @@ BENCHMARKS = {
     "ablation-cam": "Ablation-CAM of a last stage over pytorch-grad-cam's",
     "score-cam": "Score-CAM of a last stage over torch-cam's, and its memory",
     "rise-time": "RISE on a ResNet-50 over the bare passes of its masks",
+    "rise-variance": "variance of RISE at equal masks, by sampling and estimate",
     "rise-memory": "memory of RISE above the network's own",
     "scoring": "deletion and insertion over a plain loop and over torch-cam, and their memory",
     "fuser": "the class-sparse fuser of trainable attention over the dense formula: time, memory, steps of P-TAME",

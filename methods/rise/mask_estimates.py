@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xaicli.methods.rise.mask_laws import MaskLaw
 
-Estimator = Literal["naive", "center", "ratio", "regress"]
+Estimator = Literal["naive", "center", "regress"]
 
 GROUPS = 8
 """Groups of units between which the error is read."""
@@ -59,7 +59,7 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class MapEstimate:
     """A map (height, width) in units of the score, its relative error, and the standard error (height, width) of each pixel.
 
     The relative error is the root of noise over signal: the mean variance of a pixel's estimate over what is left of the
@@ -71,43 +71,31 @@ class Estimate:
     standard_error: Tensor
 
 
-def estimate(sample: Sample, estimator: Estimator) -> Estimate:
+def estimate(sample: Sample, estimator: Estimator) -> MapEstimate:
     """The map of one photo under one target.
 
     naive: sum of f M over N p, as the authors have it. center: the same on f less the mean score of the other units, which
-    leaves the expectation as it is; with independent masks that is the mean score plus the sample covariance over p. ratio: sum
-    of f M over sum of M, of bias O(1/N). regress: on f less a linear prediction from the grid, fitted on other units.
+    leaves the expectation as it is; with independent masks that is the mean score plus the sample covariance over p. regress: on
+    f less a linear prediction from the grid, fitted on other units; that lowers the variance of antithetic pairs another 1.7
+    times on the bundled networks and 1.2 times on MobileNetV2 (1,024 masks, `python -m benchmarks rise-variance`).
     """
-    if estimator == "ratio":
-        parts, sizes = ratios(sample)
-        values = parts.pop()
-    else:
-        weights, base = centred(sample, estimator)
-        groups, sizes = grouped(sample)
-        sums = sample.summed(weights, groups, len(sizes))
-        values = base + sums.sum(dim=0) / (len(sample) * sample.law.mean)
-        parts = [base + each / (size * sample.law.mean) for each, size in zip(sums, sizes.tolist(), strict=True)]
+    weights, base = centred(sample, estimator)
+    groups, sizes = grouped(sample)
+    sums = sample.summed(weights, groups, len(sizes))
+    values = base + sums.sum(dim=0) / (len(sample) * sample.law.mean)
     if len(sizes) < GROUPS:
-        return Estimate(values, float("nan"), torch.full_like(values, float("nan")))
+        return MapEstimate(values, float("nan"), torch.full_like(values, float("nan")))
+    parts = [base + each / (size * sample.law.mean) for each, size in zip(sums, sizes.tolist(), strict=True)]
     variance = torch.stack(parts).var(dim=0) / len(parts)
     noise = float(variance.mean())
     signal = float(values.var(unbiased=False)) - noise
-    return Estimate(values, (noise / max(signal, sys.float_info.min)) ** 0.5, variance.sqrt())
+    return MapEstimate(values, (noise / max(signal, sys.float_info.min)) ** 0.5, variance.sqrt())
 
 
 def grouped(sample: Sample) -> tuple[Tensor, Tensor]:
     """The group (N,) of each mask, whole units dealt out in turn, and the sizes of the groups; one group where units are few."""
     groups = sample.units % GROUPS if int(sample.units[-1]) + 1 >= GROUPS else torch.zeros_like(sample.units)
     return groups, groups.bincount()
-
-
-def ratios(sample: Sample) -> tuple[list[Tensor], Tensor]:
-    """Mean scores weighted by the mask, of each group and last of all masks; the mean score where no mask shows a pixel."""
-    groups, sizes = grouped(sample)
-    above = sample.summed(sample.scores, groups, len(sizes))
-    below = sample.summed(torch.ones_like(sample.scores), groups, len(sizes))
-    above, below = torch.cat([above, above.sum(dim=0)[None]]), torch.cat([below, below.sum(dim=0)[None]])
-    return list(torch.where(below > 0, above / below, sample.scores.mean())), sizes
 
 
 def centred(sample: Sample, estimator: Estimator) -> tuple[Tensor, Tensor]:

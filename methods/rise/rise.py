@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.methods.rise.mask_estimates import Estimate, Estimator, Sample, estimate
+from xaicli.methods.rise.mask_estimates import Estimator, MapEstimate, Sample, estimate
 from xaicli.methods.rise.mask_laws import MaskLaw, Sampling
 from xaicli.methods.rise.masks import Border, MaskGrid, MaskPainter
 from xaicli.network.classifier import Classifier
@@ -42,7 +42,7 @@ class RISE(Method):
     `xai explain cat.jpg --method rise@n_masks=2000`
     """
 
-    n_masks: int = param(4000, "masks a photo, at most", ge=2)
+    n_masks: int = param(4000, "maximum masks per photo", ge=2)
     grid: int | tuple[int, int] = param(7, "coarse cells a side, or ROWS+COLUMNS where the input is not square", ge=1)
     p1: float | tuple[float, ...] = param(0.5, "probability of an open cell; of several, masks take turns", gt=0, lt=1)
     score: Literal["probability", "logit"] = param("probability", "what of the target is averaged")
@@ -84,7 +84,7 @@ class RISE(Method):
         rise = self.applied
         law = rise.law(rise.cells)
         even = law.even and rise.n_masks % law.unit == 0
-        weighted = rise.estimator in ("naive", "ratio") or (rise.estimator == "center" and even)
+        weighted = rise.estimator == "naive" or (rise.estimator == "center" and even)
         return Sign.NONNEGATIVE if weighted and rise.score == "probability" else Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
@@ -107,7 +107,7 @@ class RISE(Method):
         logits = clean_logits(classifier, inputs)
         chosen = targets.resolve(logits)
         passes = MaskedPasses(rise, law, inputs, chosen, seeds.tolist())
-        estimates: list[list[Estimate]] = [[] for _ in inputs]
+        estimates: list[list[MapEstimate]] = [[] for _ in inputs]
         used = torch.zeros(len(inputs), dtype=torch.int64)
         rows, done, size = list(range(len(inputs))), 0, classifier.batch_size
         while rows:
@@ -127,17 +127,17 @@ class RISE(Method):
         chunks = max(-(-self.n_min // law.chunk), done // law.chunk + 1)
         return min(self.n_masks, chunks * law.chunk)
 
-    def settled(self, estimates: list[Estimate]) -> bool:
+    def settled(self, estimates: list[MapEstimate]) -> bool:
         """Whether the error of each target's map is below `tol`."""
         return self.tol is not None and all(each.error < self.tol for each in estimates)
 
-    def extras(self, estimates: list[list[Estimate]], used: Tensor) -> dict[str, Tensor]:
+    def extras(self, estimates: list[list[MapEstimate]], used: Tensor) -> dict[str, Tensor]:
         error = torch.tensor([[each.error for each in row] for row in estimates])
         extras = {"masks_used": used, "error": error}
         return {**extras, "se": stack(estimates, "standard_error")} if self.return_se else extras
 
 
-def stack(estimates: list[list[Estimate]], field: Literal["values", "standard_error"]) -> Tensor:
+def stack(estimates: list[list[MapEstimate]], field: Literal["values", "standard_error"]) -> Tensor:
     """One field of the estimates of B photos and T targets: (B, T, H, W) float32."""
     return torch.stack([torch.stack([getattr(each, field) for each in row]) for row in estimates]).float()
 

@@ -15,7 +15,7 @@ from xaicli.methods.rise.mask_laws import Drawn, MaskLaw
 from xaicli.methods.rise.masks import MaskGrid, MaskPainter
 
 GRID = MaskGrid((9, 14), (3, 4))
-SAMPLINGS = ["iid", "antithetic", "balanced", "sobol", "stratified"]
+SAMPLINGS = ["iid", "antithetic", "balanced"]
 TIGHT = {"rtol": 0, "atol": 1e-10}
 
 
@@ -44,12 +44,6 @@ def test_naive_is_the_mean_of_score_times_mask_over_p(sampling, p):
     sample, _, masks = sample_of(MaskLaw(GRID, p, sampling), 200)
     expected = weighted(sample.scores, masks) / (200 * sum(p) / len(p))
     assert_close(estimate(sample, "naive").values, expected, **TIGHT)
-
-
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_ratio_is_the_mean_score_weighted_by_the_mask(sampling):
-    sample, _, masks = sample_of(MaskLaw(GRID, (0.4,), sampling), 200)
-    assert_close(estimate(sample, "ratio").values, weighted(sample.scores, masks) / masks.sum(dim=0), **TIGHT)
 
 
 def test_center_is_the_mean_score_and_the_sample_covariance_for_independent_masks():
@@ -97,7 +91,7 @@ def test_regress_is_the_cross_fitted_ridge_written_out(sampling):
     assert_close(estimate(sample, "regress").values, torch.stack(parts).mean(dim=0), rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("estimator", ["naive", "center", "ratio", "regress"])
+@pytest.mark.parametrize("estimator", ["naive", "center", "regress"])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_the_error_is_read_between_eight_groups_of_whole_units(estimator, sampling):
     law = MaskLaw(GRID, (0.5,), sampling)
@@ -122,7 +116,7 @@ def test_below_eight_units_no_error_is_claimed(sampling):
     assert found.values.isfinite().all()
 
 
-@pytest.mark.parametrize("estimator", ["naive", "center", "ratio", "regress"])
+@pytest.mark.parametrize("estimator", ["naive", "center", "regress"])
 def test_the_standard_error_is_the_spread_over_seeds(estimator):
     law = MaskLaw(GRID, (0.5,), "antithetic")
     found = [estimate(sample_of(law, 1024, seed)[0], estimator) for seed in range(40)]
@@ -138,20 +132,11 @@ def test_a_constant_score_has_a_flat_map_without_error():
     assert_close(found.standard_error, torch.zeros(9, 14, dtype=torch.float64), **TIGHT)
 
 
-@pytest.mark.parametrize("estimator", ["naive", "center", "ratio", "regress"])
+@pytest.mark.parametrize("estimator", ["naive", "center", "regress"])
 def test_a_score_that_is_not_a_number_makes_no_map(estimator):
     sample, _, _ = sample_of(MaskLaw(GRID, (0.5,), "antithetic"), 300)
     sample.scores[17] = math.nan
     assert estimate(sample, estimator).values.isnan().any()
-
-
-def test_ratio_takes_the_mean_score_where_no_mask_shows_a_pixel():
-    law = MaskLaw(GRID, (0.5,), "iid")
-    seed = next(seed for seed in range(1000) if (masks_of(law, 2, seed)[1].sum(dim=0) == 0).any())
-    _, masks = masks_of(law, 2, seed)
-    found = estimate(Sample(law, seed, torch.tensor([1.0, 3.0], dtype=torch.float64)), "ratio").values
-    unseen = masks.sum(dim=0) == 0
-    assert_close(found[unseen], torch.full_like(found[unseen], 2.0), **TIGHT)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import torch
 from scipy.stats import binom
 from torch.testing import assert_close
 
-from xaicli.methods.rise.mask_laws import Drawn, MaskLaw, binomial
+from xaicli.methods.rise.mask_laws import Drawn, MaskLaw
 from xaicli.methods.rise.masks import MaskGrid
 
 GRID = MaskGrid((12, 15), (3, 4))
-SAMPLINGS = ["iid", "antithetic", "balanced", "sobol", "stratified"]
+SAMPLINGS = ["iid", "antithetic", "balanced"]
 
 
 def draw(law: MaskLaw, chunks: int, seed: int = 5) -> Drawn:
@@ -81,14 +81,6 @@ def test_balanced_blocks_where_p_fits_no_block_differ_by_one_at_most():
     assert not law.even
 
 
-def test_strata_spread_the_number_of_open_cells_over_each_unit():
-    law = MaskLaw(GRID, (0.5,), "stratified")
-    opened = law.draw(1, 0).bits.reshape(-1, law.unit, 12).sum(dim=2)
-    for row in opened:
-        counts = row.bincount(minlength=13).numpy()
-        assert (np.abs(counts - law.unit * binom.pmf(np.arange(13), 12, 0.5)) < 2).all()
-
-
 def test_several_p_take_turns_unit_by_unit():
     law = MaskLaw(GRID, (0.1, 0.9), "antithetic")
     share = draw(law, chunks=20).bits.double().mean(dim=1).reshape(-1, 2, 2).mean(dim=(0, 2))
@@ -126,8 +118,3 @@ def test_drawing_leaves_the_global_generators_alone():
         MaskLaw(GRID, (0.5,), sampling).draw(1, 0)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == numpy_state()
-
-
-@pytest.mark.parametrize(("count", "p"), [(1, 0.5), (49, 0.1), (900, 0.5), (900, 0.999)])
-def test_the_binomial_distribution_function(count, p):
-    np.testing.assert_allclose(binomial(count, p), binom.cdf(np.arange(count), count, p), rtol=0, atol=1e-10)

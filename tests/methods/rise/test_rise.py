@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from xaicli.errors import UsageError
+from xaicli.errors import RunError, UsageError
 from xaicli.method import Cost, Maps, Needs, Sign
 from xaicli.methods.rise.masks import MaskGrid, MaskPainter
 from xaicli.methods.rise.rise import RISE
@@ -20,7 +20,7 @@ from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.tensor([11, 22, 33, 44, 55])
 FEW = RISE(n_masks=300, grid=4)
-SAMPLINGS = ["iid", "antithetic", "balanced", "sobol", "stratified"]
+SAMPLINGS = ["iid", "antithetic", "balanced"]
 
 
 def explain(rise: RISE, classifier: Classifier, inputs: Tensor, rule: TargetRule = DECISION, seeds: Tensor = SEEDS) -> Maps:
@@ -65,7 +65,7 @@ def linear_inputs() -> Tensor:
 # The exact linear test
 
 
-@pytest.mark.parametrize("estimator", ["naive", "center", "ratio", "regress"])
+@pytest.mark.parametrize("estimator", ["naive", "center", "regress"])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize(("p1", "border"), [(0.5, "clamp"), (0.3, "mirror")])
 def test_maps_of_a_linear_network_are_its_closed_form_within_their_standard_error(
@@ -291,13 +291,13 @@ class Interrupted(nn.Module):
         return self.drop(self.network(inputs))
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_a_network_is_left_as_it_was_also_when_interrupted(tiny_cnn, classifier_of, photo_batch, error):
+@pytest.mark.parametrize(("error", "told"), [(KeyboardInterrupt, KeyboardInterrupt), (ValueError, RunError)])
+def test_a_network_is_left_as_it_was_also_when_interrupted(tiny_cnn, classifier_of, photo_batch, error, told):
     network = Interrupted(tiny_cnn, error).train()
     tiny_cnn.features[1].eval()
     modes = [part.training for part in network.modules()]
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with pytest.raises(error):
+    with pytest.raises(told):
         explain(FEW, classifier_of(network, count=5, batch_size=16), photo_batch)
     assert [part.training for part in network.modules()] == modes
     assert_close(dict(network.state_dict()), state, rtol=0, atol=0)
@@ -390,7 +390,6 @@ def test_what_it_declares():
         (RISE(sampling="iid"), Sign.SIGNED),
         (RISE(sampling="balanced", p1=0.1, n_masks=1000), Sign.NONNEGATIVE),
         (RISE(sampling="iid", estimator="naive"), Sign.NONNEGATIVE),
-        (RISE(sampling="iid", estimator="ratio"), Sign.NONNEGATIVE),
         (RISE(estimator="regress"), Sign.SIGNED),
         (RISE(score="logit"), Sign.SIGNED),
         (RISE(preset="paper"), Sign.NONNEGATIVE),
@@ -401,7 +400,7 @@ def test_maps_are_called_non_negative_where_no_estimate_can_be_below_zero(rise, 
 
 
 def settings_that_promise() -> Iterator[RISE]:
-    for estimator in ("naive", "center", "ratio"):
+    for estimator in ("naive", "center"):
         for sampling in SAMPLINGS:
             rise = RISE(n_masks=64, grid=3, estimator=estimator, sampling=sampling)
             if rise.sign is Sign.NONNEGATIVE:
@@ -436,7 +435,7 @@ def test_a_preset_keeps_what_it_does_not_set():
 
 def test_parameters_as_typed():
     rise = RISE.from_text({"grid": "5+7", "p1": "0.3+0.5", "n-masks": "1_000", "tol": "none", "sampling": "Sobol"})
-    assert rise == RISE(grid=(5, 7), p1=(0.3, 0.5), n_masks=1000, sampling="sobol")
+    assert rise == RISE(grid=(5, 7), p1=(0.3, 0.5), n_masks=1000, sampling="balanced")
 
 
 @pytest.mark.parametrize(
