@@ -19,6 +19,7 @@ from xaicli.errors import InputError, text_of
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.overlay import ALPHA, overlay
+from xaicli.images.picture_file import write_png
 from xaicli.images.view import View
 from xaicli.sign import Sign
 from xaicli.untrusted import opened, read
@@ -176,7 +177,7 @@ class Attribution:
         if drawing is None and self.picture is not None and self.status != "non-finite":
             drawing = self.overlay()
         if drawing is not None:
-            write_atomic(place[".png"], lambda file: drawing.save(file, "PNG"))
+            write_png(place[".png"], drawing)
             written.append(place[".png"])
         write_atomic(place[".json"], lambda file: file.write(self.record.to_json().encode()))
         return [*written, place[".json"]]

@@ -1,15 +1,31 @@
-"""Files that are never half-written: written beside their place, flushed, then renamed."""
+"""Files that are never half-written: written beside their place, flushed, then renamed.
+
+What a killed run has left beside its place is removed by the next one that writes there. A file in the making is held by a lock
+that the system lets go of when its process ends, so that no run takes another's for left over.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from xaicli.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed anyway.
+    LOCKS = False
+else:
+    LOCKS = True
+
+PART = re.compile(r"\..+\.[0-9a-f]{8}\.part(-wal|-shm|-journal)?")
+"""How files in the making are called: `.NAME.8 hex digits.part`, and what SQLite puts beside one."""
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -17,19 +33,74 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Raises InputError where the folder or the disk does not take it.
     """
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
+        sweep(path.parent)
+        temporary = part_of(path)
+        with held(temporary) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
+            # Before the lock is let go of: a sweep must not find it.
+            os.replace(temporary, path)
+    except (OSError, ValueError) as error:
         raise cannot_write(path, error) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError, ValueError):
+                temporary.unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """A name of its own beside `path` for a file in the making."""
+    name = os.fsencode(path.name)[:80].decode("utf-8", "ignore")
+    return path.with_name(f".{name}.{secrets.token_hex(4)}.part")
+
+
+@contextlib.contextmanager
+def held(part: Path) -> Iterator[BinaryIO]:
+    """A new file, open for writing and locked for as long as it is open."""
+    while True:
+        file = open(part, "xb")  # noqa: SIM115  # closed below, once it is known to be ours
+        lock(file.fileno())
+        # A sweep may have been faster than the lock.
+        if part.exists():
+            break
+        file.close()
+    with file:
+        yield file
+
+
+def lock(number: int, *, wait: bool = True) -> bool:
+    """Lock an open file; False where another process holds it, or where the file system knows no locks."""
+    if not LOCKS:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=1024)
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left in a folder; once a process is enough."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if PART.fullmatch(entry.name):
+                remove_if_left(Path(entry.path))
+
+
+def remove_if_left(part: Path) -> None:
+    """Remove a file in the making, unless a living process holds it."""
+    with contextlib.suppress(OSError):
+        number = os.open(part, os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            if lock(number, wait=False):
+                part.unlink(missing_ok=True)
+        finally:
+            os.close(number)
 
 
 def require_writable(folder: Path) -> None:
@@ -39,12 +110,13 @@ def require_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch(exist_ok=False)
         probe.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise cannot_write(folder, error) from error
+    sweep(folder)
 
 
-def cannot_write(path: Path, error: OSError) -> InputError:
-    reason = (error.strerror or type(error).__name__).lower()
+def cannot_write(path: Path, error: OSError | ValueError) -> InputError:
+    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
     return InputError(
         f"{path} cannot be written: {reason}", expected="a folder that can be written to", hint="Choose one with -o DIR."
     )

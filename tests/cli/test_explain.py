@@ -220,7 +220,7 @@ def test_photos_of_one_name_keep_their_folders(xai: Shell, tmp_path: Path) -> No
         (["sample:hopper", "--target", "top9"], 2, "target top9"),
         (["sample:hopper", "--target", "tabbi"], 2, 'no class is called "tabbi"; expected'),
         (["sample:hopper", "--target", "crane"], 2, '"crane" is the name of 2 classes: 1, 2'),
-        (["sample:hopper", "--target", "@nowhere.csv"], 2, "nowhere.csv cannot be read"),
+        (["sample:hopper", "--target", "@nowhere.csv"], 2, "there is no file nowhere.csv"),
         (["sample:hopper", "--colormap", "jett"], 2, 'no colour map is called "jett"'),
         (["sample:hopper", "--mean", "1,2"], 2, "--mean"),
         (["sample:hopper", "--format", "xml"], 2, "--format"),

@@ -29,14 +29,23 @@ xai export scores.db --metric insertion --no-controls -o insertion.parquet
 @option("Rows", "--method", multiple=True, metavar="LABEL", help="Only rows of these methods.")
 @option("Rows", "--metric", multiple=True, metavar="LABEL", help="Only rows of these metrics.")
 @option("Rows", "--controls/--no-controls", default=True, help="Rows of the controls too.")
+@option("Output", "--overwrite", is_flag=True, help="Replace a file that xai did not write.")
 @verbosity_options
 def command(
-    store: str, output: str | None, form: str | None, method: tuple[str, ...], metric: tuple[str, ...], controls: bool
+    store: str,
+    output: str | None,
+    form: str | None,
+    method: tuple[str, ...],
+    metric: tuple[str, ...],
+    controls: bool,
+    overwrite: bool,
 ) -> int:
     """Write the rows of a store: image, method, target, metric, value, status, definition, subject, seed, then read-outs."""
     from xaicli.runs.export import export
 
-    written = export(store, output or sys.stdout.buffer, format=form, method=method, metric=metric, controls=controls)
+    written = export(
+        store, output or sys.stdout.buffer, format=form, method=method, metric=metric, controls=controls, overwrite=overwrite
+    )
     if output:
         Verbosity.current().say(str(written))
     return 0

@@ -20,11 +20,12 @@ xai report scores.db --most 500 -o report.html
 @option("Output", "-o", "--output", default="report.html", metavar="FILE.html", help="The page.")
 @option("Photos", "--photos", multiple=True, metavar="DIR", help="Where photos are looked for that have moved.")
 @option("Photos", "--most", type=click.IntRange(min=1), default=5000, metavar="N", help="Photos in the gallery, worst first.")
+@option("Output", "--overwrite", is_flag=True, help="Replace a file that xai did not write.")
 @verbosity_options
-def command(store: str, output: str, photos: tuple[str, ...], most: int) -> int:
+def command(store: str, output: str, photos: tuple[str, ...], most: int, overwrite: bool) -> int:
     """Write one self-contained page of a store: the table of means, curves, and a gallery of photos, worst cases first."""
     from xaicli.runs.report import report
 
     progress = CommandProgress()
-    progress.say(str(report(store, output, photos=photos, most=most, progress=progress)))
+    progress.say(str(report(store, output, photos=photos, most=most, overwrite=overwrite, progress=progress)))
     return 0

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xaicli.files import write_atomic
 from xaicli.gate.check import Outcome
 from xaicli.gate.measure import Bench
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
 from xaicli.images.names import safe_label, stems
+from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import Cell, Row, sheet
 from xaicli.passes.upsampling import upsample
 from xaicli.sign import Sign
@@ -35,7 +35,7 @@ def draw_failures(bench: Bench, outcome: Outcome, folder: Path) -> list[Path]:
     for at, label in worst_photos(outcome):
         path = folder / f"{named[outcome.sources[at]].replace('/', '-')}.{safe_label(label)}{ENDING}"
         picture = draw(bench, outcome, at, label)
-        write_atomic(path, lambda file, picture=picture: picture.save(file, "PNG"))  # type: ignore[misc]
+        write_png(path, picture)
         paths.append(path)
     return paths
 

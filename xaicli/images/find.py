@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import matplotlib.cbook
 
+from xaicli.claims import is_own_picture
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.names import safe_label, stems, with_names
 from xaicli.images.source import Source, content_hash
@@ -117,7 +118,7 @@ class Search:
         return self.folder(folder)
 
     def folder(self, folder: Path) -> list[Source]:
-        """Photos of a folder in natural order, hidden ones left out; each folder once, though links lead to it again."""
+        """Photos of a folder in natural order, hidden ones left out; pictures that xai drew too; each folder once."""
         try:
             status = os.stat(folder)
             with os.scandir(folder) as entries:
@@ -134,7 +135,7 @@ class Search:
             if is_folder(entry.path):
                 if self.recursive and os.path.realpath(path) not in self.exclude:
                     photos += self.folder(path)
-            elif path.suffix.lower() in ENDINGS:
+            elif path.suffix.lower() in ENDINGS and not is_own_picture(path):
                 photos.append(Source.of_file(path, self.frame))
         return photos
 
@@ -147,7 +148,7 @@ class Search:
                 continue
             if is_folder(path):
                 photos += self.tree(path) if self.recursive else []
-            elif path.suffix.lower() in ENDINGS:
+            elif path.suffix.lower() in ENDINGS and not is_own_picture(path):
                 photos.append(Source.of_file(path, self.frame))
         if not photos:
             found = f"matches {len(paths)} files or folders but no photo" if paths else "matches nothing"

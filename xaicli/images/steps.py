@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 
+from xaicli.claims import MARK
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.colour import Scale, palette
 from xaicli.images.geometry import Geometry
@@ -99,9 +100,14 @@ def animation(
     stream = io.BytesIO()
     if kind == "gif":
         frames = [few_colours(frame) for frame in frames]
-        frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0, disposal=1)
+        own = MARK.encode()
+        frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0, disposal=1, comment=own)
     else:
-        frames[0].save(stream, "WEBP", save_all=True, append_images=frames[1:], duration=times, loop=0, quality=85, method=4)
+        told = Image.Exif()
+        told[ExifTags.Base.Software] = MARK
+        frames[0].save(
+            stream, "WEBP", save_all=True, append_images=frames[1:], duration=times, loop=0, quality=85, method=4, exif=told
+        )
     return stream.getvalue()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from xaicli.claims import MARK
 from xaicli.errors import UsageError
 from xaicli.files import write_atomic
 from xaicli.packages import require
@@ -88,7 +89,8 @@ def write_parquet(store: Store, file: BinaryIO, selection: Selection) -> int:
     parquet = importlib.import_module("pyarrow.parquet")
     names = store.readout_names(selection)
     kinds = {"value": arrow.float64(), "seed": arrow.int64(), **dict.fromkeys(names, arrow.float64())}
-    schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in (*COLUMNS, *names)])
+    columns = [(name, kinds.get(name, arrow.string())) for name in (*COLUMNS, *names)]
+    schema = arrow.schema(columns, metadata={"Software": MARK})
     count = 0
     with parquet.ParquetWriter(file, schema) as writer:
         rows = records(store, selection)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from xaicli.errors import InputError, UsageError
-from xaicli.files import cannot_write
+from xaicli.files import cannot_write, held, part_of
 from xaicli.results import connection as opening
 from xaicli.untrusted import is_there
 
@@ -104,9 +103,10 @@ def settle_old(path: Path) -> None:
 @contextlib.contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """A name beside `path` for a store in the making; what is left of it goes."""
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    temporary = part_of(path)
     try:
-        yield temporary
+        with held(temporary):
+            yield temporary
     finally:
         for ending in ("", "-wal", "-shm", "-journal"):
             with contextlib.suppress(OSError):

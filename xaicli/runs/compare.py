@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xaicli.files import write_atomic
 from xaicli.images.decode import decode
+from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import Cell, Row, sheet
 from xaicli.images.source import Source
 from xaicli.results.reading import Selection
@@ -40,7 +40,7 @@ def draw_comparison(run: ScoreRun, store: Store, path: Path) -> int:
     labels = [method.label for method in run.methods]
     rows = (row_of(run, photo, labels) for photo in photos)
     picture = sheet(rows, labels, count=len(photos), title=run.classifier.name)
-    write_atomic(path, lambda file: picture.save(file, "PNG"))
+    write_png(path, picture)
     return len(photos)
 
 

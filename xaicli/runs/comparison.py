@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from xaicli.claims import claim
 from xaicli.errors import UsageError, XaiError
 from xaicli.files import require_writable
 from xaicli.grammar import split
@@ -90,6 +91,8 @@ def compare(
     if folder is None:
         store = Store.in_memory()
         return finished(replace(scored(runs, store, None, request, progress), store=store), keep_going)
+    for run in runs:
+        claim(sheet_path(folder, run, runs), [source.file for source in run.sources])
     require_writable(folder)
     with Store.open(folder / STORE) as opened:
         table = scored(runs, opened, folder, request, progress)
@@ -118,11 +121,16 @@ def scored(runs: Sequence[ScoreRun], store: Store, folder: Path | None, request:
         errors += [error for error in failed if error not in errors]
         groups += groups_of(run, store)
         if folder is not None:
-            name = SHEET if len(runs) == 1 else f"{SHEET}.{safe_label(run.classifier.name)}"
-            sheets += drawn(run, store, folder / f"{name}.png", len(failed), progress)
+            sheets += drawn(run, store, sheet_path(folder, run, runs), len(failed), progress)
         if failed and not run.keep_going:
             break
     return ScoreTable(tuple(runs), store, tuple(groups), tuple(errors), (), tuple(sheets))
+
+
+def sheet_path(folder: Path, run: ScoreRun, runs: Sequence[ScoreRun]) -> Path:
+    """Where the sheet of a model goes."""
+    name = SHEET if len(runs) == 1 else f"{SHEET}.{safe_label(run.classifier.name)}"
+    return folder / f"{name}.png"
 
 
 def drawn(run: ScoreRun, store: Store, sheet: Path, failed: int, progress: Progress) -> list[Path]:

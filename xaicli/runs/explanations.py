@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xaicli.attribution import Attribution
+from xaicli.claims import claim
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.names import stems
 from xaicli.images.overlay import ALPHA
@@ -178,6 +179,8 @@ def in_folder(
     """Make what the folder lacks, then the pictures that need all maps; says how it went."""
     start = time.monotonic()
     check(run, metrics)
+    if sheet:
+        claim(run.output.folder / "sheet.png", [source.file for source in run.sources], overwrite=run.overwrite)
     complete = run.find()
     run.check()
     progress.say(cost_of(run))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from xaicli.claims import claim
 from xaicli.results.export import export as export_file
 from xaicli.results.export import export_to
 from xaicli.results.reading import Selection
@@ -50,11 +51,13 @@ def export(
     method: str | Sequence[str] = (),
     metric: str | Sequence[str] = (),
     controls: bool = True,
+    overwrite: bool = False,
 ) -> ExportedRows:
     """The rows of a store: image, method, target, metric, value, status, definition, subject, seed, then read-outs.
 
     output: a file, whose ending says the format, an open binary file, or None: the rows are in the result alone; format: csv,
-    jsonl or parquet; method, metric: labels, all where empty; controls: whether their rows are among them. Raises XaiError.
+    jsonl or parquet; method, metric: labels, all where empty; controls: whether their rows are among them; overwrite: a file
+    that xai did not write. Raises XaiError.
 
         xaicli.export("scores.db", metric="insertion").to_pandas()
     """
@@ -64,6 +67,7 @@ def export(
         if output is None:
             return found
         if isinstance(output, str | Path):
+            claim(Path(output), [Path(store)], overwrite=overwrite)
             return ExportedRows(Path(store), selection, Path(output), export_file(opened, Path(output), format or "", selection))
         export_to(opened, output, format or "csv", selection)
         return found

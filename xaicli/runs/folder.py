@@ -15,11 +15,13 @@ from xaicli.method import Cost, Method
 from xaicli.network.classifier import Classifier
 from xaicli.registry import require_fit
 from xaicli.runs.explain import Explained, batch_size_for, explain_photos
-from xaicli.runs.output import Complete, OutputFolder, find_complete
+from xaicli.runs.output import Complete, OutputFolder, find_complete, refuse_other, refuse_taken
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photos import Failure
+from xaicli.runs.result_claim import claimed, refuse_foreign, release
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
+from xaicli.untrusted import is_there
 
 WRITE_THREADS = 2
 WRITES_WAITING = 4
@@ -60,6 +62,7 @@ class FolderRun:
 
     def find(self) -> Complete:
         """What is complete already; raises UsageError where another result stands in a place that this run would write."""
+        refuse_taken(self.output, self.sources, self.methods, self.targets, overwrite=self.overwrite)
         if self.overwrite:
             return Complete()
         return find_complete(self.output, self.sources, self.methods, self.targets, self.classifier, self.settings)
@@ -109,9 +112,9 @@ class FolderRun:
         return [self.kept(source, method, record) for method in self.methods for record in found.records[source, method.label]]
 
     def kept(self, source: Source, method: Method, record: Record) -> Written:
-        return Written(
-            source, record, self.output.folder / self.output.stem(source, method, self.targets, record.target), kept=True
-        )
+        stem = self.output.folder / self.output.stem(source, method, self.targets, record.target)
+        release(stem)
+        return Written(source, record, stem, kept=True)
 
     def write(self, result: Explained | Failure, found: Complete) -> list[Written] | Failure:
         if isinstance(result, Failure):
@@ -123,9 +126,20 @@ class FolderRun:
                 continue
             for attribution in result.made[method.label]:
                 stem = self.output.stem(source, method, self.targets, attribution.record.target)
-                self.save(attribution, stem)
+                with claimed(self.output.folder / stem) as begun:
+                    self.require_free(source, method, self.output.folder / stem, begun=begun)
+                    self.save(attribution, stem)
                 written.append(Written(source, attribution.record, self.output.folder / stem))
         return written
+
+    def require_free(self, source: Source, method: Method, stem: Path, *, begun: bool) -> None:
+        """Raise UsageError where another run has meanwhile put a result of its own in this place."""
+        if self.overwrite:
+            return
+        refuse_foreign(stem, begun=begun)
+        sidecar = Path(f"{stem}.json")
+        if is_there(sidecar):
+            refuse_other(sidecar, source, method, self.targets, self.classifier, self.settings)
 
     def save(self, attribution: Attribution, stem: str) -> None:
         styled = replace(attribution, record=replace(attribution.record, look=self.style.as_dict()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from xaicli.images.names import safe_label
 from xaicli.images.source import Source, content_hash
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
+from xaicli.runs.result_claim import ENDINGS, HINT, refuse_foreign
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.stamps import definition_stamp, subject_stamp
@@ -72,14 +74,9 @@ def find_complete(
             records = []
             for path in output.sidecars(source, method, targets):
                 record = read(path)
-                different = differences(record, source, method, targets, classifier, settings)
-                if different and targets.count != 1 and record.rule != targets.text:
+                if targets.count != 1 and record.rule != targets.text:
                     continue
-                if different:
-                    raise UsageError(
-                        f"{path} holds another result: {', '.join(different)}",
-                        hint="Choose another folder with -o DIR, or --overwrite it.",
-                    )
+                refuse_other(path, source, method, targets, classifier, settings)
                 records.append(record)
             if records and {record.target for record in records} >= set(records[0].targets):
                 order = {target: at for at, target in enumerate(records[0].targets)}
@@ -87,11 +84,38 @@ def find_complete(
     return found
 
 
+def refuse_taken(
+    output: OutputFolder, sources: Sequence[Source], methods: Sequence[Method], targets: TargetChoice, *, overwrite: bool
+) -> None:
+    """Raise UsageError, before any work, where a result would stand in the place of one of the photos, or of a file of others."""
+    photos = {os.path.realpath(source.file): source for source in sources if source.file is not None}
+    folder = os.path.realpath(output.folder)
+    for source in sources:
+        rule = targets.rule_of(source)
+        for method in methods if rule.count == 1 else ():
+            stem = output.stem(source, method, targets, str(rule))
+            for ending in ENDINGS:
+                if (taken := photos.get(os.path.join(folder, f"{stem}{ending}"))) is not None:
+                    raise UsageError(
+                        f"{stem}{ending} would replace the photo {taken.path}", hint="Choose another folder with -o DIR."
+                    )
+            if not overwrite:
+                refuse_foreign(output.folder / stem)
+
+
+def refuse_other(
+    path: Path, source: Source, method: Method, targets: TargetChoice, classifier: Classifier, settings: Settings
+) -> None:
+    """Raise UsageError where a sidecar belongs to another result than this run gives."""
+    if different := differences(read(path), source, method, targets, classifier, settings):
+        raise UsageError(f"{path} holds another result: {', '.join(different)}", hint=HINT)
+
+
 def read(path: Path) -> Record:
     try:
         return load_record(path)
     except XaiError as error:
-        raise UsageError(error.found, hint="Choose another folder with -o DIR, or --overwrite it.") from error
+        raise UsageError(error.found, hint=HINT) from error
 
 
 def differences(

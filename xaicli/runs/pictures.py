@@ -10,6 +10,7 @@ from xaicli.attribution import Attribution, Record, load_array
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
+from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import Cell, Row, sheet
 from xaicli.images.source import Source
 from xaicli.runs.folder import FolderRun, Written
@@ -27,7 +28,7 @@ def redraw(run: FolderRun, done: Sequence[Written], *, shared: bool) -> None:
         attribution = read(run, written)
         styled = replace(attribution, record=replace(attribution.record, look=style.as_dict()))
         drawing = style.draw(styled)
-        write_atomic(written.path(".png"), lambda file, drawing=drawing: drawing.save(file, "PNG"))  # type: ignore[misc]
+        write_png(written.path(".png"), drawing)
         content = styled.record.to_json().encode()
         write_atomic(written.path(".json"), lambda file, content=content: file.write(content))  # type: ignore[misc]
 
@@ -68,7 +69,7 @@ def draw_sheet(run: FolderRun, done: Sequence[Written], path: Path, *, shared: b
         alpha=run.style.alpha,
         title=run.classifier.name,
     )
-    write_atomic(path, lambda file: picture.save(file, "PNG"))
+    write_png(path, picture)
 
 
 def column(record: Record) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xaicli.claims import claim
 from xaicli.progress import SILENT, Progress
 from xaicli.results.report.page import MOST_PHOTOS, write_report
 from xaicli.results.store import Store
@@ -17,15 +18,18 @@ def report(
     *,
     photos: str | Path | Sequence[str | Path] = (),
     most: int = MOST_PHOTOS,
+    overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> WrittenFile:
     """Write one self-contained HTML page of a store: the table of means, curves, and a gallery of photos, worst first.
 
-    photos: folders where photos are looked for that have moved; most: photos in the gallery. Raises InputError where the store
+    photos: folders where photos are looked for that have moved; most: photos in the gallery; overwrite: a file that xai
+    did not write. Raises InputError where the store
     holds no scores, or a file cannot be read or written.
 
         xaicli.report("scores.db", "report.html")
     """
+    claim(Path(output), [Path(store)], overwrite=overwrite)
     folders = [photos] if isinstance(photos, str | Path) else list(photos)
     with Store.open(store, write=False) as opened, progress.task("photos", min(most, len(opened.photos()))) as step:
         shown = write_report(opened, Path(output), folders=[Path(folder) for folder in folders], most_photos=most, tick=step)

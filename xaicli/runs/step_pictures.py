@@ -14,6 +14,7 @@ from xaicli.errors import UsageError
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
+from xaicli.images.picture_file import write_png
 from xaicli.images.steps import animation, stretched, strip
 from xaicli.method import Method
 from xaicli.runs.folder import FolderRun, Written
@@ -65,7 +66,7 @@ class StepPictures:
         if self.strip:
             picture = strip(photo, maps.astype(np.float32), geometry, sign, **look)
             written_files.append(written.path(f".{STEPS}.png"))
-            write_atomic(written_files[-1], lambda file: picture.save(file, "PNG"))
+            write_png(written_files[-1], picture)
         if self.animate:
             content = animation(photo, maps.astype(np.float32), geometry, sign, kind=self.animate, **look)
             written_files.append(written.path(f".{STEPS}.{self.animate}"))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xaicli.errors import UsageError, XaiError
+from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
@@ -82,8 +82,11 @@ def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
     try:
         text = read_text(path, "a CSV file with the columns image and target")
         rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].startswith("#")]
-    except csv.Error as error:
-        raise UsageError(f"{path} cannot be read: {error}", expected="a CSV file with the columns image and target") from error
+    except (InputError, csv.Error) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.found if isinstance(error, InputError) else error}",
+            expected="a CSV file with the columns image and target",
+        ) from error
     image_column, target_column = 0, 1
     if rows and {"image", "target"} <= {cell.strip().lower() for cell in rows[0]}:
         header = [cell.strip().lower() for cell in rows.pop(0)]

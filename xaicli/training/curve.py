@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from xaicli.claims import MARK
 from xaicli.files import write_atomic
 
 HELD = "held "
@@ -35,7 +36,7 @@ def draw_curve(path: Path, trace: Rows, history: Rows, title: str) -> None:
     for place, name in enumerate(names, 1):
         draw_panel(figure.add_subplot(rows, min(len(names), COLUMNS), place), name, trace, history)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": MARK})
     content = buffer.getvalue()
     write_atomic(path, lambda file: file.write(content))
 

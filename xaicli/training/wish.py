@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xaicli.claims import claim
 from xaicli.errors import UsageError
 from xaicli.files import require_writable
-from xaicli.models.checkpoint import ENDING, checkpoints_folder
+from xaicli.models.checkpoint import ENDING, checkpoints_folder, is_checkpoint
+from xaicli.training.curve import curve_path
+from xaicli.training.snapshot import snapshot_path
+from xaicli.untrusted import is_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,11 @@ def require_output(wish: Wish, name: str, *, network: bool) -> None:
         return
     if wish.output.suffix != ENDING:
         raise UsageError(f"-o {wish.output.name}", expected=f"a name that ends in {ENDING}")
-    if os.path.lexists(wish.output) and not wish.overwrite:
+    inputs = [wish.model, wish.data, wish.val, wish.model_options.get("weights")]
+    claim(wish.output, [Path(given) for given in inputs if given], overwrite=True)
+    claim(curve_path(wish.output), overwrite=wish.overwrite)
+    # A snapshot beside it is of a run that was stopped between the two; the same command goes on from it.
+    unfinished = is_file(snapshot_path(wish.output)) and is_checkpoint(wish.output)
+    if os.path.lexists(wish.output) and not wish.overwrite and not unfinished:
         raise UsageError(f"{wish.output} is there already", hint="Choose another name, or write --overwrite.")
     require_writable(wish.output.parent)

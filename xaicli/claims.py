@@ -1,0 +1,74 @@
+"""What a run may write: never over its own inputs, nor over a file of others.
+
+Pictures and pages that xai writes say so inside, so that they are known again whatever they are called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from xaicli.errors import UsageError
+from xaicli.untrusted import is_file, is_folder, opened
+
+MARK = "xaicli"
+"""The `Software` of pictures, the generator of pages, the comment of moving pictures."""
+
+MARKS: tuple[tuple[bytes, ...], ...] = (
+    (b"\x89PNG", b"tEXtSoftware\0xaicli"),
+    (b"GIF89a", b"!\xfe\x06xaicli\0"),
+    (b"WEBP", b"\x01\x31\0\x02\0\0\0\x07\0\0\0\x1a\0\0\0\0xaicli\0"),
+    (b'<meta name="generator" content="xaicli',),
+    (b"image,method,target,metric,value,status,definition,subject,seed",),
+    (b'{"image": ', b'"definition": "', b'"subject": "'),
+    (b"PAR1", b"xaicli"),
+)
+"""How each kind of file of ours is known: all of these in its first and last bytes."""
+LOOKED_AT = 8192
+
+
+def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = False) -> None:
+    """Raise UsageError, before any work, where `path` is a file that the run reads, or one that xai did not write.
+
+    inputs: what the run reads; overwrite: allows to replace a file of others, never an input.
+    """
+    here = identity_of(path)
+    if here is None:
+        return
+    if any(source is not None and identity_of(source) == here for source in inputs):
+        raise UsageError(
+            f"{path} is a file that this run reads", expected="another name for what it writes", hint="Choose it with -o."
+        )
+    if is_folder(path):
+        raise UsageError(f"{path} is a folder", expected="the name of a file", hint="Choose another name with -o.")
+    if not overwrite and not is_own(path):
+        raise UsageError(
+            f"{path} is there already, and xai did not write it", hint="Choose another name with -o, or --overwrite it."
+        )
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever links lead to it; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file says of itself that xai wrote it."""
+    if not is_file(path):
+        return False
+    with opened(path, "a file of results") as file:
+        ends = file.read(LOOKED_AT)
+        file.seek(max(0, file.seek(0, 2) - LOOKED_AT))
+        ends += file.read(LOOKED_AT)
+    return any(all(part in ends for part in mark) for mark in MARKS)
+
+
+def is_own_picture(path: Path) -> bool:
+    """Whether a picture in a folder of photos is one that xai drew; names that none of ours bears are not opened."""
+    named = path.suffix in (".png", ".gif", ".webp") and (path.name.count(".") > 1 or path.stem in ("sheet", "compare"))
+    return named and is_own(path)

@@ -1,0 +1,73 @@
+"""The place of one result in a folder: held by one run at a time, and known as begun where a run was killed in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from xaicli.claims import identity_of, is_own
+from xaicli.errors import UsageError
+from xaicli.files import cannot_write, lock, remove_if_left
+from xaicli.untrusted import is_there
+
+ENDINGS = (".npy", ".png", ".json")
+HINT = "Choose another folder with -o DIR, or --overwrite it."
+
+
+def mark_of(stem: Path) -> Path:
+    """The file that stands beside a result while it is written; hidden, and of a length that every file system takes."""
+    return stem.with_name(f".{hashlib.blake2b(os.fsencode(stem.name), digest_size=8).hexdigest()}.claim")
+
+
+@contextlib.contextmanager
+def claimed(stem: Path) -> Iterator[bool]:
+    """Hold the place of a result, waiting for another run that does; gives whether a killed run had begun it.
+
+    Raises InputError where the folder cannot be written to.
+    """
+    mark = mark_of(stem)
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        number = taken(mark)
+    except OSError as error:
+        raise cannot_write(stem.parent, error) from error
+    try:
+        begun = os.fstat(number).st_size > 0
+        with contextlib.suppress(OSError):
+            os.write(number, b"1")
+        yield begun
+    finally:
+        # Where writing failed half-way, the mark says whose half it is.
+        npy, _, sidecar = (Path(f"{stem}{ending}") for ending in ENDINGS)
+        if is_there(sidecar) or not os.path.lexists(npy):
+            with contextlib.suppress(OSError):
+                mark.unlink(missing_ok=True)
+        os.close(number)
+
+
+def taken(mark: Path) -> int:
+    """The mark, open and locked; another run may have removed it between the two."""
+    while True:
+        number = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
+        lock(number)
+        status = os.fstat(number)
+        if identity_of(mark) == (status.st_dev, status.st_ino):
+            return number
+        os.close(number)
+
+
+def release(stem: Path) -> None:
+    """Remove the mark of a result that is complete, where a run was killed just before it did."""
+    remove_if_left(mark_of(stem))
+
+
+def refuse_foreign(stem: Path, *, begun: bool = False) -> None:
+    """Raise UsageError where files without a sidecar stand in the place of a result, and no run of ours began them."""
+    npy, png, sidecar = (Path(f"{stem}{ending}") for ending in ENDINGS)
+    there = [path for path in (npy, png) if os.path.lexists(path)]
+    if not there or begun or is_there(sidecar) or is_there(mark_of(stem)) or is_own(png):
+        return
+    raise UsageError(f"{there[0]} is there already, and xai did not write it", hint=HINT)
