@@ -19,7 +19,22 @@ from xaicli.stamps import stamp
 OK = "ok"
 COLUMNS = ("image", "method", "target", "metric", "value", "status", "definition", "subject", "seed")
 """What a row is called in every export; the read-outs of its metric follow as further columns."""
+OTHER = "other"
+"""The control that is a method's map of another photo."""
+PARTNER = "partner"
+"""The read-out of the control `other` that says whose map it is: `partner_number` of that photo's content."""
+PARTNER_DIGITS = 12
 Direction = Literal["higher", "lower", "neither"]
+
+
+def partner_number(content: str) -> int:
+    """The first 12 hex digits of a content hash as a number, which a float64 holds exactly."""
+    return int(content[:PARTNER_DIGITS], 16)
+
+
+def steps_on_the_ring(photo: str, partner: int) -> int:
+    """How far a partner lies behind a photo on the ring of content hashes: the smallest is the photo's partner."""
+    return (partner - partner_number(photo)) % 16**PARTNER_DIGITS
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,11 @@ class Recipe:
     def method_definition(self) -> str:
         """The stamp of the method alone, as `stamps.definition_stamp` gives it; maps are kept under it."""
         return stamp(self._method_part())
+
+    @property
+    def has_partner(self) -> bool:
+        """Whether the map is another photo's, so that rows say whose."""
+        return bool(self.method_content.get("name") == OTHER)
 
     def _method_part(self) -> dict[str, Any]:
         return {**self.method_content, "target": self.target_rule, "precision": self.precision}

@@ -42,6 +42,10 @@ def definition_stamp(definition: Definition, target_rule: str, precision: str) -
     )
 
 
-def subject_stamp(photo: str, frame: int, fingerprint: str, target: str) -> str:
-    """The stamp of what was explained: photo content hash, frame, model fingerprint, resolved target (`281` or `386-340`)."""
-    return stamp({"photo": photo, "frame": frame, "model": fingerprint, "target": target})
+def subject_stamp(photo: str, frame: int, fingerprint: str, target: str, partner: str = "") -> str:
+    """The stamp of what was explained: photo content hash, frame, model fingerprint, resolved target (`281` or `386-340`).
+
+    partner: of the control `other`, the photo whose map it is.
+    """
+    content = {"photo": photo, "frame": frame, "model": fingerprint, "target": target}
+    return stamp(content | {"partner": partner} if partner else content)

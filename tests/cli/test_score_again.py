@@ -16,6 +16,9 @@ import pytest
 
 from xaicli.cli.main import main
 from xaicli.errors import InputError
+from xaicli.results.report.entries import entries_of
+from xaicli.results.store import Store
+from xaicli.results.summary import summarise
 from xaicli.rows import Row
 
 CONTROLS = 3
@@ -48,8 +51,10 @@ def test_another_photo_method_or_metric_costs_what_is_missing_alone(shell, count
     assert {row["metric"] for row in shell.rows} == {"sparseness"}
     assert len(shell.rows) == 5 * (1 + CONTROLS)
     assert shell.score("-o", "s.db", "--format", "jsonl") == 0
-    assert {row["image"] for row in shell.rows} == {"photos/5.png"}
-    assert len(shell.stored("s.db")) == 6 * 2 * (1 + CONTROLS) + 5 * 4 + 5 * 4
+    # The new photo is the partner of the one before it on the ring of contents, which so has a control of its own to be scored.
+    assert Counter(row["image"] for row in shell.rows if not row["method"].startswith("other")) == {"photos/5.png": 6}
+    assert Counter(row["method"] for row in shell.rows)["other@base=grad-cam"] == 2 * 2
+    assert len(shell.stored("s.db")) == 6 * 2 * (1 + CONTROLS) + 2 + 5 * 4 + 5 * 4
     shell.score("-o", "t.db", images=images)
     first = {key: row for key, row in shell.stored("s.db").items() if key in shell.stored("t.db")}
     assert first == shell.stored("t.db")
@@ -90,6 +95,76 @@ def test_copies_with_targets_of_their_own_are_scored_for_each(shell) -> None:
     assert shell.score("--format", "jsonl", "--target", "@targets.csv", "--no-controls") == 0
     assert len(shell.rows) == 7 * 2
     assert {row["image"]: row["target"] for row in shell.rows}["photos/copy.png"] == "2"
+
+
+class TestHistory:
+    """The control `other` is the map of the next photo of the job, and jobs grow."""
+
+    def means(self, path: str) -> dict[tuple[str, str], tuple[float | None, int]]:
+        with Store.open(path, write=False) as store:
+            (group,) = summarise(store)
+        return {name: (cell.estimate.value, cell.estimate.n) for name, cell in group.cells.items()}
+
+    def assert_same_means(self, path: str, fresh: str) -> None:
+        one, other = self.means(path), self.means(fresh)
+        assert one.keys() == other.keys()
+        for name, (value, count) in one.items():
+            assert (value, count) == (pytest.approx(other[name][0], abs=1e-6), other[name][1]), name
+
+    @pytest.fixture
+    def fresh(self, shell) -> str:
+        shell.score("-o", "fresh.db")
+        return shell.out
+
+    def test_a_job_that_grew_says_what_a_fresh_one_says(self, shell, fresh: str) -> None:
+        for count in (2, 4, 6):
+            shell.score("-o", "grown.db", "--limit", count)
+        assert shell.out == fresh
+        self.assert_same_means("grown.db", "fresh.db")
+        assert len(shell.stored("grown.db")) > len(shell.stored("fresh.db"))
+        assert shell.stored("fresh.db").items() <= shell.stored("grown.db").items()
+
+    def test_so_does_one_whose_photos_came_in_another_order(self, shell, fresh: str) -> None:
+        for numbers in ((5, 3), (5, 3, 0, 4), (4, 2, 1, 0, 5, 3)):
+            shell.score("-o", "grown.db", images=[f"photos/{number}.png" for number in numbers])
+        self.assert_same_means("grown.db", "fresh.db")
+
+    def test_so_does_a_merge_of_two_histories(self, shell, fresh: str) -> None:
+        shell.score("-o", "four.db", "--limit", 4)
+        shell.score("-o", "shard.db", "--shard", "1/2")
+        shell.score("-o", "rest.db", "--shard", "2/2")
+        for stores in (["four.db", "shard.db", "rest.db"], ["rest.db", "fresh.db", "four.db", "shard.db"]):
+            assert shell("merge", *stores, "-o", "merged.db", "--overwrite") == 0
+            self.assert_same_means("merged.db", "fresh.db")
+
+    def test_a_row_of_a_nearer_partner_stands_for_that_of_a_smaller_job(self, shell, fresh: str) -> None:
+        before = shell.stored("fresh.db")
+        assert shell.score("-o", "fresh.db", "--limit", 4) == 0
+        assert shell.stored("fresh.db") == before
+
+    def test_a_partner_that_cannot_be_used_is_not_looked_for_again(self, shell) -> None:
+        Path("photos/2.png").write_bytes(b"no photo at all")
+        assert shell.score("-o", "s.db", "--keep-going") == 4
+        before = shell.stored("s.db")
+        assert len(before) == 5 * 2 * (1 + CONTROLS)
+        assert shell.score("-o", "s.db", "--keep-going") == 4
+        assert "0 rows of" in shell.err
+        assert shell.stored("s.db") == before
+
+    def test_the_report_and_the_export_show_each_photos_maps_and_all_rows(self, shell, fresh: str) -> None:
+        shell.score("-o", "grown.db", "--limit", 4)
+        shell.score("-o", "grown.db")
+        with Store.open("grown.db", write=False) as store:
+            groups = summarise(store)
+            (entries,) = entries_of(store, groups, store.photos())
+        with Store.open("fresh.db", write=False) as store:
+            groups = summarise(store)
+            (expected,) = entries_of(store, groups, store.photos())
+        shown = {entry.photo: (entry.values, list(entry.maps)) for entry in entries}
+        assert shown == {entry.photo: (entry.values, list(entry.maps)) for entry in expected}
+        assert all(len(maps) == 1 for _, maps in shown.values())
+        assert shell("export", "grown.db", "--format", "jsonl") == 0
+        assert len(shell.rows) == len(shell.stored("grown.db"))
 
 
 def test_another_seed_is_another_row(shell) -> None:

@@ -13,8 +13,11 @@ from PIL import Image
 
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.gate.baseline_file import load, save
-from xaicli.gate.measure import Bench
+from xaicli.gate.measure import Bench, run_suite
 from xaicli.gate.pictures import draw_failures
+from xaicli.results.store import Store
+from xaicli.runs.score import ScoreRun
+from xaicli.runs.settings import Settings
 
 RISE = "rise@n_masks=64"
 
@@ -304,6 +307,22 @@ def test_controls_are_scored_only_where_a_rule_asks_for_them(room):
     assert {method for method, _ in baseline.photos[0].scores} == {"grad-cam", "random", "center", "other@base=grad-cam"}
     retrained(room, methods=["grad-cam", "random"])
     assert [control.name for control in room.bench().controls] == ["center"]
+
+
+def test_controls_are_those_of_a_scoring_run_whatever_the_batch(room, new_photo):
+    for number in range(6, 11):
+        new_photo(room.folder / "photos" / f"{number}.png", number)
+    retrained(room)
+    bench = room.bench()
+    photos = run_suite(bench, seed=0)
+    assert [photo.image for photo in photos] == [f"photos/{name}.png" for name in range(11)]
+    run = ScoreRun(bench.sources, bench.classifier, bench.methods, bench.metrics, settings=Settings(precision="fp32"))
+    with Store.in_memory() as store:
+        rows = {(row.photo, row.method): row.value for rows in run.run(store) for row in rows}
+    assert len(rows) == 11 * 4
+    for photo in photos:
+        for (method, _), score in photo.scores.items():
+            assert score.value == pytest.approx(rows[photo.content, method], abs=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 10, 17])

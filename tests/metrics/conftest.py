@@ -121,7 +121,7 @@ class Desk:
             for at, photo in enumerate(self.photos(inputs, names, truth, seed))
             for row in score_photo(
                 photo,
-                [Explanation(one.explainer, one.maps.photo(at)) for one in given],
+                [Explanation(one.explainer, one.maps.photo(at), one.partner) for one in given],
                 metrics,
                 wanted=wanted,
                 batch_size=batch_size,

@@ -170,7 +170,7 @@ def test_nan_is_no_matter_to_metrics_that_do_not_ask_the_model(desk, photo_batch
 class TestControls:
     def test_it_scores_another_photos_map_for_the_photos_own_target(self, given, photo_batch):
         explanation = given.explanation(photo_batch[:, 0], [0, 1, 2, 3, 4], label="grad-cam")
-        control = swapped(explanation, given.explanation(photo_batch[[1, 2, 3, 4, 0], 0]).maps)
+        control = swapped(explanation, given.explanation(photo_batch[[1, 2, 3, 4, 0], 0]).maps, "ab" * 32)
         assert control.explainer.label == "other@base=grad-cam"
         assert control.explainer.control
         rows = given.rows(Deletion(), photo_batch, [explanation, control])
@@ -179,11 +179,23 @@ class TestControls:
         assert [row.value for row in rows if row.control] == pytest.approx([row.value for row in expected], abs=1e-5)
         assert [row.target for row in rows if row.control] == ["0", "1", "2", "3", "4"]
 
+    def test_its_row_is_of_the_partner_too_and_says_which(self, given, photo_batch):
+        own = given.explanation(photo_batch[:1, 0])
+        (photo,) = given.photos(photo_batch[:1])
+        subjects = []
+        for partner in ("0123456789ab" + "0" * 52, "ffffffffffff" + "0" * 52):
+            control = swapped(own, given.explanation(photo_batch[1:2, 0]).maps, partner)
+            (row,) = given.rows(Entropy(), photo_batch[:1], control)
+            assert row.readouts["partner"] == int(partner[:12], 16)
+            assert row.subject == subject_stamp(photo.content, 0, "f" * 16, "0", partner)
+            subjects.append(row.subject)
+        assert len({*subjects, photo.subject("0")}) == 3
+
     def test_it_cannot_explain_again_and_has_no_row_there(self, given, photo_batch):
         method = make_method("center")
         maps = method.attribute(given.classifier, photo_batch, Targets.same(DECISION, 5), torch.arange(5))
         own = Explanation(Explainer.of(method, given.classifier, "top1", "fp32"), maps)
-        rows = given.rows([Entropy(), Stability(changes=("flip",))], photo_batch, [own, swapped(own, maps)])
+        rows = given.rows([Entropy(), Stability(changes=("flip",))], photo_batch, [own, swapped(own, maps, "ab" * 32)])
         assert [row.metric for row in rows if row.control] == ["entropy"] * 5
         assert [row.value for row in rows if row.metric.startswith("stability")] == pytest.approx([1] * 5, abs=1e-3)
 

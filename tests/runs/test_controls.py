@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xaicli.images.source import Source
-from xaicli.runs.controls import Ring
+from xaicli.runs.controls import Ring, with_partners
 
 
 def ring(contents: str) -> Ring:
@@ -39,3 +39,29 @@ def test_a_photo_that_is_there_twice_does_not_take_its_own_map():
 def test_a_photo_alone_has_no_other(contents):
     photos = ring(contents)
     assert not [other for source in photos.contents for other in photos.after(source)]
+
+
+@pytest.mark.parametrize(
+    ("photos", "expected"),
+    [
+        ("abcd", "bcda"),
+        ("aab", "bba"),
+        ("abb", "baa"),
+        ("abbc", "bcca"),
+        ("aabb", "bbaa"),
+        ("aa", [None, None]),
+        ("a", [None]),
+        ("", ""),
+    ],
+)
+def test_photos_that_come_in_order_meet_the_same_partners(photos, expected):
+    pairs = list(with_partners(photos, lambda content: content))
+    assert [photo for photo, _ in pairs] == list(photos)
+    assert [partner for _, partner in pairs] == list(expected)
+    contents = {Source(f"{place}.png"): content for place, content in enumerate(photos)}
+    assert [partner for _, partner in pairs] == [Ring(contents).partner(source) for source in contents]
+
+
+def test_of_the_frames_of_a_file_the_first_lends_its_map():
+    frames = {Source("a.gif", frame=2): "a", Source("a.gif", frame=1): "a", Source("b.png"): "b"}
+    assert Ring(frames).photos["a"].frame == 1

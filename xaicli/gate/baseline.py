@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ def make_baseline(bench: Bench, tick: Tick = lambda done: None) -> Baseline:
 
     Raises InputError where there are no photos, RunError where a map is not finite: nothing could pass against it.
     """
-    photos = tuple(ticking(run_suite(bench, bench.suite.seed), tick))
+    photos = run_suite(bench, bench.suite.seed, tick=tick)
     if not photos:
         raise InputError("the suite names no photos", hint="An empty set of photos never passes.")
     for photo in photos:
@@ -78,8 +78,9 @@ def noise_of(bench: Bench, photos: Sequence[PhotoResult], tick: Tick) -> dict[st
     size = bench.classifier.view.size
     found: dict[str, list[list[Similarity]]] = {method.label: [] for method in stochastic}
     for repetition in range(1, FURTHER_SEEDS + 1):
-        run = run_suite(again, other_seed(bench.suite.seed, repetition), score=False)
-        fresh = list(ticking(run, tick, start=repetition * len(photos)))
+        before = repetition * len(photos)
+        seed = other_seed(bench.suite.seed, repetition)
+        fresh = run_suite(again, seed, score=False, tick=lambda done, before=before: tick(before + done))  # type: ignore[misc]
         for label, repetitions in found.items():
             pairs = zip(photos, fresh, strict=True)
             repetitions.append([similarity(old.maps[label], new.maps[label], size) for old, new in pairs])
@@ -89,9 +90,3 @@ def noise_of(bench: Bench, photos: Sequence[PhotoResult], tick: Tick) -> dict[st
 def other_seed(seed: int, repetition: int) -> int:
     """A seed that differs from the suite's, also next to the largest there is."""
     return seed + repetition if seed < 2**62 else seed - repetition
-
-
-def ticking(results: Iterable[PhotoResult], tick: Tick, start: int = 0) -> Iterator[PhotoResult]:
-    for done, result in enumerate(results, start + 1):
-        tick(done)
-        yield result

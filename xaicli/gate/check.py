@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xaicli.errors import InputError, UsageError
-from xaicli.gate.baseline import Baseline, Tick, ticking
+from xaicli.gate.baseline import Baseline, Tick
 from xaicli.gate.measure import Bench, PhotoResult, run_suite, with_classes
 from xaicli.gate.verdict import Verdict
 from xaicli.gate.verdicts import judge
@@ -40,7 +40,7 @@ def check(bench: Bench, baseline: Baseline, *, seed: int | None = None, tick: Ti
     bench = in_order(bench, baseline)
     again = with_classes(bench, {source.path: photo.target for source, photo in zip(bench.sources, baseline.photos, strict=True)})
     seed = baseline.seed if seed is None else seed
-    now = tuple(ticking(run_suite(again, seed), tick))
+    now = run_suite(again, seed, tick=tick)
     verdicts = judge(bench, baseline, now, same_seed=seed == baseline.seed)
     if added > 0:
         text = f"{added} of the suite's photos are not in the baseline and were not checked (xai check --update takes them in)"

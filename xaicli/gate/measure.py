@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,14 @@ from xaicli.gate.suite import Suite
 from xaicli.images.find import find
 from xaicli.images.source import Source, content_hash
 from xaicli.images.truth import Truth, read_truth
-from xaicli.method import Maps, Method
+from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
 from xaicli.params import as_json
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.registry import make_method, make_methods, make_metrics, require_fit
-from xaicli.runs.controls import Ring, swapped
+from xaicli.runs.controls import name_of, swapped, with_partners
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import recorded_path, resolved_layer
@@ -39,6 +40,7 @@ from xaicli.untrusted import is_there
 
 BATCH = 8
 PRECISION = "fp32"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,43 +168,54 @@ def with_classes(bench: Bench, targets: Mapping[str, str]) -> Bench:
     return replace(bench, targets=TargetChoice(bench.targets.text, bench.targets.rule, rules, "the baseline"))
 
 
-def run_suite(bench: Bench, seed: int, *, score: bool = True) -> Iterator[PhotoResult]:
-    """Explain and score every photo; raises XaiError at the first that cannot be used: no gate passes on part of its photos."""
-    batch: list[Loaded] = []
-    left = len(bench.sources)
-    for item in load_ahead(bench.sources, bench.classifier.view):
-        if isinstance(item, Failure):
-            raise item.error
-        batch.append(item)
-        left -= 1
-        # The last photo is not left alone: the control `other` is made of another one's map.
-        if not left or (len(batch) >= BATCH and left > 1):
-            yield from run_batch(bench, batch, seed, score=score)
-            batch = []
+def run_suite(
+    bench: Bench, seed: int, *, score: bool = True, tick: Callable[[int], object] = lambda done: None
+) -> tuple[PhotoResult, ...]:
+    """Explain and score every photo, in the suite's order; tick: told the number of photos done.
+
+    Raises XaiError at the first that cannot be used: no gate passes on part of its photos.
+    """
+    found: dict[Source, PhotoResult] = {}
+    explained = explained_photos(bench, seed, controls=score)
+    for own, partner in with_partners(explained, lambda one: one.loaded.photo.content):
+        explanations = own.explanations
+        if score and bench.controlled and partner is not None:
+            pairs, name = zip(own.explanations, partner.explanations, strict=True), name_of(partner.loaded.photo)
+            others = [swapped(one, lent.maps, name) for one, lent in pairs if not one.explainer.control]
+            explanations = [*explanations, *others]
+        scores = scores_of(bench, own.loaded, explanations, seed) if score and bench.metrics else {}
+        found[own.loaded.source] = result_of(bench, own, scores)
+        tick(len(found))
+    return tuple(found[source] for source in bench.sources)
 
 
-def run_batch(bench: Bench, batch: list[Loaded], seed: int, *, score: bool) -> Iterator[PhotoResult]:
+@dataclass(frozen=True, eq=False)
+class ExplainedPhoto:
+    """A photo and its maps, one explanation a method."""
+
+    loaded: Loaded
+    explanations: list[Explanation]
+
+
+def explained_photos(bench: Bench, seed: int, *, controls: bool) -> Iterator[ExplainedPhoto]:
+    """Explain every photo, in the order of their content."""
     settings = Settings(seed=seed, precision=PRECISION)
-    made: list[list[Explanation]] = [[] for _ in batch]
-    for method in (*bench.methods, *(bench.controls if score else ())):
-        control = method not in bench.methods
-        explainer = Explainer.of(method, bench.classifier, bench.targets.text, PRECISION, control=control)
-        maps = whole(maps_of_each(batch, bench.classifier, method, bench.targets, settings))
-        for explanations, own in zip(made, maps, strict=True):
-            explanations.append(Explanation(explainer, own))
-    ring = Ring({loaded.source: loaded.photo.content for loaded in batch} if score and bench.controlled else {})
-    lenders = dict(zip((loaded.source for loaded in batch), made, strict=True))
-    for loaded, explanations in zip(batch, made, strict=True):
-        partner = next(ring.after(loaded.source), None)
-        lent = [] if partner is None else lenders[partner]
-        controls = [swapped(own, one.maps) for own, one in zip(explanations, lent, strict=False) if not own.explainer.control]
-        scores = scores_of(bench, loaded, [*explanations, *controls], seed) if score and bench.metrics else {}
-        yield result_of(bench, loaded, explanations, scores)
+    methods = (*bench.methods, *(bench.controls if controls else ()))
+    explainers = [
+        Explainer.of(method, bench.classifier, bench.targets.text, PRECISION, control=method not in bench.methods)
+        for method in methods
+    ]
+    ordered = sorted(bench.sources, key=lambda source: (content_hash(source) or "", source.frame))
+    loading = load_ahead(ordered, bench.classifier.view)
+    while batch := whole(list(itertools.islice(loading, BATCH))):
+        made = [whole(maps_of_each(batch, bench.classifier, method, bench.targets, settings)) for method in methods]
+        for loaded, maps in zip(batch, zip(*made, strict=True), strict=True):
+            pairs = zip(explainers, maps, strict=True)
+            yield ExplainedPhoto(loaded, [Explanation(explainer, one) for explainer, one in pairs])
 
 
-def result_of(
-    bench: Bench, loaded: Loaded, explanations: Sequence[Explanation], scores: Mapping[tuple[str, str], Score]
-) -> PhotoResult:
+def result_of(bench: Bench, own: ExplainedPhoto, scores: Mapping[tuple[str, str], Score]) -> PhotoResult:
+    loaded, explanations = own.loaded, own.explanations
     maps = explanations[0].maps
     return PhotoResult(
         image=shown_path(bench.suite, loaded.source),
@@ -226,13 +239,16 @@ def shown_path(suite: Suite, source: Source) -> str:
     return recorded_path(source)
 
 
-def whole(made: Sequence[Maps | XaiError]) -> list[Maps]:
-    maps = []
+def whole(made: Sequence[T | Failure | XaiError]) -> list[T]:
+    """All of them; raises the first fault among them."""
+    found = []
     for one in made:
+        if isinstance(one, Failure):
+            raise one.error
         if isinstance(one, XaiError):
             raise one
-        maps.append(one)
-    return maps
+        found.append(one)
+    return found
 
 
 def scores_of(bench: Bench, loaded: Loaded, explanations: Sequence[Explanation], seed: int) -> dict[tuple[str, str], Score]:

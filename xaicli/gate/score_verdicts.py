@@ -14,7 +14,7 @@ from xaicli.metric import Direction
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
-from xaicli.runs.controls import OTHER
+from xaicli.rows import OTHER
 
 
 def score_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.results.connection import listed, snapshot
+from xaicli.results.partners import NUMBER
+from xaicli.rows import Recipe, partner_number, steps_on_the_ring
 
 T = TypeVar("T", bound=Hashable)
-Wanted = tuple[str, int, str | None]
-"""Content hash, frame, and the resolved target where it is known before the model ran."""
+Wanted = tuple[str, int, str | None, str | None]
+"""Content hash, frame, the resolved target where it is known before the model ran, and the content of the partner where it is
+known whose map is the control `other`."""
 
 
 def missing(
-    connection: sqlite3.Connection, wanted: Sequence[Wanted], definitions: Sequence[str], model: str, seed: int
+    connection: sqlite3.Connection, wanted: Sequence[Wanted], recipes: Sequence[Recipe], model: str, seed: int
 ) -> NDArray[np.bool_]:
-    """(wanted, definitions), True where no row is there. A photo and a definition given twice are answered twice."""
+    """(wanted, recipes), True where no row is there. A photo and a recipe given twice are answered twice."""
     photos, photo_of = distinct(wanted)
-    names, name_of = distinct(definitions)
+    named = {recipe.definition: recipe.has_partner for recipe in recipes}
+    names, name_of = distinct([recipe.definition for recipe in recipes])
     absent = np.ones((len(photos), len(names)), dtype=bool)
     known = dict(connection.execute("SELECT id, definition FROM recipes"))
     places = {text: place for place, text in enumerate(names)}
-    columns = {key: places[text] for key, text in known.items() if text in places}
-    if not columns:
-        return absent[np.ix_(photo_of, name_of)]
-    ask(connection, photos, model)
-    mine = f"FROM temp.asked a CROSS JOIN rows r ON r.subject = a.subject WHERE r.seed = ? AND r.recipe IN ({listed(columns)})"
+    columns = {key: places[text] for key, text in known.items() if text in places and not named[text]}
+    others = {key: places[text] for key, text in known.items() if text in places and named[text]}
+    if columns or others:
+        ask(connection, photos, model)
+    if others:
+        mark_others(connection, photos, others, seed, absent)
+    if columns:
+        mark(connection, columns, seed, absent)
+    return absent[np.ix_(photo_of, name_of)]
+
+
+def rows_of(columns: Iterable[int]) -> str:
+    """The rows of recipes and one seed that were asked for, in SQL."""
+    return f"FROM temp.asked a CROSS JOIN rows r ON r.subject = a.subject WHERE r.seed = ? AND r.recipe IN ({listed(columns)})"
+
+
+def mark(connection: sqlite3.Connection, columns: Mapping[int, int], seed: int, absent: NDArray[np.bool_]) -> None:
+    """Set False in `absent` what is there; columns: place by recipe."""
+    mine = rows_of(columns)
     # Counting is quicker than fetching, and most photos of a run that is taken up again are complete.
     counts = connection.execute(f"SELECT a.rowid, a.place {mine} GROUP BY a.rowid HAVING count(*) = {len(columns)}", (seed,))
     complete = np.fromiter(counts, dtype=[("row", "i8"), ("place", "i8")])
@@ -40,7 +58,17 @@ def missing(
     column_of = np.zeros(max(columns) + 1, dtype=np.int64)
     column_of[list(columns)] = list(columns.values())
     absent[found["place"], column_of[found["recipe"]]] = False
-    return absent[np.ix_(photo_of, name_of)]
+
+
+def mark_others(
+    connection: sqlite3.Connection, photos: Sequence[Wanted], columns: Mapping[int, int], seed: int, absent: NDArray[np.bool_]
+) -> None:
+    """The same for the control `other`: a row counts whose partner is the wanted one, or a nearer one."""
+    for place, recipe, number in connection.execute(f"SELECT a.place, r.recipe, {NUMBER} {rows_of(columns)}", (seed,)):
+        content, *_, partner = photos[place]
+        near = partner is None or number is None
+        if near or steps_on_the_ring(content, number) <= steps_on_the_ring(content, partner_number(partner)):
+            absent[place, columns[recipe]] = False
 
 
 def ask(connection: sqlite3.Connection, photos: Sequence[Wanted], model: str) -> None:
@@ -49,7 +77,9 @@ def ask(connection: sqlite3.Connection, photos: Sequence[Wanted], model: str) ->
         for table in ("wanted (place INTEGER PRIMARY KEY, content, frame, target)", "asked (subject INTEGER, place INTEGER)"):
             connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table}")
             connection.execute(f"DELETE FROM temp.{table.partition(' ')[0]}")
-        connection.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?)", ((place, *photo) for place, photo in enumerate(photos)))
+        connection.executemany(
+            "INSERT INTO wanted VALUES (?, ?, ?, ?)", ((place, *photo[:3]) for place, photo in enumerate(photos))
+        )
         connection.execute(
             "INSERT INTO asked SELECT s.id, w.place FROM wanted w "
             "JOIN photos h ON h.content = w.content AND h.frame = w.frame "

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from xaicli.errors import InputError, RunError
 from xaicli.results.connection import listed, plain_faults, snapshot
+from xaicli.results.partners import superseded
 from xaicli.rows import OK, Curve, KeptMap, Recipe, Row, Run
 
 DIRECTIONS = ("higher", "lower", "neither")
@@ -131,16 +132,17 @@ def runs(connection: sqlite3.Connection) -> list[Run]:
     return found
 
 
-def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool) -> Iterator[Row]:
+def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool, nearest: bool) -> Iterator[Row]:
     """Rows in an order that does not depend on who wrote when: image, frame, method, target, metric, seed."""
     known = chosen(connection, selection)
+    rest = superseded(connection, known) if nearest else []
     grids = dict(connection.execute("SELECT id, x FROM grids")) if curves else {}
     curve, join = ("k.grid, k.y", "LEFT JOIN curves k ON k.row = r.id") if curves else ("NULL, NULL", "")
     found = connection.execute(
         "SELECT r.recipe, r.seed, r.value, r.status, r.readouts, p.path, h.content, h.frame, s.subject, s.target, s.target_name, "
         f"m.fingerprint, {curve} FROM rows r JOIN subjects s ON s.id = r.subject JOIN photos h ON h.id = s.photo "
         f"JOIN models m ON m.id = s.model JOIN recipes c ON c.id = r.recipe JOIN paths p ON p.id = r.path {join} "
-        f"WHERE r.recipe IN ({listed(known)}) "
+        f"WHERE r.recipe IN ({listed(known)}) AND r.id NOT IN ({listed(rest)}) "
         "ORDER BY p.path, h.frame, c.method, s.target, c.metric, r.seed, c.definition, s.subject"
     )
     definitions = {key: recipe.definition for key, recipe in known.items()}
@@ -167,11 +169,12 @@ def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool) 
 
 
 def raw_curves(connection: sqlite3.Connection) -> Iterator[tuple[str, str, bytes, bytes]]:
-    """All curves as kept, those of one definition, model and grid together: definition, fingerprint, places, values (float32)."""
+    """The curves as kept, those of one definition, model and grid together: definition, fingerprint, places, values (float32)."""
+    rest = superseded(connection, recipes(connection))
     found = connection.execute(
         "SELECT c.definition, m.fingerprint, g.x, k.y FROM curves k JOIN rows r ON r.id = k.row JOIN grids g ON g.id = k.grid "
         "JOIN recipes c ON c.id = r.recipe JOIN subjects s ON s.id = r.subject JOIN models m ON m.id = s.model "
-        "ORDER BY c.id, m.id, g.id"
+        f"WHERE r.id NOT IN ({listed(rest)}) ORDER BY c.id, m.id, g.id"
     )
     for definition, model, x, y in found:
         if len(x) != len(y) or len(x) % 4:
@@ -190,11 +193,11 @@ def scores(connection: sqlite3.Connection, selection: Selection, *, readouts: bo
         about = connection.execute("SELECT id, photo, model FROM subjects ORDER BY id")
         subjects = np.fromiter(about, dtype=[("id", "i8"), ("photo", "i8"), ("model", "i8")])
         # NULL, no value, comes as infinity, since an array of numbers holds no NULL.
-        mine = f"recipe IN ({listed(known)})"
+        mine = f"recipe IN ({listed(known)}) AND id NOT IN ({listed(superseded(connection, known))})"
         found = connection.execute(f"SELECT subject, recipe, ifnull(value, 9e999) FROM rows WHERE {mine} ORDER BY id")
         read = np.fromiter(found, dtype=[("subject", "i8"), ("recipe", "i8"), ("value", "f8")])
         value = np.where(np.isfinite(read["value"]), read["value"], np.nan)
-        status, statuses = read_statuses(connection, known, value)
+        status, statuses = read_statuses(connection, mine, value)
         subject = places(subjects["id"], read["subject"])
         return Scores(
             photo=places(photo_ids, subjects["photo"][subject]),
@@ -206,7 +209,7 @@ def scores(connection: sqlite3.Connection, selection: Selection, *, readouts: bo
             recipes=list(known.values()),
             models=list(models(connection).items()),
             statuses=statuses,
-            readouts=read_readouts(connection, known, len(value)) if readouts else {},
+            readouts=read_readouts(connection, mine, len(value)) if readouts else {},
         )
 
 
@@ -214,11 +217,11 @@ def ids(connection: sqlite3.Connection, table: str) -> NDArray[np.int64]:
     return np.fromiter((key for (key,) in connection.execute(f"SELECT id FROM {table} ORDER BY id")), dtype=np.int64)
 
 
-def read_statuses(
-    connection: sqlite3.Connection, known: dict[int, Recipe], value: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], list[str]]:
-    """A status a row: 0 is `ok`; the few others, whose value is NaN, come in the same order in a query of their own."""
-    mine = f"recipe IN ({listed(known)})"
+def read_statuses(connection: sqlite3.Connection, mine: str, value: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[str]]:
+    """A status a row: 0 is `ok`; the few others, whose value is NaN, come in the same order in a query of their own.
+
+    mine: which rows, in SQL.
+    """
     found = connection.execute(f"SELECT status FROM rows WHERE {mine} AND value IS NULL ORDER BY id").fetchall()
     statuses = list(dict.fromkeys([OK, *(word for (word,) in found)]))
     texts(*statuses)
@@ -227,9 +230,9 @@ def read_statuses(
     return result, statuses
 
 
-def read_readouts(connection: sqlite3.Connection, known: dict[int, Recipe], count: int) -> dict[str, NDArray[np.float64]]:
+def read_readouts(connection: sqlite3.Connection, mine: str, count: int) -> dict[str, NDArray[np.float64]]:
     """The read-outs of `count` rows by name, in the order of the rows; NaN where a row has none of that name."""
-    found = connection.execute(f"SELECT readouts FROM rows WHERE recipe IN ({listed(known)}) ORDER BY id")
+    found = connection.execute(f"SELECT readouts FROM rows WHERE {mine} ORDER BY id")
     result: dict[str, NDArray[np.float64]] = {}
     for at, (text,) in enumerate(found):
         for name, number in json.loads(text).items() if text else ():

@@ -99,24 +99,33 @@ class Store:
         model: str,
         seed: int,
         targets: Sequence[str | None] | None = None,
+        partners: Sequence[str | None] | None = None,
     ) -> NDArray[np.bool_]:
         """What is still to be done: (photos, recipes), True where no row is there.
 
         photos: (content hash, frame); model: the fingerprint; targets: the resolved target of each photo where it is known before
-        the model ran (a class, a contrast), None for a rule that reads it off the logits.
+        the model ran (a class, a contrast), None for a rule that reads it off the logits; partners: content hash of the photo
+        whose map is each one's control `other`: a row of a partner that is further away does not count.
         """
-        known = [None] * len(photos) if targets is None else targets
-        wanted = [(*photo, target) for photo, target in zip(photos, known, strict=True)]
+        nothing = [None] * len(photos)
+        known = zip(photos, targets or nothing, partners or nothing, strict=True)
+        wanted = [(*photo, target, partner) for photo, target, partner in known]
         with self._reading():
-            return missing(self._connection, wanted, [recipe.definition for recipe in recipes], model, seed)
+            return missing(self._connection, wanted, recipes, model, seed)
 
-    def rows(self, selection: Selection | None = None, *, curves: bool = False) -> Iterator[Row]:
-        """The rows selected, photo by photo in the order they were first written; `curves` reads these too."""
+    def rows(self, selection: Selection | None = None, *, curves: bool = False, nearest: bool = False) -> Iterator[Row]:
+        """The rows selected, photo by photo in the order they were first written; `curves` reads these too.
+
+        nearest: of a photo's rows of the control `other` the one of the nearest partner alone.
+        """
         with self._reading():
-            yield from reading.rows(self._connection, selection or Selection(), curves=curves)
+            yield from reading.rows(self._connection, selection or Selection(), curves=curves, nearest=nearest)
 
     def scores(self, selection: Selection | None = None, *, readouts: bool = False) -> Scores:
-        """The selected rows' values as arrays, for statistics over many; `readouts` reads these too."""
+        """The selected rows' values as arrays, for statistics over many; `readouts` reads these too.
+
+        Of a photo's rows of the control `other` the one of the nearest partner alone.
+        """
         with self._reading():
             return reading.scores(self._connection, selection or Selection(), readouts=readouts)
 

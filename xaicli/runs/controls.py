@@ -7,16 +7,21 @@ on any photo.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
+from xaicli.images.decode import Photo
 from xaicli.images.source import Source
 from xaicli.method import Maps
 from xaicli.registry import CONTROLS
+from xaicli.rows import OTHER
 from xaicli.scoring.explanation import Explainer, Explanation
 
-OTHER, VERSION = "other", 1
+T = TypeVar("T")
+VERSION = 2
+"""Of the control `other`: 2 since a score says whose map it is of."""
 CONTROL_NAMES = (*CONTROLS, OTHER)
 """All controls, in the order of tables."""
 
@@ -32,28 +37,39 @@ def other(explainer: Explainer) -> Explainer:
     )
 
 
-def swapped(own: Explanation, partner: Maps) -> Explanation:
-    """The control of a photo's explanation: the partner's maps, for the photo's own targets; a photo of more targets than its
-    partner has takes the partner's maps again from the first."""
-    wanted = own.maps.targets.classes.shape[1]
-    places = [at % partner.values.shape[1] for at in range(wanted)]
-    return Explanation(other(own.explainer), Maps(partner.values[:, places], own.maps.targets, own.maps.logits))
+def swapped(own: Explanation, lent: Maps, partner: str) -> Explanation:
+    """The control of a photo's explanation: the maps of its partner, for the photo's own targets.
+
+    A photo that has more targets than its partner takes the partner's maps again from the first.
+    """
+    places = [at % lent.values.shape[1] for at in range(len(own.targets))]
+    return Explanation(other(own.explainer), Maps(lent.values[:, places], own.maps.targets, own.maps.logits), partner)
+
+
+def name_of(partner: Photo) -> str:
+    """What rows call the photo whose map they are of: its content, and its frame where that is not the first."""
+    return f"{partner.content}/{partner.frame}" if partner.frame else partner.content
 
 
 @dataclass(frozen=True)
 class Ring:
     """The photos of a job by content hash, the first after the last: a photo's neighbours depend on the set of photos alone, not
-    on their order. Photos of equal content count as one."""
+    on their order. Photos of equal content, such as the frames of a file, count as one."""
 
     contents: Mapping[Source, str]
 
     @cached_property
     def photos(self) -> dict[str, Source]:
         """One photo for each content, in the order of the ring."""
-        first: dict[str, Source] = {}
-        for source, content in self.contents.items():
-            first.setdefault(content, source)
-        return dict(sorted(first.items()))
+        found: dict[str, Source] = {}
+        for source in sorted(self.contents, key=lambda source: (self.contents[source], source.frame)):
+            found.setdefault(self.contents[source], source)
+        return found
+
+    def partner(self, source: Source) -> str | None:
+        """The content of the next photo."""
+        after = next(self.after(source), None)
+        return None if after is None else self.contents[after]
 
     @cached_property
     def order(self) -> list[Source]:
@@ -68,3 +84,21 @@ class Ring:
         if source in self.contents:
             place = self.places[self.contents[source]]
             yield from (self.order[(place + step) % len(self.order)] for step in range(1, len(self.order)))
+
+
+def with_partners(photos: Iterable[T], content: Callable[[T], str]) -> Iterator[tuple[T, T | None]]:
+    """Each photo with its partner; None where all are of one content.
+
+    photos: in the order of their content. The partner is the first photo of the next content, and after the last the very first.
+    """
+    waiting: list[T] = []
+    first = None
+    for photo in photos:
+        first = photo if first is None else first
+        if waiting and content(photo) != content(waiting[0]):
+            yield from ((one, photo) for one in waiting)
+            waiting = []
+        waiting.append(photo)
+    for photo in waiting:
+        alone = first is None or content(first) == content(photo)
+        yield photo, None if alone else first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from xaicli.packages import versions
 from xaicli.registry import CONTROLS, make_method, require_fit
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Recipe, Row, Run
-from xaicli.runs.controls import CONTROL_NAMES, OTHER, Ring, other, swapped
+from xaicli.runs.controls import CONTROL_NAMES, OTHER, Ring, name_of, other, swapped
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import MapCache
 from xaicli.runs.photos import Failure, Loaded
@@ -119,15 +119,18 @@ class ScoreRun:
             command=self.settings.command,
         )
 
-    def missing(self, store: Store, sources: Sequence[Source]) -> NDArray[np.bool_]:
-        """(sources, recipes): what the store does not hold yet. A photo that cannot be read is missing."""
-        photos = [(self.contents.get(source, ""), source.frame) for source in sources]
+    def missing(self, store: Store, sources: Sequence[Source], partner: str | None = None) -> NDArray[np.bool_]:
+        """(sources, recipes): what the store does not hold yet. A photo that cannot be read is missing.
+
+        partner: content of the photo whose map stands beside these, in place of the next one's.
+        """
         return store.missing(
-            photos,
+            [(self.contents.get(source, ""), source.frame) for source in sources],
             self.recipes,
             model=self.classifier.fingerprint,
             seed=self.settings.seed,
             targets=self.known_targets(sources),
+            partners=[partner or self.ring.partner(source) for source in sources],
         )
 
     def known_targets(self, sources: Sequence[Source]) -> list[str | None]:
@@ -167,28 +170,36 @@ class ScoreRun:
 
     def score_photo(self, source: Source, gaps: NDArray[np.bool_], cache: MapCache, store: Store) -> list[Row] | Failure:
         """Explain and score a photo, and keep its new rows; gaps: (recipes,), what the store lacks."""
-        wanted = [recipe for recipe, gap in zip(self.recipes, gaps, strict=True) if gap]
-        labels = {recipe.method for recipe in wanted}
-        bases = [base for base, control in self.others.items() if control.label in labels]
+        wanted = {recipe.definition: recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
+        labels = set(wanted.values())
+        bases = {base for base, control in self.others.items() if control.label in labels}
         try:
-            maps = cache.fetch(source, labels | set(bases))
-            explanations = [Explanation(one, maps[one.label]) for one in self.own if one.label in labels or one.label in bases]
-            if bases and (partner := cache.partner(source, bases)) is not None:
-                lent = cache.maps[partner]
-                explanations += [swapped(one, lent[one.explainer.label]) for one in explanations if one.explainer.label in bases]
+            maps = cache.fetch(source, labels | bases)
+            explanations = [Explanation(one, maps[one.label]) for one in self.own if one.label in labels | bases]
+            explanations += self.swapped(source, explanations, bases, cache, store)
             loaded = cache.photos[source]
             photo = self.scored(loaded)
-            rows = score_photo(
-                photo,
-                explanations,
-                self.metrics,
-                wanted={recipe.definition for recipe in wanted},
-                batch_size=self.settings.batch_size,
-            )
+            rows = score_photo(photo, explanations, self.metrics, wanted=wanted, batch_size=self.settings.batch_size)
         except XaiError as error:
             return Failure(source, error)
         store.add(rows, self.recipes, maps=self.kept_maps(photo, loaded, explanations), run=self.record)
         return rows
+
+    def swapped(
+        self, source: Source, own: Sequence[Explanation], bases: Collection[str], cache: MapCache, store: Store
+    ) -> list[Explanation]:
+        """The controls `other` of a photo's explanations, as far as the store lacks them."""
+        partner = cache.partner(source, bases) if bases else None
+        if partner is None:
+            return []
+        content = self.contents[partner]
+        if content != self.ring.partner(source):
+            # The next photo cannot be used: what the store may hold is of the one after it.
+            gaps = self.missing(store, [source], content)[0]
+            lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
+            bases = {base for base in bases if self.others[base].label in lacking}
+        lent, name = cache.maps[partner], name_of(cache.photos[partner].photo)
+        return [swapped(one, lent[one.explainer.label], name) for one in own if one.explainer.label in bases]
 
     def scored(self, loaded: Loaded) -> ScoredPhoto:
         path, photo, view = loaded.source.path, loaded.photo, self.classifier.view
@@ -219,7 +230,11 @@ class ScoreRun:
 def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:
     """The photos of one of `parts` shards, 1 to `parts`, by content: the same on every machine, whatever the order.
 
-    One that cannot be read is in the first, to be reported once.
+    Shards are of equal size, and neighbours by content, whose maps the control `other` needs, are together. A photo that cannot
+    be read is in the first, to be reported once.
     """
-    places = ((content_hash(source) or "0", source) for source in sources)
-    return [source for content, source in places if int(content[:8], 16) % parts == part - 1]
+    contents = [content_hash(source) or "" for source in sources]
+    places = {content: place for place, content in enumerate(sorted(set(contents)))}
+    return [
+        source for source, content in zip(sources, contents, strict=True) if places[content] * parts // len(places) == part - 1
+    ]

@@ -77,10 +77,14 @@ class Explainer:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """The maps of one photo by one explainer: a batch of one, (1, T, h, w), and their targets (1, T)."""
+    """The maps of one photo by one explainer: a batch of one, (1, T, h, w), and their targets (1, T).
+
+    partner: of the control `other`, the SHA-256 of the photo whose maps these are, and its frame where that is not the first.
+    """
 
     explainer: Explainer
     maps: Maps
+    partner: str = ""
 
     @property
     def targets(self) -> list[str]:

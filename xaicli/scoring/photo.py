@@ -50,9 +50,9 @@ class ScoredPhoto:
         """The seed of whatever scoring draws."""
         return self.seed_for(SEEDS_OF_SCORES)
 
-    def subject(self, target: str) -> str:
-        """The subject stamp of a score for a canonical target."""
-        return subject_stamp(self.content, self.frame, self.classifier.fingerprint, target)
+    def subject(self, target: str, partner: str = "") -> str:
+        """The subject stamp of a score for a canonical target; partner: the photo whose map is scored, where it is another."""
+        return subject_stamp(self.content, self.frame, self.classifier.fingerprint, target, partner)
 
     def ground(self, kind: GroundKind) -> Tensor:
         """What takes the place of removed pixels: (3, H, W), as `removal.grounds` defines it; made once."""

@@ -21,7 +21,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
 from xaicli.outputs import Outputs
 from xaicli.passes.queue import clean_logits
-from xaicli.rows import OK, Curve, Row
+from xaicli.rows import OK, PARTNER, Curve, Row, partner_number
 from xaicli.scoring.case import Case
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.measuring import measure
@@ -161,7 +161,8 @@ def case_of(photo: ScoredPhoto, column: Column, logits: Tensor | None, made: dic
 
 def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | None) -> Row:
     """The finished row of one map; scores: those of the column's items."""
-    explainer, name, status = column.explanation.explainer, column.explanation.targets[target], column.statuses[target]
+    explanation, status = column.explanation, column.statuses[target]
+    explainer, name = explanation.explainer, explanation.targets[target]
     value: float | None = None
     readouts: dict[str, float] = {}
     curve = None
@@ -174,6 +175,8 @@ def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | Non
         readouts = {name: number for name, number in numbers.items() if math.isfinite(number)}
         if scores.curve is not None:
             curve = Curve(tuple(scores.curve[0].tolist()), tuple(scores.curve[1][item].tolist()))
+    if explanation.partner:
+        readouts[PARTNER] = float(partner_number(explanation.partner))
     return Row(
         image=photo.image,
         photo=photo.content,
@@ -184,7 +187,7 @@ def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | Non
         value=value,
         status=status,
         definition=column.definition,
-        subject=photo.subject(name),
+        subject=photo.subject(name, explanation.partner),
         seed=photo.seed,
         model=photo.classifier.fingerprint,
         readouts=readouts,

@@ -16,7 +16,7 @@ from xaicli.results.reading import Photo
 from xaicli.results.store import Store
 from xaicli.results.summary import Group
 from xaicli.results.writing import reduced
-from xaicli.rows import KeptMap, Row
+from xaicli.rows import PARTNER, KeptMap, Row
 from xaicli.sign import Sign
 
 Place = tuple[int, int]
@@ -30,7 +30,7 @@ class Entry:
     photo: tuple[str, int]
     target: str
     target_name: str
-    subject: str
+    subject: str = ""
     values: dict[Place, list[float]] = field(default_factory=dict)
     statuses: dict[Place, str] = field(default_factory=dict)
     curves: dict[Place, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
@@ -62,13 +62,15 @@ def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[Photo]) -
     chosen = {(photo.content, photo.frame) for photo in wanted}
     found: list[dict[tuple[object, ...], Entry]] = [{} for _ in groups]
     by_subject: dict[str, str] = {}
-    for row in store.rows(curves=True):
+    for row in store.rows(curves=True, nearest=True):
         # A definition that is not there was added by another process since the summary was made.
         if (row.photo, row.frame) in chosen and (row.model, row.definition) in index.places:
             number, place = index.places[row.model, row.definition]
             key = (row.photo, row.frame, row.target)
-            entry = found[number].setdefault(key, Entry(key[:2], row.target, row.target_name, row.subject))
-            by_subject[row.subject] = row.model
+            entry = found[number].setdefault(key, Entry(key[:2], row.target, row.target_name))
+            if PARTNER not in row.readouts:
+                entry.subject = row.subject
+                by_subject[row.subject] = row.model
             take(entry, place, row)
     by_key = [{entry.subject: entry for entry in entries.values()} for entries in found]
     for kept in store.maps():
