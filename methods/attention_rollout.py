@@ -12,8 +12,8 @@ from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.attention import Attention, reading_attention
 from xaicli.network.classifier import Classifier
-from xaicli.network.dry_run import noise
 from xaicli.network.modes import attribution_mode
+from xaicli.network.noise import noise
 from xaicli.network.tokens import Axes
 from xaicli.targets import Targets
 

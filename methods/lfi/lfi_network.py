@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from xaicli.errors import InputError, UsageError
 from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance
-from xaicli.network.dry_run import Seen, dry_run
-from xaicli.network.layers import FeatureLayer, Side, default_layer, feature_layer, named_layer
+from xaicli.network.dry_run import NetworkTrace, dry_run
+from xaicli.network.layers import FeatureLayer, default_layer, feature_layer, named_layer
 from xaicli.network.nested import change_first_argument, replace_first_tensor
-from xaicli.network.tokens import Axes
+from xaicli.network.tokens import Axes, Side
 
 Gate = Literal["authors", "post_act"]
 
@@ -98,7 +98,8 @@ def with_branch(
 
 def find_site(network: nn.Module, size: tuple[int, int], gate: Gate = "authors", name: str = "auto") -> Site:
     """The place of the last feature map, with its channels."""
-    layer = default_layer(network, size) if name == "auto" else named_layer(network, name, size)
+    trace = dry_run(network, size)
+    layer = default_layer(trace) if name == "auto" else named_layer(trace, name)
     if layer.layout.axes is not Axes.CHANNELS_FIRST:
         raise UsageError(
             f"lfi-cam: the last features of {type(network).__name__} are laid out as {layer.layout.axes.value}",
@@ -107,20 +108,18 @@ def find_site(network: nn.Module, size: tuple[int, int], gate: Gate = "authors",
         )
     if layer.call is not None:
         raise UsageError(f"lfi-cam: layer {layer} runs more than once in a pass", hint="Choose a network whose layers run once.")
-    if gate == "authors" and layer.side == "output":
-        seen = dry_run(network, size)
-        if joins_before(seen, layer):
-            layer = feature_layer(seen[layer.name], "input")
+    if gate == "authors" and layer.side == "output" and joins_before(trace, layer):
+        layer = feature_layer(trace, trace.layers[layer.name], "input")
     return Site(layer=layer.name, side=layer.side, channels=layer.channels, rectified=layer.rectified)
 
 
-def joins_before(seen: dict[str, Seen], layer: FeatureLayer) -> bool:
+def joins_before(trace: NetworkTrace, layer: FeatureLayer) -> bool:
     """Whether the layer is a normalisation of what was added or joined up before, not of what one convolution gave."""
-    entry = seen[layer.name]
-    if not isinstance(layer.module, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm) or entry.layouts.get("input") is None:
+    norm = trace.layers[layer.name]
+    if not isinstance(layer.module, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm) or trace.layout(norm, "input") is None:
         return False
-    convolved = (other.tensors["output"] for other in seen.values() if isinstance(other.module, nn.Conv2d))
-    return all(entry.tensors["input"] is not tensor for tensor in convolved)
+    convolutions = [other for other in trace.layers.values() if isinstance(other.module, nn.Conv2d)]
+    return all(norm.numbers["input"] != convolution.numbers["output"] for convolution in convolutions)
 
 
 def described(network: LFINetwork) -> dict[str, Any]:

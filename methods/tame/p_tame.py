@@ -149,7 +149,7 @@ class PTAMETask(MaskTask):
     def __init__(self, classifier: Classifier, training: PTAMETraining, spec: str, auxiliary: Classifier) -> None:
         self.spec, self.auxiliary = spec, auxiliary
         if training.layers == "auto":
-            self.layers = find_stages(self.auxiliary.torch_module, self.auxiliary.view.size, LAYERS)
+            self.layers = find_stages(self.auxiliary.trace, LAYERS)
         else:
             self.layers = self.auxiliary.stages(training.layers)
         channels = [layer.channels for layer in self.layers]

@@ -157,7 +157,7 @@ class TTAMETask(MaskTask):
         if not classifier.provides & Needs.GRADIENTS:
             raise UsageError(f"{training.name} is trained through the network, and {classifier.name} is a black box")
         if training.layers == "auto":
-            self.layers = find_stages(classifier.torch_module, classifier.view.size, LAYERS, training.vit_tap)
+            self.layers = find_stages(classifier.trace, LAYERS, training.vit_tap)
         else:
             self.layers = classifier.stages(training.layers)
         if training.cls_gate:

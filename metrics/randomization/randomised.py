@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaicli.network.modes import eval_mode
-from xaicli.network.observe import observing
 from xaicli.passes.seeds import stream
 
 
@@ -56,14 +54,12 @@ def randomiser(module: nn.Module, seed: int) -> Iterator[Randomiser]:
         keeper.restore()
 
 
-def parameters_top_down(module: nn.Module, photo: Tensor) -> list[list[str]]:
-    """Names of the parameters, module by module, the last to run first; `photo` (1, 3, H, W) shows the order in one pass.
+def parameters_top_down(module: nn.Module, begun: Sequence[str]) -> list[list[str]]:
+    """Names of the parameters, module by module, the last to run first; begun: modules by name in the order in which they begin.
 
     A module that is not called as one (its parent reads its weights) counts where its parent does.
     """
-    with observing(module) as seen, eval_mode(module), torch.inference_mode():
-        module(photo)
-    calls = {path: place for place, path in enumerate(dict.fromkeys(call.path for call in seen.calls))}
+    calls = {path: place for place, path in enumerate(begun)}
     owners: dict[str, list[str]] = {}
     for name, _ in module.named_parameters():
         owners.setdefault(name.rpartition(".")[0], []).append(name)

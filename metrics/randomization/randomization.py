@@ -45,7 +45,7 @@ class Randomization(Metric):
 
     def score(self, case: Case) -> Scores:
         module = case.classifier.torch_module
-        layers = parameters_top_down(module, case.photo(0)[None])
+        layers = parameters_top_down(module, case.classifier.trace.begun)
         count = min(self.stages, len(layers))
         pictures = unit_range(upsample(case.maps.abs(), case.size))
         ranks: list[Tensor] = []

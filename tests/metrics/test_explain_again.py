@@ -19,6 +19,7 @@ from xaicli.metrics.randomization.randomised import parameters_top_down, randomi
 from xaicli.metrics.randomization.randomization import Randomization
 from xaicli.metrics.seed_variance import SeedVariance
 from xaicli.metrics.stability import Stability
+from xaicli.network.dry_run import dry_run
 from xaicli.passes.seeds import photo_seed, stream
 from xaicli.scoring.similarity import spearman, ssim
 from xaicli.targets import DECISION, TargetRule, Targets
@@ -110,7 +111,7 @@ class TestRandomization:
             assert alone[0].value == pytest.approx(together[at].value, abs=1e-4)
 
     def test_layers_are_found_from_the_output_down(self, tiny_cnn, tiny_vit):
-        assert parameters_top_down(tiny_cnn, torch.zeros(1, 3, 32, 32)) == [
+        assert parameters_top_down(tiny_cnn, dry_run(tiny_cnn, (32, 32)).begun) == [
             ["head.weight", "head.bias"],
             ["features.6.weight", "features.6.bias"],
             ["features.4.weight", "features.4.bias"],
@@ -118,14 +119,14 @@ class TestRandomization:
             ["features.1.weight", "features.1.bias"],
             ["features.0.weight", "features.0.bias"],
         ]
-        names = parameters_top_down(tiny_vit, torch.zeros(1, 3, 32, 32))
+        names = parameters_top_down(tiny_vit, dry_run(tiny_vit, (32, 32)).begun)
         assert names[0] == ["heads.head.weight", "heads.head.bias"]
         assert names[-1] == ["class_token"]
         assert sorted(name for group in names for name in group) == sorted(name for name, _ in tiny_vit.named_parameters())
 
     def test_modules_that_their_parents_run_count_where_the_parents_do(self, tiny_vit):
         """Attention reads the weights of its projections; they are never called as modules."""
-        names = [group[0] for group in parameters_top_down(tiny_vit, torch.zeros(1, 3, 32, 32))]
+        names = [group[0] for group in parameters_top_down(tiny_vit, dry_run(tiny_vit, (32, 32)).begun)]
         order = [names.index(f"encoder.layers.encoder_layer_{layer}.self_attention.out_proj.weight") for layer in (0, 1)]
         middle = names.index("encoder.layers.encoder_layer_1.ln_1.weight")
         assert order[1] < middle < order[0]

@@ -13,6 +13,7 @@ from xaicli.models import from_checkpoint
 from xaicli.models.architecture import build, record
 from xaicli.models.checkpoint import write_checkpoint
 from xaicli.models.load import load_classifier
+from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import default_layer
 from xaicli.network.tokens import Axes
 
@@ -29,7 +30,7 @@ def test_a_bundled_network_fits_into_eight_megabytes_of_float16(spec, parameters
 
 def test_the_residual_network_has_a_map_of_eight_by_eight_that_is_not_negative():
     module = build(SMALL, 5).module.eval()
-    layer = default_layer(module, (64, 64))
+    layer = default_layer(dry_run(module, (64, 64)))
     assert layer.layout.axes is Axes.CHANNELS_FIRST
     assert (layer.layout.grid, layer.channels) == ((8, 8), 16)
     assert module.stages(module.stem(torch.randn(2, 3, 64, 64))).min() >= 0
@@ -44,7 +45,7 @@ def test_its_head_is_linear_in_the_mean_of_the_map():
 
 
 def test_the_transformer_has_tokens_of_eight_by_eight_after_a_class_token():
-    layer = default_layer(build(SMALL_VIT, 5).module.eval(), (64, 64))
+    layer = default_layer(dry_run(build(SMALL_VIT, 5).module.eval(), (64, 64)))
     assert layer.layout.axes is Axes.TOKENS
     assert (layer.layout.grid, layer.layout.prefix) == ((8, 8), 1)
 

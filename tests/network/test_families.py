@@ -10,6 +10,7 @@ import torch
 import torchvision.models as torchvision_models
 from torch import Tensor, nn
 
+from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, default_layer
 from xaicli.network.taps import tap_many
 
@@ -122,7 +123,7 @@ def build(make: Callable[..., nn.Module], *args: Any, **settings: Any) -> nn.Mod
 
 def check(module: nn.Module, size: Size, grid: Grid) -> FeatureLayer:
     """The default layer has this grid, and at inputs of this size a gradient on it."""
-    layer = default_layer(module, size)
+    layer = default_layer(dry_run(module, size))
     with tap_many(module, {"layer": layer}) as taps:
         logits = module(torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1)))
         (gradient,) = taps["layer"].gradients_of(logits[:, :1])

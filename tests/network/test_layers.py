@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from xaicli.errors import InputError, UsageError
+from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import default_layer, list_layers, named_layer
 from xaicli.network.taps import tap_many
 from xaicli.network.tokens import Axes
@@ -20,19 +21,19 @@ def in_words(error: pytest.ExceptionInfo[UsageError]) -> str:
 
 
 def test_a_dotted_path_names_a_layer(tiny_cnn: nn.Module) -> None:
-    layer = named_layer(tiny_cnn, "features.3", SIZE)
+    layer = named_layer(dry_run(tiny_cnn, SIZE), "features.3")
     assert layer.module is tiny_cnn.features[3]
     assert (str(layer), layer.layout.grid, layer.channels) == ("features.3", (8, 8), 8)
 
 
 def test_negative_indices_count_from_the_end(tiny_cnn: nn.Module, tiny_vit: nn.Module) -> None:
-    assert named_layer(tiny_cnn, "features.-1", SIZE).name == "features.6"
-    assert named_layer(tiny_vit, "encoder.layers.-2", SIZE).name == "encoder.layers.encoder_layer_0"
+    assert named_layer(dry_run(tiny_cnn, SIZE), "features.-1").name == "features.6"
+    assert named_layer(dry_run(tiny_vit, SIZE), "encoder.layers.-2").name == "encoder.layers.encoder_layer_0"
 
 
 def test_the_input_of_a_layer_can_be_named(tiny_cnn: nn.Module, photo_batch: Tensor) -> None:
     sides = {"before": "features.3:input", "after": "features.2:output"}
-    layers = {key: named_layer(tiny_cnn, name, SIZE) for key, name in sides.items()}
+    layers = {key: named_layer(dry_run(tiny_cnn, SIZE), name) for key, name in sides.items()}
     with tap_many(tiny_cnn, layers) as taps:
         tiny_cnn(photo_batch)
     assert str(layers["before"]) == "features.3:input"
@@ -41,7 +42,7 @@ def test_the_input_of_a_layer_can_be_named(tiny_cnn: nn.Module, photo_batch: Ten
 
 def test_a_misspelt_layer_gets_a_suggestion(tiny_vit: nn.Module) -> None:
     with pytest.raises(UsageError) as error:
-        named_layer(tiny_vit, "encoder.layers.encoder_layer_9.ln_1", SIZE)
+        named_layer(dry_run(tiny_vit, SIZE), "encoder.layers.encoder_layer_9.ln_1")
     assert 'no layer "encoder.layers.encoder_layer_9.ln_1"' in in_words(error)
     assert "Did you mean encoder.layers.encoder_layer_" in in_words(error)
 
@@ -49,32 +50,32 @@ def test_a_misspelt_layer_gets_a_suggestion(tiny_vit: nn.Module) -> None:
 @pytest.mark.parametrize("name", ["", "features.3:sideways", ":input", "a#b", "features.-9", "features.3.0", "features..3"])
 def test_what_names_no_layer_is_refused(name: str, tiny_cnn: nn.Module) -> None:
     with pytest.raises(UsageError, match="layer"):
-        named_layer(tiny_cnn, name, SIZE)
+        named_layer(dry_run(tiny_cnn, SIZE), name)
 
 
 def test_a_layer_without_a_spatial_grid_is_refused(tiny_cnn: nn.Module) -> None:
     with pytest.raises(UsageError, match=r"head has no spatial grid: its output has shape \(1, 5\)"):
-        named_layer(tiny_cnn, "head", SIZE)
+        named_layer(dry_run(tiny_cnn, SIZE), "head")
 
 
 def test_a_grid_of_one_cell_is_no_grid() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     with pytest.raises(UsageError, match="no spatial grid"):
-        named_layer(module, "1", SIZE)
+        named_layer(dry_run(module, SIZE), "1")
 
 
 def test_a_layer_that_does_not_run_is_refused(tiny_cnn: nn.Module) -> None:
     tiny_cnn.spare = nn.Conv2d(3, 3, 1)
     with pytest.raises(UsageError, match="spare does not run"):
-        named_layer(tiny_cnn, "spare", SIZE)
+        named_layer(dry_run(tiny_cnn, SIZE), "spare")
 
 
 def test_the_last_block_of_a_class_token_head_is_refused_and_its_input_offered(tiny_vit: nn.Module) -> None:
     with pytest.raises(UsageError) as error:
-        named_layer(tiny_vit, "encoder.layers.-1", SIZE)
+        named_layer(dry_run(tiny_vit, SIZE), "encoder.layers.-1")
     assert "gradient at layer encoder.layers.encoder_layer_1:output is zero" in in_words(error)
     assert "layer=encoder.layers.encoder_layer_1:input" in in_words(error)
-    assert named_layer(tiny_vit, "encoder.layers.-1:input", SIZE).layout.grid == (4, 4)
+    assert named_layer(dry_run(tiny_vit, SIZE), "encoder.layers.-1:input").layout.grid == (4, 4)
 
 
 def test_a_layer_cut_off_from_the_logits_is_refused() -> None:
@@ -89,12 +90,12 @@ def test_a_layer_cut_off_from_the_logits_is_refused() -> None:
 
     module = Aside().eval()
     with pytest.raises(UsageError, match="gradient at layer aside:output is zero"):
-        named_layer(module, "aside", SIZE)
-    assert default_layer(module, SIZE).name == "used"
+        named_layer(dry_run(module, SIZE), "aside")
+    assert default_layer(dry_run(module, SIZE)).name == "used"
 
 
 def test_an_unknown_network_gets_its_last_layer_with_a_grid(tiny_cnn: nn.Module) -> None:
-    layer = default_layer(tiny_cnn, (40, 64))
+    layer = default_layer(dry_run(tiny_cnn, (40, 64)))
     assert (layer.name, layer.layout.grid) == ("features", (10, 16))
 
 
@@ -102,7 +103,7 @@ def test_a_network_whose_logits_do_not_depend_on_its_features_is_refused() -> No
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
     nn.init.zeros_(module[3].weight)
     with pytest.raises(InputError, match="no layer of this network has a spatial grid and a gradient"):
-        default_layer(module, SIZE)
+        default_layer(dry_run(module, SIZE))
 
 
 class MeanPooledBlocks(nn.Module):
@@ -126,7 +127,7 @@ class MeanPooledBlocks(nn.Module):
 
 @pytest.mark.parametrize(("prefix", "name"), [(0, "blocks.2"), (1, "blocks.2.norm1"), (5, "blocks.2.norm1")])
 def test_an_unknown_transformer_is_read_where_its_head_reads_it(prefix: int, name: str) -> None:
-    layer = default_layer(MeanPooledBlocks(prefix).eval(), (24, 40))
+    layer = default_layer(dry_run(MeanPooledBlocks(prefix).eval(), (24, 40)))
     assert (layer.name, layer.layout.prefix, layer.layout.grid) == (name, prefix, (3, 5))
 
 
@@ -139,7 +140,7 @@ def test_channels_last_is_told_by_structure_even_where_height_equals_channels() 
         def forward(self, inputs: Tensor) -> Tensor:
             return self.head(self.norm(self.patches(inputs).permute(0, 2, 3, 1)).mean(dim=(1, 2)))
 
-    layer = named_layer(ChannelsLast().eval(), "norm", (32, 48))
+    layer = named_layer(dry_run(ChannelsLast().eval(), (32, 48)), "norm")
     assert (layer.layout.axes, layer.layout.grid, layer.channels) == (Axes.CHANNELS_LAST, (4, 6), 4)
 
 
@@ -150,7 +151,7 @@ def test_gradients_behind_a_functional_relu_are_those_at_the_rectified_features(
         torch.manual_seed(0)
         module = DenseNet(growth_rate=4, block_config=(1, 1), num_init_features=8, num_classes=3).eval()
         nn.init.normal_(module.features.norm5.bias)
-    layer = default_layer(module, SIZE)
+    layer = default_layer(dry_run(module, SIZE))
     inputs = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(2))
     with tap_many(module, {"norm5": layer}) as taps:
         logits = module(inputs)
@@ -166,7 +167,7 @@ def test_gradients_behind_a_functional_relu_are_those_at_the_rectified_features(
 
 
 def test_the_list_of_layers_shows_shapes_grids_and_the_default(tiny_vit: nn.Module) -> None:
-    rows = {row.name: row for row in list_layers(tiny_vit, SIZE)}
+    rows = {row.name: row for row in list_layers(dry_run(tiny_vit, SIZE))}
     assert rows["conv_proj"][1:] == ("Conv2d", (1, 16, 4, 4), (4, 4), False)
     assert rows["heads.head"][1:] == ("Linear", (1, 5), None, False)
     assert rows["encoder.layers.encoder_layer_0"][1:] == ("EncoderBlock", (1, 17, 16), (4, 4), False)
@@ -177,7 +178,7 @@ def test_the_list_of_layers_shows_shapes_grids_and_the_default(tiny_vit: nn.Modu
 def test_a_dry_run_leaves_a_training_network_as_it_was(tiny_cnn: nn.Module) -> None:
     tiny_cnn.train().requires_grad_(True)
     before = {name: tensor.clone() for name, tensor in tiny_cnn.state_dict().items()}
-    default_layer(tiny_cnn, SIZE)
+    default_layer(dry_run(tiny_cnn, SIZE))
     assert tiny_cnn.training
     assert all(tensor.requires_grad and tensor.grad is None for tensor in tiny_cnn.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_cnn.state_dict().items())
@@ -186,5 +187,5 @@ def test_a_dry_run_leaves_a_training_network_as_it_was(tiny_cnn: nn.Module) -> N
 
 def test_a_dry_run_draws_no_random_number_of_the_callers(tiny_cnn: nn.Module) -> None:
     before = torch.get_rng_state()
-    default_layer(tiny_cnn, SIZE)
+    default_layer(dry_run(tiny_cnn, SIZE))
     assert torch.equal(torch.get_rng_state(), before)

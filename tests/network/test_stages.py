@@ -6,6 +6,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from xaicli.errors import UsageError
 from xaicli.methods.lfi.lfi_network import with_branch
+from xaicli.network.dry_run import dry_run
 from xaicli.network.stages import find_stages, named_stages
 
 SIZE = (64, 64)
@@ -18,7 +19,7 @@ def built(make):
 
 
 def stages(network, count=3, size=SIZE, **settings):
-    return [(str(layer), layer.channels, layer.layout.grid) for layer in find_stages(network, size, count, **settings)]
+    return [(str(layer), layer.channels, layer.layout.grid) for layer in find_stages(dry_run(network, size), count, **settings)]
 
 
 def test_a_residual_network_has_its_last_stages():
@@ -51,8 +52,8 @@ def test_other_networks_have_the_last_layer_of_each_resolution(name, expected):
 
 def test_a_densenets_last_features_are_read_behind_its_relu():
     network = built(lambda: get_model("densenet121", weights=None, num_classes=4))
-    assert [layer.rectified for layer in find_stages(network, SIZE)] == [False, False, True]
-    (again,) = named_stages(network, ("features.norm5",), SIZE)
+    assert [layer.rectified for layer in find_stages(dry_run(network, SIZE))] == [False, False, True]
+    (again,) = named_stages(dry_run(network, SIZE), ("features.norm5",))
     assert again.rectified
 
 
@@ -82,8 +83,8 @@ def test_a_branch_is_no_stage(tiny_cnn):
 
 def test_layers_are_named_as_they_are_written(tiny_vit, tiny_cnn):
     written = tuple(name for name, _, _ in stages(tiny_vit, size=(32, 32), vit_tap="block_out"))
-    assert tuple(map(str, named_stages(tiny_vit, written, (32, 32)))) == written
-    (entered,) = named_stages(tiny_cnn, ("features.-1:input",), (32, 32))
+    assert tuple(map(str, named_stages(dry_run(tiny_vit, (32, 32)), written))) == written
+    (entered,) = named_stages(dry_run(tiny_cnn, (32, 32)), ("features.-1:input",))
     assert (str(entered), entered.channels) == ("features.6:input", 8)
 
 
@@ -97,7 +98,7 @@ def test_layers_are_named_as_they_are_written(tiny_vit, tiny_cnn):
 )
 def test_a_layer_that_is_none_is_refused(tiny_cnn, name, words):
     with pytest.raises(UsageError, match=words):
-        named_stages(tiny_cnn, (name,), (32, 32))
+        named_stages(dry_run(tiny_cnn, (32, 32)), (name,))
 
 
 def test_a_layer_that_runs_twice_is_refused():
@@ -111,4 +112,4 @@ def test_a_layer_that_runs_twice_is_refused():
             return self.head(self.conv(self.conv(inputs)).mean(dim=(2, 3)))
 
     with pytest.raises(UsageError, match="layer conv runs 2 times"):
-        named_stages(built(Twice), ("conv",), (8, 8))
+        named_stages(dry_run(built(Twice), (8, 8)), ("conv",))

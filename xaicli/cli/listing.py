@@ -80,7 +80,7 @@ def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
             "grid": " x ".join(map(str, row.grid or ())),
             "default": row.default,
         }
-        for row in layers_of(classifier.torch_module, classifier.view.size)
+        for row in layers_of(classifier.trace)
         if fnmatchcase(row.name, pattern)
     ]
     print_rows(rows, form)

@@ -14,6 +14,7 @@ from xaicli.containment import contained
 from xaicli.errors import RunError
 from xaicli.images.view import View
 from xaicli.needs import Needs
+from xaicli.network.dry_run import NetworkTrace, dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, named_layer
 from xaicli.network.raw_output import read_outputs
 from xaicli.network.stages import named_stages
@@ -76,22 +77,27 @@ class Classifier:
         wanted = self.layer if name == "auto" else name
         if wanted == "auto":
             return self.default_layer
-        # Looking a layer up takes a dry run: once a name, not once a batch.
+        # Once a name, not once a batch.
         if wanted not in self.looked_up:
             with contained(f"{self.name}, when its layer {wanted} was looked up,"):
-                self.looked_up[wanted] = named_layer(self.torch_module, wanted, self.view.size)
+                self.looked_up[wanted] = named_layer(self.trace, wanted)
         return self.looked_up[wanted]
 
     @cached_property
     def default_layer(self) -> FeatureLayer:
         with contained(f"{self.name}, when its feature layer was looked for,"):
-            return default_layer(self.torch_module, self.view.size)
+            return default_layer(self.trace)
+
+    @cached_property
+    def trace(self) -> NetworkTrace:
+        """What a dry run of the network shows at inputs of the view's size; run once."""
+        return dry_run(self.torch_module, self.view.size)
 
     def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
         """Several layers by name, as trainable attention reads them: with a grid each, but no gradient. Raises UsageError."""
         if names not in self.looked_up_stages:
             with contained(f"{self.name}, when its layers were looked up,"):
-                self.looked_up_stages[names] = named_stages(self.torch_module, names, self.view.size)
+                self.looked_up_stages[names] = named_stages(self.trace, names)
         return self.looked_up_stages[names]
 
     @property

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from xaicli.errors import InputError, UsageError, did_you_mean
-from xaicli.network.dry_run import Seen, dry_run
+from xaicli.network.dry_run import LayerTrace, NetworkTrace
 from xaicli.network.families import known_family
-from xaicli.network.tokens import Axes, Layout
-
-Side = Literal["input", "output"]
+from xaicli.network.tokens import Axes, Layout, Side
 
 LIST_THEM = "See xai list layers --model SPEC."
 
@@ -56,27 +54,25 @@ class LayerRow(NamedTuple):
     default: bool
 
 
-def default_layer(module: nn.Module, size: tuple[int, int]) -> FeatureLayer:
-    """The layer that explains this network best, at inputs of `size` (height, width).
+def default_layer(trace: NetworkTrace) -> FeatureLayer:
+    """The layer that explains this network best.
 
-    The place that its family's row names, else the last layer with a grid of 2 x 2 cells or more; in both cases only with a
-    gradient to the logits. Raises InputError where there is none.
+    The place that its family's row names, else the last layer with a grid of 2 x 2 cells or more, one that runs once if there is
+    such. Only layers count that have a gradient to the logits, and a grid that moves where the input changes. Raises InputError
+    where there is none.
     """
-    return choose_default(module, dry_run(module, size))
-
-
-def choose_default(module: nn.Module, seen: dict[str, Seen]) -> FeatureLayer:
-    prefix, places = known_family(module)
+    prefix, places = known_family(trace.module)
     for place in places:
-        name = find_path(module, join(prefix, place.path))
-        if name in seen and usable(seen[name], place.side):
-            return feature_layer(seen[name], place.side, rectified=place.rectified)
-    blocks, aside = repeated_blocks(module), side_branches(module)
-    for entry in reversed(seen.values()):
-        if f"{entry.name}.".startswith(aside):
-            continue
-        if entry.calls == 1 and usable(entry, "output") and is_feature(entry, blocks):
-            return feature_layer(entry, "output")
+        name = find_path(trace.module, join(prefix, place.path))
+        if name in trace.layers and usable(trace, trace.layers[name], place.side):
+            return feature_layer(trace, trace.layers[name], place.side, rectified=place.rectified)
+    blocks, aside = repeated_blocks(trace.module), side_branches(trace.module)
+    for once in (True, False):
+        for layer in reversed(trace.layers.values()):
+            if f"{layer.name}.".startswith(aside) or (layer.calls == 1) is not once:
+                continue
+            if is_feature(layer, blocks) and usable(trace, layer, "output"):
+                return feature_layer(trace, layer, "output", call=None if once else -1)
     raise InputError(
         "no layer of this network has a spatial grid and a gradient to the logits",
         expected="a convolutional network or a vision transformer with weights that are not all zero",
@@ -84,85 +80,98 @@ def choose_default(module: nn.Module, seen: dict[str, Seen]) -> FeatureLayer:
     )
 
 
-def named_layer(module: nn.Module, name: str, size: tuple[int, int]) -> FeatureLayer:
+def named_layer(trace: NetworkTrace, name: str) -> FeatureLayer:
     """The layer of that name: a dotted path, negative indices allowed (`layer4.-1`); `:input` for what enters it (default
-    `:output`); `#CALL` where the module runs more than once (`relu#-1`, the last).
+    `:output`); `#CALL` where the module runs more than once (`relu#0`, the first; by default the last).
 
-    Raises UsageError where there is no such layer, where it has no spatial grid, or where its gradient does not reach the logits.
+    Raises UsageError where there is no such layer, where it has no spatial grid, where its grid is not where the input's is, or
+    where its gradient does not reach the logits.
     """
     match = re.fullmatch(r"([^:#]+)(?::(input|output))?(?:#(-?\d+))?", name.strip())
     if match is None:
         raise UsageError(f'"{name}" is no layer', expected="a dotted path, then :input or :output if wanted", hint=LIST_THEM)
-    path = find_path(module, match[1])
+    path = find_path(trace.module, match[1])
     if path is None:
-        known = [known for known, _ in module.named_modules() if known]
+        known = [known for known, _ in trace.module.named_modules() if known]
         raise UsageError(f'no layer "{match[1]}"', hint=f"{did_you_mean(match[1], known)} {LIST_THEM}".strip())
     side: Side = "input" if match[2] == "input" else "output"
-    entry = dry_run(module, size).get(path)
-    check_usable(path, side, entry)
-    assert entry is not None
-    call = int(match[3]) if match[3] is not None else None
-    if call is None and entry.calls > 1:
-        raise UsageError(
-            f"layer {path} runs {entry.calls} times in one pass",
-            expected="to be told which of them counts",
-            hint=f"Write layer={name.strip()}#-1 for the last.",
-        )
-    if call is not None and not -entry.calls <= call < entry.calls:
-        raise UsageError(f"layer {path} runs {entry.calls} times in one pass; there is no call {call}")
-    prefix, places = known_family(module)
-    rectified = {find_path(module, join(prefix, place.path)) for place in places if place.rectified}
-    return feature_layer(entry, side, rectified=side == "output" and path in rectified, call=call)
-
-
-def check_usable(path: str, side: Side, entry: Seen | None) -> None:
-    """Raise UsageError unless a layer ran, has a grid of more than one cell, and a gradient that reaches the logits."""
-    if entry is None:
+    layer = trace.layers.get(path)
+    if layer is None:
         raise UsageError(f"layer {path} does not run in a forward pass of its own", hint=LIST_THEM)
-    tensor, layout = entry.tensors.get(side), entry.layouts.get(side)
-    if layout is None or max(layout.grid) < 2:
-        shape = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
-        raise UsageError(f"layer {path} has no spatial grid: its {side} has {shape}", hint=LIST_THEM)
-    if not entry.reaches_logits(side):
+    refuse_unusable(trace, layer, side)
+    call = int(match[3]) if match[3] is not None else None
+    if call is None and layer.calls > 1:
+        call = -1
+    if call is not None and not -layer.calls <= call < layer.calls:
+        raise UsageError(f"layer {path} runs {layer.calls} times in one pass; there is no call {call}")
+    prefix, places = known_family(trace.module)
+    rectified = {find_path(trace.module, join(prefix, place.path)) for place in places if place.rectified}
+    return feature_layer(trace, layer, side, rectified=side == "output" and path in rectified, call=call)
+
+
+def refuse_unusable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> None:
+    """Raise UsageError unless a layer has a grid of more than one cell, in its place, and a gradient that reaches the logits."""
+    candidates = [layout for layout in layer.candidates.get(side, ()) if max(layout.grid) >= 2]
+    if not candidates:
+        shape = layer.shapes.get(side)
+        found = "no tensor" if shape is None else f"shape {tuple(shape)}"
+        raise UsageError(f"layer {layer.name} has no spatial grid: its {side} has {found}", hint=LIST_THEM)
+    layout = trace.layout(layer, side)
+    if layout is None:
+        rows, columns = candidates[0].grid
+        why = trace.misplaced(layer, side, candidates[0])
+        raise UsageError(f"the {side} of layer {layer.name} is no picture of {rows} x {columns} cells: {why}", hint=LIST_THEM)
+    if not trace.reaches_logits(layer, side):
         better = ""
-        if layout.axes is Axes.TOKENS and side == "output" and entry.reaches_logits("input"):
-            better = f"The head reads the class token alone; its input has one: layer={path}:input."
-        found = f"the gradient at layer {path}:{side} is zero: no path leads from its grid to the logits"
+        if layout.axes is Axes.TOKENS and side == "output" and trace.reaches_logits(layer, "input"):
+            better = f"The head reads the class token alone; its input has one: layer={layer.name}:input."
+        found = f"the gradient at layer {layer.name}:{side} is zero: no path leads from its grid to the logits"
         raise UsageError(found, hint=better or LIST_THEM)
 
 
-def list_layers(module: nn.Module, size: tuple[int, int]) -> list[LayerRow]:
+def list_layers(trace: NetworkTrace) -> list[LayerRow]:
     """Every layer that runs, in the order in which the network holds them."""
-    seen = dry_run(module, size)
     try:
-        default = choose_default(module, seen).name
+        default = default_layer(trace).name
     except InputError:
         default = ""
     rows = []
-    for name, part in module.named_modules():
-        entry = seen.get(name)
-        tensor = entry.tensors["output"] if entry else None
-        if entry is None or tensor is None:
+    for name, part in trace.module.named_modules():
+        layer = trace.layers.get(name)
+        if layer is None or "output" not in layer.shapes:
             continue
-        layout = entry.layouts.get("output")
-        rows.append(LayerRow(name, type(part).__name__, tuple(tensor.shape), layout.grid if layout else None, name == default))
+        layout = layer_grid(trace, layer)
+        rows.append(LayerRow(name, type(part).__name__, tuple(layer.shapes["output"]), layout, name == default))
     return rows
 
 
-def feature_layer(entry: Seen, side: Side, *, rectified: bool = False, call: int | None = None) -> FeatureLayer:
-    layout, tensor = entry.layouts[side], entry.tensors[side]
+def layer_grid(trace: NetworkTrace, layer: LayerTrace) -> tuple[int, int] | None:
+    """The grid that a layer gives; also one of a single cell, which cannot be out of place."""
+    candidates = layer.candidates.get("output", ())
+    if candidates and max(candidates[0].grid) < 2:
+        return candidates[0].grid
+    layout = trace.layout(layer, "output")
+    return None if layout is None else layout.grid
+
+
+def feature_layer(
+    trace: NetworkTrace, layer: LayerTrace, side: Side, *, rectified: bool = False, call: int | None = None
+) -> FeatureLayer:
+    layout = trace.layout(layer, side)
     assert layout is not None
-    assert tensor is not None
-    channels, behind = tensor.shape[layout.channel_axis], entry.behind[side]
-    return FeatureLayer(entry.name, entry.module, side, layout, channels, behind, rectified, call)
+    channels, behind = layer.shapes[side][layout.channel_axis], layer.behind[side]
+    return FeatureLayer(layer.name, layer.module, side, layout, channels, behind, rectified, call)
 
 
-def usable(entry: Seen, side: Side) -> bool:
-    layout = entry.layouts.get(side)
-    return layout is not None and min(layout.grid) >= 2 and entry.reaches_logits(side)
+def usable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> bool:
+    """Whether a layer has a grid of 2 x 2 cells or more, in its place, and a gradient to the logits."""
+    if not any(min(layout.grid) >= 2 and (side, layout) in layer.reached for layout in layer.candidates.get(side, ())):
+        return False
+    layout = trace.layout(layer, side)
+    return layout is not None and min(layout.grid) >= 2 and (side, layout) in layer.reached
 
 
-def is_feature(entry: Seen, blocks: set[str]) -> bool:
+def is_feature(layer: LayerTrace, blocks: set[str]) -> bool:
     """Whether what a layer gives is a network's features, not an intermediate result of a transformer's block.
 
     Features of a transformer are what its blocks give, and what a norm beside or directly inside a block makes of it. The norm
@@ -170,12 +179,13 @@ def is_feature(entry: Seen, blocks: set[str]) -> bool:
     sums to zero, and maps of the kind are rounding errors. Under a [class] token head the norm that enters the last block's
     attention is thus the last place where patches matter; under a pooled head the norm before the pool.
     """
-    layout = entry.layouts["output"]
-    assert layout is not None
-    parent = entry.name.rpartition(".")[0]
-    is_norm = "norm" in type(entry.module).__name__.lower()
-    inside = any(entry.name.startswith(f"{block}.") for block in blocks)
-    return layout.axes is Axes.CHANNELS_FIRST or entry.name in blocks or (is_norm and (not inside or parent in blocks))
+    candidates = layer.candidates.get("output", ())
+    if not candidates:
+        return False
+    parent = layer.name.rpartition(".")[0]
+    is_norm = "norm" in type(layer.module).__name__.lower()
+    inside = any(layer.name.startswith(f"{block}.") for block in blocks)
+    return candidates[0].axes is Axes.CHANNELS_FIRST or layer.name in blocks or (is_norm and (not inside or parent in blocks))
 
 
 def join(prefix: str, path: str) -> str:

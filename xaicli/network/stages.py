@@ -9,127 +9,112 @@ from typing import Literal
 from torch import nn
 
 from xaicli.errors import InputError, UsageError, did_you_mean
-from xaicli.network.dry_run import Seen, dry_run
-from xaicli.network.layers import FeatureLayer, choose_default, feature_layer, find_path, repeated_blocks
-from xaicli.network.tokens import Axes
+from xaicli.network.dry_run import LayerTrace, NetworkTrace
+from xaicli.network.layers import FeatureLayer, default_layer, feature_layer, find_path, repeated_blocks
+from xaicli.network.tokens import Axes, Side
 
 ViTTap = Literal["ln1", "block_out"]
 
 SMALLEST_GRID = 2
 
 
-def find_stages(module: nn.Module, size: tuple[int, int], count: int = 3, vit_tap: ViTTap = "ln1") -> tuple[FeatureLayer, ...]:
-    """Up to `count` layers of a network at inputs of `size`, shallow first, none behind its feature layer.
+def find_stages(trace: NetworkTrace, count: int = 3, vit_tap: ViTTap = "ln1") -> tuple[FeatureLayer, ...]:
+    """Up to `count` layers of a network, shallow first, none behind its feature layer.
 
     Of a convolutional network the last layer of each resolution: of a ResNet its last stages; of a VGG the pools that end its
     blocks. Of a transformer the last blocks: what their first layer norm gives (`ln1`), or what they give (`block_out`). Raises
     InputError where there is no layer with a grid.
     """
-    seen = dry_run(module, size)
-    last = choose_default(module, seen)
+    last = default_layer(trace)
     if last.layout.axes is Axes.TOKENS:
-        return blocks(module, seen, last, count, vit_tap)
-    pools = pools_of(module, seen)
+        return blocks(trace, last, count, vit_tap)
+    pools = pools_of(trace)
     if pools:
-        return tuple(feature_layer(entry, "output") for entry in pools[-count:])
-    return resolutions(seen, last, count)
+        return tuple(feature_layer(trace, layer, "output") for layer in pools[-count:])
+    return resolutions(trace, last, count)
 
 
-def pools_of(module: nn.Module, seen: dict[str, Seen]) -> list[Seen]:
+def pools_of(trace: NetworkTrace) -> list[LayerTrace]:
     """The max pools that end the blocks of a VGG; none for other networks."""
-    inside = [f"{name}." if name else "" for name, part in module.named_modules() if type(part).__name__ == "VGG"]
-    own = [entry for entry in seen.values() if inside and entry.name.startswith(inside[0])]
-    return [entry for entry in own if isinstance(entry.module, nn.MaxPool2d) and gridded(entry)]
+    inside = [f"{name}." if name else "" for name, part in trace.module.named_modules() if type(part).__name__ == "VGG"]
+    own = [layer for layer in trace.layers.values() if inside and layer.name.startswith(inside[0])]
+    return [layer for layer in own if isinstance(layer.module, nn.MaxPool2d) and grid_of(trace, layer)]
 
 
-def resolutions(seen: dict[str, Seen], last: FeatureLayer, count: int) -> tuple[FeatureLayer, ...]:
+def resolutions(trace: NetworkTrace, last: FeatureLayer, count: int) -> tuple[FeatureLayer, ...]:
     """The last layer of each resolution up to the feature layer, which stands for its own."""
     found: dict[tuple[int, int], FeatureLayer] = {}
-    for entry in seen.values():
-        if entry.name == last.name:
+    for layer in trace.layers.values():
+        if layer.name == last.name:
             break
-        if entry.calls == 1 and gridded(entry) and like(entry, last) and not before_a_stride(entry, seen):
-            grid = grid_of(entry, "output")
-            found[grid] = feature_layer(entry, "output")
+        grid = grid_of(trace, layer)
+        if grid and layer.calls == 1 and like(trace, layer, last) and not before_a_stride(trace, layer):
+            found[grid] = feature_layer(trace, layer, "output")
     found[last.layout.grid] = last
     return tuple(sorted(found.values(), key=lambda layer: -layer.layout.grid[0] * layer.layout.grid[1])[-count:])
 
 
-def like(entry: Seen, last: FeatureLayer) -> bool:
-    """Whether a layer's grid is a picture's, of the same proportions as the feature layer's, and not tokens or heads."""
-    layout = entry.layouts["output"]
+def like(trace: NetworkTrace, layer: LayerTrace, last: FeatureLayer) -> bool:
+    """Whether a layer's grid is a picture's, of the same proportions as the feature layer's, and not tokens."""
+    layout = trace.layout(layer, "output")
     assert layout is not None
     (rows, columns), (height, width) = layout.grid, last.layout.grid
-    return layout.axes is not Axes.TOKENS and 0.5 < (rows * width) / (columns * height) < 2
+    return layout.axes in (Axes.CHANNELS_FIRST, Axes.CHANNELS_LAST) and 0.5 < (rows * width) / (columns * height) < 2
 
 
-def before_a_stride(entry: Seen, seen: dict[str, Seen]) -> bool:
+def before_a_stride(trace: NetworkTrace, layer: LayerTrace) -> bool:
     """Whether a layer is an intermediate step of a part that halves the resolution: it stands before the stride in there."""
-    names = entry.name.split(".")
+    names, own = layer.name.split("."), grid_of(trace, layer)
     for depth in range(1, len(names)):
-        part = seen.get(".".join(names[:depth]))
-        if part is None or not gridded(part) or not gridded(part, "input"):
-            continue
-        entered, left = grid_of(part, "input"), grid_of(part, "output")
-        if left != grid_of(entry, "output") and entered[0] <= 2 * left[0] + 1:
+        part = trace.layers.get(".".join(names[:depth]))
+        entered, left = (grid_of(trace, part, "input"), grid_of(trace, part)) if part is not None else (None, None)
+        if entered and left and left != own and entered[0] <= 2 * left[0] + 1:
             return True
     return False
 
 
-def blocks(module: nn.Module, seen: dict[str, Seen], last: FeatureLayer, count: int, vit_tap: ViTTap) -> tuple[FeatureLayer, ...]:
+def blocks(trace: NetworkTrace, last: FeatureLayer, count: int, vit_tap: ViTTap) -> tuple[FeatureLayer, ...]:
     """The last blocks of a transformer, each with the grid of its feature layer."""
-    names = repeated_blocks(module)
-    whole = [entry for entry in seen.values() if entry.name in names and on_its_grid(entry, last)]
+    names = repeated_blocks(trace.module)
+    alike = [layer for layer in trace.layers.values() if grid_of(trace, layer) == last.layout.grid]
+    whole = [layer for layer in alike if layer.name in names]
     if not whole:
         return (last,)
     found = []
     for block in whole[-count:]:
-        norms = [
-            entry
-            for entry in seen.values()
-            if entry.name.startswith(f"{block.name}.") and isinstance(entry.module, nn.LayerNorm) and on_its_grid(entry, last)
-        ]
+        norms = [layer for layer in alike if layer.name.startswith(f"{block.name}.") and isinstance(layer.module, nn.LayerNorm)]
         found.append(norms[0] if vit_tap == "ln1" and norms else block)
-    return tuple(feature_layer(entry, "output") for entry in found)
+    return tuple(feature_layer(trace, layer, "output") for layer in found)
 
 
-def on_its_grid(entry: Seen, last: FeatureLayer) -> bool:
-    return gridded(entry) and grid_of(entry, "output") == last.layout.grid
+def grid_of(trace: NetworkTrace, layer: LayerTrace, side: Side = "output") -> tuple[int, int] | None:
+    """The grid of a layer, where it is one of `SMALLEST_GRID` cells or more each way."""
+    if all(min(layout.grid) < SMALLEST_GRID for layout in layer.candidates.get(side, ())):
+        return None
+    layout = trace.layout(layer, side)
+    return layout.grid if layout is not None and min(layout.grid) >= SMALLEST_GRID else None
 
 
-def gridded(entry: Seen, side: str = "output") -> bool:
-    layout = entry.layouts.get(side)
-    return layout is not None and min(layout.grid) >= SMALLEST_GRID
-
-
-def grid_of(entry: Seen, side: str) -> tuple[int, int]:
-    layout = entry.layouts[side]
-    assert layout is not None
-    return layout.grid
-
-
-def named_stages(module: nn.Module, names: Sequence[str], size: tuple[int, int]) -> tuple[FeatureLayer, ...]:
+def named_stages(trace: NetworkTrace, names: Sequence[str]) -> tuple[FeatureLayer, ...]:
     """Layers by name, `PATH` or `PATH:input`, shallow first as they are given. Other than a feature layer they need no gradient.
 
     Raises UsageError where a layer is not there, runs more than once, or has no grid.
     """
-    seen = dry_run(module, size)
     rectified = ""
     with contextlib.suppress(InputError):
-        last = choose_default(module, seen)
+        last = default_layer(trace)
         rectified = last.name if last.rectified else ""
     found = []
     for name in names:
         path, _, side = name.strip().partition(":")
-        real = find_path(module, path)
-        entry = seen.get(real or "")
+        layer = trace.layers.get(find_path(trace.module, path) or "")
         hint = "See xai list layers --model SPEC."
-        if entry is None or side not in ("", "input", "output"):
-            raise UsageError(f'no layer "{name}"', hint=f"{did_you_mean(path, seen)} {hint}".strip())
-        if entry.calls > 1:
-            raise UsageError(f"layer {name} runs {entry.calls} times in one pass", expected="layers that run once", hint=hint)
-        where: Literal["input", "output"] = "input" if side == "input" else "output"
-        if not gridded(entry, where):
+        if layer is None or side not in ("", "input", "output"):
+            raise UsageError(f'no layer "{name}"', hint=f"{did_you_mean(path, trace.layers)} {hint}".strip())
+        if layer.calls > 1:
+            raise UsageError(f"layer {name} runs {layer.calls} times in one pass", expected="layers that run once", hint=hint)
+        where: Side = "input" if side == "input" else "output"
+        if grid_of(trace, layer, where) is None:
             raise UsageError(f"layer {name} has no spatial grid of {SMALLEST_GRID} x {SMALLEST_GRID} or more", hint=hint)
-        found.append(feature_layer(entry, where, rectified=where == "output" and entry.name == rectified))
+        found.append(feature_layer(trace, layer, where, rectified=where == "output" and layer.name == rectified))
     return tuple(found)

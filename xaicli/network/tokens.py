@@ -1,20 +1,24 @@
 """Layouts of feature tensors, and how each becomes a grid (B, K, h, w).
 
-A vision transformer's tokens are laid out on the grid that its own patch embedding gave, after the prefix tokens (class,
-distillation, registers). The grid is measured where the patches are made, never taken from a square root of the token count, so
-that non-square inputs keep their rows.
+A vision transformer's tokens are laid out on the grid that its own patch embedding gave, after or before further tokens (class,
+distillation, registers). The grid is measured where the patches are made, so that non-square inputs keep their rows; whether a
+layout is right is proved by changing the input's corners (`xaicli.network.corners`).
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from xaicli.errors import RunError
 
 MOST_PREFIX_TOKENS = 64
+Side = Literal["input", "output"]
+"""Of a module: what it takes, or what it gives."""
 
 
 class Axes(enum.Enum):
@@ -23,40 +27,45 @@ class Axes(enum.Enum):
     CHANNELS_FIRST = "channels-first"
     CHANNELS_LAST = "channels-last"
     TOKENS = "tokens"
+    TOKENS_FIRST = "tokens-first"
 
 
 @dataclass(frozen=True)
 class Layout:
     """How a tensor of features is laid out.
 
-    axes: (B, K, h, w), (B, h, w, K) or (B, prefix + h*w, K); grid: (h, w) at the size the layout was measured at; prefix: how
-    many tokens stand before the patches.
+    axes: (B, K, h, w), (B, h, w, K), (B, prefix + h*w + trailing, K), or the latter with the batch second; grid: (h, w) at the
+    size the layout was measured at; prefix, trailing: how many tokens stand before and behind the patches.
     """
 
     axes: Axes
     grid: tuple[int, int]
     prefix: int = 0
+    trailing: int = 0
 
     @property
     def channel_axis(self) -> int:
         return 1 if self.axes is Axes.CHANNELS_FIRST else -1
 
     def to_grid(self, tensor: Tensor) -> Tensor:
-        """Features, or their gradients, as (B, K, h, w): row-major, without prefix tokens. Raises RunError where they misfit."""
-        if tensor.ndim != (3 if self.axes is Axes.TOKENS else 4):
+        """Features, or their gradients, as (B, K, h, w): row-major, patches alone. Raises RunError where they misfit."""
+        tokens = self.axes in (Axes.TOKENS, Axes.TOKENS_FIRST)
+        if tensor.ndim != (3 if tokens else 4):
             raise RunError(f"a feature layer gave a tensor of shape {tuple(tensor.shape)}", expected=self.axes.value)
         if self.axes is Axes.CHANNELS_FIRST:
             return tensor
         if self.axes is Axes.CHANNELS_LAST:
             return tensor.permute(0, 3, 1, 2)
         rows, columns = self.grid
-        if tensor.shape[1] != self.prefix + rows * columns:
+        sequence = tensor.transpose(0, 1) if self.axes is Axes.TOKENS_FIRST else tensor
+        if sequence.shape[1] != self.prefix + rows * columns + self.trailing:
             raise RunError(
-                f"a feature layer gave {tensor.shape[1]} tokens",
-                expected=f"{self.prefix} prefix tokens and {rows} x {columns} patches",
+                f"a feature layer gave {sequence.shape[1]} tokens",
+                expected=f"{self.prefix + self.trailing} further tokens and {rows} x {columns} patches",
                 hint="Inputs must have the size of the classifier's view.",
             )
-        return tensor[:, self.prefix :].unflatten(1, self.grid).permute(0, 3, 1, 2)
+        patches = sequence[:, self.prefix : self.prefix + rows * columns]
+        return patches.unflatten(1, self.grid).permute(0, 3, 1, 2)
 
 
 def token_layout(tokens: int, patches: tuple[int, int] | None) -> Layout | None:
@@ -73,3 +82,14 @@ def token_layout(tokens: int, patches: tuple[int, int] | None) -> Layout | None:
     while rows * columns > tokens and rows * columns > 1:
         rows, columns = -(-rows // 2), -(-columns // 2)
     return Layout(Axes.TOKENS, (rows, columns)) if rows * columns == tokens else None
+
+
+def square_patches(tokens: int, size: tuple[int, int]) -> Layout | None:
+    """The layout of a sequence of `tokens` whose patches no convolution made: square patches that tile an input of `size`, as
+    many as there can be. None where there are no such."""
+    shared = math.gcd(*size)
+    for side in (side for side in range(1, shared + 1) if shared % side == 0):
+        rows, columns = size[0] // side, size[1] // side
+        if 0 <= tokens - rows * columns <= MOST_PREFIX_TOKENS:
+            return Layout(Axes.TOKENS, (rows, columns), tokens - rows * columns)
+    return None

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,6 @@ from xaicli.errors import XaiError
 from xaicli.models.cache import cache_folder, cached_files
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
-from xaicli.network.modes import attribution_mode
-from xaicli.network.observe import observing
 from xaicli.network.taps import tap
 from xaicli.packages import version_of
 from xaicli.passes.device import has_bf16
@@ -168,14 +166,12 @@ def examine_activations(classifier: Classifier) -> Iterator[Finding]:
         yield Finding(
             "in-place", "ok", f"{len(in_place)} in-place activations ({in_place[0]} …): features are copied before them"
         )
-    reused = reused_activations(module, lambda: classifier(noise(classifier)))
+    reused = reused_activations(classifier)
     if reused:
         text = f"{', '.join(reused[:3])}: run more than once a pass, so deeplift, guided and deconvolution kinds refuse"
         yield Finding("reused", "note", text)
 
 
-def reused_activations(module: nn.Module, forward: Callable[[], object]) -> list[str]:
+def reused_activations(classifier: Classifier) -> list[str]:
     """Names of activation modules that run more than once in one forward pass."""
-    with attribution_mode(module), observing(module) as seen:
-        forward()
-    return [seen.paths[part] for part, times in seen.times.items() if isinstance(part, ACTIVATIONS) and times > 1]
+    return [layer.name for layer in classifier.trace.layers.values() if isinstance(layer.module, ACTIVATIONS) and layer.calls > 1]

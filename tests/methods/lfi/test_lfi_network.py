@@ -7,6 +7,7 @@ from torchvision.models import get_model
 from xaicli.errors import InputError, UsageError
 from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance
 from xaicli.methods.lfi.lfi_network import LFINetwork, Site, branch_of, described, find_site, reading, restored, with_branch
+from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import default_layer
 
 SMALL = (64, 64)
@@ -123,7 +124,7 @@ def test_nothing_stays_hooked_after_a_pass_or_an_error(network, photo_batch):
 
 
 def test_a_branch_is_none_of_the_networks_features(network):
-    assert default_layer(network, SIZE).name == "network.features"
+    assert default_layer(dry_run(network, SIZE)).name == "network.features"
 
 
 def test_a_branch_is_found_inside_a_wrapper(network, tiny_cnn):
