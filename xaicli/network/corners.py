@@ -6,7 +6,7 @@ taken for rows, a class token counted as a patch: each has a plausible shape, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def corner_cell(corner: int, grid: tuple[int, int]) -> tuple[int, int]:
 
 
 def watch_corners(
-    module: nn.Module, size: tuple[int, int], candidates: dict[tuple[str, Side], Sequence[Layout]]
+    module: nn.Module, size: tuple[int, int], candidates: Mapping[tuple[str, Side], Sequence[Layout]]
 ) -> dict[tuple[str, Side, Layout], Movement]:
     """How the grids of layers move, for layouts of one grid, in the last call of each layer; one pass of five inputs of `size`.
 
