@@ -218,6 +218,59 @@ def test_lines_of_the_chart_are_hidden_and_shown(visit, report):
     assert lines.count() == 3
 
 
+def test_six_lines_are_shown_at_first_methods_before_controls_and_the_rest_on_demand(visit, tmp_path, recipe_of, row_of):
+    methods, controls = [f"method-{number}" for number in range(5)], ["random", "center", "other@base=method-0"]
+    recipes = [recipe_of(name, "insertion", direction="higher", control=name in controls) for name in (*methods, *controls)]
+    with Store.open(tmp_path / "scores.db") as store:
+        for image in ("a.jpg", "b.jpg"):
+            curve = Curve((0.0, 1.0), (0.1, 0.3))
+            store.add([row_of(recipe, image, 0.2, curve=curve, photo=image) for recipe in recipes], recipes)
+        write_report(store, tmp_path / "report.html")
+    page = visit(tmp_path / "report.html")
+    assert page.locator("#charts polyline").count() == 6
+    assert page.locator("#legend button").count() == 7
+    assert "other@base" not in page.inner_text("#legend")
+    page.locator("#legend .more").click()
+    assert page.locator("#legend button").count() == 8
+    page.locator("#legend button", has_text="other@base").click()
+    assert page.locator("#charts polyline").count() == 7
+
+
+def test_curves_come_before_what_may_be_concluded_and_fill_their_chart(visit, report):
+    page = visit(report)
+    tops = [
+        page.locator(f"h2:text-is('{title}')").bounding_box()["y"] for title in ("Summary", "Curves", "What may be concluded")
+    ]
+    assert tops == sorted(tops)
+    labels = [float(text) for text in page.locator("#charts svg text").all_inner_texts() if text.replace(".", "").isdigit()]
+    assert max(labels) == 1.0
+
+
+def test_on_a_phone_every_number_of_the_table_is_in_sight(visit, report):
+    page = visit(report, **PHONE)
+    for cell in page.locator("table.scores td").all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    assert (
+        page.locator("table.scores td")
+        .first.evaluate("cell => getComputedStyle(cell, '::before').content")
+        .startswith('"insertion')
+    )
+
+
+def test_the_page_is_called_by_what_was_compared_and_every_picture_says_what_it_shows(visit, report):
+    page = visit(report)
+    assert "lime" in page.title()
+    assert "rise" in page.inner_text("h1")
+    page.fill("#filter", "a.jpg")
+    wait_for_cards(page, 1)
+    page.locator(".card img").first.wait_for()
+    alts = page.evaluate("[...document.querySelectorAll('.card img')].map(image => image.alt)")
+    assert alts[0] == "a.jpg"
+    assert alts[1].startswith("a.jpg, what lime marks for beagle")
+
+
 @pytest.mark.parametrize("how", [PHONE, {"viewport": {"width": 1280, "height": 800}}])
 def test_the_page_never_scrolls_sideways(visit, report, how):
     page = visit(report, **how)

@@ -2,7 +2,7 @@
 // Text reaches the page through textContent alone: file names and labels are other people's.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { group: 0, metric: 0, method: -1, order: "worst", filter: "", hidden: new Set() };
+const state = { group: 0, metric: 0, method: -1, order: "worst", filter: "", hidden: new Set(), folded: false };
 let thumbnailList = null;
 
 function byId(id) {

@@ -23,17 +23,22 @@ function breakable(label) {
   return label.split(/(?=@)/).flatMap((part, number) => (number ? [element("wbr"), part] : [part]));
 }
 
+/** What a picture of a map shows, for those who do not see it. */
+function described(entry, method) {
+  return `${nameOf(data.photos[entry.photo].path)}, what ${method.name} marks for ${targetText(entry)}`;
+}
+
 /** The photo and the map of each method side by side; methods without a map by their number alone. */
 function figures(entry, holder) {
   const strip = element("div", { class: holder });
-  strip.append(element("figure", {}, picture(entry.photo, null), element("figcaption", {}, "photo")));
+  strip.append(element("figure", {}, picture(entry.photo, null, nameOf(data.photos[entry.photo].path)), element("figcaption", {}, "photo")));
   const bare = element("ul", { class: "numbers" });
   group().methods.forEach((method, number) => {
     if (method.control) return;
     const map = entry.maps[number];
     const score = scoreNode(entry, number, state.metric);
     if (map) {
-      strip.append(element("figure", {}, picture(entry.photo, map), element("figcaption", {}, ...breakable(method.name), " ", score)));
+      strip.append(element("figure", {}, picture(entry.photo, map, described(entry, method)), element("figcaption", {}, ...breakable(method.name), " ", score)));
     } else {
       bare.append(element("li", {}, `${method.name} `, score));
     }

@@ -12,7 +12,7 @@ const near = new IntersectionObserver((changes) => {
       card.replaceChildren();
     }
   }
-}, { rootMargin: "600px 0px" });
+}, { rootMargin: "1200px 0px" });
 
 function makeCards() {
   for (const card of cards) near.unobserve(card);

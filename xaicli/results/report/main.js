@@ -11,6 +11,7 @@ function showGroup() {
   state.method = -1;
   options(byId("metric"), metrics.map((metric, number) => [number, metric.name]), state.metric);
   options(byId("method"), [[-1, "all methods"], ...methods.map((method, number) => [number, method.name])], state.method);
+  hideMany();
   drawLegend();
   drawCurves();
   makeCards();

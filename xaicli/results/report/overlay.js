@@ -48,8 +48,8 @@ function places(cells) {
   });
 }
 
-/** A photo, with a map over it where one is given, in a square frame. */
-function picture(number, map) {
+/** A photo, with a map over it where one is given, in a square frame; alt: what it shows in words. */
+function picture(number, map, alt) {
   const photo = data.photos[number];
   const frame = element("div", { class: "frame" });
   if (photo.why) {
@@ -57,7 +57,7 @@ function picture(number, map) {
     return frame;
   }
   const [width, height] = photo.size;
-  const image = element("img", { src: `data:image/jpeg;base64,${thumbnail(number)}`, alt: map ? "" : nameOf(photo.path), width, height });
+  const image = element("img", { src: `data:image/jpeg;base64,${thumbnail(number)}`, alt, width, height });
   const inner = element("div", { class: `photo ${width >= height ? "wide" : "tall"}` }, image);
   inner.style.aspectRatio = `${width} / ${height}`;
   if (map) inner.append(mapCanvas(map));

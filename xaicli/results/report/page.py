@@ -33,6 +33,8 @@ from xaicli.results.verdicts import sentences
 from xaicli.sign import Sign
 
 MOST_PHOTOS = 5_000
+MOST_NAMES = 4
+"""Methods or models that the title names."""
 SCRIPTS = ("base", "table", "chart", "overlay", "card", "gallery", "detail", "main")
 FILES = importlib.resources.files("xaicli.results.report")
 
@@ -82,9 +84,9 @@ def page(store: Store, groups: Sequence[Group], photos: Sequence[Photo], picture
     """The page as text."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     style, script = text("style.css"), "".join(text(f"{name}.js") for name in SCRIPTS)
-    name = "scores" if store.path is None else store.path.name
     return environment.from_string(text("template.html")).render(
-        title=name,
+        title=title_of(groups),
+        store="a store in memory" if store.path is None else store.path.name,
         total=len(store.photos()),
         shown=len(photos),
         groups=groups,
@@ -101,12 +103,26 @@ def page(store: Store, groups: Sequence[Group], photos: Sequence[Photo], picture
     )
 
 
+def title_of(groups: Sequence[Group]) -> str:
+    """What was compared: the methods by name where they are few, and the models."""
+    methods = list(dict.fromkeys(method for group in groups for method in group.methods))
+    models = list(dict.fromkeys(group.model or group.fingerprint for group in groups))
+    what = listed(methods) if len(methods) <= MOST_NAMES else f"{len(methods)} methods"
+    where = listed(models) if len(models) <= MOST_NAMES else f"{len(models)} models"
+    return f"{what} on {where}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def data_of(store: Store, groups: Sequence[Group], photos: Sequence[Photo], pictures: Sequence[Thumbnail]) -> dict[str, Any]:
     """What the script reads: photos, and for each group its table's names, mean curves and gallery."""
     number = {(photo.content, photo.frame): at for at, photo in enumerate(photos)}
     entries = entries_of(store, groups, photos)
     curves = mean_curves(store)
-    listed = []
+    described = []
     for group, mine in zip(groups, entries, strict=True):
         names = [*group.methods, *group.controls]
         at = {cell.recipe.definition: name for name, cell in group.cells.items()}
@@ -125,9 +141,9 @@ def data_of(store: Store, groups: Sequence[Group], photos: Sequence[Photo], pict
         metrics = [{"name": metric, "direction": group.recipe(metric).direction} for metric in group.metrics]
         methods = [{"name": name, "control": name in group.controls} for name in names]
         about = {"model": group.model, "fingerprint": group.fingerprint, "methods": methods, "metrics": metrics, "curves": drawn}
-        listed.append(about | as_data(mine, group, number))
+        described.append(about | as_data(mine, group, number))
     return {
-        "groups": listed,
+        "groups": described,
         "photos": [
             {"path": path, "hash": photo.content, "frame": photo.frame, "size": picture.size, "why": picture.why}
             for path, photo, picture in zip(shown_paths(photos), photos, pictures, strict=True)

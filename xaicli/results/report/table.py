@@ -23,10 +23,11 @@ class TableCell:
 
 
 class Table:
-    """One group's table. headings: of metrics; lines: (name, is control, cells, passes)."""
+    """One group's table. headings: of metrics; axes: the ends of each column's bars; lines: (name, is control, cells, passes)."""
 
     def __init__(self, group: Group) -> None:
         self.headings = [heading(group, metric) for metric in group.metrics]
+        self.axes = [axis(group, metric) for metric in group.metrics]
         columns = [column(group, metric) for metric in group.metrics]
         names = [*group.methods, *group.controls]
         rows = list(zip(*columns, strict=True))
@@ -57,6 +58,16 @@ def column(group: Group, metric: str) -> list[TableCell]:
             bar = tuple(places) if high > low else None
             cells.append(TableCell(number(estimate.value, decimals), interval, count, estimate.value, bar))  # type: ignore[arg-type]
     return cells
+
+
+def axis(group: Group, metric: str) -> tuple[str, str] | None:
+    """The ends of the bars of a metric's column, None where it has no bars."""
+    found = [group.cells[name, metric].estimate for name in (*group.methods, *group.controls) if (name, metric) in group.cells]
+    ends = [end for estimate in found for end in (estimate.low, estimate.high) if end is not None]
+    if not ends or min(ends) == max(ends):
+        return None
+    decimals = decimals_in(group, metric)
+    return number(min(ends), decimals), number(max(ends), decimals)
 
 
 def place(value: float, low: float, high: float) -> float:
