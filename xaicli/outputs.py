@@ -5,6 +5,10 @@
 | softmax: one class is right | logit | softmax over the classes |
 | sigmoid: each label is right or not | logit | sigmoid of that logit |
 | values: quantities, such as an age | value | the value itself: metrics that need a probability refuse |
+| region: classes of a region of a class map | mean logit over the region | mean probability over the region |
+
+Of the first three the outputs (B, C) are the logits, or values, themselves. Of a region they are (B, 2C): C mean logits, then C
+mean probabilities, since neither follows from the other.
 """
 
 from __future__ import annotations
@@ -28,11 +32,18 @@ class Outputs(enum.Enum):
     SOFTMAX = "softmax"
     SIGMOID = "sigmoid"
     VALUES = "values"
+    REGION = "region"
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """The number of each class (B, C), for gradients and for the order of classes."""
+        return logits[:, : logits.shape[1] // 2] if self is Outputs.REGION else logits
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The probability of each class of logits (B, C): softmax, or each label's sigmoid; values stay as they are."""
         if self is Outputs.SOFTMAX:
             return logits.softmax(dim=1)
+        if self is Outputs.REGION:
+            return logits[:, logits.shape[1] // 2 :]
         return logits.sigmoid() if self is Outputs.SIGMOID else logits
 
     def undo(self, probabilities: Tensor) -> Tensor:
@@ -51,6 +62,8 @@ class Outputs(enum.Enum):
             return torch.full_like(chosen, torch.nan)
         if self is Outputs.SIGMOID:
             return chosen
+        if self is Outputs.REGION:
+            return self.probabilities(logits)[:, index].clamp(NEAREST_TO_ONE, 1 - NEAREST_TO_ONE).logit()
         others = logits.clone()
         others[:, index] = -torch.inf
         return chosen - others.logsumexp(dim=1)
@@ -58,6 +71,9 @@ class Outputs(enum.Enum):
     def decided(self, logits: Tensor, index: int) -> Tensor:
         """1 where the model decides for class `index`, else 0, (B,): no logit is larger; for labels p is at least 0.5; NaN of
         values, which decide nothing."""
+        if self is Outputs.REGION:
+            shares = self.probabilities(logits)
+            return (shares[:, index] >= shares.amax(dim=1)).float()
         chosen = logits[:, index]
         if self is Outputs.VALUES:
             return torch.full_like(chosen, torch.nan)
@@ -68,7 +84,7 @@ def outputs_named(name: str | Outputs | None) -> Outputs | None:
     """The kind of that name (`softmax`, `sigmoid`, `values`); None for None. Raises UsageError for an unknown name."""
     if name is None or isinstance(name, Outputs):
         return name
-    known = [kind.value for kind in Outputs]
+    known = [kind.value for kind in (Outputs.SOFTMAX, Outputs.SIGMOID, Outputs.VALUES)]
     if name.lower() not in known:
         raise UsageError(f'no outputs are called "{name}"', expected=", ".join(known), hint=did_you_mean(name, known))
     return Outputs(name.lower())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from xaicli.outputs import Outputs
 
 NO_CLASS = -1
 LONGEST_INDEX = 9
+REGIONS = "predicted, component, a mask FILE.png, a box x0:y0:x1:y1 or a point x:y in pixels of the photo"
+PREDICTED = "predicted"
 POSITIVE = "positive"
 EVEN = 0.5
 """The probability at which a label is as likely right as wrong."""
@@ -27,12 +29,13 @@ EVEN = 0.5
 @dataclass(frozen=True)
 class TargetRule:
     """One rule: the `top` k classes, or the class `index`, or `index` against `against` (why the one and not the other), or every
-    label whose probability is `above` a bound."""
+    label whose probability is `above` a bound. region: of a class map, the part of the photo whose outputs are explained."""
 
     top: int = 0
     index: int = NO_CLASS
     against: int = NO_CLASS
     above: float | None = None
+    region: str = ""
 
     def __post_init__(self) -> None:
         if self.above is not None:
@@ -47,9 +50,10 @@ class TargetRule:
     def __str__(self) -> str:
         if self.above is not None:
             return POSITIVE if self.above == EVEN else f"{POSITIVE}@above={self.above:g}"
+        part = f"@region={self.region}" if self.region else ""
         if self.top:
-            return f"top{self.top}"
-        return str(self.index) if self.against == NO_CLASS else f"{self.index}-{self.against}"
+            return f"top{self.top}{part}"
+        return f"{self.index}{part}" if self.against == NO_CLASS else f"{self.index}-{self.against}{part}"
 
     @property
     def count(self) -> int:
@@ -69,16 +73,17 @@ DECISION = TargetRule(top=1)
 class Resolved:
     """Targets of B photos, T each: `classes` (B, T) int64, `against` (B, T) int64 with -1 where there is no contrast, `scores`
     (B, T): the logit, or the difference of two logits, with the graph of the logits they were read from; outputs: what kind the
-    model's outputs are."""
+    model's outputs are; suffix: what follows the class in the targets' names, such as a region."""
 
     classes: Tensor
     against: Tensor
     scores: Tensor
     outputs: Outputs = Outputs.SOFTMAX
+    suffix: str = ""
 
     def logit(self, logits: Tensor) -> Tensor:
         """Scores (B, T) of other logits (B, C) of the same photos: the logit, or the difference of two."""
-        return gather(logits, self.classes, self.against)
+        return gather(self.outputs.scores(logits), self.classes, self.against)
 
     def probability(self, logits: Tensor) -> Tensor:
         """Probability (B, T) of other logits (B, C) of the same photos, by softmax or sigmoid as the model's outputs are; a value
@@ -86,16 +91,16 @@ class Resolved:
         return gather(self.outputs.probabilities(logits), self.classes, self.against)
 
     def __getitem__(self, rows: slice | Tensor) -> Resolved:
-        return Resolved(self.classes[rows], self.against[rows], self.scores[rows], self.outputs)
+        return Resolved(self.classes[rows], self.against[rows], self.scores[rows], self.outputs, self.suffix)
 
     def detached(self) -> Resolved:
         """The same targets without the graph of the logits, which keeps all activations alive."""
-        return Resolved(self.classes, self.against, self.scores.detach(), self.outputs)
+        return Resolved(self.classes, self.against, self.scores.detach(), self.outputs, self.suffix)
 
     def names(self, row: int) -> list[str]:
-        """The targets of one photo as canonical text: `281` or `386-340`."""
+        """The targets of one photo as canonical text: `281`, `386-340`, `12@region=predicted`."""
         pairs = zip(self.classes[row].tolist(), self.against[row].tolist(), strict=True)
-        return [str(TargetRule(index=index, against=against)) for index, against in pairs]
+        return [f"{TargetRule(index=index, against=against)}{self.suffix}" for index, against in pairs]
 
 
 def gather(values: Tensor, classes: Tensor, against: Tensor) -> Tensor:
@@ -106,10 +111,12 @@ def gather(values: Tensor, classes: Tensor, against: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Targets:
-    """One rule a photo of a batch; all give the same number of targets. outputs: what the model's outputs are."""
+    """One rule a photo of a batch; all give the same number of targets. outputs: what the model's outputs are; suffix: what
+    follows the class in the targets' names."""
 
     rules: tuple[TargetRule, ...]
     outputs: Outputs = Outputs.SOFTMAX
+    suffix: str = ""
 
     def __post_init__(self) -> None:
         if len({rule.count for rule in self.rules}) > 1:
@@ -122,25 +129,26 @@ class Targets:
     @staticmethod
     def decided(resolved: Resolved) -> Targets:
         """Targets that were resolved before, for other views of the same photos."""
-        return DecidedTargets((), resolved.outputs, resolved.classes, resolved.against)
+        return DecidedTargets((), resolved.outputs, resolved.suffix, resolved.classes, resolved.against)
 
     def resolve(self, logits: Tensor) -> Resolved:
         """Turn rules into classes on logits (B, C); raises UsageError on a length mismatch or a class out of range."""
         if len(self.rules) != logits.shape[0]:
             raise UsageError(f"{len(self.rules)} targets for a batch of {logits.shape[0]} photos", expected="one a photo")
+        scores = self.outputs.scores(logits)
         classes = logits.new_zeros((logits.shape[0], self.count), dtype=torch.int64)
         against = classes.new_full(classes.shape, NO_CLASS)
         largest = max((max(rule.top - 1, rule.index, rule.against) for rule in self.rules), default=0)
-        if largest >= logits.shape[1]:
-            raise out_of_range(largest, logits.shape[1])
+        if largest >= scores.shape[1]:
+            raise out_of_range(largest, scores.shape[1])
         # A stable descending sort: of equal logits the lowest index is first, on every device.
-        order = logits.detach().argsort(dim=1, descending=True, stable=True)[:, : self.count]
+        order = scores.detach().argsort(dim=1, descending=True, stable=True)[:, : self.count]
         for row, rule in enumerate(self.rules):
             if rule.top:
                 classes[row] = order[row]
             else:
                 classes[row, 0], against[row, 0] = rule.index, rule.against
-        return Resolved(classes, against, gather(logits, classes, against), self.outputs)
+        return Resolved(classes, against, gather(scores, classes, against), self.outputs, self.suffix)
 
     @property
     def count(self) -> int:
@@ -148,7 +156,7 @@ class Targets:
 
     def photo(self, row: int) -> Targets:
         """The targets of one photo of the batch."""
-        return Targets((self.rules[row],), self.outputs)
+        return Targets((self.rules[row],), self.outputs, self.suffix)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +169,8 @@ class DecidedTargets(Targets):
     def resolve(self, logits: Tensor) -> Resolved:
         if len(self.classes) != logits.shape[0]:
             raise UsageError(f"{len(self.classes)} targets for a batch of {logits.shape[0]} photos", expected="one a photo")
-        return Resolved(self.classes, self.against, gather(logits, self.classes, self.against), self.outputs)
+        scores = gather(self.outputs.scores(logits), self.classes, self.against)
+        return Resolved(self.classes, self.against, scores, self.outputs, self.suffix)
 
     @property
     def count(self) -> int:
@@ -169,7 +178,7 @@ class DecidedTargets(Targets):
 
     def photo(self, row: int) -> Targets:
         rows = slice(row, row + 1)
-        return DecidedTargets((), self.outputs, self.classes[rows], self.against[rows])
+        return DecidedTargets((), self.outputs, self.suffix, self.classes[rows], self.against[rows])
 
 
 def out_of_range(index: int | str, count: int) -> UsageError:
@@ -177,10 +186,16 @@ def out_of_range(index: int | str, count: int) -> UsageError:
 
 
 def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
-    """A rule from text: `top1`, `top5`, an index, a class name, `A-B` of two of them, or `positive` (`positive@above=0.3`).
+    """A rule from text: `top1`, `top5`, an index, a class name, `A-B` of two of them, `positive` (`positive@above=0.3`); for a
+    model that gives a class map, one of the others with `@region=`.
 
     classes: names by index, synonyms separated by commas (may be empty); count: how many outputs the model has.
     """
+    text, marked, region = text.partition("@region=")
+    if marked:
+        if not region.strip():
+            raise UsageError("@region= names no region", expected=REGIONS)
+        return replace(parse_target(text or "top1", classes, count), region=region.strip())
     top = re.fullmatch(r"top-?(\d+)", text.strip().lower())
     if top:
         if len(top[1]) > LONGEST_INDEX or not 1 <= int(top[1]) <= count:

@@ -84,6 +84,8 @@ def assemble(
         masked_dtype=dtype if module is not None else torch.float32,
     )
     raw, ends_in_sigmoid = trial(bare)
+    if raw.ndim == 4:
+        return of_class_map(bare, raw, outputs or loaded.outputs, classes, loaded, notice)
     kind = output_kind(raw, loaded.name, outputs or loaded.outputs, ends_in_sigmoid=ends_in_sigmoid)
     if kind.notice:
         notice(kind.notice)
@@ -100,6 +102,25 @@ def assemble(
         probabilities=kind.applied,
         classes=names_for(count, given, own, loaded.name, notice),
         fingerprint=fingerprint_of(bare, kind.outputs),
+    )
+
+
+def of_class_map(
+    bare: Classifier, raw: Tensor, stated: Outputs | None, classes: tuple[str, ...] | None, loaded: Loaded, notice: Notice
+) -> Classifier:
+    """A classifier of a network that gives a class map (2, C, H, W) for two photos: one class of each pixel, or labels."""
+    single = raw.shape[1] == 1
+    own = yes_or_no_names(loaded.classes) if single else loaded.classes
+    given = yes_or_no_names(classes) if single and classes is not None else classes
+    count = 2 if single else raw.shape[1]
+    pixels = Outputs.SIGMOID if stated is Outputs.SIGMOID and not single else Outputs.SOFTMAX
+    return dataclasses.replace(
+        bare,
+        count=count,
+        pixels=pixels,
+        outputs=Outputs.REGION,
+        classes=names_for(count, given, own, loaded.name, notice),
+        fingerprint=fingerprint_of(bare, pixels),
     )
 
 

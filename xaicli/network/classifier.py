@@ -17,6 +17,7 @@ from xaicli.needs import Needs
 from xaicli.network.dry_run import NetworkTrace, dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, named_layer
 from xaicli.network.raw_output import read_outputs
+from xaicli.network.regions import of_region, two_classes
 from xaicli.network.stages import named_stages
 from xaicli.outputs import Outputs
 
@@ -29,8 +30,10 @@ class Classifier:
     canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
     empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights and view;
     outputs: whether they are of one softmax, a sigmoid each, or values; output_name: the entry to take of a tuple or dict;
-    probabilities: True where the network ends in that softmax or sigmoid, which is undone here; masked_dtype: the precision of
-    passes that only mask the input; batch_size: altered copies a pass at most, None for what the device takes best.
+    pixels: of a network that gives a class map (B, C, H, W), what the outputs of a pixel are, None for all others; region: the
+    part of the class map, (H, W) bool, that one photo's outputs are of; probabilities: True where the network ends in that
+    softmax or sigmoid, which is undone here; masked_dtype: the precision of passes that only mask the input; batch_size: altered
+    copies a pass at most, None for what the device takes best.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -44,6 +47,8 @@ class Classifier:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     outputs: Outputs = Outputs.SOFTMAX
     output_name: str = ""
+    pixels: Outputs | None = None
+    region: Tensor | None = field(default=None, repr=False)
     probabilities: bool = False
     layer: str = "auto"
     masked_dtype: torch.dtype = torch.float32
@@ -66,11 +71,36 @@ class Classifier:
         A single yes-or-no output x becomes two labels, (-x, x): "not it" and "it", each with its own probability.
         """
         read = read_outputs(output, photos, self.name, self.output_name)
+        if (read.ndim == 4) is (self.pixels is None):
+            raise RunError(f"{self.name} returned a tensor of shape {tuple(read.shape)}, and another form when it was loaded")
+        if self.pixels is not None:
+            return self.of_region(two_classes(read))
         if self.count and read.shape[1] != self.count and (read.shape[1], self.outputs) != (1, Outputs.SIGMOID):
             raise RunError(f"{self.name} gave {read.shape[1]} outputs, and {self.count} when it was loaded")
         if self.probabilities:
             read = self.outputs.undo(read)
         return torch.cat([-read, read], dim=1) if self.outputs is Outputs.SIGMOID and read.shape[1] == 1 else read
+
+    def class_map(self, inputs: Tensor) -> Tensor:
+        """The class map (B, C, H, W), logits in float32, of a network that gives one."""
+        return two_classes(read_outputs(self.forward(inputs), len(inputs), self.name, self.output_name))
+
+    def of_region(self, class_map: Tensor) -> Tensor:
+        """Outputs (B, 2C) of the region of this classifier's photo; raises RunError where none is fixed."""
+        if self.region is None or self.pixels is None:
+            raise RunError(
+                f"{self.name} gives a class map, of which a region must be named", hint="Give --target CLASS@region=predicted."
+            )
+        if self.region.shape != class_map.shape[2:]:
+            raise RunError(f"{self.name} gave a class map of {tuple(class_map.shape[2:])}, and {tuple(self.region.shape)} before")
+        return of_region(class_map, self.region, self.pixels)
+
+    def for_region(self, region: Tensor) -> Classifier:
+        """The same network as a classifier of one region (H, W) of its class map; what was looked up of its layers stays known."""
+        made = dataclasses.replace(self, region=region, outputs=Outputs.REGION)
+        own = {part.name for part in dataclasses.fields(self) if part.init}
+        made.__dict__.update({name: value for name, value in vars(self).items() if name not in own})
+        return made
 
     def feature_layer(self, name: str = "auto") -> FeatureLayer:
         """The layer of that name, or the one found for this network; raises UsageError, or InputError where there is none."""
@@ -86,7 +116,7 @@ class Classifier:
     @cached_property
     def default_layer(self) -> FeatureLayer:
         with contained(f"{self.name}, when its feature layer was looked for,"):
-            return default_layer(self.trace)
+            return default_layer(self.trace, encoder=self.pixels is not None)
 
     @cached_property
     def trace(self) -> NetworkTrace:

@@ -14,6 +14,8 @@ from xaicli.network.families import known_family
 from xaicli.network.tokens import Axes, Layout, Side
 
 LIST_THEM = "See xai list layers --model SPEC."
+ENCODERS = ("backbone", "encoder")
+"""What networks that give a class map call the part that makes features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +56,12 @@ class LayerRow(NamedTuple):
     default: bool
 
 
-def default_layer(trace: NetworkTrace) -> FeatureLayer:
+def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer:
     """The layer that explains this network best.
 
     The place that its family's row names, else the last layer with a grid of 2 x 2 cells or more, one that runs once if there is
-    such. Only layers count that have a gradient to the logits, and a grid that moves where the input changes. Raises InputError
-    where there is none.
+    such. Only layers count that have a gradient to the logits, and a grid that moves where the input changes. encoder: look in the
+    network's encoder alone, where it has one. Raises InputError where there is none.
     """
     prefix, places = known_family(trace.module)
     for place in places:
@@ -67,9 +69,11 @@ def default_layer(trace: NetworkTrace) -> FeatureLayer:
         if name in trace.layers and usable(trace, trace.layers[name], place.side):
             return feature_layer(trace, trace.layers[name], place.side, rectified=place.rectified)
     blocks, aside = repeated_blocks(trace.module), side_branches(trace.module)
+    inside = encoders(trace.module) if encoder else ("",)
     for once in (True, False):
         for layer in reversed(trace.layers.values()):
-            if f"{layer.name}.".startswith(aside) or (layer.calls == 1) is not once:
+            apart = f"{layer.name}.".startswith(aside) or not f"{layer.name}.".startswith(inside)
+            if apart or (layer.calls == 1) is not once:
                 continue
             if is_feature(layer, blocks) and usable(trace, layer, "output"):
                 return feature_layer(trace, layer, "output", call=None if once else -1)
@@ -209,6 +213,13 @@ def find_path(module: nn.Module, path: str) -> str | None:
 def side_branches(module: nn.Module) -> tuple[str, ...]:
     """Names, with a dot behind, of parts that look at features and have none themselves: they say `side_branch = True`."""
     return tuple(f"{name}." for name, part in module.named_modules() if name and getattr(part, "side_branch", False) is True)
+
+
+def encoders(module: nn.Module) -> tuple[str, ...]:
+    """Names, with a dot behind, of the encoders of a network that gives a class map; of all of it where none is called so. What
+    the layers after the encoder give is nearly the class map itself, which explains nothing beyond the prediction."""
+    found = [name for name, _ in module.named_modules() if name.rpartition(".")[2] in ENCODERS]
+    return tuple(f"{name}." for name in found) or ("",)
 
 
 def repeated_blocks(module: nn.Module) -> set[str]:

@@ -1,4 +1,7 @@
-"""Which part of what a network returns holds its outputs (B, C): a tensor, or one entry of a tuple, list, dict or ModelOutput."""
+"""Which part of what a network returns holds its outputs: a tensor, or an entry of a tuple, list, dict or ModelOutput.
+
+Outputs are (B, C), or class maps (B, C, H, W).
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,18 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import RunError
+from xaicli.network.regions import is_class_map
 
-LOGITS = "logits"
+NAMED = ("logits", "out")
+"""What transformers and torchvision call the entry that counts."""
 
 
 def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> Tensor:
-    """The outputs (B, C) of a model for B photos, in float32.
+    """The outputs (B, C), or the class maps (B, C, H, W), of a model for B photos, in float32.
 
     wanted: the entry to take, a key or an index (`--output-name`). Without it a tensor is taken as it is; of several entries the
-    one called `logits`, else the only tensor of B rows and two axes. Raises RunError where there is none, or more than one:
-    an entry that merely happens to fit is never taken.
+    one called `logits` or `out`, else the only tensor of B rows that has one of these forms. Raises RunError where there is none,
+    or more than one: an entry that merely happens to fit is never taken.
     """
     entries = entries_of(output)
     if wanted:
@@ -30,9 +35,7 @@ def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> T
         return as_logits(entries[wanted], photos, f"output {wanted} of {model}")
     if not entries:
         return as_logits(output, photos, f"what {model} returned")
-    if LOGITS in entries:
-        return as_logits(entries[LOGITS], photos, f"output {LOGITS} of {model}")
-    fitting = [name for name, entry in entries.items() if is_tensor(entry) and entry.ndim == 2 and len(entry) == photos]
+    fitting = [name for name in NAMED if name in entries] or [name for name, entry in entries.items() if fits(entry, photos)]
     if len(fitting) == 1:
         return as_logits(entries[fitting[0]], photos, f"output {fitting[0]} of {model}")
     found = f"{len(fitting)} outputs that could be logits" if fitting else "no output of shape (photos, classes)"
@@ -57,12 +60,16 @@ def listed(entries: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {tuple(entry.shape)}" if is_tensor(entry) else name for name, entry in entries.items())
 
 
+def fits(entry: object, photos: int) -> bool:
+    return isinstance(entry, Tensor | np.ndarray) and len(entry) == photos and (entry.ndim == 2 or is_class_map(entry))
+
+
 def is_tensor(entry: object) -> bool:
     return isinstance(entry, Tensor | np.ndarray)
 
 
 def as_logits(entry: object, photos: int, what: str) -> Tensor:
-    """A tensor or array (photos, classes) in float32; raises RunError."""
+    """A tensor or array (photos, classes), or (photos, classes, height, width), in float32; raises RunError."""
     if isinstance(entry, np.ndarray):
         entry = torch.from_numpy(entry)
     if not isinstance(entry, Tensor):
@@ -74,7 +81,7 @@ def as_logits(entry: object, photos: int, what: str) -> Tensor:
     if entry.ndim == 1 and len(entry) == photos:
         # One number a photo: a network that squeezes its only output.
         entry = entry[:, None]
-    if entry.ndim != 2 or entry.is_complex():
+    if (entry.ndim != 2 and not is_class_map(entry)) or entry.is_complex():
         raise RunError(f"{what} is a tensor of shape {tuple(entry.shape)}, {entry.dtype}", expected="logits (photos, classes)")
     if len(entry) != photos:
         raise RunError(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from xaicli.errors import InputError
 from xaicli.network.classifier import Classifier
+from xaicli.network.modes import eval_mode
 from xaicli.passes.queue import clean_logits
+from xaicli.runs.photos import Loaded
+from xaicli.runs.regions import decided_class, region_of
+from xaicli.stamps import sha256_file
 from xaicli.targets import NO_CLASS, DecidedTargets, TargetRule, Targets
 
 
@@ -21,15 +25,19 @@ class Bound:
     targets: Targets
 
 
-def bind(classifier: Classifier, photo: Tensor, rule: TargetRule) -> Bound:
-    """The targets of one photo (3, H, W), on the classifier's device.
+def bind(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> Bound:
+    """The targets of one photo.
 
-    Most rules need no look at the photo. `positive` takes one pass: every label whose probability is above the rule's bound.
-    Raises InputError where there is none.
+    Most rules need no look at the photo. `positive` takes one pass: every label whose probability is above the rule's bound. A
+    region of a class map takes one pass too, and makes a classifier of that region. Raises InputError where there is no such
+    label, or nothing in the region.
     """
+    if rule.region:
+        return in_region(classifier, loaded, rule)
     if rule.above is None:
         return Bound(classifier, Targets((rule,), classifier.outputs))
-    probabilities = classifier.outputs.probabilities(clean_logits(classifier, photo[None]))[0]
+    inputs = loaded.input[None].to(classifier.device)
+    probabilities = classifier.outputs.probabilities(clean_logits(classifier, inputs))[0]
     labels = (probabilities > rule.above).nonzero()[:, 0]
     if not len(labels):
         best = int(probabilities.argmax())
@@ -39,4 +47,22 @@ def bind(classifier: Classifier, photo: Tensor, rule: TargetRule) -> Bound:
             hint="Give --target top1, or a lower bound: --target positive@above=0.3.",
         )
     classes = labels[None].to(torch.int64)
-    return Bound(classifier, DecidedTargets((), classifier.outputs, classes, torch.full_like(classes, NO_CLASS)))
+    return Bound(classifier, DecidedTargets((), classifier.outputs, "", classes, torch.full_like(classes, NO_CLASS)))
+
+
+def in_region(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> Bound:
+    """A region fixed on the clean photo: never looked for again in altered copies."""
+    with torch.inference_mode(), eval_mode(classifier.module):
+        labels = classifier.class_map(loaded.input[None].to(classifier.device))[0].argmax(dim=0)
+    index = decided_class(labels, classifier) if rule.top else rule.index
+    geometry = classifier.view.geometry(*loaded.photo.image.size)
+    region = region_of(rule.region, index, labels, geometry, classifier)
+    own = TargetRule(index=index, against=rule.against)
+    bound = classifier.for_region(region)
+    return Bound(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"))
+
+
+def named(region: str) -> str:
+    """A region as results name it: a mask by its file's name and content, whatever folder it lies in."""
+    path = Path(region)
+    return f"{path.name}~{sha256_file(path)[:6]}" if path.suffix and path.is_file() else region

@@ -137,7 +137,7 @@ def maps_of(batch: list[Loaded], classifier: Classifier, method: Method, targets
     inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
     if targets.bound:
         (loaded,) = batch
-        bound = bind(classifier, inputs[0], targets.rule_of(loaded.source))
+        bound = bind(classifier, loaded, targets.rule_of(loaded.source))
         classifier, rules = bound.classifier, bound.targets
     else:
         rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch), classifier.outputs)

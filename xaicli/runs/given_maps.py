@@ -49,9 +49,8 @@ class GivenMaps:
 
     def read(self, loaded: Loaded, classifier: Classifier, targets: TargetChoice) -> Maps:
         """The map of one photo, for the target that the clean photo gives."""
-        photo = loaded.input.to(classifier.device)
-        bound = bind(classifier, photo, targets.rule_of(loaded.source))
-        logits = clean_logits(bound.classifier, photo[None])
+        bound = bind(classifier, loaded, targets.rule_of(loaded.source))
+        logits = clean_logits(bound.classifier, loaded.input[None].to(classifier.device))
         resolved = bound.targets.resolve(logits)
         values = read_map(self.files[loaded.source])[None, None].repeat(1, resolved.classes.shape[1], 1, 1)
         return Maps(values, resolved, logits)

@@ -27,7 +27,7 @@ def attributions_of(
     names = maps.targets.names(0)
     logits = maps.logits[0]
     probabilities = classifier.outputs.probabilities(logits[None])[0]
-    best = logits.argsort(descending=True, stable=True)[:TOP].tolist()
+    best = classifier.outputs.scores(logits[None])[0].argsort(descending=True, stable=True)[:TOP].tolist()
     top = tuple(Prediction(index, classifier.class_name(index), float(probabilities[index])) for index in best)
     chances = maps.targets.probability(logits[None])[0].tolist()
     values = maps.values[0].detach().cpu().numpy()
@@ -96,8 +96,9 @@ def extras_of(maps: Maps, at: int) -> tuple[dict[str, float], dict[str, np.ndarr
 
 
 def target_name(target: str, classifier: Classifier) -> str:
-    """The class name of a canonical target; "A - B" of a contrast."""
-    return " - ".join(classifier.class_name(int(index)) for index in target.split("-"))
+    """The class name of a canonical target; "A - B" of a contrast; with its region, where it has one."""
+    classes, marked, region = target.partition("@")
+    return " - ".join(classifier.class_name(int(index)) for index in classes.split("-")) + marked + region
 
 
 def resolved_layer(method: Method, classifier: Classifier) -> str:

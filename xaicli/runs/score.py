@@ -19,6 +19,7 @@ from xaicli.packages import versions
 from xaicli.registry import CONTROLS, make_method, require_fit
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Recipe, Row, Run
+from xaicli.runs.binding import bind
 from xaicli.runs.controls import CONTROL_NAMES, OTHER, Ring, name_of, other, swapped
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import MapCache
@@ -205,7 +206,8 @@ class ScoreRun:
         path, photo, view = loaded.source.path, loaded.photo, self.classifier.view
         truth = self.truth.of(path, photo.image.size, view) if self.truth else None
         inputs = loaded.input.to(self.classifier.device)
-        return ScoredPhoto(self.classifier, path, photo.content, photo.frame, inputs, self.settings.seed, truth)
+        classifier = bind(self.classifier, loaded, self.targets.rule_of(loaded.source)).classifier
+        return ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, self.settings.seed, truth)
 
     def kept_maps(self, photo: ScoredPhoto, loaded: Loaded, explanations: Sequence[Explanation]) -> list[KeptMap]:
         """A photo's maps as a report draws them; controls are not kept."""

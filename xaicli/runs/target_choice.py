@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
-from xaicli.targets import DECISION, TargetRule, parse_target
+from xaicli.targets import DECISION, PREDICTED, TargetRule, parse_target
 from xaicli.untrusted import read_text
+
+REGION_OF_DECISION = TargetRule(top=1, region=PREDICTED)
+"""Of a class map: the class that covers most beside the background, where it was predicted."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,17 @@ class TargetChoice:
     @property
     def bound(self) -> bool:
         """Whether each photo's targets are fixed on its clean pass, so that photos are explained one at a time."""
-        return self.rule.above is not None
+        return self.rule.above is not None or bool(self.rule.region) or any(rule.region for rule in self.by_image.values())
 
     @property
     def is_decision(self) -> bool:
-        return not self.file and self.rule == DECISION
+        return not self.file and self.rule in (DECISION, REGION_OF_DECISION)
 
 
 def choose_targets(text: str, classifier: Classifier, sources: Iterable[Source] = ()) -> TargetChoice:
     """Read `--target`: a rule, or `@FILE.csv` with columns image and target; each source must then have a row."""
     if not text.startswith("@"):
-        rule = parse_target(text, classifier.classes, classifier.count)
+        rule = with_region(parse_target(text, classifier.classes, classifier.count), classifier)
         refuse_unfit(rule, classifier)
         return TargetChoice(str(rule), rule)
     choice = TargetChoice("file", DECISION, read_targets(Path(text[1:]), classifier), text[1:])
@@ -61,8 +64,20 @@ def choose_targets(text: str, classifier: Classifier, sources: Iterable[Source] 
     return choice
 
 
+def with_region(rule: TargetRule, classifier: Classifier) -> TargetRule:
+    """The rule, for a class map with the region that was predicted where none is named."""
+    return replace(rule, region=PREDICTED) if classifier.pixels is not None and not rule.region else rule
+
+
 def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
     """Raise UsageError where a rule means nothing for the kind of outputs that the model has."""
+    if rule.region and classifier.pixels is None:
+        raise UsageError(
+            f"--target {rule} needs a class map, and {classifier.name} gives one number a class",
+            hint="Leave @region= out, or choose a segmentation model.",
+        )
+    if rule.region and rule.top > 1:
+        raise UsageError(f"--target {rule} names several classes", expected="one class of a region")
     if rule.above is not None and classifier.outputs is not Outputs.SIGMOID:
         raise UsageError(
             f"--target {rule} needs labels with probabilities of their own, and the outputs of {classifier.name} are "
@@ -97,7 +112,8 @@ def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
             raise UsageError(f"{path} has a row without a target: {','.join(row)}", expected="IMAGE,TARGET")
         image = row[image_column].strip()
         try:
-            rule = parse_target(row[target_column], classifier.classes, classifier.count)
+            rule = with_region(parse_target(row[target_column], classifier.classes, classifier.count), classifier)
+            refuse_unfit(rule, classifier)
         except XaiError as error:
             raise UsageError(f"{path}, {image}: {error.found}", expected=error.expected, hint=error.hint) from error
         if rule.count != 1:

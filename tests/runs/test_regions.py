@@ -1,0 +1,102 @@
+"""Regions that a target names, on the photo and on the class map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import xaicli
+from xaicli.errors import InputError, UsageError
+from xaicli.runs.target_choice import choose_targets
+
+
+class Colours(nn.Module):
+    """A class map at half the photo's resolution: background 0.2, red, green."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Conv2d(3, 3, 2, stride=2, bias=False)
+        with torch.no_grad():
+            self.backbone.weight.copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2) / 4)
+
+    def forward(self, inputs):
+        features = self.backbone(inputs)
+        return torch.cat([torch.full_like(features[:, :1], 0.2), features[:, :2]], dim=1) * 10
+
+
+@pytest.fixture
+def model():
+    view = {"resize": None, "crop": 16, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    return xaicli.classifier(Colours(), classes=["background", "red", "green"], **view)
+
+
+@pytest.fixture
+def photo():
+    """Black, with a red 8 x 8 square top left, a red 2 x 2 square bottom right, a green 4 x 4 square bottom left."""
+    pixels = np.zeros((16, 16, 3), dtype=np.uint8)
+    pixels[:8, :8, 0] = pixels[14:, 14:, 0] = pixels[12:, :4, 1] = 255
+    return Image.fromarray(pixels)
+
+
+def region_of(photo, model, target):
+    [one] = xaicli.explain(photo, model, method="hirescam", target=target)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "cells"),
+    [
+        ("top1", "1@region=predicted", 17),
+        ("red@region=component", "1@region=component", 16),
+        ("green", "2@region=predicted", 4),
+        ("green@region=0:12:1:13", "2@region=0:12:1:13", 1),
+        ("green@region=0:12:3.5:15.5", "2@region=0:12:3.5:15.5", 4),
+        ("red@region=5:5", "1@region=5:5", 1),
+    ],
+)
+def test_a_region_is_fixed_on_the_clean_photo(photo, model, target, name, cells):
+    """HiResCAM at features that a channel's class reads alone is 10 x the colour in the region, over the region's cells."""
+    one = region_of(photo, model, target)
+    assert one.record.target == name
+    colour = 0 if name.startswith("1") else 1
+    seen = np.asarray(photo)[::2, ::2, colour] > 0
+    assert one.values.sum() == pytest.approx(10.0 * min(1.0, seen.sum() / cells) if "predicted" in name else 10.0)
+    assert (one.values > 0).sum() == cells
+
+
+def test_a_mask_file_is_a_region_named_by_its_content(photo, model, tmp_path):
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[:4, :4] = 1
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    one = region_of(photo, model, f"red@region={tmp_path / 'mask.png'}")
+    assert (one.values > 0).sum() == 4
+    assert one.record.target.startswith("1@region=mask.png~")
+    assert str(tmp_path) not in one.record.to_json()
+
+
+def test_empty_and_unfit_regions_are_refused(photo, model, tmp_path):
+    blue = Image.fromarray(np.full((16, 16, 3), (0, 0, 255), dtype=np.uint8))
+    with pytest.raises(InputError, match=r"the region predicted of red is empty.*predicted, component"):
+        region_of(blue, model, "red")
+    with pytest.raises(UsageError, match="several classes"):
+        choose_targets("top5@region=predicted", model) if model.count > 5 else choose_targets("top2@region=predicted", model)
+    Image.new("L", (8, 8), 255).save(tmp_path / "small.png")
+    with pytest.raises(UsageError, match=r"the mask small.png has 8 x 8 pixels"):
+        region_of(photo, model, f"red@region={tmp_path / 'small.png'}")
+
+
+def test_a_classifier_of_whole_photos_has_no_regions():
+    made = xaicli.classifier(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), resize=None, crop=8)
+    with pytest.raises(UsageError, match="needs a class map"):
+        choose_targets("1@region=predicted", made)
+
+
+def test_black_boxes_and_masks_follow_the_mean_probability(photo, model):
+    one = region_of(photo, model, "green")
+    shares = np.exp([2.0, 0.0, 10.0])
+    assert one.record.target_probability == pytest.approx(shares[2] / shares.sum(), abs=1e-5)
+    [rise] = xaicli.explain(photo, model, method="rise@n_masks=64", target="green")
+    assert rise.record.target == "2@region=predicted"

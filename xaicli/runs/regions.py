@@ -1,0 +1,92 @@
+"""The region of a class map that a target names, fixed on the clean photo."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+
+from xaicli.errors import InputError, UsageError
+from xaicli.images.decode import decode
+from xaicli.images.geometry import Geometry
+from xaicli.images.source import Source
+from xaicli.network.classifier import Classifier
+from xaicli.targets import PREDICTED, REGIONS
+
+BACKGROUND = ("background", "__background__", "unlabeled", "void")
+COMPONENT = "component"
+Region = NDArray[np.bool_]
+
+
+def decided_class(labels: Tensor, classifier: Classifier) -> int:
+    """The class that covers most of the predicted labels (h, w) beside the background; the background where it covers all."""
+    counts = torch.bincount(labels.flatten(), minlength=classifier.count)
+    background = [index for index in range(classifier.count) if classifier.class_name(index).lower() in BACKGROUND]
+    beside = counts.clone()
+    beside[background] = 0
+    return int((beside if beside.any() else counts).argmax())
+
+
+def region_of(text: str, index: int, labels: Tensor, geometry: Geometry, classifier: Classifier) -> Tensor:
+    """The region (h, w), bool, at the class map's resolution.
+
+    text: `predicted` (where the class was predicted), `component` (the largest connected part of that), a mask file over the
+    photo, a box `x0:y0:x1:y1` or a point `x:y` in pixels of the photo; labels: the predicted class of each cell, (h, w). Raises
+    InputError where the region is empty.
+    """
+    height, width = labels.shape
+    if text in (PREDICTED, COMPONENT):
+        found = (labels == index).cpu().numpy()
+        region = largest_component(found) if text == COMPONENT else found
+    elif re.fullmatch(r"[\d.]+(:[\d.]+){1}|[\d.]+(:[\d.]+){3}", text):
+        region = drawn([float(number) for number in text.split(":")], geometry, (height, width))
+    else:
+        region = of_mask(Path(text), geometry, classifier, (height, width))
+    if not region.any():
+        raise InputError(
+            f"the region {text} of {classifier.class_name(index)} is empty in what the model sees",
+            hint=f"Name another class or region: {REGIONS}.",
+        )
+    return torch.from_numpy(region).to(labels.device)
+
+
+def largest_component(found: Region) -> Region:
+    """The largest 8-connected part of a mask."""
+    parts, count = ndimage.label(found, structure=np.ones((3, 3)))
+    if not count:
+        return found
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return parts == int(sizes.argmax())  # type: ignore[no-any-return]
+
+
+def drawn(numbers: list[float], geometry: Geometry, size: tuple[int, int]) -> Region:
+    """A box or a point of the photo on a class map of `size` (height, width): all cells that it touches."""
+    corners = numbers if len(numbers) == 4 else [*numbers, *numbers]
+    left, top = geometry.to_view(*corners[:2])
+    right, bottom = geometry.to_view(*corners[2:])
+    across, down = size[1] / geometry.size[0], size[0] / geometry.size[1]
+    region = np.zeros(size, dtype=bool)
+    columns = slice(max(0, int(np.floor(left * across))), max(0, int(np.floor(right * across)) + 1))
+    rows = slice(max(0, int(np.floor(top * down))), max(0, int(np.floor(bottom * down)) + 1))
+    region[rows, columns] = True
+    return region
+
+
+def of_mask(path: Path, geometry: Geometry, classifier: Classifier, size: tuple[int, int]) -> Region:
+    """A mask file over the photo (not zero: inside), seen as the model sees the photo, nearest at the class map's cells."""
+    mask = np.asarray(decode(Source(str(path))).image).max(axis=2) > 0
+    if (mask.shape[1], mask.shape[0]) != geometry.source:
+        raise UsageError(
+            f"the mask {path.name} has {mask.shape[1]} x {mask.shape[0]} pixels, and the photo {geometry.source[0]} x "
+            f"{geometry.source[1]}",
+            expected="a mask of the photo's size",
+        )
+    seen = Image.fromarray(classifier.view.prepare_mask(mask).astype(np.uint8))
+    return np.asarray(seen.resize((size[1], size[0]), Image.Resampling.NEAREST)) > 0
