@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -12,8 +11,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.passes.queue import clean_logits
 from xaicli.runs.photos import Loaded
-from xaicli.runs.regions import decided_class, region_of
-from xaicli.stamps import sha256_file
+from xaicli.runs.regions import decided_class, named, region_of
 from xaicli.targets import NO_CLASS, DecidedTargets, TargetRule, Targets
 
 
@@ -60,9 +58,3 @@ def in_region(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> Bound
     own = TargetRule(index=index, against=rule.against)
     bound = classifier.for_region(region)
     return Bound(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"))
-
-
-def named(region: str) -> str:
-    """A region as results name it: a mask by its file's name and content, whatever folder it lies in."""
-    path = Path(region)
-    return f"{path.name}~{sha256_file(path)[:6]}" if path.suffix and path.is_file() else region

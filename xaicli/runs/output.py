@@ -13,6 +13,7 @@ from xaicli.images.names import safe_label
 from xaicli.images.source import Source, content_hash
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
+from xaicli.runs.regions import canonical
 from xaicli.runs.result_claim import ENDINGS, HINT, refuse_foreign
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -29,7 +30,7 @@ class OutputFolder:
 
     def stem(self, source: Source, method: Method, targets: TargetChoice, target: str) -> str:
         """`STEM.LABEL`, and the target where it is not the model's decision."""
-        ending = "" if targets.is_decision else f".{target}"
+        ending = "" if targets.is_decision else f".{safe_label(target)}"
         return f"{self.stems[source]}.{safe_label(method.label)}{ending}"
 
     def path(self, source: Source, method: Method, targets: TargetChoice, target: str, ending: str) -> Path:
@@ -39,7 +40,7 @@ class OutputFolder:
         """The sidecars that stand where this photo's results would go."""
         rule = targets.rule_of(source)
         if rule.known or targets.is_decision:
-            paths = [self.path(source, method, targets, str(rule), ".json")]
+            paths = [self.path(source, method, targets, canonical(rule), ".json")]
         else:
             stem = self.folder / f"{self.stems[source]}.{safe_label(method.label)}"
             found = stem.parent.glob("*.json") if is_folder(stem.parent) else []

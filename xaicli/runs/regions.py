@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,23 @@ from xaicli.images.decode import decode
 from xaicli.images.geometry import Geometry
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
-from xaicli.targets import PREDICTED, REGIONS
+from xaicli.stamps import sha256_file
+from xaicli.targets import PREDICTED, REGIONS, TargetRule
 
 BACKGROUND = ("background", "__background__", "unlabeled", "void")
 COMPONENT = "component"
 Region = NDArray[np.bool_]
+
+
+def named(region: str) -> str:
+    """A region as results name it: a mask by its file's name and content, whatever folder it lies in."""
+    path = Path(region)
+    return f"{path.name}~{sha256_file(path)[:6]}" if path.suffix and path.is_file() else region
+
+
+def canonical(rule: TargetRule) -> str:
+    """A rule as results name it."""
+    return str(replace(rule, region=named(rule.region)) if rule.region else rule)
 
 
 def decided_class(labels: Tensor, classifier: Classifier) -> int:

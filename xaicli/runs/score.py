@@ -25,6 +25,7 @@ from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import MapCache
 from xaicli.runs.photos import Failure, Loaded
 from xaicli.runs.records import resolved_layer
+from xaicli.runs.regions import canonical
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.scoring.explanation import Explainer, Explanation
@@ -136,7 +137,7 @@ class ScoreRun:
 
     def known_targets(self, sources: Sequence[Source]) -> list[str | None]:
         rules = [self.targets.rule_of(source) for source in sources]
-        return [str(rule) if rule.known else None for rule in rules]
+        return [canonical(rule) if rule.known else None for rule in rules]
 
     def run(self, store: Store) -> Generator[list[Row] | Failure, None, None]:
         """Score what the store lacks and keep it, one transaction a photo; yields the new rows of each photo, or why it has none.

@@ -12,6 +12,7 @@ from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
+from xaicli.runs.regions import canonical
 from xaicli.targets import DECISION, PREDICTED, TargetRule, parse_target
 from xaicli.untrusted import read_text
 
@@ -57,7 +58,7 @@ def choose_targets(text: str, classifier: Classifier, sources: Iterable[Source] 
     if not text.startswith("@"):
         rule = with_region(parse_target(text, classifier.classes, classifier.count), classifier)
         refuse_unfit(rule, classifier)
-        return TargetChoice(str(rule), rule)
+        return TargetChoice(canonical(rule), rule)
     choice = TargetChoice("file", DECISION, read_targets(Path(text[1:]), classifier), text[1:])
     for source in sources:
         choice.rule_of(source)
