@@ -96,7 +96,7 @@ class Classifier:
         return of_region(class_map, self.region, self.pixels)
 
     def for_region(self, region: Tensor) -> Classifier:
-        """The network as a classifier of one region (H, W) of its class map; what was looked up of its layers stays known."""
+        """The network as a classifier of one region (H, W) of its class map; what is known of its layers stays known."""
         made = dataclasses.replace(self, region=region, outputs=Outputs.REGION)
         own = {part.name for part in dataclasses.fields(self) if part.init}
         made.__dict__.update({name: value for name, value in vars(self).items() if name not in own})

@@ -60,8 +60,8 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
     """The layer that explains this network best.
 
     The place that its family's row names, else the last layer with a grid of 2 x 2 cells or more, one that runs once if there is
-    such. Only layers count that have a gradient to the logits, and a grid that moves where the input changes. encoder: look in the
-    network's encoder alone, where it has one. Raises InputError where there is none.
+    such. Only layers count that have a gradient to the logits, and a grid that moves where the input changes. encoder: look in
+    the network's encoder alone, where it has one. Raises InputError where there is none.
     """
     prefix, places = known_family(trace.module)
     for place in places:
