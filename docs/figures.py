@@ -76,7 +76,7 @@ def results() -> dict[str, list[Result]]:
                 other = table.get(control, {})
                 shared = [image for image in by_photo if image in other]
                 gaps = [by_photo[image]["difference"] - other[image]["difference"] for image in shared]
-                leads[control] = stats.mean(gaps)
+                leads[control] = stats.change(gaps)
             found.setdefault(method, []).append(Result(path.stem, stats.mean(own), leads))
     return found
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import UsageError
-from xaicli.metric import MAGNITUDES, Direction, Measuring, Metric, Needs, Scores, param
+from xaicli.metric import MAGNITUDES, Direction, Measuring, Metric, Needs, Scores, ValueKind, param
 from xaicli.passes.upsampling import unit_range, upsample
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import blended
@@ -118,6 +118,7 @@ class IncreaseInConfidence(KeptPart):
     name = "increase-in-confidence"
     aliases = ("ic",)
     direction = Direction.HIGHER
+    kind = ValueKind.BINARY
     paper = "Chattopadhay et al.: Grad-CAM++, WACV 2018, section 4.1, arXiv 1710.11063"
 
     def term(self, before: Tensor, after: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, Sign, param
+from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, Sign, ValueKind, param
 from xaicli.passes.seeds import stream
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies
@@ -32,6 +32,7 @@ class Infidelity(Metric):
     name = "infidelity"
     direction = Direction.LOWER
     range = (0.0, float("inf"))
+    kind = ValueKind.SKEWED
     needs = Needs.FORWARD
     signs = frozenset({Sign.SIGNED, Sign.NONNEGATIVE})
     readouts = {"correlation": "Pearson correlation of predicted and true changes, -1 to 1"}

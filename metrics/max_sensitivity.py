@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, param
+from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, ValueKind, param
 from xaicli.passes.seeds import stream
 from xaicli.scoring.case import Case
 
@@ -26,6 +26,7 @@ class MaxSensitivity(Metric):
     name = "max-sensitivity"
     direction = Direction.LOWER
     range = (0.0, float("inf"))
+    kind = ValueKind.SKEWED
     needs = Needs.FORWARD
     needs_explain = True
     signs = MAGNITUDES

@@ -9,7 +9,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from xaicli.metric import Direction, Metric, Scores, Sign, param
+from xaicli.metric import Direction, Metric, Scores, Sign, ValueKind, param
 from xaicli.scoring.case import Case
 
 
@@ -27,6 +27,7 @@ class PointingGame(Metric):
     name = "pointing-game"
     direction = Direction.HIGHER
     range = (0.0, 1.0)
+    kind = ValueKind.BINARY
     needs_truth = True
     paper = "Zhang et al.: Top-down neural attention by excitation backprop, ECCV 2016, section 4.1, arXiv 1608.00507"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, param
+from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, ValueKind, param
 from xaicli.passes.seeds import stream
 from xaicli.scoring.case import Case
 from xaicli.scoring.similarity import spearman
@@ -26,6 +26,7 @@ class SeedVariance(Metric):
     name = "seed-variance"
     direction = Direction.LOWER
     range = (0.0, float("inf"))
+    kind = ValueKind.SKEWED
     needs = Needs.FORWARD
     needs_explain = True
     signs = MAGNITUDES

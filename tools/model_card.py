@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xaicli.files import write_atomic
 from xaicli.images.truth import Truth, read_truth
 from xaicli.images.view import View
+from xaicli.metric import Quantity, ValueKind
 from xaicli.models.checkpoint import BUNDLED, ENDING, read_metadata
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
@@ -34,6 +35,7 @@ RIVALS = ("grad-cam", "rise@n_masks=1000", "attention-rollout", "daam")
 METRICS = ("insertion", "deletion", "average-drop@area=50@mask=binary", "increase-in-confidence@area=50@mask=binary")
 WITH_TRUTH = "energy-pointing-game"
 BATCH = 128
+HITS = Quantity(ValueKind.BINARY, 0.0, 1.0)
 BOXES = "boxes.csv"
 INTRODUCTION = """# The bundled models
 
@@ -104,7 +106,7 @@ def accuracy(classifier: Classifier, listing: Listing) -> Accuracy:
             own = logits.gather(1, batch.labels[:, None])
             ranks.append((logits > own).sum(dim=1).cpu().numpy())
     rank = np.concatenate(ranks)
-    return Accuracy(stats.mean((rank == 0).astype(float)), stats.mean((rank < 5).astype(float)))
+    return Accuracy(stats.mean((rank == 0).astype(float), HITS), stats.mean((rank < 5).astype(float), HITS))
 
 
 def truth_beside(listing: Listing, classifier: Classifier) -> Truth | None:

@@ -13,6 +13,7 @@ queue, and what they share is passed once.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from xaicli.scoring.case import Case
     from xaicli.scoring.copies import Copies, Outcomes
 
-__all__ = ["Direction", "Measuring", "Metric", "Needs", "Ratio", "Scores", "Sign", "param"]
+__all__ = ["Direction", "Measuring", "Metric", "Needs", "Quantity", "Ratio", "Scores", "Sign", "ValueKind", "param"]
 
 NOTHING = Needs(0)
 ANY_SIGN = frozenset(Sign)
@@ -51,6 +52,27 @@ class Direction(enum.Enum):
     HIGHER = "higher"
     LOWER = "lower"
     NEITHER = "neither"
+
+
+class ValueKind(enum.Enum):
+    """How a metric's values lie over photos, which decides what interval their mean gets.
+
+    BINARY: one of two values, the ends of the range. CONTINUOUS: any value in between. SKEWED: from 0 without an upper end, so
+    that a few photos may lie far above the rest.
+    """
+
+    BINARY = "binary"
+    CONTINUOUS = "continuous"
+    SKEWED = "skewed"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a mean is of: values of one kind, none below `low` and none above `high`."""
+
+    kind: ValueKind = ValueKind.CONTINUOUS
+    low: float = -math.inf
+    high: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +134,23 @@ class Metric(Definition):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest value there can be."""
-        raise TypeError(f"{type(self).__name__} declares no range")
+        """The smallest and the largest value there can be; infinite where a metric declares none."""
+        return -math.inf, math.inf
+
+    @property
+    def kind(self) -> ValueKind:
+        """How values lie over photos."""
+        return ValueKind.CONTINUOUS
+
+    @property
+    def quantity(self) -> Quantity:
+        """What a mean over photos is a mean of."""
+        return Quantity(self.kind, *self.range)
+
+    @property
+    def of_map_alone(self) -> bool:
+        """Whether neither the photo nor the model is read: another photo's map is then as good as its own."""
+        return not (self.needs or self.needs_truth or self.needs_explain)
 
     def passes(self, size: tuple[int, int]) -> float:
         """Forward passes a map, beside the clean photo's, at an input of that height and width."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from xaicli.errors import RunError
-from xaicli.metric import Metric
+from xaicli.metric import Metric, Quantity, ValueKind
 from xaicli.params import Definition, as_json
 from xaicli.stamps import stamp
 
@@ -55,8 +55,9 @@ class Recipe:
 
     method, metric: labels; method_content, metric_content: `{"name", "version", "parameters"}` in plain JSON types, as
     `params.as_json` gives them; direction: which way is better; passes: the method's cost a photo in words (`1+1`); ratios: the
-    read-outs whose mean is a ratio of means, as `[[above, less], [below, less]]`. What stands after `precision`, and labels, are
-    recorded and not stamped.
+    read-outs whose mean is a ratio of means, as `[[above, less], [below, less]]`; kind, lowest, highest: what values the metric
+    gives (`metric.Quantity`); of_map_alone: whether it reads neither photo nor model. What stands after `precision`, and labels,
+    are recorded and not stamped.
     """
 
     method: str
@@ -70,6 +71,15 @@ class Recipe:
     passes: str = ""
     unit: str = ""
     ratios: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    kind: str = ValueKind.CONTINUOUS.value
+    lowest: float = -math.inf
+    highest: float = math.inf
+    of_map_alone: bool = False
+
+    @property
+    def quantity(self) -> Quantity:
+        """What a mean of such numbers is a mean of."""
+        return Quantity(ValueKind(self.kind), self.lowest, self.highest)
 
     @property
     def definition(self) -> str:
@@ -101,17 +111,24 @@ class Recipe:
             metric_content=as_json(metric),
             target_rule=target_rule,
             precision=precision,
-            direction=metric.direction.value,
             control=control,
             passes=passes,
-            unit=metric.unit,
-            ratios=ratios_of(metric),
+            **recorded_of(metric),
         )
 
 
-def ratios_of(metric: Metric) -> dict[str, list[list[str]]]:
-    """A metric's ratios in plain JSON types, as a recipe keeps them."""
-    return {name: [list(ratio.above), list(ratio.below)] for name, ratio in metric.ratios.items()}
+def recorded_of(metric: Metric) -> dict[str, Any]:
+    """What a recipe records of a metric beside its stamp, in plain JSON types."""
+    quantity = metric.quantity
+    return {
+        "direction": metric.direction.value,
+        "unit": metric.unit,
+        "ratios": {name: [list(ratio.above), list(ratio.below)] for name, ratio in metric.ratios.items()},
+        "kind": quantity.kind.value,
+        "lowest": quantity.low,
+        "highest": quantity.high,
+        "of_map_alone": metric.of_map_alone,
+    }
 
 
 @dataclass(frozen=True)

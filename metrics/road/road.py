@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, param
+from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, ValueKind, param
 from xaicli.metrics.road.imputation import impute
 from xaicli.passes.seeds import stream
 from xaicli.scoring.case import Case
@@ -60,7 +60,19 @@ class ROAD(Metric):
 
     @property
     def range(self) -> tuple[float, float]:
+        if self.one_decision:
+            (fraction,) = self.remove
+            return fraction / 2, (1 + fraction) / 2
         return (-0.5, 0.5) if self.order == "combined" else (0.0, 1.0)
+
+    @property
+    def kind(self) -> ValueKind:
+        return ValueKind.BINARY if self.one_decision else ValueKind.CONTINUOUS
+
+    @property
+    def one_decision(self) -> bool:
+        """Whether the value says no more than whether the decision survived one removal."""
+        return self.output == "accuracy" and len(self.orders) == len(self.remove) == 1
 
     @property
     def orders(self) -> tuple[Order, ...]:

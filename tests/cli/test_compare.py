@@ -38,7 +38,7 @@ def test_a_comparison_has_a_table_a_sheet_and_a_store(shell) -> None:
     assert compare(shell) == 0
     for label in ("grad-cam", "layer-cam", "random", "center", "other@base=grad-cam"):
         assert f"\n{label} " in shell.out
-    assert "6 photos; the mean and its 95 % interval." in shell.out
+    assert "6 photos; the mean and its 95 % interval (Student's t, corrected for skewness)." in shell.out
     assert f"sheet {SHEET}" in shell.err
     assert {method for _, method, _ in shell.values(str(STORE))} >= {"grad-cam", "layer-cam", "random", "center"}
     with Image.open(SHEET) as sheet:

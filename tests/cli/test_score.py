@@ -80,7 +80,7 @@ def test_means_have_intervals_and_n_in_every_form(shell, form: str) -> None:
         assert {line["n"] for line in lines} == {"6"}
     else:
         assert "grad-cam" in shell.out
-        assert "6 photos; the mean and its 95 % interval." in shell.out
+        assert "6 photos; the mean and its 95 % interval (Student's t, corrected for skewness)." in shell.out
 
 
 def test_one_photo_has_a_value_and_no_interval(shell) -> None:
@@ -233,7 +233,7 @@ def test_a_constant_map_keeps_its_status_and_gets_no_score(shell) -> None:
     assert {(row["value"], row["status"]) for row in shell.rows} == {(None, "constant")}
     assert shell.score("--no-controls", "-o", "s.db", model="dead.py:dead") == 0
     assert "6 photos complete before" in shell.err
-    assert "has no deletion@steps=4 and insertion@steps=4 for 6 of 6 photos: 6 constant." in shell.out
+    assert "has no deletion@steps=4 and insertion@steps=4 for 6 of 6 photos: map is constant, no score." in shell.out
     assert shell.score("--fail-under", "insertion@steps=4=0", "--no-controls", model="dead.py:dead") == 1
 
 

@@ -128,4 +128,4 @@ def test_a_score_that_eight_photos_cannot_tell_is_inconclusive_with_the_number_i
         (folder / "xai.toml").write_text(text)
     verdict = of(outcome, "insertion@steps=14")
     assert verdict.state == "inconclusive"
-    assert "8 photos cannot tell, about " in verdict.text
+    assert "8 photos are too few; about " in verdict.text

@@ -19,6 +19,7 @@ from xaicli.gate.verdict import Verdict
 from xaicli.gate.verdicts import judge
 from xaicli.registry import make_methods, make_metrics
 from xaicli.results import stats
+from xaicli.results.needed import photos_needed
 from xaicli.runs.target_choice import TargetChoice
 
 RNG = np.random.default_rng(11)
@@ -161,7 +162,8 @@ def test_a_change_wholly_inside_the_tolerance_passes(verdicts):
     now = photos(insertion=list(0.5 + 0.001 * NOISE[:30]))
     verdict = one(verdicts(photos(), now, Rule("insertion", tolerance=0.02)), "insertion")
     assert verdict.state == "ok"
-    estimate = stats.mean(0.001 * NOISE[:30])
+    estimate = stats.change(0.001 * NOISE[:30])
+    assert verdict.test == "paired t"
     assert (verdict.low, verdict.high) == (pytest.approx(estimate.low), pytest.approx(estimate.high))
 
 
@@ -181,12 +183,11 @@ def test_too_few_photos_are_inconclusive_with_the_number_it_would_take(verdicts)
     verdict = one(verdicts(photos(8), photos(8, insertion=list(0.5 + change)), Rule("insertion", tolerance=0.02)), "insertion")
     assert verdict.state == "inconclusive"
     assert not verdict.failed
-    estimate = stats.mean(change)
-    needed = stats.photos_needed(stats.spread_of(estimate), 0.02 - abs(estimate.value))
+    needed = photos_needed(change.std(ddof=1), 0.02 - abs(change.mean()))
     assert needed > 8
     said = int(verdict.text.rpartition("about ")[2].partition(" ")[0].replace(",", ""))
     assert needed <= said <= 1.1 * needed + 1
-    assert "8 photos cannot tell" in verdict.text
+    assert "8 photos are too few" in verdict.text
 
 
 def test_a_mean_change_of_just_the_tolerance_can_never_be_told(verdicts):
@@ -274,7 +275,7 @@ def test_bounds_are_held_against_the_interval_of_the_mean(verdicts, rule, state)
     verdict = one(verdicts(photos(), now, rule), "insertion")
     assert verdict.state == state
     assert verdict.failed is (state == "fail" and rule.level == "error")
-    assert ("photos cannot tell" in verdict.text) is (state == "inconclusive")
+    assert ("30 photos are too few" in verdict.text) is (state == "inconclusive")
 
 
 def test_failures_that_many_rules_make_likely_are_inconclusive(verdicts):
@@ -352,12 +353,46 @@ def test_changed_decisions_are_a_note_and_by_a_rule_a_failure(verdicts):
     assert note.state == "note"
     assert note.text.startswith("changed on 6 of 30 photos")
     assert one(verdicts(photos(), photos(), Rule(MAP_SIMILARITY)), "decisions").state == "ok"
-    for limit, state in ((0.1, "fail"), (0.2, "ok"), (0.3, "ok")):
+    # 6 of 30, exactly: 0.077 to 0.386.
+    for limit, state in ((0.05, "fail"), (0.1, "inconclusive"), (0.3, "inconclusive"), (0.4, "ok")):
         assert one(verdicts(photos(), now, Rule("decisions", at_most=limit)), "decisions").state == state
 
 
+@pytest.mark.parametrize(
+    ("expect", "changed", "state"), [("same-model", 8, "fail"), ("retrained", 8, "fail"), ("retrained", 5, "note")]
+)
+def test_without_a_rule_decisions_that_changed_almost_everywhere_fail(verdicts, expect, changed, state):
+    now = [dataclasses.replace(photo, decision=2) if at < changed else photo for at, photo in enumerate(photos(8))]
+    verdict = one(verdicts(photos(8), now, Rule(MAP_SIMILARITY), expect=expect), "decisions")
+    assert verdict.state == state
+    assert f"changed on {changed} of 8 photos, {changed / 8:.3f} [" in verdict.text
+    assert verdict.test == "exact binomial (Clopper-Pearson)"
+
+
+def test_two_hits_of_two_say_little_of_a_hit_rate(verdicts):
+    hits = [dataclasses.replace(photo, scores={("grad-cam", "pointing-game"): Score(1.0, "ok")}) for photo in photos(2)]
+    found = verdicts(hits, hits, Rule("pointing-game", at_least=0.99), metrics="pointing-game")
+    verdict = one(found, "pointing-game")
+    assert verdict.state == "inconclusive"
+    assert "1.000 [0.158, 1.000] by exact binomial (Clopper-Pearson)" in verdict.text
+    assert "2 photos are too few; about 370 needed" in verdict.text
+
+
+def test_equal_scores_do_not_pass_a_rule_that_needs_their_spread(verdicts):
+    verdict = one(verdicts(photos(), photos(), Rule("insertion", at_least=0.4)), "insertion")
+    assert verdict.state == "inconclusive"
+    assert "equal values have no interval" in verdict.text
+
+
+@pytest.mark.parametrize(("expect", "state"), [("same-model", "ok"), ("retrained", "inconclusive")])
+def test_hits_that_did_not_change_prove_a_model_the_same_and_not_a_new_one_as_good(verdicts, expect, state):
+    hits = [dataclasses.replace(photo, scores={("grad-cam", "pointing-game"): Score(1.0, "ok")}) for photo in photos(5)]
+    found = verdicts(hits, hits, Rule("pointing-game", tolerance=0.02), metrics="pointing-game", expect=expect)
+    assert one(found, "pointing-game").state == state
+
+
 def test_moved_confidence_is_a_note_and_by_a_rule_a_failure(verdicts):
-    now = [dataclasses.replace(photo, probability=0.9) for photo in photos()]
+    now = [dataclasses.replace(photo, probability=0.9 + 0.01 * NOISE[at]) for at, photo in enumerate(photos())]
     assert one(verdicts(photos(), now, Rule(MAP_SIMILARITY)), "p0").state == "note"
     assert one(verdicts(photos(), photos(), Rule(MAP_SIMILARITY)), "p0").state == "ok"
     assert one(verdicts(photos(), now, Rule("p0", tolerance=0.1)), "p0").failed
@@ -366,14 +401,27 @@ def test_moved_confidence_is_a_note_and_by_a_rule_a_failure(verdicts):
     assert one(verdicts(photos(), now, Rule("p0", at_most=0.8)), "p0").failed
 
 
+def test_confidence_that_may_have_moved_is_inconclusive_and_closes_no_gate(verdicts):
+    """-0.171 on average of five photos that differ by 0.16: anything from -0.37 to +0.03."""
+    change = -0.171 + 0.16 * (NOISE[:5] - NOISE[:5].mean()) / NOISE[:5].std(ddof=1)
+    now = [dataclasses.replace(photo, probability=0.5 + float(change[at])) for at, photo in enumerate(photos(5))]
+    verdict = one(verdicts(photos(5), now, Rule(MAP_SIMILARITY)), "p0")
+    assert (verdict.state, verdict.open, verdict.failed) == ("inconclusive", False, False)
+    assert verdict.text.startswith("-0.171 [-0.370, +0.028] by paired t")
+    assert "5 photos are too few" in verdict.text
+    still = [dataclasses.replace(photo, probability=0.5 + 0.001 * NOISE[at]) for at, photo in enumerate(photos())]
+    assert one(verdicts(photos(), still, Rule(MAP_SIMILARITY)), "p0").state == "ok"
+
+
 def test_every_rule_has_its_verdict(verdicts):
     rules = [
-        Rule("decisions", at_most=0.1, level="warn"),
+        Rule("decisions", at_most=0.05, level="warn"),
         Rule("decisions", at_most=0.5),
         Rule("p0", tolerance=0.1),
         Rule("p0", at_least=0.1),
     ]
-    found = verdicts(photos(), moved(decision=2), *rules)
+    now = [dataclasses.replace(photo, probability=0.5 + 0.001 * NOISE[at]) for at, photo in enumerate(moved(decision=2))]
+    found = verdicts(photos(), now, *rules)
     assert [(verdict.what, verdict.state) for verdict in found] == [
         ("decisions", "fail"),
         ("decisions", "ok"),

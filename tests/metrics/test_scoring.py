@@ -80,6 +80,8 @@ def test_a_row_says_what_it_is_of_and_how_it_was_made(given, photo_batch):
         "fp32",
         "lower",
         ratios={"normalised": [["value", "p_baseline"], ["p0", "p_baseline"]]},
+        lowest=0.0,
+        highest=1.0,
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 import sqlite3
 
 import pytest
 
+from xaicli import registry
 from xaicli.errors import InputError
+from xaicli.params import as_json
 from xaicli.results import connection, schema
 from xaicli.results.store import Store
 
@@ -232,3 +236,26 @@ def test_a_reader_who_may_not_take_it_back_is_told_who_can(interrupted, monkeypa
     line = refusal(interrupted, write=False)
     assert "left in the middle of a write" in line
     assert "owner" in line
+
+
+def test_a_store_before_kinds_learns_those_of_the_metrics_there_were(tmp_path, monkeypatch, recipe_of, row_of):
+    """The second schema step says of each built-in metric what it says of itself, whatever the parameters that matter."""
+    metrics = [
+        *(registry.make_metric(name) for name in registry.METRICS.table),
+        *map(registry.make_metric, ("road@order=morf", "aopc@output=logit")),
+    ]
+    path = tmp_path / "scores.db"
+    with monkeypatch.context() as before:
+        before.setattr(schema, "STEPS", schema.STEPS[:1])
+        opened = connection.connect(path, write=True)
+        for metric in metrics:
+            recipe = dataclasses.replace(recipe_of(metric=metric.label), metric_content=as_json(metric))
+            known = [recipe.definition, recipe.method_definition, recipe.method, recipe.metric, "{}"]
+            known += [json.dumps(recipe.metric_content), "top1", "fp32", "lower", 0, "", "", "{}"]
+            opened.execute(f"INSERT INTO recipes VALUES (NULL, {', '.join('?' * 13)})", known)
+        connection.close(opened)
+    with Store.open(path, write=False) as store:
+        found = {recipe.metric: recipe for recipe in store.recipes()}
+    for metric in metrics:
+        assert found[metric.label].quantity == metric.quantity, metric.label
+        assert found[metric.label].of_map_alone == metric.of_map_alone, metric.label

@@ -1,4 +1,4 @@
-"""Intervals, paired differences, ratios of means and Holm's correction, against scipy and closed forms."""
+"""Means, medians, paired differences, ratios of means and Holm's correction, against scipy and closed forms."""
 
 from __future__ import annotations
 
@@ -10,72 +10,213 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xaicli.results import intervals, stats
+from xaicli.metric import Quantity, ValueKind
+from xaicli.results import stats
+
+HITS = Quantity(ValueKind.BINARY, 0.0, 1.0)
+PERCENT = Quantity(ValueKind.BINARY, 0.0, 100.0)
+SHARES = Quantity(ValueKind.CONTINUOUS, 0.0, 1.0)
+ERRORS = Quantity(ValueKind.SKEWED, 0.0, math.inf)
 
 
-def skewed(photos: int, cells: int = 1, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).exponential(size=(photos, cells))
+def skewed(photos: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).exponential(size=photos)
 
 
-@pytest.mark.parametrize("photos", [20, 60, 300])
-def test_from_twenty_photos_on_the_interval_is_the_bca_bootstrap(photos):
-    values = skewed(photos)[:, 0]
-    estimate = stats.mean(values)
-    expected = scipy.stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(1))
-    # Monte Carlo error of either end: about 3 % of a standard error.
-    tolerance = 0.1 * expected.standard_error
-    assert estimate.value == pytest.approx(values.mean(), abs=1e-12)
-    assert estimate.low == pytest.approx(expected.confidence_interval.low, abs=tolerance)
-    assert estimate.high == pytest.approx(expected.confidence_interval.high, abs=tolerance)
+# Paired differences
 
 
-@pytest.mark.parametrize("photos", [2, 3, 19])
-def test_below_twenty_photos_it_is_the_t_interval(photos):
-    values = skewed(photos)[:, 0]
-    estimate, expected = stats.mean(values), scipy.stats.ttest_1samp(values, 0)
-    assert (estimate.low, estimate.high) == pytest.approx(tuple(expected.confidence_interval()), rel=1e-9)
-    assert estimate.p == pytest.approx(expected.pvalue, rel=1e-9)
-
-
-def test_a_difference_is_paired():
-    first = skewed(12)[:, 0]
-    second = first + np.linspace(0.1, 0.2, 12)
+@pytest.mark.parametrize("photos", [2, 3, 19, 20, 60, 300])
+def test_a_difference_has_students_interval_and_test(photos):
+    first, second = skewed(photos), skewed(photos, 1)
     expected = scipy.stats.ttest_rel(first, second)
     estimate = stats.difference(first, second)
-    assert estimate.value == pytest.approx(-0.15)
-    assert (estimate.low, estimate.high) == pytest.approx(tuple(expected.confidence_interval()), rel=1e-6)
-    assert estimate.p == pytest.approx(expected.pvalue, rel=1e-6)
+    assert estimate.value == pytest.approx((first - second).mean())
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(expected.confidence_interval()), rel=1e-9)
+    assert estimate.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert estimate.test == "paired t"
 
 
-@pytest.mark.parametrize("photos", [12, 50])
-def test_differences_of_columns_are_the_differences_pair_by_pair(photos):
-    table = skewed(photos, 4)
-    table[3, 3] = math.nan
-    pairs = [(0, 1), (2, 0), (1, 3), (3, 2), (0, 1)]
-    for (first, second), estimate in zip(pairs, stats.differences(table, pairs), strict=True):
-        expected = stats.difference(table[:, first], table[:, second])
-        assert (estimate.n, estimate.of) == (expected.n, expected.of)
-        for name in ("value", "low", "high", "p"):
-            assert getattr(estimate, name) == pytest.approx(getattr(expected, name), rel=1e-3, abs=1e-9)
+NULLS = {
+    "two skewed scores": lambda r, n: r.exponential(0.1, n) - r.exponential(0.1, n),
+    "60 % zeros": lambda r, n: np.where(r.random(n) < 0.6, 0.0, r.normal(size=n)),
+    "t(3) tails": lambda r, n: r.standard_t(3, n),
+    "beta(2, 2)": lambda r, n: r.beta(2, 2, n) - 0.5,
+}
+
+
+@pytest.mark.parametrize("photos", [20, 40])
+@pytest.mark.parametrize("name", NULLS)
+def test_a_difference_that_is_not_there_is_seen_no_more_often_than_is_said(name, photos):
+    drawn = np.random.default_rng(2)
+    found = [stats.change(NULLS[name](drawn, photos)) for _ in range(2000)]
+    assert np.mean([estimate.p < 0.05 for estimate in found]) <= 0.06
+    assert np.mean([estimate.low <= 0 <= estimate.high for estimate in found]) >= 0.94
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-1, 1), st.integers(2, 60), st.integers(0, 1000))
+def test_the_p_value_of_a_difference_agrees_with_its_interval(shift, photos, seed):
+    estimate = stats.change(skewed(photos, seed) - 1 + shift)
+    assert (estimate.low > 0 or estimate.high < 0) == (estimate.p < 0.05)
+
+
+# Binary scores
+
+
+@pytest.mark.parametrize(("hits", "photos"), [(2, 2), (0, 20), (1, 20), (19, 20), (7, 30)])
+def test_a_rate_has_the_exact_interval(hits, photos):
+    values = np.repeat([1.0, 0.0], [hits, photos - hits])
+    expected = scipy.stats.binomtest(hits, photos).proportion_ci(0.95, "exact")
+    for quantity in (HITS, PERCENT):
+        estimate = stats.mean(values * quantity.high, quantity)
+        assert estimate.value == pytest.approx(quantity.high * hits / photos)
+        assert (estimate.low, estimate.high) == pytest.approx((quantity.high * expected.low, quantity.high * expected.high))
+        assert estimate.test == "exact binomial (Clopper-Pearson)"
+
+
+def test_two_hits_of_two_and_no_hit_of_twenty():
+    assert (stats.mean([1.0, 1.0], HITS).low, stats.mean([1.0, 1.0], HITS).high) == (pytest.approx(0.158, abs=5e-4), 1.0)
+    assert (stats.mean([0.0] * 20, HITS).low, stats.mean([0.0] * 20, HITS).high) == (0.0, pytest.approx(0.168, abs=5e-4))
+
+
+@pytest.mark.parametrize(("rate", "photos"), [(0.95, 30), (0.05, 20), (0.5, 5), (0.02, 100)])
+def test_the_interval_of_a_rate_covers_the_truth(rate, photos):
+    """Summed over all numbers of hits there can be, not drawn."""
+    hits = np.arange(photos + 1)
+    found = [stats.mean(np.repeat([1.0, 0.0], [count, photos - count]), HITS) for count in hits]
+    covered = [estimate.low <= rate <= estimate.high for estimate in found]
+    assert scipy.stats.binom.pmf(hits, photos, rate)[covered].sum() >= 0.95
+
+
+def test_a_part_of_a_hit_widens_the_interval():
+    whole, more, parted = (stats.mean([1.0] * 5 + [part] + [0.0] * 4, HITS) for part in (0.0, 1.0, 0.5))
+    assert (parted.value, parted.low, parted.high) == (0.55, whole.low, more.high)
+
+
+@pytest.mark.parametrize(("up", "down", "photos"), [(6, 0, 20), (5, 0, 20), (9, 1, 30), (0, 0, 8), (3, 3, 10), (40, 20, 200)])
+def test_paired_hits_are_compared_by_the_exact_mcnemar_test(up, down, photos):
+    first = np.array([1.0] * up + [0.0] * down + [1.0] * (photos - up - down))
+    second = np.array([0.0] * up + [1.0] * down + [1.0] * (photos - up - down))
+    estimate = stats.difference(100 * first, 100 * second, PERCENT)
+    expected = scipy.stats.binomtest(up, up + down).pvalue if up + down else 1.0
+    assert estimate.p == pytest.approx(expected)
+    assert estimate.value == pytest.approx(100 * (up - down) / photos)
+    assert (estimate.low > 0 or estimate.high < 0) == (expected < 0.05)
+    assert -100 <= estimate.low < estimate.high <= 100
+    assert estimate.test == "exact McNemar"
+
+
+def test_the_interval_of_paired_hits_is_that_of_bonett_and_price():
+    """Worked by hand: of 98 photos 11 turn up and 3 down; one more of each is 0.12 and 0.04 of 100."""
+    estimate = stats.change([1.0] * 11 + [-1.0] * 3 + [0.0] * 84, HITS)
+    half = 1.959964 * math.sqrt((0.16 - 0.08**2) / 100)
+    # The exact test does not reject (p = 0.057), so that the interval is stretched to 0 where the formula ends just above it.
+    assert estimate.p == pytest.approx(0.0574, abs=1e-3)
+    assert half < 0.08
+    assert (estimate.low, estimate.high) == (0.0, pytest.approx(0.08 + half))
+
+
+@pytest.mark.parametrize("bound", [0.99, 0.5])
+def test_a_rate_is_tested_against_a_bound_exactly(bound):
+    values = [1.0] * 7 + [0.0] * 3
+    assert stats.p_against(values, bound, HITS) == pytest.approx(scipy.stats.binomtest(7, 10, bound).pvalue)
+
+
+# Means of other scores
+
+
+@pytest.mark.parametrize("photos", [2, 5, 50])
+def test_equal_scores_say_nothing_of_their_spread(photos):
+    for estimate in (stats.mean([0.25] * photos, SHARES), stats.change([0.25] * photos, SHARES)):
+        assert (estimate.value, estimate.low, estimate.high, estimate.p) == (0.25, None, None, None)
+
+
+def test_the_interval_of_a_mean_is_students_stretched_by_the_correction_for_skewness():
+    """Hall's transformation solved numerically: t + g t^2 / 3 + g^2 t^3 / 27 + g / 6 at the quantiles of t."""
+    values = skewed(30)
+    error, skewness = values.std(ddof=1) / math.sqrt(30), scipy.stats.skew(values)
+    g, reach = skewness / math.sqrt(30), scipy.stats.t.ppf(0.975, 29)
+
+    def ends(quantile: float) -> float:
+        def excess(t: float) -> float:
+            return t + g * t**2 / 3 + g**2 * t**3 / 27 + g / 6 - quantile
+
+        return values.mean() - error * scipy.optimize.brentq(excess, -100, 100)
+
+    estimate, plain = stats.mean(values), scipy.stats.ttest_1samp(values, 0).confidence_interval()
+    assert estimate.low == pytest.approx(min(plain.low, ends(reach)))
+    assert estimate.high == pytest.approx(max(plain.high, ends(-reach)))
+    assert estimate.high > plain.high
+
+
+def test_of_symmetric_scores_the_interval_is_students():
+    values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    estimate, plain = stats.mean(values), scipy.stats.ttest_1samp(values, 0).confidence_interval()
+    assert (estimate.low, estimate.high) == pytest.approx((plain.low, plain.high))
+
+
+def test_an_interval_stays_inside_the_range_of_its_metric():
+    assert stats.mean([0.1, 0.9], SHARES).low == 0.0
+    assert stats.mean([0.1, 0.9], SHARES).high == 1.0
+    assert stats.mean([0.1, 0.9]).low < -1
+    assert stats.change([-0.9, 0.9], SHARES).low == -1.0
+
+
+DRAWS = {
+    "normal": (lambda r, n: r.normal(size=n), 0.0),
+    "beta(2, 2)": (lambda r, n: r.beta(2, 2, n), 0.5),
+    "exponential": (lambda r, n: r.exponential(size=n), 1.0),
+    "nine zeros in ten": (lambda r, n: np.where(r.random(n) < 0.9, 0.0, r.random(n)), 0.05),
+}
+
+
+@pytest.mark.parametrize("photos", [10, 20, 100])
+@pytest.mark.parametrize("name", DRAWS)
+def test_an_interval_that_is_not_called_optimistic_covers_the_truth(name, photos):
+    draw, truth = DRAWS[name]
+    drawn = np.random.default_rng(5)
+    found = [stats.mean(draw(drawn, photos)) for _ in range(2000)]
+    said = [estimate for estimate in found if estimate.low is not None]
+    assert not any(estimate.optimistic for estimate in said)
+    # 0.93, less two standard errors of 2,000 draws.
+    assert np.mean([estimate.low <= truth <= estimate.high for estimate in said]) >= 0.93 - 0.011
+
+
+@pytest.mark.parametrize(("quantity", "photos"), [(SHARES, 9), (ERRORS, 49)])
+def test_with_few_photos_an_interval_is_called_optimistic(quantity, photos):
+    values = np.random.default_rng(0).beta(1, 3, photos + 1)
+    assert stats.mean(values[:photos], quantity).optimistic
+    assert not stats.mean(values, quantity).optimistic
+
+
+def test_the_median_lies_between_two_scores_whose_ranks_the_binomial_gives():
+    values = np.arange(20.0)[::-1]
+    estimate = stats.median(values)
+    # Of 20 photos the 6th and the 15th: P(fewer than 6 below the median) = 0.0207.
+    assert (estimate.value, estimate.low, estimate.high) == (9.5, 5.0, 14.0)
+    assert scipy.stats.binom.cdf(5, 20, 0.5) < 0.025 < scipy.stats.binom.cdf(6, 20, 0.5)
+
+
+@pytest.mark.parametrize(("photos", "known"), [(5, False), (6, True)])
+def test_a_median_needs_six_photos_for_an_interval(photos, known):
+    assert (stats.median(np.arange(float(photos))).low is not None) is known
 
 
 def test_one_photo_has_no_interval_and_therefore_no_mean():
     for values in ([0.5], [0.5, math.nan], [math.nan, math.nan]):
-        estimate = stats.mean(values)
-        assert (estimate.value, estimate.low, estimate.high, estimate.p) == (None, None, None, None)
-        assert (estimate.n, estimate.of) == (np.isfinite(values).sum(), len(values))
+        for quantity in (SHARES, HITS, ERRORS):
+            estimate = stats.mean(values, quantity)
+            assert (estimate.value, estimate.low, estimate.high, estimate.p) == (None, None, None, None)
+            assert (estimate.n, estimate.of) == (np.isfinite(values).sum(), len(values))
 
 
 def test_missing_values_are_left_out_and_counted():
-    values = skewed(40)[:, 0]
+    values = skewed(40)
     values[::4] = math.nan
-    estimate = stats.mean(values)
+    estimate, alone = stats.mean(values), stats.mean(values[np.isfinite(values)])
     assert (estimate.n, estimate.of) == (30, 40)
-    assert estimate.value == pytest.approx(np.nanmean(values))
-    alone = stats.mean(values[np.isfinite(values)])
-    error = np.nanstd(values) / math.sqrt(30)
-    assert estimate.low == pytest.approx(alone.low, abs=0.25 * error)
-    assert estimate.high == pytest.approx(alone.high, abs=0.25 * error)
+    assert (estimate.value, estimate.low, estimate.high) == (alone.value, alone.low, alone.high)
 
 
 def test_an_infinite_value_is_refused():
@@ -83,61 +224,29 @@ def test_an_infinite_value_is_refused():
         stats.mean([0.1, math.inf, 0.2])
 
 
-@pytest.mark.parametrize("photos", [5, 30])
-def test_photos_that_agree_exactly_leave_an_interval_of_no_width(photos):
-    estimate = stats.mean([0.25] * photos)
-    assert (estimate.value, estimate.low, estimate.high) == (0.25, 0.25, 0.25)
-    assert estimate.p == 2.0 ** (1 - photos)
-    assert stats.mean([0.0] * photos).p == 1.0
-
-
-def test_a_cell_does_not_depend_on_its_neighbours():
-    table = skewed(50, 4)
-    together, alone = stats.means(table), stats.mean(table[:, 2])
-    for name in ("value", "low", "high", "p"):
-        assert getattr(together[2], name) == pytest.approx(getattr(alone, name), rel=1e-4)
-
-
-def test_the_same_values_give_the_same_interval_and_another_seed_nearly_the_same():
-    values = skewed(100)[:, 0]
-    first, again, other = stats.mean(values), stats.mean(values), stats.mean(values, seed=1)
-    assert first == again
-    assert first != other
-    assert first.low == pytest.approx(other.low, abs=0.1 * values.std() / 10)
-
-
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
 def test_the_interval_moves_and_stretches_with_the_values(scale):
-    values = skewed(40)[:, 0]
+    values = skewed(40)
     plain, moved = stats.mean(values), stats.mean(scale * (values + 3))
     assert moved.low == pytest.approx(scale * (plain.low + 3), rel=1e-5)
     assert moved.high == pytest.approx(scale * (plain.high + 3), rel=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.floats(-1, 1), st.integers(20, 60), st.integers(0, 1000))
-def test_the_p_value_agrees_with_the_interval(shift, photos, seed):
-    values = skewed(photos, seed=seed)[:, 0] - 1 + shift
-    estimate = stats.mean(values)
-    excluded = estimate.low > 0 or estimate.high < 0
-    assert excluded == (estimate.p < 0.05) or estimate.p == pytest.approx(0.05, abs=0.002)
-
-
-def test_a_strong_effect_has_a_p_value_below_what_resamples_resolve():
-    assert stats.mean(1 + 0.1 * skewed(100)[:, 0]).p < 1e-20
+# Ratios, and many tests
 
 
 def test_a_ratio_of_means_is_not_a_mean_of_ratios():
     above, below = np.array([1.0, 2.0, 3.0, 10.0]), np.array([2.0, 2.0, 5.0, 7.0])
     estimate = stats.ratio_of_means(above, below)
     assert estimate.value == 1.0
-    # The delta method's standard error, written out.
+    # The delta method's standard error, written out; the skewness may only stretch the interval.
     residuals = above - below
     error = math.sqrt((residuals**2).sum() / 3 / 4) / below.mean()
-    assert estimate.high - 1.0 == pytest.approx(scipy.stats.t.ppf(0.975, 3) * error)
+    assert estimate.high - 1.0 >= scipy.stats.t.ppf(0.975, 3) * error * (1 - 1e-12)
+    assert estimate.p == pytest.approx(2 * scipy.stats.t.sf(1 / error, 3))
 
 
-def test_the_interval_of_a_ratio_resamples_whole_photos():
+def test_the_interval_of_a_ratio_is_that_of_resampled_photos():
     generator = np.random.default_rng(4)
     below = generator.uniform(0.2, 1.0, 80)
     above = 0.3 * below + generator.normal(0, 0.05, 80)
@@ -147,8 +256,8 @@ def test_the_interval_of_a_ratio_resamples_whole_photos():
         return first.mean(axis=axis) / second.mean(axis=axis)
 
     expected = scipy.stats.bootstrap((above, below), ratio, paired=True, method="BCa", rng=np.random.default_rng(2))
-    assert estimate.low == pytest.approx(expected.confidence_interval.low, abs=0.1 * expected.standard_error)
-    assert estimate.high == pytest.approx(expected.confidence_interval.high, abs=0.1 * expected.standard_error)
+    assert estimate.low == pytest.approx(expected.confidence_interval.low, abs=0.2 * expected.standard_error)
+    assert estimate.high == pytest.approx(expected.confidence_interval.high, abs=0.2 * expected.standard_error)
 
 
 @pytest.mark.parametrize("photos", [6, 60])
@@ -157,31 +266,6 @@ def test_a_ratio_over_nothing_is_not_known(photos):
     estimate = stats.ratio_of_means(np.ones(photos), noise - noise.mean())
     assert not estimate.known
     assert estimate.n == photos
-
-
-def test_the_bounded_memory_of_large_tables_does_not_change_the_interval(monkeypatch):
-    values = skewed(100, 3)
-    whole = stats.means(values)
-    monkeypatch.setattr(intervals, "DRAWS", 1)
-    fewer = stats.means(values)
-    for first, second in zip(whole, fewer, strict=True):
-        assert first.low == pytest.approx(second.low, abs=0.15 * values.std() / 10)
-
-
-def test_past_twenty_thousand_photos_the_bootstrap_and_t_no_longer_differ(monkeypatch):
-    values = skewed(20_001)[:, 0]
-    estimate = stats.mean(values)
-    assert (estimate.low, estimate.high) == pytest.approx(tuple(scipy.stats.ttest_1samp(values, 0).confidence_interval()))
-    monkeypatch.setattr(intervals, "MOST_FOR_BOOTSTRAP", 30_000)
-    drawn = stats.mean(values)
-    assert drawn.low == pytest.approx(estimate.low, abs=0.1 * values.std() / math.sqrt(20_000))
-
-
-def test_a_few_values_among_very_many_photos_are_drawn_by_themselves():
-    values = np.full(30_000, math.nan)
-    values[::1000] = skewed(30)[:, 0]
-    estimate, alone = stats.mean(values), stats.mean(values[::1000])
-    assert (estimate.low, estimate.high, estimate.n, estimate.of) == (alone.low, alone.high, 30, 30_000)
 
 
 def test_holm_adjusts_step_by_step():
@@ -196,42 +280,3 @@ def test_holm_never_lowers_a_p_value_keeps_their_order_and_is_kinder_than_bonfer
     assert all(p <= a <= min(1.0, p * len(p_values)) + 1e-12 for p, a in zip(p_values, adjusted, strict=True))
     order = np.argsort(p_values, kind="stable")
     assert (np.diff(np.asarray(adjusted)[order]) >= 0).all()
-
-
-@pytest.mark.parametrize(("spread", "distance"), [(1.0, 0.1), (0.3, 0.05), (2.0, -0.5)])
-def test_with_the_photos_needed_four_tests_in_five_see_the_difference(spread, distance):
-    needed = stats.photos_needed(spread, distance)
-    reach = abs(distance) / (spread / math.sqrt(needed))
-    power = scipy.stats.norm.cdf(reach - 1.959964) + scipy.stats.norm.cdf(-reach - 1.959964)
-    assert power == pytest.approx(0.8, abs=0.01)
-
-
-def test_no_number_of_photos_tells_zero_from_zero():
-    assert stats.photos_needed(1.0, 0.0) == math.inf
-    assert stats.photos_needed(0.0, 0.1) == 2
-
-
-@pytest.mark.parametrize("photos", [10, 200])
-def test_the_spread_is_read_off_an_interval(photos):
-    values = np.random.default_rng(0).normal(size=photos)
-    assert stats.spread_of(stats.mean(values)) == pytest.approx(values.std(ddof=1), rel=0.1)
-    assert stats.spread_of(stats.mean([0.5])) == 0.0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("photos", "lowest"), [(10, 0.86), (30, 0.90), (100, 0.93)])
-def test_intervals_cover_the_truth_as_often_as_they_say(photos, lowest):
-    """Skewed values, true mean 1. No interval reaches 95 % there with few photos; the t interval on 10 has about 90 %."""
-    trials = 2000
-    estimates = stats.means(skewed(photos, trials, seed=5))
-    covered = np.mean([e.low <= 1.0 <= e.high for e in estimates])
-    assert lowest <= covered <= 0.97
-    normal = stats.means(np.random.default_rng(6).normal(1.0, 1.0, (photos, trials)))
-    assert np.mean([e.low <= 1.0 <= e.high for e in normal]) == pytest.approx(0.95, abs=0.035)
-
-
-@pytest.mark.slow
-def test_an_alarm_without_a_difference_is_as_rare_as_it_says():
-    differences = np.random.default_rng(7).standard_t(5, (60, 2000))
-    alarms = np.mean([estimate.p < 0.05 for estimate in stats.means(differences)])
-    assert 0.03 <= alarms <= 0.075

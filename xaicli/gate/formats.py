@@ -77,6 +77,8 @@ def record_of(verdict: Verdict, outcome: Outcome) -> dict[str, Any]:
         "value": verdict.value,
         "low": verdict.low,
         "high": verdict.high,
+        "test": verdict.test,
+        "p": verdict.p,
         "text": verdict.text,
         "worst": [outcome.now[at].image for at in verdict.places],
     }

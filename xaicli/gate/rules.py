@@ -31,6 +31,10 @@ WITHOUT_BOUND = (MAP_SIMILARITY, CONTROLS)
 TOLERANCE = 0.02
 """The change of a score that a suite without rules allows, as a share of the metric's range."""
 
+MOST_CHANGED = {SAME_MODEL: 0.1, RETRAINED: 0.5}
+"""The share of photos that may be decided otherwise where no rule says so, by what the suite expects: past it, and not by
+chance, the check fails."""
+
 Level = Literal["error", "warn"]
 Expect = Literal["same-model", "retrained"]
 

@@ -9,11 +9,12 @@ import numpy as np
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.measure import Bench, PhotoResult
 from xaicli.gate.rules import RETRAINED, Rule, is_insertion
-from xaicli.gate.verdict import Floats, State, Verdict, named, with_interval, would_do
-from xaicli.metric import Direction
+from xaicli.gate.verdict import Floats, State, Verdict, named, with_interval
+from xaicli.metric import Direction, Quantity, ValueKind
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
+from xaicli.results.needed import needed_to_judge, too_few
 from xaicli.rows import OTHER
 
 
@@ -33,13 +34,13 @@ def score_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now:
         lacking = "no photo has a value at the baseline"
     if lacking:
         return Verdict("fail", rule.metric, lacking, rule.level, label, rule.metric, **named(now, gone))
-    if rule.tolerance is None:
-        return by_bounds(rule, label, new, now)
     metric = next(metric for metric in bench.metrics if metric.label == rule.metric)
+    if rule.tolerance is None:
+        return by_bounds(rule, label, new, now, metric.quantity)
     worse = 0.0
     if bench.suite.expect == RETRAINED and metric.direction is not Direction.NEITHER:
         worse = 1.0 if metric.direction is Direction.LOWER else -1.0
-    return by_tolerance(rule, label, new - old, now, worse=worse)
+    return by_tolerance(rule, label, new - old, now, metric.quantity, worse=worse)
 
 
 def values_of(photos: Iterable[PhotoResult], label: str, metric: str) -> Floats:
@@ -53,65 +54,76 @@ def reasons(photos: Sequence[PhotoResult], places: Sequence[int], label: str, me
     return ", ".join(sorted({"not scored" if score is None else score.status for score in found}))
 
 
-def by_tolerance(rule: Rule, label: str, change: Floats, now: Sequence[PhotoResult], *, worse: float) -> Verdict:
-    """Fail where the interval of the change (photos,) lies wholly beyond the tolerance, pass where wholly inside.
+def by_tolerance(
+    rule: Rule, label: str, change: Floats, now: Sequence[PhotoResult], quantity: Quantity, *, worse: float
+) -> Verdict:
+    """Fail where the interval of the change (photos,) of a quantity lies wholly beyond the tolerance, pass where wholly inside.
 
     worse: the sign of a change for the worse, 0 where any change counts.
     """
-    estimate, tolerance = stats.mean(change), rule.tolerance or 0.0
+    estimate, tolerance = stats.change(change, quantity), rule.tolerance or 0.0
     text = f"{with_interval(estimate, change, signed=True)}, tolerance {tolerance:g}"
     low, high = (-np.inf if worse > 0 else -tolerance), (np.inf if worse < 0 else tolerance)
-    # Of one photo that changed by exactly nothing there is nothing to doubt.
-    if estimate.value is None and not np.isnan(change).all() and not np.nan_to_num(change).any():
+    # Of scores that are the same to the last bit there is nothing to doubt, unless they can only be one of two anyway.
+    exact = quantity.kind is not ValueKind.BINARY or worse == 0
+    if exact and not np.isnan(change).all() and not np.nan_to_num(change).any():
         return Verdict.of("ok", rule.metric, text, estimate, rule, label)
-    state, p, text = held_against(estimate, change, low, high, text)
+    state, p, text = held_against(estimate, change, low, high, text, quantity, paired=True)
     order = np.argsort(np.where(np.isnan(change), np.inf, -np.abs(change) if worse == 0 else -change * worse), kind="stable")
     places = [int(at) for at in order if not np.isnan(change[at])]
     further = named(now, places, [f"{change[at]:+.2f}" for at in places]) if state == "fail" else {}
     return Verdict.of(state, rule.metric, text, estimate, rule, label, p=p, **further)
 
 
-def by_bounds(rule: Rule, label: str, values: Floats, now: Sequence[PhotoResult]) -> Verdict:
+def by_bounds(rule: Rule, label: str, values: Floats, now: Sequence[PhotoResult], quantity: Quantity) -> Verdict:
     """Against bounds on the mean itself: the whole interval must be within them to pass, outside to fail."""
-    estimate = stats.mean(values)
+    estimate = stats.mean(values, quantity)
     low = -np.inf if rule.at_least is None else rule.at_least
     high = np.inf if rule.at_most is None else rule.at_most
     wanted = [f"at least {low:g}"] if np.isfinite(low) else []
     wanted += [f"at most {high:g}"] if np.isfinite(high) else []
     text = f"{with_interval(estimate, values)}, {' and '.join(wanted)} wanted"
-    state, p, text = held_against(estimate, values, low, high, text)
+    state, p, text = held_against(estimate, values, low, high, text, quantity, paired=False)
     above = estimate.low is not None and estimate.low > high
     places = [int(at) for at in np.argsort(-values if above else values, kind="stable") if not np.isnan(values[at])]
     further = named(now, places, [f"{values[at]:.2f}" for at in places]) if state == "fail" else {}
     return Verdict.of(state, rule.metric, text, estimate, rule, label, p=p, **further)
 
 
-def held_against(estimate: Estimate, values: Floats, low: float, high: float, text: str) -> tuple[State, float | None, str]:
-    """Whether an interval lies within limits, outside, or across: the state, p of the failure, and the text with its reason."""
-    if estimate.low is None or estimate.high is None or estimate.value is None:
+def held_against(
+    estimate: Estimate, values: Floats, low: float, high: float, text: str, quantity: Quantity, *, paired: bool
+) -> tuple[State, float | None, str]:
+    """Whether an interval lies within limits, outside, or across: the state, p of the failure, and the text with its reason.
+
+    values: (photos,) of the quantity, or, where `paired`, differences of two.
+    """
+    if estimate.value is None:
         return "inconclusive", None, f"{text}; one photo has no interval"
+    if estimate.low is None or estimate.high is None:
+        return "inconclusive", None, f"{text}; equal values have no interval, since they say nothing of their spread"
     if estimate.low >= low and estimate.high <= high:
         return "ok", 1.0, text
     if estimate.high < low or estimate.low > high:
-        return "fail", stats.mean(values - (low if estimate.high < low else high)).p, text
-    distance = min(abs(estimate.value - low), abs(estimate.value - high))
-    needed = stats.photos_needed(stats.spread_of(estimate), distance)
-    return "inconclusive", 1.0, f"{text}; {would_do(estimate.n, needed)}"
+        bound = low if estimate.high < low else high
+        p = stats.change(values - bound).p if paired else stats.p_against(values, bound, quantity)
+        return "fail", estimate.p if p is None else p, text
+    needed = needed_to_judge(values, low, high, quantity, paired=paired)
+    return "inconclusive", 1.0, f"{text}; {too_few(estimate.n, needed)}"
 
 
 def controls_verdicts(rule: Rule, bench: Bench, methods: Sequence[str], now: Sequence[PhotoResult]) -> Iterator[Verdict]:
     """Insertion against the controls: a method that does not beat them draws maps that say nothing."""
-    for metric in (metric.label for metric in bench.metrics if is_insertion(metric.label)):
+    for metric, quantity in ((metric.label, metric.quantity) for metric in bench.metrics if is_insertion(metric.label)):
         for label in methods:
             for control in controls_of(bench, label, len(now)):
                 difference = values_of(now, label, metric) - values_of(now, control, metric)
-                estimate = stats.mean(difference)
+                estimate = stats.change(difference, quantity)
                 text = f"{metric} less that of {control}: {with_interval(estimate, difference, signed=True)}"
                 if np.isnan(difference).all():
                     text = f"{metric}: no photo has a value"
                     yield Verdict.of("fail", f"beats {control.partition('@')[0]}", text, estimate, rule, label)
                     continue
-                state, p, text = held_against(estimate, difference, 0.0, np.inf, text)
+                state, p, text = held_against(estimate, difference, 0.0, np.inf, text, quantity, paired=True)
                 places = [int(at) for at in np.argsort(difference, kind="stable") if not np.isnan(difference[at])]
                 further = named(now, places, [f"{difference[at]:+.2f}" for at in places]) if state == "fail" else {}
                 yield Verdict.of(state, f"beats {control.partition('@')[0]}", text, estimate, rule, label, p=p, **further)

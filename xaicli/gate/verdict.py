@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from xaicli.gate.measure import PhotoResult
 from xaicli.gate.rules import Level, Rule
 from xaicli.results.intervals import Estimate
-from xaicli.results.verdicts import MOST_PHOTOS, roughly
 
 NAMED = 3
 """Photos that a failure names."""
@@ -26,7 +25,8 @@ class Verdict:
     """One line of a check.
 
     level: what a failure means; value, low, high: what was found, with its interval; worst: photos to look at first, each with a
-    number; places: which they are, of the baseline's; p: of the failure, before Holm, None where it does not rest on chance.
+    number; places: which they are, of the baseline's; test: what interval and p rest on; p: of the failure, before Holm, None
+    where it does not rest on chance.
     """
 
     state: State
@@ -40,6 +40,7 @@ class Verdict:
     high: float | None = None
     worst: tuple[str, ...] = ()
     places: tuple[int, ...] = ()
+    test: str = ""
     p: float | None = field(default=None, compare=False)
 
     @property
@@ -62,7 +63,8 @@ class Verdict:
     ) -> Verdict:
         """A verdict on an estimate, by a rule or, where None, for the record."""
         level, metric = (rule.level, rule.metric) if rule else ("error", what)
-        return cls(state, what, text, level, method, metric, estimate.value, estimate.low, estimate.high, **further)
+        ends = (estimate.value, estimate.low, estimate.high)
+        return cls(state, what, text, level, method, metric, *ends, test=estimate.test, **further)
 
 
 def named(photos: Sequence[PhotoResult], places: Sequence[int], numbers: Sequence[str] = ()) -> dict[str, Any]:
@@ -73,17 +75,14 @@ def named(photos: Sequence[PhotoResult], places: Sequence[int], numbers: Sequenc
 
 
 def with_interval(estimate: Estimate, values: Floats, *, signed: bool = False) -> str:
-    """`0.71 [0.66, 0.75]`, n among it where values are missing; one photo has a value and no interval."""
+    """`0.71 [0.66, 0.75] by paired t`, n among it where values are missing; one photo has a value and no interval, nor have
+    values that are all equal."""
     form = "+.3f" if signed else ".3f"
-    if estimate.value is None or estimate.low is None or estimate.high is None:
+    missing = f" (n = {estimate.n} of {estimate.of})" if estimate.n < estimate.of else ""
+    if estimate.value is None:
         known = values[~np.isnan(values)]
         return f"{known[0]:{form}} (one photo)" if len(known) == 1 else "no value"
-    missing = f" (n = {estimate.n} of {estimate.of})" if estimate.n < estimate.of else ""
-    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]{missing}"
-
-
-def would_do(photos: int, needed: float) -> str:
-    """How many photos it would take, in words."""
-    if needed > MOST_PHOTOS:
-        return f"{photos} photos cannot tell, and no number of photos would do"
-    return f"{photos} photos cannot tell, about {roughly(max(needed, photos + 1)):,} would do"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:{form}} on every photo{missing}"
+    optimistic = ", optimistic" if estimate.optimistic else ""
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}] by {estimate.test}{optimistic}{missing}"

@@ -10,10 +10,11 @@ from scipy import stats as distributions
 
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.measure import Bench, PhotoResult
-from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, SAME_MODEL, Rule
-from xaicli.gate.score_verdicts import by_bounds, by_tolerance, controls_verdicts, score_verdict
+from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, MOST_CHANGED, SAME_MODEL, TOLERANCE, Level, Rule
+from xaicli.gate.score_verdicts import by_bounds, by_tolerance, controls_verdicts, held_against, score_verdict
 from xaicli.gate.similarity import FLOOR, RARE, Similarity, similarity
 from xaicli.gate.verdict import Floats, Verdict, named, with_interval
+from xaicli.metric import Quantity, ValueKind
 from xaicli.results import stats
 
 CHANCE = 2 * RARE
@@ -21,6 +22,9 @@ CHANCE = 2 * RARE
 SHIFT = 0.05
 """By how much the mean correlation may lie below what other seeds gave, beside its interval."""
 LEVEL = 0.05
+SHARE = Quantity(ValueKind.BINARY, 0.0, 1.0)
+CORRELATION = Quantity(ValueKind.CONTINUOUS, -1.0, 1.0)
+PROBABILITY = Quantity(ValueKind.CONTINUOUS, 0.0, 1.0)
 
 
 def judge(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool) -> list[Verdict]:
@@ -33,11 +37,12 @@ def judge(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult], *, same_
         elif rule.metric == CONTROLS:
             verdicts += controls_verdicts(rule, bench, methods, now)
         elif rule.metric == DECISIONS:
-            verdicts.append(decisions_verdict(rule, baseline, now))
+            verdicts.append(decisions_verdict(rule, bench, baseline, now))
         elif rule.metric == CONFIDENCE:
             verdicts.append(confidence_verdict(rule, baseline, now))
         else:
             verdicts += [score_verdict(rule, label, bench, baseline, now) for label in methods]
+    verdicts += unasked(bench, baseline, now)
     return corrected(verdicts)
 
 
@@ -48,7 +53,8 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
     result = list(verdicts)
     for at, p in zip(places, adjusted, strict=True):
         if result[at].state == "fail" and p >= LEVEL:
-            text = f"{result[at].text}; among {len(places)} rules this can be chance (p = {p:.2f})"
+            raw = result[at].p or 0.0
+            text = f"{result[at].text}; after correcting for {len(places)} rules this can be chance (unadjusted p = {raw:.2g})"
             result[at] = replace(result[at], state="inconclusive", text=text)
     return result
 
@@ -57,7 +63,7 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def facts(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
-    """Maps that are not finite, the layer, the model, confidence and decisions."""
+    """Maps that are not finite, the layer, the model."""
     for label in (method.label for method in bench.methods):
         broken = [at for at, photo in enumerate(now) if not np.isfinite(photo.maps[label]).all()]
         if broken:
@@ -71,37 +77,62 @@ def facts(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Itera
     if baseline.fingerprint != bench.classifier.fingerprint:
         text = f"{baseline.fingerprint} at the baseline, {bench.classifier.fingerprint} now"
         yield Verdict("note", "model", text, metric="model")
+
+
+def unasked(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+    """Decisions and confidence, where no rule is about them."""
     named_by_rules = {rule.metric for rule in bench.rules}
     if DECISIONS not in named_by_rules:
-        yield decisions_verdict(None, baseline, now)
+        yield decisions_verdict(None, bench, baseline, now)
     if CONFIDENCE not in named_by_rules:
         yield confidence_verdict(None, baseline, now)
 
 
-def decisions_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    """How many photos the model decides otherwise: a note, unless a rule says how many may."""
-    changed = [at for at, (old, new) in enumerate(zip(baseline.photos, now, strict=True)) if old.decision != new.decision]
-    share = len(changed) / len(now)
-    text = f"changed on {len(changed)} of {len(now)} photos (not counted against the maps)"
-    about = {"metric": DECISIONS, "value": share, **named(now, changed)}
-    if rule is None or rule.at_most is None:
-        return Verdict("note" if changed else "ok", DECISIONS, text, **about)
-    text = f"{text}, at most {100 * rule.at_most:g} % wanted"
-    return Verdict("ok" if share <= rule.at_most else "fail", DECISIONS, text, rule.level, **about)
+def decisions_verdict(rule: Rule | None, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
+    """How many photos the model decides otherwise: held against a rule's bound or, without one, a note until there are so many
+    that the default bound is certainly passed."""
+    changes = np.array([old.decision != new.decision for old, new in zip(baseline.photos, now, strict=True)], dtype=np.float64)
+    changed = np.flatnonzero(changes).tolist()
+    estimate = stats.mean(changes, SHARE)
+    ends = "" if estimate.value is None or not changed else f", {with_interval(estimate, changes)}"
+    text = f"changed on {len(changed)} of {len(now)} photos{ends} (not counted against the maps)"
+    further = {"value": len(changed) / len(now), **named(now, changed)}
+    about = {"low": estimate.low, "high": estimate.high, "test": estimate.test, "metric": DECISIONS, **further}
+    same = bench.suite.expect == SAME_MODEL
+    if not changed and (same or rule is None):
+        return Verdict("ok", DECISIONS, text, rule.level if rule else "error", **about)
+    if rule is not None and rule.at_most is not None:
+        text = f"{text}, at most {100 * rule.at_most:g} % wanted"
+        state, p, text = held_against(estimate, changes, -np.inf, rule.at_most, text, SHARE, paired=False)
+        return Verdict(state, DECISIONS, text, rule.level, p=p, **about)
+    bound = MOST_CHANGED[bench.suite.expect]
+    if estimate.low is None or estimate.low <= bound:
+        return Verdict("note", DECISIONS, text, **about)
+    text = f"{text}, more than {100 * bound:g} %, the most a suite without a rule for decisions allows"
+    # Rules take the place of the defaults: a suite that states some is warned.
+    level: Level = "warn" if bench.suite.rules else "error"
+    return Verdict("fail", DECISIONS, text, level, p=stats.p_against(changes, bound, SHARE), **about)
 
 
 def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    """The probability of the baseline's class: a note where it moved, unless a rule bounds it or its change."""
+    """The probability of the baseline's class, as a rule bounds it or its change. Without one it is a note where it moved, and
+    inconclusive where it may have moved by more than a fiftieth."""
     probabilities = np.array([photo.probability for photo in now])
     if rule is not None and rule.tolerance is None:
-        return by_bounds(rule, "", probabilities, now)
+        return by_bounds(rule, "", probabilities, now, PROBABILITY)
     change = probabilities - np.array([photo.probability for photo in baseline.photos])
     if rule is not None:
-        return by_tolerance(rule, "", change, now, worse=0.0)
-    estimate = stats.mean(change)
+        return by_tolerance(rule, "", change, now, PROBABILITY, worse=0.0)
+    estimate = stats.change(change, PROBABILITY)
     text = f"{with_interval(estimate, change, signed=True)} in the probability of the baseline's class"
-    moved = estimate.low is not None and estimate.high is not None and (estimate.low > 0 or estimate.high < 0)
-    return Verdict.of("note" if moved else "ok", CONFIDENCE, text, estimate, None)
+    if not change.any():
+        return Verdict.of("ok", CONFIDENCE, text, estimate, None)
+    state, _, told = held_against(estimate, change, -TOLERANCE, TOLERANCE, text, PROBABILITY, paired=True)
+    moved = estimate.low is None or estimate.high is None or estimate.low > 0 or estimate.high < 0
+    if moved or state == "ok":
+        return Verdict.of("note" if moved else "ok", CONFIDENCE, text, estimate, None)
+    # No rule asks for it, so that it closes no gate, a strict one included.
+    return replace(Verdict.of("inconclusive", CONFIDENCE, told, estimate, None), level="warn")
 
 
 # Maps
@@ -116,7 +147,7 @@ def map_verdict(
     noise = None if same_seed else baseline.noise.get(label)
     floor = floor_of(rule, FLOOR if noise is None else noise.floor)
     values = np.array([one.spearman for one in found])
-    estimate = stats.mean(values)
+    estimate = stats.mean(values, CORRELATION)
     overlap = float(np.mean([one.overlap for one in found]))
     below = [at for at, one in enumerate(found) if not one.reaches(floor)]
     wanted = f"at least {floor.spearman:.2f}" + (f" and {floor.overlap:.2f}" if floor.overlap > 0 else "")
@@ -141,9 +172,9 @@ def of_chance(below: int, photos: int, shift: Floats | None) -> float:
     """
     p = float(distributions.binom.sf(below - 1, photos, CHANCE))
     if shift is not None:
-        estimate = stats.mean(shift)
+        estimate = stats.change(shift)
         if estimate.high is not None and estimate.high < -SHIFT:
-            p = min(p, stats.mean(shift + SHIFT).p or 0.0)
+            p = min(p, stats.change(shift + SHIFT).p or 0.0)
     return min(1.0, 2 * p)
 
 

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.errors import InputError, RunError
+from xaicli.metric import ValueKind
 from xaicli.results.connection import listed, plain_faults, snapshot
 from xaicli.results.partners import superseded
 from xaicli.rows import OK, Curve, KeptMap, Recipe, Row, Run
 
 DIRECTIONS = ("higher", "lower", "neither")
+KINDS = tuple(kind.value for kind in ValueKind)
 LARGEST_MAP = 4_000_000
 """Values in one kept map; a claim of more is damage."""
 
@@ -82,7 +84,8 @@ def plain_damage(name: str) -> Iterator[None]:
 
 
 def recipes(connection: sqlite3.Connection) -> dict[int, Recipe]:
-    names = "method, metric, method_content, metric_content, target_rule, precision, direction, control, passes, unit, ratios"
+    names = "method, metric, method_content, metric_content, target_rule, precision, direction, control, passes, unit, ratios, "
+    names += "kind, lowest, highest, of_map_alone"
     result = {}
     for key, *given in connection.execute(f"SELECT id, {names} FROM recipes ORDER BY id"):
         about = dict(zip(names.split(", "), given, strict=True))
@@ -91,9 +94,11 @@ def recipes(connection: sqlite3.Connection) -> dict[int, Recipe]:
         texts(*(about[name] for name in ("method", "metric", "target_rule", "precision", "passes", "unit")))
         if about["direction"] not in DIRECTIONS:
             raise ValueError(f"a direction {about['direction']}")
+        if about["kind"] not in KINDS or not float(about["lowest"]) <= float(about["highest"]):
+            raise ValueError(f"values of kind {about['kind']!r:.40}, {about['lowest']!r:.40} to {about['highest']!r:.40}")
         for (first, less), (second, lesser) in about["ratios"].values():
             texts(first, less, second, lesser)
-        result[key] = Recipe(**about | {"control": bool(about["control"])})
+        result[key] = Recipe(**about | {name: bool(about[name]) for name in ("control", "of_map_alone")})
     return result
 
 

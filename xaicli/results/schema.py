@@ -39,7 +39,31 @@ CREATE TABLE maps (
 );
 """
 
-STEPS: list[str] = [FIRST]
+KINDS = """
+ALTER TABLE recipes ADD COLUMN kind TEXT NOT NULL DEFAULT 'continuous';
+ALTER TABLE recipes ADD COLUMN lowest REAL NOT NULL DEFAULT -9e999;
+ALTER TABLE recipes ADD COLUMN highest REAL NOT NULL DEFAULT 9e999;
+ALTER TABLE recipes ADD COLUMN of_map_alone INTEGER NOT NULL DEFAULT 0;
+UPDATE recipes SET lowest = 0, highest = 1 WHERE json_extract(metric_content, '$.name')
+    IN ('deletion', 'insertion', 'pointing-game', 'energy-pointing-game', 'relevance-rank', 'iou', 'sparseness', 'road');
+UPDATE recipes SET lowest = -0.5, highest = 0.5 WHERE json_extract(metric_content, '$.name') = 'road'
+    AND json_extract(metric_content, '$.parameters.order') = 'combined';
+UPDATE recipes SET lowest = 0, highest = 100 WHERE json_extract(metric_content, '$.name')
+    IN ('average-drop', 'increase-in-confidence', 'average-gain');
+UPDATE recipes SET lowest = -1, highest = 1 WHERE json_extract(metric_content, '$.name')
+    IN ('stability', 'randomization', 'class-sensitivity') OR json_extract(metric_content, '$.name') = 'aopc'
+    AND json_extract(metric_content, '$.parameters.output') = 'probability';
+UPDATE recipes SET lowest = 0 WHERE json_extract(metric_content, '$.name')
+    IN ('infidelity', 'max-sensitivity', 'seed-variance', 'entropy');
+UPDATE recipes SET kind = 'skewed' WHERE json_extract(metric_content, '$.name')
+    IN ('infidelity', 'max-sensitivity', 'seed-variance');
+UPDATE recipes SET kind = 'binary' WHERE json_extract(metric_content, '$.name')
+    IN ('pointing-game', 'increase-in-confidence');
+UPDATE recipes SET of_map_alone = 1 WHERE json_extract(metric_content, '$.name') IN ('sparseness', 'entropy');
+"""
+"""What values each metric gives: recipes of stores before this step are those of the metrics that there were then."""
+
+STEPS: list[str] = [FIRST, KINDS]
 """Step i leads from schema i to i + 1. Released steps are never edited: a change is a further step."""
 
 

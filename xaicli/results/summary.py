@@ -1,23 +1,21 @@
-"""The summary of a store: for each method and metric the mean over photos with its interval, and all paired comparisons."""
+"""The summary of a store: for each method and metric the mean over photos with its interval, and all comparisons."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xaicli.metric import ValueKind
 from xaicli.results import stats
+from xaicli.results.comparisons import Comparison, compared
 from xaicli.results.intervals import Estimate
 from xaicli.results.reading import Scores, Selection
 from xaicli.results.store import Store
 from xaicli.rows import OK, Recipe
-
-SIGNIFICANT = 0.05
-OTHER = "other@base="
-"""A control that belongs to one method: the label of that method follows."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Cell:
     """One method under one metric.
 
     single: the value of the only photo there is, which has no interval and is no mean; statuses: how many rows have no value, by
-    reason; readouts: means of read-outs, ratios of means where the metric says so.
+    reason; readouts: means of read-outs, ratios of means where the metric says so; median: of a metric whose values are skewed.
     """
 
     recipe: Recipe
@@ -33,27 +31,7 @@ class Cell:
     single: float | None = None
     statuses: Mapping[str, int] = field(default_factory=dict)
     readouts: Mapping[str, Estimate] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two methods under one metric, the better mean first; or a method and a control, the method first.
-
-    difference: first less second, paired; p: adjusted by Holm over all comparisons of the group; needed: photos at which four in
-    five such tests would see the difference.
-    """
-
-    metric: str
-    first: str
-    second: str
-    difference: Estimate
-    p: float
-    needed: float
-    control: bool
-
-    @property
-    def significant(self) -> bool:
-        return self.p < SIGNIFICANT
+    median: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -93,23 +71,26 @@ def group_of(scores: Scores, model: int, recipes: list[int]) -> Group:
     shape = (len(photos), len(recipes))
     names = unique_labels([scores.recipes[at] for at in recipes])
     table = by_photo(photo, column, scores.value[mine], shape)
-    estimates = stats.means(table)
     statuses = counted(column, scores.status[mine], scores.statuses)
-    cells = {}
-    for at, recipe in enumerate(recipes):
-        value = table[0, at] if len(photos) == 1 else np.nan
-        single = None if np.isnan(value) else float(value)
-        cells[names[at]] = Cell(scores.recipes[recipe], estimates[at], single, statuses.get(at, {}))
+    cells = {name: cell_of(scores.recipes[recipes[at]], table[:, at], statuses.get(at, {})) for at, name in enumerate(names)}
     if scores.readouts:
         columns = {name: by_photo(photo, column, values[mine], shape) for name, values in scores.readouts.items()}
         columns["value"] = table
         cells = {name: with_readouts(cell, at, columns) for at, (name, cell) in enumerate(cells.items())}
     methods, controls, metrics = ordered(cells)
-    comparisons = compared(cells, table, methods, controls, metrics)
+    comparisons = compared({name: cell.recipe for name, cell in cells.items()}, table, methods, controls, metrics)
     fingerprint, model_name = scores.models[model]
     first = scores.recipes[recipes[0]]
     about = (model_name, fingerprint, first.target_rule, first.precision, len(photos))
     return Group(*about, methods, controls, metrics, cells, comparisons)
+
+
+def cell_of(recipe: Recipe, values: NDArray[np.float64], statuses: Mapping[str, int]) -> Cell:
+    """What is said of a column of values (photos,), NaN where a photo has none."""
+    single = float(values[0]) if len(values) == 1 and not np.isnan(values[0]) else None
+    skewed = recipe.quantity.kind is ValueKind.SKEWED
+    median = stats.median(values) if skewed else None
+    return Cell(recipe, stats.mean(values, recipe.quantity), single, statuses, median=median)
 
 
 def by_photo(
@@ -145,7 +126,7 @@ def with_readouts(cell: Cell, at: int, columns: Mapping[str, NDArray[np.float64]
             found[name] = stats.ratio_of_means(above, below)
         else:
             found[name] = stats.mean(columns[name][:, at])
-    return Cell(cell.recipe, cell.estimate, cell.single, cell.statuses, dict(sorted(found.items())))
+    return replace(cell, readouts=dict(sorted(found.items())))
 
 
 def unique_labels(recipes: Sequence[Recipe]) -> list[tuple[str, str]]:
@@ -180,58 +161,3 @@ def ordered(cells: Mapping[tuple[str, str], Cell]) -> tuple[tuple[str, ...], tup
     labels = sorted(dict.fromkeys(method for method, _ in cells), key=rank)
     are_controls = {method for (method, _), cell in cells.items() if cell.recipe.control}
     return tuple(m for m in labels if m not in are_controls), tuple(m for m in labels if m in are_controls), metrics
-
-
-def compared(
-    cells: Mapping[tuple[str, str], Cell],
-    table: NDArray[np.float64],
-    methods: Sequence[str],
-    controls: Sequence[str],
-    metrics: Sequence[str],
-) -> tuple[Comparison, ...]:
-    """All pairs of methods, and each method with its controls, under each metric that has a direction.
-
-    table: (photos, cells), a column for each of `cells`.
-    """
-    column = {name: at for at, name in enumerate(cells)}
-    pairs = [
-        (metric, *pair)
-        for metric in metrics
-        for pair in wanted_pairs(methods, controls)
-        if all((name, metric) in cells and cells[name, metric].recipe.direction != "neither" for name in pair[:2])
-    ]
-    places = [(column[first, metric], column[second, metric]) for metric, first, second, _ in pairs]
-    found = []
-    for (metric, first, second, control), estimate in zip(pairs, stats.differences(table, places), strict=True):
-        if estimate.value is None or estimate.p is None:
-            continue
-        if not control and (estimate.value > 0) != (cells[first, metric].recipe.direction == "higher"):
-            first, second, estimate = second, first, turned(estimate)
-        found.append((metric, first, second, estimate, control))
-    adjusted = stats.holm([estimate.p or 0.0 for *_, estimate, _ in found])
-    return tuple(
-        Comparison(metric, first, second, estimate, p, needed_for(estimate), control)
-        for (metric, first, second, estimate, control), p in zip(found, adjusted, strict=True)
-    )
-
-
-def needed_for(difference: Estimate) -> float:
-    return stats.photos_needed(stats.spread_of(difference), difference.value or 0.0)
-
-
-def wanted_pairs(methods: Sequence[str], controls: Sequence[str]) -> list[tuple[str, str, bool]]:
-    pairs = [(first, second, False) for at, first in enumerate(methods) for second in methods[at + 1 :]]
-    return pairs + [(method, control, True) for control in controls for method in methods if belongs(control, method)]
-
-
-def belongs(control: str, method: str) -> bool:
-    """Whether a control stands beside a method: all do, except another method's maps of other photos."""
-    return not control.startswith(OTHER) or control.removeprefix(OTHER) == method
-
-
-def turned(estimate: Estimate) -> Estimate:
-    """The estimate of second less first."""
-    assert estimate.value is not None
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return Estimate(-estimate.value, -estimate.high, -estimate.low, estimate.n, estimate.of, estimate.p)

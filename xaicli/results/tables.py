@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xaicli.errors import UsageError
+from xaicli.results.comparisons import Comparison
 from xaicli.results.intervals import LEVEL, Estimate
-from xaicli.results.summary import Cell, Comparison, Group
+from xaicli.results.summary import Cell, Group
 from xaicli.results.verdicts import decimals_of, number, sentences, with_interval
 from xaicli.terminal import columns_of, printable
 from xaicli.text_table import aligned, in_markdown, latex, markdown
@@ -25,6 +26,7 @@ CSV_COLUMNS = (
     *("model", "fingerprint", "target_rule", "precision"),
     *("method", "metric", "direction", "control"),
     *("mean", "low", "high", "n", "of"),
+    *("test", "optimistic", "median", "median_low", "median_high"),
 )
 
 
@@ -56,7 +58,7 @@ def to_text(group: Group, width: int, *, titled: bool) -> str:
         [printable(heading(group, metric)), *(shown(group, method, metric) for method in names)] for metric in group.metrics
     ]
     if any(passes_of(group, method) for method in names):
-        columns.append(["passes", *(passes_of(group, method) for method in names)])
+        columns.append(["passes per photo", *(passes_of(group, method) for method in names)])
     blocks: list[list[list[str]]] = [[]]
     for column in columns:
         if width and blocks[-1] and wide([first, *blocks[-1], column]) > width:
@@ -78,7 +80,11 @@ def title(group: Group) -> str:
 
 
 def caption(group: Group) -> str:
-    return "1 photo." if group.photos == 1 else f"{group.photos:,} photos; the mean and its {LEVEL * 100:.0f} % interval."
+    if group.photos == 1:
+        return "1 photo."
+    tests = dict.fromkeys(cell.estimate.test for cell in group.cells.values() if cell.estimate.low is not None)
+    by = f" ({'; '.join(tests)})" if tests else ""
+    return f"{group.photos:,} photos; the mean and its {LEVEL * 100:.0f} % interval{by}."
 
 
 def heading(group: Group, metric: str) -> str:
@@ -97,7 +103,16 @@ def shown(group: Group, method: str, metric: str) -> str:
         return number(cell.single, 3)
     if not cell.estimate.known:
         return NOTHING + count
-    return with_interval(cell.estimate, decimals_in(group, metric)) + count
+    places = decimals_in(group, metric)
+    return with_interval(cell.estimate, places) + shown_median(cell, places) + count
+
+
+def shown_median(cell: Cell, places: int) -> str:
+    """The median beside the mean of skewed scores, with its interval from six photos on."""
+    if cell.median is None or cell.median.value is None or cell.estimate.low is None:
+        return ""
+    alone = cell.median.low is None
+    return f", median {number(cell.median.value, places) if alone else with_interval(cell.median)}"
 
 
 def decimals_in(group: Group, metric: str) -> int:
@@ -142,8 +157,10 @@ def to_csv(groups: Sequence[Group]) -> str:
         for (method, metric), cell in group.cells.items():
             about = [group.model, group.fingerprint, group.target_rule, group.precision, method, metric]
             estimate = cell.estimate
-            figures = [estimate.value, estimate.low, estimate.high, estimate.n, estimate.of]
-            writer.writerow([*about, cell.recipe.direction, int(cell.recipe.control), *figures])
+            numbers = [estimate.value, estimate.low, estimate.high, estimate.n, estimate.of]
+            middle = [None] * 3 if cell.median is None else [cell.median.value, cell.median.low, cell.median.high]
+            row = [*about, cell.recipe.direction, int(cell.recipe.control), *numbers]
+            writer.writerow([*row, estimate.test, int(estimate.optimistic), *middle])
     return text.getvalue()
 
 
@@ -168,6 +185,7 @@ def cell_json(method: str, metric: str, cell: Cell) -> dict[str, Any]:
         "metric": metric,
         "definition": recipe.definition,
         "direction": recipe.direction,
+        "kind": recipe.kind,
         "control": recipe.control,
         "passes": recipe.passes,
         **figures(cell.estimate),
@@ -175,13 +193,17 @@ def cell_json(method: str, metric: str, cell: Cell) -> dict[str, Any]:
     }
     if cell.single is not None:
         result["single"] = cell.single
+    if cell.median is not None:
+        middle = cell.median
+        result["median"] = {"value": middle.value, "low": middle.low, "high": middle.high, "test": middle.test}
     if cell.readouts:
         result["readouts"] = {name: figures(estimate) for name, estimate in cell.readouts.items()}
     return result
 
 
-def figures(estimate: Estimate) -> Mapping[str, float | int | None]:
-    return {"mean": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n, "of": estimate.of}
+def figures(estimate: Estimate) -> Mapping[str, float | int | str | None]:
+    ends = {"mean": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {**ends, "n": estimate.n, "of": estimate.of, "test": estimate.test, "optimistic": estimate.optimistic}
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -195,8 +217,11 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "low": difference.low,
         "high": difference.high,
         "n": difference.n,
+        "test": difference.test,
         "p": difference.p,
         "p_holm": comparison.p,
+        "among": comparison.among,
+        "state": comparison.state,
         "significant": comparison.significant,
         "photos_needed": comparison.needed if comparison.needed != float("inf") else None,
     }

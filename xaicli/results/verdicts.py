@@ -1,28 +1,38 @@
-"""Sentences under a table: what the intervals say, so that nobody has to read overlap by eye."""
+"""Sentences under a table: what the intervals and tests say, so that nobody has to read overlap by eye."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from xaicli.results.intervals import Estimate
-from xaicli.results.summary import OTHER, SIGNIFICANT, Comparison, Group
+from xaicli.metric import CONSTANT, EMPTY_TRUTH, NO_TRUTH, NON_FINITE, UNDEFINED, ValueKind
+from xaicli.results.comparisons import BORROWED, SIGNIFICANT, Comparison
+from xaicli.results.intervals import FEWEST, FEWEST_SKEWED, Estimate
+from xaicli.results.needed import MOST_PHOTOS, roughly
+from xaicli.results.summary import Group
 
-MOST_PHOTOS = 1_000_000
-"""More than this is no advice."""
 MOST_PAIRS = 12
+REASONS = {
+    CONSTANT: "map is constant, no score",
+    NON_FINITE: "map is not finite, no score",
+    NO_TRUTH: "nobody marked the target",
+    EMPTY_TRUTH: "the target is marked outside what the model sees",
+    UNDEFINED: "the metric has no value there",
+}
+"""Statuses in words."""
+SAID = {"not shown": ("is not shown to beat", "are not shown to beat"), "worse": ("is worse than", "are worse than")}
 
 
 def sentences(group: Group) -> list[str]:
-    """What cannot be told apart, what does not beat its controls, and what has no value."""
+    """What cannot be told apart, what is not shown to beat its controls, and what has no value."""
     if group.photos == 1:
         return ["One photo has no interval and compares nothing: give more photos.", *absences(group)]
     undecided = ties(group)
     shown = undecided[:MOST_PAIRS]
     if len(undecided) > MOST_PAIRS:
         shown.append(f"{len(undecided) - MOST_PAIRS} more pairs cannot be told apart (--format json has all comparisons).")
-    return [*shown, *defeats(group), *absences(group)]
+    return [*shown, *defeats(group), *optimism(group), *absences(group)]
 
 
 def ties(group: Group) -> list[str]:
@@ -30,11 +40,10 @@ def ties(group: Group) -> list[str]:
     by_pair = {(c.metric, frozenset((c.first, c.second))): c for c in group.comparisons if not c.control}
     result = []
     for metric in group.metrics:
-        ranked = ranking(group, metric)
-        for pair in itertools.pairwise(ranked):
+        for pair in itertools.pairwise(ranking(group, metric)):
             comparison = by_pair.get((metric, frozenset(pair)))
             if comparison is not None and not comparison.significant:
-                result.append(tie(comparison, len(group.comparisons)))
+                result.append(tie(comparison))
     return result
 
 
@@ -45,42 +54,82 @@ def ranking(group: Group, metric: str) -> list[str]:
     return sorted(known, key=lambda method: known[method], reverse=group.recipe(metric).direction == "higher")
 
 
-def tie(comparison: Comparison, comparisons: int) -> str:
+def tie(comparison: Comparison) -> str:
     difference = comparison.difference
+    if comparison.p is None:
+        return untestable(comparison, comparison.second)
     text = f"{comparison.first} and {comparison.second} cannot be told apart on {comparison.metric} with {difference.n:,} photos"
-    if difference.p is not None and difference.p < SIGNIFICANT:
-        return f"{text} once {comparisons} comparisons are allowed for (difference {with_interval(difference)})."
-    text += f" (difference {with_interval(difference)})"
-    if comparison.needed > MOST_PHOTOS:
+    text += f" (difference {with_interval(difference)}; {tested([comparison])})"
+    rejected_before = difference.p is not None and difference.p < SIGNIFICANT
+    if rejected_before or comparison.needed > MOST_PHOTOS:
         return f"{text}."
-    return f"{text}; about {roughly(comparison.needed):,} would do."
+    return f"{text}; about {roughly(comparison.needed):,} needed."
 
 
-def defeats(group: Group) -> list[str]:
-    """Methods that do not beat a control, or are worse than it; the maps of other photos are one control."""
-    result = []
-    controls = dict.fromkeys(OTHER if control.startswith(OTHER) else control for control in group.controls)
+def untestable(comparison: Comparison, second: str) -> str:
+    """Of photos that all differ by the same, in words."""
+    difference = comparison.difference
+    what = f"differ by the same {number(difference.value, 3)}" if difference.value else "score the same"
+    return f"{comparison.first} and {second} {what} on {comparison.metric}, on each of {difference.n:,} photos: nothing to test."
+
+
+def tested(comparisons: Sequence[Comparison]) -> str:
+    """The test and its p-values, in words: `paired t, after correcting for 3 comparisons; unadjusted p = 0.03`."""
+    first = comparisons[0]
+    values = joined([probability(comparison.difference.p or 0.0) for comparison in comparisons])
+    if first.among == 1:
+        return f"{first.difference.test}, {values}"
+    return f"{first.difference.test}, after correcting for {first.among} comparisons; unadjusted {values}"
+
+
+def probability(p: float) -> str:
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2f}" if p >= 0.095 else f"p = {p:.1g}"
+
+
+def defeats(group: Group) -> Iterator[str]:
+    """Methods that are not shown to beat a control, or are worse than it; the maps of other photos are one control."""
+    controls = dict.fromkeys(named(control) for control in group.controls)
     for metric in group.metrics:
-        upwards = group.recipe(metric).direction == "higher"
+        mine = [c for c in group.comparisons if c.control and c.metric == metric]
         for control in controls:
-            mine = [c for c in group.comparisons if c.control and c.metric == metric]
-            against = [c for c in mine if (OTHER if c.second.startswith(OTHER) else c.second) == control]
-            worse = [c.first for c in against if c.significant and ((c.difference.value or 0.0) > 0) != upwards]
-            level = [c.first for c in against if not c.significant]
-            if level:
-                verb = "does" if len(level) == 1 else "do"
-                result.append(f"{joined(level)} {verb} not beat {named(control, level)} on {metric}.")
-            if worse:
-                verb = "is" if len(worse) == 1 else "are"
-                result.append(f"{joined(worse)} {verb} worse than {named(control, worse)} on {metric}.")
-    return result
+            against = [c for c in mine if named(c.second) == control]
+            yield from (untestable(c, in_words(control, 1)) for c in against if c.p is None)
+            # Methods whose tests differ, or were corrected for another number, do not share a sentence.
+            alike: dict[tuple[str, str, int], list[Comparison]] = {}
+            for c in against:
+                if c.p is not None and c.state in SAID:
+                    alike.setdefault((c.state, c.difference.test, c.among), []).append(c)
+            yield from (against_control(found, control) for found in alike.values())
 
 
-def named(control: str, methods: Sequence[str]) -> str:
-    """A control as a sentence calls it."""
-    if control != OTHER:
+def against_control(comparisons: Sequence[Comparison], control: str) -> str:
+    """One sentence on methods that stand alike to a control."""
+    count, said = len(comparisons), SAID[comparisons[0].state]
+    alone = f"difference {with_interval(comparisons[0].difference)}; " if count == 1 else ""
+    text = f"{joined([c.first for c in comparisons])} {said[count > 1]} {in_words(control, count)} on {comparisons[0].metric}"
+    return f"{text} ({alone}{tested(comparisons)})."
+
+
+def named(control: str) -> str:
+    return BORROWED if control.startswith(BORROWED) else control
+
+
+def in_words(control: str, methods: int) -> str:
+    """A control as a sentence about so many methods calls it."""
+    if control != BORROWED:
         return control
-    return "its own map of another photo" if len(methods) == 1 else "their own maps of other photos"
+    return "its own map of another photo" if methods == 1 else "their own maps of other photos"
+
+
+def optimism(group: Group) -> Iterator[str]:
+    """Metrics whose intervals cover the truth less often than they say."""
+    found = {metric: cell.recipe.quantity.kind for (_, metric), cell in group.cells.items() if cell.estimate.optimistic}
+    skewed = [metric for metric, kind in found.items() if kind is ValueKind.SKEWED]
+    others = [metric for metric in found if metric not in skewed]
+    if others:
+        yield f"~ With fewer than {FEWEST} photos the intervals of {joined(others)} are optimistic where scores are skewed."
+    if skewed:
+        yield f"~ {joined(skewed)}: scores are skewed; with fewer than {FEWEST_SKEWED} photos the interval is optimistic."
 
 
 def absences(group: Group) -> list[str]:
@@ -90,11 +139,12 @@ def absences(group: Group) -> list[str]:
         lost = cell.estimate.of - cell.estimate.n
         if not lost:
             continue
-        reasons = [f"{count:,} {status}" for status, count in cell.statuses.items()]
+        reasons = {REASONS.get(status, status): count for status, count in cell.statuses.items()}
         unscored = lost - sum(cell.statuses.values())
         if unscored > 0:
-            reasons.append(f"{unscored:,} not scored")
-        methods_of.setdefault((metric, lost, ", ".join(reasons)), []).append(method)
+            reasons["not scored"] = unscored
+        why = "; ".join(reason if len(reasons) == 1 else f"{reason} ({count:,})" for reason, count in reasons.items())
+        methods_of.setdefault((metric, lost, why), []).append(method)
     metrics_of: dict[tuple[tuple[str, ...], int, str], list[str]] = {}
     for (metric, lost, why), methods in methods_of.items():
         metrics_of.setdefault((tuple(methods), lost, why), []).append(metric)
@@ -110,12 +160,6 @@ def joined(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def roughly(count: float) -> int:
-    """Two leading digits, rounded up: more would be a pretence."""
-    step = 10 ** max(0, math.floor(math.log10(count)) - 1)
-    return math.ceil(count / step) * step
-
-
 def decimals_of(estimate: Estimate) -> int:
     """Decimals that the width of the interval bears: 2 at a half width of 0.04, 1 at 3.3."""
     if estimate.low is None or estimate.high is None or estimate.value is None:
@@ -126,10 +170,12 @@ def decimals_of(estimate: Estimate) -> int:
 
 
 def with_interval(estimate: Estimate, decimals: int | None = None) -> str:
-    """`0.61 [0.57, 0.65]`."""
+    """`0.61 [0.57, 0.65]`, with `~` where the interval is optimistic; equal values have none."""
     places = decimals_of(estimate) if decimals is None else decimals
+    if estimate.low is None:
+        return f"{number(estimate.value, max(places, 3))} (all equal)"
     numbers = (number(part, places) for part in (estimate.value, estimate.low, estimate.high))
-    return "{} [{}, {}]".format(*numbers)
+    return "{} [{}, {}]".format(*numbers) + "~" * estimate.optimistic
 
 
 def number(value: float | None, decimals: int) -> str:

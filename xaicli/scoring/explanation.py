@@ -12,7 +12,7 @@ from xaicli.method import Maps, Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.params import as_json
-from xaicli.rows import Recipe, ratios_of
+from xaicli.rows import Recipe, recorded_of
 from xaicli.sign import Sign
 from xaicli.targets import Targets
 
@@ -67,11 +67,9 @@ class Explainer:
             metric_content=as_json(metric),
             target_rule=self.target_rule,
             precision=self.precision,
-            direction=metric.direction.value,
             control=self.control,
             passes=self.passes,
-            unit=metric.unit,
-            ratios=ratios_of(metric),
+            **recorded_of(metric),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xaicli.results.summary import Group
-from xaicli.results.tables import NOTHING, decimals_in, heading, passes_of
+from xaicli.results.tables import NOTHING, decimals_in, heading, passes_of, shown_median
 from xaicli.results.verdicts import number
 
 WIDTH = 100.0
@@ -50,10 +50,13 @@ def column(group: Group, metric: str) -> list[TableCell]:
         count = f"{estimate.n:,} of {estimate.of:,}" if estimate.n < estimate.of else ""
         if cell.single is not None:
             cells.append(TableCell(number(cell.single, 3), sort=cell.single))
-        elif estimate.value is None or estimate.low is None or estimate.high is None:
+        elif estimate.value is None:
             cells.append(TableCell(NOTHING, count=count))
+        elif estimate.low is None or estimate.high is None:
+            cells.append(TableCell(number(estimate.value, max(decimals, 3)), "all equal", count, estimate.value))
         else:
-            interval = f"[{number(estimate.low, decimals)}, {number(estimate.high, decimals)}]"
+            shown = f"[{number(estimate.low, decimals)}, {number(estimate.high, decimals)}]"
+            interval = shown + "~" * estimate.optimistic + shown_median(cell, decimals)
             places = (place(end, low, high) for end in (estimate.low, estimate.value, estimate.high))
             bar = tuple(places) if high > low else None
             cells.append(TableCell(number(estimate.value, decimals), interval, count, estimate.value, bar))  # type: ignore[arg-type]
