@@ -325,7 +325,7 @@ def test_csv_and_json_hold_the_same_figures(group_of):
 
 def test_markdown_shows_odd_labels_as_they_are(group_of):
     label = "cam|<img src=x onerror=alert(1)>@n_masks=8"
-    text = render([group_of({label: noisy(0.5)})], "md")
+    text = render([group_of({label: noisy(0.5)})], "markdown")
     assert "cam\\|\\<img src=x onerror=alert(1)\\>@n\\_masks=8" in text
     assert text.splitlines()[1] == "| --- | ---: |"
 
@@ -366,5 +366,5 @@ def test_an_empty_store_has_no_groups():
 
 
 def test_an_unknown_format_is_refused():
-    with pytest.raises(UsageError, match="table, json, csv, md"):
+    with pytest.raises(UsageError, match="table, markdown, latex, json, csv"):
         render([], "xml")
