@@ -123,7 +123,7 @@ class DAAM(Method):
             weights = functional.normalize(logits.detach(), dim=1).square()
             return (weights * logits).sum(dim=1, keepdim=True), {}
         bank = read_bank(self.bank)
-        bank.require(classifier.fingerprint, classifier.name, logits.shape[1], self.bank)
+        bank.require(classifier.weights_fingerprint, classifier.name, logits.shape[1], self.bank)
         voted = vote(logits, bank, k=self.k, temperature=self.temperature, unit=self.weights != "sum")
         score = (voted.weights.to(logits.device) * logits).sum(dim=1, keepdim=True)
         return score, {"bank_class": voted.winner.float(), "neighbours_kept": voted.kept}

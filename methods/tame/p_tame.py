@@ -109,10 +109,11 @@ class PTAME(TrainedMaps):
             raise InputError(f"{checkpoint.path.name} names no auxiliary network", expected="a checkpoint of xai train p-tame")
         own = self.auxiliary == "auto"
         made = open_auxiliary(recorded["spec"] if own else self.auxiliary, classifier.device, trust=not own)
-        if made.fingerprint != recorded.get("fingerprint"):
+        if made.weights_fingerprint != recorded.get("fingerprint"):
             wanted = f"{recorded['spec']} ({recorded.get('fingerprint')})"
+            other = f"{made.name} is another ({made.weights_fingerprint})"
             raise InputError(
-                f"{checkpoint.path.name} reads the auxiliary network {wanted}, and {made.name} is another ({made.fingerprint})",
+                f"{checkpoint.path.name} reads the auxiliary network {wanted}, and {other}",
                 expected="the same network, weights and view",
                 hint="Name it: p-tame@auxiliary=SPEC.",
             )
@@ -183,5 +184,5 @@ class PTAMETask(MaskTask):
             return read, self.classifier(inputs)
 
     def metadata(self) -> dict[str, Any]:
-        auxiliary = {"spec": self.spec, "fingerprint": self.auxiliary.fingerprint}
+        auxiliary = {"spec": self.spec, "fingerprint": self.auxiliary.weights_fingerprint}
         return {**super().metadata(), "layers": list(map(str, self.layers)), "auxiliary": auxiliary}

@@ -74,7 +74,7 @@ def test_a_bank_holds_the_features_of_all_photos_and_their_classes(
     assert (row["photos"], row["classes"], row["features"], row["model"]) == (9, 3, 16, "backbone.py:make")
     bank, classifier = read_bank("b.safetensors"), xaicli.load_classifier(model)
     assert bank.classes == ("cat", "dog", "möwe")
-    assert bank.fingerprint == classifier.fingerprint
+    assert bank.fingerprint == classifier.weights_fingerprint
     photos = sorted(train.rglob("*.png"))
     for photo in photos:
         own = classifier(classifier.view.prepare(Image.open(photo).convert("RGB"))[None])[0].detach()

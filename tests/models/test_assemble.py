@@ -108,7 +108,7 @@ def test_the_trial_s_size_is_the_view_s_and_need_not_be_square():
             return inputs.mean(dim=(2, 3))
 
     classifier(Watching(), crop=(24, 40))
-    assert seen == [((2, 3, 24, 40), False)]
+    assert seen == [((2, 3, 24, 40), False), ((1, 3, 24, 40), False)]
 
 
 def test_what_a_network_keeps_from_the_trial_is_of_use_to_gradients():

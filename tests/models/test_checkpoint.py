@@ -27,7 +27,7 @@ from xaicli.models.checkpoint import (
 
 @pytest.fixture
 def classifier(tiny_cnn, classifier_of):
-    return dataclasses.replace(classifier_of(tiny_cnn), name="resnet18", fingerprint="a" * 16, classes=("ant", "bee"))
+    return dataclasses.replace(classifier_of(tiny_cnn), name="resnet18", weights_fingerprint="a" * 16, classes=("ant", "bee"))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_what_is_written_is_read_back(written, classifier):
     assert set(checkpoint.state("head")) == {"weight", "count"}
     assert checkpoint.state("head")["weight"].shape == (3, 2)
     assert checkpoint.metadata["layers"] == ["a"]
-    assert checkpoint.metadata["fingerprint"] == classifier.fingerprint
+    assert checkpoint.metadata["fingerprint"] == classifier.weights_fingerprint
     assert is_checkpoint(written)
 
 
@@ -70,11 +70,11 @@ def test_a_file_is_read_once_until_it_changes(written):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": "resnet34", "fingerprint": "b" * 16}, "another classifier: resnet18, not resnet34"),
-        ({"fingerprint": "b" * 16}, "its weights [(]fingerprint a{16}, not b{16}[)]"),
-        ({"fingerprint": "b" * 16, "count": 7}, "5 classes, not 7"),
-        ({"fingerprint": "b" * 16, "classes": ("bee", "ant")}, "other class names"),
-        ({"fingerprint": "b" * 16, "view": View(48, 48)}, "view resize .* instead of 48 and crop None instead of 48"),
+        ({"name": "resnet34", "weights_fingerprint": "b" * 16}, "another classifier: resnet18, not resnet34"),
+        ({"weights_fingerprint": "b" * 16}, "its weights [(]fingerprint a{16}, not b{16}[)]"),
+        ({"weights_fingerprint": "b" * 16, "count": 7}, "5 classes, not 7"),
+        ({"weights_fingerprint": "b" * 16, "classes": ("bee", "ant")}, "other class names"),
+        ({"weights_fingerprint": "b" * 16, "view": View(48, 48)}, "view resize .* instead of 48 and crop None instead of 48"),
     ],
 )
 def test_another_classifier_is_refused_naming_what_differs(written, classifier, change, words):
@@ -105,7 +105,7 @@ def test_an_installed_checkpoint_is_found_by_itself_the_newest_first(classifier)
 
 
 def test_where_none_is_installed_the_error_says_how_to_train_one(classifier):
-    about = {"method": "t-tame", **about_classifier(dataclasses.replace(classifier, name="vgg16", fingerprint="c" * 16))}
+    about = {"method": "t-tame", **about_classifier(dataclasses.replace(classifier, name="vgg16", weights_fingerprint="c" * 16))}
     write_checkpoint(checkpoints_folder() / "x.safetensors", {"w": torch.zeros(1)}, about)
     words = r"no checkpoint of t-tame for resnet18 .*some for .*vgg16.*xai train t-tame --model resnet18"
     with pytest.raises(InputError, match=words):

@@ -45,8 +45,11 @@ def photos_to_run(bench: Bench) -> int:
 def make_baseline(bench: Bench, tick: Tick = lambda done: None) -> Baseline:
     """Run the suite, and stochastic methods further times to learn their noise. tick: told the number of photos done.
 
-    Raises InputError where there are no photos, RunError where a map is not finite: nothing could pass against it.
+    Raises InputError where there are no photos, or where a photo's outputs are no function of that photo alone; RunError where a
+    map is not finite: nothing could pass against it.
     """
+    if why := bench.classifier.inconsistency:
+        raise InputError(f"{bench.classifier.name} {why}", expected="a network whose outputs depend on the photo alone")
     photos = run_suite(bench, bench.suite.seed, tick=tick)
     if not photos:
         raise InputError("the suite names no photos", hint="An empty set of photos never passes.")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from xaicli.containment import contained
 from xaicli.errors import InputError
 from xaicli.images.view import View
-from xaicli.models.fingerprint import file_fingerprint, module_fingerprint
+from xaicli.models.fingerprint import Account, computed, file_fingerprint, module_fingerprint, network_fingerprint
 from xaicli.models.from_hf import LogitsOnly
-from xaicli.models.probe import LastSigmoid, output_kind
+from xaicli.models.probe import output_kind
 from xaicli.models.source import Loaded, Notice
+from xaicli.models.trial import Trial, trial_inputs, try_network
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.network.raw_output import read_outputs
@@ -23,7 +24,6 @@ from xaicli.outputs import Outputs
 from xaicli.passes.device import masked_dtype
 from xaicli.stamps import stamp
 
-TRIAL_PHOTOS = 2
 OF_ATTENTION = ("attention", "attn", "mhsa", "transformer")
 """How modules that hold attention are called, by class or by name. What such a network cannot do after all, a method refuses."""
 Side = int | tuple[int, int]
@@ -83,10 +83,15 @@ def assemble(
         output_name=output_name or loaded.output_name,
         masked_dtype=dtype if module is not None else torch.float32,
     )
-    raw, ends_in_sigmoid = trial(bare)
+    trial = try_network(bare)
+    raw = trial.outputs
+    if trial.inconsistency:
+        notice(f"{loaded.name} {trial.inconsistency}: maps and scores of it mean little")
+    bare = dataclasses.replace(bare, inconsistency=trial.inconsistency, copies_input=trial.changes_input)
+    account = account_of(bare, trial)
     if raw.ndim == 4:
-        return of_class_map(bare, raw, outputs or loaded.outputs, classes, loaded, notice)
-    kind = output_kind(raw, loaded.name, outputs or loaded.outputs, ends_in_sigmoid=ends_in_sigmoid)
+        return of_class_map(bare, raw, outputs or loaded.outputs, classes, loaded, account, notice)
+    kind = output_kind(raw, loaded.name, outputs or loaded.outputs, ends_in_sigmoid=trial.ends_in_sigmoid)
     if kind.notice:
         notice(kind.notice)
     elif not bool(raw.isfinite().all()):
@@ -95,18 +100,26 @@ def assemble(
     own = yes_or_no_names(loaded.classes) if yes_or_no else loaded.classes
     given = yes_or_no_names(classes) if yes_or_no and classes is not None else classes
     count = 2 if yes_or_no else raw.shape[1]
+    weights = fingerprint_of(bare, kind.outputs)
     return dataclasses.replace(
         bare,
         count=count,
         outputs=kind.outputs,
         probabilities=kind.applied,
         classes=names_for(count, given, own, loaded.name, notice),
-        fingerprint=fingerprint_of(bare, kind.outputs),
+        fingerprint=network_fingerprint(weights, account),
+        weights_fingerprint=weights,
     )
 
 
 def of_class_map(
-    bare: Classifier, raw: Tensor, stated: Outputs | None, classes: tuple[str, ...] | None, loaded: Loaded, notice: Notice
+    bare: Classifier,
+    raw: Tensor,
+    stated: Outputs | None,
+    classes: tuple[str, ...] | None,
+    loaded: Loaded,
+    account: Account,
+    notice: Notice,
 ) -> Classifier:
     """A classifier of a network that gives a class map (2, C, H, W) for two photos: one class of each pixel, or labels."""
     single = raw.shape[1] == 1
@@ -114,13 +127,15 @@ def of_class_map(
     given = yes_or_no_names(classes) if single and classes is not None else classes
     count = 2 if single else raw.shape[1]
     pixels = Outputs.SIGMOID if stated is Outputs.SIGMOID and not single else Outputs.SOFTMAX
+    weights = fingerprint_of(bare, pixels)
     return dataclasses.replace(
         bare,
         count=count,
         pixels=pixels,
         outputs=Outputs.REGION,
         classes=names_for(count, given, own, loaded.name, notice),
-        fingerprint=fingerprint_of(bare, pixels),
+        fingerprint=network_fingerprint(weights, account),
+        weights_fingerprint=weights,
     )
 
 
@@ -129,6 +144,22 @@ def fingerprint_of(classifier: Classifier, outputs: Outputs) -> str:
     if outputs is Outputs.SOFTMAX and not classifier.output_name:
         return classifier.fingerprint
     return stamp({"network": classifier.fingerprint, "outputs": outputs.value, "output": classifier.output_name})
+
+
+def account_of(classifier: Classifier, trial: Trial) -> Account:
+    """What the network computes, in its fingerprint: told by its outputs on the processor, whichever device it runs on."""
+    if trial.inconsistency:
+        return ["inconsistent"]
+    if classifier.device.type == "cpu" or classifier.module is None:
+        return computed(trial.outputs)
+    try:
+        on_processor = copy.deepcopy(classifier.module).cpu()
+        with torch.no_grad():
+            output = on_processor(trial_inputs(classifier.view.size))
+        return computed(read_outputs(output, len(trial.outputs), classifier.name, classifier.output_name))
+    # A network that cannot be copied, or runs on its device alone, may raise anything: then its device's numbers count.
+    except Exception:
+        return computed(trial.outputs)
 
 
 def yes_or_no_names(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,26 +197,6 @@ def provided(module: nn.Module | None) -> Needs:
     needs = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES | Needs.HEAD
     named = (f"{name} {type(part).__name__}".lower() for name, part in module.named_modules())
     return needs | Needs.ATTENTION if any(word in text for text in named for word in OF_ATTENTION) else needs
-
-
-def trial(classifier: Classifier) -> tuple[Tensor, bool]:
-    """Outputs (2, C) of two fixed random inputs as the network gives them, and whether its last operation is a sigmoid.
-
-    Raises RunError where the network fails or gives something else.
-    """
-    height, width = classifier.view.size
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(TRIAL_PHOTOS, 3, height, width, generator=generator).to(classifier.device)
-    # Not inference mode: what a network computes once and keeps would then be of no use to gradients.
-    with (
-        contained(
-            f"{classifier.name} on inputs of {height} x {width} pixels", hint="Another size is set by --resize and --crop."
-        ),
-        torch.no_grad(),
-        LastSigmoid() as seen,
-    ):
-        output = classifier.forward(inputs)
-    return read_outputs(output, TRIAL_PHOTOS, classifier.name, classifier.output_name), seen.applied
 
 
 def names_for(count: int, given: tuple[str, ...] | None, own: tuple[str, ...], name: str, notice: Notice) -> tuple[str, ...]:

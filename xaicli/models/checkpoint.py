@@ -59,7 +59,7 @@ def about_classifier(classifier: Classifier) -> dict[str, Any]:
     """What a checkpoint records of the classifier it was trained for, so that another can be told from it, in words."""
     return {
         "classifier": classifier.name,
-        "fingerprint": classifier.fingerprint,
+        "fingerprint": classifier.weights_fingerprint,
         "count": classifier.count,
         "classes": stamp(list(classifier.classes)),
         "view": classifier.view.as_dict(),
@@ -171,7 +171,7 @@ def require_fit(path: Path, metadata: Mapping[str, Any], method: str, classifier
 
 def difference(metadata: Mapping[str, Any], classifier: Classifier) -> str:
     """In words, how the classifier a checkpoint was trained for differs from this one; empty where it is the same."""
-    if metadata.get("fingerprint") == classifier.fingerprint and metadata.get("count") == classifier.count:
+    if metadata.get("fingerprint") == classifier.weights_fingerprint and metadata.get("count") == classifier.count:
         return ""
     here = about_classifier(classifier)
     parts = []

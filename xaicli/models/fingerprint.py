@@ -38,3 +38,29 @@ def content(tensor: Tensor) -> bytes:
 def file_fingerprint(file_hash: str, view: View) -> str:
     """16 hex digits over a black box's files and its view."""
     return stamp({"file": file_hash, "view": view.as_dict()})
+
+
+Account = list[int | str]
+"""A coarse account of what a network computes."""
+
+STEP = 0.25
+"""What is computed counts in steps of this: rounding in a processor's passes is ten thousand times smaller."""
+
+
+def computed(outputs: Tensor) -> Account:
+    """A coarse account of outputs (B, ...) of fixed inputs: for each photo their spread, on a scale of powers of two, and how they
+    correlate with a fixed pattern. The same weights in another forward() give another one; another processor does not."""
+    values = outputs.detach().flatten(1).cpu().double()
+    if not bool(values.isfinite().all()):
+        return ["not finite"]
+    spread = values.std(dim=1, correction=0) if values.shape[1] > 1 else values[:, 0].abs()
+    centred = values - values.mean(dim=1, keepdim=True)
+    pattern = torch.cos(1.7 * torch.arange(values.shape[1], dtype=torch.float64) + 0.3)
+    agreement = (centred * pattern).sum(dim=1) / (spread * pattern.norm()).clamp_min(1e-12)
+    account = torch.stack([spread.clamp_min(1e-12).log2(), agreement], dim=1)
+    return [round(number / STEP) for number in account.flatten().tolist()]
+
+
+def network_fingerprint(weights: str, account: Account) -> str:
+    """16 hex digits over a network's weights, architecture and view, and what it computes."""
+    return stamp({"weights": weights, "computes": account})

@@ -44,7 +44,7 @@ def load(request: Request) -> Loaded:
             made.view,
             made.module,
             black_box,
-            made.fingerprint,
+            made.weights_fingerprint,
             made.classes,
             made.layer,
             outputs=made.outputs,

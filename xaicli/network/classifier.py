@@ -28,12 +28,14 @@ class Classifier:
 
     forward: the network as a function; module: the same as a torch module, None for a black box; name: its specification in
     canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
-    empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights and view;
+    empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights, view
+    and what the network computes; weights_fingerprint: the same without the latter, by which explainers know their network;
     outputs: whether they are of one softmax, a sigmoid each, or values; output_name: the entry to take of a tuple or dict;
     pixels: of a network that gives a class map (B, C, H, W), what the outputs of a pixel are, None for all others; region: the
     part of the class map, (H, W) bool, that one photo's outputs are of; probabilities: True where the network ends in that
     softmax or sigmoid, which is undone here; masked_dtype: the precision of passes that only mask the input; batch_size: altered
-    copies a pass at most, None for what the device takes best.
+    copies a pass at most, None for what the device takes best; inconsistency: in words, why a photo's outputs are no function of
+    that photo alone, empty where they are; copies_input: the network writes into its input, and is handed a copy.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -53,11 +55,22 @@ class Classifier:
     layer: str = "auto"
     masked_dtype: torch.dtype = torch.float32
     batch_size: int | None = None
+    weights_fingerprint: str = ""
+    inconsistency: str = ""
+    copies_input: bool = False
     looked_up: dict[str, FeatureLayer] = field(default_factory=dict, init=False, repr=False)
     looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if not self.weights_fingerprint:
+            object.__setattr__(self, "weights_fingerprint", self.fingerprint)
+
     def __call__(self, inputs: Tensor) -> Tensor:
-        return self.logits(self.forward(inputs), len(inputs))
+        return self.logits(self.run(inputs), len(inputs))
+
+    def run(self, inputs: Tensor) -> object:
+        """What the network returns for a batch, which stays as it is."""
+        return self.forward(inputs.clone() if self.copies_input else inputs)
 
     def masked(self, inputs: Tensor) -> Tensor:
         """Logits of inputs that are masked copies of a photo, in `masked_dtype`, whatever the caller's autocast; no gradients."""
@@ -83,7 +96,7 @@ class Classifier:
 
     def class_map(self, inputs: Tensor) -> Tensor:
         """The class map (B, C, H, W), logits in float32, of a network that gives one."""
-        return two_classes(read_outputs(self.forward(inputs), len(inputs), self.name, self.output_name))
+        return two_classes(read_outputs(self.run(inputs), len(inputs), self.name, self.output_name))
 
     def of_region(self, class_map: Tensor) -> Tensor:
         """Outputs (B, 2C) of the region of this classifier's photo; raises RunError where none is fixed."""

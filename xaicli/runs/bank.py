@@ -71,7 +71,7 @@ class BankRun:
             told = read_metadata(self.path)
         except InputError as error:
             raise UsageError(error.found, hint="Choose another file with -o FILE, or --overwrite it.") from error
-        if told["fingerprint"] != self.classifier.fingerprint:
+        if told["fingerprint"] != self.classifier.weights_fingerprint:
             raise another(self.path, "network")
         if told["photos"] != self.photos.stamp:
             raise another(self.path, "set of photos or labels")
@@ -93,7 +93,7 @@ class BankRun:
                 keys: list[str] = json.loads(told["keys"])
             except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
                 raise UsageError(f"{path} cannot be read: {error}", hint="Begin again with --overwrite.") from error
-            if told.get("fingerprint") != self.classifier.fingerprint:
+            if told.get("fingerprint") != self.classifier.weights_fingerprint:
                 raise another(self.parts, "network")
             yield keys, features
 
@@ -107,7 +107,7 @@ class BankRun:
         done = self.finished()
         yield from (self.photos.sources[place] for place in sorted(done))
         todo = [place for place in range(len(self.photos.sources)) if place not in done]
-        part = Part(self.parts, self.photos.keys, self.classifier.fingerprint)
+        part = Part(self.parts, self.photos.keys, self.classifier.weights_fingerprint)
         stopped = False
         try:
             for item in self.passed(todo, part):
@@ -158,7 +158,7 @@ class BankRun:
         features = torch.cat([features for _, features in parts])[rows]
         labels = torch.tensor([self.photos.labels[place] for place in places])
         model = self.classifier
-        Bank(features, labels, self.photos.classes, model.name, model.fingerprint, self.photos.stamp).save(self.path)
+        Bank(features, labels, self.photos.classes, model.name, model.weights_fingerprint, self.photos.stamp).save(self.path)
         shutil.rmtree(self.parts, ignore_errors=True)
 
 

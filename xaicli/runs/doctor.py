@@ -120,6 +120,11 @@ def examine_model(classifier: Classifier) -> Iterator[Finding]:
         yield Finding("softmax", "note", "the network ends in a softmax; its logarithm is taken as logits")
     else:
         yield Finding("softmax", "ok", "outputs are logits")
+    if classifier.inconsistency:
+        yield Finding("one photo", "fault", f"the network {classifier.inconsistency}")
+    else:
+        written = "; it writes into its input, and is handed a copy" if classifier.copies_input else ""
+        yield Finding("one photo", "ok", f"the same outputs again, and alone or beside another{written}")
     yield logits_of_noise(classifier)
     if classifier.module is None:
         yield Finding("black box", "note", f"methods that need {Needs.GRADIENTS.words()} or {Needs.FEATURES.words()} cannot run")

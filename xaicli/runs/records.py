@@ -68,12 +68,17 @@ def attributions_of(
             masked_dtype=str(classifier.masked_dtype).removeprefix("torch.") if method.masks_input else "float32",
             versions=versions(),
             command=settings.command,
-            notes=tuple(loaded.photo.notes),
+            notes=(*loaded.photo.notes, *cautions(classifier)),
             extras=numbers,
             arrays=tuple(arrays),
         )
         made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, loaded.photo.image))
     return made
+
+
+def cautions(classifier: Classifier) -> tuple[str, ...]:
+    """What a reader of a record should know of the network."""
+    return (f"the network {classifier.inconsistency}",) if classifier.inconsistency else ()
 
 
 def recorded_path(source: Source) -> str:

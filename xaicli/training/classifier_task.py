@@ -100,7 +100,7 @@ class ClassifierTask(Task):
         if self.training.branch:
             told["branch"] = branched_networks().described(self.network)
         if self.teacher is not None:
-            told["teacher"] = {"name": self.teacher.name, "fingerprint": self.teacher.fingerprint}
+            told["teacher"] = {"name": self.teacher.name, "fingerprint": self.teacher.weights_fingerprint}
         return told
 
 

@@ -127,7 +127,7 @@ def identity(wish: Wish, what: What, task: Task, schedule: Schedule, listing: Li
         "method": what.label,
         "parameters": dict(sorted(what.given.items())),
         "model": task.classifier.name,
-        "fingerprint": task.classifier.fingerprint,
+        "fingerprint": task.classifier.weights_fingerprint,
         "data": listing.fingerprint(),
         "seed": wish.seed,
         "precision": "bf16" if wish.bf16 else "fp32",
@@ -140,7 +140,7 @@ def identity(wish: Wish, what: What, task: Task, schedule: Schedule, listing: Li
 def installed_path(what: What, classifier: Classifier) -> Path:
     """Where methods find a checkpoint by themselves."""
     name = safe_label(classifier.name.removesuffix(ENDING))
-    return checkpoints_folder() / f"{what.name}.{name}.{classifier.fingerprint[:8]}{ENDING}"
+    return checkpoints_folder() / f"{what.name}.{name}.{classifier.weights_fingerprint[:8]}{ENDING}"
 
 
 def the_classifier(wish: Wish, what: What, listing: Listing, notice: Notice) -> tuple[Classifier, str]:

@@ -1,0 +1,75 @@
+"""The trial of a network as it is loaded: what it returns, and whether that is a function of one photo alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaicli.containment import contained
+from xaicli.models.probe import LastSigmoid
+from xaicli.network.classifier import Classifier
+from xaicli.network.raw_output import read_outputs
+
+TRIAL_PHOTOS = 2
+TOLERANCE = 2e-3
+"""Of the largest output: how far a photo's outputs may be off in a batch of another size, by rounding. Dropout is far above."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """outputs: (2, C) of two fixed random inputs, as the network gives them; ends_in_sigmoid: whether its last operation is one;
+    inconsistency: in words, why the outputs of a photo are no function of that photo alone, empty where they are; changes_input:
+    whether the network writes into its input."""
+
+    outputs: Tensor
+    ends_in_sigmoid: bool
+    inconsistency: str
+    changes_input: bool
+
+
+def try_network(classifier: Classifier) -> Trial:
+    """Pass two photos together and one of them alone; the caller's random numbers stay as they were.
+
+    Raises RunError where the network fails or returns something else than outputs.
+    """
+    height, width = classifier.view.size
+    inputs = trial_inputs(classifier.view.size).to(classifier.device)
+
+    def run(photos: Tensor) -> Tensor:
+        return read_outputs(classifier.forward(photos), len(photos), classifier.name, classifier.output_name)
+
+    # Not inference mode: what a network computes once and keeps would then be of no use to gradients.
+    with (
+        contained(
+            f"{classifier.name} on inputs of {height} x {width} pixels", hint="Another size is set by --resize and --crop."
+        ),
+        torch.random.fork_rng(devices=[classifier.device] if classifier.device.type == "cuda" else []),
+        torch.no_grad(),
+    ):
+        handed = inputs.clone()
+        with LastSigmoid() as seen:
+            outputs = run(handed)
+        alone = run(inputs[:1].clone())
+        inconsistency = ""
+        if not near(alone, outputs[:1]):
+            again = run(inputs[:1].clone())
+            inconsistency = BESIDE_OTHERS if near(alone, again) else EACH_TIME
+    return Trial(outputs, seen.applied, inconsistency, not torch.equal(handed, inputs))
+
+
+EACH_TIME = "gives other outputs for the same photo each time, as dropout inside forward() does"
+BESIDE_OTHERS = "gives a photo other outputs beside other photos, as a norm by the batch's statistics does"
+
+
+def trial_inputs(size: tuple[int, int]) -> Tensor:
+    """Two fixed random inputs (2, 3, H, W)."""
+    return torch.randn(TRIAL_PHOTOS, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def near(one: Tensor, other: Tensor) -> bool:
+    """Whether outputs agree but for rounding; those that are not finite are another check's."""
+    if one.shape != other.shape or not bool(one.isfinite().all() & other.isfinite().all()):
+        return one.shape == other.shape
+    return bool((one - other).abs().max() <= TOLERANCE * one.abs().max().clamp_min(torch.finfo(one.dtype).tiny))
