@@ -48,7 +48,7 @@ STEP = 0.25
 
 
 def computed(outputs: Tensor) -> Account:
-    """A coarse account of outputs (B, ...) of fixed inputs: for each photo their spread, on a scale of powers of two, and how they
+    """A coarse account of outputs (B, ...) of fixed inputs: each photo's spread, on a scale of powers of two, and how its outputs
     correlate with a fixed pattern. The same weights in another forward() give another one; another processor does not."""
     values = outputs.detach().flatten(1).cpu().double()
     if not bool(values.isfinite().all()):
