@@ -115,6 +115,7 @@ class PhotoOptions:
     limit: int | None = None
     frame: int = 0
     background: str = "white"
+    decode_timeout: float = 10.0
 
     def words(self) -> dict[str, Any]:
         """As parameters of a verb."""
@@ -168,6 +169,14 @@ image_options = gathered(
         "Photos", "--frame", type=click.IntRange(min=0), default=0, metavar="N", help="Frame of animated or multi-page files."
     ),
     option("Photos", "--background", default="white", metavar="COLOUR", help="What shows through transparent parts."),
+    option(
+        "Photos",
+        "--decode-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=10.0,
+        metavar="S",
+        help="Seconds a photo may take.",
+    ),
 )
 
 model_options = gathered(

@@ -7,6 +7,7 @@ import struct
 from PIL import features
 
 from xaicli.errors import InputError
+from xaicli.images.decode_limits import tiff_tag
 
 MAGIC = {
     b"\xff\xd8\xff": "JPEG",
@@ -39,12 +40,17 @@ OTHERS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself (git lfs pull fetches it)",
 }
 
+SAMPLES = 277
+"""The TIFF tag of samples a pixel."""
+
 CUT_SHORT = ("truncated", "unexpected end", "end of file", "not enough image data", "buffer is not large enough", "incomplete")
 
 
 def unidentified(content: bytes) -> str:
     """Why no decoder took these bytes."""
     kind = kind_of(content)
+    if kind == "TIFF" and (bands := tiff_tag(content, SAMPLES) or 0) > 4:
+        return f"it is a TIFF of {bands} bands, and none of them is said to be red, green or blue (save three of them alone)"
     if kind in ("WebP", "AVIF") and not features.check(kind.lower()):
         return f"it is {kind}, which this installation of Pillow cannot read"
     if kind:

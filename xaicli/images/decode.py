@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from PIL import (
 
 from xaicli.errors import InputError, XaiError
 from xaicli.images.damage import undecodable, unidentified
+from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_slow, took_too_long
+from xaicli.images.encoding import bands_left_out, largest_value
 from xaicli.images.pixels import array_to_rgb, to_rgb, upright
 from xaicli.images.source import Source, as_array, memory_hash
 
@@ -51,8 +52,6 @@ LARGEST_PHOTO = 178_956_970
 LARGEST_FILE = 1 << 30
 """Bytes."""
 
-SKIP = "Skip such photos with --keep-going."
-
 
 @dataclass(frozen=True, eq=False)
 class Photo:
@@ -77,19 +76,20 @@ def decode(
     *,
     max_pixels: int = LARGEST_PHOTO,
     max_bytes: int = LARGEST_FILE,
+    seconds: float = SECONDS,
 ) -> Photo:
     """Decode a `Source`, a path, a PIL image, a NumPy array (H, W) or (H, W, C), or a tensor (C, H, W).
 
     Arrays are uint8, uint16, bool, or floats in 0..1. EXIF orientation is applied; transparency is laid on `background`; CMYK
     goes to sRGB through its own profile. RGB profiles are left alone, as in the pipelines that networks were trained with. Raises
-    InputError, in words, whatever the bytes are. Safe in threads.
+    InputError, in words, whatever the bytes are, and where decoding takes longer than `seconds`. Safe in threads.
     """
     source = Source.of(photo, frame)
     try:
         if source.file is None:
             return decode_memory(source, frame, background, max_pixels)
         content = read(source.file, source.path, max_bytes)
-        return decode_bytes(content, source.path, frame, background, max_pixels)
+        return decode_bytes(content, source.path, frame, background, max_pixels, seconds)
     except MemoryError as error:
         raise InputError(f"{source.path} needs more memory than there is", hint=SKIP) from error
 
@@ -118,18 +118,22 @@ def read(file: Path, name: str, max_bytes: int) -> bytes:
     return content
 
 
-def decode_bytes(content: bytes, name: str, frame: int, background: Colour, max_pixels: int) -> Photo:
+def decode_bytes(content: bytes, name: str, frame: int, background: Colour, max_pixels: int, seconds: float = SECONDS) -> Photo:
+    refuse_slow(content, name)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(Timed(content, seconds), formats=FORMATS) as image:
             check_size(image, name, max_pixels)
             frames, notes = select(image, name, frame)
             check_size(image, name, max_pixels)
             image.load()
-            rgb, said = to_rgb(image, background)
+            rgb, said = to_rgb(image, background, largest_value(content, image))
             rgb, turned = upright(rgb, image)
-            return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, (*notes, *said, *turned), name)
+            left_out = bands_left_out(content, image)
+            return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, (*notes, *left_out, *said, *turned), name)
     except (XaiError, MemoryError):
         raise
+    except OutOfTime as error:
+        raise took_too_long(name, seconds) from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to open safely", expected=f"at most {max_pixels:,} pixels", hint=SKIP) from error
     except UnidentifiedImageError as error:

@@ -27,14 +27,14 @@ TURNS = {
 """What makes a photo upright, by the orientation that its camera noted (EXIF 2.3, tag 274)."""
 
 
-def to_rgb(image: Image.Image, background: Colour) -> tuple[Image.Image, Notes]:
-    """A loaded image of any mode as RGB, and what to tell of it."""
+def to_rgb(image: Image.Image, background: Colour, white: int | None = None) -> tuple[Image.Image, Notes]:
+    """A loaded image of any mode as RGB, and what to tell of it; white: the largest value of 16 bits that are not all used."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image.copy(), ()
     if image.mode.startswith("I;16"):
-        return sixteen_bits(image), ()
+        return sixteen_bits(image, white)
     if image.mode == "I":
-        return thirty_two_bits(image)
+        return thirty_two_bits(image, white)
     if image.mode == "F":
         return floats(np.asarray(image))
     if image.mode == "CMYK":
@@ -70,24 +70,29 @@ def on_background(image: Image.Image, background: Colour) -> tuple[Image.Image, 
     return Image.alpha_composite(below, rgba).convert("RGB"), (f"transparent parts laid on {colour}",)
 
 
-def sixteen_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits, or of 12 in a TIFF: 65535 (4095) is white; scaled, not clipped."""
+def sixteen_bits(image: Image.Image, white: int | None = None) -> tuple[Image.Image, Notes]:
+    """Grey of 16 bits, or of 12 in a TIFF: 65535 (4095) is white, or what the file says; scaled."""
     values = np.asarray(image).astype(np.uint32)
     tags = getattr(image, "tag_v2", {})
     bits = first(tags.get(TIFF_BITS), 16)
-    largest = 2 ** (bits if 8 < bits <= 16 else 16) - 1
+    largest = white or 2 ** (bits if 8 < bits <= 16 else 16) - 1
     grey = (np.minimum(values, largest) * 255 + largest // 2) // largest
     if tags.get(TIFF_PHOTOMETRIC) == 0:
         grey = 255 - grey
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB"), told(white)
 
 
-def thirty_two_bits(image: Image.Image) -> tuple[Image.Image, Notes]:
+def told(white: int | None) -> Notes:
+    return () if white is None else (f"its file says that {white} is white",)
+
+
+def thirty_two_bits(image: Image.Image, white: int | None = None) -> tuple[Image.Image, Notes]:
     """Integers: of a PGM or PNG 65535 is white, as their readers have scaled them; any other has no white, and is stretched."""
     values = np.asarray(image)
     if image.format in ("PPM", "PNG"):
-        grey = np.clip((values.astype(np.int64) * 255 + 32767) // 65535, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB"), ()
+        largest = white or 65535
+        grey = np.clip((values.astype(np.int64) * 255 + largest // 2) // largest, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB"), told(white)
     return stretched(values.astype(np.float64), "32-bit values")
 
 

@@ -175,6 +175,10 @@ def length(name: str, value: Any) -> int | tuple[int, int] | None:
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
+LARGEST_COLOUR = 3.0
+"""Means and standard deviations of colours in 0..1 lie below 1, and those of odd networks not far above."""
+
+
 def colour(name: str, value: Any) -> tuple[float, float, float]:
     """Three finite numbers."""
     try:
@@ -183,6 +187,9 @@ def colour(name: str, value: Any) -> tuple[float, float, float]:
         red = math.nan
     if math.isnan(red) or not all(math.isfinite(part) for part in (red, green, blue)):
         raise UsageError(f"{name} {value!r} is not a colour", expected="three numbers, one each for red, green and blue")
+    if max(red, green, blue) > LARGEST_COLOUR:
+        scaled = join([part / 255 for part in (red, green, blue)])
+        raise UsageError(f"{name} {join((red, green, blue))} is in units of 0 to 255", expected="0 to 1", hint=f"Write {scaled}.")
     return red, green, blue
 
 

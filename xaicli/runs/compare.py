@@ -65,7 +65,9 @@ def shown(run: ScoreRun, store: Store) -> Iterator[Shown]:
 
 
 def row_of(run: ScoreRun, photo: Shown, labels: list[str]) -> Row:
-    decoded = decode(photo.source, frame=photo.source.frame, background=run.settings.background)
+    decoded = decode(
+        photo.source, frame=photo.source.frame, background=run.settings.background, seconds=run.settings.decode_timeout
+    )
     first = next(iter(photo.scores.values()))
     p = next((row.readouts["p0"] for row in photo.scores.values() if "p0" in row.readouts), None)
     line = first.target_name if p is None else f"{first.target_name} {p:.2f}"

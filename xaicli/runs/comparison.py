@@ -10,6 +10,7 @@ from xaicli.claims import claim
 from xaicli.errors import UsageError, XaiError
 from xaicli.files import require_writable
 from xaicli.grammar import split
+from xaicli.images.decode_limits import SECONDS
 from xaicli.images.names import safe_label
 from xaicli.method import Method
 from xaicli.metric import Metric
@@ -45,6 +46,7 @@ def compare(
     limit: int | None = None,
     frame: int = 0,
     background: str | tuple[int, int, int] = "white",
+    decode_timeout: float = SECONDS,
     output: str | Path | None = None,
     keep_going: bool = False,
     dry_run: bool = False,
@@ -75,6 +77,7 @@ def compare(
         limit=limit,
         frame=frame,
         background=background,
+        decode_timeout=decode_timeout,
         keep_going=keep_going,
         batch_size=batch_size,
         precision=precision,

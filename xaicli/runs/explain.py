@@ -50,7 +50,7 @@ def explain_photos(
     """
     size = settings.batch_size or batch_size_for(methods, classifier)
     batch: list[Loaded] = []
-    for item in load_ahead(sources, classifier.view, settings.background, ahead=2 * size):
+    for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, ahead=2 * size):
         if isinstance(item, Loaded):
             batch.append(item)
         if batch and (isinstance(item, Failure) or len(batch) == size):

@@ -12,6 +12,7 @@ from typing import Any
 from xaicli.attribution import Attribution
 from xaicli.claims import claim
 from xaicli.errors import UsageError, XaiError
+from xaicli.images.decode_limits import SECONDS
 from xaicli.images.names import stems
 from xaicli.images.overlay import ALPHA
 from xaicli.method import Method
@@ -53,6 +54,7 @@ def explain(
     limit: int | None = None,
     frame: int = 0,
     background: str | tuple[int, int, int] = "white",
+    decode_timeout: float = SECONDS,
     output: str | Path | None = None,
     scale: str = "image",
     colormap: str | None = None,
@@ -94,7 +96,14 @@ def explain(
     step_pictures.check(methods)
     if batch_size:
         model = replace(model, batch_size=batch_size)
-    settings = Settings(seed=seed, precision=precision, batch_size=batch_size, background=colour(background), command=command)
+    settings = Settings(
+        seed=seed,
+        precision=precision,
+        batch_size=batch_size,
+        background=colour(background),
+        decode_timeout=decode_timeout,
+        command=command,
+    )
     targets = choose_targets(str(target), model, found.sources)
     place = OutputFolder(Path(output or ""), stems(found.sources))
     run = FolderRun(found.sources, model, methods, targets, settings, place, style, overwrite, keep_going)

@@ -49,7 +49,7 @@ class MapCache:
 
     def load(self, source: Source) -> Loaded:
         if source not in self.photos:
-            loaded = load(source, self.classifier.view, self.settings.background)
+            loaded = load(source, self.classifier.view, self.settings.background, self.settings.decode_timeout)
             if isinstance(loaded, Failure):
                 raise loaded.error
             self.photos[source] = loaded

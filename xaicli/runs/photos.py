@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xaicli.errors import XaiError
 from xaicli.images.decode import Photo, decode
+from xaicli.images.decode_limits import SECONDS
 from xaicli.images.source import Source
 from xaicli.images.view import View
 
@@ -34,24 +35,28 @@ class Failure:
     error: XaiError
 
 
-def load(source: Source, view: View, background: tuple[int, int, int]) -> Loaded | Failure:
+def load(source: Source, view: View, background: tuple[int, int, int], seconds: float = SECONDS) -> Loaded | Failure:
     """Decode and prepare one photo; a photo that cannot be used becomes a Failure."""
     try:
-        photo = decode(source, frame=source.frame, background=background)
+        photo = decode(source, frame=source.frame, background=background, seconds=seconds)
         return Loaded(source, photo, view.prepare(photo.image))
     except XaiError as error:
-        return Failure(source, error)
+        return Failure(source, error.about(source.name))
 
 
 def load_ahead(
-    sources: Iterable[Source], view: View, background: tuple[int, int, int] = (255, 255, 255), ahead: int = 16
+    sources: Iterable[Source],
+    view: View,
+    background: tuple[int, int, int] = (255, 255, 255),
+    seconds: float = SECONDS,
+    ahead: int = 16,
 ) -> Iterator[Loaded | Failure]:
     """Photos in order, up to `ahead` of them decoded before they are asked for."""
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
         waiting: deque[Future[Loaded | Failure]] = deque()
         try:
             for source in sources:
-                waiting.append(pool.submit(load, source, view, background))
+                waiting.append(pool.submit(load, source, view, background, seconds))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:

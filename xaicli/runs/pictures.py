@@ -46,7 +46,9 @@ def shared_styles(run: FolderRun, done: Sequence[Written]) -> dict[str, OverlayS
 
 def read(run: FolderRun, written: Written) -> Attribution:
     """A map as it is on disk, with its photo."""
-    photo = decode(written.source, frame=written.source.frame, background=run.settings.background)
+    photo = decode(
+        written.source, frame=written.source.frame, background=run.settings.background, seconds=run.settings.decode_timeout
+    )
     return Attribution.load(written.path(".json"), photo.image)
 
 
@@ -78,7 +80,7 @@ def column(record: Record) -> str:
 
 
 def row(run: FolderRun, source: Source, own: Sequence[Written]) -> Row:
-    photo = decode(source, frame=source.frame, background=run.settings.background)
+    photo = decode(source, frame=source.frame, background=run.settings.background, seconds=run.settings.decode_timeout)
     decision = own[0].record.decision
     cells = {column(written.record): cell(written) for written in own}
     lines = (f"{decision.name} {decision.probability:.2f}",)

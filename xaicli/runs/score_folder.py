@@ -35,7 +35,7 @@ def score_written(run: FolderRun, written: Sequence[Written], metrics: Sequence[
     if all(label in one.record.scores for one in written for label in wanted):
         return list(written)
     source = written[0].source
-    loaded = load(source, run.classifier.view, run.settings.background)
+    loaded = load(source, run.classifier.view, run.settings.background, run.settings.decode_timeout)
     if isinstance(loaded, Failure):
         raise loaded.error
     content, frame, inputs = loaded.photo.content, loaded.photo.frame, loaded.input.to(run.classifier.device)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from xaicli.errors import UsageError
+from xaicli.images.decode_limits import SECONDS
 from xaicli.images.truth import Truth, read_truth
 from xaicli.method import Method
 from xaicli.metric import Metric
@@ -49,6 +50,7 @@ class ScoreRequest:
     limit: int | None = None
     frame: int = 0
     background: str | tuple[int, int, int] = "white"
+    decode_timeout: float = SECONDS
     shard: str | None = None
     keep_going: bool = False
     batch_size: int | None = None
@@ -131,6 +133,7 @@ class ScoreRequest:
             precision=self.precision,
             batch_size=self.batch_size,
             background=colour(self.background),
+            decode_timeout=self.decode_timeout,
             command=self.command,
         )
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from xaicli.errors import XaiError
+from xaicli.images.decode_limits import SECONDS
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.progress import SILENT, Progress
@@ -40,6 +41,7 @@ def score(
     limit: int | None = None,
     frame: int = 0,
     background: str | tuple[int, int, int] = "white",
+    decode_timeout: float = SECONDS,
     output: str | Path | None = None,
     curves: bool = True,
     keep_maps: bool = True,
@@ -82,6 +84,7 @@ def score(
         limit=limit,
         frame=frame,
         background=background,
+        decode_timeout=decode_timeout,
         shard=shard,
         keep_going=keep_going,
         batch_size=batch_size,

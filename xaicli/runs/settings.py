@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from PIL import ImageColor
 
 from xaicli.errors import UsageError
+from xaicli.images.decode_limits import SECONDS
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Settings:
     precision: str = "auto"
     batch_size: int | None = None
     background: tuple[int, int, int] = (255, 255, 255)
+    decode_timeout: float = SECONDS
     command: str = ""
 
 

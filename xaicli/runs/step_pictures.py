@@ -55,7 +55,9 @@ class StepPictures:
         return STEPS in written.record.arrays and written.record.status != "non-finite"
 
     def draw_one(self, run: FolderRun, written: Written) -> list[Path]:
-        photo = decode(written.source, frame=written.source.frame, background=run.settings.background).image
+        photo = decode(
+            written.source, frame=written.source.frame, background=run.settings.background, seconds=run.settings.decode_timeout
+        ).image
         maps = load_array(written.path(f".{STEPS}.npy"))
         sign, scale = Sign(written.record.sign), None
         if self.each:

@@ -136,7 +136,7 @@ def decode_all(sources: Sequence[Source], view: View, report: Report) -> Iterato
         try:
             return pixels_of(source, view)
         except XaiError as error:
-            return error
+            return error.about(source.name)
 
     with ThreadPoolExecutor(threads(), thread_name_prefix="decode") as pool:
         for start in range(0, len(sources), CHUNK):
