@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xaicli import builtin
@@ -20,6 +22,8 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.needs import Needs
 from xaicli.params import Definition, Spec, fold, format_value, parameters, parse_spec, parse_specs
+from xaicli.python_file import functions_of, import_file, importable, place_of
+from xaicli.python_file import split as split_file
 
 if TYPE_CHECKING:
     from xaicli.network.classifier import Classifier
@@ -139,7 +143,41 @@ def find(kind: Kind, name: str) -> Entry:
 
 
 def definition_class(kind: Kind, name: str) -> type[Definition]:
-    return load(kind, find(kind, name))
+    """The class of a name, or of `FILE.py:NAME`, which is run as it stands."""
+    return from_own_file(kind, name) if is_own_file(name) else load(kind, find(kind, name))
+
+
+def is_own_file(name: str) -> bool:
+    """Whether a name is that of code of the user's own, `FILE.py:NAME`."""
+    return ".py:" in name
+
+
+def from_own_file(kind: Kind, name: str) -> type[Definition]:
+    """The class in a file of the user's own; raises RunError where it cannot be used."""
+    file, attribute = split_file(name)
+    folder = Path(os.path.realpath(file)).parent
+    with importable(folder):
+        try:
+            module = import_file(file)
+            if not hasattr(module, attribute):
+                known = functions_of(file)
+                raise UsageError(
+                    f"{file.name} has no {attribute}", expected=", ".join(known), hint=did_you_mean(attribute, known)
+                )
+            cls = getattr(module, attribute)
+        # Their code may raise anything; it is reported as theirs, with its line.
+        except BaseException as error:
+            with contained(place_of(error, folder) or file.name, hint="This is in your own code; --debug shows the traceback."):
+                raise
+    with contained(f"{file.name}:{attribute}"):
+        own = getattr(cls, "name", None)
+        refuse_unfit(kind, Entry(own if isinstance(own, str) else attribute, f"{file.name}:{attribute}", "", "your own"), cls)
+        parameters(cls)
+    if fold(cls.name) in {fold(known) for row in kind.table for known in (row, *kind.table[row].aliases)}:
+        raise RunError(
+            f"{file.name}:{attribute} is called {cls.name}, as a built-in {kind.word} is", expected="a name of its own"
+        )
+    return cls  # type: ignore[no-any-return]
 
 
 def make(kind: Kind, spec: Spec) -> Definition:

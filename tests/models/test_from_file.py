@@ -168,7 +168,7 @@ def test_what_is_no_network_is_refused(write, text, kind, words):
 def test_a_file_without_a_function_is_refused_with_one_of_its_own(write):
     path = write("raise SystemExit('must not run')\ndef _hidden(): pass\ndef build(): pass")
     for spec in (str(path), f"{path}:", f"{path}:not a name"):
-        with pytest.raises(UsageError, match=r"names no function; expected .*model\.py:FUNCTION. Write .*model\.py:build\."):
+        with pytest.raises(UsageError, match=r"names no function or class; expected .*model\.py:NAME. Write .*model\.py:build\."):
             load_classifier(spec)
 
 

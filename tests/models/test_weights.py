@@ -1,5 +1,7 @@
 import argparse
 import struct
+import subprocess
+import sys
 from collections import OrderedDict
 
 import pytest
@@ -190,3 +192,36 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path):
         read_weights(tmp_path)
     with pytest.raises(InputError, match="there is no file"):
         read_weights(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.", "module.", "model.net.", "ema_model.module.", "_orig_mod."])
+@pytest.mark.parametrize("classes", [3, 7])
+def test_a_lightning_checkpoint_fits_whatever_its_prefix_and_number_of_classes(prefix, classes, tmp_path):
+    import torchvision
+
+    from xaicli.models.load import load_classifier
+
+    trained = torchvision.models.squeezenet1_1(num_classes=classes)
+    state = {f"{prefix}{name}": tensor for name, tensor in trained.state_dict().items()} | {"loss.weight": torch.ones(classes)}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "last.ckpt")
+    made = load_classifier("squeezenet1_1", weights=tmp_path / "last.ckpt", crop=64, resize=64)
+    assert made.count == classes
+    assert torch.equal(made.module.state_dict()["classifier.1.weight"], trained.state_dict()["classifier.1.weight"])
+
+
+def test_plain_weights_count_before_averaged_ones_and_that_is_said(tmp_path):
+    plain, averaged = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
+    torch.save({"state_dict": plain, "state_dict_ema": averaged}, tmp_path / "both.pth")
+    said = []
+    assert read_weights(tmp_path / "both.pth", said.append)["w"].sum() == 0
+    assert "averaged weights too (state_dict_ema)" in said[0]
+
+
+def test_a_file_with_more_than_weights_names_the_command_that_rewrites_it(tmp_path):
+
+    torch.save({"state_dict": {"w": torch.ones(2)}, "hyper_parameters": argparse.Namespace(lr=1)}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError) as caught:
+        read_weights(tmp_path / "last.ckpt")
+    code = caught.value.hint.partition('python -c "')[2].removesuffix('"')
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert read_weights(tmp_path / "last.weights.pth")["w"].tolist() == [1, 1]

@@ -25,7 +25,7 @@ from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
 from xaicli.params import as_json
 from xaicli.registry import CONTROLS as CONTROL_METHODS
-from xaicli.registry import make_method, make_methods, make_metrics, require_fit
+from xaicli.registry import is_own_file, make_method, make_methods, make_metrics, require_fit
 from xaicli.runs.controls import name_of, swapped, with_partners
 from xaicli.runs.explain import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
@@ -106,7 +106,8 @@ class Bench:
 
 def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: str | None = None) -> Bench:
     """Load what a suite names; `model` and `weights` replace its own. Raises XaiError where anything cannot be used."""
-    methods, metrics = make_methods(suite.methods), make_metrics(suite.metrics)
+    refuse_untrusted(suite, trust=trust)
+    methods, metrics = make_methods(placed(suite, suite.methods)), make_metrics(placed(suite, suite.metrics))
     rules = settle(suite.rules, suite.expect, [method.label for method in methods], metrics)
     options: dict[str, Any] = dict(suite.options)
     options |= {key: suite.place(options[key]) for key in ("weights", "classes") if key in options}
@@ -129,6 +130,18 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     if targets.count > 1:
         raise UsageError(f"a suite with target {suite.target}", expected="one target a photo")
     return Bench(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
+
+
+def refuse_untrusted(suite: Suite, *, trust: bool) -> None:
+    """Raise UsageError where a suite that somebody else may have written names code of its own."""
+    for name in (*suite.methods, *suite.metrics):
+        if is_own_file(name) and not trust:
+            raise UsageError(f"{suite.path} would run the code in {name}", hint="Where you trust it, add --trust.")
+
+
+def placed(suite: Suite, names: Sequence[str]) -> list[str]:
+    """Methods or metrics as named, files taken from the suite's folder."""
+    return [suite.place(name) if is_own_file(name) else name for name in names]
 
 
 def each_once(sources: Sequence[Source]) -> tuple[Source, ...]:

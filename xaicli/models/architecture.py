@@ -19,6 +19,7 @@ from xaicli.models.checkpoint import Checkpoint
 from xaicli.network.classifier import Classifier
 from xaicli.packages import import_torchvision, require
 from xaicli.params import Definition, Spec, fold, param, parse_spec
+from xaicli.python_file import split as split_file
 
 SMALL = View(64, 64)
 """The view of the bundled networks."""
@@ -152,7 +153,7 @@ def is_code(spec: str) -> bool:
 
 def of_file(text: str) -> Architecture:
     """What a function of the user's returns, its weights as they are; its outputs must be as many as there are classes."""
-    file, name = from_file.split(text)
+    file, name = split_file(text)
     made = from_file.call(file, name)
     module = made.module if isinstance(made, Classifier) else made
     if not isinstance(module, nn.Module):

@@ -204,8 +204,26 @@ def names_for(count: int, given: tuple[str, ...] | None, own: tuple[str, ...], n
     if given is not None:
         if len(given) != count:
             raise InputError(f"{len(given)} class names for the {count} outputs of {name}", expected=f"{count} names")
+        if len(own) == count and given != own:
+            compare_names(given, own, name, notice)
         return given
     if own and len(own) != count:
         notice(f"{name} has {count} outputs and {len(own)} class names, which are left out; give others with --classes FILE")
         return ()
     return own
+
+
+SHOWN_NAMES = 3
+
+
+def compare_names(given: tuple[str, ...], own: tuple[str, ...], name: str, notice: Notice) -> None:
+    """Raise InputError where the user's names are the model's own in another order; else say which output bears which."""
+    if sorted(given) == sorted(own):
+        at = next(index for index in range(len(own)) if given[index] != own[index])
+        raise InputError(
+            f"the class names are those of {name} in another order: its output {at} is {own[at]}, not {given[at]}",
+            expected=f"{', '.join(own[:SHOWN_NAMES])}, …",
+            hint="Leave --classes out.",
+        )
+    pairs = ", ".join(f"{new} for {old}" for new, old in list(zip(given, own, strict=True))[:SHOWN_NAMES])
+    notice(f"class names are taken in the order of the outputs: {pairs}, …")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 
 import torch
@@ -11,6 +12,8 @@ from xaicli.errors import InputError
 from xaicli.models.weights import State, without_prefix
 
 Shapes = dict[str, tuple[int, ...]]
+AVERAGED = re.compile(r"ema|averag|shadow|swa", re.IGNORECASE)
+"""How copies of averaged weights are called beside the plain ones."""
 NAMED = 3
 """How many names of differing weights an error gives."""
 
@@ -42,16 +45,16 @@ def shapes(holder: nn.Module | State) -> Shapes:
 
 
 def aligned(state: State, module: nn.Module) -> State:
-    """`state` without a prefix that stands before all the names of the network (`model.` in Lightning's checkpoints, for one)."""
+    """`state` without a prefix that stands before all the names of the network (`model.` in Lightning's checkpoints, for one);
+    where several do, a copy of averaged weights counts last."""
     wanted = {name for name in shapes(module) if not is_counter(name)}
     if not wanted or wanted <= set(state):
         return state
     anchor = min(wanted)
-    for name in state:
-        prefix = name.removesuffix(anchor)
-        if prefix != name and prefix.endswith(".") and all(prefix + key in state for key in wanted):
-            return without_prefix(state, prefix)
-    return state
+    prefixes = [name.removesuffix(anchor) for name in state if name.endswith(f".{anchor}")]
+    fitting = [prefix for prefix in prefixes if all(prefix + key in state for key in wanted)]
+    fitting.sort(key=lambda prefix: bool(AVERAGED.search(prefix)))
+    return without_prefix(state, fitting[0]) if fitting else state
 
 
 def is_counter(name: str) -> bool:

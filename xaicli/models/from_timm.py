@@ -14,7 +14,7 @@ from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.cache import weights_folder
 from xaicli.models.download import download, is_whole
-from xaicli.models.fit import fit, head_classes, shapes
+from xaicli.models.fit import aligned, fit, head_classes, shapes
 from xaicli.models.hub import cannot_load, hub
 from xaicli.models.source import Loaded, Notice, Request
 from xaicli.models.weights import State, read_weights
@@ -102,7 +102,7 @@ def build(timm: ModuleType, name: str, state: State, file: str) -> Any:
     if name.startswith(ELSEWHERE):
         raise UsageError(f"--weights with {name}", expected="a model of timm's own", hint="Leave --weights out.")
     module = timm.create_model(name, pretrained=False)
-    classes = head_classes(shapes(module), shapes(state), module.num_classes)
+    classes = head_classes(shapes(module), shapes(aligned(state, module)), module.num_classes)
     if classes is not None:
         module = timm.create_model(name, pretrained=False, num_classes=classes)
     fit(module, state, file, f"timm:{name}")

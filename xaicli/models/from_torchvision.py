@@ -16,7 +16,7 @@ from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.cache import weights_folder
 from xaicli.models.download import download, is_whole
-from xaicli.models.fit import fit, head_classes, shapes
+from xaicli.models.fit import aligned, fit, head_classes, shapes
 from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import State, read_weights
 from xaicli.packages import import_torchvision, require
@@ -122,7 +122,7 @@ def build(torchvision: ModuleType, name: str, entry: Any, state: State, file: st
     # Building draws initial weights; the caller's random state stays as it was.
     with torch.random.fork_rng(devices=[]):
         module: nn.Module = torchvision.models.get_model(name, weights=None, **arguments)
-        classes = head_classes(shapes(module), shapes(state), IMAGENET_CLASSES)
+        classes = head_classes(shapes(module), shapes(aligned(state, module)), IMAGENET_CLASSES)
         if classes is not None:
             module = torchvision.models.get_model(name, weights=None, num_classes=classes, **arguments)
     fit(module, state, file, name)

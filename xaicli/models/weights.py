@@ -36,7 +36,7 @@ def read_weights(path: Path, notice: Callable[[str], None] = lambda text: None) 
     notice: called with one line where weights are not finite.
     """
     kind = kind_of(path)
-    state = read_safetensors(path) if kind == "safetensors" else read_pickle(path)
+    state = read_safetensors(path) if kind == "safetensors" else read_pickle(path, notice)
     if not state:
         raise InputError(f"{path} holds no weights", expected="tensors by name, as in torch.save(model.state_dict(), FILE)")
     state = without_wrappers(state)
@@ -83,7 +83,7 @@ def read_safetensors(path: Path) -> State:
     return OrderedDict((name, as_float32(tensors[name])) for name in sorted(tensors))
 
 
-def read_pickle(path: Path) -> State:
+def read_pickle(path: Path, notice: Callable[[str], None] = lambda text: None) -> State:
     """A state dict out of a file that torch.save wrote; raises InputError where it holds more than weights, or is cut off."""
     try:
         content = load_tensors(path, "a file of weights")
@@ -99,6 +99,9 @@ def read_pickle(path: Path) -> State:
             hint="Download or copy it again; it may be cut off.",
         ) from error
     state = find_state(content)
+    averaged = [key for key in AVERAGED if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
+    if state is not None and averaged and any(isinstance(content.get(key), Mapping) for key in NESTS):
+        notice(f"{path.name} holds averaged weights too ({averaged[0]}); the plain ones are used")
     if state is None:
         raise InputError(
             f"{path} holds no weights: {contents(content)}",
@@ -154,8 +157,15 @@ def more_than_weights(path: Path, error: Exception) -> InputError:
     return InputError(
         f"{path} holds more than weights (it names {named[1] or named[2]}), and loading such a pickle can run code: refused",
         expected="a state dict of tensors",
-        hint=save_only_weights(path),
+        hint=f"{save_only_weights(path)} {rewrite(path)}",
     )
+
+
+def rewrite(path: Path) -> str:
+    """The command that writes a file of the weights alone; it runs the pickle's code, which is for the user to decide."""
+    key = "['state_dict']" if path.suffix == ".ckpt" else ""
+    code = f"import torch; torch.save(torch.load('{path.name}', 'cpu', weights_only=False){key}, '{path.stem}.weights.pth')"
+    return f'If you trust it, write its weights alone: python -c "{code}"'
 
 
 def save_only_weights(path: Path) -> str:

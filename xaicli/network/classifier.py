@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -151,8 +152,20 @@ class Classifier:
         return self.module
 
     def class_name(self, index: int) -> str:
-        """The first name of a class, or its index where the model has no names."""
-        return self.classes[index].split(",")[0].strip() if index < len(self.classes) else str(index)
+        """The first name of a class, all of them where another class has the same first, its index beside them where that is not
+        enough; its index alone where the model has no names."""
+        return self.shown_names[index] if index < len(self.shown_names) else str(index)
+
+    @cached_property
+    def shown_names(self) -> tuple[str, ...]:
+        """One name a class, no two alike."""
+        first = [names.split(",")[0].strip() for names in self.classes]
+        seen, whole = Counter(first), Counter(self.classes)
+        shown = (one if seen[one] == 1 else names.strip() for one, names in zip(first, self.classes, strict=True))
+        return tuple(
+            name if whole[names] == 1 else f"{name} ({index})"
+            for index, (name, names) in enumerate(zip(shown, self.classes, strict=True))
+        )
 
     def with_masked_dtype(self, dtype: torch.dtype) -> Classifier:
         return dataclasses.replace(self, masked_dtype=dtype)

@@ -104,7 +104,7 @@ def explain(
         decode_timeout=decode_timeout,
         command=command,
     )
-    targets = choose_targets(str(target), model, found.sources)
+    targets = choose_targets(target, model, found.sources)
     place = OutputFolder(Path(output or ""), stems(found.sources))
     run = FolderRun(found.sources, model, methods, targets, settings, place, style, overwrite, keep_going)
     metrics = list_metrics(metric or (SCORES if score else ()))
@@ -146,15 +146,17 @@ def refuse_files(metrics: Sequence[Metric], **files: Any) -> None:
 
 
 def list_methods(method: str | Method | Sequence[str | Method] | None) -> list[Method]:
-    """Methods as they are, and those that specifications name."""
-    given = [] if method is None else [method] if isinstance(method, str | Method) else list(method)
-    return [made for one in given for made in ([one] if isinstance(one, Method) else make_methods([one]))]
+    """Methods as they are, those that specifications name, and classes of them with their defaults."""
+    given = [] if method is None else [method] if isinstance(method, str | Method | type) else list(method)
+    made = (one() if isinstance(one, type) else one for one in given)
+    return [each for one in made for each in ([one] if isinstance(one, Method) else make_methods([one]))]
 
 
 def list_metrics(metric: str | Metric | Sequence[str | Metric]) -> list[Metric]:
-    """Metrics as they are, and those that specifications name."""
-    given = [metric] if isinstance(metric, str | Metric) else list(metric)
-    return [made for one in given for made in ([one] if isinstance(one, Metric) else make_metrics([one]))]
+    """Metrics as they are, those that specifications name, and classes of them with their defaults."""
+    given = [metric] if isinstance(metric, str | Metric | type) else list(metric)
+    made = (one() if isinstance(one, type) else one for one in given)
+    return [each for one in made for each in ([one] if isinstance(one, Metric) else make_metrics([one]))]
 
 
 def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:

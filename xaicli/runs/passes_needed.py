@@ -17,6 +17,7 @@ from xaicli.results.store import Store
 from xaicli.runs.score import ScoreRun
 from xaicli.runs.score_table import ScoreTable
 from xaicli.tabular import Tabular
+from xaicli.untrusted import is_there
 from xaicli.words import count, span
 
 MEASURED = 0.5
@@ -50,7 +51,7 @@ def plan_of(runs: Sequence[ScoreRun], path: Path | None, progress: Progress) -> 
     rows: list[dict[str, Any]] = []
     for run in runs:
         todo = len(run.sources)
-        if path is not None and path.exists():
+        if path is not None and is_there(path):
             with Store.open(path, write=False) as store:
                 todo = len(run.incomplete(store, run.sources))
         seconds = seconds_a_pass(run.classifier)

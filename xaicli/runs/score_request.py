@@ -114,7 +114,7 @@ class ScoreRequest:
             classifier=classifier,
             methods=fitting(methods, classifier, progress) if leave_out else methods,
             metrics=self.metrics,
-            targets=choose_targets(str(self.target), classifier, sources),
+            targets=choose_targets(self.target, classifier, sources),
             settings=self.settings,
             controls=self.control_names,
             truth=self.read_truth(classifier, progress),

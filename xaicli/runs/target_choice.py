@@ -13,7 +13,7 @@ from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.runs.regions import canonical
-from xaicli.targets import DECISION, PREDICTED, TargetRule, parse_target
+from xaicli.targets import DECISION, PREDICTED, TargetRule, out_of_range, parse_target
 from xaicli.untrusted import read_text
 
 REGION_OF_DECISION = TargetRule(top=1, region=PREDICTED)
@@ -53,8 +53,18 @@ class TargetChoice:
         return not self.file and self.rule in (DECISION, REGION_OF_DECISION)
 
 
-def choose_targets(text: str, classifier: Classifier, sources: Iterable[Source] = ()) -> TargetChoice:
-    """Read `--target`: a rule, or `@FILE.csv` with columns image and target; each source must then have a row."""
+def choose_targets(text: str | int, classifier: Classifier, sources: Iterable[Source] = ()) -> TargetChoice:
+    """Read `--target`: a rule, or `@FILE.csv` with columns image and target; each source must then have a row.
+
+    An int is a class index.
+    """
+    if isinstance(text, int):
+        # A number in Python is an index, also where a class is called by another number.
+        if not 0 <= text < classifier.count:
+            raise out_of_range(text, classifier.count)
+        rule = with_region(TargetRule(index=text), classifier)
+        refuse_unfit(rule, classifier)
+        return TargetChoice(canonical(rule), rule)
     if not text.startswith("@"):
         rule = with_region(parse_target(text, classifier.classes, classifier.count), classifier)
         refuse_unfit(rule, classifier)

@@ -1,0 +1,85 @@
+"""Methods and metrics in a file of the user's own, `FILE.py:NAME`; in Python a class or an instance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import xaicli
+from xaicli.cli.main import main
+from xaicli.errors import RunError, UsageError, XaiError
+from xaicli.gate.measure import make_ready
+from xaicli.gate.suite import read_suite
+from xaicli.methods.center import Center
+from xaicli.registry import make_method, make_metric
+
+TESTS = Path(__file__).resolve().parent
+MODEL = f"{TESTS / 'data' / 'net.py'}:make"
+METHOD = (TESTS / "data" / "brightness.py").read_text()
+METRIC = '''
+"""A metric of one's own."""
+from dataclasses import dataclass
+from xaicli.metric import Direction, Metric, Scores
+@dataclass(frozen=True, kw_only=True)
+class Peak(Metric):
+    """The largest value of a map."""
+    name = "peak"
+    direction = Direction.HIGHER
+    range = (0.0, 1.0)
+    def score(self, case):
+        return Scores(case.maps.amax(dim=(1, 2)))
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(METHOD)
+    (tmp_path / "peak.py").write_text(METRIC)
+    return tmp_path
+
+
+def test_a_method_and_a_metric_in_files_run_from_the_command_line(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--method", "my.py:Brightness@gain=2", "--score", "--metric", "peak.py:Peak", "--format", "json")
+    assert main(["explain", "sample:hopper", "--model", MODEL, *words]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["method"] == "brightness@gain=2"
+    assert "peak" in row
+
+
+def test_they_are_found_by_specification_in_python_too(own: Path) -> None:
+    assert make_method("my.py:Brightness").label == "brightness"
+    assert make_metric(f"{own / 'peak.py'}:Peak").label == "peak"
+
+
+@pytest.mark.parametrize("method", [Center, Center(), "center", [Center, "random"]])
+def test_python_takes_classes_instances_and_names(method: object, own: Path) -> None:
+    made = xaicli.explain("sample:hopper", MODEL, method)  # type: ignore[arg-type]
+    assert made[0].record.method == "center"
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "words"),
+    [
+        (METHOD, "Brigthness", "has no Brigthness.*Did you mean Brightness"),
+        (METHOD.replace("(Method)", ""), "Brightness", "is no method"),
+        ("raise SystemExit(0)", "Brightness", r"bad.py:1 raised SystemExit: 0"),
+        (METHOD.replace('name = "brightness"', 'name = "grad-cam"'), "Brightness", "is called grad-cam, as a built-in method is"),
+    ],
+)
+def test_what_is_no_method_is_refused_in_one_line(code: str, name: str, words: str, own: Path) -> None:
+    (own / "bad.py").write_text(code)
+    with pytest.raises(XaiError, match=words):
+        make_method(f"bad.py:{name}")
+
+
+def test_a_suite_runs_code_of_its_own_only_where_it_is_trusted(own: Path) -> None:
+    (own / "my.py").write_text("raise RuntimeError('ran')")
+    (own / "xai.toml").write_text('model = "tiny"\nimages = ["sample:hopper"]\nmethods = ["my.py:Brightness"]\n')
+    suite = read_suite(own / "xai.toml")
+    with pytest.raises(UsageError, match="--trust"):
+        make_ready(suite, trust=False)
+    with pytest.raises(RunError, match=r"my.py:1 raised RuntimeError: ran"):
+        make_ready(suite, trust=True)
