@@ -434,7 +434,7 @@ def test_a_preset_keeps_what_it_does_not_set():
 
 
 def test_parameters_as_typed():
-    rise = RISE.from_text({"grid": "5+7", "p1": "0.3+0.5", "n-masks": "1_000", "tol": "none", "sampling": "Sobol"})
+    rise = RISE.from_text({"grid": "5+7", "p1": "0.3+0.5", "n-masks": "1_000", "tol": "none", "sampling": "Balanced"})
     assert rise == RISE(grid=(5, 7), p1=(0.3, 0.5), n_masks=1000, sampling="balanced")
 
 
