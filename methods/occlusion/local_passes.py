@@ -1,11 +1,15 @@
 """Passes of photos that differ from the clean one inside a box: early layers run on crops around it.
 
-Early layers are local: at some modules of the network, the cuts, a change of a box reaches a patch of the feature map and no
-further. So a crop of the photo is passed. At the first cut the patch is pasted into a larger crop of the clean photo's
-features there, with which the network goes on to the next cut, and so on; at the last one into the whole feature map. The
+On one thread, 169 windows of a photo of 224 pixels take 0.64 s on MobileNetV2, where whole passes take 1.5 s and captum's tuned
+occlusion 3.2 s; on ResNet-50 5.0 s, 8.7 s and 13.5 s (`python -m benchmarks occlusion`). Pasting at several modules rather
+than at one saves 5 % and 21 % of that.
+
+Early layers are local: a box of the photo changes only a patch of their feature maps, its receptive field seen from the input. So
+only a crop around the box is passed. At some modules, the paste points, the patch is pasted into the clean photo's features: at
+the first points into a larger crop of them, at the last point into the whole feature map, with which the network goes on. The
 logits are those of the whole photo, to rounding; early layers, which have the largest feature maps, cost a fraction.
 
-How far a change reaches is read off a pass with NaN pixels, and three boxes are passed both ways before anything is trusted.
+A pass with NaN pixels shows how far a change spreads. Three boxes are passed both ways before anything is trusted.
 """
 
 from __future__ import annotations
@@ -20,23 +24,23 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.errors import XaiError
-from xaicli.methods.occlusion.cuts import Box, Cut, Stage, cheapest, cost, end_of, find_cuts
+from xaicli.methods.occlusion.crop_plan import Box, CropStage, PastePoint, cheapest, cost, end_of, find_paste_points
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import taken_apart
 from xaicli.network.modes import eval_mode
 from xaicli.passes.seeds import stream
 
 FEWEST = 16
-"""Boxes below which looking for cuts costs more than they save."""
+"""With fewer boxes, looking for paste points costs more than it saves."""
 
 WORTH_WHILE = 0.9
-"""Cuts are used where a pass is expected to cost at most this part of a whole one."""
+"""Paste points are used where a pass is expected to cost at most this part of a whole one."""
 
 TOLERANCE = 1e-5
-"""Of the largest logit: how far local passes may be off whole ones, as batches of another size are."""
+"""Largest difference of local and whole passes, relative to the largest logit: batches of another size differ as much."""
 
 TELLING = 10
-"""So many times the tolerance a box must change the logits, or a trial with it shows nothing."""
+"""A trial counts only where its box changes the logits by this many times the tolerance."""
 
 UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, XaiError)
 """What a network may raise when it is passed a crop."""
@@ -46,17 +50,17 @@ UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, XaiErr
 class LocalPasses:
     """Logits of copies of one photo at a time, (3, H, W), that have `hidden` (3, H, W) in one of the boxes.
 
-    Made by `local_passes`; hooks are on the cuts as long as that `with` block lasts.
+    Made by `local_passes`; hooks are on the paste points as long as that `with` block lasts.
     """
 
     run: Callable[[Tensor], Tensor]
-    stages: Sequence[Stage]
+    stages: Sequence[CropStage]
     boxes: Sequence[Box]
     features: dict[int, Tensor] = field(default_factory=dict)
     under_way: Sequence[Box] = ()
 
     def begin(self, photo: Tensor, hidden: Tensor) -> Tensor:
-        """Pass a photo as it is and keep its features at the cuts; returns its logits (1, C)."""
+        """Pass a photo as it is and keep its features at the paste points; returns its logits (1, C)."""
         self.photo, self.hidden, self.under_way = photo, hidden, ()
         return self.run(laid_out(photo[None]))
 
@@ -66,19 +70,19 @@ class LocalPasses:
         return self.run(laid_out(torch.stack([self.crop(box) for box in self.under_way])))
 
     def crop(self, box: Box) -> Tensor:
-        """The part of a copy that leads up to the first cut."""
+        """The part of a copy that leads up to the first paste point."""
         (y, x), (height, width) = self.stages[0].corner(box), self.stages[0].size
         crop = self.photo[:, y : y + height, x : x + width].clone()
         crop[:, box[0] - y : box[1] - y, box[2] - x : box[3] - x] = self.hidden[:, box[0] : box[1], box[2] : box[3]]
         return crop
 
-    def at_cut(self, index: int, output: Tensor) -> Tensor | None:
+    def at_point(self, index: int, output: Tensor) -> Tensor | None:
         """Keep a whole photo's features; paste crops' patches into what the next stage needs of them."""
         if not self.under_way:
             self.features[index] = output.detach().clone()
             return None
         stage, clean = self.stages[index], self.features[index][0]
-        rows, columns = stage.cut.rows, stage.cut.columns
+        rows, columns = stage.point.rows, stage.point.columns
         pasted = []
         for patch, box in zip(output, self.under_way, strict=True):
             y, x = stage.corner(box)
@@ -109,10 +113,10 @@ def laid_out(photos: Tensor) -> Tensor:
 
 @contextmanager
 def local_passes(classifier: Classifier, shape: tuple[int, int, int], boxes: Sequence[Box]) -> Iterator[LocalPasses | None]:
-    """Local passes of photos of `shape` (3, H, W) where the network has cuts that save work and give the logits of whole
-    passes, else None. What it yields runs in the classifier's `masked_dtype`.
+    """Local passes of photos of `shape` (3, H, W) where the network has paste points that save work and give the logits of
+    whole passes, else None. What it yields runs in the classifier's `masked_dtype`.
 
-    The cuts are tried in float32 on noise, never on a photo, so that all photos are passed in one way.
+    They are tried in float32 on noise, never on a photo, so that all photos are passed in one way.
     """
     if classifier.module is None or len(boxes) < FEWEST:
         yield None
@@ -130,18 +134,18 @@ def local_passes(classifier: Classifier, shape: tuple[int, int, int], boxes: Seq
 def pasting(passes: LocalPasses) -> Iterator[LocalPasses]:
     with ExitStack() as stack:
         for index, stage in enumerate(passes.stages):
-            stack.callback(stage.cut.module.register_forward_hook(hook_of(passes, index)).remove)
+            stack.callback(stage.point.module.register_forward_hook(hook_of(passes, index)).remove)
         yield passes
 
 
 def hook_of(passes: LocalPasses, index: int) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
-    return lambda module, given, output: passes.at_cut(index, output)
+    return lambda module, given, output: passes.at_point(index, output)
 
 
 def working_stages(
     classifier: Classifier, network: nn.Module, shape: tuple[int, int, int], boxes: Sequence[Box]
-) -> Sequence[Stage]:
-    """Stages whose logits are those of whole passes: over all cuts that save work, or else over the best one, or none."""
+) -> Sequence[CropStage]:
+    """Stages whose logits are those of whole passes: over all paste points that save work, or else over the best one, or none."""
 
     def run(copies: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(classifier.device.type, enabled=False):
@@ -152,8 +156,8 @@ def working_stages(
     some = tried(boxes, size)
     try:
         with taken_apart(network):
-            cuts = find_cuts(network, run, photo)
-        for stages in candidates(cuts, size, boxes):
+            points = find_paste_points(network, run, photo)
+        for stages in candidates(points, size, boxes):
             if expected is None:
                 expected = run(copies_of(photo, hidden, some))
             if agree(LocalPasses(run, stages, some), photo, hidden, expected):
@@ -163,10 +167,10 @@ def working_stages(
     return ()
 
 
-def candidates(cuts: Sequence[Cut], size: tuple[int, int], boxes: Sequence[Box]) -> Iterator[tuple[Stage, ...]]:
-    """What is worth a trial: the cheapest way of all, then the cheapest over one cut."""
-    together = cheapest(cuts, size, boxes)
-    alone = min(((Stage.between(end_of((), size), cut, boxes),) for cut in cuts), key=cost, default=())
+def candidates(points: Sequence[PastePoint], size: tuple[int, int], boxes: Sequence[Box]) -> Iterator[tuple[CropStage, ...]]:
+    """What is worth a trial: the cheapest way of all, then the cheapest over one paste point."""
+    together = cheapest(points, size, boxes)
+    alone = min(((CropStage.between(end_of((), size), point, boxes),) for point in points), key=cost, default=())
     for stages in (together, alone) if len(together) > 1 else (alone,):
         if cost(stages) <= WORTH_WHILE:
             yield stages

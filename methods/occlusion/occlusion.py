@@ -10,8 +10,8 @@ from torch import Tensor
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.methods.occlusion.boxed import pass_without_boxes
-from xaicli.methods.occlusion.cuts import Box
+from xaicli.methods.occlusion.crop_plan import Box
+from xaicli.methods.occlusion.hidden_boxes import pass_with_hidden_boxes
 from xaicli.network.classifier import Classifier
 from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
 from xaicli.passes.explained_score import SCORE_HELP, Score, scores_of
@@ -87,7 +87,7 @@ class Occlusion(Method):
         def take(row: int, start: int, logits: Tensor) -> None:
             scores[row, :, start : start + len(logits)] = scores_of(chosen[row : row + 1], logits, self.score).T
 
-        clean = pass_without_boxes(classifier, inputs, hidden, boxes, take)
+        clean = pass_with_hidden_boxes(classifier, inputs, hidden, boxes, take)
         return scores_of(chosen, clean, self.score)[..., None] - scores
 
 

@@ -1,4 +1,4 @@
-"""Local passes give the logits of whole passes, on networks where there are cuts and on networks where there are none."""
+"""Local passes give the logits of whole passes, on networks with paste points and on networks without."""
 
 import math
 
@@ -8,8 +8,19 @@ from torch import nn
 from torch.testing import assert_close
 
 from xaicli.errors import RunError
-from xaicli.methods.occlusion.boxed import pass_without_boxes
-from xaicli.methods.occlusion.cuts import Axis, Cut, Reach, Stage, chain, cheapest, cost, end_of, find_cuts, reach
+from xaicli.methods.occlusion.crop_plan import (
+    CropAxis,
+    CropStage,
+    PastePoint,
+    ReceptiveField,
+    chain,
+    cheapest,
+    cost,
+    end_of,
+    find_paste_points,
+    receptive_field,
+)
+from xaicli.methods.occlusion.hidden_boxes import pass_with_hidden_boxes
 from xaicli.methods.occlusion.local_passes import local_passes
 from xaicli.network.folding import Fused, folded
 
@@ -154,7 +165,7 @@ def by_boxes(classifier, photos, hidden, boxes):
     def take(row, start, logits):
         found[row, start : start + len(logits)] = logits
 
-    clean = pass_without_boxes(classifier, photos, hidden, boxes, take)
+    clean = pass_with_hidden_boxes(classifier, photos, hidden, boxes, take)
     return found, clean
 
 
@@ -257,7 +268,7 @@ def test_hooks_are_gone_afterwards_also_when_a_taker_raises(classifier_of, photo
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pass_without_boxes(classifier_of(network, size=(SIDE, SIDE)), photos, photos * 0, boxes_of(), take)
+        pass_with_hidden_boxes(classifier_of(network, size=(SIDE, SIDE)), photos, photos * 0, boxes_of(), take)
     assert not any(module._forward_hooks for module in network.modules())
 
 
@@ -274,57 +285,57 @@ def test_a_black_box_and_a_handful_of_boxes_are_passed_whole(classifier_of, phot
 def test_reach_is_read_off_the_cells_that_nan_spread_to():
     cells = torch.zeros(48, dtype=torch.bool)
     cells[22:33] = True
-    assert reach(cells, 96, 48) == Reach(48, 2, 2, 1)
+    assert receptive_field(cells, 96, 48) == ReceptiveField(48, 2, 2, 1)
     cells[0] = True
-    assert reach(cells, 96, 48) is None
-    assert reach(torch.zeros(48, dtype=torch.bool), 96, 48) is None
-    assert reach(torch.tensor([False, True, False]), 96, 48) is None
+    assert receptive_field(cells, 96, 48) is None
+    assert receptive_field(torch.zeros(48, dtype=torch.bool), 96, 48) is None
+    assert receptive_field(torch.tensor([False, True, False]), 96, 48) is None
 
 
 def test_a_crop_lies_over_all_that_decides_the_changed_cells():
-    cut = Reach(cells=24, stride=4, before=2, after=1)
-    assert cut.changed(40, 48) == (8, 13)
-    assert cut.changed(0, 5) == (0, 3)
-    assert cut.changed(90, 96) == (20, 24)
-    axis = Axis.between(Reach(96, 1, 0, 0), cut, [(40, 48)])
+    point = ReceptiveField(cells=24, stride=4, before=2, after=1)
+    assert point.changed(40, 48) == (8, 13)
+    assert point.changed(0, 5) == (0, 3)
+    assert point.changed(90, 96) == (20, 24)
+    axis = CropAxis.between(ReceptiveField(96, 1, 0, 0), point, [(40, 48)])
     assert (axis.lead, axis.trail) == (4, 12)
     # Cells 8 to 12: from 4 pixels before 32 to 12 pixels from 48 on.
     assert axis.length == 32
     assert axis.begin(40, 48) == 28
     assert axis.begin(90, 96) == 64
-    uneven = Axis.between(Reach(97, 1, 0, 0), cut, [(40, 48)])
+    uneven = CropAxis.between(ReceptiveField(97, 1, 0, 0), point, [(40, 48)])
     assert uneven.length == 33
     assert uneven.begin(90, 97) == 64
-    assert Axis.between(Reach(97, 1, 0, 0), cut, [(0, 97)]).length == 97
+    assert CropAxis.between(ReceptiveField(97, 1, 0, 0), point, [(0, 97)]).length == 97
 
 
 def test_a_later_crop_needs_the_margin_from_the_cut_before_alone():
     """From one layer of cells of 4 pixels to the next of 8: three more pixels of 4 on either side, not nine."""
-    first, second = Reach(cells=24, stride=4, before=2, after=2), Reach(cells=12, stride=8, before=2, after=2)
-    from_photo = Axis.between(Reach(96, 1, 0, 0), second, [(40, 48)])
-    onward = Axis.between(first, second, [(40, 48)])
+    first, second = ReceptiveField(cells=24, stride=4, before=2, after=2), ReceptiveField(cells=12, stride=8, before=2, after=2)
+    from_photo = CropAxis.between(ReceptiveField(96, 1, 0, 0), second, [(40, 48)])
+    onward = CropAxis.between(first, second, [(40, 48)])
     assert (from_photo.lead, from_photo.trail, from_photo.length) == (16, 24, 72)
     assert (onward.lead, onward.trail, onward.length) == (2, 4, 14)
 
 
 def test_the_cheapest_choice_of_cuts_is_found():
-    axes = [Reach(96 // stride, stride, spread, spread) for stride, spread in ((2, 1), (2, 1), (4, 2))]
-    early, same, late = (Cut(nn.Identity(), axis, axis, work) for axis, work in zip(axes, (0.3, 0.301, 0.8), strict=True))
+    axes = [ReceptiveField(96 // stride, stride, spread, spread) for stride, spread in ((2, 1), (2, 1), (4, 2))]
+    early, same, late = (PastePoint(nn.Identity(), axis, axis, work) for axis, work in zip(axes, (0.3, 0.301, 0.8), strict=True))
     boxes, size = [(40, 48, 40, 48)], (96, 96)
     stages = cheapest([early, same, late], size, boxes)
-    assert [stage.cut for stage in stages] in ([early, late], [same, late])
+    assert [stage.point for stage in stages] in ([early, late], [same, late])
     small, large = (side**2 / cells**2 for side, cells in ((stages[0].size[0], 96), (stages[1].size[0], 48)))
     assert cost(stages) == pytest.approx(0.04 + 0.3 * small + 0.5 * large + 0.2, abs=2e-3)
-    assert cost(stages) < cost((Stage.between(end_of((), size), late, boxes),))
+    assert cost(stages) < cost((CropStage.between(end_of((), size), late, boxes),))
     assert cheapest([], size, boxes) == ()
     assert cost(()) == 1
 
 
 def test_no_way_leads_from_large_cells_to_small_ones():
     """As in a network that enlarges its features again."""
-    axes = [Reach(96 // stride, stride, 1, 1) for stride in (4, 2)]
-    coarse, fine = (Cut(nn.Identity(), axis, axis, work) for axis, work in zip(axes, (0.4, 0.9), strict=True))
-    assert [stage.cut for stage in cheapest([coarse, fine], (96, 96), [(40, 48, 40, 48)])] == [fine]
+    axes = [ReceptiveField(96 // stride, stride, 1, 1) for stride in (4, 2)]
+    coarse, fine = (PastePoint(nn.Identity(), axis, axis, work) for axis, work in zip(axes, (0.4, 0.9), strict=True))
+    assert [stage.point for stage in cheapest([coarse, fine], (96, 96), [(40, 48, 40, 48)])] == [fine]
 
 
 def test_modules_in_a_row_are_looked_at_and_no_others():
@@ -336,14 +347,14 @@ def test_modules_in_a_row_are_looked_at_and_no_others():
 
 def test_cuts_come_in_the_order_of_the_network(photos):
     network = seeded(padded)
-    cuts = find_cuts(network, network, photos[0])
-    assert [cut.work for cut in cuts] == sorted(cut.work for cut in cuts)
-    assert 0 < cuts[0].work < cuts[-1].work <= 1
-    assert all(cut.module in set(network.modules()) for cut in cuts)
+    points = find_paste_points(network, network, photos[0])
+    assert [point.work for point in points] == sorted(point.work for point in points)
+    assert 0 < points[0].work < points[-1].work <= 1
+    assert all(point.module in set(network.modules()) for point in points)
 
 
 def test_a_network_on_which_noise_shows_nothing_is_passed_whole(classifier_of, photos):
-    """Its first layer answers to very bright pixels alone: on noise local and whole passes agree whatever the cut is worth."""
+    """Its first layer answers to very bright pixels alone: on noise local and whole passes agree at any paste point."""
     network = seeded(Bypassed)
     for convolution in (network.features[0][0], network.side[0]):
         convolution.weight.mul_(0.01)
@@ -362,4 +373,4 @@ def test_a_way_around_the_cut_is_noticed(classifier_of):
     """Nothing of the side path passes the features, so that pasting there cannot be right."""
     network = seeded(Bypassed)
     with local_passes(classifier_of(network, size=(SIDE, SIDE)), (3, SIDE, SIDE), boxes_of()) as passes:
-        assert passes is None or not {stage.cut.module for stage in passes.stages} & set(network.features.modules())
+        assert passes is None or not {stage.point.module for stage in passes.stages} & set(network.features.modules())

@@ -1,4 +1,4 @@
-"""Passing copies of photos that lack what is in a box."""
+"""Logits of photos with one box hidden."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from xaicli.methods.occlusion.cuts import Box
+from xaicli.methods.occlusion.crop_plan import Box
 from xaicli.methods.occlusion.local_passes import LocalPasses, local_passes
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
@@ -18,8 +18,8 @@ Take = Callable[[int, int, Tensor], object]
 """take(row, start, logits) receives logits (n, C), float32, of the copies of photo `row` with boxes from `start` on."""
 
 
-def pass_without_boxes(classifier: Classifier, inputs: Tensor, hidden: Tensor, boxes: Sequence[Box], take: Take) -> Tensor:
-    """Pass each photo once a box with what `hidden` has there, both (B, 3, H, W), and once as it is.
+def pass_with_hidden_boxes(classifier: Classifier, inputs: Tensor, hidden: Tensor, boxes: Sequence[Box], take: Take) -> Tensor:
+    """For each box, run each photo with the box replaced by `hidden`, both (B, 3, H, W); then run it as it is.
 
     Returns the logits (B, C) of the photos as they are, in the same precision, `masked_dtype`, and by the same kernels, so
     that a box that changes nothing has exactly these. Batch norms are folded, and early layers run on crops around the boxes

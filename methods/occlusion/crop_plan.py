@@ -1,4 +1,4 @@
-"""Cuts of a network: modules behind which a change of a box of the photo has reached a patch of the features and no further."""
+"""Where crops around a hidden box begin and end, from the photo to the modules at which they are pasted back."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ Box = tuple[int, int, int, int]
 """Top, bottom, left, right in pixels, the second and fourth exclusive."""
 
 PROBE = 16
-"""Side of the block of NaN pixels, and the largest stride of a cut."""
+"""Side of the block of NaN pixels, and the largest stride of a paste point."""
 
 PASTING = 0.02
-"""What one more cut costs, in whole passes."""
+"""What one more paste point costs, in whole passes."""
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Along one axis: cells at a cut, pixels a cell; and how many cells before the first and after the last cell of a changed
-    stretch are changed too. Where the photo is cropped, pixels are the cells."""
+class ReceptiveField:
+    """How far a change of pixels spreads at a paste point, along one axis.
+
+    cells: of the feature map there; stride: pixels per cell; before, after: how many cells before the first and after the last
+    cell of a changed stretch are changed too. Where the photo itself is cropped, pixels are the cells.
+    """
 
     cells: int
     stride: int
@@ -39,14 +42,14 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class Axis:
-    """Crops along one axis of what is there at one cut, all `length` cells long, that lead to the next cut, of `reach`.
+class CropAxis:
+    """Crops along one axis of the features at one paste point, all `length` cells long, that lead to the next, of `field`.
 
     ratio: cells here for one there, which depends on no more than `lead` cells before the first of these, and `trail` from
     the first on.
     """
 
-    reach: Reach
+    field: ReceptiveField
     cells: int
     ratio: int
     lead: int
@@ -54,7 +57,7 @@ class Axis:
     length: int
 
     @classmethod
-    def between(cls, here: Reach, there: Reach, stretches: Sequence[tuple[int, int]]) -> Axis:
+    def between(cls, here: ReceptiveField, there: ReceptiveField, stretches: Sequence[tuple[int, int]]) -> CropAxis:
         """Crops that are long enough for each stretch of changed pixels."""
         ratio = there.stride // here.stride
         # Reaches are rounded to whole cells; that the true ones differ by whole cells as well makes these bounds exact enough.
@@ -67,7 +70,7 @@ class Axis:
 
     def wanted(self, start: int, stop: int) -> int:
         """The cell there at which the crop of a stretch should begin at the latest."""
-        return max(0, self.reach.changed(start, stop)[0] - -(-self.lead // self.ratio))
+        return max(0, self.field.changed(start, stop)[0] - -(-self.lead // self.ratio))
 
     def begin(self, start: int, stop: int) -> int:
         """The cell here at which the crop of a stretch begins."""
@@ -75,27 +78,27 @@ class Axis:
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
-    """A module at which patches are pasted. work: of the network up to here, as a part of the whole."""
+class PastePoint:
+    """A module at whose output patches are pasted. work: of the network up to here, as a part of the whole."""
 
     module: nn.Module
-    rows: Reach
-    columns: Reach
+    rows: ReceptiveField
+    columns: ReceptiveField
     work: float
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """The way from one cut, or from the photo, to the next on crops of one size."""
+class CropStage:
+    """The way from one paste point, or from the photo, to the next on crops of one size."""
 
-    cut: Cut
-    rows: Axis
-    columns: Axis
+    point: PastePoint
+    rows: CropAxis
+    columns: CropAxis
 
     @classmethod
-    def between(cls, here: tuple[Reach, Reach], cut: Cut, boxes: Sequence[Box]) -> Stage:
-        rows = Axis.between(here[0], cut.rows, sorted({box[:2] for box in boxes}))
-        return cls(cut, rows, Axis.between(here[1], cut.columns, sorted({box[2:] for box in boxes})))
+    def between(cls, here: tuple[ReceptiveField, ReceptiveField], point: PastePoint, boxes: Sequence[Box]) -> CropStage:
+        rows = CropAxis.between(here[0], point.rows, sorted({box[:2] for box in boxes}))
+        return cls(point, rows, CropAxis.between(here[1], point.columns, sorted({box[2:] for box in boxes})))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -112,39 +115,39 @@ class Stage:
         return self.rows.begin(box[0], box[1]), self.columns.begin(box[2], box[3])
 
 
-def cost(stages: Sequence[Stage]) -> float:
+def cost(stages: Sequence[CropStage]) -> float:
     """What a pass in these stages is expected to cost, of a whole one."""
     done, total = 0.0, PASTING * len(stages)
     for stage in stages:
-        total += (stage.cut.work - done) * stage.area
-        done = stage.cut.work
+        total += (stage.point.work - done) * stage.area
+        done = stage.point.work
     return total + 1 - done
 
 
-def cheapest(cuts: Sequence[Cut], size: tuple[int, int], boxes: Sequence[Box]) -> tuple[Stage, ...]:
-    """The stages, over some of the cuts in the order of the network, in which copies of photos of `size` cost least."""
-    best: list[tuple[Stage, ...]] = [()]
-    for cut in cuts:
-        # Of all ways that end in this cut the cheapest goes on: what follows depends on the last cut alone.
-        ways = [(*way, Stage.between(end_of(way, size), cut, boxes)) for way in best if leads_on(way, cut)]
+def cheapest(points: Sequence[PastePoint], size: tuple[int, int], boxes: Sequence[Box]) -> tuple[CropStage, ...]:
+    """The stages, over some of the paste points in the network's order, in which copies of photos of `size` cost least."""
+    best: list[tuple[CropStage, ...]] = [()]
+    for point in points:
+        # Of all ways that end in this point the cheapest goes on: what follows depends on the last point alone.
+        ways = [(*way, CropStage.between(end_of(way, size), point, boxes)) for way in best if leads_on(way, point)]
         best.append(min(ways, key=cost))
     return min(best, key=cost)
 
 
-def end_of(way: Sequence[Stage], size: tuple[int, int]) -> tuple[Reach, Reach]:
-    """Where the next crops are taken: at the last cut, or from the photo, where a pixel is a cell and nothing has spread."""
+def end_of(way: Sequence[CropStage], size: tuple[int, int]) -> tuple[ReceptiveField, ReceptiveField]:
+    """Where the next crops are taken: at the last paste point, or from the photo, where pixels are the cells."""
     if way:
-        return way[-1].cut.rows, way[-1].cut.columns
-    return Reach(size[0], 1, 0, 0), Reach(size[1], 1, 0, 0)
+        return way[-1].point.rows, way[-1].point.columns
+    return ReceptiveField(size[0], 1, 0, 0), ReceptiveField(size[1], 1, 0, 0)
 
 
-def leads_on(way: Sequence[Stage], cut: Cut) -> bool:
-    """Whether cells do not get smaller from the last cut to this one."""
-    return not way or (way[-1].cut.rows.stride <= cut.rows.stride and way[-1].cut.columns.stride <= cut.columns.stride)
+def leads_on(way: Sequence[CropStage], point: PastePoint) -> bool:
+    """Whether cells do not get smaller from the last point to this one."""
+    return not way or (way[-1].point.rows.stride <= point.rows.stride and way[-1].point.columns.stride <= point.columns.stride)
 
 
-def find_cuts(network: nn.Module, run: Callable[[Tensor], Tensor], photo: Tensor) -> list[Cut]:
-    """Cuts in the order of the network, by one pass of the photo (3, H, W) with a block of NaN in its middle."""
+def find_paste_points(network: nn.Module, run: Callable[[Tensor], Tensor], photo: Tensor) -> list[PastePoint]:
+    """Paste points in the order of the network, by one pass of the photo (3, H, W) with a block of NaN in its middle."""
     middle = [side // 2 // PROBE * PROBE for side in photo.shape[1:]]
     spoilt = photo.clone()
     spoilt[:, middle[0] : middle[0] + PROBE, middle[1] : middle[1] + PROBE] = torch.nan
@@ -159,13 +162,13 @@ def find_cuts(network: nn.Module, run: Callable[[Tensor], Tensor], photo: Tensor
     with counter, observing(network, after=note) as seen:
         run(spoilt[None])
     total = max(1, counter.get_total_flops())
-    cuts = []
+    points = []
     for module, cells, done in outputs:
-        rows = reach(cells.any(dim=1), photo.shape[1], middle[0])
-        columns = reach(cells.any(dim=0), photo.shape[2], middle[1])
+        rows = receptive_field(cells.any(dim=1), photo.shape[1], middle[0])
+        columns = receptive_field(cells.any(dim=0), photo.shape[2], middle[1])
         if rows and columns and seen.times[module] == 1:
-            cuts.append(Cut(module, rows, columns, done / total))
-    return cuts
+            points.append(PastePoint(module, rows, columns, done / total))
+    return points
 
 
 def chain(module: nn.Module) -> Iterator[nn.Module]:
@@ -177,7 +180,7 @@ def chain(module: nn.Module) -> Iterator[nn.Module]:
             yield from chain(child)
 
 
-def reach(spoilt: Tensor, side: int, at: int) -> Reach | None:
+def receptive_field(spoilt: Tensor, side: int, at: int) -> ReceptiveField | None:
     """How far a block of NaN that begins at pixel `at` has spread along one axis of cells; None where it met a border, so
     that no more is known than that."""
     cells = len(spoilt)
@@ -186,4 +189,4 @@ def reach(spoilt: Tensor, side: int, at: int) -> Reach | None:
     if not found or stride > PROBE or found[0] == 0 or found[-1] == cells - 1:
         return None
     before, after = at // stride - found[0], found[-1] + 1 - (at + PROBE) // stride
-    return Reach(cells, stride, before, after) if min(before, after) >= 0 else None
+    return ReceptiveField(cells, stride, before, after) if min(before, after) >= 0 else None
