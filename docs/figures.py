@@ -25,7 +25,7 @@ from xaicli.method import Method, Needs
 from xaicli.network.classifier import Classifier
 from xaicli.results import stats
 from xaicli.results.stats import Estimate
-from xaicli.training.network import fresh_classifier
+from xaicli.training.new_network import fresh_classifier
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -27,13 +27,13 @@ from xaicli.training.data import read_listing
 from xaicli.training.loop import Epoch
 from xaicli.training.plan import prepare
 from xaicli.training.run import TrainRun
-from xaicli.training.wish import Wish
+from xaicli.training.train_request import TrainRequest
 
 SEED = 0
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BundledFile:
     """How one file of the bundle is trained: `xai train METHOD --model MODEL`, and what is not as the method's own recipe says.
 
     stem: the file's name, without its ending; network: whether it is one, or explains the network `model`.
@@ -51,22 +51,22 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("tiny", "classifier@branch=true@early=0.85", "tiny", network=True, overrides={"epochs": 14}),
-    Recipe("tiny-vit", "classifier@teacher=tiny@share=0.7@early=0.85", "tiny-vit", network=True, overrides={"epochs": 12}),
-    Recipe("tiny.t-tame", "t-tame", "tiny", overrides={"epochs": 2, "lr": 1e-2}),
-    Recipe("tiny.p-tame", "p-tame@auxiliary=tiny", "tiny", overrides={"epochs": 1, "lr": 1e-3}),
-    Recipe("tiny-vit.t-tame", "t-tame", "tiny-vit", overrides={"epochs": 1, "lr": 1e-2}),
-    Recipe("tiny-vit.p-tame", "p-tame@auxiliary=tiny", "tiny-vit", overrides={"epochs": 1, "lr": 1e-3}),
+    BundledFile("tiny", "classifier@branch=true@early=0.85", "tiny", network=True, overrides={"epochs": 14}),
+    BundledFile("tiny-vit", "classifier@teacher=tiny@share=0.7@early=0.85", "tiny-vit", network=True, overrides={"epochs": 12}),
+    BundledFile("tiny.t-tame", "t-tame", "tiny", overrides={"epochs": 2, "lr": 1e-2}),
+    BundledFile("tiny.p-tame", "p-tame@auxiliary=tiny", "tiny", overrides={"epochs": 1, "lr": 1e-3}),
+    BundledFile("tiny-vit.t-tame", "t-tame", "tiny-vit", overrides={"epochs": 1, "lr": 1e-2}),
+    BundledFile("tiny-vit.p-tame", "p-tame@auxiliary=tiny", "tiny-vit", overrides={"epochs": 1, "lr": 1e-3}),
 )
 """In the order in which they are trained: the second network learns from the first, the rest explain the two."""
 
 
-def wish_of(recipe: Recipe, arguments: argparse.Namespace) -> Wish:
+def request_of(recipe: BundledFile, arguments: argparse.Namespace) -> TrainRequest:
     """The training run of one file."""
     stated = dict(arguments.epochs)
     epochs = {"epochs": stated[recipe.stem]} if recipe.stem in stated else {}
     options = {"device": arguments.device}
-    return Wish(
+    return TrainRequest(
         method=recipe.method,
         data=arguments.data,
         val=arguments.val,
@@ -81,15 +81,15 @@ def wish_of(recipe: Recipe, arguments: argparse.Namespace) -> Wish:
     )
 
 
-def make(recipe: Recipe, arguments: argparse.Namespace) -> None:
+def make(recipe: BundledFile, arguments: argparse.Namespace) -> None:
     """Train one file unless it is there, and put it where the package looks for it."""
-    wish = wish_of(recipe, arguments)
-    assert wish.output is not None
-    if not wish.output.is_file():
-        run = prepare(wish, notice=say)
+    request = request_of(recipe, arguments)
+    assert request.output is not None
+    if not request.output.is_file():
+        run = prepare(request, notice=say)
         carry_out(run)
     checkpoint.BUNDLED.mkdir(exist_ok=True)
-    shutil.copyfile(wish.output, checkpoint.BUNDLED / recipe.file)
+    shutil.copyfile(request.output, checkpoint.BUNDLED / recipe.file)
 
 
 def carry_out(run: TrainRun) -> None:
@@ -135,8 +135,8 @@ def epochs_of(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
-def chosen(only: str) -> list[Recipe]:
-    """The recipes that are named, all where none is; raises UsageError for a name that there is not."""
+def chosen(only: str) -> list[BundledFile]:
+    """The recipes that are named, all where none is; raises UsageError for an unknown name."""
     stems = [recipe.stem for recipe in RECIPES]
     wanted = [part.strip() for part in only.split(",") if part.strip()]
     if wanted == ["none"]:

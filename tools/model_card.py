@@ -29,7 +29,7 @@ from xaicli.training.batches import held_out
 from xaicli.training.curve import HELD, draw_curve
 from xaicli.training.data import Listing
 from xaicli.training.decoded import open_photos
-from xaicli.training.report import Report
+from xaicli.training.held_out_scores import HeldOutScores
 
 RIVALS = ("grad-cam", "rise@n_masks=1000", "attention-rollout", "daam")
 METRICS = ("insertion", "deletion", "average-drop@area=50@mask=binary", "increase-in-confidence@area=50@mask=binary")
@@ -78,20 +78,20 @@ def write_card(path: Path, listing: Listing, explained: Mapping[str, Sequence[st
         with report.store:
             for _ in report.rows():
                 pass
-            table = render(report.groups, "md")
+            table = render(report.groups, "markdown")
         picture = draw_training(name, path.parent / "pictures")
         parts.append(section(name, accuracy(classifier, listing), table, picture))
     content = "\n".join(parts).encode()
     write_atomic(path, lambda file: file.write(content))
 
 
-def comparison(classifier: Classifier, methods: Sequence[str], photos: Listing, truth: Truth | None) -> Report:
+def comparison(classifier: Classifier, methods: Sequence[str], photos: Listing, truth: Truth | None) -> HeldOutScores:
     """Scores of what was trained for a network beside what needs no training."""
     rivals = [rival for rival in map(make_method, RIVALS) if not unfit(rival, classifier)]
     metrics = make_metrics(METRICS if truth is None else [*METRICS, WITH_TRUTH])
     run = ScoreRun(photos.sources, classifier, [*map(make_method, methods), *rivals], metrics, truth=truth)
     run.check()
-    return Report(run)
+    return HeldOutScores(run)
 
 
 def accuracy(classifier: Classifier, listing: Listing) -> Accuracy:

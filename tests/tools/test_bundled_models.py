@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     for recipe in RECIPES:
         method, model = quick.get(recipe.stem, (recipe.method, recipe.model))
         settings = {"epochs": 2 if recipe.network else 1, "batch_size": 8}
-        recipes.append(bundled_models.Recipe(recipe.stem, method, model, recipe.network, settings))
+        recipes.append(bundled_models.BundledFile(recipe.stem, method, model, recipe.network, settings))
     monkeypatch.setattr(bundled_models, "RECIPES", tuple(recipes))
     monkeypatch.setattr(model_card, "RIVALS", ("grad-cam",))
     monkeypatch.setattr(model_card, "METRICS", ("insertion@steps=2", "average-drop@area=50@mask=binary"))

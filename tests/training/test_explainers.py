@@ -15,10 +15,10 @@ from xaicli.models.load import load_classifier
 from xaicli.registry import make_method
 from xaicli.runs.explanations import explain
 from xaicli.training.data import read_listing
+from xaicli.training.held_out_scores import score_held_out, scores_beside_rivals
+from xaicli.training.learner import parse_learner
 from xaicli.training.plan import prepare
-from xaicli.training.report import report, report_on
-from xaicli.training.task import parse_what
-from xaicli.training.wish import Wish
+from xaicli.training.train_request import TrainRequest
 
 QUICK = {"epochs": 1, "batch_size": 8, "lr": 0.02}
 
@@ -27,7 +27,7 @@ QUICK = {"epochs": 1, "batch_size": 8, "lr": 0.02}
 def network(toy, tmp_path_factory):
     """The file of an LFI network that was trained on the toy data by `xai train lfi-cam`."""
     path = tmp_path_factory.mktemp("net") / "net.safetensors"
-    wish = Wish(
+    train_request = TrainRequest(
         method="lfi-cam@fin_width=4",
         data=str(toy / "train"),
         val=str(toy / "val"),
@@ -36,15 +36,15 @@ def network(toy, tmp_path_factory):
         overrides={"epochs": 12, "batch_size": 8, "lr": 0.05, "shape": "one-cycle"},
         model_options={"resize": 32, "crop": 32, "device": "cpu"},
     )
-    run = prepare(wish)
+    run = prepare(train_request)
     list(run.events())
     assert run.history[-1]["held accuracy"] == 1.0
     return path
 
 
 @pytest.fixture
-def wish(toy, network, tmp_path):
-    def make(method: str, **changes) -> Wish:
+def train_request(toy, network, tmp_path):
+    def make(method: str, **changes) -> TrainRequest:
         given = {
             "method": method,
             "data": str(toy / "train" / "red"),
@@ -53,13 +53,13 @@ def wish(toy, network, tmp_path):
             "output": tmp_path / "my.safetensors",
             "overrides": QUICK,
         }
-        return Wish(**{**given, **changes})
+        return TrainRequest(**{**given, **changes})
 
     return make
 
 
-def finish(wish: Wish):
-    run = prepare(wish)
+def finish(train_request: TrainRequest):
+    run = prepare(train_request)
     list(run.events())
     return run
 
@@ -74,7 +74,7 @@ def test_an_lfi_network_is_a_model_whose_own_map_is_shown(network, toy):
     assert told["parameters"]["fin_width"] == 4
 
 
-def test_a_network_of_ones_own_code_is_trained_and_loaded_again(wish, toy, tmp_path):
+def test_a_network_of_ones_own_code_is_trained_and_loaded_again(train_request, toy, tmp_path):
     code = tmp_path / "net.py"
     code.write_text(
         "from torch import nn\n"
@@ -83,7 +83,7 @@ def test_a_network_of_ones_own_code_is_trained_and_loaded_again(wish, toy, tmp_p
         "                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))\n"
     )
     options = {"resize": 32, "crop": 32, "device": "cpu"}
-    run = finish(wish("lfi-cam", data=str(toy / "train"), model=f"{code}:make", model_options=options))
+    run = finish(train_request("lfi-cam", data=str(toy / "train"), model=f"{code}:make", model_options=options))
     with pytest.raises(InputError, match=r"your own code, net\.py:make"):
         load_classifier(str(run.output))
     classifier = load_classifier(f"{code}:make", weights=run.output)
@@ -94,9 +94,9 @@ def test_a_network_of_ones_own_code_is_trained_and_loaded_again(wish, toy, tmp_p
 
 
 @pytest.mark.parametrize("method", ["t-tame", "tame", "p-tame"])
-def test_attention_is_trained_without_labels_and_the_network_keeps_every_bit(wish, network, method):
+def test_attention_is_trained_without_labels_and_the_network_keeps_every_bit(train_request, network, method):
     given = {"auxiliary": str(network)} if method == "p-tame" else {}
-    run = prepare(wish(method, given=given))
+    run = prepare(train_request(method, given=given))
     before = {name: tensor.clone() for name, tensor in run.task.classifier.torch_module.state_dict().items()}
     list(run.events())
     after = run.task.classifier.torch_module.state_dict()
@@ -107,28 +107,28 @@ def test_attention_is_trained_without_labels_and_the_network_keeps_every_bit(wis
     assert told["layers"]
 
 
-def test_a_checkpoint_of_ones_own_is_used_and_refused_for_another_network(wish, network, toy, tmp_path):
-    run = finish(wish("t-tame"))
+def test_a_checkpoint_of_ones_own_is_used_and_refused_for_another_network(train_request, network, toy, tmp_path):
+    run = finish(train_request("t-tame"))
     photo = str(next((toy / "val" / "red").iterdir()))
     [attribution] = explain(photo, str(network), method=f"t-tame@checkpoint={run.output}")
     assert attribution.values.max() > attribution.values.min()
     plain = {"data": str(toy / "train"), "model": "tiny@widths=8+8@blocks=1", "output": tmp_path / "b.safetensors"}
-    other = finish(wish("classifier", **plain))
+    other = finish(train_request("classifier", **plain))
     with pytest.raises(InputError, match="trained for another classifier"):
         explain(photo, str(other.output), method=f"t-tame@checkpoint={run.output}")
 
 
-def test_without_a_name_it_is_installed_and_found_by_itself(wish, network, toy):
-    run = finish(wish("t-tame", output=None))
+def test_without_a_name_it_is_installed_and_found_by_itself(train_request, network, toy):
+    run = finish(train_request("t-tame", output=None))
     assert [found.path for found in list_checkpoints() if not found.bundled] == [run.output]
     assert run.output.name.startswith("t-tame.net.")
     [attribution] = explain(str(next((toy / "val" / "red").iterdir())), str(network), method="t-tame")
     assert attribution.record.method == "t-tame"
 
 
-def test_the_report_holds_the_explainer_against_rivals_and_controls(wish):
-    run = finish(wish("t-tame"))
-    made = report_on(run, 4)
+def test_the_report_holds_the_explainer_against_rivals_and_controls(train_request):
+    run = finish(train_request("t-tame"))
+    made = score_held_out(run, 4)
     assert made is not None
     assert len(list(made.rows())) == 4
     [group] = made.groups
@@ -145,42 +145,42 @@ def test_where_there_are_boxes_the_energy_within_them_is_reported(network, toy, 
     boxes.write_text("\n".join(["file,x0,y0,x1,y1", *rows]))
     classifier = load_classifier(str(network))
     truth = read_truth(boxes, classifier.classes, classifier.count)
-    made = report(classifier, make_method("lfi-cam"), read_listing(str(toy / "val")).sample(3, 0), truth=truth)
+    made = scores_beside_rivals(classifier, make_method("lfi-cam"), read_listing(str(toy / "val")).sample(3, 0), truth=truth)
     list(made.rows())
     assert "energy-pointing-game" in made.groups[0].metrics
 
 
-def test_there_is_no_report_on_a_classifier_or_without_photos(wish, toy, tmp_path):
-    run = prepare(wish("t-tame"))
-    assert report_on(run, 0) is None
-    assert report_on(dataclasses.replace(run, held=None), 4) is None
-    plain = prepare(wish("classifier", data=str(toy / "train"), model="tiny@widths=8@blocks=1"))
-    assert report_on(plain, 4) is None
+def test_there_is_no_score_held_out_a_classifier_or_without_photos(train_request, toy, tmp_path):
+    run = prepare(train_request("t-tame"))
+    assert score_held_out(run, 0) is None
+    assert score_held_out(dataclasses.replace(run, held=None), 4) is None
+    plain = prepare(train_request("classifier", data=str(toy / "train"), model="tiny@widths=8@blocks=1"))
+    assert score_held_out(plain, 4) is None
 
 
 def test_what_both_method_and_training_know_goes_to_both():
-    what = parse_what("p-tame@auxiliary=tiny@power=0.5", {})
-    assert what.label == "p-tame@auxiliary=tiny"
-    assert what.given == {"auxiliary": "tiny", "power": "0.5"}
+    learner = parse_learner("p-tame@auxiliary=tiny@power=0.5", {})
+    assert learner.label == "p-tame@auxiliary=tiny"
+    assert learner.given == {"auxiliary": "tiny", "power": "0.5"}
 
 
-def test_a_pretrained_start_is_for_networks_alone(wish):
+def test_a_pretrained_start_is_for_networks_alone(train_request):
     with pytest.raises(UsageError, match="--pretrained with t-tame"):
-        prepare(wish("t-tame", pretrained=True))
+        prepare(train_request("t-tame", pretrained=True))
 
 
-def test_a_misspelt_parameter_of_training_gets_a_suggestion(wish):
+def test_a_misspelt_parameter_of_training_gets_a_suggestion(train_request):
     with pytest.raises(UsageError, match="Did you mean power"):
-        prepare(wish("t-tame", given={"powr": "0.5"}))
+        prepare(train_request("t-tame", given={"powr": "0.5"}))
 
 
-def test_labels_that_are_not_the_networks_are_refused(wish, toy, tmp_path):
+def test_labels_that_are_not_the_networks_are_refused(train_request, toy, tmp_path):
     data = tmp_path / "two"
     data.mkdir()
     for name in ("red", "blue"):
         (data / name).symlink_to(toy / "train" / name)
     with pytest.raises(UsageError, match=r"2 classes of the data, and net\.safetensors has 3"):
-        prepare(wish("t-tame", data=str(data), val=None, given={"target": "label"}))
+        prepare(train_request("t-tame", data=str(data), val=None, given={"target": "label"}))
 
 
 def test_python_users_train_in_as_many_words(network, toy, tmp_path):

@@ -19,10 +19,10 @@ from xaicli.models.checkpoint import read_checkpoint
 from xaicli.models.load import load_classifier
 from xaicli.task import TaskOptions
 from xaicli.training.classifier_task import ClassifierTask
+from xaicli.training.learner import parse_learner
 from xaicli.training.loop import Epoch, Step
 from xaicli.training.plan import prepare
-from xaicli.training.task import parse_what
-from xaicli.training.wish import Wish
+from xaicli.training.train_request import TrainRequest
 
 SMALL = "tiny@widths=6+8@blocks=1"
 SIXTEEN = {"resize": 16, "crop": 16, "device": "cpu"}
@@ -30,10 +30,10 @@ QUICK = {"epochs": 6, "batch_size": 8, "lr": 0.1}
 
 
 @pytest.fixture
-def wish(toy, tmp_path):
-    """A function that makes a wish: a classifier of the toy data in `tmp_path/out.safetensors`, changed as said."""
+def train_request(toy, tmp_path):
+    """A function that makes a request: a classifier of the toy data in `tmp_path/out.safetensors`, changed as said."""
 
-    def make(**changes) -> Wish:
+    def make(**changes) -> TrainRequest:
         given = {
             "method": "classifier",
             "data": str(toy / "train"),
@@ -43,19 +43,19 @@ def wish(toy, tmp_path):
             "overrides": QUICK,
             "model_options": SIXTEEN,
         }
-        return Wish(**{**given, **changes})
+        return TrainRequest(**{**given, **changes})
 
     return make
 
 
-def finish(wish: Wish):
-    run = prepare(wish)
+def finish(train_request: TrainRequest):
+    run = prepare(train_request)
     list(run.events())
     return run
 
 
-def test_a_classifier_learns_the_toy_data_and_is_a_model_afterwards(wish):
-    run = finish(wish(overrides={**QUICK, "epochs": 12}))
+def test_a_classifier_learns_the_toy_data_and_is_a_model_afterwards(train_request):
+    run = finish(train_request(overrides={**QUICK, "epochs": 12}))
     assert run.history[-1]["held accuracy"] == 1.0
     classifier = load_classifier(str(run.output))
     assert classifier.classes == ("blue", "green", "red")
@@ -65,24 +65,24 @@ def test_a_classifier_learns_the_toy_data_and_is_a_model_afterwards(wish):
     assert classifier(red).argmax().item() == 2
 
 
-def test_the_branch_is_trained_along_and_found_again(wish):
-    run = finish(wish(method="classifier@branch=true", half=True, overrides={**QUICK, "epochs": 1}))
+def test_the_branch_is_trained_along_and_found_again(train_request):
+    run = finish(train_request(method="classifier@branch=true", half=True, overrides={**QUICK, "epochs": 1}))
     branch = lfi.branch_of(load_classifier(str(run.output)).module)
     assert branch is not None
     dtypes = {tensor.dtype for tensor in safetensors.torch.load_file(run.output).values()}
     assert dtypes == {torch.float16, torch.int64}
 
 
-def test_a_teacher_is_learned_from_and_left_as_it_is(wish, tmp_path):
-    teacher = finish(wish(overrides={**QUICK, "epochs": 1}))
+def test_a_teacher_is_learned_from_and_left_as_it_is(train_request, tmp_path):
+    teacher = finish(train_request(overrides={**QUICK, "epochs": 1}))
     pupil = {"given": {"teacher": str(teacher.output)}, "output": tmp_path / "pupil.safetensors"}
-    run = finish(wish(**pupil, overrides={**QUICK, "epochs": 1}))
+    run = finish(train_request(**pupil, overrides={**QUICK, "epochs": 1}))
     assert {"cross-entropy", "distillation"} <= set(run.history[0])
     assert read_checkpoint(run.output).metadata["teacher"]["name"] == "out.safetensors"
 
 
-def test_a_pupil_that_agrees_with_its_teacher_has_nothing_to_learn_from_it(wish):
-    path = str(finish(wish(overrides={**QUICK, "epochs": 1})).output)
+def test_a_pupil_that_agrees_with_its_teacher_has_nothing_to_learn_from_it(train_request):
+    path = str(finish(train_request(overrides={**QUICK, "epochs": 1})).output)
     classifier = load_classifier(path)
     task = ClassifierTask.of({"teacher": path}, classifier, TaskOptions())
     terms = task.losses(torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))
@@ -90,8 +90,8 @@ def test_a_pupil_that_agrees_with_its_teacher_has_nothing_to_learn_from_it(wish)
     assert task.total(terms).item() == pytest.approx(0.5 * terms["cross-entropy"].item(), rel=1e-5)
 
 
-def test_the_checkpoint_says_what_it_was_made_of(wish):
-    run = finish(wish(seed=3, overrides={**QUICK, "epochs": 1}))
+def test_the_checkpoint_says_what_it_was_made_of(train_request):
+    run = finish(train_request(seed=3, overrides={**QUICK, "epochs": 1}))
     told = read_checkpoint(run.output).metadata
     assert told["method"] == "classifier"
     assert told["seed"] == 3
@@ -105,45 +105,45 @@ def test_the_checkpoint_says_what_it_was_made_of(wish):
     assert str(run.output.parent) not in json.dumps(told)
 
 
-def test_a_picture_of_the_curves_lies_beside_it_and_the_snapshot_is_gone(wish):
-    run = finish(wish(overrides={**QUICK, "epochs": 2}))
+def test_a_picture_of_the_curves_lies_beside_it_and_the_snapshot_is_gone(train_request):
+    run = finish(train_request(overrides={**QUICK, "epochs": 2}))
     assert sorted(path.name for path in run.output.parent.iterdir()) == ["out.curve.png", "out.safetensors"]
     assert (run.output.parent / "out.curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_initial_weights_and_batches_come_from_the_seed(wish, tmp_path):
+def test_initial_weights_and_batches_come_from_the_seed(train_request, tmp_path):
     state = torch.get_rng_state()
-    one = finish(wish(overrides={**QUICK, "epochs": 1}))
+    one = finish(train_request(overrides={**QUICK, "epochs": 1}))
     torch.rand(3)
-    two = finish(wish(output=tmp_path / "two.safetensors", overrides={**QUICK, "epochs": 1}))
-    three = finish(wish(output=tmp_path / "three.safetensors", seed=1, overrides={**QUICK, "epochs": 1}))
+    two = finish(train_request(output=tmp_path / "two.safetensors", overrides={**QUICK, "epochs": 1}))
+    three = finish(train_request(output=tmp_path / "three.safetensors", seed=1, overrides={**QUICK, "epochs": 1}))
     files = [safetensors.torch.load_file(run.output) for run in (one, two, three)]
     assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
     assert not all(torch.equal(files[0][name], files[2][name]) for name in files[0])
     torch.set_rng_state(state)
 
 
-def test_photos_from_disk_train_the_same_network_as_photos_in_memory(wish, tmp_path, monkeypatch):
-    one = finish(wish(overrides={**QUICK, "epochs": 1}))
+def test_photos_from_disk_train_the_same_network_as_photos_in_memory(train_request, tmp_path, monkeypatch):
+    one = finish(train_request(overrides={**QUICK, "epochs": 1}))
     monkeypatch.setattr("xaicli.training.decoded.SHARE", 0.0)
-    two = finish(wish(output=tmp_path / "two.safetensors", overrides={**QUICK, "epochs": 1}))
+    two = finish(train_request(output=tmp_path / "two.safetensors", overrides={**QUICK, "epochs": 1}))
     first, second = (safetensors.torch.load_file(run.output) for run in (one, two))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_without_named_photos_some_are_held_out(wish):
-    run = prepare(wish(val=None, held=4))
+def test_without_named_photos_some_are_held_out(train_request):
+    run = prepare(train_request(val=None, held=4))
     assert (len(run.listing), len(run.held)) == (20, 4)
     assert not set(run.listing.names) & set(run.held.names)
     # One in fifty of twenty-four is none.
-    assert prepare(wish(val=None)).held is None
+    assert prepare(train_request(val=None)).held is None
 
 
-def test_a_limit_is_drawn_with_the_seed(wish):
-    assert len(prepare(wish(limit=10)).listing) == 10
+def test_a_limit_is_drawn_with_the_seed(train_request):
+    assert len(prepare(train_request(limit=10)).listing) == 10
 
 
-def test_broken_photos_are_left_out_only_where_that_was_asked_for(wish, toy, tmp_path):
+def test_broken_photos_are_left_out_only_where_that_was_asked_for(train_request, toy, tmp_path):
     data = tmp_path / "data"
     for colour in ("red", "blue"):
         (data / colour).mkdir(parents=True)
@@ -151,25 +151,27 @@ def test_broken_photos_are_left_out_only_where_that_was_asked_for(wish, toy, tmp
             (data / colour / path.name).write_bytes(path.read_bytes())
     (data / "red" / "0.png").write_bytes(b"\x89PNG")
     with pytest.raises(InputError, match=r"0\.png"):
-        prepare(wish(data=str(data), val=None))
+        prepare(train_request(data=str(data), val=None))
     told = []
-    run = prepare(wish(data=str(data), val=None, keep_going=True), on_error=told.append)
+    run = prepare(train_request(data=str(data), val=None, keep_going=True), on_error=told.append)
     assert len(told) == 1
     assert run.training.batches.total == 15
 
 
-def test_a_pretrained_network_gets_a_new_head_for_other_classes(wish, tmp_path):
-    base = finish(wish(overrides={**QUICK, "epochs": 1}))
+def test_a_pretrained_network_gets_a_new_head_for_other_classes(train_request, tmp_path):
+    base = finish(train_request(overrides={**QUICK, "epochs": 1}))
     data = tmp_path / "two"
     for colour in ("red", "blue"):
         (data / colour).parent.mkdir(exist_ok=True)
-        (data / colour).symlink_to(Path(base.wish.data) / colour)
+        (data / colour).symlink_to(Path(base.request.data) / colour)
     said = []
     with pytest.raises(UsageError, match="no network"):
-        prepare(wish(model=str(base.output), data=str(data), val=None, output=tmp_path / "x.safetensors"))
+        prepare(train_request(model=str(base.output), data=str(data), val=None, output=tmp_path / "x.safetensors"))
     weights = {**SIXTEEN, "weights": str(base.output)}
     run = prepare(
-        wish(model="tiny", data=str(data), val=None, output=tmp_path / "x.safetensors", pretrained=True, model_options=weights),
+        train_request(
+            model="tiny", data=str(data), val=None, output=tmp_path / "x.safetensors", pretrained=True, model_options=weights
+        ),
         notice=said.append,
     )
     assert any("a new head for 2 classes in place of 3" in line for line in said)
@@ -196,44 +198,44 @@ def test_a_pretrained_network_gets_a_new_head_for_other_classes(wish, tmp_path):
         ({"model": "onnx:net.onnx"}, UsageError, "cannot be built"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_trained(wish, tmp_path, monkeypatch, changes, error, words):
+def test_what_cannot_work_is_refused_before_anything_is_trained(train_request, tmp_path, monkeypatch, changes, error, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=words):
-        prepare(wish(**changes))
+        prepare(train_request(**changes))
 
 
-def test_labels_are_demanded_where_they_are_learned_from(wish, toy):
+def test_labels_are_demanded_where_they_are_learned_from(train_request, toy):
     with pytest.raises(UsageError, match="classifier learns from labels"):
-        prepare(wish(data=str(toy / "train" / "red")))
+        prepare(train_request(data=str(toy / "train" / "red")))
     with pytest.raises(UsageError, match="learns from labels"):
-        prepare(wish(val=str(toy / "val" / "red")))
+        prepare(train_request(val=str(toy / "val" / "red")))
 
 
-def test_one_class_is_nothing_to_learn(wish, toy, tmp_path):
+def test_one_class_is_nothing_to_learn(train_request, toy, tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "red").symlink_to(toy / "train" / "red")
     with pytest.raises(UsageError, match="1 class"):
-        prepare(wish(data=str(tmp_path / "one"), val=None))
+        prepare(train_request(data=str(tmp_path / "one"), val=None))
 
 
-def test_a_checkpoint_is_replaced_only_where_that_was_asked_for(wish):
-    finish(wish(overrides={**QUICK, "epochs": 1}))
+def test_a_checkpoint_is_replaced_only_where_that_was_asked_for(train_request):
+    finish(train_request(overrides={**QUICK, "epochs": 1}))
     with pytest.raises(UsageError, match=r"is there already.*--overwrite"):
-        prepare(wish())
-    prepare(wish(overwrite=True))
+        prepare(train_request())
+    prepare(train_request(overwrite=True))
 
 
-def test_a_learning_rate_out_of_all_reason_ends_in_words(wish):
-    run = prepare(wish(overrides={**QUICK, "lr": 1e30}))
+def test_a_learning_rate_out_of_all_reason_ends_in_words(train_request):
+    run = prepare(train_request(overrides={**QUICK, "lr": 1e30}))
     with pytest.raises(RunError, match="no longer finite"):
         list(run.events())
     assert not run.output.exists()
 
 
 def test_parameters_after_a_name_go_to_training_where_the_method_has_none_such():
-    what = parse_what("classifier@smoothing=0.2", {"mixup": "0.1"})
-    assert what.method is None
-    assert what.given == {"smoothing": "0.2", "mixup": "0.1"}
+    learner = parse_learner("classifier@smoothing=0.2", {"mixup": "0.1"})
+    assert learner.method is None
+    assert learner.given == {"smoothing": "0.2", "mixup": "0.1"}
 
 
 SCRIPT = """
@@ -241,9 +243,9 @@ import sys, torch
 torch.set_num_threads(1)
 from pathlib import Path
 from xaicli.training.plan import prepare
-from xaicli.training.wish import Wish
+from xaicli.training.train_request import TrainRequest
 data, output = sys.argv[1:]
-run = prepare(Wish(method="classifier", data=data, model="{model}", output=Path(output), held=2, save_every=0.0,
+run = prepare(TrainRequest(method="classifier", data=data, model="{model}", output=Path(output), held=2, save_every=0.0,
     overrides=dict(epochs=40, batch_size=4, lr=0.1), model_options=dict(resize=16, crop=16, device="cpu")))
 for event in run.events():
     print(event, flush=True)
@@ -251,8 +253,8 @@ for event in run.events():
 
 
 def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(toy, tmp_path):
-    def wanted(name: str) -> Wish:
-        return Wish(
+    def wanted(name: str) -> TrainRequest:
+        return TrainRequest(
             method="classifier",
             data=str(toy / "train"),
             model=SMALL,

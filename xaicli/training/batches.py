@@ -1,4 +1,4 @@
-"""Batches to train on: which photos, how each is cropped, mirrored, coloured and mixed, all from (seed, epoch, index)."""
+"""Batches to train on: which photos, and how each is cropped, mirrored, coloured and mixed, all from (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """The batches of each epoch, the same for one seed whenever they are made.
+    """The batches of each epoch; one seed always gives the same.
 
-    count: how many classes the labels have, for mixing them; epochs: how many there will be. The last photos of an epoch that
-    fill no batch are left out.
+    count: how many classes the labels have, for mixing them; epochs: how many there will be. An epoch leaves out the last
+    photos that do not fill a batch.
     """
 
     photos: Photos
@@ -96,10 +96,10 @@ class Batches:
 def held_out(
     photos: Photos, labels: NDArray[np.int64] | None, total: int, view: View, batch: int, on: torch.device
 ) -> Iterator[Batch]:
-    """Held-out photos as the network's view has them, classes mixed, in the same order each time.
+    """Held-out photos under the network's view, classes mixed, in the same order each time.
 
-    A loss may look at a whole batch (the area of maps of all its classes), so that a batch of one class, as folders give it,
-    would not compare with the batches of training.
+    A loss may look at a whole batch (the area of maps of all its classes), so that batches of one class, as folders
+    would give them, could not be compared with those of training.
     """
     order = stream(0, "order of held-out photos").permutation(total)
     for start in range(0, total, batch):

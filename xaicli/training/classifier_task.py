@@ -1,4 +1,4 @@
-"""The task of a plain classifier: cross-entropy with smoothed labels, and what another network makes of the same photos."""
+"""Training a plain classifier: cross-entropy with smoothed labels, and distillation from a teacher."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xaicli.task import Augmentation, Schedule, Task, TaskOptions, branched_netw
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierTraining(Definition):
-    """What training a classifier can be told: `xai train classifier@smoothing=0`."""
+    """Parameters of training a classifier: `xai train classifier@smoothing=0`."""
 
     branch: bool = param(False, "train LFI-CAM's branch along, so that --method lfi-cam works on the network")
     smoothing: float = param(0.1, "share of each label that is spread over all classes", ge=0, lt=1)
@@ -126,7 +126,7 @@ def schedule_for(classifier: Classifier, training: ClassifierTraining) -> Schedu
 
 
 def read_teacher(spec: str, classifier: Classifier) -> Classifier:
-    """The network that is learned from; raises UsageError where its classes or its view are others."""
+    """The network to learn from; raises UsageError where its classes or view differ."""
     teacher = load_classifier(spec, device=classifier.device)
     if teacher.count != classifier.count or (teacher.classes and teacher.classes != classifier.classes):
         raise UsageError(f"the teacher {teacher.name} has other classes ({teacher.count}, not {classifier.count})")

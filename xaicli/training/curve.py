@@ -42,7 +42,7 @@ def draw_curve(path: Path, trace: Rows, history: Rows, title: str) -> None:
 
 
 def panels(trace: Rows, history: Rows) -> list[str]:
-    """What is drawn, the loss first and the learning rate last; a loss of one term is drawn once."""
+    """The panels: the loss first, the learning rate last. A loss with a single term is drawn once."""
     terms = list(dict.fromkeys(name for row in trace for name in row if name not in ("epoch", "lr", "loss")))
     held = list(dict.fromkeys(name.removeprefix(HELD) for row in history for name in row if name.startswith(HELD)))
     whole = ["loss"] if len(terms) != 1 else []

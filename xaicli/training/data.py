@@ -77,8 +77,8 @@ class Listing:
 def read_listing(place: str, classes: Sequence[str] = ()) -> Listing:
     """The photos that `--data` or `--val` names.
 
-    classes: the label names to be used, those of the training photos for held-out ones, found by themselves where empty. Raises
-    InputError and UsageError, in words.
+    classes: names of the labels; for held-out photos those of the training photos. Where it is empty the names are those found.
+    Raises InputError and UsageError.
     """
     path = Path(place).expanduser()
     if place.startswith("@") and not is_there(path):

@@ -1,4 +1,4 @@
-"""Decoded photos as arrays of bytes: all of them in memory where they fit, else decoded when they are wanted."""
+"""Decoded photos as arrays of bytes: all in memory where they fit, else decoded when needed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Bytes = NDArray[np.uint8]
 CHUNK = 256
 """Photos decoded between two reports of progress."""
 SHARE = 0.5
-"""Of the memory that is free, how much decoded photos may take."""
+"""Share of the free memory that decoded photos may take."""
 MEMORY_INFO = Path("/proc/meminfo")
 MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 MEMORY_NOW = Path("/sys/fs/cgroup/memory.current")
 UNKNOWN = 2 << 30
 """Bytes taken as free where the system does not say."""
 
-Report = Callable[[int, int], None]
+Advance = Callable[[int, int], None]
 
 
 class Photos(Protocol):
@@ -62,7 +62,7 @@ class InMemory:
 
 @dataclass(frozen=True, eq=False)
 class FromDisk:
-    """Photos decoded when they are wanted, by a few threads."""
+    """Photos decoded when needed, by a few threads."""
 
     sources: Sequence[Source]
     view: View
@@ -100,7 +100,7 @@ def open_photos(
     *,
     budget: int | None = None,
     on_error: Callable[[XaiError], None] | None = None,
-    report: Report = lambda done, total: None,
+    report: Advance = lambda done, total: None,
 ) -> tuple[Listing, Photos]:
     """The photos of a listing, in memory where they fit into `budget` bytes (by default half of what is free).
 
@@ -129,8 +129,8 @@ def open_photos(
     return listing, InMemory(pixels[: len(kept)]) if fits else FromDisk(listing.sources, view)
 
 
-def decode_all(sources: Sequence[Source], view: View, report: Report) -> Iterator[Bytes | XaiError]:
-    """Every photo in order, or why it cannot be decoded."""
+def decode_all(sources: Sequence[Source], view: View, report: Advance) -> Iterator[Bytes | XaiError]:
+    """Each photo in order, or the error that says why it cannot be decoded."""
 
     def attempt(source: Source) -> Bytes | XaiError:
         try:
@@ -151,7 +151,7 @@ def threads() -> int:
 
 
 def free_memory() -> int:
-    """Bytes that may be taken: what the system calls available, or what a container leaves, whichever is less."""
+    """Free bytes: what the system calls available or what a container leaves, whichever is less."""
     available = UNKNOWN
     try:
         lines = MEMORY_INFO.read_text(encoding="ascii", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""The one training loop: steps, held-out figures, snapshots, and an early end where numbers stop being numbers."""
+"""The training loop: steps, held-out figures, snapshots, and an early end where the loss is no longer finite."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TRACE = 200
 
 @dataclass(frozen=True)
 class Step:
-    """One batch was trained on: the `done`-th of `total`, in the epoch that counts from 1."""
+    """One batch was trained on: the `done`-th of `total`; epochs count from 1."""
 
     done: int
     total: int
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch is over, the `number`-th of `total`: means of the terms over it, and what held-out photos gave."""
+    """An epoch is over, the `number`-th of `total`. row: means of the loss terms over it, and figures of held-out photos."""
 
     number: int
     total: int
@@ -56,9 +56,9 @@ class Epoch:
 class Training:
     """A training run.
 
-    held: makes the batches of held-out photos; snapshot: the file the state is kept in; identity: what a snapshot must have been
-    made with; bf16: passes run under autocast; save_every: seconds between snapshots, 0 for one a step; resume: go on from the
-    snapshot where there is one.
+    held: makes the batches of held-out photos; snapshot: the file that keeps the state; identity: what a snapshot must have been
+    made with; bf16: passes run under autocast; save_every: seconds between snapshots, 0 for one per step; resume: continue from
+    the snapshot if there is one.
     """
 
     task: Task
@@ -149,7 +149,7 @@ class Training:
             self.window = {}
 
     def evaluate(self) -> Row:
-        """Means over held-out photos, of the averaged weights; none where there are no such photos."""
+        """Means over held-out photos with the averaged weights; empty without such photos."""
         sums: Row = {}
         photos = 0
         if self.held is None:

@@ -1,4 +1,4 @@
-"""From what a user asks for to a run that is ready: data, network, task, loop. What `xai train` and Python share."""
+"""From a request to a run that is ready: data, network, task, loop. `xai train` and Python share it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from xaicli.training import schedule as schedules
 from xaicli.training.batches import Batches, held_out
 from xaicli.training.data import Listing, read_listing
 from xaicli.training.decoded import Photos, open_photos, stored_view
+from xaicli.training.learner import Learner, parse_learner
 from xaicli.training.loop import Training
-from xaicli.training.network import fresh_classifier, pretrained_classifier, to_train
+from xaicli.training.new_network import fresh_classifier, pretrained_classifier, to_train
 from xaicli.training.run import TrainRun
 from xaicli.training.snapshot import snapshot_path
-from xaicli.training.task import What, parse_what
-from xaicli.training.wish import Wish, require_output
+from xaicli.training.train_request import TrainRequest, require_output
 from xaicli.untrusted import is_there
 
 SHARE_HELD = 0.02
@@ -36,44 +36,44 @@ MOST_HELD = 2000
 
 
 def prepare(
-    wish: Wish,
+    request: TrainRequest,
     *,
     notice: Notice = lambda text: None,
     on_error: Callable[[XaiError], None] = lambda error: None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainRun:
-    """Read the data, build or load the network, make the task; refuses what cannot work before anything is trained.
+    """Read the data, build or load the network, make the task. What cannot work is refused before training starts.
 
     notice: called with lines for the user; on_error: told of photos that cannot be decoded, under `keep_going`; report: called
     with how many photos of how many are decoded. Raises XaiError.
     """
-    what = parse_what(wish.method, wish.given)
-    require_output(wish, what.name, network=what.trains_network)
-    listing = read_listing(wish.data)
+    learner = parse_learner(request.method, request.given)
+    require_output(request, learner.name, network=learner.trains_network)
+    listing = read_listing(request.data)
     # Initial weights come from the seed alone; the caller's random state stays as it was.
     with torch.random.fork_rng():
-        torch.manual_seed(digest(wish.seed, "initial weights") >> 1)
-        classifier, spec = the_classifier(wish, what, listing, notice)
-        task = what.task(classifier, wish.seed)
+        torch.manual_seed(digest(request.seed, "initial weights") >> 1)
+        classifier, spec = the_classifier(request, learner, listing, notice)
+        task = learner.task(classifier, request.seed)
     if task.needs_labels:
-        listing.require_labels(what.name, wish.data)
+        listing.require_labels(learner.name, request.data)
         if len(listing.classes) != classifier.count:
             raise UsageError(f"{len(listing.classes)} classes of the data, and {classifier.name} has {classifier.count}")
-    schedule = dataclasses.replace(task.schedule, **wish.overrides)
+    schedule = dataclasses.replace(task.schedule, **request.overrides)
     schedules.check(schedule)
-    output = wish.output or installed_path(what, classifier)
-    if wish.resume and not is_there(snapshot_path(output)):
-        raise UsageError(f"there is no snapshot {snapshot_path(output).name} to go on from", hint="Leave --resume out.")
-    listing, held = divide(wish, listing, needs_labels=task.needs_labels)
+    output = request.output or installed_path(learner, classifier)
+    if request.resume and not is_there(snapshot_path(output)):
+        raise UsageError(f"there is no snapshot {snapshot_path(output).name} to continue from", hint="Leave --resume out.")
+    listing, held = divide(request, listing, needs_labels=task.needs_labels)
     for module in task.modules.values():
         to_train(module, classifier.device)
-    training = make_training(wish, what, task, schedule, listing, held, output, on_error, report)
-    return TrainRun(wish, what, task, training, output, listing, held, spec)
+    training = make_training(request, learner, task, schedule, listing, held, output, on_error, report)
+    return TrainRun(request, learner, task, training, output, listing, held, spec)
 
 
 def make_training(
-    wish: Wish,
-    what: What,
+    request: TrainRequest,
+    learner: Learner,
     task: Task,
     schedule: Schedule,
     listing: Listing,
@@ -84,7 +84,7 @@ def make_training(
 ) -> Training:
     """The loop with its data opened."""
     classifier, view = task.classifier, task.classifier.view
-    told = on_error if wish.keep_going else None
+    told = on_error if request.keep_going else None
     used, photos = open_photos(listing, stored_view(view, task.augmentation.margin), on_error=told, report=report)
     held_used, held_photos = (None, None) if held is None else open_photos(held, view, on_error=told)
     labels = used.labels if task.needs_labels else None
@@ -96,7 +96,7 @@ def make_training(
         view=view,
         augmentation=task.augmentation,
         batch_size=size,
-        seed=wish.seed,
+        seed=request.seed,
         device=classifier.device,
         count=classifier.count,
         epochs=schedule.epochs,
@@ -106,11 +106,11 @@ def make_training(
         batches=batches,
         schedule=schedule,
         snapshot=snapshot_path(output),
-        identity=identity(wish, what, task, schedule, used),
+        identity=identity(request, learner, task, schedule, used),
         held=None if held_used is None else held_batches(task, held_used, held_photos, size),
-        bf16=wish.bf16,
-        save_every=wish.save_every,
-        resume=wish.resume is not False,
+        bf16=request.bf16,
+        save_every=request.save_every,
+        resume=request.resume is not False,
     )
 
 
@@ -121,59 +121,59 @@ def held_batches(task: Task, held: Listing, photos: Photos | None, size: int) ->
     return lambda: held_out(photos, labels, len(held), view, size, device)
 
 
-def identity(wish: Wish, what: What, task: Task, schedule: Schedule, listing: Listing) -> dict[str, Any]:
-    """What must be the same for a snapshot to be gone on from."""
+def identity(request: TrainRequest, learner: Learner, task: Task, schedule: Schedule, listing: Listing) -> dict[str, Any]:
+    """What must be the same for a run to continue from a snapshot."""
     return {
-        "method": what.label,
-        "parameters": dict(sorted(what.given.items())),
+        "method": learner.label,
+        "parameters": dict(sorted(learner.given.items())),
         "model": task.classifier.name,
         "fingerprint": task.classifier.weights_fingerprint,
         "data": listing.fingerprint(),
-        "seed": wish.seed,
-        "precision": "bf16" if wish.bf16 else "fp32",
+        "seed": request.seed,
+        "precision": "bf16" if request.bf16 else "fp32",
         "device": task.classifier.device.type,
         **{key.replace("_", " "): value for key, value in dataclasses.asdict(schedule).items()},
         **dataclasses.asdict(task.augmentation),
     }
 
 
-def installed_path(what: What, classifier: Classifier) -> Path:
-    """Where methods find a checkpoint by themselves."""
+def installed_path(learner: Learner, classifier: Classifier) -> Path:
+    """Where methods look for the checkpoint without being told its path."""
     name = safe_label(classifier.name.removesuffix(ENDING))
-    return checkpoints_folder() / f"{what.name}.{name}.{classifier.weights_fingerprint[:8]}{ENDING}"
+    return checkpoints_folder() / f"{learner.name}.{name}.{classifier.weights_fingerprint[:8]}{ENDING}"
 
 
-def the_classifier(wish: Wish, what: What, listing: Listing, notice: Notice) -> tuple[Classifier, str]:
-    """The classifier that is explained; or one to be trained, and the specification that builds its network."""
-    options = {key: value for key, value in wish.model_options.items() if value is not None}
-    if not what.trains_network:
-        if wish.pretrained:
-            raise UsageError(f"--pretrained with {what.name}, which trains no network", hint="Leave it out.")
-        return load_classifier(wish.model, notice=notice, **options), ""
-    listing.require_labels(what.name, wish.data)
+def the_classifier(request: TrainRequest, learner: Learner, listing: Listing, notice: Notice) -> tuple[Classifier, str]:
+    """The classifier to explain; or the one to train, with the specification that builds its network."""
+    options = {key: value for key, value in request.model_options.items() if value is not None}
+    if not learner.trains_network:
+        if request.pretrained:
+            raise UsageError(f"--pretrained with {learner.name}, which trains no network", hint="Leave it out.")
+        return load_classifier(request.model, notice=notice, **options), ""
+    listing.require_labels(learner.name, request.data)
     names = listing.classes
     if options.get("classes"):
         names = read_classes(Path(options["classes"]))
         if len(names) != len(listing.classes):
             raise UsageError(f"{len(names)} class names for {len(listing.classes)} classes of the data")
-    if options.get("weights") and not wish.pretrained:
+    if options.get("weights") and not request.pretrained:
         raise UsageError("--weights for a network that is trained from the start", hint="Write --pretrained to start from them.")
-    make = pretrained_classifier if wish.pretrained else fresh_classifier
-    made = make(wish.model, names, options, notice)
+    make = pretrained_classifier if request.pretrained else fresh_classifier
+    made = make(request.model, names, options, notice)
     return made.classifier, made.spec
 
 
-def divide(wish: Wish, listing: Listing, *, needs_labels: bool) -> tuple[Listing, Listing | None]:
-    """Photos to train on and those held out: the ones named, else some of the former."""
-    if wish.val is not None:
-        held = read_listing(wish.val, listing.classes if needs_labels else ())
+def divide(request: TrainRequest, listing: Listing, *, needs_labels: bool) -> tuple[Listing, Listing | None]:
+    """Photos to train on, and those held out: the ones of `val`, or some of the training photos."""
+    if request.val is not None:
+        held = read_listing(request.val, listing.classes if needs_labels else ())
         if needs_labels:
-            held.require_labels(wish.method, wish.val)
-        return listing.sample(wish.limit, wish.seed), held
-    listing = listing.sample(wish.limit, wish.seed)
-    count = min(int(len(listing) * SHARE_HELD), MOST_HELD) if wish.held is None else wish.held
+            held.require_labels(request.method, request.val)
+        return listing.sample(request.limit, request.seed), held
+    listing = listing.sample(request.limit, request.seed)
+    count = min(int(len(listing) * SHARE_HELD), MOST_HELD) if request.held is None else request.held
     if count >= len(listing):
         raise UsageError(f"{count} photos held out of {len(listing)}", expected="some left to train on")
     if count == 0:
         return listing, None
-    return listing.split(count, wish.seed)
+    return listing.split(count, request.seed)

@@ -1,4 +1,4 @@
-"""A whole training run: what it leaves behind, and what its checkpoint says of itself."""
+"""A whole training run: the files it writes, and the record in its checkpoint."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from xaicli.stamps import stamp
 from xaicli.task import Schedule, Task
 from xaicli.training.curve import curve_path, draw_curve
 from xaicli.training.data import Listing
+from xaicli.training.learner import Learner
 from xaicli.training.loop import Epoch, Row, Step, Training
-from xaicli.training.task import What
-from xaicli.training.wish import Wish
+from xaicli.training.train_request import TrainRequest
 
 
 @dataclass(eq=False)
 class TrainRun:
-    """A run that is ready: `events()` carries it out, then the checkpoint is at `output`."""
+    """A run that is ready to start: `events()` trains, then the checkpoint is at `output`."""
 
-    wish: Wish
-    what: What
+    request: TrainRequest
+    learner: Learner
     task: Task
     training: Training
     output: Path
@@ -44,33 +44,33 @@ class TrainRun:
     def events(self) -> Iterator[Step | Epoch]:
         """Train; afterwards write the checkpoint and the picture, and remove the snapshot."""
         yield from self.training.run()
-        write_checkpoint(self.output, self.task.finish(), self.metadata(), half=self.wish.half)
-        title = f"{self.what.label}, {self.task.classifier.name}"
+        write_checkpoint(self.output, self.task.finish(), self.metadata(), half=self.request.half)
+        title = f"{self.learner.label}, {self.task.classifier.name}"
         draw_curve(curve_path(self.output), self.training.trace, self.history, title)
         self.training.snapshot.unlink(missing_ok=True)
 
     def metadata(self) -> dict[str, Any]:
-        """What the checkpoint says of itself."""
+        """The record in the checkpoint: what was trained, on what, how, with which versions."""
         classifier = self.task.classifier
         about = about_classifier(classifier)
         told = {
-            "method": self.what.name,
-            "version": self.what.version,
+            "method": self.learner.name,
+            "version": self.learner.version,
             "data": {
                 "fingerprint": self.listing.fingerprint(),
                 "photos": len(self.listing),
                 "held": 0 if self.held is None else len(self.held),
                 "classes": stamp(list(self.listing.classes)),
             },
-            "seed": self.wish.seed,
+            "seed": self.request.seed,
             "schedule": dataclasses.asdict(self.schedule),
             "augmentation": dataclasses.asdict(self.task.augmentation),
-            "precision": "bf16" if self.wish.bf16 else "fp32",
+            "precision": "bf16" if self.request.bf16 else "fp32",
             "history": [{name: round(value, 6) for name, value in row.items()} for row in self.history],
             "versions": versions(),
         }
-        if self.what.trains_network:
-            # The classifier that the task was made of had its initial weights: its fingerprint is of no use.
+        if self.learner.trains_network:
+            # This fingerprint is of the initial weights, which nobody will see again.
             del about["fingerprint"]
             told["architecture"] = architecture.record(self.spec, classifier.count)
             told["class_names"] = list(classifier.classes)

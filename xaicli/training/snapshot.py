@@ -1,4 +1,4 @@
-"""The state of a training run on disk, from which it goes on as if it had never stopped."""
+"""The state of a training run on disk, from which it continues as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def snapshot_path(output: Path) -> Path:
 
 
 def write_snapshot(path: Path, state: Mapping[str, Any]) -> None:
-    """Put the state in place of the one before, whole or not at all; raises InputError."""
+    """Replace the earlier state, wholly or not at all; raises InputError."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     content = buffer.getvalue()

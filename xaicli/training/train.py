@@ -17,12 +17,12 @@ from xaicli.results.tables import cell_json, render
 from xaicli.runs.open_model import describe_model
 from xaicli.tabular import Tabular
 from xaicli.training.curve import curve_path
+from xaicli.training.held_out_scores import score_held_out
+from xaicli.training.learner import parse_learner
 from xaicli.training.loop import Epoch, Step
 from xaicli.training.plan import prepare
-from xaicli.training.report import report_on
 from xaicli.training.run import TrainRun
-from xaicli.training.task import parse_what
-from xaicli.training.wish import Wish
+from xaicli.training.train_request import TrainRequest
 from xaicli.untrusted import is_there
 from xaicli.words import count, span
 
@@ -109,10 +109,10 @@ def train(
     view = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
     given = {key: str(value) for key, value in (parameters or {}).items()}
-    wish = Wish(
+    request = TrainRequest(
         method=method,
         data=str(data),
-        model=model or ("tiny" if parse_what(method, given).trains_network else DEFAULT),
+        model=model or ("tiny" if parse_learner(method, given).trains_network else DEFAULT),
         output=None if output is None else Path(output),
         val=None if val is None else str(val),
         given=given,
@@ -129,12 +129,12 @@ def train(
         keep_going=keep_going,
         save_every=save_every,
     )
-    run = prepared(wish, leave_out, progress)
+    run = prepared(request, leave_out, progress)
     carry_out(run, on_event, progress)
     return Trained(run.output, scores_of(run, report, truth, truth_classes, progress), tuple(failed))
 
 
-def prepared(wish: Wish, leave_out: Callable[[XaiError], None], progress: Progress) -> TrainRun:
+def prepared(request: TrainRequest, leave_out: Callable[[XaiError], None], progress: Progress) -> TrainRun:
     """The run made ready; tells how many photos are decoded."""
     with progress.task("decoding", None) as step:
         seen = 0
@@ -144,7 +144,7 @@ def prepared(wish: Wish, leave_out: Callable[[XaiError], None], progress: Progre
             step(done - seen, total=total)
             seen = done
 
-        return prepare(wish, notice=progress.say, on_error=leave_out, report=decoded)
+        return prepare(request, notice=progress.say, on_error=leave_out, report=decoded)
 
 
 def carry_out(run: TrainRun, on_event: Callable[[Step | Epoch], None], progress: Progress) -> None:
@@ -153,7 +153,7 @@ def carry_out(run: TrainRun, on_event: Callable[[Step | Epoch], None], progress:
     progress.say(f"model {describe_model(run.task.classifier)}")
     held = 0 if run.held is None else len(run.held)
     progress.say(
-        f"{run.what.label}: {count(len(run.listing), 'photo')}, {held} held out; {count(schedule.epochs, 'epoch')} of "
+        f"{run.learner.label}: {count(len(run.listing), 'photo')}, {held} held out; {count(schedule.epochs, 'epoch')} of "
         f"{count(training.batches.steps, 'step')}, batch {training.batches.batch_size}, lr {schedule.lr:g}"
     )
     if training.resume and is_there(training.snapshot):
@@ -183,7 +183,7 @@ def scores_of(
     classifier, read = run.task.classifier, None
     if truth:
         read = read_truth(str(truth), classifier.classes, classifier.count, None if truth_classes is None else str(truth_classes))
-    made = report_on(run, photos, truth=read, seed=run.wish.seed)
+    made = score_held_out(run, photos, truth=read, seed=run.request.seed)
     if made is None:
         return ()
     with made.store:

@@ -1,4 +1,4 @@
-"""The network that a run trains or explains: fresh from its builder, pretrained with a new head, or as it is."""
+"""A network to train: with initial weights, or pretrained with a new head."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ VIEW_KEYS = ("resize", "crop", "interpolation", "mean", "std")
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A classifier whose network is to be trained, and the specification that builds the like of it without weights."""
+class NewNetwork:
+    """A classifier whose network is to be trained, and the specification that builds such a network without weights."""
 
     classifier: Classifier
     spec: str
 
 
-def fresh_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Trained:
+def fresh_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> NewNetwork:
     """A network of that specification with initial weights and one output a class.
 
     options: as `load_classifier` takes them; raises UsageError where the specification cannot be built without weights.
     """
     architecture = build(spec, len(classes), trust=True)
     made = Loaded(architecture.spec, architecture.view, module=architecture.module)
-    return Trained(assembled(made, classes, options, notice), architecture.spec)
+    return NewNetwork(assembled(made, classes, options, notice), architecture.spec)
 
 
-def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Trained:
+def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> NewNetwork:
     """A network with its weights; with a new head where it has another number of outputs than there are classes."""
     loaded = load_classifier(spec, notice=notice, **{key: value for key, value in options.items() if key != "classes"})
     module = loaded.torch_module
@@ -46,7 +46,7 @@ def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str
         notice(f"{loaded.name}: a new head for {len(classes)} classes in place of {loaded.count}")
     plain = build(spec.partition("@weights=")[0], len(classes), trust=True).spec
     made = Loaded(plain, loaded.view, module=module)
-    return Trained(assembled(made, classes, {"device": loaded.device}, notice), plain)
+    return NewNetwork(assembled(made, classes, {"device": loaded.device}, notice), plain)
 
 
 def assembled(made: Loaded, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Classifier:

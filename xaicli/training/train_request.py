@@ -1,4 +1,4 @@
-"""What a user asks to be trained, and the refusals that need no data yet."""
+"""What a user asks to be trained, and what is refused before any data is read."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from xaicli.untrusted import is_file
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What a user asks for.
+class TrainRequest:
+    """What is to be trained, on which photos, and how.
 
     model: a specification; model_options: further arguments of `load_classifier`; given: parameters of training; overrides:
-    entries of the schedule; held: photos to hold out where `val` names none, None for one in fifty; output: None for a place
-    where methods find it by themselves; half: tensors in float16; pretrained: start from the model's weights; resume: go on from
-    a snapshot, None where there is one, True demands one, False starts over.
+    entries of the schedule; held: photos to hold out where `val` names none, None for one in fifty; output: None for the folder
+    in which methods look for checkpoints; half: tensors in float16; pretrained: start from the model's weights; resume: None
+    continues from a snapshot if there is one, True demands one, False starts over.
     """
 
     method: str
@@ -46,20 +46,20 @@ class Wish:
     save_every: float = 300.0
 
 
-def require_output(wish: Wish, name: str, *, network: bool) -> None:
-    """Raise where the checkpoint cannot be written, or would replace one."""
-    if wish.output is None:
+def require_output(request: TrainRequest, name: str, *, network: bool) -> None:
+    """Raise XaiError where the checkpoint cannot be written, or would replace another file."""
+    if request.output is None:
         if network:
             raise UsageError(f"{name} gives a network of its own, which needs a name", expected="-o FILE.safetensors")
         require_writable(checkpoints_folder())
         return
-    if wish.output.suffix != ENDING:
-        raise UsageError(f"-o {wish.output.name}", expected=f"a name that ends in {ENDING}")
-    inputs = [wish.model, wish.data, wish.val, wish.model_options.get("weights")]
-    claim(wish.output, [Path(given) for given in inputs if given], overwrite=True)
-    claim(curve_path(wish.output), overwrite=wish.overwrite)
+    if request.output.suffix != ENDING:
+        raise UsageError(f"-o {request.output.name}", expected=f"a name that ends in {ENDING}")
+    inputs = [request.model, request.data, request.val, request.model_options.get("weights")]
+    claim(request.output, [Path(given) for given in inputs if given], overwrite=True)
+    claim(curve_path(request.output), overwrite=request.overwrite)
     # A snapshot beside it is of a run that was stopped between the two; the same command goes on from it.
-    unfinished = is_file(snapshot_path(wish.output)) and is_checkpoint(wish.output)
-    if os.path.lexists(wish.output) and not wish.overwrite and not unfinished:
-        raise UsageError(f"{wish.output} is there already", hint="Choose another name, or write --overwrite.")
-    require_writable(wish.output.parent)
+    unfinished = is_file(snapshot_path(request.output)) and is_checkpoint(request.output)
+    if os.path.lexists(request.output) and not request.overwrite and not unfinished:
+        raise UsageError(f"{request.output} is there already", hint="Choose another name, or write --overwrite.")
+    require_writable(request.output.parent)

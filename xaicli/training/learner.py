@@ -11,17 +11,15 @@ from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.params import Definition, parameters, parse_spec
 from xaicli.registry import METHODS, definition_class, make_method
-from xaicli.task import Augmentation, Schedule, Task, TaskOptions, Trainable
+from xaicli.task import Task, TaskOptions, Trainable
 from xaicli.training.classifier_task import ClassifierTask, ClassifierTraining
-
-__all__ = ["Augmentation", "Schedule", "Task", "TaskOptions", "Trainable", "What", "parse_what"]
 
 TRAINED = ("lfi-cam", "t-tame", "tame", "p-tame", "classifier")
 
 
 @dataclass(frozen=True)
-class What:
-    """What is to be trained: a method, or a classifier (then `method` is None); `given`: parameters of training as typed."""
+class Learner:
+    """What is trained: a method's explainer, or a classifier (then `method` is None). given: parameters of training, as typed."""
 
     label: str
     method: Method | None
@@ -37,11 +35,11 @@ class What:
 
     @property
     def trains_network(self) -> bool:
-        """Whether a network of its own comes out, not an explainer of one that is there."""
+        """Whether training gives a network of its own, rather than an explainer of an existing one."""
         return self.method is None or self.method.trains_network
 
     def task(self, classifier: Classifier, seed: int) -> Task:
-        """The task, its initial weights drawn from torch's generator; raises UsageError where it cannot be trained so."""
+        """The task; its initial weights come from torch's generator. Raises UsageError where it cannot be trained."""
         options = TaskOptions(seed=seed, given=self.given)
         if self.method is None:
             return ClassifierTask.of({}, classifier, options)
@@ -49,16 +47,16 @@ class What:
         return self.method.task(classifier, options)
 
 
-def parse_what(text: str, given: dict[str, str]) -> What:
-    """What a specification names; given: further parameters of training, by `--set`.
+def parse_learner(text: str, given: dict[str, str]) -> Learner:
+    """The learner that a specification names. given: further parameters of training, from `--set`.
 
-    Parameters after the name are the method's, its training's, or both's (P-TAME's auxiliary network). Raises UsageError.
+    Parameters after the name belong to the method, to its training, or to both (P-TAME's auxiliary network). Raises UsageError.
     """
     spec = parse_spec(text)
     if spec.flag or spec.base is not None:
         raise UsageError(f'"{text}" cannot be trained', expected=", ".join(TRAINED))
     if fold(spec.name) == fold(ClassifierTraining.name):
-        return What(ClassifierTraining.name, None, joined(dict(spec.params), given))
+        return Learner(ClassifierTraining.name, None, joined(dict(spec.params), given))
     cls = definition_class(METHODS, spec.name)
     assert issubclass(cls, Method)
     own, learned = names_of(cls), names_of(cls.training)
@@ -66,7 +64,7 @@ def parse_what(text: str, given: dict[str, str]) -> What:
     method = make_method(dataclasses.replace(spec, params=tuple(pair for pair in spec.params if fold(pair[0]) in own)))
     if not isinstance(method, Trainable):
         raise UsageError(f"{method.name} needs no training", expected=" or ".join(TRAINED))
-    return What(method.label, method, joined(rest, given))
+    return Learner(method.label, method, joined(rest, given))
 
 
 def names_of(definition: type[Definition] | None) -> set[str]:
@@ -74,7 +72,7 @@ def names_of(definition: type[Definition] | None) -> set[str]:
 
 
 def joined(after_name: dict[str, str], by_set: dict[str, str]) -> dict[str, str]:
-    """Both, and none of them twice."""
+    """Both together; raises UsageError where a key is in both."""
     folded = {fold(key) for key in after_name}
     twice = next((key for key in by_set if fold(key) in folded), None)
     if twice is not None:

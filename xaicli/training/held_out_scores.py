@@ -1,4 +1,4 @@
-"""Whether a trained explainer is any good: its scores on held-out photos beside Grad-CAM, RISE and the controls."""
+"""Scores of a trained explainer on held-out photos, beside Grad-CAM, RISE and the controls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WITH_TRUTH = "energy-pointing-game"
 
 
 @dataclass(eq=False)
-class Report:
+class HeldOutScores:
     """Scores of one explainer and its rivals on a few photos; `rows()` makes them, `groups` then sums them up."""
 
     run: ScoreRun
@@ -47,30 +47,31 @@ class Report:
         return summarise(self.store, Selection(controls=True))
 
 
-def report_on(run: TrainRun, photos: int, *, truth: Truth | None = None, seed: int = 0) -> Report | None:
-    """The report on what a run trained, on `photos` of its held-out photos; None where there is no method or no photo to report
-    on."""
-    if run.what.method is None or run.held is None or photos < 1:
+def score_held_out(run: TrainRun, photos: int, *, truth: Truth | None = None, seed: int = 0) -> HeldOutScores | None:
+    """Scores of what a run trained, on `photos` of its held-out photos; None without a method or a photo to score."""
+    if run.learner.method is None or run.held is None or photos < 1:
         return None
     classifier, method = trained(run)
-    return report(classifier, method, run.held.sample(photos, seed), truth=truth, seed=seed)
+    return scores_beside_rivals(classifier, method, run.held.sample(photos, seed), truth=truth, seed=seed)
 
 
 def trained(run: TrainRun) -> tuple[Classifier, Method]:
-    """The classifier and the method as somebody else would load them, from the checkpoint."""
-    assert run.what.method is not None
-    if run.what.trains_network:
-        return load_classifier(str(run.output), device=run.task.classifier.device), run.what.method
-    if run.wish.output is None:
+    """The classifier and the method, loaded from the checkpoint as a user would load them."""
+    assert run.learner.method is not None
+    if run.learner.trains_network:
+        return load_classifier(str(run.output), device=run.task.classifier.device), run.learner.method
+    if run.request.output is None:
         # It was installed as the newest of its kind, which is the one that is found.
-        return run.task.classifier, run.what.method
-    return run.task.classifier, make_method(f"{run.what.label}@checkpoint={escape(str(run.wish.output))}")
+        return run.task.classifier, run.learner.method
+    return run.task.classifier, make_method(f"{run.learner.label}@checkpoint={escape(str(run.request.output))}")
 
 
-def report(classifier: Classifier, method: Method, photos: Listing, *, truth: Truth | None = None, seed: int = 0) -> Report:
+def scores_beside_rivals(
+    classifier: Classifier, method: Method, photos: Listing, *, truth: Truth | None = None, seed: int = 0
+) -> HeldOutScores:
     """Scores of a method beside those of its rivals, as far as the classifier allows them."""
     methods = [method, *(rival for rival in map(make_method, RIVALS) if not unfit(rival, classifier))]
     metrics = make_metrics([*METRICS, WITH_TRUTH] if truth is not None else METRICS)
     made = ScoreRun(photos.sources, classifier, methods, metrics, settings=Settings(seed=seed), truth=truth)
     made.check()
-    return Report(made)
+    return HeldOutScores(made)
