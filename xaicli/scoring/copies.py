@@ -55,7 +55,8 @@ class Outcomes:
 
     @classmethod
     def empty(cls, count: int, device: torch.device, outputs: Outputs = Outputs.SOFTMAX) -> Outcomes:
-        return cls(*torch.empty(3, count, device=device), outputs)
+        log_odds, logit, decided = torch.empty(3, count, device=device)
+        return cls(log_odds, logit, decided, outputs)
 
     def put(self, at: int, logits: Tensor, index: int, against: int) -> None:
         """Write what logits (n, C) say of one target from place `at` on; nothing leaves the device."""
