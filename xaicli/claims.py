@@ -23,6 +23,8 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
     (b"image,method,target,metric,value,status,definition,subject,seed",),
     (b'{"image": ', b'"definition": "', b'"subject": "'),
     (b"PAR1", b"xaicli"),
+    (b"%PDF", b"/Producer (xaicli)"),
+    (b"<svg", b"<dc:title>xaicli</dc:title>"),
 )
 """How each kind of file of ours is known: all of these in its first and last bytes."""
 LOOKED_AT = 8192

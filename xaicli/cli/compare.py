@@ -9,7 +9,16 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
-from xaicli.cli.options import ModelOptions, PhotoOptions, batch_size_option, format_option, image_options, model_options, option
+from xaicli.cli.options import (
+    ModelOptions,
+    PhotoOptions,
+    batch_size_option,
+    figure_options,
+    format_option,
+    image_options,
+    model_options,
+    option,
+)
 from xaicli.cli.printing import print_result, printing_partial
 from xaicli.cli.score import score_options
 from xaicli.cli.verbosity import Command, verbosity_options
@@ -33,6 +42,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 @model_options
 @option("Output", "-o", "--output", default="xai-out", metavar="DIR", help="Folder for compare.png and compare.db.")
 @format_option(FORMATS)
+@figure_options("Also the mean curves for a paper")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Score nothing; say how many passes it takes, and how long.")
 @batch_size_option()

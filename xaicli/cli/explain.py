@@ -13,6 +13,7 @@ from xaicli.cli.options import (
     PhotoOptions,
     batch_size_option,
     complete_definition,
+    figure_options,
     format_option,
     image_options,
     model_options,
@@ -87,6 +88,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     help="Colours of steps scaled by all of them, or by each, as daam's authors show them.",
 )
 @option("Output", "--overwrite", is_flag=True, help="Make all again, and replace other results.")
+@figure_options("Also a contact sheet for a paper", columns=False)
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Say what would be done, and its cost.")
 @batch_size_option()

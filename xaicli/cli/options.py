@@ -121,10 +121,6 @@ class PhotoOptions:
         """As parameters of a verb."""
         return dataclasses.asdict(self)
 
-    def finding(self) -> dict[str, Any]:
-        """What finding them takes, as arguments of `find_photos`."""
-        return {"recursive": self.recursive, "null": self.null, "limit": self.limit, "frame": self.frame}
-
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -233,4 +229,19 @@ def batch_size_option(default: str = "what fits") -> Decorator:
     """The one meaning of --batch-size: how many inputs, photos and masked copies alike, the network is given at a time."""
     return option(
         "Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help=f"Inputs per pass.  [default: {default}]"
+    )
+
+
+def figure_options(what: str, *, columns: bool = True) -> Decorator:
+    """The options of a figure for papers."""
+    several = option(
+        "Figure", "--figure-columns", type=click.IntRange(min=1), default=2, metavar="N", help="Panels side by side."
+    )
+    return stack(
+        option("Figure", "--figure", type=click.Path(path_type=str), metavar="FILE", help=f"{what}: FILE.pdf, .svg or .png."),
+        option(
+            "Figure", "--figure-width", type=click.FloatRange(min=2, max=100), default=16.0, metavar="CM", help="Its width in cm."
+        ),
+        *([several] if columns else []),
+        option("Figure", "--dpi", type=click.IntRange(30, 1200), default=300, metavar="N", help="Dots per inch of its pictures."),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from xaicli.cli.command_progress import CommandProgress
-from xaicli.cli.options import option
+from xaicli.cli.options import figure_options, option
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -21,11 +23,12 @@ xai report scores.db --most 500 -o report.html
 @option("Photos", "--photos", multiple=True, metavar="DIR", help="Where photos are looked for that have moved.")
 @option("Photos", "--most", type=click.IntRange(min=1), default=5000, metavar="N", help="Photos in the gallery, worst first.")
 @option("Output", "--overwrite", is_flag=True, help="Replace a file that xai did not write.")
+@figure_options("Also the mean curves for a paper")
 @verbosity_options
-def command(store: str, output: str, photos: tuple[str, ...], most: int, overwrite: bool) -> int:
+def command(store: str, output: str, photos: tuple[str, ...], most: int, overwrite: bool, **figure: Any) -> int:
     """Write one self-contained page of a store: the table of means, curves, and a gallery of photos, worst cases first."""
     from xaicli.runs.report import report
 
     progress = CommandProgress()
-    progress.say(str(report(store, output, photos=photos, most=most, overwrite=overwrite, progress=progress)))
+    progress.say(str(report(store, output, photos=photos, most=most, overwrite=overwrite, progress=progress, **figure)))
     return 0

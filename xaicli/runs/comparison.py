@@ -11,6 +11,7 @@ from xaicli.errors import UsageError, XaiError
 from xaicli.files import require_writable
 from xaicli.grammar import split
 from xaicli.images.decode_limits import SECONDS
+from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import safe_label
 from xaicli.method import Method
 from xaicli.metric import Metric
@@ -48,6 +49,10 @@ def compare(
     background: str | tuple[int, int, int] = "white",
     decode_timeout: float = SECONDS,
     output: str | Path | None = None,
+    figure: str | Path | None = None,
+    figure_width: float = WIDTH_CM,
+    figure_columns: int = 2,
+    dpi: int = DPI,
     keep_going: bool = False,
     dry_run: bool = False,
     batch_size: int | None = None,
@@ -59,7 +64,8 @@ def compare(
 
     classifier: one, or several, each with a table and a sheet of the methods that run on it; output: a folder for compare.png and
     compare.db, which keeps rows so that running again does only what is missing; None: rows stay in memory and no sheet is drawn.
-    All else is as in `xaicli.score`.
+    figure: a .pdf, .svg or .png of the mean curves, figure_width centimetres wide, panels in figure_columns. All else is as in
+    `xaicli.score`.
 
         print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
     """
@@ -84,6 +90,8 @@ def compare(
         command=command,
     )
     request.check()
+    if figure is not None:
+        claim_figure(Path(figure), [source.file for source in request.photos.sources])
     if not request.methods:
         raise UsageError("no methods are named", expected="--method A,B", hint="xai list methods shows them.")
     models = models_of(classifier)

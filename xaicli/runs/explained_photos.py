@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, overload
 
 from xaicli.attribution import Attribution, Record
 from xaicli.errors import XaiError
+from xaicli.images.figure import DPI, WIDTH_CM, save_figure, sheet_figure
+from xaicli.images.sheet import Row
 from xaicli.runs.folder import FolderRun, Written
-from xaicli.runs.pictures import read
+from xaicli.runs.pictures import cell_of, column, read
 from xaicli.tabular import Tabular
 
 COLUMNS = ("image", "decision", "p", "method")
@@ -46,6 +49,12 @@ class Explanations(Tabular, Sequence[Attribution]):
     def __getitem__(self, at: int | slice) -> Attribution | Sequence[Attribution]:
         return self.made[at]
 
+    def figure(self, path: str | Path, *, width_cm: float = WIDTH_CM, dpi: int = DPI) -> Path:
+        """Write a contact sheet, a row a photo and a column a method, as a PDF, SVG or PNG of a width in centimetres."""
+        columns = list(dict.fromkeys(column(one.record) for one in self.made))
+        save_figure(sheet_figure(sheet_rows(self.made), columns, width_cm=width_cm, dpi=dpi), Path(path), dpi)
+        return Path(path)
+
     def __repr__(self) -> str:
         return f"Explanations({len(self)} attributions)"
 
@@ -66,6 +75,22 @@ class OnDisk(Sequence[Attribution]):
     def __getitem__(self, at: slice) -> Sequence[Attribution]: ...
     def __getitem__(self, at: int | slice) -> Attribution | Sequence[Attribution]:
         return OnDisk(self.run, self.written[at]) if isinstance(at, slice) else read(self.run, self.written[at])
+
+
+def sheet_rows(made: Iterable[Attribution]) -> list[Row]:
+    """The rows of a contact sheet, photo by photo."""
+    rows: dict[tuple[str, int], Row] = {}
+    for one in made:
+        record = one.record
+        if one.picture is None:
+            continue
+        key = (record.photo, record.frame)
+        if key not in rows:
+            decision = (f"{record.decision.name} {record.decision.probability:.2f}",)
+            geometry = one.view.geometry(*one.picture.size)
+            rows[key] = Row(one.picture, geometry, Path(record.image).name, decision, {})
+        rows[key] = replace(rows[key], cells={**rows[key].cells, column(record): cell_of(record, one.values)})
+    return list(rows.values())
 
 
 def row_of(record: Record, written: Written | None = None) -> dict[str, Any]:

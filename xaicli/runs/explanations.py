@@ -13,6 +13,7 @@ from xaicli.attribution import Attribution
 from xaicli.claims import claim
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.decode_limits import SECONDS
+from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import stems
 from xaicli.images.overlay import ALPHA
 from xaicli.method import Method
@@ -63,6 +64,9 @@ def explain(
     steps: bool = False,
     animate: str | None = None,
     step_scale: str = "common",
+    figure: str | Path | None = None,
+    figure_width: float = WIDTH_CM,
+    dpi: int = DPI,
     overwrite: bool = False,
     keep_going: bool = False,
     dry_run: bool = False,
@@ -79,8 +83,9 @@ def explain(
 
     output: a folder for maps, overlays and records, as `xai explain` writes them; what is complete there is not made again. None:
     all stays in memory, and what would lie beside the maps in a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is
-    refused. batch_size: inputs a pass; dry_run: make nothing, and say what would be made; command: recorded beside the results.
-    Raises XaiError at the first photo that cannot be used, unless `keep_going`; its `partial` is what was finished before.
+    refused. figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; dry_run:
+    make nothing, and say what would be made; command: recorded beside the results. Raises XaiError at the first photo that cannot
+    be used, unless `keep_going`; its `partial` is what was finished before.
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
@@ -89,6 +94,8 @@ def explain(
     style.check()
     step_pictures = StepPictures(steps, animate, step_scale == "each")
     found = find_photos(images, recursive=recursive, null=null, limit=limit, frame=frame, exclude=output, keep_going=keep_going)
+    if figure is not None:
+        claim_figure(Path(figure), [source.file for source in found.sources], overwrite=overwrite)
     model = open_model(classifier, precision=precision, progress=progress)
     if not methods:
         methods = make_methods([default_method(model)])
@@ -113,8 +120,12 @@ def explain(
         return dry(run, run.find() if output else Complete(), progress)
     if output is None:
         refuse_files(metrics, sheet=sheet, steps=steps, animate=animate)
-        return in_memory(run, found.errors)
-    return in_folder(run, found, metrics, step_pictures, sheet=sheet, shared=scale == "shared", progress=progress)
+        made = in_memory(run, found.errors)
+    else:
+        made = in_folder(run, found, metrics, step_pictures, sheet=sheet, shared=scale == "shared", progress=progress)
+    if figure is not None and made:
+        progress.say(f"figure {made.figure(figure, width_cm=figure_width, dpi=dpi)}")
+    return finished(made, keep_going)
 
 
 def dry(run: FolderRun, complete: Complete, progress: Progress) -> Explanations:
@@ -217,7 +228,7 @@ def in_folder(
     summarise(run, done, errors, time.monotonic() - start, sheet=sheet, progress=progress)
     rows = [row_of(written.record, written) for written in done]
     table = (*COLUMNS, *(metric.label for metric in metrics), "map")
-    return finished(Explanations(OnDisk(run, done), rows, table, tuple(errors)), run.keep_going)
+    return Explanations(OnDisk(run, done), rows, table, tuple(errors))
 
 
 def finished(result: Explanations, keep_going: bool) -> Explanations:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xaicli.attribution import Attribution, Record, load_array
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
@@ -88,7 +91,11 @@ def row(run: FolderRun, source: Source, own: Sequence[Written]) -> Row:
 
 
 def cell(written: Written) -> Cell:
-    record = written.record
+    return cell_of(written.record, load_array(written.path(".npy")))
+
+
+def cell_of(record: Record, values: NDArray[np.float32]) -> Cell:
+    """A map of a sheet with what stands under it: the target where it is not the decision, and scores."""
     of_target = () if record.rule == "top1" else (f"{record.target_name} {record.target_probability:.2f}",)
     scores = tuple(f"{label} {value:.3f}" for label, value in record.scores.items() if isinstance(value, float))
-    return Cell(load_array(written.path(".npy")), Sign(record.sign), of_target + scores)
+    return Cell(values, Sign(record.sign), of_target + scores)

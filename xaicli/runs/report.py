@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xaicli.claims import claim
+from xaicli.images.figure import DPI, WIDTH_CM, claim_figure, save_figure
 from xaicli.progress import SILENT, Progress
+from xaicli.results.curves_figure import curves_figure
+from xaicli.results.report.curves import mean_curves
 from xaicli.results.report.page import MOST_PHOTOS, write_report
 from xaicli.results.store import Store
+from xaicli.results.summary import summarise
 from xaicli.runs.written_file import WrittenFile
 
 
@@ -18,19 +22,30 @@ def report(
     *,
     photos: str | Path | Sequence[str | Path] = (),
     most: int = MOST_PHOTOS,
+    figure: str | Path | None = None,
+    figure_width: float = WIDTH_CM,
+    figure_columns: int = 2,
+    dpi: int = DPI,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> WrittenFile:
     """Write one self-contained HTML page of a store: the table of means, curves, and a gallery of photos, worst first.
 
-    photos: folders where photos are looked for that have moved; most: photos in the gallery; overwrite: a file that xai
-    did not write. Raises InputError where the store
+    photos: folders where photos are looked for that have moved; most: photos in the gallery; figure: also a .pdf, .svg or .png of
+    the mean curves, figure_width centimetres wide, panels in figure_columns; overwrite: replace files that xai did not write.
+    Raises InputError where the store
     holds no scores, or a file cannot be read or written.
 
         xaicli.report("scores.db", "report.html")
     """
     claim(Path(output), [Path(store)], overwrite=overwrite)
     folders = [photos] if isinstance(photos, str | Path) else list(photos)
+    if figure is not None:
+        claim_figure(Path(figure), [Path(store)], overwrite=overwrite)
     with Store.open(store, write=False) as opened, progress.task("photos", min(most, len(opened.photos()))) as step:
         shown = write_report(opened, Path(output), folders=[Path(folder) for folder in folders], most_photos=most, tick=step)
+        if figure is not None:
+            drawn = curves_figure(summarise(opened), mean_curves(opened), width_cm=figure_width, columns=figure_columns)
+            save_figure(drawn, Path(figure), dpi)
+            progress.say(f"figure {figure}")
     return WrittenFile(Path(output), shown, "photo")

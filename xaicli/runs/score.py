@@ -18,9 +18,9 @@ from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
 from xaicli.registry import CONTROLS, make_method, require_fit
 from xaicli.results.store import Store
-from xaicli.rows import KeptMap, Recipe, Row, Run
+from xaicli.rows import OTHER, KeptMap, Recipe, Row, Run
 from xaicli.runs.binding import bind
-from xaicli.runs.controls import CONTROL_NAMES, OTHER, Ring, name_of, other, swapped
+from xaicli.runs.controls import CONTROL_NAMES, Ring, name_of, other, swapped
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import MapCache
 from xaicli.runs.photos import Failure, Loaded

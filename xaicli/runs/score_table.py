@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from xaicli.errors import XaiError
+from xaicli.images.figure import DPI, WIDTH_CM, save_figure
+from xaicli.results.curves_figure import curves_figure
 from xaicli.results.reading import Selection
+from xaicli.results.report.curves import MeanCurve, mean_curves
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.results.tables import heading, render, shown
@@ -46,6 +49,17 @@ class ScoreTable(Tabular):
             return [row.record() for run in self.runs for row in rows_of(run, self.store)]
         with Store.open(self.store, write=False) as opened:
             return [row.record() for run in self.runs for row in rows_of(run, opened)]
+
+    def figure(self, path: str | Path, *, width_cm: float = WIDTH_CM, columns: int = 2, dpi: int = DPI) -> Path:
+        """Write the mean curves with their bands, or the means, as a PDF, SVG or PNG of a width in centimetres."""
+        curves: list[MeanCurve] = []
+        if isinstance(self.store, Store):
+            curves = mean_curves(self.store)
+        else:
+            with Store.open(self.store, write=False) as opened:
+                curves = mean_curves(opened)
+        save_figure(curves_figure(self.groups, curves, width_cm=width_cm, columns=columns), Path(path), dpi)
+        return Path(path)
 
     def render(self, format: str = "table", *, width: int = 0) -> str:
         """The means as table, markdown, latex, json or csv; every row as jsonl."""

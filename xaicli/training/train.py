@@ -75,6 +75,8 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     offline: bool = False,
+    outputs: str | None = None,
+    output_name: str | None = None,
     output: str | Path | None = None,
     half: bool = False,
     overwrite: bool = False,
@@ -91,7 +93,7 @@ def train(
 
     data, val: folders of photos, `FILE.csv` or `@list.txt`; hold_out: photos of `data` held out where `val` names none; epochs to
     ema: entries of the schedule, by default the method's own; parameters: of training, by name; pretrained: start from the
-    model's weights; model to offline: what `load_classifier` takes; output: the checkpoint, None for where methods look for it;
+    model's weights; model to output_name: of `load_classifier`; output: the checkpoint, None for where methods look for it;
     half: weights in float16; report: how many held-out photos are scored afterwards; truth: their ground truth; resume: True
     demands a snapshot to go on from, False ignores one; save_every: seconds between snapshots; on_event: called after each step
     and epoch. The same call goes on where a run was stopped. Raises XaiError.
@@ -108,6 +110,7 @@ def train(
     entries |= {"optimizer": optimizer, "ema": ema}
     view = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
+    options |= {"outputs": outputs, "output_name": output_name}
     given = {key: str(value) for key, value in (parameters or {}).items()}
     request = TrainRequest(
         method=method,
