@@ -68,7 +68,7 @@ def load(request: Request) -> Loaded:
         name,
         view,
         module=LogitsOnly(model, colours.reverse),
-        classes=names_of(model.config, model.num_labels),
+        classes=names_of(model.config, model.config.num_labels),
         outputs=PROBLEMS.get(model.config.problem_type),
     )
 
@@ -81,12 +81,12 @@ def fetch(transformers: ModuleType, place: str, local: bool, request: Request) -
             processor = transformers.AutoImageProcessor.from_pretrained(place, **where)
             config = transformers.AutoConfig.from_pretrained(place, **where)
             if request.weights is None:
-                model, report = transformers.AutoModelForImageClassification.from_pretrained(
+                model, report = auto_class(transformers, config).from_pretrained(
                     place, config=config, output_loading_info=True, **where
                 )
                 require_head(request.name, report)
             else:
-                model = transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+                model = auto_class(transformers, config).from_config(config, trust_remote_code=False)
         # What transformers and the hub's client raise has no common type; all of it means that the model cannot be had.
         except Exception as error:
             spec = f"hf:{request.name}"
@@ -96,6 +96,12 @@ def fetch(transformers: ModuleType, place: str, local: bool, request: Request) -
     if request.weights is not None:
         fit(model, read_weights(request.weights, request.notice), request.weights.name, f"hf:{request.name}")
     return model, processor
+
+
+def auto_class(transformers: ModuleType, config: Any) -> Any:
+    """What builds a network of its configuration: an image classifier, or one that gives a class map."""
+    segments = any(str(name).endswith("ForSemanticSegmentation") for name in config.architectures or ())
+    return transformers.AutoModelForSemanticSegmentation if segments else transformers.AutoModelForImageClassification
 
 
 def require_head(name: str, report: dict[str, Any]) -> None:

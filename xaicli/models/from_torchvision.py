@@ -1,4 +1,4 @@
-"""torchvision's classifiers: the network, its weights' own preprocessing and class names."""
+"""torchvision's classifiers and segmentation networks, with their weights' own preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -46,8 +46,14 @@ def load(request: Request) -> Loaded:
 
 
 def classifiers(torchvision: ModuleType) -> list[str]:
-    """The names of all image classifiers; detection, segmentation and video stand in modules of their own."""
-    return list(torchvision.models.list_models(module=torchvision.models))
+    """The names of all image classifiers and segmentation networks; detection and video stand in modules of their own."""
+    models = torchvision.models
+    return [*models.list_models(module=models), *segmenters(torchvision)]
+
+
+def segmenters(torchvision: ModuleType) -> list[str]:
+    """The names of all networks that give a class map."""
+    return list(torchvision.models.list_models(module=torchvision.models.segmentation))
 
 
 def find_name(name: str, known: list[str]) -> str:
@@ -86,8 +92,15 @@ def choose_weights(torchvision: ModuleType, name: str, request: Request) -> Any:
 
 
 def view_of(entry: Any) -> View:
-    """The preprocessing of torchvision's weights as a view."""
+    """The preprocessing of torchvision's weights as a view.
+
+    Segmentation networks take whole photos, their shorter side at a given length; here photos get that length on both sides, so
+    that one input size serves all.
+    """
     preset = entry.transforms()
+    if not hasattr(preset, "crop_size"):
+        (side,) = preset.resize_size
+        return View((side, side), None, preset.interpolation.value, tuple(preset.mean), tuple(preset.std))
     return View(preset.resize_size, preset.crop_size, preset.interpolation.value, tuple(preset.mean), tuple(preset.std))
 
 
@@ -118,11 +131,12 @@ def pretrained_file(entry: Any, name: str, request: Request) -> Path:
 
 def build(torchvision: ModuleType, name: str, entry: Any, state: State, file: str) -> nn.Module:
     """The network with `state` in it; with as many classes as its head has where that alone differs from ImageNet's."""
-    arguments = arguments_of(name, entry)
+    arguments = arguments_of(name, entry) if name not in segmenters(torchvision) else segmenter_arguments(name, state)
     # Building draws initial weights; the caller's random state stays as it was.
     with torch.random.fork_rng(devices=[]):
         module: nn.Module = torchvision.models.get_model(name, weights=None, **arguments)
-        classes = head_classes(shapes(module), shapes(aligned(state, module)), IMAGENET_CLASSES)
+        known = len(entry.meta.get("categories") or ()) or IMAGENET_CLASSES
+        classes = head_classes(shapes(module), shapes(aligned(state, module)), known)
         if classes is not None:
             module = torchvision.models.get_model(name, weights=None, num_classes=classes, **arguments)
     fit(module, state, file, name)
@@ -136,6 +150,12 @@ def arguments_of(name: str, entry: Any) -> dict[str, Any]:
     if name in ("googlenet", "inception_v3"):
         return {"transform_input": True, "aux_logits": False, "init_weights": False}
     return {"init_weights": False} if name.startswith("vgg") else {}
+
+
+def segmenter_arguments(name: str, state: State) -> dict[str, Any]:
+    """What builds a segmentation network for weights: without those of a backbone, with the auxiliary head that they have."""
+    auxiliary = any(key.startswith("aux_classifier.") for key in state)
+    return {"weights_backbone": None} | ({} if name.startswith("lraspp") else {"aux_loss": auxiliary})
 
 
 def current_names(name: str, state: State) -> State:
