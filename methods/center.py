@@ -17,9 +17,9 @@ from xaicli.targets import Targets
 class Center(Method):
     """Gaussian in the middle of every photo: a control.
 
-    `map(u, v) = exp(-(u^2 + v^2) / 2)`, with u and v the distances from the middle in quarters of the sides. Maps are (B, T, H,
-    W) at the input's resolution, above 0 to 1. A method that does not beat this control knows no more than that objects are
-    central.
+    `map(u, v) = exp(-(u^2 + v^2) / 2)`, with u and v the distances from the middle in quarters of the sides. Maps are
+    (B, T, H, W) at the input's resolution, above 0 to 1. A method that does not beat this control knows no more than that
+    objects are central.
 
     `xai explain cat.jpg --method center`
     """

@@ -82,8 +82,8 @@ class RectifierRule(Method):
 class GuidedBackprop(RectifierRule):
     """Gradient with negative parts set to zero at each ReLU on the way back.
 
-    At each ReLU `R_in = R_out * (input > 0) * (R_out > 0)`; elsewhere R is the gradient of the target's logit. Maps are (B, T,
-    H, W) at the input's size, by default the largest magnitude of the colours. The map shows edges and textures that the
+    At each ReLU `R_in = R_out * (input > 0) * (R_out > 0)`; elsewhere R is the gradient of the target's logit. Maps are
+    (B, T, H, W) at the input's size, by default the largest magnitude of the colours. The map shows edges and textures that the
     network uses, but depends little on the target (Adebayo et al., 2018): do not read a class out of it. Contrasts A-B follow
     the gradient of the difference.
 

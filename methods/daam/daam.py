@@ -30,13 +30,13 @@ logger = logging.getLogger("xaicli")
 class DAAM(Method):
     """Dynamic accumulated attention: what each patch gave to the class token, block by block.
 
-    Before it is projected, the class token's row of a block's attention output is a sum over all tokens n of `S[n] = attention
-    to n * value of n` (paper, equation 7). A block's map is `L[n] = relu(relu(C) . S[n])`, with C the gradient of the target at
-    that sum; the maps of all blocks are added up. Maps are (B, T, h, w) on the grid of patches, in logits. They count only what
-    flows to the class token directly, so that they do not add up to the target's logit.
+    Before it is projected, the class token's row of a block's attention output is a sum over all tokens n of
+    `S[n] = attention to n * value of n` (paper, equation 7). A block's map is `L[n] = relu(relu(C) . S[n])`, with C the
+    gradient of the target at that sum; the maps of all blocks are added up. Maps are (B, T, h, w) on the grid of patches, in
+    logits. They count only what flows to the class token directly, so that they do not add up to the target's logit.
 
-    extras: `steps` (B, T, L, h, w), the sum after each of the L blocks; the last one is the map. With `diagnostics`, each (B,
-    T, L): `identity_error`, the relative difference of the sum and the network's own output; `prefix_mass`, the share of
+    extras: `steps` (B, T, L, h, w), the sum after each of the L blocks; the last one is the map. With `diagnostics`, each
+    (B, T, L): `identity_error`, the relative difference of the sum and the network's own output; `prefix_mass`, the share of
     attention on class, distillation and register tokens; `contribution`, C . sum of S.
 
     Where the head reads the class and the distillation token, both rows count. For a self-supervised network, `target=features`

@@ -55,9 +55,9 @@ class LFICAM(Method):
     `map = A = unit(relu(sum_k w_k F_k))`: F_k are the channels of the last feature map, `w = softmax` of the importance that a
     trained branch gives each of them, and unit scales to 0..1. The rest of the network reads (1 + A) F. One forward pass gives
     decision and map. The network is any convolutional classifier with such a branch, trained from labels (`xai train lfi-cam`).
-    No class enters the map: it is the same for every target, so `xai explain` takes no target but the decision. Maps are (B, T,
-    h, w), 0 to 1, at the last feature map's resolution. A branch narrower than the features (`fin_width`) and `gate=post_act`
-    are ours, not the paper's.
+    No class enters the map: it is the same for every target, so `xai explain` takes no target but the decision. Maps are
+    (B, T, h, w), 0 to 1, at the last feature map's resolution. A branch narrower than the features (`fin_width`) and
+    `gate=post_act` are ours, not the paper's.
 
     `xai explain cat.jpg --model tiny --method lfi-cam`
     """

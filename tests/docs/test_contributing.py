@@ -1,0 +1,48 @@
+"""CONTRIBUTING's example is a method of the package, and passes strict type checks as it is printed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+EXAMPLE = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
+
+
+def test_the_example_is_all_of_the_file_that_it_names():
+    assert (ROOT / "methods" / "center.py").read_text("utf-8").endswith(EXAMPLE)
+
+
+def test_files_and_folders_that_are_named_are_there():
+    named = set(re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|md))?)`", PAGE))
+    missing = [name for name in sorted(named) if not ((ROOT / name).exists() or (ROOT / "xaicli" / name).exists())]
+    assert "xaicli/passes/queue.py" in named
+    assert not missing
+
+
+@pytest.mark.slow
+def test_the_example_passes_strict_type_checks_as_printed(tmp_path):
+    pytest.importorskip("mypy")
+    shutil.copytree(ROOT / "xaicli", tmp_path / "xaicli")
+    for folder in ("methods", "metrics"):
+        shutil.copytree(ROOT / folder, tmp_path / "xaicli" / folder)
+    (tmp_path / "xaicli" / "methods" / "printed.py").write_text(EXAMPLE)
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        str(ROOT / "pyproject.toml"),
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *settings, "-m", "xaicli.methods.printed"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
