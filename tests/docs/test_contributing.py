@@ -33,16 +33,7 @@ def test_the_example_passes_strict_type_checks_as_printed(tmp_path):
     for folder in ("methods", "metrics"):
         shutil.copytree(ROOT / folder, tmp_path / "xaicli" / folder)
     (tmp_path / "xaicli" / "methods" / "printed.py").write_text(EXAMPLE)
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--config-file",
-        str(ROOT / "pyproject.toml"),
-        "--cache-dir",
-        str(tmp_path / "cache"),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", *settings, "-m", "xaicli.methods.printed"], cwd=tmp_path, capture_output=True, text=True
-    )
+    settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "mypy", *settings, "-m", "xaicli.methods.printed"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
