@@ -242,3 +242,28 @@ def test_a_hostile_suite_cannot_write_outside(xai: Gate) -> None:
         assert xai(command, "--suite", "inner") == 2
         assert "leads out of the suite's folder" in xai.error
     assert not (xai.folder / "photos" / "x").exists()
+
+
+def test_a_page_shows_before_and_after_with_class_names_correlation_and_probabilities(checked: Gate) -> None:
+    checked.fault()
+    assert checked("check", "--trust") == 1
+    page = checked.folder / ".xai" / "check" / "check.html"
+    assert f"before and after: {page.relative_to(checked.folder)}" in checked.err
+    text = page.read_text()
+    assert text.count("data:image/jpeg;base64,") == len(list(page.parent.glob("*.xai-check.png")))
+    for wanted in ("Spearman correlation", "probability", "before", "photos/", "<title>xai check: "):
+        assert wanted in text
+    shutil.copy(NET, checked.folder / "net.py")
+    assert checked("check", "--trust") == 0
+    assert not page.exists()
+
+
+def test_nothing_in_the_page_of_a_check_runs(xai: Gate) -> None:
+    hostile = "<img src=x onerror=alert(1)>.png"
+    (xai.folder / "photos" / "0.png").rename(xai.folder / "photos" / hostile)
+    assert xai("baseline", "--trust") == 0
+    xai.fault()
+    assert xai("check", "--trust") == 1
+    text = (xai.folder / ".xai" / "check" / "check.html").read_text()
+    assert "<img src=x" not in text
+    assert "default-src &#39;none&#39;" in text

@@ -24,7 +24,11 @@ FORMATS = ("table", "markdown", "json", "junit", "github")
 @option("Suite", "--seed", type=click.IntRange(min=0), help="Seed of stochastic methods.  [default: the baseline's]")
 @format_option(FORMATS)
 @option(
-    "Output", "-o", "--output", metavar="DIR", help="Folder of before-and-after pictures.  [default: check beside the baseline]"
+    "Output",
+    "-o",
+    "--output",
+    metavar="DIR",
+    help="Folder of before-and-after pictures and their page.  [default: check beside the baseline]",
 )
 @option("Gate", "--strict", is_flag=True, help="Exit 1 also where a rule is inconclusive.")
 @option("Gate", "--update", is_flag=True, help="Make what is found now the baseline, after showing the difference.")

@@ -23,7 +23,7 @@ ORDER = ("FAIL", "warn", "?", "ok", "note")
 
 def render(outcome: Outcome, form: str, *, pictures: str = "") -> str:
     """All verdicts in one of FORMATS, ending in a line break. pictures: the folder of before-and-after pictures, if any."""
-    verdicts = sorted(outcome.verdicts, key=lambda verdict: ORDER.index(word(verdict)))
+    verdicts = in_order(outcome)
     if form == "json":
         return to_json(outcome, pictures)
     if form == "markdown":
@@ -33,6 +33,11 @@ def render(outcome: Outcome, form: str, *, pictures: str = "") -> str:
     if form == "github":
         return to_github(verdicts)
     return to_text(verdicts, pictures)
+
+
+def in_order(outcome: Outcome) -> list[Verdict]:
+    """The verdicts, failures first."""
+    return sorted(outcome.verdicts, key=lambda verdict: ORDER.index(word(verdict)))
 
 
 def word(verdict: Verdict) -> str:

@@ -13,6 +13,7 @@ from xaicli.gate.check import Outcome, refuse_other_definitions
 from xaicli.gate.check import check as hold_against
 from xaicli.gate.formats import record_of, render
 from xaicli.gate.measure import Bench, make_ready
+from xaicli.gate.page import write_page
 from xaicli.gate.pictures import draw_failures
 from xaicli.gate.suite import find_suite, read_suite
 from xaicli.progress import SILENT, Progress
@@ -60,9 +61,9 @@ def check(
     """Run a suite again and hold it against its baseline: maps, scores, confidence, decisions and the layer.
 
     suite, trust, model, weights: as in `xaicli.baseline`; seed: of stochastic methods, by default the baseline's; output: the
-    folder of before-and-after pictures, by default beside the baseline; strict: fail also where a rule is inconclusive; update:
-    make what is found now the baseline. Raises UsageError where the suite is another than the baseline's, InputError where photos
-    are missing.
+    folder of before-and-after pictures and their page, by default beside the baseline; strict: fail also where a rule is
+    inconclusive; update: make what is found now the baseline. Raises UsageError where the suite is another than the baseline's,
+    InputError where photos are missing.
 
         assert not xaicli.check("xai.toml").failed
     """
@@ -93,7 +94,10 @@ def compared(ready: Bench, before: Baseline, seed: int | None, progress: Progres
 def draw(ready: Bench, outcome: Outcome, folder: Path, progress: Progress) -> Path | None:
     """The folder of pictures of what failed, None without any; a read-only checkout may not take them."""
     try:
-        return folder if draw_failures(ready, outcome, folder) else None
+        drawn = draw_failures(ready, outcome, folder)
+        if page := write_page(ready, outcome, drawn, folder):
+            progress.say(f"before and after: {page}")
+        return folder if drawn else None
     except (XaiError, OSError) as error:
         progress.warn(f"no pictures: {error.found if isinstance(error, XaiError) else error}")
         return None

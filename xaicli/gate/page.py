@@ -1,0 +1,111 @@
+"""The page of a check: its verdicts, and of each photo that a failing rule names what the model looked at before and after."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+
+from xaicli.claims import claim, is_own
+from xaicli.files import write_atomic
+from xaicli.gate.check import Outcome
+from xaicli.gate.formats import conclusion, in_order, word
+from xaicli.gate.measure import Bench, PhotoResult
+from xaicli.gate.pictures import worst_photos
+from xaicli.gate.similarity import similarity
+from xaicli.results.report.page import policy, text
+
+NAME = "check.html"
+
+
+@dataclass(frozen=True)
+class ChangedPhoto:
+    """One photo under one method: decisions and probabilities of the target before and after, and how alike the maps are."""
+
+    image: str
+    method: str
+    target: str
+    decisions: tuple[str, str]
+    probabilities: tuple[float, float]
+    spearman: float
+    overlap: float
+    picture: str
+
+    @property
+    def decided_otherwise(self) -> bool:
+        return self.decisions[0] != self.decisions[1]
+
+    @property
+    def described(self) -> str:
+        """What the picture shows, for those who do not see it."""
+        return f"{self.image}: the photo, the map of {self.method} before and after, and their difference"
+
+
+def write_page(bench: Bench, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
+    """Write `check.html` beside the pictures, in the order of `worst_photos`; without any, remove the page of an earlier check.
+
+    Raises InputError where it cannot be written, UsageError where a file of others is in its place.
+    """
+    path = folder / NAME
+    if not pictures:
+        if is_own(path):
+            path.unlink()
+        return None
+    claim(path)
+    places = zip(worst_photos(outcome), pictures, strict=True)
+    changed = [changed_photo(bench, outcome, at, label, picture) for (at, label), picture in places]
+    content = page(bench, outcome, changed)
+    write_atomic(path, lambda file: file.write(content.encode()))
+    return path
+
+
+def page(bench: Bench, outcome: Outcome, changed: Sequence[ChangedPhoto]) -> str:
+    """The page as text; what stands in it is escaped, and nothing in it runs."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = importlib.resources.files("xaicli.gate").joinpath(NAME).read_text(encoding="utf-8")
+    style = text("style.css")
+    return environment.from_string(template).render(
+        model=bench.classifier.name,
+        before=outcome.baseline.fingerprint[:8],
+        after=bench.classifier.fingerprint[:8],
+        photos=len(outcome.now),
+        verdicts=[(word(verdict), verdict) for verdict in in_order(outcome)],
+        conclusion=conclusion(outcome.verdicts),
+        changed=changed,
+        style=Markup(style),
+        policy=policy(style, ""),
+    )
+
+
+def changed_photo(bench: Bench, outcome: Outcome, at: int, label: str, picture: Path) -> ChangedPhoto:
+    before, after = outcome.baseline.photos[at], outcome.now[at]
+    found = similarity(before.maps[label], after.maps[label], bench.classifier.view.size)
+    return ChangedPhoto(
+        image=after.image,
+        method=label,
+        target=" - ".join(bench.classifier.class_name(int(part)) for part in after.target.split("-")),
+        decisions=(decision(bench, before), decision(bench, after)),
+        probabilities=(before.probability, after.probability),
+        spearman=found.spearman,
+        overlap=found.overlap,
+        picture=as_jpeg(picture),
+    )
+
+
+def decision(bench: Bench, photo: PhotoResult) -> str:
+    return bench.classifier.class_name(photo.decision)
+
+
+def as_jpeg(picture: Path) -> str:
+    """A picture as JPEG in base64, a tenth of the size of the PNG."""
+    content = io.BytesIO()
+    with Image.open(picture) as opened:
+        opened.convert("RGB").save(content, "JPEG", quality=85)
+    return base64.b64encode(content.getvalue()).decode()
