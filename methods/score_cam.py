@@ -68,7 +68,7 @@ class ScoreCAM(Method):
                 yield photo.block(chosen, row, scores[-1], probability=self.score_form == "authors")
 
         shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
-        run(classifier, blocks(), shape, batch_size=classifier.batch_size, exact=False)
+        run(classifier, blocks(), shape, passes=sum(len(photo.live) for photo in passes), exact=False)
         maps = [self.map_of(photo, found, shape[1:]) for photo, found in zip(passes, scores, strict=True)]
         return Maps(torch.stack(maps), chosen, logits)
 

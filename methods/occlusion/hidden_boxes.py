@@ -10,7 +10,7 @@ from torch import Tensor
 from xaicli.methods.occlusion.crop_plan import Box
 from xaicli.methods.occlusion.local_passes import LocalPasses, local_passes
 from xaicli.network.classifier import Classifier
-from xaicli.network.folding import folded
+from xaicli.passes.engine import engine_for
 from xaicli.passes.memory import chunk_for, in_chunks
 from xaicli.passes.queue import Block, run
 
@@ -22,17 +22,17 @@ def pass_with_hidden_boxes(classifier: Classifier, inputs: Tensor, hidden: Tenso
     """For each box, run each photo with the box replaced by `hidden`, both (B, 3, H, W); then run it as it is.
 
     Returns the logits (B, C) of the photos as they are, in the same precision, `masked_dtype`, and by the same kernels, so
-    that a box that changes nothing has exactly these. Batch norms are folded, and early layers run on crops around the boxes
-    where the network allows it; logits are those of the network itself to 1e-5 in float32.
+    that a box that changes nothing has exactly these. Early layers run on crops around the boxes where the network allows it;
+    logits are those of the network itself to 1e-5 in float32.
     """
-    _, quick = folded(classifier, inputs[:1])
+    expected = len(inputs) * (len(boxes) + 1)
     shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
-    with local_passes(quick, shape, boxes) as passes:
+    with local_passes(engine_for(classifier, inputs[:1], expected, exact=False), shape, boxes) as passes:
         if passes is not None:
             return take_in_batches(classifier, passes, inputs, hidden, take)
     clean: list[Tensor] = []
     blocks = (block_of(row, inputs, hidden, boxes, take, clean.append) for row in range(len(inputs)))
-    run(quick, blocks, shape, exact=False)
+    run(classifier, blocks, shape, passes=expected, exact=False)
     return torch.cat(clean)
 
 

@@ -112,7 +112,8 @@ class RISE(Method):
         rows, done, size = list(range(len(inputs))), 0, classifier.batch_size
         while rows:
             upto = rise.next_look(law, done)
-            size = run(classifier, passes.blocks(rows, done, upto), passes.shape, batch_size=size, exact=False)
+            blocks, expected = passes.blocks(rows, done, upto), rise.n_masks * len(inputs)
+            size = run(classifier, blocks, passes.shape, batch_size=size, passes=expected, exact=False)
             for row in rows:
                 estimates[row] = [estimate(sample, rise.estimator) for sample in passes.samples(row, upto)]
                 used[row] = upto

@@ -18,23 +18,9 @@ from xaicli.methods.segments.segmentation import (
     segment,
 )
 from xaicli.network.classifier import Classifier
-from xaicli.network.folding import folded
-from xaicli.network.modes import eval_mode
 from xaicli.passes.explained_score import SCORE_HELP, Score, scores_of
 from xaicli.passes.queue import Block, clean_logits, run
 from xaicli.targets import Resolved, Targets
-
-
-def clean_scores(classifier: Classifier, inputs: Tensor, logits: Tensor, chosen: Resolved, kind: Score) -> Tensor:
-    """Scores (B, T) of the unchanged photos in the precision of masked passes, so that differences of the two have no
-    offset.
-
-    logits: those of the clean pass, which serve where masked passes are float32 as well.
-    """
-    if classifier.masked_dtype != torch.float32:
-        with eval_mode(classifier.module):
-            logits = classifier.masked(inputs).clone()
-    return scores_of(chosen, logits, kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +45,8 @@ class Coalitions:
     """Photos divided into segments, any of which can be shown alone.
 
     inputs, hidden: (B, 3, H, W), the photos and what their hidden pixels become; labels: for each photo the segment at each
-    pixel, (H, W) int64; logits (B, C) and chosen: of the clean pass; clean: the photos' scores (B, T).
+    pixel, (H, W) int64; logits (B, C) and chosen: of the clean pass; clean: the photos' scores (B, T);
+    passes: of copies that are expected in all.
     """
 
     classifier: Classifier
@@ -70,6 +57,7 @@ class Coalitions:
     chosen: Resolved
     kind: Score
     clean: Tensor
+    passes: float
 
     @classmethod
     def of(cls, method: SegmentMethod, classifier: Classifier, inputs: Tensor, targets: Targets) -> Coalitions:
@@ -79,9 +67,12 @@ class Coalitions:
         chosen = targets.resolve(logits)
         labels = [segment(method.segments, classifier.view, photo, method.n_segments) for photo in inputs]
         hidden = hidden_inputs(method.baseline, classifier.view, inputs, labels)
-        _, quick = folded(classifier, inputs[:1])
-        clean = clean_scores(quick, inputs, logits, chosen, method.score)
-        return cls(quick, inputs, hidden, labels, logits, chosen, method.score, clean)
+        passes = len(inputs) * method.cost(classifier).forward
+        # In the precision of masked passes, so that differences of the two have no offset.
+        half = classifier.masked_dtype != torch.float32
+        unchanged = clean_logits(classifier, inputs, passes=passes, exact=False) if half else logits
+        clean = scores_of(chosen, unchanged, method.score)
+        return cls(classifier, inputs, hidden, labels, logits, chosen, method.score, clean, passes)
 
     @property
     def counts(self) -> list[int]:
@@ -108,7 +99,8 @@ class Coalitions:
             return Block(len(coalitions), fill, take)
 
         channels, height, width = self.inputs.shape[1:]
-        run(self.classifier, (block(row) for row in range(len(self.inputs))), (channels, height, width), exact=False)
+        blocks = (block(row) for row in range(len(self.inputs)))
+        run(self.classifier, blocks, (channels, height, width), passes=self.passes, exact=False)
         return [each.cpu().double() for each in scores]
 
     def spread(self, values: Sequence[Tensor]) -> Tensor:

@@ -82,8 +82,8 @@ def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 class Fused(nn.Module):
     """A convolution and the activation after it as one operation of oneDNN, its weights laid out once.
 
-    The first inputs say for which size: laid out for another one, oneDNN brings them into order anew in every pass, which takes
-    longer than a small convolution itself. apart: run the two by themselves, as `taken_apart` wants.
+    The inputs say for which size: laid out for another one, oneDNN brings them into order anew in every pass, which takes longer
+    than a small convolution itself; batches of any length share a layout. apart: run both by themselves, as `taken_apart` wants.
     """
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None) -> None:
@@ -96,16 +96,18 @@ class Fused(nn.Module):
         if activation is not None:
             self.activation = NAMES[type(activation)]
         self.weight: Tensor | None = None
+        self.size = torch.Size()
         self.bias = convolution.bias
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.apart:
             convolution, activation = self.parts
             return activation(convolution(inputs))  # type: ignore[no-any-return]
-        if self.weight is None:
+        if self.weight is None or self.size != inputs.shape[1:]:
+            self.size = inputs.shape[1:]
             with torch.inference_mode(False), torch.no_grad():
                 weight = self.parts[0].weight.detach().contiguous()
-                self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, list(inputs.shape))
+                self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, [1, *self.size])
         made: Tensor = torch.ops.mkldnn._convolution_pointwise(
             inputs, self.weight, self.bias, *self.geometry, *self.activation, ""
         )

@@ -7,7 +7,7 @@ blocks one after the other, so that memory depends on the batch size alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from xaicli.errors import UsageError
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
+from xaicli.passes.engine import engine_for
 from xaicli.passes.layout import fastest_layout, is_refused
 from xaicli.passes.memory import Chunk, chunk_for
 
@@ -42,13 +43,15 @@ def run(
     shape: tuple[int, int, int],
     *,
     batch_size: int | None = None,
+    passes: float | None = None,
     exact: bool,
 ) -> int:
     """Pass all copies of all blocks, of `shape` (3, H, W), through the classifier; returns the batch size in use at the end.
 
     exact: float32 (decisions, scores); else the classifier's `masked_dtype`. batch_size: copies a pass, by default the
     classifier's, or else what the device takes best; it is halved when memory runs out, and the work goes on where it stopped.
-    Results agree to 1e-5 in float32 for any batch size and any neighbours. The network is in evaluation mode meanwhile,
+    passes: how many copies are expected, which decides what network runs them (see `engine_for`); by default those of a list of
+    blocks. Results agree to 1e-5 in float32 for any batch size and any neighbours. The network is in evaluation mode meanwhile,
     without gradients. Raises RunError where not even one copy fits, or where the network returns another number of rows
     than it was given.
     """
@@ -58,22 +61,27 @@ def run(
     if chunk.size < 1:
         raise UsageError(f"batch size {chunk.size} cannot be used", expected="at least 1")
     with eval_mode(classifier.module):
-        queue = Queue(classifier, shape, chunk, exact)
+        if passes is None:
+            passes = sum(block.size for block in blocks) if isinstance(blocks, Sequence) else 0
+        queue = Queue(classifier, shape, chunk, passes, exact)
         for block in blocks:
             queue.add(block)
         queue.finish()
     return queue.chunk.size
 
 
-def clean_logits(classifier: Classifier, inputs: Tensor) -> Tensor:
-    """Logits (B, C) float32 of photos (B, 3, H, W) as they are: the pass in which a method that only masks decides."""
+def clean_logits(classifier: Classifier, inputs: Tensor, *, passes: float | None = None, exact: bool = True) -> Tensor:
+    """Logits (B, C) float32 of photos (B, 3, H, W) as they are: the pass in which a method that only masks decides.
+
+    passes, exact: as of `run`.
+    """
     pieces: list[Tensor] = []
     photos = Block(
         len(inputs),
         fill=lambda out, start, stop: out.copy_(inputs[start:stop]),
         take=lambda logits, start, stop: pieces.append(logits),
     )
-    run(classifier, [photos], (inputs.shape[1], inputs.shape[2], inputs.shape[3]), exact=True)
+    run(classifier, [photos], (inputs.shape[1], inputs.shape[2], inputs.shape[3]), passes=passes, exact=exact)
     return torch.cat(pieces) if pieces else inputs.new_zeros((0, classifier.count))
 
 
@@ -93,7 +101,9 @@ class Queue:
     classifier: Classifier
     shape: tuple[int, int, int]
     chunk: Chunk
+    passes: float
     exact: bool
+    engine: Classifier | None = None
     buffer: Tensor | None = None
     filled: int = 0
     segments: list[Segment] = field(default_factory=list)
@@ -181,10 +191,12 @@ class Queue:
         return None if logits is None else logits.clone()
 
     def forward(self, copies: Tensor) -> Tensor:
+        if self.engine is None:
+            self.engine = engine_for(self.classifier, copies[:1], self.passes, exact=self.exact)
         if not self.exact:
-            return self.classifier.masked(copies)
+            return self.engine.masked(copies)
         with torch.inference_mode(), torch.autocast(self.classifier.device.type, enabled=False):
-            return self.classifier(copies)
+            return self.engine(copies)
 
     def deliver(self) -> None:
         """Hand the logits of the batch before to those who asked for them."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from xaicli.containment import contained
 from xaicli.errors import RunError, is_out_of_memory
 from xaicli.metric import Measuring, Metric, Scores
-from xaicli.network.classifier import Classifier
 from xaicli.passes.memory import batch_size_for
 from xaicli.passes.queue import Block, run
 from xaicli.scoring.case import Case
@@ -137,23 +136,21 @@ def keeper(shared: Shared, key: Hashable) -> Callable[[Tensor, int, int], None]:
     return take
 
 
-def measure(
-    photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]], passer: Classifier, batch_size: int | None = None
-) -> list[Scores]:
+def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]], batch_size: int | None = None) -> list[Scores]:
     """The scores of each metric on its case, all of one photo.
 
-    All copies are passed through `passer` in float32, in full batches; those under a shared key once. Raises RunError where a
-    metric fails.
+    All copies are passed in float32, in full batches; those under a shared key once. Raises RunError where a metric fails.
     """
     measurements = [Measurement(metric, case) for metric, case in work]
     for measurement in measurements:
         measurement.start()
+    passes = sum(len(case) * metric.passes(photo.size) for metric, case in work)
     shared: Shared = {}
     shape = (photo.input.shape[0], *photo.size)
     while waiting := [measurement for measurement in measurements if measurement.scores is None]:
         expected = set(shared)
         blocks = (block for measurement in waiting for block in measurement.blocks(shared, expected))
-        run(passer, blocks, shape, batch_size=batch_size or at_once(photo), exact=True)
+        run(photo.classifier, blocks, shape, batch_size=batch_size or at_once(photo), passes=passes, exact=True)
         for measurement in waiting:
             measurement.collect(shared)
             measurement.receive(measurement.outcomes)

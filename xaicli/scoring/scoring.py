@@ -18,7 +18,6 @@ from xaicli.containment import contained
 from xaicli.errors import RunError, UsageError
 from xaicli.metric import CONSTANT, EMPTY_TRUTH, NO_TRUTH, NON_FINITE, UNDEFINED, Metric, Scores
 from xaicli.network.classifier import Classifier
-from xaicli.network.folding import folded
 from xaicli.outputs import Outputs
 from xaicli.passes.queue import clean_logits
 from xaicli.rows import OK, PARTNER, Curve, Row, partner_number
@@ -28,9 +27,6 @@ from xaicli.scoring.measuring import measure
 from xaicli.scoring.photo import ScoredPhoto
 
 __all__ = ["Explainer", "Explanation", "ScoredPhoto", "refuse_unfit", "score_photo"]
-
-WORTH_FOLDING = 64
-"""Passes: fewer are done before a twin of the network is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +83,10 @@ def rows_of(
         if wanted is None or column.definition in wanted
     ]
     working = [column for column in columns if column.items]
-    logits, passer = clean_pass(photo, working)
+    logits = clean_pass(photo, working)
     cases: dict[object, Case] = {}
     work = [(column.metric, case_of(photo, column, logits, cases)) for column in working]
-    scores = dict(zip(map(id, working), measure(photo, work, passer, batch_size), strict=True))
+    scores = dict(zip(map(id, working), measure(photo, work, batch_size), strict=True))
     return [
         row_of(photo, column, target, scores.get(id(column)))
         for explanation in explanations
@@ -120,23 +116,18 @@ def truth_of(photo: ScoredPhoto, explanation: Explanation, target: int) -> np.nd
     return None if photo.truth is None else photo.truth.mask(int(explanation.maps.targets.classes[0, target]))
 
 
-def clean_pass(photo: ScoredPhoto, columns: Sequence[Column]) -> tuple[Tensor | None, Classifier]:
-    """The logits (1, C) of the photo where a metric needs the model, and what passes its copies."""
-    classifier, inputs = photo.classifier, photo.input[None]
+def clean_pass(photo: ScoredPhoto, columns: Sequence[Column]) -> Tensor | None:
+    """The logits (1, C) of the photo where a metric needs the model."""
     if not any(column.metric.needs for column in columns):
-        return None, classifier
-    passes = sum(len(column.items) * column.metric.passes(photo.size) for column in columns)
-    if passes >= WORTH_FOLDING:
-        # Scores are exact, whatever precision explanations may use.
-        logits, passer = folded(classifier.with_masked_dtype(torch.float32), inputs)
-    else:
-        logits, passer = clean_logits(classifier, inputs), classifier
+        return None
+    classifier = photo.classifier
+    logits = clean_logits(classifier, photo.input[None])
     if not bool(logits.isfinite().all()):
         raise RunError(
             f"{classifier.name} gave NaN or infinite logits for {photo.image}",
             hint="Check weights and preprocessing (xai doctor --model SPEC).",
         )
-    return logits, passer
+    return logits
 
 
 def case_of(photo: ScoredPhoto, column: Column, logits: Tensor | None, made: dict[object, Case]) -> Case:
