@@ -22,7 +22,7 @@ BENCHMARKS = {
     "occlusion": "occlusion over captum's tuned run, and in bfloat16 over its default",
     "ablation-cam": "Ablation-CAM of a last stage over pytorch-grad-cam's",
     "score-cam": "Score-CAM of a last stage over torch-cam's, and its memory",
-    "rise-time": "RISE on a ResNet-50 over the bare passes of its masks",
+    "rise-time": "RISE: a plain loop over it on MobileNetV2, and it over the bare passes of its masks on ResNet-50",
     "rise-variance": "variance of RISE at equal masks, by sampling and estimate",
     "rise-memory": "memory of RISE above the network's own",
     "scoring": "deletion and insertion over a plain loop and over torch-cam, and their memory",

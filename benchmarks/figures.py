@@ -1,4 +1,4 @@
-"""A measured figure: its values, their median and quartiles, and the limit it is held to."""
+"""A measured figure: its values, their median and quartiles, and the limits it is held to."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """Repeated measurements of one thing, in `unit`; `limit` is the largest median that is allowed, None where there is none."""
+    """Repeated measurements of one thing, in `unit`; `limit` is the largest median that is allowed, `least` the smallest, None
+    where there is none."""
 
     what: str
     unit: str
     values: tuple[float, ...]
     limit: float | None = None
+    least: float | None = None
 
     @property
     def median(self) -> float:
@@ -31,16 +33,17 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        return self.limit is None or self.median <= self.limit
+        return (self.limit is None or self.median <= self.limit) and (self.least is None or self.median >= self.least)
 
     @property
     def verdict(self) -> str:
-        if self.limit is None:
-            return ""
-        return f"at most {self.limit:g}: {'met' if self.met else 'MISSED'}"
+        bounds = [f"at most {self.limit:g}"] if self.limit is not None else []
+        bounds += [f"at least {self.least:g}"] if self.least is not None else []
+        return f"{', '.join(bounds)}: {'met' if self.met else 'MISSED'}" if bounds else ""
 
     def as_json(self) -> dict[str, Any]:
-        return {"what": self.what, "unit": self.unit, "median": self.median, "limit": self.limit, "values": list(self.values)}
+        limits = {"limit": self.limit, "least": self.least}
+        return {"what": self.what, "unit": self.unit, "median": self.median, **limits, "values": list(self.values)}
 
 
 def table(figures: Sequence[Figure]) -> str:

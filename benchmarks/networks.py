@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model
 
@@ -25,6 +29,15 @@ def classifier(name: str, batch_size: int | None = None) -> Classifier:
     provides = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES
     view = View(resize=None, crop=SIDE)
     return Classifier(module, module, name, view, (), 1000, provides, "0" * 16, device(), batch_size=batch_size)
+
+
+def mobilenet() -> Classifier:
+    """MobileNetV2 with the weights in the folder XAI_ASSETS where it is there, else with random ones."""
+    network = settled(classifier("mobilenet_v2"))
+    path = Path(os.environ.get("XAI_ASSETS", "../shared/assets")) / "weights" / "mobilenet_v2.safetensors"
+    if path.is_file():
+        network.torch_module.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()}, strict=False)
+    return network
 
 
 def photos(count: int) -> Tensor:
