@@ -22,6 +22,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.stages import find_stages
 from xaicli.network.taps import listening, tap_many
+from xaicli.passes.engine import reading_engine_for
 from xaicli.passes.queue import clean_logits
 from xaicli.targets import Targets
 from xaicli.task import Schedule, TaskOptions
@@ -120,11 +121,13 @@ class PTAME(TrainedMaps):
         return made
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        head, auxiliary, layers = self.attention(classifier)
+        head, auxiliary, found = self.attention(classifier)
         logits = clean_logits(classifier, inputs)
         chosen = targets.resolve(logits).detached()
-        with tap_many(auxiliary.torch_module, {str(layer): layer for layer in layers}, gradients=False) as taps:
-            auxiliary(seen_by(auxiliary.view, inputs.detach(), classifier.view))
+        seen = seen_by(auxiliary.view, inputs.detach(), classifier.view)
+        engine, layers = reading_engine_for(auxiliary, seen[:1], max(len(inputs), classifier.expected_passes / 2), found)
+        with tap_many(engine.torch_module, {str(layer): layer for layer in layers}, gradients=False) as taps:
+            engine(seen)
             maps = head.contrast(grids(list(taps.values())), chosen.classes, chosen.against)
         return Maps(scaled(maps, self.scaling), chosen, logits)
 

@@ -27,6 +27,7 @@ from xaicli.network.layers import FeatureLayer
 from xaicli.network.stages import find_stages
 from xaicli.network.taps import listening, tap_many
 from xaicli.network.tokens import Axes
+from xaicli.passes.engine import reading_engine_for
 from xaicli.targets import Targets
 from xaicli.task import Schedule, TaskOptions
 
@@ -115,9 +116,10 @@ class TTAME(TrainedMaps):
         return layer_names(self.attention(classifier)[0])
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        checkpoint, head, layers = self.attention(classifier)
-        with tap_many(classifier.torch_module, {str(layer): layer for layer in layers}, gradients=False) as taps:
-            logits = classifier(inputs)
+        checkpoint, head, found = self.attention(classifier)
+        engine, layers = reading_engine_for(classifier, inputs[:1], len(inputs), found)
+        with tap_many(engine.torch_module, {str(layer): layer for layer in layers}, gradients=False) as taps:
+            logits = engine(inputs)
             chosen = targets.resolve(logits).detached()
             features = grids(list(taps.values()), cls_gate=bool(checkpoint.metadata.get("cls_gate")))
             maps = head.contrast(features, chosen.classes, chosen.against)

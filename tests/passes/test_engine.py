@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 import weakref
 
@@ -11,8 +12,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from xaicli.network.layers import named_layer
+from xaicli.network.taps import tap_many
 from xaicli.passes import engine
-from xaicli.passes.engine import WORTH_FOLDING, engine_for
+from xaicli.passes.engine import WORTH_FOLDING, engine_for, reading_engine_for
 from xaicli.passes.queue import Block, clean_logits, run
 
 
@@ -38,6 +41,30 @@ def test_a_twin_is_made_where_passes_pay_for_it(tiny_cnn, classifier_of, photo_b
     assert len(made) == twins
     assert (chosen is classifier) == (twins == 0)
     assert_close(chosen(photo_batch), classifier(photo_batch), rtol=0, atol=1e-5)
+
+
+def test_a_run_of_many_passes_folds_for_each_of_its_calls(tiny_cnn, classifier_of, photo_batch, made):
+    classifier = dataclasses.replace(classifier_of(tiny_cnn), expected_passes=1000)
+    for _ in range(3):
+        assert_close(clean_logits(classifier, photo_batch), tiny_cnn(photo_batch), rtol=0, atol=1e-5)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "folds"), [(["features.2", "features.6"], True), (["features.0"], False), (["features.2", "features.1"], False)]
+)
+def test_layers_are_read_from_a_twin_only_where_it_has_the_networks_features(tiny_cnn, classifier_of, photo_batch, names, folds):
+    classifier = classifier_of(tiny_cnn)
+    layers = [named_layer(tiny_cnn, name, (32, 32)) for name in names]
+    engine, own = reading_engine_for(classifier, photo_batch[:1], 1000, layers)
+    assert (engine is not classifier) == folds
+    with tap_many(engine.torch_module, dict(zip(names, own, strict=True)), gradients=False) as taps:
+        engine(photo_batch)
+        found = {name: taps[name].activation for name in names}
+    with tap_many(tiny_cnn, dict(zip(names, layers, strict=True)), gradients=False) as taps:
+        classifier(photo_batch)
+        for name in names:
+            assert_close(found[name], taps[name].activation, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", ["tiny_vit", "a function"])

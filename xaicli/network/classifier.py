@@ -36,7 +36,8 @@ class Classifier:
     part of the class map, (H, W) bool, that one photo's outputs are of; probabilities: True where the network ends in that
     softmax or sigmoid, which is undone here; masked_dtype: the precision of passes that only mask the input; batch_size: altered
     copies a pass at most, None for what the device takes best; inconsistency: in words, why a photo's outputs are no function of
-    that photo alone, empty where they are; copies_input: the network writes into its input, and is handed a copy.
+    that photo alone, empty where they are; copies_input: the network writes into its input, and is handed a copy;
+    expected_passes: without gradients, of the whole run, 0 where it is not known.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -59,6 +60,7 @@ class Classifier:
     weights_fingerprint: str = ""
     inconsistency: str = ""
     copies_input: bool = False
+    expected_passes: float = 0
     looked_up: dict[str, FeatureLayer] = field(default_factory=dict, init=False, repr=False)
     looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
+from xaicli.network.layers import FeatureLayer
 from xaicli.network.modes import eval_mode
+from xaicli.network.taps import tap_many
 
 WORTH_FOLDING = 64
 """Passes from which on a twin is made: it takes as long as about fifteen passes (MobileNetV2, ResNet-18 and 50)."""
@@ -20,12 +24,19 @@ TOLERANCE = 1e-5
 """Of the largest logit: how far a twin may be off the network, as batches of another size are."""
 
 
+State: TypeAlias = tuple[object, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Twin:
-    """A network's folded twin, None where there is nothing to fold or it fails; versions: of the tensors it was made from."""
+    """A network's folded twin, None where there is nothing to fold or it gave other logits.
+
+    state: of the network when the twin was made; readable: by name of a layer, whether the twin has the same features there.
+    """
 
     network: nn.Module | None
-    versions: tuple[tuple[int, int], ...]
+    state: State
+    readable: dict[str, bool] = field(default_factory=dict)
 
 
 TWINS: WeakKeyDictionary[nn.Module, dict[torch.dtype, Twin]] = WeakKeyDictionary()
@@ -35,41 +46,86 @@ TWINS: WeakKeyDictionary[nn.Module, dict[torch.dtype, Twin]] = WeakKeyDictionary
 def engine_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: bool) -> Classifier:
     """The classifier over the network that runs `passes` passes of inputs like `photo` (1, 3, H, W), without gradients, soonest.
 
-    That is the network itself where passes are fewer than 64, or where its twin does not give the same logits for the photo. The
-    choice depends on nothing that ran before, so that the same call gives the same bytes. exact: float32, else `masked_dtype`.
+    That is the network itself where fewer than 64 passes are expected, here or in the whole run, or where its twin does not give
+    the same logits for the photo. The choice depends on nothing that ran before, so that the same call gives the same bytes.
+    exact: float32, else `masked_dtype`.
     """
+    twin = twin_for(classifier, photo, passes, exact=exact)
+    return classifier if twin is None or twin.network is None else over(classifier, twin.network)
+
+
+def reading_engine_for(
+    classifier: Classifier, photo: Tensor, passes: float, layers: Sequence[FeatureLayer]
+) -> tuple[Classifier, Sequence[FeatureLayer]]:
+    """The same for float32 passes in which layers are read, and these layers in the network that runs.
+
+    That is the network itself where its twin has other features at one of the layers: a batch norm's own input, say.
+    """
+    twin = twin_for(classifier, photo, passes, exact=True)
+    if twin is None or twin.network is None:
+        return classifier, layers
+    engine, parts = over(classifier, twin.network), dict(twin.network.named_modules())
+    own = [dataclasses.replace(layer, module=parts[layer.name]) for layer in layers]
+    if any(str(layer) not in twin.readable for layer in layers):
+        expected, found = features(classifier, photo, layers), features(engine, photo, own)
+        for layer, there, here in zip(layers, expected, found, strict=True):
+            twin.readable[str(layer)] = near(here, there)
+    return (engine, own) if all(twin.readable[str(layer)] for layer in layers) else (classifier, layers)
+
+
+def twin_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: bool) -> Twin | None:
+    """The network's twin where passes pay for it: the one that is known, unless the network has changed since, or a new one."""
     module = classifier.module
-    if passes < WORTH_FOLDING or module is None or classifier.forward is not module:
-        return classifier
+    too_few = max(passes, classifier.expected_passes) < WORTH_FOLDING
+    if too_few or module is None or classifier.forward is not module or not has_norms(module):
+        return None
     meant = classifier.with_masked_dtype(torch.float32) if exact else classifier
-    with eval_mode(module):
-        known, versions = TWINS.setdefault(module, {}), versions_of(module)
-        twin = known.get(meant.masked_dtype)
-        # Logits are compared each time, for weights can change without a new version.
-        if twin is None or twin.versions != versions or not agrees(classifier, twin, photo):
+    known, state = TWINS.setdefault(module, {}), state_of(module)
+    twin = known.get(meant.masked_dtype)
+    if twin is None or twin.state != state:
+        with eval_mode(module):
             made = folded(meant, photo.clone())[1].module
-            twin = Twin(None if made is module else made, versions)
-            known[meant.masked_dtype] = twin if agrees(classifier, twin, photo) else Twin(None, versions)
-        network = known[meant.masked_dtype].network
-    return classifier if network is None else over(classifier, network)
+            good = made is not None and made is not module and agrees(classifier, over(classifier, made), photo)
+        twin = known[meant.masked_dtype] = Twin(made if good else None, state)
+    return twin
 
 
 def over(classifier: Classifier, network: nn.Module) -> Classifier:
     return dataclasses.replace(classifier, forward=network, module=network)
 
 
-def versions_of(module: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Identity and version of each weight and buffer: another wherever one is replaced or changed in place."""
-    tensors = (tensor for part in module.modules() for own in (part._parameters, part._buffers) for tensor in own.values())
-    return tuple((id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in tensors if tensor is not None)
+def has_norms(module: nn.Module) -> bool:
+    """Whether there may be something to fold."""
+    return any(isinstance(part, nn.BatchNorm2d) for part in module.modules())
 
 
-def agrees(classifier: Classifier, twin: Twin, photo: Tensor) -> bool:
-    """Whether a twin gives the network's own logits for a photo; True where there is none to compare."""
-    if twin.network is None:
-        return True
+def state_of(module: nn.Module) -> State:
+    """What a twin depends on: modules, their kinds and hooks; identity, version and norm of each weight and buffer."""
+    parts = list(module.modules())
+    kinds = [(id(part), type(part), len(part._forward_hooks), len(part._forward_pre_hooks)) for part in parts]
+    owned = [tensor for part in parts for own in (part._parameters, part._buffers) for tensor in own.values()]
+    tensors = [tensor.detach() for tensor in owned if tensor is not None]
+    versions = [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in owned if tensor is not None]
+    # What is written through `.data` leaves the version as it was.
+    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+    norms = map(float, torch._foreach_norm(floating)) if floating else ()
+    return (*kinds, *versions, *norms)
+
+
+def agrees(classifier: Classifier, engine: Classifier, photo: Tensor) -> bool:
+    """Whether an engine gives the network's own logits for a photo."""
     with torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
         # Copies, for networks that change their input in place.
-        own = classifier(photo.clone())
-        found = over(classifier, twin.network)(photo.clone())
-        return bool(((found - own).abs() <= TOLERANCE * own.abs().max()).all())
+        return near(engine(photo.clone()), classifier(photo.clone()))
+
+
+def features(classifier: Classifier, photo: Tensor, layers: Sequence[FeatureLayer]) -> list[Tensor]:
+    """What layers of a classifier's network have for a photo."""
+    with tap_many(classifier.torch_module, {str(layer): layer for layer in layers}, gradients=False) as taps:
+        classifier(photo.clone())
+        return [tap.raw for tap in taps.values()]
+
+
+def near(found: Tensor, expected: Tensor) -> bool:
+    """Whether two tensors are the same but for rounding; never where one is not finite."""
+    return found.shape == expected.shape and bool(((found - expected).abs() <= TOLERANCE * expected.abs().max()).all())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from xaicli.attribution import Attribution
 from xaicli.errors import RunError, UsageError, XaiError
 from xaicli.images.source import Source
-from xaicli.method import Maps, Method
+from xaicli.method import Maps, Method, Needs
 from xaicli.network.classifier import Classifier
 from xaicli.passes.memory import Chunk, in_chunks
 from xaicli.passes.seeds import photo_seed
@@ -49,6 +50,9 @@ def explain_photos(
     wanted: says whether a method's maps of a photo are to be made.
     """
     size = settings.batch_size or batch_size_for(methods, classifier)
+    if isinstance(sources, Sized):
+        forward = sum(method.cost(classifier).forward for method in methods if not method.needs & Needs.GRADIENTS)
+        classifier = dataclasses.replace(classifier, expected_passes=forward * len(sources))
     batch: list[Loaded] = []
     for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, ahead=2 * size):
         if isinstance(item, Loaded):
