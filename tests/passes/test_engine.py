@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from xaicli.network.layers import named_layer
 from xaicli.network.taps import tap_many
 from xaicli.passes import engine
 from xaicli.passes.engine import WORTH_FOLDING, engine_for, reading_engine_for
@@ -55,7 +54,7 @@ def test_a_run_of_many_passes_folds_for_each_of_its_calls(tiny_cnn, classifier_o
 )
 def test_layers_are_read_from_a_twin_only_where_it_has_the_networks_features(tiny_cnn, classifier_of, photo_batch, names, folds):
     classifier = classifier_of(tiny_cnn)
-    layers = [named_layer(tiny_cnn, name, (32, 32)) for name in names]
+    layers = [classifier.feature_layer(name) for name in names]
     engine, own = reading_engine_for(classifier, photo_batch[:1], 1000, layers)
     assert (engine is not classifier) == folds
     with tap_many(engine.torch_module, dict(zip(names, own, strict=True)), gradients=False) as taps:

@@ -84,9 +84,9 @@ def twin_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: boo
     twin = known.get(meant.masked_dtype)
     if twin is None or twin.state != state:
         with eval_mode(module):
-            made = folded(meant, photo.clone())[1].module
-            good = made is not None and made is not module and agrees(classifier, over(classifier, made), photo)
-        twin = known[meant.masked_dtype] = Twin(made if good else None, state)
+            logits, quick = folded(meant, photo.clone())
+            network = quick.module if quick is not meant and gives(over(classifier, quick.torch_module), photo, logits) else None
+        twin = known[meant.masked_dtype] = Twin(network, state)
     return twin
 
 
@@ -112,11 +112,11 @@ def state_of(module: nn.Module) -> State:
     return (*kinds, *versions, *norms)
 
 
-def agrees(classifier: Classifier, engine: Classifier, photo: Tensor) -> bool:
+def gives(engine: Classifier, photo: Tensor, logits: Tensor) -> bool:
     """Whether an engine gives the network's own logits for a photo."""
     with torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
-        # Copies, for networks that change their input in place.
-        return near(engine(photo.clone()), classifier(photo.clone()))
+        # A copy, for networks that change their input in place.
+        return near(engine(photo.clone()), logits)
 
 
 def features(classifier: Classifier, photo: Tensor, layers: Sequence[FeatureLayer]) -> list[Tensor]:
