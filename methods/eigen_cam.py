@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from xaicli.float64 import in_float64
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.classifier import Classifier
 from xaicli.network.taps import tap
@@ -58,7 +59,7 @@ def first_component(activation: Tensor, centred: bool) -> Tensor:
     """X v, (h, w), for X the activations (K, h, w) as a matrix of cells by channels and v its first right singular vector."""
     if not activation.isfinite().all():
         return activation.sum(dim=0) * torch.nan
-    cells = activation.flatten(1).T.double()
+    cells = in_float64(activation.flatten(1).T)
     if centred:
         cells = cells - cells.mean(dim=0)
     # X v is also the first left singular vector, times the singular value: the smaller of the two Gram matrices gives it.
@@ -67,6 +68,6 @@ def first_component(activation: Tensor, centred: bool) -> Tensor:
         projected = vectors[:, -1] * values[-1].clamp_min(0).sqrt()
     else:
         projected = cells @ torch.linalg.eigh(cells.T @ cells)[1][:, -1]
-    brightness = activation.sum(dim=0).flatten().double()
+    brightness = in_float64(activation.sum(dim=0).flatten())
     towards = projected @ (brightness - brightness.mean()) if centred else projected.sum()
     return (projected if towards >= 0 else -projected).float().unflatten(0, activation.shape[1:])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xaicli.float64 import in_float64
 from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, param
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import replaced
@@ -61,10 +62,10 @@ class AOPC(Metric):
         outcomes = yield [
             replaced(item, orders[item], counts, case.ground(item, self.baseline), case.photo(item)) for item in range(len(case))
         ]
-        first = getattr(case.clean, self.output)[:, None].double()
-        outputs = torch.cat([first, getattr(outcomes.view(len(case), steps), self.output).double()], dim=1)
+        first = in_float64(getattr(case.clean, self.output)[:, None])
+        outputs = torch.cat([first, in_float64(getattr(outcomes.view(len(case), steps), self.output))], dim=1)
         places = torch.arange(steps + 1, dtype=torch.float64) / steps
-        readouts = {"p0": case.clean.probability.double(), "tied": case.tied}
+        readouts = {"p0": in_float64(case.clean.probability), "tied": case.tied}
         return Scores((first - outputs).mean(dim=1), readouts, (places, outputs))
 
     def region_ranks(self, case: Case) -> Tensor:
@@ -72,8 +73,8 @@ class AOPC(Metric):
         height, width = case.size
         down, right = (-length % self.region for length in case.size)
         # The last region of a row or column may be cut off: means are over the pixels there are.
-        padded = functional.pad(case.upsampled.double(), (0, right, 0, down))
-        present = functional.pad(torch.ones(1, height, width, dtype=torch.float64, device=case.device), (0, right, 0, down))
+        padded = functional.pad(in_float64(case.upsampled), (0, right, 0, down))
+        present = functional.pad(torch.ones(1, height, width, dtype=torch.float64, device=padded.device), (0, right, 0, down))
         means = functional.avg_pool2d(padded, self.region) / functional.avg_pool2d(present, self.region)
-        order = ranks(means.float(), case.seeds)
+        order = ranks(means.float().to(case.device), case.seeds)
         return order.repeat_interleave(self.region, 1).repeat_interleave(self.region, 2)[:, :height, :width].contiguous()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import UsageError
+from xaicli.float64 import in_float64
 from xaicli.metric import MAGNITUDES, Direction, Measuring, Metric, Needs, Scores, ValueKind, param
 from xaicli.passes.upsampling import unit_range, upsample
 from xaicli.scoring.case import Case
@@ -72,8 +73,8 @@ class KeptPart(Metric):
             for item in range(len(case))
         ]
         outcomes = yield copies
-        before, after = case.clean.probability.double(), outcomes.probability.double()
-        readouts = {"p0": before, "p_kept": after, "mass": masks.double().mean(dim=(1, 2))}
+        before, after = in_float64(case.clean.probability), in_float64(outcomes.probability)
+        readouts = {"p0": before, "p_kept": after, "mass": in_float64(masks).mean(dim=(1, 2))}
         return Scores(PERCENT * self.term(before, after), readouts)
 
     def term(self, before: Tensor, after: Tensor) -> Tensor:
@@ -122,7 +123,7 @@ class IncreaseInConfidence(KeptPart):
     paper = "Chattopadhay et al.: Grad-CAM++, WACV 2018, section 4.1, arXiv 1710.11063"
 
     def term(self, before: Tensor, after: Tensor) -> Tensor:
-        return (after > before).double()
+        return in_float64(after > before)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from xaicli.float64 import in_float64
 from xaicli.metric import Direction, Metric, Needs, Scores, param
 from xaicli.scoring.case import Case
 from xaicli.scoring.similarity import spearman
@@ -39,4 +40,4 @@ class ClassSensitivity(Metric):
             others.append(int(order[-1 if self.other == "last" else 0]) if len(order) else index)
         maps, _ = case.explain(classes=others)
         alike = spearman(case.maps, maps)
-        return Scores(alike.nan_to_num(0.0), {"blank": alike.isnan().double()})
+        return Scores(alike.nan_to_num(0.0), {"blank": in_float64(alike.isnan())})

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import UsageError
+from xaicli.float64 import in_float64
 from xaicli.metric import Direction, Measuring, Metric, Needs, Ratio, Scores, param
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies, Outcomes, replaced
@@ -94,15 +95,14 @@ class PixelCurve(Metric):
         return self.integrate(case, ends, between, bare)
 
     def integrate(self, case: Case, ends: tuple[Outcomes, Outcomes], between: Outcomes, bare: Outcomes) -> Scores:
-        places = self.fractions(case.size[0] * case.size[1]).to(case.device)
-
         def curve(name: Literal["probability", "log_odds"]) -> Tensor:
-            first, inner, last = (getattr(part, name).double() for part in (ends[0], between, ends[1]))
+            first, inner, last = (in_float64(getattr(part, name)) for part in (ends[0], between, ends[1]))
             return torch.cat([first[:, None], inner.mean(dim=0), last[:, None]], dim=1)
 
         probabilities = curve("probability")
+        places = self.fractions(case.size[0] * case.size[1]).to(probabilities.device)
         values = torch.trapezoid(probabilities, places, dim=1)
-        full, empty = case.clean.probability.double(), bare.probability.double()
+        full, empty = in_float64(case.clean.probability), in_float64(bare.probability)
         readouts = {
             "log_odds": torch.trapezoid(curve("log_odds"), places, dim=1),
             "normalised": (values - empty) / (full - empty),

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xaicli.float64 import in_float64
 from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, Sign, ValueKind, param
 from xaicli.passes.seeds import stream
 from xaicli.scoring.case import Case
@@ -54,7 +55,7 @@ class Infidelity(Metric):
         made = [make(case, item) for item in range(len(case))]
         outcomes = (yield [copies for copies, _ in made]).view(len(case), self.draws)
         predicted = torch.stack([sums for _, sums in made])
-        actual = getattr(case.clean, self.output)[:, None].double() - getattr(outcomes, self.output).double()
+        actual = in_float64(getattr(case.clean, self.output)[:, None]) - in_float64(getattr(outcomes, self.output))
         power = predicted.square().sum(dim=1, keepdim=True)
         fit = torch.where(power > 0, (predicted * actual).sum(dim=1, keepdim=True) / power, 0) if self.scaled else 1.0
         error = (fit * predicted - actual).square().mean(dim=1)
@@ -77,13 +78,13 @@ class Infidelity(Metric):
         def fill(out: Tensor, start: int, stop: int) -> None:
             torch.where(square(slice(start, stop))[:, None], ground, photo, out=out)
 
-        values = case.upsampled[item].double()
-        sums = torch.stack([(square(slice(at, at + 1))[0] * values).sum() for at in range(self.draws)])
+        values = in_float64(case.upsampled[item])
+        sums = torch.stack([(square(slice(at, at + 1))[0].to(values.device) * values).sum() for at in range(self.draws)])
         return Copies(item, self.draws, fill), sums
 
     def noise(self, case: Case, item: int) -> tuple[Copies, Tensor]:
         """Copies less noise, and the product of each noise with the map, which holds for all colours alike."""
-        photo, values = case.photo(item), case.upsampled[item].double()
+        photo, values = case.photo(item), in_float64(case.upsampled[item])
 
         def drawn(at: int) -> Tensor:
             normal = stream(case.seeds[item], self.name, at).standard_normal(tuple(photo.shape), dtype=np.float32)
@@ -93,7 +94,7 @@ class Infidelity(Metric):
             for row, at in enumerate(range(start, stop)):
                 torch.sub(photo, drawn(at), out=out[row])
 
-        sums = torch.stack([(drawn(at).double() * values).sum() for at in range(self.draws)])
+        sums = torch.stack([(in_float64(drawn(at)) * values).sum() for at in range(self.draws)])
         return Copies(item, self.draws, fill), sums
 
 

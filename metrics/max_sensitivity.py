@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from xaicli.float64 import in_float64
 from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, ValueKind, param
 from xaicli.passes.seeds import stream
 from xaicli.scoring.case import Case
@@ -43,7 +44,7 @@ class MaxSensitivity(Metric):
         photos = torch.stack([case.photo(item) for item in range(len(case))])
         # Colours are in 0..1 before normalisation, which divides them, and their changes, by the standard deviation.
         scale = torch.tensor(case.classifier.view.std, device=case.device).view(3, 1, 1)
-        size = case.maps.double().flatten(1).norm(dim=1)
+        size = in_float64(case.maps).flatten(1).norm(dim=1)
         changes, decided = [], []
         for draw in range(self.draws):
             noise = np.stack(
@@ -51,7 +52,7 @@ class MaxSensitivity(Metric):
             )
             moved = photos + (2 * torch.from_numpy(noise).to(photos) - 1) * self.radius / scale
             maps, logits = case.explain(inputs=moved)
-            changes.append((maps.double() - case.maps.double()).flatten(1).norm(dim=1) / size)
-            decided.append(case.decided(logits).double())
+            changes.append((in_float64(maps) - in_float64(case.maps)).flatten(1).norm(dim=1) / size)
+            decided.append(in_float64(case.decided(logits)))
         ratios = torch.stack(changes)
         return Scores(ratios.amax(dim=0), {"mean": ratios.mean(dim=0), "decided": torch.stack(decided).mean(dim=0)})

@@ -9,6 +9,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
+from xaicli.float64 import in_float64
 from xaicli.metric import Direction, Metric, Scores, Sign, ValueKind, param
 from xaicli.scoring.case import Case
 
@@ -66,6 +67,6 @@ class EnergyPointingGame(Metric):
     paper = "Wang et al.: Score-CAM, CVPR workshops 2020, section 4.3, arXiv 1910.01279"
 
     def score(self, case: Case) -> Scores:
-        maps = case.upsampled.double()
-        inside = (maps * case.truth).sum(dim=(1, 2)) / maps.sum(dim=(1, 2))
-        return Scores(inside, {"area": case.truth.double().mean(dim=(1, 2))})
+        maps = in_float64(case.upsampled)
+        inside = (maps * case.truth.to(maps.device)).sum(dim=(1, 2)) / maps.sum(dim=(1, 2))
+        return Scores(inside, {"area": in_float64(case.truth).mean(dim=(1, 2))})

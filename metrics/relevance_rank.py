@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xaicli.float64 import in_float64
 from xaicli.metric import MAGNITUDES, Direction, Metric, Scores, param
 from xaicli.passes.upsampling import unit_range, upsample
 from xaicli.scoring.case import Case
@@ -34,9 +35,10 @@ class RelevanceRank(Metric):
         ordered = values.sort(dim=1, descending=True).values
         last = ordered.gather(1, size[:, None] - 1)
         above, equal = values > last, values == last
-        open_places = (size - above.sum(dim=1)).double()
-        hits = (above & truth).sum(dim=1) + open_places * (equal & truth).sum(dim=1) / equal.sum(dim=1)
-        return Scores(hits / size, {"area": truth.double().mean(dim=1)})
+        open_places = in_float64(size - above.sum(dim=1))
+        among = in_float64((equal & truth).sum(dim=1))
+        hits = in_float64((above & truth).sum(dim=1)) + open_places * among / in_float64(equal.sum(dim=1))
+        return Scores(hits / in_float64(size), {"area": in_float64(truth).mean(dim=1)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class IoU(Metric):
 
     def score(self, case: Case) -> Scores:
         part = upsample(unit_range(case.maps), case.size) >= self.threshold
-        both = (part & case.truth).sum(dim=(1, 2)).double()
+        both = in_float64((part & case.truth).sum(dim=(1, 2)))
         either = (part | case.truth).sum(dim=(1, 2))
         readouts = {"precision": both / part.sum(dim=(1, 2)), "recall": both / case.truth.sum(dim=(1, 2))}
         return Scores(both / either, readouts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from xaicli.float64 import in_float64
 from xaicli.metric import MAGNITUDES, Direction, Metric, Needs, Scores, ValueKind, param
 from xaicli.passes.seeds import stream
 from xaicli.scoring.case import Case
@@ -44,7 +45,7 @@ class SeedVariance(Metric):
             seeds = [int(stream(seed, self.name, draw).integers(2**63)) for seed in case.seeds]
             maps.append(case.explain(seeds=seeds)[0])
         alike = torch.stack([spearman(case.maps, again) for again in maps[1:]]).mean(dim=0)
-        values = torch.stack(maps).double().flatten(2)
+        values = in_float64(torch.stack(maps)).flatten(2)
         noise = values.var(dim=0).mean(dim=1)
         signal = values.mean(dim=0).var(dim=1, correction=0) - noise / self.draws
         ratio = torch.where(signal > 0, noise / signal, torch.nan)

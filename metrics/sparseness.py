@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from xaicli.float64 import in_float64
 from xaicli.metric import MAGNITUDES, Direction, Metric, Scores
 from xaicli.scoring.case import Case
 
@@ -30,7 +31,7 @@ class Sparseness(Metric):
     paper = "Chalasani et al.: Concise explanations of neural networks using adversarial training, ICML 2020, arXiv 1810.06583"
 
     def score(self, case: Case) -> Scores:
-        values = case.maps.double().abs().flatten(1).sort(dim=1).values
+        values = in_float64(case.maps).abs().flatten(1).sort(dim=1).values
         count = values.shape[1]
         weights = 2 * torch.arange(1, count + 1, device=case.device) - count - 1
         return Scores((values * weights).sum(dim=1) / (count * values.sum(dim=1)))
@@ -56,7 +57,7 @@ class Entropy(Metric):
     paper = "Bhatt, Weller, Moura: Evaluating and aggregating feature-based model explanations, IJCAI 2020, arXiv 2005.00631"
 
     def score(self, case: Case) -> Scores:
-        values = case.maps.double().abs().flatten(1)
+        values = in_float64(case.maps).abs().flatten(1)
         shares = values / values.sum(dim=1, keepdim=True)
         entropy = torch.special.entr(shares).sum(dim=1)
         return Scores(entropy, {"relative": entropy / math.log(values.shape[1])})

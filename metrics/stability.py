@@ -65,7 +65,7 @@ class Stability(Metric):
         for change in self.changes:
             maps, logits = case.explain(inputs=self.changed(photos, change, case.classifier.view))
             found[change] = self.compared(case.upsampled, upsample(maps, case.size), change).nan_to_num(0.0)
-            decided.append(case.decided(logits).double().cpu())
+            decided.append(case.decided(logits).cpu().double())
         readouts = {**found, "decided": torch.stack(decided).mean(dim=0)}
         return Scores(torch.stack(list(found.values())).mean(dim=0), readouts)
 

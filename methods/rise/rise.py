@@ -179,5 +179,5 @@ class MaskedPasses:
 
     def samples(self, row: int, upto: int) -> list[Sample]:
         """What the first masks of a photo gave, for each target."""
-        scores = self.scores[row, :upto].double().cpu()
+        scores = self.scores[row, :upto].cpu().double()
         return [Sample(self.law, self.seeds[row], column.contiguous()) for column in scores.unbind(dim=1)]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xaicli.float64 import in_float64
 from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, ValueKind, param
 from xaicli.metrics.road.imputation import impute
 from xaicli.passes.seeds import stream
@@ -84,12 +85,12 @@ class ROAD(Metric):
     def score(self, case: Case) -> Measuring:
         outcomes = yield [self.copies(case, item) for item in range(len(case))]
         shaped = outcomes.view(len(case), len(self.orders), len(self.remove))
-        found = {"accuracy": self.areas(shaped.decided.double()), "probability": self.areas(shaped.probability.double())}
+        found = {"accuracy": self.areas(in_float64(shaped.decided)), "probability": self.areas(in_float64(shaped.probability))}
         readouts: dict[str, Tensor] = {order: found[self.output][:, at] for at, order in enumerate(self.orders)}
         readouts |= {name: self.combine(areas) for name, areas in found.items()}
         read = shaped.decided if self.output == "accuracy" else shaped.probability
         places = torch.tensor([0.0, *self.remove, 1.0], dtype=torch.float64)
-        curve = self.combine(closed(read.double()))
+        curve = self.combine(closed(in_float64(read)))
         return Scores(readouts[self.output], {**readouts, "tied": case.tied}, (places, curve))
 
     def areas(self, curves: Tensor) -> Tensor:

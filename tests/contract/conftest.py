@@ -137,7 +137,7 @@ TRAINING: dict[str, Callable[[Path], dict[str, str]]] = {"p-tame": with_auxiliar
 
 def identified(classifier: Classifier, network: str) -> Classifier:
     """The classifier with a fingerprint of its network's name: copies of a network, and a black box made of it, are it too."""
-    return dataclasses.replace(classifier, fingerprint=stamp(network))
+    return dataclasses.replace(classifier, fingerprint=stamp(network), weights_fingerprint=stamp(network))
 
 
 def plain() -> nn.Module:

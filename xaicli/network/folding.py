@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xaicli.errors import XaiError
+from xaicli.float64 import in_float64
 from xaicli.network.classifier import Classifier
 from xaicli.network.convolution_chains import Chain, chains
 from xaicli.network.modes import eval_mode
@@ -72,11 +73,14 @@ def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.inference_mode(False), torch.no_grad():
-        statistics = norm.running_mean.double(), norm.running_var.double(), norm.eps
-        bias, scale, shift = (None if given is None else given.double() for given in (convolution.bias, norm.weight, norm.bias))
-        weight, bias = fuse_conv_bn_weights(convolution.weight.double(), bias, *statistics, scale, shift)
-        convolution.weight = nn.Parameter(weight.to(kind, memory_format=torch.channels_last), requires_grad=False)
-        convolution.bias = nn.Parameter(bias.to(kind), requires_grad=False)
+        statistics = in_float64(norm.running_mean), in_float64(norm.running_var), norm.eps
+        bias, scale, shift = (
+            None if given is None else in_float64(given) for given in (convolution.bias, norm.weight, norm.bias)
+        )
+        weight, bias = fuse_conv_bn_weights(in_float64(convolution.weight), bias, *statistics, scale, shift)
+        at = convolution.weight.device
+        convolution.weight = nn.Parameter(weight.to(at, kind, memory_format=torch.channels_last), requires_grad=False)
+        convolution.bias = nn.Parameter(bias.to(at, kind), requires_grad=False)
 
 
 class Fused(nn.Module):

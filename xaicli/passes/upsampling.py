@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xaicli.float64 import in_float64
+
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (N, h, w) at `size` (H, W), bilinear with half-pixel centres (align_corners=False), float32.
@@ -15,8 +17,7 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps.float()
-    # Apple's devices have no float64.
-    wide = maps.cpu().double() if maps.device.type == "mps" else maps.double()
+    wide = in_float64(maps)
     return functional.interpolate(wide[:, None], size, mode="bilinear", align_corners=False)[:, 0].float().to(maps.device)
 
 

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from xaicli.float64 import in_float64
 from xaicli.passes.seeds import stream
 
 
@@ -52,4 +53,4 @@ def tied_share(values: Tensor) -> Tensor:
     ordered = values.flatten(1).sort(dim=1).values
     same = ordered[:, 1:] == ordered[:, :-1]
     none = same.new_zeros(len(values), 1)
-    return (torch.cat([same, none], dim=1) | torch.cat([none, same], dim=1)).double().mean(dim=1)
+    return in_float64(torch.cat([same, none], dim=1) | torch.cat([none, same], dim=1)).mean(dim=1)

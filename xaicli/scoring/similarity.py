@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from xaicli.float64 import in_float64
+
 WINDOW, SIGMA = 11, 1.5
 """Pixels: the window of Wang et al. (2004)."""
 
@@ -41,7 +43,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     def mean(values: Tensor) -> Tensor:
         return transforms.gaussian_blur(values[:, None], [side, side], [SIGMA, SIGMA])[:, 0]
 
-    one, other = first.double(), second.double()
+    one, other = in_float64(first), in_float64(second)
     mu, nu = mean(one), mean(other)
     first_variance, second_variance = mean(one * one) - mu * mu, mean(other * other) - nu * nu
     covariance = mean(one * other) - mu * nu
