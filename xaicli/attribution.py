@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xaicli.errors import InputError, text_of
+from xaicli.errors import InputError, described, text_of
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.overlay import ALPHA, overlay
@@ -96,13 +96,46 @@ class Record:
                 given["decision"] = Prediction(**given["decision"])
                 given["top"] = tuple(Prediction(**row) for row in given["top"])
                 for name in ("size", "targets", "notes", "arrays"):
-                    given[name] = tuple(given[name])
-                return cls(**given)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{where} is no record of an attribution ({type(error).__name__}: {error})") from error
+                    given[name] = tuple(listed(given[name]))
+                return checked(cls(**given))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise InputError(f"{where} is no record of an attribution ({described(error)})") from error
         raise InputError(
             f"{where} was written by a newer version", expected=f"schema {SCHEMA_VERSION} or older", hint="Upgrade xaicli."
         )
+
+
+PLAIN = {"str": str, "int": int, "float": (int, float), "tuple": tuple, "dict": dict, "Prediction": Prediction}
+"""The types of a record's entries, by the first word of their annotation."""
+MOST = 2**63
+
+
+def listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"a {type(value).__name__} where a list is expected")
+    return value
+
+
+def checked(record: Record) -> Record:
+    """A record whose entries are of the types that it declares, its numbers within what files and arrays take; else TypeError."""
+    for entry in (record, record.decision, *record.top):
+        for part in dataclasses.fields(entry):
+            value, kind = getattr(entry, part.name), str(part.type).partition("[")[0]
+            if kind in PLAIN and (not isinstance(value, PLAIN[kind]) or isinstance(value, bool)):
+                raise TypeError(f"{part.name} is a {type(value).__name__}, not a {kind}")
+            if isinstance(value, int) and abs(value) >= MOST:
+                raise ValueError(f"{part.name} is out of range")
+    texts = (*record.targets, *record.notes, *record.arrays, *record.versions.values())
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("targets, notes, arrays and versions hold texts")
+    if len(record.size) != 2 or not all(isinstance(side, int) and 0 < side < MOST for side in record.size):
+        raise ValueError(f"size {record.size!r:.40}")
+    # The names of arrays become names of files beside the record.
+    if any(not name.replace("-", "").replace("_", "").isalnum() for name in record.arrays):
+        raise ValueError(f"arrays {record.arrays!r:.40}")
+    Sign(record.sign)
+    View.from_dict(record.view)
+    return record
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +212,7 @@ class Attribution:
         if drawing is not None:
             write_png(place[".png"], drawing)
             written.append(place[".png"])
-        write_atomic(place[".json"], lambda file: file.write(self.record.to_json().encode()))
+        write_atomic(place[".json"], lambda file: file.write(self.record.to_json().encode("utf-8", "backslashreplace")))
         return [*written, place[".json"]]
 
     @classmethod

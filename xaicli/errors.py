@@ -36,7 +36,8 @@ class XaiError(Exception):
         if self.hint:
             stop = "" if text.endswith((".", "?", "!")) else "."
             text = f"{text}{stop} {self.hint}"
-        # Names of files and classes are others' text: control characters never reach the terminal.
+        # A file name that is no text shows its bytes; control characters in others' names never reach the terminal.
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split()))
 
     def about(self, name: str) -> Self:

@@ -40,6 +40,18 @@ def test_a_reader_that_goes_away_changes_no_exit_code(command: str, tmp_path: Pa
     assert_words(done.stderr)
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_rows_for_a_reader_that_goes_away_or_a_full_disk_end_in_words(form: str, tmp_path: Path) -> None:
+    scored = f"{XAI} score sample:hopper --method center --metric sparseness --no-controls -o s.db -q"
+    assert shell(scored, tmp_path).returncode == 0
+    done = shell(f"{XAI} export s.db --format {form} | head -c 1", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    if FULL.exists():
+        done = shell(f"{XAI} export s.db --format {form} > /dev/full", tmp_path)
+        assert done.returncode == 3
+        assert done.stderr.startswith("error: stdout cannot be written: ")
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_a_full_stderr_changes_no_exit_code(command: str, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from xaicli.untrusted import readable
+
 
 def command_line(words: list[str] | None = None) -> str:
     """`xai` and its arguments, with absolute paths shortened to their last part."""
-    return shlex.join(["xai", *(shorten(word) for word in (sys.argv[1:] if words is None else words))])
+    return shlex.join(["xai", *(readable(shorten(word)) for word in (sys.argv[1:] if words is None else words))])
 
 
 def shorten(word: str) -> str:

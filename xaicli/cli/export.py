@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from typing import BinaryIO, cast
 
 import click
 
 from xaicli.cli.options import option
+from xaicli.cli.streams import ResultBytes
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 
 EXAMPLES = """
@@ -44,7 +45,13 @@ def command(
     from xaicli.runs.export import export
 
     written = export(
-        store, output or sys.stdout.buffer, format=form, method=method, metric=metric, controls=controls, overwrite=overwrite
+        store,
+        output or cast("BinaryIO", ResultBytes()),
+        format=form,
+        method=method,
+        metric=metric,
+        controls=controls,
+        overwrite=overwrite,
     )
     if output:
         Verbosity.current().say(str(written))

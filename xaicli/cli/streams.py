@@ -9,11 +9,19 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
-from typing import ClassVar, TextIO
+from typing import Any, ClassVar, TextIO
 
 from xaicli.errors import InputError, XaiError
+
+COMMANDS = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+"""What would move a terminal's cursor, or more: colours are not among it."""
+
+
+def spelled(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 class ReaderGone(XaiError):
@@ -27,11 +35,26 @@ class Results(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         with delivered():
-            return super().write(text)
+            return super().write(COMMANDS.sub(spelled, text) if self.isatty() else text)
 
     def flush(self) -> None:
         with delivered():
             super().flush()
+
+
+class ResultBytes(io.RawIOBase):
+    """stdout byte by byte, with its errors in words; a terminal gets them as text, without commands."""
+
+    def write(self, content: Any) -> int:
+        if sys.stdout.isatty():
+            sys.stdout.write(bytes(content).decode("utf-8", "backslashreplace"))
+        else:
+            with delivered():
+                sys.stdout.buffer.write(content)
+        return len(content)
+
+    def writable(self) -> bool:
+        return True
 
 
 class Messages(io.TextIOWrapper):

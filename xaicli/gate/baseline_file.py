@@ -137,6 +137,8 @@ def photo_of(at: int, entry: Mapping[str, Any], maps: Maps) -> PhotoResult:
     if not TARGET.fullmatch(target):
         raise ValueError(f"target {target!r}")
     labels = [taken(label, str) for label in taken(entry["methods"], list)]
+    if not labels:
+        raise ValueError(f"photo {at} has no maps")
     return PhotoResult(
         image=text(entry["image"]),
         content=text(entry["content"]),

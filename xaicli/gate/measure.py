@@ -23,7 +23,7 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
-from xaicli.params import as_json
+from xaicli.params import as_json, fold
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.registry import is_own_file, make_method, make_methods, make_metrics, require_fit
 from xaicli.runs.controls import name_of, swapped, with_partners
@@ -114,7 +114,7 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     if weights is not None:
         options["weights"] = weights
     spec = model or model_in(suite)
-    classifier = load_classifier(spec, precision=PRECISION, trust=trust or model is not None, **options)
+    classifier = load_named(spec, trust=trust or model is not None, **options)
     sources = find([suite.place(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)
     for method in methods:
         require_fit(method, classifier)
@@ -130,6 +130,19 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     if targets.count > 1:
         raise UsageError(f"a suite with target {suite.target}", expected="one target a photo")
     return Bench(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
+
+
+def load_named(spec: str, *, trust: bool, **options: Any) -> Classifier:
+    """The suite's model. What anybody may have put on a hub is downloaded only where the suite is trusted."""
+    from_hub = fold(spec.partition(":")[0]) in ("hf", "timm")
+    try:
+        return load_classifier(spec, precision=PRECISION, trust=trust, offline=from_hub and not trust, **options)
+    except InputError as error:
+        if from_hub and not trust and "--offline" in error.line():
+            raise UsageError(
+                f"{spec} is not on this machine, and the suite would download it", hint="Where you trust it, add --trust."
+            ) from error
+        raise
 
 
 def refuse_untrusted(suite: Suite, *, trust: bool) -> None:

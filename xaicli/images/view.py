@@ -22,6 +22,8 @@ from xaicli.images.geometry import Geometry, offset
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LARGEST_INPUT = 1 << 26
+"""Pixels: 8192 x 8192."""
 LARGEST_RESIZED = 200_000_000
 """Pixels. A photo of extreme proportions grows past this when its shorter side is resized, and is refused."""
 
@@ -67,6 +69,10 @@ class View:
                 f"{self.describe()} fixes no input size",
                 expected="a crop, or a resize to an exact HEIGHT x WIDTH",
                 hint="Give --crop SIDE.",
+            )
+        if self.size[0] * self.size[1] > LARGEST_INPUT:
+            raise UsageError(
+                f"an input of {self.size[0]} x {self.size[1]} pixels", expected=f"at most {LARGEST_INPUT:,} pixels in all"
             )
 
     @property

@@ -56,7 +56,7 @@ def in_memory() -> sqlite3.Connection:
 
 
 def open_file(path: Path, *, write: bool) -> sqlite3.Connection:
-    name = f"file:{quote(str(path.absolute()))}"
+    name = f"file:{quote(os.fsencode(path.absolute()))}"
     if write:
         return sqlite3.connect(f"{name}?mode=rwc", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
@@ -223,6 +223,9 @@ def in_words(path: Path | str, error: sqlite3.Error) -> InputError:
         return InputError(f"{path} cannot be written: read-only", expected="a file that can be written to", hint=elsewhere)
     if "full" in text:
         return InputError(f"{path} cannot grow: the disk is full", hint="What was finished is kept; make room and run again.")
+    if "disk I/O error" in text:
+        found = f"{path} cannot be written or read ({text}): a full disk, a limit on file sizes, or a medium that fails"
+        return InputError(found, hint="What was finished is kept; make room and run again.")
     if "unable to open" in text:
         return InputError(f"{path} cannot be opened", expected="an existing folder and a file that may be read and written")
     return InputError(f"{path} is damaged or cannot be read ({text})", expected="a store written by xai")

@@ -64,13 +64,16 @@ def records(store: Store, selection: Selection) -> Iterator[dict[str, Any]]:
 def write_csv(store: Store, file: BinaryIO, selection: Selection) -> int:
     """Comma-separated UTF-8 with one header line; an empty field where there is no value."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.DictWriter(text, [*COLUMNS, *store.readout_names(selection)], lineterminator="\n")
-    writer.writeheader()
     count = 0
-    for record in records(store, selection):
-        writer.writerow(record)
-        count += 1
-    text.detach()
+    try:
+        writer = csv.DictWriter(text, [*COLUMNS, *store.readout_names(selection)], lineterminator="\n")
+        writer.writeheader()
+        for record in records(store, selection):
+            writer.writerow(record)
+            count += 1
+    finally:
+        # The file is the caller's, and stays open whatever happens.
+        text.detach()
     return count
 
 

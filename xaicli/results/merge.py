@@ -12,6 +12,7 @@ from urllib.parse import quote
 from xaicli.errors import InputError, UsageError
 from xaicli.files import cannot_write, held, part_of
 from xaicli.results import connection as opening
+from xaicli.results import schema
 from xaicli.untrusted import is_there
 
 TOLERANCE = 1e-5
@@ -116,7 +117,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
 def add(joined: sqlite3.Connection, path: Path) -> None:
     """Take what the store at `path` holds into `joined`, or raise InputError and take nothing."""
     with readable_file(path) as file, opening.plain_faults(path):
-        joined.execute("ATTACH DATABASE ? AS other", (f"file:{quote(str(file.absolute()))}?mode=ro",))
+        joined.execute("ATTACH DATABASE ? AS other", (f"file:{quote(os.fsencode(file.absolute()))}?mode=ro",))
         try:
             joined.execute("BEGIN IMMEDIATE")
             run(joined, JOIN)
@@ -124,9 +125,9 @@ def add(joined: sqlite3.Connection, path: Path) -> None:
             run(joined, KEEP)
             joined.execute("COMMIT")
         finally:
-            if joined.in_transaction:
-                joined.execute("ROLLBACK")
-            joined.execute("DETACH DATABASE other")
+            schema.roll_back(joined)
+            with contextlib.suppress(sqlite3.Error):
+                joined.execute("DETACH DATABASE other")
 
 
 def run(joined: sqlite3.Connection, statements: str) -> None:

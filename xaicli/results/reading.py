@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xaicli.errors import InputError, RunError
+from xaicli.errors import InputError, RunError, described
 from xaicli.metric import ValueKind
 from xaicli.results.connection import listed, plain_faults, snapshot
 from xaicli.results.partners import superseded
@@ -78,8 +78,8 @@ def plain_damage(name: str) -> Iterator[None]:
     with plain_faults(name):
         try:
             yield
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RunError) as error:
-            found = f"{name} is damaged ({type(error).__name__}: {error})"
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, RunError) as error:
+            found = f"{name} is damaged ({described(error)})"
             raise InputError(found, expected="a store as xai writes it") from error
 
 
@@ -273,5 +273,7 @@ def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptM
             if not 0 < height * width <= LARGEST_MAP:
                 raise ValueError(f"a map of {height} x {width}")
             texts(subject, definition)
+            if not all(isinstance(side, float) and abs(side) < LARGEST_MAP for side in box):
+                raise ValueError(f"a map at {box!r:.40}")
             values = np.frombuffer(blob, dtype="<f2").reshape(height, width).astype(np.float32) * np.float32(peak)
             yield KeptMap(subject, definition, method, seed, values, (box[0], box[1], box[2], box[3]), bool(signed))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.results import connection as opening
-from xaicli.results import reading
+from xaicli.results import reading, schema
 from xaicli.results.missing import missing
 from xaicli.results.reading import Photo, Scores, Selection
 from xaicli.results.writing import Writer
@@ -80,8 +80,7 @@ class Store:
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._writer.forget()
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                schema.roll_back(self._connection)
                 raise
         return fresh
 

@@ -32,7 +32,7 @@ def redraw(run: FolderRun, done: Sequence[Written], *, shared: bool) -> None:
         styled = replace(attribution, record=replace(attribution.record, look=style.as_dict()))
         drawing = style.draw(styled)
         write_png(written.path(".png"), drawing)
-        content = styled.record.to_json().encode()
+        content = styled.record.to_json().encode("utf-8", "backslashreplace")
         write_atomic(written.path(".json"), lambda file, content=content: file.write(content))  # type: ignore[misc]
 
 
