@@ -105,7 +105,7 @@ class Record:
         )
 
 
-PLAIN = {"str": str, "int": int, "float": (int, float), "tuple": tuple, "dict": dict, "Prediction": Prediction}
+PLAIN: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "tuple": tuple, "dict": dict, "Prediction": Prediction}
 """The types of a record's entries, by the first word of their annotation."""
 MOST = 2**63
 
@@ -118,7 +118,8 @@ def listed(value: Any) -> list[Any]:
 
 def checked(record: Record) -> Record:
     """A record whose entries are of the types that it declares, its numbers within what files and arrays take; else TypeError."""
-    for entry in (record, record.decision, *record.top):
+    parts: tuple[Any, ...] = (record, record.decision, *record.top)
+    for entry in parts:
         for part in dataclasses.fields(entry):
             value, kind = getattr(entry, part.name), str(part.type).partition("[")[0]
             if kind in PLAIN and (not isinstance(value, PLAIN[kind]) or isinstance(value, bool)):
@@ -130,6 +131,8 @@ def checked(record: Record) -> Record:
         raise TypeError("targets, notes, arrays and versions hold texts")
     if len(record.size) != 2 or not all(isinstance(side, int) and 0 < side < MOST for side in record.size):
         raise ValueError(f"size {record.size!r:.40}")
+    if not record.top or not record.targets:
+        raise ValueError("no targets, or no classes")
     # The names of arrays become names of files beside the record.
     if any(not name.replace("-", "").replace("_", "").isalnum() for name in record.arrays):
         raise ValueError(f"arrays {record.arrays!r:.40}")
