@@ -8,6 +8,7 @@ import functools
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(path for folder in ("xaicli", "methods", "metrics") for path in (ROOT / folder).rglob("*.py"))
+INSIDE = [*SOURCES, *sorted((ROOT / "tools").glob("*.py"))]
+"""All that is not a test, a benchmark or a page."""
+
 OUTSIDE = ("tools", "benchmarks", "docs", "tests")
 """Folders that are in no wheel."""
 
@@ -160,6 +164,18 @@ def test_the_package_needs_no_tool_of_its_maintainers():
 def test_a_file_is_named_after_its_subject():
     vague = ("utils", "util", "helpers", "helper", "common", "misc")
     assert not [path for path in PYTHON if path.stem in vague or not re.fullmatch(r"[a-z0-9_]+", path.stem)]
+
+
+def test_no_two_classes_bear_one_name():
+    named = [node.name for path in INSIDE for node in parsed(path).body if isinstance(node, ast.ClassDef)]
+    assert not [name for name, count in Counter(named).items() if count > 1]
+
+
+def test_no_two_files_bear_one_name_save_those_of_one_command():
+    # A command's own files are called after it in each room: the line, the run, what it reads and writes.
+    commands = {path.stem for path in SOURCES if room(module_of(path)) == "cli"}
+    named = [path.stem for path in INSIDE if path.stem not in {"__init__", *commands}]
+    assert not [name for name, count in Counter(named).items() if count > 1]
 
 
 def test_a_file_says_what_it_is():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from xaicli.gate.baseline import Baseline, make_baseline
 from xaicli.gate.check import Outcome, check
-from xaicli.gate.measure import Bench, make_ready
+from xaicli.gate.measure import ReadySuite, make_ready
 from xaicli.gate.suite import read_suite
 from xaicli.gate.verdict import Verdict
 
@@ -108,7 +108,7 @@ class Room:
         path.write_text(as_toml({"model": "net.py:make", "images": ["photos/"], "metrics": [], **table}))
         return path
 
-    def bench(self, **given: Any) -> Bench:
+    def bench(self, **given: Any) -> ReadySuite:
         """The suite made ready; `model` is the name of a function in net.py."""
         model = given.pop("model", None)
         named = f"{self.folder}/net.py:{model}" if model else None

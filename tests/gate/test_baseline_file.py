@@ -15,8 +15,8 @@ from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.gate import baseline_file
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.baseline_file import load, save
+from xaicli.gate.map_similarity import Noise, Similarity
 from xaicli.gate.measure import PhotoResult, Score
-from xaicli.gate.similarity import Noise, Similarity
 
 
 def made(value: float = 0.25, seed: int = 0) -> Baseline:

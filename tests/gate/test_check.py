@@ -13,7 +13,7 @@ from PIL import Image
 
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.gate.baseline_file import load, save
-from xaicli.gate.measure import Bench, run_suite
+from xaicli.gate.measure import ReadySuite, run_suite
 from xaicli.gate.pictures import draw_failures
 from xaicli.results.store import Store
 from xaicli.runs.score import ScoreRun
@@ -391,7 +391,7 @@ def test_a_baseline_made_on_one_thread_is_checked_on_two(room):
         torch.set_num_threads(before)
 
 
-def test_a_suites_own_model_runs_only_where_it_is_trusted(room, make_ready: Callable[..., Bench]):
+def test_a_suites_own_model_runs_only_where_it_is_trusted(room, make_ready: Callable[..., ReadySuite]):
     with pytest.raises(UsageError, match=r"would run the code in net\.py.*--trust"):
         make_ready(trust=False)
     assert make_ready(trust=True).classifier.name == "net.py:make"
@@ -399,7 +399,7 @@ def test_a_suites_own_model_runs_only_where_it_is_trusted(room, make_ready: Call
 
 
 @pytest.fixture
-def make_ready(room) -> Callable[..., Bench]:
+def make_ready(room) -> Callable[..., ReadySuite]:
     from xaicli.gate.measure import make_ready
     from xaicli.gate.suite import read_suite
 

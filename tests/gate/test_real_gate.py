@@ -9,7 +9,7 @@ import pytest
 
 from xaicli.gate.baseline import Baseline, make_baseline
 from xaicli.gate.check import Outcome, check
-from xaicli.gate.measure import Bench, make_ready
+from xaicli.gate.measure import ReadySuite, make_ready
 from xaicli.gate.suite import read_suite
 from xaicli.gate.verdict import Verdict
 
@@ -87,7 +87,7 @@ def folder(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def bench(folder: Path, function: str = "make") -> Bench:
+def bench(folder: Path, function: str = "make") -> ReadySuite:
     return make_ready(read_suite(folder / "xai.toml"), trust=True, model=f"{folder}/net.py:{function}")
 
 

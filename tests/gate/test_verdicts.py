@@ -11,9 +11,9 @@ import pytest
 from scipy import stats as distributions
 
 from xaicli.gate.baseline import Baseline
-from xaicli.gate.measure import Bench, PhotoResult, Score
+from xaicli.gate.map_similarity import Noise, Similarity, similarity
+from xaicli.gate.measure import PhotoResult, ReadySuite, Score
 from xaicli.gate.rules import CONTROLS, MAP_SIMILARITY, Rule
-from xaicli.gate.similarity import Noise, Similarity, similarity
 from xaicli.gate.suite import Suite
 from xaicli.gate.verdict import Verdict
 from xaicli.gate.verdicts import judge
@@ -58,7 +58,7 @@ def verdicts(tmp_path, classifier_of, tiny_cnn):
         suite = Suite(tmp_path / "xai.toml", "net.py:make", ("photos/",), expect=expect)
         classifier = classifier_of(tiny_cnn, (8, 8), layer=layer)
         methods, named = tuple(make_methods([method])), tuple(make_metrics([metrics]))
-        bench = Bench(suite, classifier, (), methods, named, TargetChoice(), rules)
+        bench = ReadySuite(suite, classifier, (), methods, named, TargetChoice(), rules)
         known = {"grad-cam": "features"} if method == "grad-cam" else {}
         noises = {method: noise} if noise else {}
         baseline = Baseline(tuple(before), bench.definitions(), known, "net", fingerprint, "top1", expect, 0, noise=noises)

@@ -9,7 +9,7 @@ from PIL import Image
 from xaicli.claims import is_own
 from xaicli.errors import UsageError
 from xaicli.images.figure import claim_figure, save_figure, sheet_figure
-from xaicli.images.sheet import Cell, Row
+from xaicli.images.sheet import SheetCell, SheetRow
 from xaicli.images.view import View
 from xaicli.sign import Sign
 
@@ -19,8 +19,11 @@ def rows():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
     geometry = View(resize=36, crop=32).geometry(*photo.size)
     ramp = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
-    cells = {"rise": Cell(ramp, Sign.NONNEGATIVE, ("insertion 0.500",)), "flat": Cell(np.ones((4, 4), np.float32), Sign.SIGNED)}
-    return [Row(photo, geometry, name, ("tabby 0.81",), cells) for name in ("a.jpg", "b.jpg")]
+    cells = {
+        "rise": SheetCell(ramp, Sign.NONNEGATIVE, ("insertion 0.500",)),
+        "flat": SheetCell(np.ones((4, 4), np.float32), Sign.SIGNED),
+    }
+    return [SheetRow(photo, geometry, name, ("tabby 0.81",), cells) for name in ("a.jpg", "b.jpg")]
 
 
 def test_a_sheet_is_as_wide_as_asked_for(rows, tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from xaicli.errors import InputError, UsageError
 from xaicli.images.colour import Scale
-from xaicli.images.sheet import PAPER, Cell, Row, Sheet, sheet
+from xaicli.images.sheet import PAPER, Sheet, SheetCell, SheetRow, sheet
 from xaicli.images.steps import animation, strip
 from xaicli.images.text import font, shortened
 from xaicli.images.view import View
@@ -29,8 +29,8 @@ def map_of(at=0):
 
 def row_of(at=0, columns=("grad-cam", "rise"), size=(90, 60), **cells):
     photo = photo_of(at, size)
-    drawn = {column: Cell(map_of(at), Sign.NONNEGATIVE, ("deletion 0.12",)) for column in columns}
-    return Row(photo, VIEW.geometry(*size), f"photo {at}.jpg", ("tabby 0.81",), {**drawn, **cells})
+    drawn = {column: SheetCell(map_of(at), Sign.NONNEGATIVE, ("deletion 0.12",)) for column in columns}
+    return SheetRow(photo, VIEW.geometry(*size), f"photo {at}.jpg", ("tabby 0.81",), {**drawn, **cells})
 
 
 def used(picture):
@@ -94,9 +94,9 @@ def test_fewer_rows_than_announced_leave_no_empty_paper():
 @pytest.mark.parametrize(
     "cell",
     [
-        Cell(np.full((7, 7), 0.3, np.float32), Sign.NONNEGATIVE),
-        Cell(np.array([[np.nan, 1]], np.float32), Sign.SIGNED),
-        Cell(np.full((2, 2), np.inf, np.float32), Sign.NONNEGATIVE, ("deletion 0.5",)),
+        SheetCell(np.full((7, 7), 0.3, np.float32), Sign.NONNEGATIVE),
+        SheetCell(np.array([[np.nan, 1]], np.float32), Sign.SIGNED),
+        SheetCell(np.full((2, 2), np.inf, np.float32), Sign.NONNEGATIVE, ("deletion 0.5",)),
     ],
 )
 def test_a_map_with_nothing_to_show_leaves_a_pale_photo_and_words(cell):
@@ -137,7 +137,7 @@ def test_the_same_rows_give_the_same_bytes():
 
 def test_names_of_any_kind_are_drawn():
     names = ["rise@n_masks=8000@" + "x" * 300]
-    row = Row(photo_of(), VIEW.geometry(90, 60), "名前\n\x1b[31m" + "y" * 5000, ("",), {})
+    row = SheetRow(photo_of(), VIEW.geometry(90, 60), "名前\n\x1b[31m" + "y" * 5000, ("",), {})
     assert sheet([row], names, title="t" * 3000).width <= 1600
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from xaicli.errors import InputError
-from xaicli.results.reading import Photo
+from xaicli.results.reading import StoredPhoto
 from xaicli.results.report.curves import mean_curves
 from xaicli.results.report.page import write_report
 from xaicli.results.report.thumbnails import thumbnails
@@ -170,7 +170,7 @@ def test_a_photo_of_other_content_is_not_shown_as_the_one_that_was_scored(scored
 def test_a_store_that_points_at_a_file_that_is_no_photo_gets_a_placeholder(tmp_path, recipe_of, row_of):
     for name, content in {"secret.txt": b"password", "broken.jpg": b"\xff\xd8\xff\xe0 no more"}.items():
         (tmp_path / name).write_bytes(content)
-        photo = Photo(hashlib.sha256(content).hexdigest(), 0, (name,))
+        photo = StoredPhoto(hashlib.sha256(content).hexdigest(), 0, (name,))
         (picture,) = thumbnails([photo], [tmp_path])
         assert picture.jpeg == ""
         assert picture.why
@@ -181,7 +181,7 @@ def test_thumbnails_are_upright_and_carry_no_camera_data(tmp_path):
     exif[0x0112], exif[0x010F] = 6, "A camera"
     path = tmp_path / "turned.jpg"
     Image.new("RGB", (800, 400), (200, 30, 30)).save(path, exif=exif)
-    (picture,) = thumbnails([Photo(hashlib.sha256(path.read_bytes()).hexdigest(), 0, (str(path),))], [])
+    (picture,) = thumbnails([StoredPhoto(hashlib.sha256(path.read_bytes()).hexdigest(), 0, (str(path),))], [])
     assert picture.size == (160, 320)
     shown = Image.open(io.BytesIO(base64.b64decode(picture.jpeg)))
     assert shown.size == (160, 320)
@@ -192,7 +192,7 @@ def test_thumbnails_are_upright_and_carry_no_camera_data(tmp_path):
 def test_photos_of_any_colours_have_thumbnails(tmp_path, mode):
     path = tmp_path / ("photo.tif" if mode in ("CMYK", "I;16") else "photo.png")
     Image.new(mode, (50, 20)).save(path)
-    (picture,) = thumbnails([Photo(hashlib.sha256(path.read_bytes()).hexdigest(), 0, (str(path),))], [])
+    (picture,) = thumbnails([StoredPhoto(hashlib.sha256(path.read_bytes()).hexdigest(), 0, (str(path),))], [])
     assert picture.size == (50, 20)
 
 

@@ -13,10 +13,10 @@ import pytest
 from xaicli.errors import UsageError
 from xaicli.results import stats
 from xaicli.results.reading import Selection
+from xaicli.results.sentences import sentences
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.results.tables import render
-from xaicli.results.verdicts import sentences
 
 RATIO = {"normalised": [["value", "p_baseline"], ["p0", "p_baseline"]]}
 

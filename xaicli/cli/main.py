@@ -152,14 +152,14 @@ def run_line(args: list[str] | None) -> int:
         return say(f"a fault in xai itself: {described(error)}. --debug shows the traceback", 5, error)
 
 
-class Shown(logging.Handler):
+class LoggedWarnings(logging.Handler):
     """Shows warnings of the log as those of commands."""
 
     def emit(self, record: logging.LogRecord) -> None:
         Verbosity.current().warn(record.getMessage())
 
 
-SHOWN = Shown(logging.WARNING)
+SHOWN = LoggedWarnings(logging.WARNING)
 
 
 def flush() -> None:

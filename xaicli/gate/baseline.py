@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from xaicli.errors import InputError, RunError
-from xaicli.gate.measure import Bench, PhotoResult, run_suite, with_classes
-from xaicli.gate.similarity import Noise, Similarity, similarity
+from xaicli.gate.map_similarity import Noise, Similarity, similarity
+from xaicli.gate.measure import PhotoResult, ReadySuite, run_suite, with_classes
 from xaicli.packages import versions
 
 FURTHER_SEEDS = 4
@@ -37,12 +37,12 @@ class Baseline:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def photos_to_run(bench: Bench) -> int:
+def photos_to_run(bench: ReadySuite) -> int:
     """How many photos making a baseline explains, those of further seeds included."""
     return len(bench.sources) * (1 + FURTHER_SEEDS * any(method.stochastic for method in bench.methods))
 
 
-def make_baseline(bench: Bench, tick: Tick = lambda done: None) -> Baseline:
+def make_baseline(bench: ReadySuite, tick: Tick = lambda done: None) -> Baseline:
     """Run the suite, and stochastic methods further times to learn their noise. tick: told the number of photos done.
 
     Raises InputError where there are no photos, or where a photo's outputs are no function of that photo alone; RunError where a
@@ -71,7 +71,7 @@ def make_baseline(bench: Bench, tick: Tick = lambda done: None) -> Baseline:
     )
 
 
-def noise_of(bench: Bench, photos: Sequence[PhotoResult], tick: Tick) -> dict[str, Noise]:
+def noise_of(bench: ReadySuite, photos: Sequence[PhotoResult], tick: Tick) -> dict[str, Noise]:
     """What chance does to the maps of each stochastic method, from runs with further seeds on the classes of `photos`."""
     stochastic = tuple(method for method in bench.methods if method.stochastic)
     if not stochastic:

@@ -25,8 +25,8 @@ from xaicli import untrusted
 from xaicli.errors import InputError, UsageError
 from xaicli.files import write_atomic
 from xaicli.gate.baseline import Baseline
+from xaicli.gate.map_similarity import Noise, Similarity
 from xaicli.gate.measure import PhotoResult, Score
-from xaicli.gate.similarity import Noise, Similarity
 from xaicli.kinds import show
 from xaicli.terminal import printable
 from xaicli.untrusted import is_file, is_there

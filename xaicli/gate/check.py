@@ -8,7 +8,7 @@ from typing import Any
 
 from xaicli.errors import InputError, UsageError
 from xaicli.gate.baseline import Baseline, Tick
-from xaicli.gate.measure import Bench, PhotoResult, run_suite, with_classes
+from xaicli.gate.measure import PhotoResult, ReadySuite, run_suite, with_classes
 from xaicli.gate.verdict import Verdict
 from xaicli.gate.verdicts import judge
 from xaicli.images.source import Source, content_hash
@@ -29,7 +29,7 @@ class Outcome:
         return any(verdict.failed or (strict and verdict.open) for verdict in self.verdicts)
 
 
-def check(bench: Bench, baseline: Baseline, *, seed: int | None = None, tick: Tick = lambda done: None) -> Outcome:
+def check(bench: ReadySuite, baseline: Baseline, *, seed: int | None = None, tick: Tick = lambda done: None) -> Outcome:
     """Explain the baseline's classes again on the baseline's photos, and judge.
 
     seed: of stochastic methods, by default the baseline's. Raises UsageError where the suite is another one than the baseline's,
@@ -48,7 +48,7 @@ def check(bench: Bench, baseline: Baseline, *, seed: int | None = None, tick: Ti
     return Outcome(tuple(verdicts), baseline, now, bench.sources)
 
 
-def refuse_other_definitions(bench: Bench, baseline: Baseline) -> None:
+def refuse_other_definitions(bench: ReadySuite, baseline: Baseline) -> None:
     """Raise UsageError, naming what differs, where maps or scores would be made in another way than the baseline's."""
     differs = list(differences(bench.definitions(), baseline.definitions))
     if bench.targets.text != baseline.target_rule:
@@ -78,7 +78,7 @@ def flat(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": definition["name"], "version": definition["version"], **definition["parameters"]}
 
 
-def in_order(bench: Bench, baseline: Baseline) -> Bench:
+def in_order(bench: ReadySuite, baseline: Baseline) -> ReadySuite:
     """The bench with the baseline's photos, in its order, matched by content; raises InputError where one is not there."""
     by_content: dict[tuple[str | None, int], Source] = {}
     for source in bench.sources:

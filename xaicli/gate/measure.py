@@ -70,7 +70,7 @@ class PhotoResult:
 
 
 @dataclass(frozen=True)
-class Bench:
+class ReadySuite:
     """A suite made ready: the model, photos, each content once, methods, metrics and rules that it names."""
 
     suite: Suite
@@ -104,7 +104,7 @@ class Bench:
         return {method.label: layer for method in self.methods if (layer := resolved_layer(method, self.classifier))}
 
 
-def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: str | None = None) -> Bench:
+def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: str | None = None) -> ReadySuite:
     """Load what a suite names; `model` and `weights` replace its own. Raises XaiError where anything cannot be used."""
     refuse_untrusted(suite, trust=trust)
     methods, metrics = make_methods(placed(suite, suite.methods)), make_metrics(placed(suite, suite.metrics))
@@ -129,7 +129,7 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     targets = choose_targets(target, classifier, sources)
     if targets.count > 1:
         raise UsageError(f"a suite with target {suite.target}", expected="one target a photo")
-    return Bench(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
+    return ReadySuite(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
 
 
 def load_named(spec: str, *, trust: bool, **options: Any) -> Classifier:
@@ -178,7 +178,7 @@ def model_in(suite: Suite) -> str:
     return name
 
 
-def with_classes(bench: Bench, targets: Mapping[str, str]) -> Bench:
+def with_classes(bench: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
     """The bench that explains given classes: canonical targets by image path. Raises InputError where the model lacks one."""
     rules, count = {}, bench.classifier.count
     for image, text in targets.items():
@@ -195,7 +195,7 @@ def with_classes(bench: Bench, targets: Mapping[str, str]) -> Bench:
 
 
 def run_suite(
-    bench: Bench, seed: int, *, score: bool = True, tick: Callable[[int], object] = lambda done: None
+    bench: ReadySuite, seed: int, *, score: bool = True, tick: Callable[[int], object] = lambda done: None
 ) -> tuple[PhotoResult, ...]:
     """Explain and score every photo, in the suite's order; tick: told the number of photos done.
 
@@ -223,7 +223,7 @@ class ExplainedPhoto:
     explanations: list[Explanation]
 
 
-def explained_photos(bench: Bench, seed: int, *, controls: bool) -> Iterator[ExplainedPhoto]:
+def explained_photos(bench: ReadySuite, seed: int, *, controls: bool) -> Iterator[ExplainedPhoto]:
     """Explain every photo, in the order of their content."""
     settings = Settings(seed=seed, precision=PRECISION)
     methods = (*bench.methods, *(bench.controls if controls else ()))
@@ -240,7 +240,7 @@ def explained_photos(bench: Bench, seed: int, *, controls: bool) -> Iterator[Exp
             yield ExplainedPhoto(loaded, [Explanation(explainer, one) for explainer, one in pairs])
 
 
-def result_of(bench: Bench, own: ExplainedPhoto, scores: Mapping[tuple[str, str], Score]) -> PhotoResult:
+def result_of(bench: ReadySuite, own: ExplainedPhoto, scores: Mapping[tuple[str, str], Score]) -> PhotoResult:
     loaded, explanations = own.loaded, own.explanations
     maps = explanations[0].maps
     return PhotoResult(
@@ -277,7 +277,7 @@ def whole(made: Sequence[T | Failure | XaiError]) -> list[T]:
     return found
 
 
-def scores_of(bench: Bench, loaded: Loaded, explanations: Sequence[Explanation], seed: int) -> dict[tuple[str, str], Score]:
+def scores_of(bench: ReadySuite, loaded: Loaded, explanations: Sequence[Explanation], seed: int) -> dict[tuple[str, str], Score]:
     """Scores of a photo by method and metric."""
     classifier, truth, path, photo = bench.classifier, bench.truth, loaded.source.path, loaded.photo
     marked = truth.of(path, photo.image.size, classifier.view) if truth else None

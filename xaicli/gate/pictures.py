@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 
 from xaicli.gate.check import Outcome
-from xaicli.gate.measure import Bench
+from xaicli.gate.measure import ReadySuite
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
 from xaicli.images.names import safe_label, stems
 from xaicli.images.picture_file import write_png
-from xaicli.images.sheet import Cell, Row, sheet
+from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.passes.upsampling import upsample
 from xaicli.sign import Sign
 
@@ -23,7 +23,7 @@ ENDING = ".xai-check.png"
 COLUMNS = ("before", "after", "difference")
 
 
-def draw_failures(bench: Bench, outcome: Outcome, folder: Path) -> list[Path]:
+def draw_failures(bench: ReadySuite, outcome: Outcome, folder: Path) -> list[Path]:
     """One picture a photo and method, `STEM.LABEL.xai-check.png`; pictures of an earlier check are removed.
 
     Raises InputError where the folder cannot be written to.
@@ -51,7 +51,7 @@ def worst_photos(outcome: Outcome) -> list[tuple[int, str]]:
     return list(dict.fromkeys(named))
 
 
-def draw(bench: Bench, outcome: Outcome, at: int, label: str) -> Image.Image:
+def draw(bench: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Image:
     """The photo, both maps on one scale, and their difference."""
     before, after = outcome.baseline.photos[at].maps[label], outcome.now[at].maps[label]
     sign = next(method.sign for method in bench.methods if method.label == label)
@@ -61,9 +61,9 @@ def draw(bench: Bench, outcome: Outcome, at: int, label: str) -> Image.Image:
     size, source = bench.classifier.view.size, outcome.sources[at]
     old, new = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].numpy() for values in (before, after))
     photo = decode(source, frame=source.frame)
-    cells = {"before": Cell(before, sign), "after": Cell(after, sign), "difference": Cell(new - old, Sign.SIGNED)}
+    cells = {"before": SheetCell(before, sign), "after": SheetCell(after, sign), "difference": SheetCell(new - old, Sign.SIGNED)}
     scale = Scale.of([before, after], sign)
     scales = {"before": scale, "after": scale, "difference": Scale.of([new - old], Sign.SIGNED)}
     names = [bench.classifier.class_name(int(part)) for part in outcome.now[at].target.split("-")]
-    row = Row(photo.image, bench.classifier.view.geometry(*photo.image.size), source.name, (" - ".join(names),), cells)
+    row = SheetRow(photo.image, bench.classifier.view.geometry(*photo.image.size), source.name, (" - ".join(names),), cells)
     return sheet([row], COLUMNS, scales=scales, title=f"{label} on {bench.classifier.name}")

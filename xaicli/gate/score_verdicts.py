@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from xaicli.gate.baseline import Baseline
-from xaicli.gate.measure import Bench, PhotoResult
+from xaicli.gate.measure import PhotoResult, ReadySuite
 from xaicli.gate.rules import RETRAINED, Rule, is_insertion
 from xaicli.gate.verdict import Floats, State, Verdict, named, with_interval
 from xaicli.metric import Direction, Quantity, ValueKind
@@ -18,7 +18,7 @@ from xaicli.results.needed import needed_to_judge, too_few
 from xaicli.rows import OTHER
 
 
-def score_verdict(rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
+def score_verdict(rule: Rule, label: str, bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
     """A method's scores under one metric: photo by photo against the baseline's, or their mean against bounds.
 
     A value that is not there now and was, or is nowhere, fails whatever the rule says.
@@ -111,7 +111,7 @@ def held_against(
     return "inconclusive", 1.0, f"{text}; {too_few(estimate.n, needed)}"
 
 
-def controls_verdicts(rule: Rule, bench: Bench, methods: Sequence[str], now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+def controls_verdicts(rule: Rule, bench: ReadySuite, methods: Sequence[str], now: Sequence[PhotoResult]) -> Iterator[Verdict]:
     """Insertion against the controls: a method that does not beat them draws maps that say nothing."""
     for metric, quantity in ((metric.label, metric.quantity) for metric in bench.metrics if is_insertion(metric.label)):
         for label in methods:
@@ -129,6 +129,6 @@ def controls_verdicts(rule: Rule, bench: Bench, methods: Sequence[str], now: Seq
                 yield Verdict.of(state, f"beats {control.partition('@')[0]}", text, estimate, rule, label, p=p, **further)
 
 
-def controls_of(bench: Bench, label: str, photos: int) -> list[str]:
+def controls_of(bench: ReadySuite, label: str, photos: int) -> list[str]:
     """The labels of the controls of a method; one photo has no other."""
     return [control for control in CONTROL_METHODS if control != label] + [f"{OTHER}@base={label}"] * (photos > 1)

@@ -9,10 +9,10 @@ import numpy as np
 from scipy import stats as distributions
 
 from xaicli.gate.baseline import Baseline
-from xaicli.gate.measure import Bench, PhotoResult
+from xaicli.gate.map_similarity import FLOOR, RARE, Similarity, similarity
+from xaicli.gate.measure import PhotoResult, ReadySuite
 from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, MOST_CHANGED, SAME_MODEL, TOLERANCE, Level, Rule
 from xaicli.gate.score_verdicts import by_bounds, by_tolerance, controls_verdicts, held_against, score_verdict
-from xaicli.gate.similarity import FLOOR, RARE, Similarity, similarity
 from xaicli.gate.verdict import Floats, Verdict, named, with_interval
 from xaicli.metric import Quantity, ValueKind
 from xaicli.results import stats
@@ -27,7 +27,7 @@ CORRELATION = Quantity(ValueKind.CONTINUOUS, -1.0, 1.0)
 PROBABILITY = Quantity(ValueKind.CONTINUOUS, 0.0, 1.0)
 
 
-def judge(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool) -> list[Verdict]:
+def judge(bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool) -> list[Verdict]:
     """All verdicts, Holm-corrected over those that rest on chance. same_seed: whether both runs drew the same random numbers."""
     verdicts = [*facts(bench, baseline, now)]
     for rule in bench.rules:
@@ -62,7 +62,7 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
 # What is known without a rule: verdicts of their own, since faults can improve a score
 
 
-def facts(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+def facts(bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
     """Maps that are not finite, the layer, the model."""
     for label in (method.label for method in bench.methods):
         broken = [at for at, photo in enumerate(now) if not np.isfinite(photo.maps[label]).all()]
@@ -79,7 +79,7 @@ def facts(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Itera
         yield Verdict("note", "model", text, metric="model")
 
 
-def unasked(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+def unasked(bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
     """Decisions and confidence, where no rule is about them."""
     named_by_rules = {rule.metric for rule in bench.rules}
     if DECISIONS not in named_by_rules:
@@ -88,7 +88,7 @@ def unasked(bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Ite
         yield confidence_verdict(None, baseline, now)
 
 
-def decisions_verdict(rule: Rule | None, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
+def decisions_verdict(rule: Rule | None, bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
     """How many photos the model decides otherwise: held against a rule's bound or, without one, a note until there are so many
     that the default bound is certainly passed."""
     changes = np.array([old.decision != new.decision for old, new in zip(baseline.photos, now, strict=True)], dtype=np.float64)
@@ -139,7 +139,7 @@ def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[Phot
 
 
 def map_verdict(
-    rule: Rule, label: str, bench: Bench, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool
+    rule: Rule, label: str, bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool
 ) -> Verdict:
     """Are the maps those of the baseline: every one where the random numbers are the same, else all but what chance explains."""
     size = bench.classifier.view.size

@@ -20,7 +20,7 @@ from xaicli.errors import UsageError
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale, palette
 from xaicli.images.overlay import ALPHA, overlay
-from xaicli.images.sheet import Row, nothing_to_draw, thumbnail
+from xaicli.images.sheet import SheetRow, nothing_to_draw, thumbnail
 
 ABOUT: dict[str, dict[str, str | None]] = {
     ".pdf": {"Producer": MARK, "CreationDate": None},
@@ -60,7 +60,7 @@ def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:
 
 
 def sheet_figure(
-    rows: Sequence[Row],
+    rows: Sequence[SheetRow],
     columns: Sequence[str],
     *,
     scales: Mapping[str, Scale] | None = None,
@@ -95,13 +95,13 @@ def sheet_figure(
     return figure
 
 
-def lines_of(row: Row) -> int:
+def lines_of(row: SheetRow) -> int:
     """Lines of text under the pictures of a row."""
     return max(1 + len(row.lines), *(len(cell.lines) for cell in row.cells.values()), 0)
 
 
 def draw_cell(
-    axis: Axes, row: Row, name: str, photo: Image.Image, shared: Scale | None, colormap: str | None, alpha: float
+    axis: Axes, row: SheetRow, name: str, photo: Image.Image, shared: Scale | None, colormap: str | None, alpha: float
 ) -> None:
     """A map on the photo with its colour bar and its lines; a pale photo and the reason where there is nothing to draw."""
     cell = row.cells.get(name)

@@ -31,7 +31,7 @@ PAPER = (255, 255, 255)
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class SheetCell:
     """One map of a row: values (h, w), what their sign means, and lines under it such as scores."""
 
     values: NDArray[np.float32]
@@ -40,18 +40,18 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class SheetRow:
     """One photo of a sheet: its name, the lines under it (decision and probability), and a cell a column by column name."""
 
     photo: Image.Image
     geometry: Geometry
     name: str
     lines: tuple[str, ...] = ()
-    cells: Mapping[str, Cell] = field(default_factory=dict)
+    cells: Mapping[str, SheetCell] = field(default_factory=dict)
 
 
 def sheet(
-    rows: Iterable[Row],
+    rows: Iterable[SheetRow],
     columns: Sequence[str],
     *,
     count: int | None = None,
@@ -134,7 +134,7 @@ class Sheet:
             for at, name in enumerate(("photo", *self.columns)):
                 write(self.draw, (self.left(block, at), self.top), name, self.size, width=self.cell, bold=True)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: SheetRow) -> None:
         """Draw one more row."""
         if self.added == self.count:
             raise UsageError(f"a sheet of {self.count} photos has no room for one more")
@@ -150,7 +150,9 @@ class Sheet:
         self.next_row[block] = max(bottoms) + 2 * GAP
         self.added += 1
 
-    def draw_cell(self, cell: Cell | None, thumb: Image.Image, geometry: Geometry, place: tuple[int, int], column: str) -> int:
+    def draw_cell(
+        self, cell: SheetCell | None, thumb: Image.Image, geometry: Geometry, place: tuple[int, int], column: str
+    ) -> int:
         """A map on the photo, its colour bar and its lines; a pale photo and the reason where there is nothing to draw.
 
         Returns where it ends, as y.
@@ -183,7 +185,7 @@ class Sheet:
         return self.canvas.crop((0, 0, self.canvas.width, min(self.canvas.height, max(self.next_row) + MARGIN - GAP)))
 
 
-def nothing_to_draw(cell: Cell | None) -> tuple[str, ...]:
+def nothing_to_draw(cell: SheetCell | None) -> tuple[str, ...]:
     """Why a cell shows no map, in lines; empty where it shows one."""
     if cell is None:
         return ("no map",)

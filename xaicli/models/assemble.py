@@ -14,8 +14,8 @@ from xaicli.errors import InputError
 from xaicli.images.view import View
 from xaicli.models.fingerprint import Account, computed, file_fingerprint, module_fingerprint, network_fingerprint
 from xaicli.models.from_hf import LogitsOnly
+from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.models.probe import output_kind
-from xaicli.models.source import Loaded, Notice
 from xaicli.models.trial import Trial, trial_inputs, try_network
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
@@ -46,7 +46,7 @@ class Overrides:
 
 
 def assemble(
-    loaded: Loaded,
+    loaded: LoadedModel,
     *,
     device: torch.device,
     precision: str = "auto",
@@ -117,7 +117,7 @@ def of_class_map(
     raw: Tensor,
     stated: Outputs | None,
     classes: tuple[str, ...] | None,
-    loaded: Loaded,
+    loaded: LoadedModel,
     account: Account,
     notice: Notice,
 ) -> Classifier:

@@ -7,13 +7,13 @@ from pathlib import Path
 from xaicli.errors import InputError
 from xaicli.models.architecture import OURS, rebuild
 from xaicli.models.checkpoint import BUNDLED, ENDING, Checkpoint, read_checkpoint
+from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.restore import restored
-from xaicli.models.source import Loaded, Request
 from xaicli.params import fold
 from xaicli.untrusted import is_file
 
 
-def load(request: Request) -> Loaded:
+def load(request: Request) -> LoadedModel:
     """The network in a checkpoint: `my-lfi.safetensors`."""
     path = Path(request.name).expanduser()
     request.refuse_flag(f"Write {path.name}.")
@@ -21,7 +21,7 @@ def load(request: Request) -> Loaded:
     return loaded(read_checkpoint(path), path.name)
 
 
-def load_bundled(request: Request) -> Loaded:
+def load_bundled(request: Request) -> LoadedModel:
     """A network that ships with the package, or one of its architecture with the weights of a file: `tiny`, `tiny-vit`."""
     name = next(name for name in OURS if fold(name) == fold(request.name))
     request.refuse_flag(f"Write {name}.")
@@ -42,5 +42,5 @@ def bundled(name: str) -> Path:
     return BUNDLED / f"{name}{ENDING}"
 
 
-def loaded(checkpoint: Checkpoint, name: str) -> Loaded:
+def loaded(checkpoint: Checkpoint, name: str) -> LoadedModel:
     return restored(checkpoint, rebuild(checkpoint), name)

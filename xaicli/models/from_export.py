@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import InputError, UsageError
-from xaicli.models.batches import in_batches
+from xaicli.models.accepted_batches import in_batches
 from xaicli.models.from_onnx import view_for
-from xaicli.models.source import Loaded, Request
+from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.weights import first_bytes
 from xaicli.stamps import sha256_file
 
@@ -33,7 +33,7 @@ MOST = 2**20
 
 
 @dataclass(frozen=True)
-class Signature:
+class ExportSignature:
     """What a program takes: least and most photos a batch (None: any), height and width (None: any), its type."""
 
     least: int
@@ -42,7 +42,7 @@ class Signature:
     dtype: torch.dtype
 
 
-def load(request: Request) -> Loaded:
+def load(request: Request) -> LoadedModel:
     """The classifier in an exported program: 224 pixels a side, or the size it is fixed to; ImageNet's mean and deviation."""
     file = Path(request.name).expanduser()
     request.refuse_weights("an exported program")
@@ -59,7 +59,7 @@ def load(request: Request) -> Loaded:
     def forward(inputs: Tensor) -> Any:
         return in_batches(lambda part: network(part.to(signature.dtype)), inputs, signature.least, signature.most)
 
-    return Loaded(request.canonical("", file.name), view_for(signature.size), forward=forward, content=sha256_file(file))
+    return LoadedModel(request.canonical("", file.name), view_for(signature.size), forward=forward, content=sha256_file(file))
 
 
 def read(file: Path) -> Any:
@@ -89,7 +89,7 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def signature_of(program: Any, file: Path) -> Signature:
+def signature_of(program: Any, file: Path) -> ExportSignature:
     """What the program takes; raises InputError where that is no batch of photos."""
     names = program.graph_signature.user_inputs
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
@@ -102,7 +102,7 @@ def signature_of(program: Any, file: Path) -> Signature:
         raise InputError(f"{file.name} takes {value.dtype} of shape {list(map(str, value.shape))}", expected=wanted)
     least, most = bounds(program, batch)
     size = (int(height), int(width)) if fixed(height) and fixed(width) else None
-    return Signature(least, most, size, value.dtype)
+    return ExportSignature(least, most, size, value.dtype)
 
 
 def fixed(side: Any) -> int | None:

@@ -13,14 +13,14 @@ from xaicli.errors import InputError, RunError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.checkpoint import is_checkpoint, read_checkpoint
 from xaicli.models.fit import fit
+from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.restore import restored
-from xaicli.models.source import Loaded, Request
 from xaicli.models.weights import read_weights
 from xaicli.network.classifier import Classifier
 from xaicli.python_file import functions_of, import_file, importable, place_of, split
 
 
-def load(request: Request) -> Loaded:
+def load(request: Request) -> LoadedModel:
     """The network that a function of the user's returns: a torch module, or what `xaicli.classifier(module, ...)` gives."""
     file, name = split(request.name)
     request.refuse_flag(f"Write {file.name}:{name}.")
@@ -31,7 +31,7 @@ def load(request: Request) -> Loaded:
     canonical = request.canonical("", f"{file.name}:{name}")
     if isinstance(made, Classifier):
         black_box = made.forward if made.module is None else None
-        loaded = Loaded(
+        loaded = LoadedModel(
             canonical,
             made.view,
             made.module,
@@ -43,7 +43,7 @@ def load(request: Request) -> Loaded:
             output_name=made.output_name,
         )
     elif isinstance(made, nn.Module):
-        loaded = Loaded(canonical, View(), module=made)
+        loaded = LoadedModel(canonical, View(), module=made)
     else:
         raise RunError(
             f"{file.name}:{name} returned a {type(made).__name__}",

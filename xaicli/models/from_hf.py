@@ -14,7 +14,7 @@ from xaicli.errors import InputError
 from xaicli.models.fit import fit
 from xaicli.models.hf_view import measure_colours, view_of
 from xaicli.models.hub import cannot_load, hub
-from xaicli.models.source import Loaded, Request
+from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.weights import read_weights
 from xaicli.outputs import Outputs
 from xaicli.packages import import_torchvision, require
@@ -43,7 +43,7 @@ class LogitsOnly(nn.Module):
         return logits
 
 
-def load(request: Request) -> Loaded:
+def load(request: Request) -> LoadedModel:
     """A classifier by repository (`OWNER/NAME`, `flag` is a revision) or by folder."""
     import_torchvision()
     transformers = require("transformers", "hf")
@@ -64,7 +64,7 @@ def load(request: Request) -> Loaded:
     colours = measure_colours(processor)
     view = view_of(processor, colours, f"hf:{request.name}", request.notice)
     name = request.canonical("hf", folder.resolve().name if local else request.name)
-    return Loaded(
+    return LoadedModel(
         name,
         view,
         module=LogitsOnly(model, colours.reverse),

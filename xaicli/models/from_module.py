@@ -14,7 +14,7 @@ from xaicli.errors import InputError
 from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View, colour
 from xaicli.models.assemble import Side, assemble
 from xaicli.models.classes import read_classes
-from xaicli.models.source import Loaded
+from xaicli.models.model_request import LoadedModel
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import outputs_named
 from xaicli.passes.device import resolve_device
@@ -49,7 +49,7 @@ def classifier(
     if not isinstance(module, nn.Module):
         raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.classifier(module)")
     view = View(resize, crop, interpolation, colour("mean", mean), colour("std", std))
-    loaded = Loaded(name or type(module).__name__, view, module=module, layer=layer)
+    loaded = LoadedModel(name or type(module).__name__, view, module=module, layer=layer)
     where = device_of(module) if device is None else resolve_device(device)
     with contained(f"{loaded.name}, when it was made ready,"):
         return assemble(

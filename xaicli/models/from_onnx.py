@@ -15,8 +15,8 @@ from torch import Tensor
 
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.images.view import View
-from xaicli.models.batches import in_batches
-from xaicli.models.source import Loaded, Request
+from xaicli.models.accepted_batches import in_batches
+from xaicli.models.model_request import LoadedModel, Request
 from xaicli.packages import require
 from xaicli.passes.device import sensible_threads
 from xaicli.stamps import sha256_file
@@ -29,7 +29,7 @@ USUAL_SHARE = 256 / 224
 
 
 @dataclass(frozen=True)
-class Signature:
+class OnnxSignature:
     """What a graph takes: name and type of its input, the batch (None: any), height and width (None: any), the order of axes."""
 
     name: str
@@ -40,7 +40,7 @@ class Signature:
     output: str
 
 
-def load(request: Request) -> Loaded:
+def load(request: Request) -> LoadedModel:
     """The classifier in an ONNX file, with 224 pixels a side, or the size that its graph fixes; ImageNet's mean and deviation."""
     onnxruntime = require("onnxruntime", "onnx")
     file = Path(request.name).expanduser()
@@ -56,7 +56,7 @@ def load(request: Request) -> Loaded:
         return in_batches(lambda part: run(session, signature, part, file), inputs, signature.batch or 1, signature.batch)
 
     name, content = request.canonical("onnx", file.name), content_of(file)
-    return Loaded(name, view_for(signature.size), forward=forward, content=content, device=device)
+    return LoadedModel(name, view_for(signature.size), forward=forward, content=content, device=device)
 
 
 def device_for(onnxruntime: ModuleType, request: Request) -> torch.device:
@@ -89,7 +89,7 @@ def open_session(onnxruntime: ModuleType, file: Path, device: torch.device) -> A
         ) from error
 
 
-def signature_of(session: Any, file: Path) -> Signature:
+def signature_of(session: Any, file: Path) -> OnnxSignature:
     """What the graph takes and gives; raises InputError where that is no batch of photos in, logits out."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = "one input of photos (batch, 3, height, width) in floating point"
@@ -104,7 +104,7 @@ def signature_of(session: Any, file: Path) -> Signature:
     channels_last = shape[1] != 3 and shape[3] == 3
     height, width = shape[1:3] if channels_last else shape[2:4]
     size = (height, width) if height and width else None
-    return Signature(entry.name, TYPES[entry.type], shape[0], size, channels_last, output_of(outputs, file))
+    return OnnxSignature(entry.name, TYPES[entry.type], shape[0], size, channels_last, output_of(outputs, file))
 
 
 def output_of(outputs: list[Any], file: Path) -> str:
@@ -119,7 +119,7 @@ def output_of(outputs: list[Any], file: Path) -> str:
     )
 
 
-def run(session: Any, signature: Signature, inputs: Tensor, file: Path) -> Tensor:
+def run(session: Any, signature: OnnxSignature, inputs: Tensor, file: Path) -> Tensor:
     """Raw outputs of inputs (B, 3, H, W), on their device."""
     array = (inputs.permute(0, 2, 3, 1) if signature.channels_last else inputs).detach().cpu().numpy()
     try:

@@ -16,7 +16,7 @@ from xaicli.models.cache import weights_folder
 from xaicli.models.download import download, is_whole
 from xaicli.models.fit import aligned, fit, head_classes, shapes
 from xaicli.models.hub import cannot_load, hub
-from xaicli.models.source import Loaded, Notice, Request
+from xaicli.models.model_request import LoadedModel, Notice, Request
 from xaicli.models.weights import State, read_weights
 from xaicli.packages import import_torchvision, require
 from xaicli.params import fold
@@ -25,7 +25,7 @@ ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
 """Prefixes by which timm loads from a repository or a folder that is not its own."""
 
 
-def load(request: Request) -> Loaded:
+def load(request: Request) -> LoadedModel:
     """A classifier of timm by name: pretrained, or with weights from a file."""
     import_torchvision()
     timm = require("timm", "timm")
@@ -43,7 +43,7 @@ def load(request: Request) -> Loaded:
     view = view_of(timm.data.resolve_model_data_config(module), request.notice)
     if not module.num_classes:
         request.notice(f"{name} has no head: its outputs are {module.num_features} features, not classes")
-    return Loaded(request.canonical("timm", spec), view, module=module, classes=names_of(timm, module))
+    return LoadedModel(request.canonical("timm", spec), view, module=module, classes=names_of(timm, module))
 
 
 def find_name(timm: ModuleType, name: str) -> str:

@@ -17,7 +17,7 @@ from xaicli.images.view import View
 from xaicli.models.cache import weights_folder
 from xaicli.models.download import download, is_whole
 from xaicli.models.fit import aligned, fit, head_classes, shapes
-from xaicli.models.source import Loaded, Request
+from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.weights import State, read_weights
 from xaicli.packages import import_torchvision, require
 from xaicli.params import fold
@@ -31,7 +31,7 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
 
 
-def load(request: Request) -> Loaded:
+def load(request: Request) -> LoadedModel:
     """A classifier of torchvision by name, with weights by enum name (`flag`), by default, or from a file."""
     torchvision = import_torchvision()
     name = find_name(request.name, classifiers(torchvision))
@@ -42,7 +42,7 @@ def load(request: Request) -> Loaded:
     canonical = request.canonical("torchvision", name)
     if request.weights is None:
         canonical = f"torchvision:{name}@{entry.name}"
-    return Loaded(canonical, view_of(entry), module=module, classes=tuple(entry.meta.get("categories") or ()))
+    return LoadedModel(canonical, view_of(entry), module=module, classes=tuple(entry.meta.get("categories") or ()))
 
 
 def classifiers(torchvision: ModuleType) -> list[str]:

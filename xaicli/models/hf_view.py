@@ -19,7 +19,7 @@ from torch import Tensor
 from xaicli.errors import InputError
 from xaicli.images.view import View
 from xaicli.models.from_timm import view_of as timm_view
-from xaicli.models.source import Notice
+from xaicli.models.model_request import Notice
 
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
 """PIL's numbers, by which a processor states its interpolation."""

@@ -17,7 +17,7 @@ from xaicli.models.assemble import Overrides, Side, assemble
 from xaicli.models.catalogue import DEFAULT
 from xaicli.models.checkpoint import is_checkpoint
 from xaicli.models.classes import read_classes
-from xaicli.models.source import Loaded, Notice, Request
+from xaicli.models.model_request import LoadedModel, Notice, Request
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import outputs_named
 from xaicli.packages import whole_installation
@@ -25,7 +25,7 @@ from xaicli.params import Spec, fold, parse_spec
 from xaicli.passes.device import resolve_device
 from xaicli.untrusted import is_file
 
-Load = Callable[[Request], Loaded]
+Load = Callable[[Request], LoadedModel]
 SOURCES: dict[str, Load] = {
     "torchvision": from_torchvision.load,
     "timm": from_timm.load,

@@ -11,17 +11,17 @@ from xaicli.errors import InputError
 from xaicli.images.view import View
 from xaicli.models.checkpoint import Checkpoint
 from xaicli.models.fit import fit
-from xaicli.models.source import Loaded
+from xaicli.models.model_request import LoadedModel
 from xaicli.task import branched_networks
 
 
-def restored(checkpoint: Checkpoint, module: nn.Module, name: str) -> Loaded:
+def restored(checkpoint: Checkpoint, module: nn.Module, name: str) -> LoadedModel:
     """`module` with the checkpoint's weights, branch, view and class names; raises InputError where they do not fit."""
     view = View.from_dict(checkpoint.metadata.get("view", {}))
     names = checkpoint.metadata.get("class_names", [])
     if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
         raise InputError(f"the class names of {checkpoint.path.name} are damaged", expected="a list of names")
-    return Loaded(name, view, module=fill(module, checkpoint), classes=tuple(names))
+    return LoadedModel(name, view, module=fill(module, checkpoint), classes=tuple(names))
 
 
 def fill(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:

@@ -44,7 +44,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Photo:
+class StoredPhoto:
     """A photo by content, and the paths it was given under, the first first."""
 
     content: str
@@ -53,7 +53,7 @@ class Photo:
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class StoredScores:
     """N rows as arrays.
 
     photo, recipe, model, status: (N,) indices into `photos`, `recipes`, `models`, `statuses`; value: (N,), NaN where none;
@@ -65,7 +65,7 @@ class Scores:
     model: NDArray[np.int64]
     value: NDArray[np.float64]
     status: NDArray[np.int64]
-    photos: list[Photo]
+    photos: list[StoredPhoto]
     recipes: list[Recipe]
     models: list[tuple[str, str]]
     statuses: list[str]
@@ -113,12 +113,12 @@ def chosen(connection: sqlite3.Connection, selection: Selection) -> dict[int, Re
     return {key: recipe for key, recipe in recipes(connection).items() if selection.takes(recipe)}
 
 
-def photos(connection: sqlite3.Connection) -> list[Photo]:
+def photos(connection: sqlite3.Connection) -> list[StoredPhoto]:
     found = connection.execute(
         "SELECT h.id, h.content, h.frame, p.path FROM photos h JOIN paths p ON p.photo = h.id ORDER BY h.id, p.id"
     )
     grouped = itertools.groupby(found, key=lambda entry: entry[:3])
-    result = [Photo(content, int(frame), tuple(entry[3] for entry in entries)) for (_, content, frame), entries in grouped]
+    result = [StoredPhoto(content, int(frame), tuple(entry[3] for entry in entries)) for (_, content, frame), entries in grouped]
     for photo in result:
         texts(photo.content, *photo.paths)
     return result
@@ -191,7 +191,7 @@ def numbers(blob: bytes) -> tuple[float, ...]:
     return tuple(np.frombuffer(blob, dtype="<f4").tolist())
 
 
-def scores(connection: sqlite3.Connection, selection: Selection, *, readouts: bool = False) -> Scores:
+def scores(connection: sqlite3.Connection, selection: Selection, *, readouts: bool = False) -> StoredScores:
     with snapshot(connection):
         known = chosen(connection, selection)
         photo_ids, model_ids = ids(connection, "photos"), ids(connection, "models")
@@ -204,7 +204,7 @@ def scores(connection: sqlite3.Connection, selection: Selection, *, readouts: bo
         value = np.where(np.isfinite(read["value"]), read["value"], np.nan)
         status, statuses = read_statuses(connection, mine, value)
         subject = places(subjects["id"], read["subject"])
-        return Scores(
+        return StoredScores(
             photo=places(photo_ids, subjects["photo"][subject]),
             recipe=places(np.asarray(list(known), dtype=np.int64), read["recipe"]),
             model=places(model_ids, subjects["model"][subject]),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from xaicli.results import connection as opening
 from xaicli.results import reading, schema
 from xaicli.results.missing import missing
-from xaicli.results.reading import Photo, Scores, Selection
+from xaicli.results.reading import Selection, StoredPhoto, StoredScores
 from xaicli.results.writing import Writer
 from xaicli.rows import KeptMap, Recipe, Row, Run
 
@@ -120,7 +120,7 @@ class Store:
         with self._reading():
             yield from reading.rows(self._connection, selection or Selection(), curves=curves, nearest=nearest)
 
-    def scores(self, selection: Selection | None = None, *, readouts: bool = False) -> Scores:
+    def scores(self, selection: Selection | None = None, *, readouts: bool = False) -> StoredScores:
         """The selected rows' values as arrays, for statistics over many; `readouts` reads these too.
 
         Of a photo's rows of the control `other` the one of the nearest partner alone.
@@ -138,7 +138,7 @@ class Store:
         with self._reading():
             return list(reading.recipes(self._connection).values())
 
-    def photos(self) -> list[Photo]:
+    def photos(self) -> list[StoredPhoto]:
         """The photos of the store by content, with every path they were given under."""
         with self._reading():
             return reading.photos(self._connection)

@@ -13,7 +13,7 @@ from xaicli.metric import ValueKind
 from xaicli.results import stats
 from xaicli.results.comparisons import Comparison, compared
 from xaicli.results.intervals import Estimate
-from xaicli.results.reading import Scores, Selection
+from xaicli.results.reading import Selection, StoredScores
 from xaicli.results.store import Store
 from xaicli.rows import OK, Recipe
 
@@ -64,7 +64,7 @@ def summarise(store: Store, selection: Selection | None = None, *, readouts: boo
     return [group_of(scores, model, recipes) for (model, _, _), recipes in found.items()]
 
 
-def group_of(scores: Scores, model: int, recipes: list[int]) -> Group:
+def group_of(scores: StoredScores, model: int, recipes: list[int]) -> Group:
     mine = np.isin(scores.recipe, recipes) & (scores.model == model)
     photos, photo = np.unique(scores.photo[mine], return_inverse=True)
     column = np.searchsorted(recipes, scores.recipe[mine])

@@ -13,8 +13,8 @@ from typing import Any
 from xaicli.errors import UsageError
 from xaicli.results.comparisons import Comparison
 from xaicli.results.intervals import LEVEL, Estimate
+from xaicli.results.sentences import decimals_of, number, sentences, with_interval
 from xaicli.results.summary import Cell, Group
-from xaicli.results.verdicts import decimals_of, number, sentences, with_interval
 from xaicli.terminal import columns_of, printable
 from xaicli.text_table import aligned, in_markdown, latex, markdown
 

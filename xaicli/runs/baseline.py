@@ -10,7 +10,7 @@ from xaicli.errors import UsageError
 from xaicli.files import require_writable
 from xaicli.gate.baseline import Baseline, make_baseline, photos_to_run
 from xaicli.gate.baseline_file import exists, save
-from xaicli.gate.measure import Bench, make_ready
+from xaicli.gate.measure import ReadySuite, make_ready
 from xaicli.gate.suite import find_suite, read_suite
 from xaicli.progress import SILENT, Progress
 from xaicli.tabular import Tabular
@@ -73,7 +73,7 @@ def baseline(
     return kept(ready, folder, progress)
 
 
-def kept(ready: Bench, folder: Path, progress: Progress) -> MadeBaseline:
+def kept(ready: ReadySuite, folder: Path, progress: Progress) -> MadeBaseline:
     """Run a suite that is ready and write what it gives."""
     with progress.task("photos", photos_to_run(ready)) as step:
         made = make_baseline(ready, lambda done: step())

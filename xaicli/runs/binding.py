@@ -11,19 +11,19 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.passes.queue import clean_logits
 from xaicli.runs.photos import Loaded
-from xaicli.runs.regions import decided_class, named, region_of
+from xaicli.runs.region_target import decided_class, named, region_of
 from xaicli.targets import NO_CLASS, DecidedTargets, TargetRule, Targets
 
 
 @dataclass(frozen=True, eq=False)
-class Bound:
+class BoundTargets:
     """One photo's targets, and the classifier that they are targets of."""
 
     classifier: Classifier
     targets: Targets
 
 
-def bind(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> Bound:
+def bind(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> BoundTargets:
     """The targets of one photo.
 
     Most rules need no look at the photo. `positive` takes one pass: every label whose probability is above the rule's bound. A
@@ -33,7 +33,7 @@ def bind(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> Bound:
     if rule.region:
         return in_region(classifier, loaded, rule)
     if rule.above is None:
-        return Bound(classifier, Targets((rule,), classifier.outputs))
+        return BoundTargets(classifier, Targets((rule,), classifier.outputs))
     inputs = loaded.input[None].to(classifier.device)
     probabilities = classifier.outputs.probabilities(clean_logits(classifier, inputs))[0]
     labels = (probabilities > rule.above).nonzero()[:, 0]
@@ -45,10 +45,10 @@ def bind(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> Bound:
             hint="Give --target top1, or a lower bound: --target positive@above=0.3.",
         )
     classes = labels[None].to(torch.int64)
-    return Bound(classifier, DecidedTargets((), classifier.outputs, "", classes, torch.full_like(classes, NO_CLASS)))
+    return BoundTargets(classifier, DecidedTargets((), classifier.outputs, "", classes, torch.full_like(classes, NO_CLASS)))
 
 
-def in_region(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> Bound:
+def in_region(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> BoundTargets:
     """A region fixed on the clean photo: never looked for again in altered copies."""
     with torch.inference_mode(), eval_mode(classifier.module):
         labels = classifier.class_map(loaded.input[None].to(classifier.device))[0].argmax(dim=0)
@@ -57,4 +57,4 @@ def in_region(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> Bound
     region = region_of(rule.region, index, labels, geometry, classifier)
     own = TargetRule(index=index, against=rule.against)
     bound = classifier.for_region(region)
-    return Bound(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"))
+    return BoundTargets(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"))

@@ -12,8 +12,8 @@ from xaicli.gate.baseline_file import load
 from xaicli.gate.check import Outcome, refuse_other_definitions
 from xaicli.gate.check import check as hold_against
 from xaicli.gate.formats import record_of, render
-from xaicli.gate.measure import Bench, make_ready
-from xaicli.gate.page import write_page
+from xaicli.gate.check_page import write_page
+from xaicli.gate.measure import ReadySuite, make_ready
 from xaicli.gate.pictures import draw_failures
 from xaicli.gate.suite import find_suite, read_suite
 from xaicli.progress import SILENT, Progress
@@ -86,12 +86,12 @@ def check(
     return Checked(outcome, drawn, failed, renew(ready, read.baseline_folder, progress) if update else None)
 
 
-def compared(ready: Bench, before: Baseline, seed: int | None, progress: Progress) -> Outcome:
+def compared(ready: ReadySuite, before: Baseline, seed: int | None, progress: Progress) -> Outcome:
     with progress.task("photos", len(before.photos)) as step:
         return hold_against(ready, before, seed=seed, tick=lambda done: step())
 
 
-def draw(ready: Bench, outcome: Outcome, folder: Path, progress: Progress) -> Path | None:
+def draw(ready: ReadySuite, outcome: Outcome, folder: Path, progress: Progress) -> Path | None:
     """The folder of pictures of what failed, None without any; a read-only checkout may not take them."""
     try:
         drawn = draw_failures(ready, outcome, folder)
@@ -103,7 +103,7 @@ def draw(ready: Bench, outcome: Outcome, folder: Path, progress: Progress) -> Pa
         return None
 
 
-def renew(ready: Bench, folder: Path, progress: Progress) -> MadeBaseline:
+def renew(ready: ReadySuite, folder: Path, progress: Progress) -> MadeBaseline:
     """Make what is found now the baseline."""
     made = kept(ready, folder, progress)
     photos = count(len(made.baseline.photos), "photo")

@@ -10,12 +10,11 @@ import numpy as np
 
 from xaicli.images.decode import decode
 from xaicli.images.picture_file import write_png
-from xaicli.images.sheet import Cell, Row, sheet
+from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
-from xaicli.rows import KeptMap
-from xaicli.rows import Row as Score
+from xaicli.rows import KeptMap, Row
 from xaicli.runs.score import ScoreRun
 from xaicli.sign import Sign
 
@@ -24,12 +23,12 @@ MOST = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class SheetPhoto:
     """One photo of the sheet: its maps by method label, and its scores by method and metric label."""
 
     source: Source
     maps: dict[str, KeptMap]
-    scores: dict[tuple[str, str], Score]
+    scores: dict[tuple[str, str], Row]
 
 
 def draw_comparison(run: ScoreRun, store: Store, path: Path) -> int:
@@ -44,11 +43,11 @@ def draw_comparison(run: ScoreRun, store: Store, path: Path) -> int:
     return len(photos)
 
 
-def shown(run: ScoreRun, store: Store) -> Iterator[Shown]:
+def shown(run: ScoreRun, store: Store) -> Iterator[SheetPhoto]:
     """The run's photos in the order given, with what the store holds of them under this run's model and seed."""
     selection = Selection(tuple(method.label for method in run.methods), tuple(metric.label for metric in run.metrics), False)
     definitions = {recipe.definition for recipe in run.recipes}
-    scores: dict[str, dict[tuple[str, str], Score]] = {}
+    scores: dict[str, dict[tuple[str, str], Row]] = {}
     subjects: dict[str, str] = {}
     for row in store.rows(selection):
         if row.definition in definitions and row.model == run.classifier.fingerprint and row.seed == run.settings.seed:
@@ -61,10 +60,10 @@ def shown(run: ScoreRun, store: Store) -> Iterator[Shown]:
     for source in run.sources:
         content = run.contents.get(source, "")
         if content in scores:
-            yield Shown(source, maps.get(content, {}), scores[content])
+            yield SheetPhoto(source, maps.get(content, {}), scores[content])
 
 
-def row_of(run: ScoreRun, photo: Shown, labels: list[str]) -> Row:
+def row_of(run: ScoreRun, photo: SheetPhoto, labels: list[str]) -> SheetRow:
     decoded = decode(
         photo.source, frame=photo.source.frame, background=run.settings.background, seconds=run.settings.decode_timeout
     )
@@ -72,14 +71,14 @@ def row_of(run: ScoreRun, photo: Shown, labels: list[str]) -> Row:
     p = next((row.readouts["p0"] for row in photo.scores.values() if "p0" in row.readouts), None)
     line = first.target_name if p is None else f"{first.target_name} {p:.2f}"
     cells = {label: cell_of(run, photo, label) for label in labels if label in photo.maps}
-    return Row(decoded.image, run.classifier.view.geometry(*decoded.image.size), photo.source.name, (line,), cells)
+    return SheetRow(decoded.image, run.classifier.view.geometry(*decoded.image.size), photo.source.name, (line,), cells)
 
 
-def cell_of(run: ScoreRun, photo: Shown, label: str) -> Cell:
+def cell_of(run: ScoreRun, photo: SheetPhoto, label: str) -> SheetCell:
     lines = []
     for metric in run.metrics:
         row = photo.scores.get((label, metric.label))
         if row is not None:
             lines.append(f"{metric.label} {row.status if row.value is None else f'{row.value:.3f}'}")
     kept = photo.maps[label]
-    return Cell(np.asarray(kept.values, dtype=np.float32), Sign.SIGNED if kept.signed else Sign.NONNEGATIVE, tuple(lines))
+    return SheetCell(np.asarray(kept.values, dtype=np.float32), Sign.SIGNED if kept.signed else Sign.NONNEGATIVE, tuple(lines))

@@ -10,9 +10,9 @@ from typing import Any, overload
 from xaicli.attribution import Attribution, Record
 from xaicli.errors import XaiError
 from xaicli.images.figure import DPI, WIDTH_CM, save_figure, sheet_figure
-from xaicli.images.sheet import Row
+from xaicli.images.sheet import SheetRow
 from xaicli.runs.folder import FolderRun, Written
-from xaicli.runs.pictures import cell_of, column, read
+from xaicli.runs.sheet_pictures import cell_of, column, read
 from xaicli.tabular import Tabular
 
 COLUMNS = ("image", "decision", "p", "method")
@@ -77,9 +77,9 @@ class OnDisk(Sequence[Attribution]):
         return OnDisk(self.run, self.written[at]) if isinstance(at, slice) else read(self.run, self.written[at])
 
 
-def sheet_rows(made: Iterable[Attribution]) -> list[Row]:
+def sheet_rows(made: Iterable[Attribution]) -> list[SheetRow]:
     """The rows of a contact sheet, photo by photo."""
-    rows: dict[tuple[str, int], Row] = {}
+    rows: dict[tuple[str, int], SheetRow] = {}
     for one in made:
         record = one.record
         if one.picture is None:
@@ -88,7 +88,7 @@ def sheet_rows(made: Iterable[Attribution]) -> list[Row]:
         if key not in rows:
             decision = (f"{record.decision.name} {record.decision.probability:.2f}",)
             geometry = one.view.geometry(*one.picture.size)
-            rows[key] = Row(one.picture, geometry, Path(record.image).name, decision, {})
+            rows[key] = SheetRow(one.picture, geometry, Path(record.image).name, decision, {})
         rows[key] = replace(rows[key], cells={**rows[key].cells, column(record): cell_of(record, one.values)})
     return list(rows.values())
 

@@ -13,7 +13,7 @@ from xaicli.images.names import safe_label
 from xaicli.images.source import Source, content_hash
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
-from xaicli.runs.regions import canonical
+from xaicli.runs.region_target import canonical
 from xaicli.runs.result_claim import ENDINGS, HINT, refuse_foreign
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice

@@ -25,7 +25,7 @@ from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import MapCache
 from xaicli.runs.photos import Failure, Loaded
 from xaicli.runs.records import resolved_layer
-from xaicli.runs.regions import canonical
+from xaicli.runs.region_target import canonical
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.scoring.explanation import Explainer, Explanation

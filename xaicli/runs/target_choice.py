@@ -12,7 +12,7 @@ from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
-from xaicli.runs.regions import canonical
+from xaicli.runs.region_target import canonical
 from xaicli.targets import DECISION, PREDICTED, TargetRule, out_of_range, parse_target
 from xaicli.untrusted import read_text
 

@@ -12,7 +12,7 @@ from xaicli.errors import InputError, UsageError
 from xaicli.models.architecture import build
 from xaicli.models.assemble import Overrides, assemble
 from xaicli.models.load import load_classifier
-from xaicli.models.source import Loaded, Notice
+from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.network.classifier import Classifier
 from xaicli.passes.device import resolve_device
 
@@ -33,7 +33,7 @@ def fresh_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any
     options: as `load_classifier` takes them; raises UsageError where the specification cannot be built without weights.
     """
     architecture = build(spec, len(classes), trust=True)
-    made = Loaded(architecture.spec, architecture.view, module=architecture.module)
+    made = LoadedModel(architecture.spec, architecture.view, module=architecture.module)
     return NewNetwork(assembled(made, classes, options, notice), architecture.spec)
 
 
@@ -45,11 +45,11 @@ def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str
         replace_head(module, loaded.count, len(classes))
         notice(f"{loaded.name}: a new head for {len(classes)} classes in place of {loaded.count}")
     plain = build(spec.partition("@weights=")[0], len(classes), trust=True).spec
-    made = Loaded(plain, loaded.view, module=module)
+    made = LoadedModel(plain, loaded.view, module=module)
     return NewNetwork(assembled(made, classes, {"device": loaded.device}, notice), plain)
 
 
-def assembled(made: Loaded, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Classifier:
+def assembled(made: LoadedModel, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Classifier:
     overrides = Overrides(**{key: options[key] for key in VIEW_KEYS if key in options})
     device = resolve_device(options.get("device", "auto"))
     if len(classes) < 2:

@@ -14,7 +14,7 @@ from xaicli.images.names import safe_label
 from xaicli.models.checkpoint import ENDING, checkpoints_folder
 from xaicli.models.classes import read_classes
 from xaicli.models.load import load_classifier
-from xaicli.models.source import Notice
+from xaicli.models.model_request import Notice
 from xaicli.network.classifier import Classifier
 from xaicli.passes.seeds import digest
 from xaicli.task import Schedule, Task

@@ -22,7 +22,7 @@ class CompactResNet(nn.Module):
         self.stages = nn.Sequential()
         before = widths[0]
         for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
-            parts = [Block(before if at == 0 else width, width, 2 if stage and at == 0 else 1) for at in range(depth)]
+            parts = [ResidualBlock(before if at == 0 else width, width, 2 if stage and at == 0 else 1) for at in range(depth)]
             self.stages.append(nn.Sequential(*parts))
             before = width
         self.head = nn.Linear(before, classes)
@@ -33,7 +33,7 @@ class CompactResNet(nn.Module):
         return logits
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions around which the features also pass unchanged, or by a pooled 1 x 1 convolution where their shape does."""
 
     def __init__(self, before: int, width: int, stride: int) -> None:
@@ -63,5 +63,5 @@ def start(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-        if isinstance(part, Block):
+        if isinstance(part, ResidualBlock):
             nn.init.zeros_(part.norm2.weight)

@@ -24,7 +24,7 @@ class CompactVisionTransformer(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid**2, width))
         self.blocks = nn.Sequential(
-            *(Block(width, heads, drop_path * at / max(depth - 1, 1)) for at in range(depth)),
+            *(TransformerBlock(width, heads, drop_path * at / max(depth - 1, 1)) for at in range(depth)),
         )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
@@ -53,12 +53,12 @@ class CompactVisionTransformer(nn.Module):
         return torch.cat([of_class, resized.flatten(2).transpose(1, 2)], dim=1)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and a perceptron, each after a norm and around each a residual path."""
 
     def __init__(self, width: int, heads: int, drop_path: float) -> None:
         super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(width), Attention(width, heads)
+        self.norm1, self.attention = nn.LayerNorm(width), SelfAttention(width, heads)
         self.norm2 = nn.LayerNorm(width)
         self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop_path = drop_path
@@ -75,7 +75,7 @@ class Block(nn.Module):
         return change * (torch.rand(len(change), 1, 1, device=change.device) < keep).to(change.dtype) / keep
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
     """Every token on every token, in several heads."""
 
     def __init__(self, width: int, heads: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.images.colour import Scale
-from xaicli.results.reading import Photo
+from xaicli.results.reading import StoredPhoto
 from xaicli.results.store import Store
 from xaicli.results.summary import Group
 from xaicli.results.writing import reduced
@@ -24,7 +24,7 @@ Place = tuple[int, int]
 
 
 @dataclass(eq=False)
-class Entry:
+class GalleryEntry:
     """One photo and target in one group. values: those of its rows (seeds), whose mean is shown; statuses: why there is none."""
 
     photo: tuple[str, int]
@@ -56,18 +56,18 @@ class Index:
                 self.maps[group.fingerprint, cell.recipe.method_definition] = number, place[0]
 
 
-def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[Photo]) -> list[list[Entry]]:
+def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[StoredPhoto]) -> list[list[GalleryEntry]]:
     """For each group its entries, photo by photo, of the photos wanted."""
     index = Index(groups)
     chosen = {(photo.content, photo.frame) for photo in wanted}
-    found: list[dict[tuple[object, ...], Entry]] = [{} for _ in groups]
+    found: list[dict[tuple[object, ...], GalleryEntry]] = [{} for _ in groups]
     by_subject: dict[str, str] = {}
     for row in store.rows(curves=True, nearest=True):
         # A definition that is not there was added by another process since the summary was made.
         if (row.photo, row.frame) in chosen and (row.model, row.definition) in index.places:
             number, place = index.places[row.model, row.definition]
             key = (row.photo, row.frame, row.target)
-            entry = found[number].setdefault(key, Entry(key[:2], row.target, row.target_name))
+            entry = found[number].setdefault(key, GalleryEntry(key[:2], row.target, row.target_name))
             if PARTNER not in row.readouts:
                 entry.subject = row.subject
                 by_subject[row.subject] = row.model
@@ -82,7 +82,7 @@ def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[Photo]) -
     return [list(entries.values()) for entries in found]
 
 
-def take(entry: Entry, place: Place, row: Row) -> None:
+def take(entry: GalleryEntry, place: Place, row: Row) -> None:
     if row.value is None:
         entry.statuses[place] = row.status
     else:
@@ -91,7 +91,7 @@ def take(entry: Entry, place: Place, row: Row) -> None:
         entry.curves.setdefault(place, (row.curve.x, row.curve.y))
 
 
-def as_data(entries: Sequence[Entry], group: Group, photo_number: Mapping[tuple[str, int], int]) -> dict[str, Any]:
+def as_data(entries: Sequence[GalleryEntry], group: Group, photo_number: Mapping[tuple[str, int], int]) -> dict[str, Any]:
     """The entries as compact JSON: numbers rounded to what is shown, curves and maps as bytes in base64."""
     grids: dict[tuple[float, ...], int] = {}
     ranges = [curve_range(entries, metric) for metric in range(len(group.metrics))]
@@ -118,7 +118,7 @@ def as_data(entries: Sequence[Entry], group: Group, photo_number: Mapping[tuple[
     return {"entries": listed, "grids": [[rounded(value) for value in grid] for grid in grids], "ranges": ranges}
 
 
-def curve_range(entries: Sequence[Entry], metric: int) -> tuple[float, float]:
+def curve_range(entries: Sequence[GalleryEntry], metric: int) -> tuple[float, float]:
     """The range that a metric's curves are drawn in: 0 to 1 for probabilities, theirs where they reach beyond."""
     found = [curve for entry in entries for (_, at), curve in entry.curves.items() if at == metric]
     low = min((min(y) for _, y in found), default=0.0)

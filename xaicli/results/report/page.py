@@ -22,14 +22,14 @@ from markupsafe import Markup
 from xaicli.errors import InputError
 from xaicli.files import write_atomic
 from xaicli.images.colour import palette
-from xaicli.results.reading import Photo
+from xaicli.results.reading import StoredPhoto
 from xaicli.results.report.curves import mean_curves, plain
 from xaicli.results.report.entries import as_data, entries_of
 from xaicli.results.report.table import Table
 from xaicli.results.report.thumbnails import Thumbnail, thumbnails
+from xaicli.results.sentences import sentences
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
-from xaicli.results.verdicts import sentences
 from xaicli.sign import Sign
 
 MOST_PHOTOS = 5_000
@@ -63,7 +63,7 @@ def write_report(
     return len(photos)
 
 
-def worst(store: Store, group: Group, most: int) -> list[Photo]:
+def worst(store: Store, group: Group, most: int) -> list[StoredPhoto]:
     """All photos, or the worst by the first metric of the table that has a direction, over all methods."""
     photos = store.photos()
     judge = next((metric for metric in group.metrics if group.recipe(metric).direction != "neither"), None)
@@ -80,7 +80,7 @@ def worst(store: Store, group: Group, most: int) -> list[Photo]:
     return [photos[at] for at in sorted(chosen.tolist())]
 
 
-def page(store: Store, groups: Sequence[Group], photos: Sequence[Photo], pictures: Sequence[Thumbnail]) -> str:
+def page(store: Store, groups: Sequence[Group], photos: Sequence[StoredPhoto], pictures: Sequence[Thumbnail]) -> str:
     """The page as text."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     style, script = text("style.css"), "".join(text(f"{name}.js") for name in SCRIPTS)
@@ -117,7 +117,9 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def data_of(store: Store, groups: Sequence[Group], photos: Sequence[Photo], pictures: Sequence[Thumbnail]) -> dict[str, Any]:
+def data_of(
+    store: Store, groups: Sequence[Group], photos: Sequence[StoredPhoto], pictures: Sequence[Thumbnail]
+) -> dict[str, Any]:
     """What the script reads: photos, and for each group its table's names, mean curves and gallery."""
     number = {(photo.content, photo.frame): at for at, photo in enumerate(photos)}
     entries = entries_of(store, groups, photos)
@@ -152,7 +154,7 @@ def data_of(store: Store, groups: Sequence[Group], photos: Sequence[Photo], pict
     }
 
 
-def shown_paths(photos: Sequence[Photo]) -> list[str]:
+def shown_paths(photos: Sequence[StoredPhoto]) -> list[str]:
     """Paths as given, absolute ones without the folder they share: a page is sent to others, and says nothing of this machine."""
     paths = [photo.paths[0] for photo in photos]
     folders = [os.path.dirname(path) for path in paths if os.path.isabs(path)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xaicli.results.sentences import number
 from xaicli.results.summary import Group
 from xaicli.results.tables import NOTHING, decimals_in, heading, passes_of, shown_median
-from xaicli.results.verdicts import number
 
 WIDTH = 100.0
 

@@ -18,7 +18,7 @@ from xaicli.errors import InputError
 from xaicli.images.decode import LARGEST_FILE, LARGEST_PHOTO, WHITE, check_size, decode_bytes, read
 from xaicli.images.find import sample
 from xaicli.images.pixels import upright
-from xaicli.results.reading import Photo
+from xaicli.results.reading import StoredPhoto
 
 MOVED = "not found where it was scored"
 CHANGED = "changed since it was scored"
@@ -34,7 +34,7 @@ class Thumbnail:
 
 
 def thumbnails(
-    photos: Sequence[Photo], folders: Sequence[Path], tick: Callable[[], object] = lambda: None
+    photos: Sequence[StoredPhoto], folders: Sequence[Path], tick: Callable[[], object] = lambda: None
 ) -> Iterator[Thumbnail]:
     """A thumbnail for each photo, in order; `folders` are searched for paths that are not found as they are."""
     side, quality = measure_for(len(photos))
@@ -49,7 +49,7 @@ def measure_for(photos: int) -> tuple[int, int]:
     return (320, 82) if photos <= 200 else (192, 76) if photos <= 1000 else (128, 70)
 
 
-def thumbnail(photo: Photo, folders: Sequence[Path], side: int, quality: int) -> Thumbnail:
+def thumbnail(photo: StoredPhoto, folders: Sequence[Path], side: int, quality: int) -> Thumbnail:
     why = MOVED
     for path in places(photo, folders):
         try:
@@ -63,7 +63,7 @@ def thumbnail(photo: Photo, folders: Sequence[Path], side: int, quality: int) ->
     return Thumbnail(why=why)
 
 
-def places(photo: Photo, folders: Sequence[Path]) -> Iterator[Path]:
+def places(photo: StoredPhoto, folders: Sequence[Path]) -> Iterator[Path]:
     """Where a photo may lie: its paths as given, then under each folder, whole and by name alone."""
     for path in photo.paths:
         if path.startswith("sample:"):
@@ -77,7 +77,7 @@ def places(photo: Photo, folders: Sequence[Path]) -> Iterator[Path]:
             yield folder / Path(path).name
 
 
-def small(content: bytes, photo: Photo, side: int) -> Image.Image:
+def small(content: bytes, photo: StoredPhoto, side: int) -> Image.Image:
     """The photo decoded, a JPEG straight at a fraction of its size, which takes a tenth of the time."""
     if content.startswith(b"\xff\xd8") and photo.frame == 0:
         # What the short way cannot read, the long way reads, or refuses in words.

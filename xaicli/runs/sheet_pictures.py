@@ -14,7 +14,7 @@ from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
 from xaicli.images.picture_file import write_png
-from xaicli.images.sheet import Cell, Row, sheet
+from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
 from xaicli.runs.folder import FolderRun, Written
 from xaicli.runs.overlay_style import OverlayStyle
@@ -82,20 +82,20 @@ def column(record: Record) -> str:
     return record.method if len(record.targets) < 2 else f"{record.method} #{record.targets.index(record.target) + 1}"
 
 
-def row(run: FolderRun, source: Source, own: Sequence[Written]) -> Row:
+def row(run: FolderRun, source: Source, own: Sequence[Written]) -> SheetRow:
     photo = decode(source, frame=source.frame, background=run.settings.background, seconds=run.settings.decode_timeout)
     decision = own[0].record.decision
     cells = {column(written.record): cell(written) for written in own}
     lines = (f"{decision.name} {decision.probability:.2f}",)
-    return Row(photo.image, run.classifier.view.geometry(*photo.image.size), source.name, lines, cells)
+    return SheetRow(photo.image, run.classifier.view.geometry(*photo.image.size), source.name, lines, cells)
 
 
-def cell(written: Written) -> Cell:
+def cell(written: Written) -> SheetCell:
     return cell_of(written.record, load_array(written.path(".npy")))
 
 
-def cell_of(record: Record, values: NDArray[np.float32]) -> Cell:
+def cell_of(record: Record, values: NDArray[np.float32]) -> SheetCell:
     """A map of a sheet with what stands under it: the target where it is not the decision, and scores."""
     of_target = () if record.rule == "top1" else (f"{record.target_name} {record.target_probability:.2f}",)
     scores = tuple(f"{label} {value:.3f}" for label, value in record.scores.items() if isinstance(value, float))
-    return Cell(values, Sign(record.sign), of_target + scores)
+    return SheetCell(values, Sign(record.sign), of_target + scores)

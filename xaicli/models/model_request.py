@@ -55,7 +55,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedModel:
     """What a source gives: a torch module, or a black box (`forward`, and the hash of its `content`).
 
     device: where a black box runs, None for the device of the request; outputs, output_name: what the model's own configuration

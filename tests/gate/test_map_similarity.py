@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from xaicli.gate.similarity import FLOOR, Noise, Similarity, chance_floor, similarity
+from xaicli.gate.map_similarity import FLOOR, Noise, Similarity, chance_floor, similarity
 
 SIZE = (10, 10)
 

@@ -17,9 +17,9 @@ from xaicli.claims import claim, is_own
 from xaicli.files import write_atomic
 from xaicli.gate.check import Outcome
 from xaicli.gate.formats import conclusion, in_order, word
-from xaicli.gate.measure import Bench, PhotoResult
+from xaicli.gate.measure import ReadySuite, PhotoResult
 from xaicli.gate.pictures import worst_photos
-from xaicli.gate.similarity import similarity
+from xaicli.gate.map_similarity import similarity
 from xaicli.results.report.page import policy, text
 
 NAME = "check.html"
@@ -48,7 +48,7 @@ class ChangedPhoto:
         return f"{self.image}: the photo, the map of {self.method} before and after, and their difference"
 
 
-def write_page(bench: Bench, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
+def write_page(bench: ReadySuite, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
     """Write `check.html` beside the pictures, in the order of `worst_photos`; without any, remove the page of an earlier check.
 
     Raises InputError where it cannot be written, UsageError where a file of others is in its place.
@@ -66,7 +66,7 @@ def write_page(bench: Bench, outcome: Outcome, pictures: Sequence[Path], folder:
     return path
 
 
-def page(bench: Bench, outcome: Outcome, changed: Sequence[ChangedPhoto]) -> str:
+def page(bench: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -> str:
     """The page as text; what stands in it is escaped, and nothing in it runs."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = importlib.resources.files("xaicli.gate").joinpath(NAME).read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def page(bench: Bench, outcome: Outcome, changed: Sequence[ChangedPhoto]) -> str
     )
 
 
-def changed_photo(bench: Bench, outcome: Outcome, at: int, label: str, picture: Path) -> ChangedPhoto:
+def changed_photo(bench: ReadySuite, outcome: Outcome, at: int, label: str, picture: Path) -> ChangedPhoto:
     before, after = outcome.baseline.photos[at], outcome.now[at]
     found = similarity(before.maps[label], after.maps[label], bench.classifier.view.size)
     return ChangedPhoto(
@@ -99,7 +99,7 @@ def changed_photo(bench: Bench, outcome: Outcome, at: int, label: str, picture: 
     )
 
 
-def decision(bench: Bench, photo: PhotoResult) -> str:
+def decision(bench: ReadySuite, photo: PhotoResult) -> str:
     return bench.classifier.class_name(photo.decision)
 
 
