@@ -11,8 +11,8 @@ from xaicli.gate.baseline import Baseline
 from xaicli.gate.baseline_file import load
 from xaicli.gate.check import Outcome, refuse_other_definitions
 from xaicli.gate.check import check as hold_against
-from xaicli.gate.formats import record_of, render
 from xaicli.gate.check_page import write_page
+from xaicli.gate.formats import record_of, render
 from xaicli.gate.measure import ReadySuite, make_ready
 from xaicli.gate.pictures import draw_failures
 from xaicli.gate.suite import find_suite, read_suite

@@ -29,9 +29,9 @@ from xaicli.runs.open_model import Model, open_model
 from xaicli.runs.output import Complete, OutputFolder
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photos import Failure
-from xaicli.runs.sheet_pictures import draw_sheet, redraw
 from xaicli.runs.score_folder import check, score_written
 from xaicli.runs.settings import Settings, colour
+from xaicli.runs.sheet_pictures import draw_sheet, redraw
 from xaicli.runs.step_pictures import StepPictures
 from xaicli.runs.target_choice import choose_targets
 from xaicli.words import count, span
