@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
 from PIL import Image
 from torch import nn
 
@@ -100,3 +104,23 @@ def test_black_boxes_and_masks_follow_the_mean_probability(photo, model):
     assert one.record.target_probability == pytest.approx(shares[2] / shares.sum(), abs=1e-5)
     [rise] = xaicli.explain(photo, model, method="rise@n_masks=64", target="green")
     assert rise.record.target == "2@region=predicted"
+
+
+def test_the_command_explains_and_compares_regions(capsys, tmp_path, monkeypatch, photo):
+    monkeypatch.chdir(tmp_path)
+    source = Path(__file__).read_text()
+    net = source[source.index("class Colours") : source.index("@pytest.fixture")]
+    view = '{"resize": None, "crop": 16, "mean": (0, 0, 0), "std": (1, 1, 1)}'
+    made = f'\n\ndef make():\n    return xaicli.classifier(Colours(), classes=["background", "red", "green"], **{view})\n'
+    (tmp_path / "net.py").write_text(f"import torch\nfrom torch import nn\nimport xaicli\n\n\n{net}{made}")
+    photo.save(tmp_path / "a.png")
+    xai = CommandLine(capsys)
+    words = ("a.png", "--model", "net.py:make", "--target", "green", "--method", "grad-cam,rise@n_masks=16")
+    assert xai("explain", *words, "--sheet") == 0
+    assert "a map of 3 classes" in xai.err
+    assert (tmp_path / "xai-out" / "a.grad-cam.2@region=predicted.png").is_file() or xai.out
+    assert xai("explain", *words, "--sheet") == 0
+    assert xai("score", *words, "--metric", "deletion@steps=4", "--no-controls", "--format", "jsonl") == 0
+    rows = [json.loads(line) for line in xai.out.splitlines()]
+    assert {row["target"] for row in rows} == {"2@region=predicted"}
+    assert all(row["p0"] > 0.9 > row["value"] for row in rows)

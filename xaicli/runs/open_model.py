@@ -41,6 +41,7 @@ def describe_model(classifier: Classifier, others: str = "") -> str:
 
 
 def outputs_of(classifier: Classifier) -> str:
-    """How many outputs there are, and what: "1000 classes", "14 labels", "1 value"."""
-    word = {Outputs.SOFTMAX: ("class", "classes"), Outputs.SIGMOID: ("label", "labels"), Outputs.VALUES: ("value", "values")}
-    return f"{classifier.count} {word[classifier.outputs][classifier.count != 1]}"
+    """How many outputs there are, and what: "1000 classes", "14 labels", "1 value", "a map of 21 classes"."""
+    words = {Outputs.SIGMOID: ("label", "labels"), Outputs.VALUES: ("value", "values")}
+    counted = f"{classifier.count} {words.get(classifier.outputs, ('class', 'classes'))[classifier.count != 1]}"
+    return f"a map of {counted}" if classifier.outputs is Outputs.REGION else counted
