@@ -18,7 +18,7 @@ from PIL import Image
 from xaicli.errors import InputError, described, text_of
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
-from xaicli.images.overlay import ALPHA, overlay
+from xaicli.images.overlay import ALPHA, HEAT, overlay
 from xaicli.images.picture_file import write_png
 from xaicli.images.view import View
 from xaicli.sign import Sign
@@ -175,14 +175,16 @@ class Attribution:
     def view(self) -> View:
         return View.from_dict(self.record.view)
 
-    def overlay(self, *, scale: Scale | None = None, colormap: str | None = None, alpha: float = ALPHA) -> Image.Image:
+    def overlay(
+        self, *, scale: Scale | None = None, colormap: str | None = None, alpha: float = ALPHA, look: str = HEAT
+    ) -> Image.Image:
         """The map drawn over the original photo at its own resolution, as `xaicli.images.overlay.overlay` says."""
         if self.picture is None:
             raise InputError(
                 f"the photo of {self.record.image} is not at hand", hint="Read it: dataclasses.replace(attribution, picture=…)."
             )
         geometry = self.view.geometry(*self.picture.size)
-        return overlay(self.picture, self.values, geometry, self.sign, scale=scale, colormap=colormap, alpha=alpha)
+        return overlay(self.picture, self.values, geometry, self.sign, scale=scale, colormap=colormap, alpha=alpha, look=look)
 
     def show(self) -> None:
         """Open the overlay in the system's picture viewer."""

@@ -77,6 +77,13 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
 )
 @option("Output", "--colormap", metavar="NAME", help="A matplotlib colour map.  [default: inferno; diverging for signed maps]")
 @option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.75, help="Opacity of the strongest colour.")
+@option(
+    "Output",
+    "--look",
+    type=click.Choice(["heat", "grey", "contour"]),
+    default="heat",
+    help="Colours over the photo, what stands out in white on black, or lines around it.",
+)
 @option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
 @option("Output", "--steps", is_flag=True, help="Also a strip of each map's steps: daam's, block by block.")
 @option("Output", "--animate", type=click.Choice(["gif", "webp"]), help="Also a moving picture of the steps.")

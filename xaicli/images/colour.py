@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.errors import UsageError, did_you_mean
+from xaicli.images.smoothing import legible
 from xaicli.sign import Sign
 
 SEQUENTIAL = "inferno"
@@ -35,8 +36,9 @@ class Scale:
 
     @classmethod
     def of(cls, maps: Iterable[Floats], sign: Sign, saturated: float = SATURATED) -> Scale:
-        """One range for all maps given; symmetric about 0 where they are signed. Values that are not finite do not count."""
-        limits = [cls.limits(np.asarray(values), sign, saturated) for values in maps]
+        """One range for all maps given, as they are drawn; symmetric about 0 where they are signed. Values that are not finite do
+        not count."""
+        limits = [cls.limits(legible(np.asarray(values)), sign, saturated) for values in maps]
         finite = [limit for limit in limits if limit is not None]
         if not finite:
             return cls(0.0, 0.0)

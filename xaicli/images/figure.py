@@ -18,8 +18,8 @@ from PIL import Image
 from xaicli.claims import MARK, claim
 from xaicli.errors import UsageError
 from xaicli.files import write_atomic
-from xaicli.images.colour import Scale, palette
-from xaicli.images.overlay import ALPHA, overlay
+from xaicli.images.colour import Scale
+from xaicli.images.overlay import ALPHA, HEAT, bar_table, overlay
 from xaicli.images.sheet import SheetRow, nothing_to_draw, thumbnail
 
 ABOUT: dict[str, dict[str, str | None]] = {
@@ -66,6 +66,7 @@ def sheet_figure(
     scales: Mapping[str, Scale] | None = None,
     colormap: str | None = None,
     alpha: float = ALPHA,
+    look: str = HEAT,
     width_cm: float = WIDTH_CM,
     dpi: int = DPI,
 ) -> Figure:
@@ -86,7 +87,7 @@ def sheet_figure(
             axes[at, 0].imshow(photo)
             axes[at, 0].set_xlabel("\n".join((row.name, *row.lines)))
             for axis, name in zip(axes[at, 1:], columns, strict=True):
-                draw_cell(axis, row, name, photo, (scales or {}).get(name), colormap, alpha)
+                draw_cell(axis, row, name, photo, (scales or {}).get(name), colormap, alpha, look)
         for axis, name in zip(axes[0], ("photo", *columns), strict=True):
             axis.set_title(name)
         for axis in axes.ravel():
@@ -101,7 +102,7 @@ def lines_of(row: SheetRow) -> int:
 
 
 def draw_cell(
-    axis: Axes, row: SheetRow, name: str, photo: Image.Image, shared: Scale | None, colormap: str | None, alpha: float
+    axis: Axes, row: SheetRow, name: str, photo: Image.Image, shared: Scale | None, colormap: str | None, alpha: float, look: str
 ) -> None:
     """A map on the photo with its colour bar and its lines; a pale photo and the reason where there is nothing to draw."""
     cell = row.cells.get(name)
@@ -112,9 +113,9 @@ def draw_cell(
         return
     scale = shared or Scale.of([cell.values], cell.sign)
     geometry = replace(row.geometry, source=photo.size)
-    axis.imshow(overlay(photo, cell.values, geometry, cell.sign, scale=scale, colormap=colormap, alpha=alpha))
+    axis.imshow(overlay(photo, cell.values, geometry, cell.sign, scale=scale, colormap=colormap, alpha=alpha, look=look))
     axis.set_xlabel("\n".join(cell.lines))
-    colours = ScalarMappable(Normalize(scale.low, scale.high), ListedColormap(palette(cell.sign, colormap) / 255))
+    colours = ScalarMappable(Normalize(scale.low, scale.high), ListedColormap(bar_table(cell.sign, colormap, look) / 255))
     bar = axis.figure.colorbar(colours, ax=axis, location="right", fraction=0.04, pad=0.02)
     bar.set_ticks([scale.low, scale.high], labels=list(scale.texts()))
     bar.ax.tick_params(labelsize=5, length=1, pad=1)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance
 
 from xaicli.errors import UsageError
-from xaicli.images.colour import Scale, palette
+from xaicli.images.colour import Scale
 from xaicli.images.geometry import Geometry
-from xaicli.images.overlay import ALPHA, overlay
+from xaicli.images.overlay import ALPHA, HEAT, bar_table, overlay
 from xaicli.images.text import FAINT, INK, line_height, write
 from xaicli.sign import Sign
 
@@ -60,6 +60,7 @@ def sheet(
     alpha: float = ALPHA,
     title: str = "",
     width: int = WIDTH,
+    look: str = HEAT,
 ) -> Image.Image:
     """All rows on one picture. `rows` may be a generator where `count` is given: a photo is let go once it is drawn.
 
@@ -69,7 +70,7 @@ def sheet(
     if count is None:
         rows = list(rows)
         count = len(rows)
-    drawing = Sheet(tuple(columns), count, dict(scales or {}), colormap, alpha, title, width)
+    drawing = Sheet(tuple(columns), count, dict(scales or {}), colormap, alpha, title, width, look=look)
     for row in rows:
         drawing.add(row)
     return drawing.picture()
@@ -87,6 +88,7 @@ class Sheet:
     title: str = ""
     width: int = WIDTH
     lines: int = 2
+    look: str = HEAT
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -165,12 +167,14 @@ class Sheet:
             return self.captions((*why, *(cell.lines if cell else ()))[: self.lines + 1], x, below)
         shared = self.scales.get(column)
         scale = shared or Scale.of([cell.values], cell.sign)
-        drawn = overlay(thumb, cell.values, geometry, cell.sign, scale=scale, colormap=self.colormap, alpha=self.alpha)
+        drawn = overlay(
+            thumb, cell.values, geometry, cell.sign, scale=scale, colormap=self.colormap, alpha=self.alpha, look=self.look
+        )
         self.canvas.paste(drawn, place)
         bar_at = (x, below) if shared is None else (x, self.top + self.line)
         if bar_at not in self.bars:
             self.bars.add(bar_at)
-            draw_bar(self.canvas, scale, palette(cell.sign, self.colormap), (*bar_at, self.cell, BAR), self.size - 2)
+            draw_bar(self.canvas, scale, bar_table(cell.sign, self.colormap, self.look), (*bar_at, self.cell, BAR), self.size - 2)
         return self.captions(cell.lines[: self.lines], x, below + (self.bar if shared is None else 0))
 
     def captions(self, lines: Sequence[str], x: int, y: int, *, bold: bool = False) -> int:

@@ -10,6 +10,7 @@ from typing import Any, overload
 from xaicli.attribution import Attribution, Record
 from xaicli.errors import XaiError
 from xaicli.images.figure import DPI, WIDTH_CM, save_figure, sheet_figure
+from xaicli.images.overlay import HEAT
 from xaicli.images.sheet import SheetRow
 from xaicli.runs.folder import FolderRun, Written
 from xaicli.runs.sheet_pictures import cell_of, column, read
@@ -49,10 +50,10 @@ class Explanations(Tabular, Sequence[Attribution]):
     def __getitem__(self, at: int | slice) -> Attribution | Sequence[Attribution]:
         return self.made[at]
 
-    def figure(self, path: str | Path, *, width_cm: float = WIDTH_CM, dpi: int = DPI) -> Path:
+    def figure(self, path: str | Path, *, width_cm: float = WIDTH_CM, dpi: int = DPI, look: str = HEAT) -> Path:
         """Write a contact sheet, a row a photo and a column a method, as a PDF, SVG or PNG of a width in centimetres."""
         columns = list(dict.fromkeys(column(one.record) for one in self.made))
-        save_figure(sheet_figure(sheet_rows(self.made), columns, width_cm=width_cm, dpi=dpi), Path(path), dpi)
+        save_figure(sheet_figure(sheet_rows(self.made), columns, look=look, width_cm=width_cm, dpi=dpi), Path(path), dpi)
         return Path(path)
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from xaicli.errors import UsageError, XaiError
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import stems
-from xaicli.images.overlay import ALPHA
+from xaicli.images.overlay import ALPHA, HEAT
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.progress import SILENT, Progress
@@ -60,6 +60,7 @@ def explain(
     scale: str = "image",
     colormap: str | None = None,
     alpha: float = ALPHA,
+    look: str = HEAT,
     sheet: bool = False,
     steps: bool = False,
     animate: str | None = None,
@@ -83,14 +84,14 @@ def explain(
 
     output: a folder for maps, overlays and records, as `xai explain` writes them; what is complete there is not made again. None:
     all stays in memory, and what would lie beside the maps in a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is
-    refused. figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; dry_run:
-    make nothing, and say what would be made; command: recorded beside the results. Raises XaiError at the first photo that cannot
-    be used, unless `keep_going`; its `partial` is what was finished before.
+    refused. look: "heat", "grey" or "contour"; figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide.
+    batch_size: inputs per pass; dry_run: make nothing, and say what would be made; command: recorded beside the results. Raises
+    XaiError at the first photo that cannot be used, unless `keep_going`; its `partial` is what was finished before.
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
     methods = list_methods(method)
-    style = OverlayStyle(colormap, alpha)
+    style = OverlayStyle(colormap, alpha, look=look)
     style.check()
     step_pictures = StepPictures(steps, animate, step_scale == "each")
     found = find_photos(images, recursive=recursive, null=null, limit=limit, frame=frame, exclude=output, keep_going=keep_going)
@@ -124,7 +125,7 @@ def explain(
     else:
         made = in_folder(run, found, metrics, step_pictures, sheet=sheet, shared=scale == "shared", progress=progress)
     if figure is not None and made:
-        progress.say(f"figure {made.figure(figure, width_cm=figure_width, dpi=dpi)}")
+        progress.say(f"figure {made.figure(figure, width_cm=figure_width, dpi=dpi, look=look)}")
     return finished(made, keep_going)
 
 

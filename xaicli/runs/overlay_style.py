@@ -9,28 +9,31 @@ from PIL import Image
 
 from xaicli.attribution import Attribution
 from xaicli.images.colour import Scale, palette
-from xaicli.images.overlay import ALPHA
+from xaicli.images.overlay import ALPHA, HEAT, refuse_unknown
 from xaicli.sign import Sign
 
 
 @dataclass(frozen=True)
 class OverlayStyle:
     """colormap: matplotlib's name, or None for the house's; alpha: the opacity, 0..1, of what stands out most; scale: the range
-    of colours, None for each map's own."""
+    of colours, None for each map's own; look: one of `LOOKS`."""
 
     colormap: str | None = None
     alpha: float = ALPHA
     scale: Scale | None = None
+    look: str = HEAT
 
     def check(self) -> None:
-        """Raise UsageError now, not after the first map, where the colour map is unknown."""
+        """Raise UsageError now, not after the first map, where the colour map or the look is unknown."""
+        refuse_unknown(self.look)
         if self.colormap is not None:
             palette(Sign.SIGNED, self.colormap)
 
     def draw(self, attribution: Attribution) -> Image.Image:
         """The overlay of one finite map."""
-        return attribution.overlay(scale=self.scale, colormap=self.colormap, alpha=self.alpha)
+        return attribution.overlay(scale=self.scale, colormap=self.colormap, alpha=self.alpha, look=self.look)
 
     def as_dict(self) -> dict[str, Any]:
         scale = None if self.scale is None else [self.scale.low, self.scale.high]
-        return {"colormap": self.colormap, "alpha": self.alpha, "scale": scale}
+        look = {} if self.look == HEAT else {"look": self.look}
+        return {"colormap": self.colormap, "alpha": self.alpha, "scale": scale, **look}

@@ -72,6 +72,7 @@ def draw_sheet(run: FolderRun, done: Sequence[Written], path: Path, *, shared: b
         scales=scales,
         colormap=run.style.colormap,
         alpha=run.style.alpha,
+        look=run.style.look,
         title=run.classifier.name,
     )
     write_png(path, picture)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.images.colour import Scale
+from xaicli.images.smoothing import legible
 from xaicli.results.reading import StoredPhoto
 from xaicli.results.store import Store
 from xaicli.results.summary import Group
@@ -137,7 +138,7 @@ def map_side(maps: int) -> int:
 
 def drawn(kept: KeptMap, side: int) -> dict[str, Any]:
     """A map in 256 steps of the range that its colours span, and where it lies on the photo."""
-    values = reduced(np.asarray(kept.values, dtype=np.float32), side)
+    values = reduced(legible(np.asarray(kept.values, dtype=np.float32)), side)
     sign = Sign.SIGNED if kept.signed else Sign.NONNEGATIVE
     scale = Scale.of([values], sign)
     steps = np.rint(scale.fractions(values) * 255).astype(np.uint8)
