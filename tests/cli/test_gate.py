@@ -163,7 +163,7 @@ def test_without_a_baseline_or_a_suite_it_says_what_to_type(xai: Gate) -> None:
     assert xai("check") == 2
     assert "xai.toml, or [tool.xai] in pyproject.toml" in xai.error
     assert xai("check", "--suite", "nowhere.toml") == 2
-    assert "there is no nowhere.toml" in xai.error
+    assert "there is no file nowhere.toml" in xai.error
 
 
 def test_a_damaged_baseline_exits_3(checked: Gate) -> None:

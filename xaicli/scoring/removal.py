@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from xaicli.images.view import View
-from xaicli.passes.baselines import blurred
+from xaicli.passes.baselines import baseline_inputs
 from xaicli.passes.seeds import stream
 
 Ground = Literal["zero", "black", "mean", "blur", "noise"]
@@ -28,16 +28,10 @@ def grounds(kind: Ground | Literal["rise-blur"], inputs: Tensor, seeds: Sequence
     zero: 0 after normalisation, the data's mean colour; black: pixels of 0; mean: the photo's own mean colour; blur: the photo
     under a strong Gaussian; noise: pixels uniform in 0..1, drawn from each photo's seed; rise-blur: RISE's own blur.
     """
-    if kind == "zero":
-        return torch.zeros_like(inputs)
-    if kind == "black":
-        return view.normalise(torch.zeros_like(inputs))
-    if kind == "mean":
-        return inputs.mean(dim=(2, 3), keepdim=True).expand_as(inputs)
-    if kind == "blur":
-        return blurred(inputs)
     if kind == "rise-blur":
         return rise_blur(inputs)
+    if kind != "noise":
+        return baseline_inputs(kind, view, inputs)
     drawn = np.stack([stream(seed, "ground").random(inputs.shape[1:], dtype=np.float32) for seed in seeds])
     return view.normalise(torch.from_numpy(drawn).to(inputs.device))
 
