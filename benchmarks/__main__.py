@@ -16,6 +16,7 @@ from xaicli.cli.idle_threads import sleep_while_waiting
 
 BENCHMARKS = {
     "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",
+    "explain-folder": "decodes and records written a photo by `xai explain` with all its pictures; PNG compression",
     "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",
     "daam": "DAAM of all blocks over a bare forward and backward pass of the transformer",
     "ucag": "UCAG over the bare passes of its slices",

@@ -75,7 +75,7 @@ def explanation(maps: Tensor, target: int, label: str = "given") -> Explanation:
     chosen = torch.tensor([[target]])
     targets = Resolved(chosen, torch.full_like(chosen, -1), torch.zeros(chosen.shape))
     content = {"name": label, "version": 1, "parameters": {}}
-    return Explanation(Explainer(label, content, Sign.NONNEGATIVE), Maps(maps, targets, torch.zeros(1, 1000)))
+    return Explanation.of(Explainer(label, content, Sign.NONNEGATIVE), Maps(maps, targets, torch.zeros(1, 1000)))
 
 
 def step_by_step(network: Classifier, photo: Tensor, saliency: Tensor, target: int, insert: bool) -> float:

@@ -19,7 +19,7 @@ from xaicli.errors import InputError, described, text_of
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.overlay import ALPHA, HEAT, overlay
-from xaicli.images.picture_file import write_png
+from xaicli.images.picture_file import save_png, write_png
 from xaicli.images.view import View
 from xaicli.sign import Sign
 from xaicli.untrusted import opened, read
@@ -194,7 +194,7 @@ class Attribution:
         if self.picture is None or self.status == "non-finite":
             return None
         buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
+        save_png(self.overlay(), buffer)
         return buffer.getvalue()
 
     def save(self, folder: str | Path, stem: str | None = None, *, drawing: Image.Image | None = None) -> list[Path]:

@@ -21,6 +21,7 @@ NO_CLASS = -1
 LONGEST_INDEX = 9
 REGIONS = "predicted, component, a mask FILE.png, a box x0:y0:x1:y1 or a point x:y in pixels of the photo"
 PREDICTED = "predicted"
+REGION = "@region="
 POSITIVE = "positive"
 EVEN = 0.5
 """The probability at which a label is as likely right as wrong."""
@@ -50,10 +51,17 @@ class TargetRule:
     def __str__(self) -> str:
         if self.above is not None:
             return POSITIVE if self.above == EVEN else f"{POSITIVE}@above={self.above:g}"
-        part = f"@region={self.region}" if self.region else ""
+        part = f"{REGION}{self.region}" if self.region else ""
         if self.top:
             return f"top{self.top}{part}"
         return f"{self.index}{part}" if self.against == NO_CLASS else f"{self.index}-{self.against}{part}"
+
+    @classmethod
+    def of_name(cls, name: str) -> TargetRule:
+        """The rule of a resolved target, `281`, `386-340` or `12@region=predicted`; the inverse of `str`."""
+        classes, _, region = name.partition(REGION)
+        index, _, against = classes.partition("-")
+        return cls(index=int(index), against=int(against) if against else NO_CLASS, region=region)
 
     @property
     def count(self) -> int:
@@ -97,10 +105,15 @@ class Resolved:
         """The same targets without the graph of the logits, which keeps all activations alive."""
         return Resolved(self.classes, self.against, self.scores.detach(), self.outputs, self.suffix)
 
+    def rules(self, row: int) -> list[TargetRule]:
+        """The targets of one photo, each as the rule that names it."""
+        pairs = zip(self.classes[row].tolist(), self.against[row].tolist(), strict=True)
+        region = self.suffix.removeprefix(REGION)
+        return [TargetRule(index=index, against=against, region=region) for index, against in pairs]
+
     def names(self, row: int) -> list[str]:
         """The targets of one photo as canonical text: `281`, `386-340`, `12@region=predicted`."""
-        pairs = zip(self.classes[row].tolist(), self.against[row].tolist(), strict=True)
-        return [f"{TargetRule(index=index, against=against)}{self.suffix}" for index, against in pairs]
+        return [str(rule) for rule in self.rules(row)]
 
 
 def gather(values: Tensor, classes: Tensor, against: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from xaicli.method import Maps, Needs, Sign
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.rows import Row
+from xaicli.runs.controls import swapped
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.photo import ScoredPhoto
 from xaicli.scoring.scoring import refuse_unfit, score_photo
@@ -59,6 +60,20 @@ def mean_probability(inputs: Tensor) -> Tensor:
     return torch.stack([share.clamp_min(1e-30).log(), (1 - share).clamp_min(1e-30).log()], dim=1)
 
 
+@dataclass(frozen=True)
+class Given:
+    """Maps of P photos by one explainer; lent: those of their partners, which then are scored in their place."""
+
+    explainer: Explainer
+    maps: Maps
+    lent: Maps | None = None
+    partner: str = "ab" * 32
+
+    def of_photo(self, at: int) -> Explanation:
+        own = Explanation.of(self.explainer, self.maps.photo(at))
+        return own if self.lent is None else swapped(own, self.lent.values[at], self.partner)
+
+
 @dataclass
 class Desk:
     """Scores maps as a run would, with photos, contents and seeds made up."""
@@ -75,7 +90,7 @@ class Desk:
         sign: Sign = Sign.SIGNED,
         label: str = "given",
         **further: Any,
-    ) -> Explanation:
+    ) -> Given:
         """Maps (P, h, w) or (P, T, h, w) of P photos for classes (P,) or (P, T), by default class 0."""
         values = values if values.ndim == 4 else values[:, None]
         shape = values.shape[:2]
@@ -85,15 +100,21 @@ class Desk:
         targets = Resolved(chosen, torch.full_like(chosen, against), torch.zeros(shape))
         content = {"name": label, "version": 1, "parameters": {}}
         maps = Maps(values, targets, torch.zeros(shape[0], self.classifier.count))
-        return Explanation(Explainer(label, content, sign, name=label, **further), maps)
+        return Given(Explainer(label, content, sign, name=label, **further), maps)
 
     def photos(
-        self, inputs: Tensor, names: Sequence[str] = (), truth: Sequence[Any] | None = None, seed: int = 0
+        self,
+        inputs: Tensor,
+        names: Sequence[str] = (),
+        truth: Sequence[Any] | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
     ) -> list[ScoredPhoto]:
         names = tuple(names) or tuple(f"{row}.png" for row in range(len(inputs)))
+        classifier = replace(self.classifier, batch_size=batch_size)
         marked = truth or [None] * len(names)
         return [
-            ScoredPhoto(self.classifier, name, hashlib.sha256(name.encode()).hexdigest(), 0, photo, seed, known)
+            ScoredPhoto(classifier, name, hashlib.sha256(name.encode()).hexdigest(), 0, photo, seed, known)
             for name, photo, known in zip(names, inputs, marked, strict=True)
         ]
 
@@ -101,7 +122,7 @@ class Desk:
         self,
         metrics: Metric | Sequence[Metric],
         inputs: Tensor,
-        maps: Tensor | Explanation | Sequence[Explanation],
+        maps: Tensor | Given | Sequence[Given],
         *,
         names: Sequence[str] = (),
         truth: Any = None,
@@ -113,19 +134,18 @@ class Desk:
         metrics = [metrics] if isinstance(metrics, Metric) else list(metrics)
         if isinstance(maps, Tensor):
             maps = self.explanation(maps, **further)
-        given = [maps] if isinstance(maps, Explanation) else list(maps)
+        given = [maps] if isinstance(maps, Given) else list(maps)
         for one in given:
-            if not one.explainer.control:
+            if not (one.explainer.control or one.lent):
                 refuse_unfit(metrics, one.explainer, self.classifier, truth=truth is not None)
         return [
             row
-            for at, photo in enumerate(self.photos(inputs, names, truth, seed))
+            for at, photo in enumerate(self.photos(inputs, names, truth, seed, batch_size))
             for row in score_photo(
                 photo,
-                [Explanation(one.explainer, one.maps.photo(at), one.partner) for one in given],
+                [one.of_photo(at) for one in given],
                 metrics,
                 wanted=wanted,
-                batch_size=batch_size,
             )
         ]
 

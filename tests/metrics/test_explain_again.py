@@ -314,7 +314,7 @@ def test_a_plugins_fault_is_reported_under_its_name(given, explained, photo_batc
 
     maps = explained(brightness).maps
     explanation = given.explanation(maps.values, maps.targets.classes, attribute=broken, label="mine")
-    with pytest.raises(RunError, match=r"stability@shift=2 failed on the maps of mine: ValueError: no such thing"):
+    with pytest.raises(RunError, match=r"stability@shift=2 on the maps of mine raised ValueError: no such thing"):
         given.rows(Stability(shift=2), photo_batch, explanation)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,10 +23,9 @@ from xaicli.metrics.sparseness import Entropy, Sparseness
 from xaicli.metrics.stability import Stability
 from xaicli.registry import make_method
 from xaicli.rows import Recipe
-from xaicli.runs.controls import swapped
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import blended
-from xaicli.scoring.explanation import Explainer, Explanation
+from xaicli.scoring.explanation import Explainer
 from xaicli.scoring.scoring import refuse_unfit
 from xaicli.stamps import definition_stamp, subject_stamp
 from xaicli.targets import DECISION, Targets
@@ -172,9 +171,10 @@ def test_nan_is_no_matter_to_metrics_that_do_not_ask_the_model(desk, photo_batch
 class TestControls:
     def test_it_scores_another_photos_map_for_the_photos_own_target(self, given, photo_batch):
         explanation = given.explanation(photo_batch[:, 0], [0, 1, 2, 3, 4], label="grad-cam")
-        control = swapped(explanation, given.explanation(photo_batch[[1, 2, 3, 4, 0], 0]).maps, "ab" * 32)
-        assert control.explainer.label == "other@base=grad-cam"
-        assert control.explainer.control
+        lent = given.explanation(photo_batch[[1, 2, 3, 4, 0], 0]).maps
+        control = replace(explanation, lent=lent)
+        assert control.of_photo(0).explainer.label == "other@base=grad-cam"
+        assert control.of_photo(0).explainer.control
         rows = given.rows(Deletion(), photo_batch, [explanation, control])
         borrowed = given.explanation(photo_batch[[1, 2, 3, 4, 0], 0], [0, 1, 2, 3, 4])
         expected = given.rows(Deletion(), photo_batch, borrowed)
@@ -186,7 +186,7 @@ class TestControls:
         (photo,) = given.photos(photo_batch[:1])
         subjects = []
         for partner in ("0123456789ab" + "0" * 52, "ffffffffffff" + "0" * 52):
-            control = swapped(own, given.explanation(photo_batch[1:2, 0]).maps, partner)
+            control = replace(own, lent=given.explanation(photo_batch[1:2, 0]).maps, partner=partner)
             (row,) = given.rows(Entropy(), photo_batch[:1], control)
             assert row.readouts["partner"] == int(partner[:12], 16)
             assert row.subject == subject_stamp(photo.content, 0, "f" * 16, "0", partner)
@@ -196,8 +196,8 @@ class TestControls:
     def test_it_cannot_explain_again_and_has_no_row_there(self, given, photo_batch):
         method = make_method("center")
         maps = method.attribute(given.classifier, photo_batch, Targets.same(DECISION, 5), torch.arange(5))
-        own = Explanation(Explainer.of(method, given.classifier, "top1", "fp32"), maps)
-        rows = given.rows([Entropy(), Stability(changes=("flip",))], photo_batch, [own, swapped(own, maps, "ab" * 32)])
+        own = replace(given.explanation(maps.values), explainer=Explainer.of(method, given.classifier, "top1", "fp32"))
+        rows = given.rows([Entropy(), Stability(changes=("flip",))], photo_batch, [own, replace(own, lent=maps)])
         assert [row.metric for row in rows if row.control] == ["entropy"] * 5
         assert [row.value for row in rows if row.metric.startswith("stability")] == pytest.approx([1] * 5, abs=1e-3)
 

@@ -19,7 +19,7 @@ from xaicli.gate.suite import Suite
 from xaicli.images.find import find
 from xaicli.images.source import Source, content_hash
 from xaicli.images.truth import Truth, read_truth
-from xaicli.method import Method
+from xaicli.method import Maps, Method
 from xaicli.metric import Metric
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
@@ -207,7 +207,7 @@ def run_suite(
         explanations = own.explanations
         if score and bench.controlled and partner is not None:
             pairs, name = zip(own.explanations, partner.explanations, strict=True), name_of(partner.loaded.photo)
-            others = [swapped(one, lent.maps, name) for one, lent in pairs if not one.explainer.control]
+            others = [swapped(one, lent.values, name) for one, lent in pairs if not one.explainer.control]
             explanations = [*explanations, *others]
         scores = scores_of(bench, own.loaded, explanations, seed) if score and bench.metrics else {}
         found[own.loaded.source] = result_of(bench, own, scores)
@@ -217,9 +217,10 @@ def run_suite(
 
 @dataclass(frozen=True, eq=False)
 class ExplainedPhoto:
-    """A photo and its maps, one explanation a method."""
+    """A photo, the maps of the first method with their logits, and the explanation of each method."""
 
     loaded: Loaded
+    first: Maps
     explanations: list[Explanation]
 
 
@@ -237,22 +238,19 @@ def explained_photos(bench: ReadySuite, seed: int, *, controls: bool) -> Iterato
         made = [whole(maps_of_each(batch, bench.classifier, method, bench.targets, settings)) for method in methods]
         for loaded, maps in zip(batch, zip(*made, strict=True), strict=True):
             pairs = zip(explainers, maps, strict=True)
-            yield ExplainedPhoto(loaded, [Explanation(explainer, one) for explainer, one in pairs])
+            yield ExplainedPhoto(loaded, maps[0], [Explanation.of(explainer, one) for explainer, one in pairs])
 
 
 def result_of(bench: ReadySuite, own: ExplainedPhoto, scores: Mapping[tuple[str, str], Score]) -> PhotoResult:
-    loaded, explanations = own.loaded, own.explanations
-    maps = explanations[0].maps
+    loaded, explanations, maps = own.loaded, own.explanations, own.first
     return PhotoResult(
         image=shown_path(bench.suite, loaded.source),
         content=loaded.photo.content,
         frame=loaded.photo.frame,
-        target=explanations[0].targets[0],
+        target=maps.targets.names(0)[0],
         decision=int(maps.logits[0].argsort(descending=True, stable=True)[0]),
         probability=float(maps.targets.probability(maps.logits)[0, 0]),
-        maps={
-            one.explainer.label: one.maps.values[0, 0].detach().cpu().numpy() for one in explanations if not one.explainer.control
-        },
+        maps={one.explainer.label: one.values[0].cpu().numpy() for one in explanations if not one.explainer.control},
         scores=scores,
     )
 

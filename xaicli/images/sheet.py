@@ -93,7 +93,7 @@ class Sheet:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UsageError("a sheet of no photos", expected="at least one")
-        self.blocks, self.cell = self.layout()
+        self.blocks, self.cell = layout(len(self.columns), self.count, self.width)
         self.size = min(18, max(12, self.cell // 15))
         self.line = line_height(self.size)
         self.bar = BAR + 2 + line_height(self.size - 2)
@@ -111,20 +111,6 @@ class Sheet:
         self.canvas = Image.new("RGB", (full, first + self.rows * self.tallest + MARGIN), PAPER)
         self.draw = ImageDraw.Draw(self.canvas)
         self.draw_header()
-
-    def layout(self) -> tuple[int, int]:
-        """How many photos stand side by side, and the side of a picture: as large as a sheet that is not too tall allows."""
-        across = 1 + len(self.columns)
-        best = (1, SMALLEST_CELL)
-        for blocks in range(1, self.count + 1):
-            room = self.width - 2 * MARGIN - (blocks - 1) * BLOCK_GAP - blocks * (across - 1) * GAP
-            cell = min(LARGEST_CELL, room // (blocks * across))
-            if cell < SMALLEST_CELL:
-                break
-            best = (blocks, cell)
-            if math.ceil(self.count / blocks) * (cell + 80) <= TALL:
-                break
-        return best
 
     def left(self, block: int, column: int) -> int:
         return MARGIN + block * (self.block + BLOCK_GAP) + column * (self.cell + GAP)
@@ -187,6 +173,21 @@ class Sheet:
     def picture(self) -> Image.Image:
         """The sheet as far as it is drawn."""
         return self.canvas.crop((0, 0, self.canvas.width, min(self.canvas.height, max(self.next_row) + MARGIN - GAP)))
+
+
+def layout(columns: int, count: int, width: int = WIDTH) -> tuple[int, int]:
+    """How many photos stand side by side, and the side of a picture: as large as a sheet that is not too tall allows."""
+    across = 1 + columns
+    best = (1, SMALLEST_CELL)
+    for blocks in range(1, count + 1):
+        room = width - 2 * MARGIN - (blocks - 1) * BLOCK_GAP - blocks * (across - 1) * GAP
+        cell = min(LARGEST_CELL, room // (blocks * across))
+        if cell < SMALLEST_CELL:
+            break
+        best = (blocks, cell)
+        if math.ceil(count / blocks) * (cell + 80) <= TALL:
+            break
+    return best
 
 
 def nothing_to_draw(cell: SheetCell | None) -> tuple[str, ...]:

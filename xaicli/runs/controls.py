@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+from torch import Tensor
+
 from xaicli.images.decode import Photo
 from xaicli.images.source import Source
-from xaicli.method import Maps
 from xaicli.registry import CONTROLS
 from xaicli.rows import OTHER
 from xaicli.scoring.explanation import Explainer, Explanation
@@ -37,13 +38,13 @@ def other(explainer: Explainer) -> Explainer:
     )
 
 
-def swapped(own: Explanation, lent: Maps, partner: str) -> Explanation:
-    """The control of a photo's explanation: the maps of its partner, for the photo's own targets.
+def swapped(own: Explanation, lent: Tensor, partner: str) -> Explanation:
+    """The control of a photo's explanation: the maps (T, h, w) of its partner, for the photo's own targets.
 
     A photo that has more targets than its partner takes the partner's maps again from the first.
     """
-    places = [at % lent.values.shape[1] for at in range(len(own.targets))]
-    return Explanation(other(own.explainer), Maps(lent.values[:, places], own.maps.targets, own.maps.logits), partner)
+    places = [at % len(lent) for at in range(len(own.targets))]
+    return Explanation(other(own.explainer), lent[places], own.targets, partner)
 
 
 def name_of(partner: Photo) -> str:

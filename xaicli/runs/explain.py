@@ -49,7 +49,7 @@ def explain_photos(
 
     wanted: says whether a method's maps of a photo are to be made.
     """
-    size = settings.batch_size or batch_size_for(methods, classifier)
+    size = photos_at_once(methods, classifier, settings.batch_size)
     if isinstance(sources, Sized):
         forward = sum(method.cost(classifier).forward for method in methods if not method.needs & Needs.GRADIENTS)
         classifier = dataclasses.replace(classifier, expected_passes=forward * len(sources))
@@ -66,10 +66,11 @@ def explain_photos(
         yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
 
 
-def batch_size_for(methods: Sequence[Method], classifier: Classifier) -> int:
-    """Photos a batch: fewer where a method runs many passes a photo, so that little is lost when a run is stopped."""
+def photos_at_once(methods: Sequence[Method], classifier: Classifier, batch_size: int | None) -> int:
+    """Photos that are explained together: no more than a pass may have inputs, and fewer where a method runs many passes a photo,
+    so that little is lost when a run is stopped."""
     passes = max((method.cost(classifier).forward for method in methods), default=1)
-    return max(1, min(LARGEST_BATCH, int(PASSES_A_BATCH // max(passes, 1))))
+    return max(1, min(batch_size or LARGEST_BATCH, int(PASSES_A_BATCH // max(passes, 1))))
 
 
 def explain_batch(

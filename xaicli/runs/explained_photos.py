@@ -12,8 +12,9 @@ from xaicli.errors import XaiError
 from xaicli.images.figure import DPI, WIDTH_CM, save_figure, sheet_figure
 from xaicli.images.overlay import HEAT
 from xaicli.images.sheet import SheetRow
-from xaicli.runs.folder import FolderRun, Written
+from xaicli.runs.folder import FolderRun
 from xaicli.runs.sheet_pictures import cell_of, column, read
+from xaicli.runs.written_map import WrittenMap
 from xaicli.tabular import Tabular
 
 COLUMNS = ("image", "decision", "p", "method")
@@ -65,7 +66,7 @@ class OnDisk(Sequence[Attribution]):
     """Attributions that are read when they are asked for."""
 
     run: FolderRun
-    written: Sequence[Written]
+    written: Sequence[WrittenMap]
 
     def __len__(self) -> int:
         return len(self.written)
@@ -94,7 +95,7 @@ def sheet_rows(made: Iterable[Attribution]) -> list[SheetRow]:
     return list(rows.values())
 
 
-def row_of(record: Record, written: Written | None = None) -> dict[str, Any]:
+def row_of(record: Record, written: WrittenMap | None = None) -> dict[str, Any]:
     """The record of a map as one row; with its files where it was written."""
     row: dict[str, Any] = {
         "image": record.image,

@@ -24,16 +24,16 @@ from xaicli.runs.default_method import default_method
 from xaicli.runs.explain import explain_photos
 from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
 from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
-from xaicli.runs.folder import FolderRun, Written
+from xaicli.runs.folder import FolderRun
 from xaicli.runs.open_model import Model, open_model
 from xaicli.runs.output import Complete, OutputFolder
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photos import Failure
-from xaicli.runs.score_folder import check, score_written
 from xaicli.runs.settings import Settings, colour
 from xaicli.runs.sheet_pictures import draw_sheet, redraw
 from xaicli.runs.step_pictures import StepPictures
 from xaicli.runs.target_choice import choose_targets
+from xaicli.runs.written_map import WrittenMap
 from xaicli.words import count, span
 
 SCORES = ("deletion", "insertion")
@@ -114,16 +114,29 @@ def explain(
     )
     targets = choose_targets(target, model, found.sources)
     place = OutputFolder(Path(output or ""), stems(found.sources))
-    run = FolderRun(found.sources, model, methods, targets, settings, place, style, overwrite, keep_going)
-    metrics = list_metrics(metric or (SCORES if score else ()))
+    run = FolderRun(
+        sources=found.sources,
+        classifier=model,
+        methods=methods,
+        targets=targets,
+        settings=settings,
+        output=place,
+        style=style,
+        overwrite=overwrite,
+        keep_going=keep_going,
+        metrics=list_metrics(metric or (SCORES if score else ())),
+        step_pictures=step_pictures,
+        shared=scale == "shared",
+        sheet=sheet,
+    )
     if dry_run:
-        check(run, metrics)
+        run.check_metrics()
         return dry(run, run.find() if output else Complete(), progress)
     if output is None:
-        refuse_files(metrics, sheet=sheet, steps=steps, animate=animate)
+        refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate)
         made = in_memory(run, found.errors)
     else:
-        made = in_folder(run, found, metrics, step_pictures, sheet=sheet, shared=scale == "shared", progress=progress)
+        made = in_folder(run, found, progress)
     if figure is not None and made:
         progress.say(f"figure {made.figure(figure, width_cm=figure_width, dpi=dpi, look=look)}")
     return finished(made, keep_going)
@@ -189,28 +202,19 @@ def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:
     )
 
 
-def in_folder(
-    run: FolderRun,
-    photos: FoundPhotos,
-    metrics: Sequence[Metric],
-    step_pictures: StepPictures,
-    *,
-    sheet: bool,
-    shared: bool,
-    progress: Progress,
-) -> Explanations:
+def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress) -> Explanations:
     """Make what the folder lacks, then the pictures that need all maps; says how it went."""
     start = time.monotonic()
-    check(run, metrics)
-    if sheet:
-        claim(run.output.folder / "sheet.png", [source.file for source in run.sources], overwrite=run.overwrite)
+    run.check_metrics()
+    if run.sheet:
+        claim(run.output.folder / SHEET, [source.file for source in run.sources], overwrite=run.overwrite)
     complete = run.find()
     run.check()
     progress.say(cost_of(run))
     errors = list(photos.errors)
     for error in errors:
         progress.warn(error.found)
-    done: list[Written] = []
+    done: list[WrittenMap] = []
     with closing(run.run(complete)) as results:
         for result in progress.track(results, "explaining", len(run.sources)):
             if isinstance(result, Failure):
@@ -218,17 +222,16 @@ def in_folder(
                 if run.keep_going:
                     progress.warn(result.error.found)
                 continue
-            scored = score_written(run, result, metrics) if metrics else result
-            done += scored
-            for written in scored:
+            done += result
+            for written in result:
                 progress.row(row_of(written.record, written))
-    redraw(run, done, shared=shared)
-    if sheet and done:
-        draw_sheet(run, done, run.output.folder / SHEET, shared=shared)
-    step_pictures.draw(run, done)
-    summarise(run, done, errors, time.monotonic() - start, sheet=sheet, progress=progress)
+    if run.shared:
+        redraw(run, done)
+    if run.sheet and done:
+        draw_sheet(run, done, run.output.folder / SHEET)
+    summarise(run, done, errors, time.monotonic() - start, progress)
     rows = [row_of(written.record, written) for written in done]
-    table = (*COLUMNS, *(metric.label for metric in metrics), "map")
+    table = (*COLUMNS, *(metric.label for metric in run.metrics), "map")
     return Explanations(OnDisk(run, done), rows, table, tuple(errors))
 
 
@@ -247,9 +250,7 @@ def cost_of(run: FolderRun) -> str:
     return f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} a photo"
 
 
-def summarise(
-    run: FolderRun, done: Sequence[Written], errors: Sequence[XaiError], seconds: float, *, sheet: bool, progress: Progress
-) -> None:
+def summarise(run: FolderRun, done: Sequence[WrittenMap], errors: Sequence[XaiError], seconds: float, progress: Progress) -> None:
     """Say in one line how a run went, and warn of maps that cannot be used."""
     photos = len({written.source for written in done})
     kept = sum(written.kept for written in done)
@@ -259,7 +260,7 @@ def summarise(
     if errors:
         parts.append(f"{count(len(errors), 'photo')} failed")
     folder = run.output.folder
-    parts.append(f"sheet {folder / SHEET}" if sheet else f"maps, overlays and records in {folder}/")
+    parts.append(f"sheet {folder / SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")
     progress.say("; ".join(parts))
     odd = [written for written in done if written.record.status != "ok"]
     if odd:

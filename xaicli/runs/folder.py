@@ -1,4 +1,7 @@
-"""Explaining photos into a folder: skip what is complete, explain the rest, write while the network works."""
+"""Explaining photos into a folder: skip what is complete, explain the rest, write while the network works.
+
+A photo is read once: its maps are scored, drawn and written while it is in hand.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +9,53 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from xaicli.attribution import Attribution, Record
-from xaicli.files import require_writable
+from xaicli.errors import XaiError
+from xaicli.files import require_writable, write_atomic
+from xaicli.images.picture_file import write_png
+from xaicli.images.sheet import layout, thumbnail
 from xaicli.images.source import Source
 from xaicli.method import Cost, Method
+from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.registry import require_fit
-from xaicli.runs.explain import Explained, batch_size_for, explain_photos
+from xaicli.runs.explain import Explained, explain_photos
+from xaicli.runs.map_scores import explainers_of, refuse_unscorable, scores_of_maps
 from xaicli.runs.output import Complete, OutputFolder, find_complete, refuse_other, refuse_taken
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photos import Failure
 from xaicli.runs.result_claim import claimed, refuse_foreign, release
 from xaicli.runs.settings import Settings
+from xaicli.runs.step_pictures import STEPS, StepPictures
 from xaicli.runs.target_choice import TargetChoice
+from xaicli.runs.written_map import WrittenMap
+from xaicli.scoring.explanation import Explainer
 from xaicli.untrusted import is_there
 
 WRITE_THREADS = 2
 WRITES_WAITING = 4
 
 
-@dataclass(frozen=True)
-class Written:
-    """One line of the result: a map's record and its files. `kept` says that it was complete before."""
+@dataclass(frozen=True, eq=False)
+class MapInHand:
+    """A map with its photo, and the place of its files. on_disk: the record there, where it is complete."""
 
-    source: Source
-    record: Record
+    attribution: Attribution
+    method: Method
     stem: Path
-    kept: bool = False
-
-    def path(self, ending: str) -> Path:
-        return self.stem.with_name(f"{self.stem.name}{ending}")
-
-    @property
-    def picture(self) -> str:
-        """The overlay, or the array where the map cannot be drawn."""
-        ending = ".npy" if self.record.status == "non-finite" else ".png"
-        return f"{self.stem}{ending}"
+    on_disk: Record | None = None
 
 
 @dataclass(frozen=True)
 class FolderRun:
-    """One call of `xai explain`: what is explained, how, and where to."""
+    """One call of `xai explain`: what is explained, how, and where to.
+
+    metrics: scores beside the maps; step_pictures: what is drawn of maps that grow step by step; shared: overlays will get one
+    scale a method in the end; sheet: a sheet will show the photos.
+    """
 
     sources: Sequence[Source]
     classifier: Classifier
@@ -59,6 +66,10 @@ class FolderRun:
     style: OverlayStyle = field(default_factory=OverlayStyle)
     overwrite: bool = False
     keep_going: bool = False
+    metrics: Sequence[Metric] = ()
+    step_pictures: StepPictures = field(default_factory=StepPictures)
+    shared: bool = False
+    sheet: bool = False
 
     def find(self) -> Complete:
         """What is complete already; raises UsageError where another result stands in a place that this run would write."""
@@ -67,6 +78,10 @@ class FolderRun:
             return Complete()
         return find_complete(self.output, self.sources, self.methods, self.targets, self.classifier, self.settings)
 
+    def check_metrics(self) -> None:
+        """Raise UsageError before any work where a metric cannot score a method's maps."""
+        refuse_unscorable(self.metrics, self.explainers if self.metrics else {}, self.classifier)
+
     def check(self) -> None:
         """Raise before any work where a method cannot run on this classifier, or the folder cannot be written."""
         self.style.check()
@@ -74,33 +89,48 @@ class FolderRun:
             require_fit(method, self.classifier)
         require_writable(self.output.folder)
 
-    @property
-    def batch_size(self) -> int:
-        """Photos that are explained at a time."""
-        return self.settings.batch_size or batch_size_for(self.methods, self.classifier)
+    @cached_property
+    def explainers(self) -> dict[str, Explainer]:
+        return explainers_of(self.methods, self.classifier, self.targets, self.settings)
+
+    @cached_property
+    def thumbnail_side(self) -> int:
+        """Pixels of a photo on the sheet."""
+        columns = len(self.methods) * max(1, self.targets.count)
+        return layout(columns, len(self.sources))[1]
 
     def cost(self) -> dict[str, Cost]:
         """Passes a photo by method label."""
         return {method.label: method.cost(self.classifier) for method in self.methods}
 
-    def run(self, found: Complete) -> Generator[list[Written] | Failure, None, None]:
+    def run(self, found: Complete) -> Generator[list[WrittenMap] | Failure, None, None]:
         """Yield the results of each photo, in the order given, once they are on disk; a Failure where a photo has none.
 
         A failure is the last that is yielded, unless the run keeps going.
         """
-        todo = [source for source in self.sources if not all(found.has(source, method) for method in self.methods)]
+        todo = [source for source in self.sources if not self.is_done(source, found)]
         explained = explain_photos(
             todo, self.classifier, self.methods, self.targets, self.settings, lambda source, method: not found.has(source, method)
         )
-        waiting: deque[Future[list[Written] | Failure]] = deque()
+        waiting: deque[Future[list[WrittenMap] | Failure]] = deque()
         result: Explained | Failure | None = None
         with ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="write") as pool:
             for source in self.sources:
-                complete = all(found.has(source, method) for method in self.methods)
-                result = None if complete else next(explained)
+                result = None if self.is_done(source, found) else next(explained)
                 if isinstance(result, Failure) and not self.keep_going:
                     break
-                waiting.append(pool.submit(self.write, result, found) if result else pool.submit(self.keep, source, found))
+                if result is None:
+                    waiting.append(pool.submit(self.keep, source, found))
+                elif isinstance(result, Failure):
+                    waiting.append(pool.submit(lambda failure: failure, result))
+                else:
+                    maps, fault = self.in_hand(result, found)
+                    waiting.append(pool.submit(self.write, result, maps))
+                    if fault is not None:
+                        result = Failure(source, fault)
+                        if not self.keep_going:
+                            break
+                        waiting.append(pool.submit(lambda failure: failure, result))
                 if len(waiting) > WRITES_WAITING:
                     yield waiting.popleft().result()
             while waiting:
@@ -108,29 +138,101 @@ class FolderRun:
             if isinstance(result, Failure) and not self.keep_going:
                 yield result
 
-    def keep(self, source: Source, found: Complete) -> list[Written]:
-        return [self.kept(source, method, record) for method in self.methods for record in found.records[source, method.label]]
+    def is_done(self, source: Source, found: Complete) -> bool:
+        """Whether nothing is left to be made of a photo, so that it need not be read."""
+        if self.sheet or not all(found.has(source, method) for method in self.methods):
+            return False
+        return all(self.is_current(record) for method in self.methods for record in found.records[source, method.label])
 
-    def kept(self, source: Source, method: Method, record: Record) -> Written:
-        stem = self.output.folder / self.output.stem(source, method, self.targets, record.target)
-        release(stem)
-        return Written(source, record, stem, kept=True)
+    def is_current(self, record: Record) -> bool:
+        """Whether a record has its scores and an overlay as it shall look, and no steps are to be drawn."""
+        steps = self.step_pictures.wanted and STEPS in record.arrays
+        return not (steps or self.lacks_scores(record) or self.lacks_style(record))
 
-    def write(self, result: Explained | Failure, found: Complete) -> list[Written] | Failure:
-        if isinstance(result, Failure):
-            return result
-        source, written = result.loaded.source, []
+    def lacks_scores(self, record: Record) -> bool:
+        return any(metric.label not in record.scores for metric in self.metrics)
+
+    def lacks_style(self, record: Record) -> bool:
+        """Whether an overlay looks otherwise than it shall; a scale that all share is settled in the end."""
+        return not self.shared and record.status != "non-finite" and record.look != self.style.as_dict()
+
+    def stem(self, source: Source, method: Method, target: str) -> Path:
+        return self.output.folder / self.output.stem(source, method, self.targets, target)
+
+    def keep(self, source: Source, found: Complete) -> list[WrittenMap]:
+        """The maps of a photo that is done."""
+        kept = []
         for method in self.methods:
-            if method.label not in result.made:
-                written += [self.kept(source, method, record) for record in found.records[source, method.label]]
-                continue
-            for attribution in result.made[method.label]:
-                stem = self.output.stem(source, method, self.targets, attribution.record.target)
-                with claimed(self.output.folder / stem) as begun:
-                    self.require_free(source, method, self.output.folder / stem, begun=begun)
-                    self.save(attribution, stem)
-                written.append(Written(source, attribution.record, self.output.folder / stem))
+            for record in found.records[source, method.label]:
+                stem = self.stem(source, method, record.target)
+                release(stem)
+                kept.append(WrittenMap(source, record, stem, kept=True))
+        return kept
+
+    def in_hand(self, result: Explained, found: Complete) -> tuple[list[MapInHand], XaiError | None]:
+        """All maps of a photo, those that were complete too, with their scores; and the fault, where they could not be scored."""
+        source, photo = result.loaded.source, result.loaded.photo.image
+        maps: list[MapInHand] = []
+        try:
+            for method in self.methods:
+                for made in result.made.get(method.label, ()):
+                    maps.append(MapInHand(made, method, self.stem(source, method, made.record.target)))
+                for record in found.records.get((source, method.label), ()):
+                    stem = self.stem(source, method, record.target)
+                    maps.append(MapInHand(Attribution.load(Path(f"{stem}.json"), photo), method, stem, record))
+            return self.with_scores(result, maps), None
+        except XaiError as error:
+            return maps, error
+
+    def with_scores(self, result: Explained, maps: list[MapInHand]) -> list[MapInHand]:
+        lacking = [one.attribution for one in maps if self.lacks_scores(one.attribution.record)]
+        if not lacking:
+            return maps
+        scores = scores_of_maps(
+            result.loaded, lacking, self.metrics, self.explainers, self.classifier, self.targets, self.settings.seed
+        )
+        scored = []
+        for one in maps:
+            record = one.attribution.record
+            known = {**record.scores, **scores.get((record.method, record.target), {})}
+            scored.append(replace(one, attribution=replace(one.attribution, record=replace(record, scores=known))))
+        return scored
+
+    def write(self, result: Explained, maps: Sequence[MapInHand]) -> list[WrittenMap]:
+        source, written = result.loaded.source, []
+        small = thumbnail(result.loaded.photo.image, self.thumbnail_side) if self.sheet else None
+        for one in maps:
+            if one.on_disk is None:
+                record = self.save(source, one)
+            else:
+                record = self.update(one, one.on_disk)
+            self.step_pictures.draw(one.attribution, one.stem, self.style)
+            written.append(WrittenMap(source, record, one.stem, kept=one.on_disk is not None, thumbnail=small))
         return written
+
+    def save(self, source: Source, one: MapInHand) -> Record:
+        """Write a new map, its overlay and its record, the record last and once."""
+        styled = self.styled(one.attribution)
+        with claimed(one.stem) as begun:
+            self.require_free(source, one.method, one.stem, begun=begun)
+            drawing = None if styled.status == "non-finite" else self.style.draw(styled)
+            styled.save(self.output.folder, one.stem.relative_to(self.output.folder).as_posix(), drawing=drawing)
+        return styled.record
+
+    def update(self, one: MapInHand, on_disk: Record) -> Record:
+        """Bring overlay and record of a map that was complete up to date."""
+        release(one.stem)
+        attribution = one.attribution
+        if self.lacks_style(on_disk):
+            attribution = self.styled(attribution)
+            write_png(Path(f"{one.stem}.png"), self.style.draw(attribution))
+        if attribution.record != on_disk:
+            content = attribution.record.to_json().encode("utf-8", "backslashreplace")
+            write_atomic(Path(f"{one.stem}.json"), lambda file: file.write(content))
+        return attribution.record
+
+    def styled(self, attribution: Attribution) -> Attribution:
+        return replace(attribution, record=replace(attribution.record, look=self.style.as_dict()))
 
     def require_free(self, source: Source, method: Method, stem: Path, *, begun: bool) -> None:
         """Raise UsageError where another run has meanwhile put a result of its own in this place."""
@@ -140,8 +242,3 @@ class FolderRun:
         sidecar = Path(f"{stem}.json")
         if is_there(sidecar):
             refuse_other(sidecar, source, method, self.targets, self.classifier, self.settings)
-
-    def save(self, attribution: Attribution, stem: str) -> None:
-        styled = replace(attribution, record=replace(attribution.record, look=self.style.as_dict()))
-        drawing = None if attribution.status == "non-finite" else self.style.draw(styled)
-        styled.save(self.output.folder, stem, drawing=drawing)

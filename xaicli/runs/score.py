@@ -177,11 +177,11 @@ class ScoreRun:
         bases = {base for base, control in self.others.items() if control.label in labels}
         try:
             maps = cache.fetch(source, labels | bases)
-            explanations = [Explanation(one, maps[one.label]) for one in self.own if one.label in labels | bases]
+            explanations = [Explanation.of(one, maps[one.label]) for one in self.own if one.label in labels | bases]
             explanations += self.swapped(source, explanations, bases, cache, store)
             loaded = cache.photos[source]
             photo = self.scored(loaded)
-            rows = score_photo(photo, explanations, self.metrics, wanted=wanted, batch_size=self.settings.batch_size)
+            rows = score_photo(photo, explanations, self.metrics, wanted=wanted)
         except XaiError as error:
             return Failure(source, error)
         store.add(rows, self.recipes, maps=self.kept_maps(photo, loaded, explanations), run=self.record)
@@ -201,7 +201,7 @@ class ScoreRun:
             lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
             bases = {base for base in bases if self.others[base].label in lacking}
         lent, name = cache.maps[partner], name_of(cache.photos[partner].photo)
-        return [swapped(one, lent[one.explainer.label], name) for one in own if one.explainer.label in bases]
+        return [swapped(one, lent[one.explainer.label].values[0].detach(), name) for one in own if one.explainer.label in bases]
 
     def scored(self, loaded: Loaded) -> ScoredPhoto:
         path, photo, view = loaded.source.path, loaded.photo, self.classifier.view
@@ -216,17 +216,17 @@ class ScoreRun:
         left, top, right, bottom = self.classifier.view.geometry(width, height).extent
         return [
             KeptMap(
-                subject=photo.subject(name),
+                subject=photo.subject(str(target)),
                 method_definition=explanation.explainer.recipe(self.metrics[0]).method_definition,
                 method=explanation.explainer.label,
                 seed=self.settings.seed,
-                values=explanation.maps.values[0, target].detach().cpu().numpy(),
+                values=values.cpu().numpy(),
                 box=(left / width, top / height, right / width, bottom / height),
                 signed=explanation.explainer.sign is Sign.SIGNED,
             )
             for explanation in explanations
             if not explanation.explainer.control
-            for target, name in enumerate(explanation.targets)
+            for target, values in zip(explanation.targets, explanation.values, strict=True)
         ]
 
 

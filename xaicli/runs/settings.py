@@ -12,7 +12,11 @@ from xaicli.images.decode_limits import SECONDS
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is done; only `precision` is part of what a result is."""
+    """How a run is done; only `precision` is part of what a result is.
+
+    batch_size: inputs a pass at most, photos or altered copies of them; None for what memory takes best. background: what shows
+    through transparent photos. command: recorded beside the results.
+    """
 
     seed: int = 0
     precision: str = "auto"

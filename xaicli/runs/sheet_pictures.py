@@ -1,13 +1,14 @@
-"""Pictures that need more than one map: overlays on one scale, overlays in another style, the contact sheet."""
+"""Pictures that need more than one map: overlays on one scale, and the contact sheet."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from xaicli.attribution import Attribution, Record, load_array
 from xaicli.files import write_atomic
@@ -16,27 +17,47 @@ from xaicli.images.decode import decode
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
-from xaicli.runs.folder import FolderRun, Written
+from xaicli.runs.folder import FolderRun
 from xaicli.runs.overlay_style import OverlayStyle
+from xaicli.runs.written_map import WrittenMap
 from xaicli.sign import Sign
 
 
-def redraw(run: FolderRun, done: Sequence[Written], *, shared: bool) -> None:
-    """Bring all overlays of a run to its style: on one scale for all maps of a method, or each on its own."""
-    styles = shared_styles(run, done) if shared else {}
+def redraw(run: FolderRun, done: Sequence[WrittenMap]) -> None:
+    """Bring all overlays to one scale for all maps of a method, which is known when all are made."""
+    styles = shared_styles(run, done)
+    for source, own in by_photo(done).items():
+        stale = [
+            written
+            for written in own
+            if written.record.status != "non-finite" and written.record.look != style_of(written, styles, run).as_dict()
+        ]
+        photo = decoded(run, source) if stale else None
+        for written in stale:
+            restyle(Attribution.load(written.path(".json"), photo), written, style_of(written, styles, run))
+
+
+def style_of(written: WrittenMap, styles: Mapping[str, OverlayStyle], run: FolderRun) -> OverlayStyle:
+    return styles.get(written.record.method, run.style)
+
+
+def restyle(attribution: Attribution, written: WrittenMap, style: OverlayStyle) -> None:
+    """Draw an overlay again, and say so in its record."""
+    styled = replace(attribution, record=replace(attribution.record, look=style.as_dict()))
+    write_png(written.path(".png"), style.draw(styled))
+    content = styled.record.to_json().encode("utf-8", "backslashreplace")
+    write_atomic(written.path(".json"), lambda file: file.write(content))
+
+
+def by_photo(done: Sequence[WrittenMap]) -> dict[Source, list[WrittenMap]]:
+    """The maps of each photo, in the order of the run."""
+    found: dict[Source, list[WrittenMap]] = {}
     for written in done:
-        style = styles.get(written.record.method, run.style)
-        if written.record.status == "non-finite" or written.record.look == style.as_dict() or not (written.kept or shared):
-            continue
-        attribution = read(run, written)
-        styled = replace(attribution, record=replace(attribution.record, look=style.as_dict()))
-        drawing = style.draw(styled)
-        write_png(written.path(".png"), drawing)
-        content = styled.record.to_json().encode("utf-8", "backslashreplace")
-        write_atomic(written.path(".json"), lambda file, content=content: file.write(content))  # type: ignore[misc]
+        found.setdefault(written.source, []).append(written)
+    return found
 
 
-def shared_styles(run: FolderRun, done: Sequence[Written]) -> dict[str, OverlayStyle]:
+def shared_styles(run: FolderRun, done: Sequence[WrittenMap]) -> dict[str, OverlayStyle]:
     """The run's style with one range a method, over all its finite maps."""
     styles = {}
     for label in dict.fromkeys(written.record.method for written in done):
@@ -47,28 +68,28 @@ def shared_styles(run: FolderRun, done: Sequence[Written]) -> dict[str, OverlayS
     return styles
 
 
-def read(run: FolderRun, written: Written) -> Attribution:
+def read(run: FolderRun, written: WrittenMap) -> Attribution:
     """A map as it is on disk, with its photo."""
-    photo = decode(
-        written.source, frame=written.source.frame, background=run.settings.background, seconds=run.settings.decode_timeout
-    )
-    return Attribution.load(written.path(".json"), photo.image)
+    return Attribution.load(written.path(".json"), decoded(run, written.source))
 
 
-def draw_sheet(run: FolderRun, done: Sequence[Written], path: Path, *, shared: bool) -> None:
+def decoded(run: FolderRun, source: Source) -> Image.Image:
+    settings = run.settings
+    return decode(source, frame=source.frame, background=settings.background, seconds=settings.decode_timeout).image
+
+
+def draw_sheet(run: FolderRun, done: Sequence[WrittenMap], path: Path) -> None:
     """One contact sheet of all: a row a photo, a column a method (and, for the top k, a target)."""
-    by_source: dict[Source, list[Written]] = {}
-    for written in done:
-        by_source.setdefault(written.source, []).append(written)
+    photos = by_photo(done)
     columns = list(dict.fromkeys(column(written.record) for written in done))
     labels = {column(written.record): written.record.method for written in done}
-    ranges = {label: style.scale for label, style in shared_styles(run, done).items()} if shared else {}
+    ranges = {label: style.scale for label, style in shared_styles(run, done).items()} if run.shared else {}
     scales = {name: scale for name in columns if (scale := ranges.get(labels[name])) is not None}
-    rows = (row(run, source, own) for source, own in by_source.items())
+    rows = (row(run, source, own) for source, own in photos.items())
     picture = sheet(
         rows,
         columns,
-        count=len(by_source),
+        count=len(photos),
         scales=scales,
         colormap=run.style.colormap,
         alpha=run.style.alpha,
@@ -83,15 +104,15 @@ def column(record: Record) -> str:
     return record.method if len(record.targets) < 2 else f"{record.method} #{record.targets.index(record.target) + 1}"
 
 
-def row(run: FolderRun, source: Source, own: Sequence[Written]) -> SheetRow:
-    photo = decode(source, frame=source.frame, background=run.settings.background, seconds=run.settings.decode_timeout)
-    decision = own[0].record.decision
+def row(run: FolderRun, source: Source, own: Sequence[WrittenMap]) -> SheetRow:
+    record, small = own[0].record, own[0].thumbnail
+    assert small is not None
     cells = {column(written.record): cell(written) for written in own}
-    lines = (f"{decision.name} {decision.probability:.2f}",)
-    return SheetRow(photo.image, run.classifier.view.geometry(*photo.image.size), source.name, lines, cells)
+    lines = (f"{record.decision.name} {record.decision.probability:.2f}",)
+    return SheetRow(small, run.classifier.view.geometry(*record.size), source.name, lines, cells)
 
 
-def cell(written: Written) -> SheetCell:
+def cell(written: WrittenMap) -> SheetCell:
     return cell_of(written.record, load_array(written.path(".npy")))
 
 

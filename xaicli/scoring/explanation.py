@@ -14,7 +14,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.params import as_json
 from xaicli.rows import Recipe, recorded_of
 from xaicli.sign import Sign
-from xaicli.targets import Targets
+from xaicli.targets import TargetRule, Targets
 
 Attribute: TypeAlias = Callable[[Classifier, Tensor, Targets, Tensor], Maps]
 """`Method.attribute`, or what stands for it."""
@@ -75,16 +75,17 @@ class Explainer:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """The maps of one photo by one explainer: a batch of one, (1, T, h, w), and their targets (1, T).
+    """The maps (T, h, w) of one photo by one explainer, and the target of each.
 
     partner: of the control `other`, the SHA-256 of the photo whose maps these are, and its frame where that is not the first.
     """
 
     explainer: Explainer
-    maps: Maps
+    values: Tensor
+    targets: tuple[TargetRule, ...]
     partner: str = ""
 
-    @property
-    def targets(self) -> list[str]:
-        """Canonical targets, one a map."""
-        return self.maps.targets.names(0)
+    @classmethod
+    def of(cls, explainer: Explainer, maps: Maps) -> Explanation:
+        """From the maps of a batch of one."""
+        return cls(explainer, maps.values[0].detach(), tuple(maps.targets.rules(0)))

@@ -136,7 +136,7 @@ def keeper(shared: Shared, key: Hashable) -> Callable[[Tensor, int, int], None]:
     return take
 
 
-def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]], batch_size: int | None = None) -> list[Scores]:
+def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]]) -> list[Scores]:
     """The scores of each metric on its case, all of one photo.
 
     All copies are passed in float32, in full batches; those under a shared key once. Raises RunError where a metric fails.
@@ -150,7 +150,7 @@ def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]], batch_size:
     while waiting := [measurement for measurement in measurements if measurement.scores is None]:
         expected = set(shared)
         blocks = (block for measurement in waiting for block in measurement.blocks(shared, expected))
-        run(photo.classifier, blocks, shape, batch_size=batch_size or at_once(photo), passes=passes, exact=True)
+        run(photo.classifier, blocks, shape, batch_size=at_once(photo), passes=passes, exact=True)
         for measurement in waiting:
             measurement.collect(shared)
             measurement.receive(measurement.outcomes)

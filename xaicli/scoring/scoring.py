@@ -55,16 +55,15 @@ def score_photo(
     metrics: Sequence[Metric],
     *,
     wanted: Container[str] | None = None,
-    batch_size: int | None = None,
 ) -> list[Row]:
     """Score every map of a photo with every metric that can read it, in the order method, target, metric.
 
-    wanted: definitions of the rows that are to be made, all without; batch_size: copies a pass. A row is one (method, target,
+    wanted: definitions of the rows that are to be made, all without. A row is one (method, target,
     metric): a constant or non-finite map, and one without the ground truth that a metric asks for, keep a status and get no
     value. Raises RunError where the model gives NaN for the clean photo, or where a metric fails.
     """
     with contained(f"{photo.classifier.name} on {photo.image}, when maps were scored,"):
-        return rows_of(photo, explanations, metrics, wanted, batch_size)
+        return rows_of(photo, explanations, metrics, wanted)
 
 
 def rows_of(
@@ -72,7 +71,6 @@ def rows_of(
     explanations: Sequence[Explanation],
     metrics: Sequence[Metric],
     wanted: Container[str] | None,
-    batch_size: int | None,
 ) -> list[Row]:
     columns = [
         column
@@ -86,7 +84,7 @@ def rows_of(
     logits = clean_pass(photo, working)
     cases: dict[object, Case] = {}
     work = [(column.metric, case_of(photo, column, logits, cases)) for column in working]
-    scores = dict(zip(map(id, working), measure(photo, work, batch_size), strict=True))
+    scores = dict(zip(map(id, working), measure(photo, work), strict=True))
     return [
         row_of(photo, column, target, scores.get(id(column)))
         for explanation in explanations
@@ -98,7 +96,7 @@ def rows_of(
 
 def status_of(photo: ScoredPhoto, explanation: Explanation, metric: Metric, target: int) -> str:
     """Why a map cannot be scored, or `ok`."""
-    values = explanation.maps.values[0, target]
+    values = explanation.values[target]
     if not bool(values.isfinite().all()):
         return NON_FINITE
     if bool(values.amin() == values.amax()):
@@ -113,7 +111,7 @@ def status_of(photo: ScoredPhoto, explanation: Explanation, metric: Metric, targ
 
 def truth_of(photo: ScoredPhoto, explanation: Explanation, target: int) -> np.ndarray | None:
     """Where a target is marked, bool (H, W); None where it is not."""
-    return None if photo.truth is None else photo.truth.mask(int(explanation.maps.targets.classes[0, target]))
+    return None if photo.truth is None else photo.truth.mask(explanation.targets[target].index)
 
 
 def clean_pass(photo: ScoredPhoto, columns: Sequence[Column]) -> Tensor | None:
@@ -135,14 +133,14 @@ def case_of(photo: ScoredPhoto, column: Column, logits: Tensor | None, made: dic
     metric, explanation, items = column.metric, column.explanation, column.items
     key = (id(explanation), tuple(items), bool(metric.needs), metric.needs_truth, metric.needs_explain)
     if key not in made:
-        targets, device = explanation.maps.targets, photo.input.device
+        device, targets = photo.input.device, [explanation.targets[item] for item in items]
         masks = [truth_of(photo, explanation, item) for item in items] if metric.needs_truth else []
         made[key] = Case(
             scored=photo,
             explainer=explanation.explainer,
-            maps=explanation.maps.values[0, items].detach().to(device).float(),
-            classes=tuple(targets.classes[0, items].tolist()),
-            against=tuple(targets.against[0, items].tolist()),
+            maps=explanation.values[items].to(device).float(),
+            classes=tuple(target.index for target in targets),
+            against=tuple(target.against for target in targets),
             clean_logits=logits if metric.needs else None,
             truth_masks=torch.from_numpy(np.stack(masks)).to(device) if metric.needs_truth else None,  # type: ignore[arg-type]
             explains=metric.needs_explain,
@@ -153,7 +151,7 @@ def case_of(photo: ScoredPhoto, column: Column, logits: Tensor | None, made: dic
 def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | None) -> Row:
     """The finished row of one map; scores: those of the column's items."""
     explanation, status = column.explanation, column.statuses[target]
-    explainer, name = explanation.explainer, explanation.targets[target]
+    explainer, name = explanation.explainer, str(explanation.targets[target])
     value: float | None = None
     readouts: dict[str, float] = {}
     curve = None
