@@ -23,14 +23,21 @@ class AttentionRollout(Method):
     """Attention rollout: attention multiplied up through all blocks of a vision transformer; the same for every target.
 
     `R_0 = I, R_l = (A_l R_(l-1) + R_(l-1)) / 2` (paper, section 3): A_l (N, N) is the attention of block l, pooled over its
-    heads, with rows that sum to 1; the residual path counts as half. The map shows how much of each patch arrives at the tokens
-    that the head reads: the class token, the class and distillation tokens, or all patches. The gradient of the logits tells
-    which. Maps are (B, T, h, w) on the grid of patches, shares of 1.
+    heads, with rows that sum to 1, which `heads=max` and `min` must make so again; the residual path counts as half. Known code
+    sums rows up once the residual path is added (`renormalise=mixed`), where it counts as less beside a maximum and as more
+    beside a minimum; under `heads=mean` the two are one. The map shows how much of each patch arrives at the tokens that the
+    head reads: the class token, the class and distillation tokens, or all patches. The gradient of the logits tells which. Maps
+    are (B, T, h, w) on the grid of patches, shares of 1.
 
     `xai explain cat.jpg --model tiny-vit --method attention-rollout`
     """
 
     heads: Literal["mean", "max", "min"] = param("mean", "how heads are pooled")
+    renormalise: Literal["pooled", "mixed"] = param(
+        "pooled",
+        "when rows are made to sum to 1: once heads are pooled, or, as known code does, once the residual path is added",
+        later=True,
+    )
 
     name = "attention-rollout"
     aliases = ("rollout",)
@@ -49,7 +56,7 @@ class AttentionRollout(Method):
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         layout = classifier.feature_layer().layout
         tokens = layout.prefix + layout.grid[0] * layout.grid[1]
-        rollout = Rollout(self.heads)
+        rollout = Rollout(self.heads, self.renormalise)
         with attribution_mode(classifier.torch_module), torch.no_grad(), reading_attention(classifier.torch_module, rollout.add):
             logits = classifier(inputs.clone())
         chosen = targets.resolve(logits)
@@ -67,8 +74,8 @@ class AttentionRollout(Method):
 class Rollout:
     """The product of all attentions so far: `mixed` (B, N, N), what each token holds of each patch; None if it makes no sense."""
 
-    def __init__(self, heads: Literal["mean", "max", "min"]) -> None:
-        self.heads = heads
+    def __init__(self, heads: Literal["mean", "max", "min"], renormalise: Literal["pooled", "mixed"]) -> None:
+        self.heads, self.renormalise = heads, renormalise
         self.mixed: Tensor | None = None
         self.broken = False
 
@@ -77,7 +84,13 @@ class Rollout:
         mixed = torch.eye(pooled.shape[2], device=pooled.device)[None] if self.mixed is None else self.mixed
         # Windows, a class token that attends alone, attention between channels: nothing that could be multiplied up.
         self.broken = self.broken or pooled.shape[1:] != mixed.shape[1:] or len(mixed) not in (1, len(pooled))
-        self.mixed = None if self.broken else (pooled / pooled.sum(dim=2, keepdim=True) @ mixed + mixed) / 2
+        self.mixed = None if self.broken else mixed_in(pooled, mixed, self.renormalise)
+
+
+def mixed_in(pooled: Tensor, mixed: Tensor, renormalise: Literal["pooled", "mixed"]) -> Tensor:
+    """One block further: pooled attention (B, N, N) of what tokens hold (B, N, N), and the residual path, which passes it on."""
+    sums = pooled.sum(dim=2, keepdim=True)
+    return (pooled / sums @ mixed + mixed) / 2 if renormalise == "pooled" else (pooled @ mixed + mixed) / (sums + 1)
 
 
 def pool(probabilities: Tensor, heads: Literal["mean", "max", "min"]) -> Tensor:

@@ -13,7 +13,7 @@ from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse, singl
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.operations import is_linear
-from xaicli.network.twin import DisjointMaxPool, give_copies, overlaps, replace_module
+from xaicli.network.twin import SharedMaxPool, give_copies, replace_module
 from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
 from xaicli.targets import Targets
 
@@ -26,10 +26,11 @@ class DeepLIFT(Method):
     """Contributions of differences from a baseline, by the rescale rule.
 
     `map = (x - x') m`, summed over colours: m is the gradient of the target's logit with each activation's derivative replaced
-    by `(f(z) - f(z')) / (z - z')`, z and z' its inputs for the photo x and the baseline x'. Maps are (B, T, H, W) at the
-    input's size, signed, in logits: they sum to the photo's logit less the baseline's (paper, equation 1), and `extras["gap"]`
-    (B, T) is what is missing of it. Networks whose nonlinear parts are not all modules with a rule, used once, are refused:
-    functional or reused activations, ReLU6, Hardswish, SiLU, GELU, attention, products.
+    by `(f(z) - f(z')) / (z - z')`, z and z' its inputs for the photo x and the baseline x'. Pooling by maximum credits the
+    places of the larger of the two maxima, in equal parts where several are largest, as all of a window are under a plain
+    baseline. Maps are (B, T, H, W) at the input's size, signed, in logits: they sum to the photo's logit less the baseline's
+    (paper, equation 1), and `extras["gap"]` (B, T) is what is missing of it. Networks whose nonlinear parts are not all modules
+    with a rule, used once, are refused: functional or reused activations, ReLU6, Hardswish, SiLU, GELU, attention, products.
 
     `xai explain cat.jpg --model squeezenet1_1 --method deeplift`
     """
@@ -39,6 +40,7 @@ class DeepLIFT(Method):
     split: bool = param(False, "give each use of a reused activation a module of its own, instead of refusing the network")
 
     name = "deeplift"
+    version = 2
     paper = "Shrikumar et al., ICML 2017, arXiv 1704.02685"
     needs = Needs.GRADIENTS
 
@@ -51,19 +53,13 @@ class DeepLIFT(Method):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         with bench(classifier, inputs, targets) as found:
-            pooled = self.prepare(classifier.name, found)
+            self.prepare(classifier.name, found)
             starts = baseline_inputs(self.baseline, classifier.view, found.photos)
             rule = captum.attr.DeepLift(found.scored)
 
             def explain(photos: Tensor, arguments: Arguments) -> Tensor:
-                if not pooled:
-                    together: Tensor = rule.attribute(photos, starts, additional_forward_args=arguments)
-                    return together
-                # captum's rule for max pooling reads the first photo's gradient for the whole batch, so that each photo
-                # goes alone.
-                rows = [slice(row, row + 1) for row in range(len(photos))]
-                alone = [(photos[row], starts[row], tuple(value[row] for value in arguments)) for row in rows]
-                return torch.cat([rule.attribute(photo, start, additional_forward_args=own) for photo, start, own in alone])
+                contributions: Tensor = rule.attribute(photos, starts, additional_forward_args=arguments)
+                return contributions
 
             values = found.each_target(explain)
             with torch.no_grad():
@@ -71,16 +67,14 @@ class DeepLIFT(Method):
             gap = found.chosen.scores - base - values.sum(dim=(2, 3, 4))
             return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, {"gap": gap})
 
-    def prepare(self, model: str, found: Bench) -> bool:
-        """Refuse networks that the rules do not reach; make the twin fit for them. True where it has max pooling."""
+    def prepare(self, model: str, found: Bench) -> None:
+        """Refuse networks that the rules do not reach; make the twin fit for them."""
         for operation in found.observed.outside(RULED):
             if not is_linear(operation):
                 raise refuse(self.name, model, f"it has no rule for {operation}")
         single_use(self.name, model, found, RULED, split=self.split)
-        pools = [module for module in found.network.modules() if isinstance(module, nn.MaxPool2d)]
-        for pool in pools:
-            if overlaps(pool):
-                # captum's rule writes one window's contribution over another's where windows overlap.
-                replace_module(found.network, pool, DisjointMaxPool(pool))
+        for pool in [module for module in found.network.modules() if isinstance(module, nn.MaxPool2d)]:
+            # captum's rule reads one photo's gradient for all, writes one window's contribution over another's where windows
+            # overlap, and credits the first of equal cells.
+            replace_module(found.network, pool, SharedMaxPool(pool))
         give_copies(found.network, RULED)
-        return bool(pools)

@@ -84,10 +84,16 @@ class GradCAMPlusPlus(GradientCAM):
 
     `map = relu(sum_k w_k A_k)`, `w_k = sum over places of relu(g) g^2 / (2 g^2 + sum(A_k) g^3)`, `g = dy/dA_k`: A_k are the
     channels of one layer, y is the target's logit. Maps are (B, T, h, w) at the layer's resolution. The factor exp(y) of the
-    paper, equal for all channels, is left out. The scale of the logits changes the shape of the map.
+    paper, equal for all channels, is left out. The scale of the logits changes the shape of the map. The authors' code also
+    divides the factors of `relu(g)` in a channel by their sum over places of positive gradient, which the paper does not say:
+    `normalised=true`.
 
     `xai explain cat.jpg --method grad-cam++`
     """
+
+    normalised: bool = param(
+        False, "divide a channel's factors by their sum where its gradient is positive, as the authors' code", later=True
+    )
 
     name = "grad-cam++"
     aliases = ("grad-cam-plus-plus",)
@@ -97,6 +103,9 @@ class GradCAMPlusPlus(GradientCAM):
         square = gradient**2
         below = 2 * square + activation.sum(dim=SPACE, keepdim=True) * square * gradient
         alpha = torch.where(below == 0, 0.0, square / torch.where(below == 0, 1.0, below))
+        if self.normalised:
+            total = (alpha * (gradient > 0)).sum(dim=SPACE, keepdim=True)
+            alpha = torch.where(total == 0, alpha, alpha / torch.where(total == 0, 1.0, total))
         return (alpha * gradient.relu()).sum(dim=SPACE, keepdim=True)
 
 

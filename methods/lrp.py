@@ -1,25 +1,32 @@
-"""Layer-wise relevance propagation (captum's, on a twin)."""
+"""Layer-wise relevance propagation, as gradient times input of a network whose layers were rewritten by their rules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import captum.attr
-from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRule, PropagationRule
+import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.convnext import LayerNorm2d
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
-from xaicli.network.operations import ROUTING
+from xaicli.network.convolution_chains import chains
+from xaicli.network.folding import take_in
+from xaicli.network.operations import MAX_POOLING, is_linear
+from xaicli.network.twin import replace_module
 from xaicli.targets import Targets
 
-RULED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity)
-PASSED = (nn.ReLU, nn.Tanh, nn.Dropout)
-"""Relevance goes through these unchanged."""
+PASSED = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU, nn.GELU, nn.Tanh)
+"""Activations: relevance goes through them unchanged."""
+NORMS = (nn.LayerNorm, LayerNorm2d)
+RULED = (nn.Conv2d, *NORMS, *PASSED)
+WITHOUT_RULE_OF_THEIR_OWN = MAX_POOLING | {"relu"}
+"""Operations whose gradient is their rule: the winner, or what was positive, takes all."""
+NO_RULE = {"convolution", "_convolution"}
+"""Operations that follow a rule only as the module that was rewritten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +34,18 @@ class LRP(Method):
     """Layer-wise relevance propagation: the score is handed back from layer to layer.
 
     `R_i = sum_j (x_i w_ij / z_j) R_j`, from the target's logit back to the pixels: x_i are a layer's inputs, w_ij its weights,
-    z_j its outputs. `rule` says how convolutions do it: `gamma` favours what speaks for the target (Montavon et al., 2019),
-    `alpha1-beta0` keeps nothing else, `epsilon` is close to input times gradient. All other layers, and the first convolution,
-    whose input has both signs, follow the epsilon rule. Maps are (B, T, H, W) at the input's size, signed, in logits; they sum
-    to the logit less what biases and `epsilon` keep. The map of a contrast A-B is that of A less that of B. Networks are
-    refused that compute anything, be it a sum or a ReLU, outside of modules that have a rule, or use such a module twice.
+    `z_j = sum_i x_i w_ij + b_j` its outputs. `rule` says how convolutions do it: `gamma` adds `gamma` times the part of each
+    product that has the output's sign (Montavon et al., 2019; Andeol et al., 2021), `alpha1-beta0` keeps positive products
+    alone, `epsilon` is input times gradient. All other layers, and the first convolution, whose input has both signs, follow
+    the epsilon rule. Biases stand in denominators alone, and absorb relevance. Batch norms are first folded into the
+    convolutions before them; sums share relevance in proportion, pooling by maximum gives it to the winner, activations hand it
+    on, a layer norm counts its deviation as constant. Maps are (B, T, H, W) at the input's size, signed, in logits; they sum to
+    the logit less what biases and `epsilon` keep.
 
-    `xai explain cat.jpg --model squeezenet1_1 --method lrp`
+    For convolutional networks: plain ones, ResNets, DenseNets, MobileNetV2, ConvNeXt. Networks with products of two activations
+    (attention, squeeze and excitation) are refused.
+
+    `xai explain cat.jpg --model resnet18 --method lrp`
     """
 
     rule: Literal["gamma", "epsilon", "alpha1-beta0"] = param("gamma", "how convolutions hand relevance back")
@@ -42,6 +54,7 @@ class LRP(Method):
     channels: ChannelRule = param("sum", CHANNELS_HELP)
 
     name = "lrp"
+    version = 2
     paper = "Bach et al., PLoS ONE 10(7), 2015; Montavon et al., 2019"
     needs = Needs.GRADIENTS
 
@@ -50,63 +63,104 @@ class LRP(Method):
         return sign_of(self.channels)
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=3, backward=1)
+        """The pass that shows what the network does, and the one with rules, where gamma runs convolutions five times."""
+        return Cost(forward={"epsilon": 2, "alpha1-beta0": 4, "gamma": 6}[self.rule], backward=1)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         with bench(classifier, inputs, targets) as found:
             self.check(classifier, found)
-            first = paths_of_first_convolution(found)
-            fold_batch_norm(found.network)
+            first = found.observed.called((nn.Conv2d,))[:1]
+            fold_batch_norm(found)
+            self.set_rules(found.network, first)
 
             def explain(photos: Tensor, arguments: Arguments) -> Tensor:
-                # captum takes the rules off again after each run.
-                self.set_rules(found.network, first)
-                relevance: Tensor = captum.attr.LRP(found.scored).attribute(photos, additional_forward_args=arguments)
-                return relevance
+                (gradient,) = torch.autograd.grad(found.scored(photos, *arguments).sum(), photos)
+                return photos.detach() * gradient
 
-            values = found.each_class(explain)
+            values = found.each_target(explain)
             return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
 
     def check(self, classifier: Classifier, found: Bench) -> None:
         """Raise UsageError unless each operation is one that relevance has a rule for."""
         if classifier.probabilities:
             raise refuse(self.name, classifier.name, "it ends in a softmax, which has no rule")
-        for operation in found.observed.outside((*RULED, *PASSED)):
-            if operation.name not in ROUTING:
+        for operation in found.observed.outside(RULED):
+            linear = is_linear(operation) and not (operation.name in NO_RULE and self.rule != "epsilon")
+            if not linear and operation.name not in WITHOUT_RULE_OF_THEIR_OWN:
                 raise refuse(self.name, classifier.name, f"there is no rule for {operation}")
-        for module in found.observed.called((*RULED, *PASSED)):
-            if found.observed.times[module] > 1 and not isinstance(module, nn.Dropout | nn.Identity):
-                path = found.observed.paths[module]
-                raise refuse(self.name, classifier.name, f"its {type(module).__name__} {path} is used more than once in a pass")
 
-    def set_rules(self, network: nn.Module, first: set[str]) -> None:
-        """Give each module its rule; first: where the convolution stands that takes the photo."""
-        for path, module in network.named_modules(remove_duplicate=False):
-            if type(module) not in PASSED and next(module.children(), None) is None:
-                ordinary = isinstance(module, nn.Conv2d) and path not in first
-                module.rule = self.convolution_rule() if ordinary else EpsilonRule(self.epsilon)
+    def set_rules(self, network: nn.Module, first: list[nn.Module]) -> None:
+        """Rewrite the outputs of modules; first: the convolution that takes the photo."""
 
-    def convolution_rule(self) -> PropagationRule:
-        if self.rule == "epsilon":
-            return EpsilonRule(self.epsilon)
-        rule = GammaRule(self.gamma, set_bias_to_zero=True) if self.rule == "gamma" else Alpha1_Beta0_Rule(set_bias_to_zero=True)
-        rule.STABILITY_FACTOR = self.epsilon
-        return rule
+        def convolution(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            return handed_back(self.convolution_sum(module, inputs[0], output), output, self.epsilon)
+
+        def linear(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            return handed_back(output, output, self.epsilon)
+
+        for module in network.modules():
+            if type(module) is nn.Conv2d and module not in first and self.rule != "epsilon":
+                module.register_forward_hook(convolution)
+            elif type(module) in (nn.Conv2d, nn.Linear):
+                module.register_forward_hook(linear)
+            elif type(module) in PASSED and type(module) is not nn.ReLU:
+                module.register_forward_hook(passed_on)
+            elif type(module) in NORMS:
+                module.register_forward_hook(by_constant_deviation)
+
+    def convolution_sum(self, module: nn.Conv2d, inputs: Tensor, output: Tensor) -> Tensor:
+        """What a convolution's rule shares relevance by: products of inputs and changed weights, and the bias, summed."""
+        weight, bias = module.weight, module.bias
+        signed = bool((inputs < 0).any())
+
+        def total(positive: Tensor, negative: Tensor, offset: Tensor | None) -> Tensor:
+            """positive, negative: the weights of inputs of either sign."""
+            summed = module._conv_forward(inputs.clamp_min(0), positive, offset)
+            return summed + module._conv_forward(inputs.clamp_max(0), negative, None) if signed else summed
+
+        over, under = weight.clamp_min(0), weight.clamp_max(0)
+        if self.rule == "alpha1-beta0":
+            return total(over, under, None if bias is None else bias.clamp_min(0))
+        more, less = weight + self.gamma * over, weight + self.gamma * under
+        upper = None if bias is None else bias + self.gamma * bias.clamp_min(0)
+        lower = None if bias is None else bias + self.gamma * bias.clamp_max(0)
+        return torch.where(output > 0, total(more, less, upper), total(less, more, lower))
 
 
-def paths_of_first_convolution(found: Bench) -> set[str]:
-    """All paths of the convolution that runs first; modules are listed in the order of attributes, calls in that of the pass."""
-    first = found.observed.called((nn.Conv2d,))[:1]
-    return {path for path, module in found.network.named_modules(remove_duplicate=False) if module in first}
+def handed_back(total: Tensor, output: Tensor, epsilon: float) -> Tensor:
+    """The output itself, whose gradient hands relevance back by the products that `total` sums: `total (output / total)`, the
+    quotient constant and its denominator kept off 0 by epsilon."""
+    fixed = total.detach()
+    away = torch.where(fixed < 0, fixed - epsilon, fixed + epsilon)
+    return total * torch.where(fixed == 0, 0.0, output.detach() / away)
 
 
-def fold_batch_norm(network: nn.Module) -> None:
-    """Merge each batch norm into the convolution right before it, where relevance would else be lost to its shift."""
-    for parent in network.modules():
-        if not isinstance(parent, nn.Sequential):
-            continue
-        for at in range(len(parent) - 1):
-            convolution, norm = parent[at], parent[at + 1]
-            if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
-                parent[at] = fuse_conv_bn_eval(convolution, norm).requires_grad_(False)
-                parent[at + 1] = nn.Identity()
+def passed_on(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """An activation as `u (f(u) / u)`, the quotient constant: relevance goes through unchanged."""
+    values = inputs[0]
+    fixed = values.detach()
+    return values * torch.where(fixed == 0, 0.0, output.detach() / torch.where(fixed == 0, 1.0, fixed))
+
+
+def by_constant_deviation(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """A layer norm as a linear layer: its deviation is a constant, its mean is not (Ali et al., 2022)."""
+    # torchvision's norm over channels keeps them second.
+    values = inputs[0].movedim(1, -1) if type(module) is LayerNorm2d else inputs[0]
+    places = tuple(range(-len(module.normalized_shape), 0))
+    deviation = (values.detach().var(dim=places, correction=0, keepdim=True) + module.eps).sqrt()
+    scaled = (values - values.mean(dim=places, keepdim=True)) / deviation
+    scaled = scaled if module.weight is None else scaled * module.weight
+    scaled = scaled if module.bias is None else scaled + module.bias
+    return scaled.movedim(-1, 1) if type(module) is LayerNorm2d else scaled
+
+
+def fold_batch_norm(found: Bench) -> None:
+    """Merge each batch norm into the convolution that it alone reads, where relevance would else be lost to its shift."""
+    parts = dict(found.network.named_modules())
+    for chain in chains(found.observed):
+        if chain.norm:
+            convolution, norm = parts[chain.convolution], parts[chain.norm]
+            assert isinstance(convolution, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            take_in(convolution, norm)
+            replace_module(found.network, norm, nn.Identity())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -34,7 +34,9 @@ class PixelCurve(Metric):
     """What deletion and insertion share: a curve of probabilities over the share of pixels changed."""
 
     steps: int = param(28, "equal fractions of the pixels that are removed or shown one after the other", ge=1, le=100_000)
-    ties: Literal["random", "both"] = param("random", "equal pixels in a seeded random order, or the mean of it and its reverse")
+    ties: Literal["random", "both", "authors"] = param(
+        "random", "equal pixels in a seeded random order, the mean of it and its reverse, or from the last one back"
+    )
     variant: Literal["default", "rise"] = param("default", "`rise`: exactly as the authors' code does it")
     step: int | None = param(None, "variant rise: pixels a step; a 28th of them where not given", ge=1)
 
@@ -50,10 +52,18 @@ class PixelCurve(Metric):
             raise UsageError(f"{self.name}: step={self.step} belongs to variant rise", hint="Give steps=N, or add @variant=rise.")
         if self.variant == "rise":
             defaults = type(self)()
+            if self.ties == "authors":
+                # What the variant does anyway: one label for one thing.
+                object.__setattr__(self, "ties", defaults.ties)
             changed = [key for key in ("steps", "ties", "baseline") if getattr(self, key) != getattr(defaults, key)]
             if changed:
                 fixed = " and ".join(changed)
                 raise UsageError(f"{self.name}: variant rise fixes {fixed}", hint="Only @step=PIXELS can be given.")
+
+    def parameters_as_given(self) -> dict[str, Any]:
+        """The parameters, and of variant rise the order of ties that it fixes."""
+        fixed = {"ties": "authors"} if self.variant == "rise" else {}
+        return super().parameters_as_given() | fixed
 
     def passes(self, size: tuple[int, int]) -> float:
         inner = len(self.counts(size[0] * size[1])) - 2
@@ -73,8 +83,8 @@ class PixelCurve(Metric):
         return torch.linspace(0, 1, len(counts), dtype=torch.float64) if self.variant == "rise" else counts / pixels
 
     def orders(self, case: Case) -> list[Tensor]:
-        if self.variant == "rise":
-            return [case.raster_ranks]
+        if self.variant == "rise" or self.ties == "authors":
+            return [case.authors_ranks]
         return [case.ranks, case.reversed_ranks] if self.ties == "both" else [case.ranks]
 
     def curves(self, case: Case, ground: GroundKind, *, insert: bool) -> Measuring:

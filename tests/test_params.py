@@ -403,3 +403,18 @@ def test_the_nearest_name_is_offered_only_where_one_is_near():
     assert did_you_mean("INSERTON", ["insertion"]) == "Did you mean insertion?"
     assert did_you_mean("quux", ["rise", "grad-cam"]) == ""
     assert did_you_mean("rise", []) == ""
+
+
+def test_a_parameter_that_came_later_is_in_the_stamp_only_where_it_is_not_at_its_default():
+    @dataclass(frozen=True, kw_only=True)
+    class Before(Definition):
+        count: int = param(4, "a number")
+        name = "thing"
+
+    @dataclass(frozen=True, kw_only=True)
+    class After(Before):
+        switch: bool = param(False, "a switch", later=True)
+
+    stamps = [definition_stamp(made, "top1", "fp32") for made in (Before(), After(), After(switch=True))]
+    assert stamps[0] == stamps[1] != stamps[2]
+    assert After(switch=True).label == "thing@switch=true"

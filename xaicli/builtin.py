@@ -106,7 +106,10 @@ METHODS: dict[str, Builtin] = {
     ),
     "guided-grad-cam": Builtin("rectifiers:GuidedGradCAM", "Guided backpropagation times the upsampled Grad-CAM map of a layer"),
     "deeplift": Builtin("deeplift:DeepLIFT", "Contributions of differences from a baseline, by the rescale rule"),
-    "lrp": Builtin("lrp:LRP", "Layer-wise relevance propagation: the score is handed back from layer to layer"),
+    "lrp": Builtin(
+        "lrp:LRP",
+        "Layer-wise relevance propagation: the score is handed back layer by layer; for convolutional networks",
+    ),
     "occlusion": Builtin(
         "occlusion.occlusion:Occlusion",
         "Fall of the score when a window that slides over the photo hides part of it",

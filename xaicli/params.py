@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+METADATA: tuple[tuple[str, Any], ...] = (("help", ""), ("bounds", {}), ("later", False))
+
+
 def param(
     default: Any,
     help: str,
@@ -44,10 +47,16 @@ def param(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    later: bool = False,
 ) -> Any:
-    """A parameter of a method or metric: its default, one line of help, its bounds (`ge` at least, `gt` above, ...)."""
+    """A parameter of a method or metric: its default, one line of help, its bounds (`ge` at least, `gt` above, ...).
+
+    later: the definition was there before this parameter, whose default is what it did then: at its default it is no part of the
+    stamp, so that older results stay what they are.
+    """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
-    metadata = {"help": help, "bounds": {key: value for key, value in bounds.items() if value is not None}}
+    known = {key: value for key, value in bounds.items() if value is not None}
+    metadata = {"help": help, "bounds": known, "later": later}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -60,6 +69,7 @@ class Parameter:
     default: Any
     help: str
     bounds: dict[str, float]
+    later: bool = False
 
     @property
     def kind_text(self) -> str:
@@ -102,8 +112,12 @@ class Definition:
         return "".join([self.name, *(f"@{key}={value}" for key, value in [*plain, *bases])])
 
     def parameters_as_given(self) -> dict[str, Any]:
-        """All parameters by name in plain JSON types; `auto` stays `auto`. This is what the definition stamp covers."""
-        return {p.name: as_json(getattr(self, p.name)) for p in parameters(type(self))}
+        """All parameters by name in plain JSON types; `auto` stays `auto`. This is what the definition stamp covers.
+
+        One that came later is there where it is not at its default.
+        """
+        given = [(p, getattr(self, p.name)) for p in parameters(type(self))]
+        return {p.name: as_json(value) for p, value in given if not (p.later and value == p.default)}
 
     @classmethod
     def from_text(cls, given: dict[str, str], base: Definition | None = None) -> Self:
@@ -130,7 +144,7 @@ def parameters(cls: type[Definition]) -> tuple[Parameter, ...]:
 def read_parameters(cls: Any) -> tuple[Parameter, ...]:
     hints = typing.get_type_hints(cls)
     return tuple(
-        Parameter(f.name, hints[f.name], f.default, f.metadata.get("help", ""), f.metadata.get("bounds", {}))
+        Parameter(f.name, hints[f.name], f.default, **{key: f.metadata.get(key, unsaid) for key, unsaid in METADATA})
         for f in dataclasses.fields(cls)
     )
 

@@ -59,6 +59,20 @@ def test_it_is_the_product_of_what_the_blocks_mix(
     assert_close(found[:, 0], mixed[:, 0, 1:].unflatten(1, (4, 4)))
 
 
+@pytest.mark.parametrize("heads", ["mean", "max", "min"])
+def test_rows_may_be_made_to_sum_to_1_after_the_residual_path_is_added(
+    heads: str, tiny_vit: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf
+) -> None:
+    mixed = torch.eye(17)
+    for probabilities in probabilities_of(tiny_vit, photo_batch):
+        pooled = {"mean": probabilities.mean(1), "max": probabilities.amax(1), "min": probabilities.amin(1)}[heads]
+        step = pooled + torch.eye(17)
+        mixed = step / step.sum(dim=-1, keepdim=True) @ mixed
+    method = AttentionRollout(heads=heads, renormalise="mixed")  # type: ignore[arg-type]
+    found = maps_of(method, classifier_of(tiny_vit), photo_batch)
+    assert_close(found[:, 0], mixed[:, 0, 1:].unflatten(1, (4, 4)))
+
+
 def test_the_shares_of_all_tokens_are_one(tiny_vit: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf) -> None:
     found = maps_of(AttentionRollout(), classifier_of(tiny_vit), photo_batch).sum(dim=(2, 3))
     assert ((found > 0) & (found < 1)).all()

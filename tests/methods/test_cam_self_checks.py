@@ -88,6 +88,12 @@ def test_check_1_grad_cam_plus_plus(map_of: MapOf) -> None:
     assert_close(map_of(GradCAMPlusPlus(relu=False), contrast_of_means), expected, atol=1e-6, rtol=0)
 
 
+def test_the_authors_grad_cam_plus_plus_divides_a_channels_factors_by_their_sum(map_of: MapOf) -> None:
+    """Four equal factors become a quarter each: the weight of the first channel is its gradient, 0.5."""
+    expected = torch.tensor([[0.5, 1.0], [1.5, 2.0]])
+    assert_close(map_of(GradCAMPlusPlus(relu=False, normalised=True), contrast_of_means), expected, atol=1e-6, rtol=0)
+
+
 def test_check_2_ablation_cam_divides_the_fall_by_the_score(map_of: MapOf) -> None:
     expected = torch.tensor([[1.1111, 2.1111], [3.2222, 4.4444]])
     assert_close(map_of(AblationCAM(relu=False), contrast_of_means), expected, atol=1e-4, rtol=0)

@@ -76,11 +76,33 @@ def test_maps_are_captums_where_captum_is_right(classifier_of, tiny_cnn, photo_b
     pooling = seeded(
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
     )
-    for network in (tiny_cnn, pooling):
-        maps = explain(DeepLIFT(baseline="white"), classifier_of(network), photo_batch)
-        target = maps.targets.classes[:, 0]
-        expected = captum.attr.DeepLift(network).attribute(photo_batch.clone(), torch.ones_like(photo_batch), target=target)
-        assert_close(maps.values[:, 0], expected.sum(dim=1), atol=1e-5, rtol=1e-4)
+    for network, baseline in ((tiny_cnn, "white"), (pooling, "blur")):
+        classifier = classifier_of(network)
+        maps = explain(DeepLIFT(baseline=baseline), classifier, photo_batch)
+        starts = baseline_inputs(baseline, classifier.view, photo_batch)
+        # captum's rule for max pooling reads the first photo's gradient for the whole batch, so that each photo goes alone.
+        rows = [slice(row, row + 1) for row in range(len(photo_batch))]
+        rule, target = captum.attr.DeepLift(network), maps.targets.classes[:, 0]
+        expected = torch.cat([rule.attribute(photo_batch[row].clone(), starts[row], target=target[row]) for row in rows])
+        assert_close(maps.values[:, 0], expected.sum(dim=1).detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(4), nn.MaxPool2d(3, 1, 1)], ids=str)
+@pytest.mark.parametrize("baseline", ["zero", "white"])
+def test_on_a_network_that_is_its_own_mirror_a_mirrored_photo_has_a_mirrored_map(classifier_of, photo_batch, pool, baseline):
+    """Under a plain baseline all cells of a window are largest: none of them is first."""
+    network = seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), pool, nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5),
+        )
+    )  # fmt: skip
+    for convolution in (network[0], network[3]):
+        convolution.weight.copy_((convolution.weight + convolution.weight.flip(3)) / 2)
+    classifier, rule = classifier_of(network), TargetRule(index=1)
+    maps = explain(DeepLIFT(baseline=baseline), classifier, photo_batch, rule).values
+    mirrored = explain(DeepLIFT(baseline=baseline), classifier, photo_batch.flip(3), rule).values
+    assert_close(mirrored.flip(3), maps, atol=1e-5 * float(maps.max() - maps.min()), rtol=1e-3)
 
 
 def test_a_contrast_is_the_difference_of_two_maps(classifier_of, tiny_cnn, photo_batch):

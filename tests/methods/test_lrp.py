@@ -1,5 +1,7 @@
 """Layer-wise relevance propagation, against its formulas written out and against captum run plainly."""
 
+import copy
+
 import captum.attr
 import pytest
 import torch
@@ -90,12 +92,12 @@ def test_rules_for_convolutions_follow_their_formulas(classifier_of, method, cha
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_maps_are_captums_under_the_same_rules(classifier_of, photo_batch):
-    network = chain(bias=True)
+    network = chain(bias=False)
     maps = explain(LRP(), classifier_of(network), photo_batch)
     for module in network:
         if isinstance(module, nn.Flatten | nn.Identity):
             module.rule = EpsilonRule()
-    network[4].rule = GammaRule(0.25, set_bias_to_zero=True)
+    network[4].rule = GammaRule(0.25)
     expected = captum.attr.LRP(network).attribute(photo_batch.clone(), target=maps.targets.classes[:, 0])
     assert_close(maps.values[:, 0], expected.sum(dim=1).detach(), atol=1e-5, rtol=1e-3)
 
@@ -148,7 +150,84 @@ def test_a_contrast_is_the_difference_of_two_maps(classifier_of, photo_batch, ru
     assert_close(both, first - second)
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU6, nn.Hardswish, nn.SiLU, nn.GELU, nn.ELU])
+EXAMPLE = {
+    # rule: shares of the inputs 1, -2 and 3 behind weights 2, 1, 1 and a bias of 0.5, of the output 3.5
+    "epsilon": (0.571429, -0.571429, 0.857143),
+    "alpha1-beta0": (0.363636, 0.0, 0.545455),
+    "gamma": (0.512821, -0.410256, 0.769231),
+}
+MIRRORED = {
+    # the same behind weights 2, 1, -1, of the output -2.5
+    "epsilon": (-0.8, 0.8, 1.2),
+    "alpha1-beta0": (0.8, 0.0, 0.0),
+    "gamma": (-0.533333, 0.666667, 1.0),
+}
+
+
+@pytest.mark.parametrize("rule", EXAMPLE)
+def test_a_bias_stands_in_the_denominator_once(classifier_of, rule):
+    """Worked by hand: an identity convolution, which is the first, then one neuron for 3.5 and one for -2.5."""
+    first, second = nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, 2, 1)
+    network = nn.Sequential(first, second, nn.Flatten()).requires_grad_(False)
+    first.weight.copy_(torch.eye(3)[:, :, None, None])
+    second.weight.copy_(torch.tensor([[2.0, 1.0, 1.0], [2.0, 1.0, -1.0]])[:, :, None, None])
+    second.bias.fill_(0.5)
+    photo = torch.tensor([1.0, -2.0, 3.0]).view(1, 3, 1, 1)
+    classifier = classifier_of(network, size=(1, 1))
+    for index, (output, shares) in enumerate(((3.5, EXAMPLE[rule]), (-2.5, MIRRORED[rule]))):
+        maps = explain(LRP(rule=rule), classifier, photo, TargetRule(index=index))
+        assert float(maps.targets.scores) == pytest.approx(output)
+        assert float(maps.values) == pytest.approx(output * sum(shares), abs=1e-4)
+
+
+class Residual(nn.Module):
+    """A residual network of one block, batch norms behind convolutions, a ReLU as a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6, affine=False)
+        self.body, self.body_norm = nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6, affine=False)
+        self.head = nn.Linear(6, 5, bias=False)
+
+    def forward(self, inputs):
+        stem = F.relu(self.norm(self.stem(inputs)))
+        return self.head(F.relu(stem + self.body_norm(self.body(stem))).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "alpha1-beta0"])
+def test_sums_share_relevance_so_that_a_residual_network_hands_all_of_it_back(classifier_of, photo_batch, rule):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = Residual().eval().requires_grad_(False)
+    network.norm.running_var.fill_(0.3)
+    maps = explain(LRP(rule=rule), classifier_of(network), photo_batch)
+    assert_close(maps.values.sum(dim=(2, 3)), maps.targets.scores, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU6(), nn.Hardswish(), nn.SiLU(), nn.GELU(), nn.Tanh()], ids=str)
+def test_activations_hand_relevance_on(classifier_of, photo_batch, activation):
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        layers = [nn.Conv2d(3, 6, 3, bias=False), activation, nn.Conv2d(6, 5, 30, bias=False), nn.Flatten()]
+        network = nn.Sequential(*layers).requires_grad_(False)
+    maps = explain(LRP(rule="epsilon"), classifier_of(network), photo_batch)
+    assert_close(maps.values.sum(dim=(2, 3)), maps.targets.scores, atol=1e-4, rtol=1e-3)
+
+
+def test_a_layer_norm_counts_its_deviation_as_constant(classifier_of):
+    """Worked by hand: (1, 2, 3, 6) normed and read by (1, 0, 0, 2) is 2.138090, and so is the sum of what is handed back."""
+    norm, head = nn.LayerNorm(4, eps=0.0, elementwise_affine=False), nn.Linear(4, 2, bias=False)
+    spread = nn.Conv2d(3, 4, 1, bias=False)
+    network = nn.Sequential(spread, nn.Flatten(), norm, head).requires_grad_(False)
+    spread.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 2]])[:, :, None, None])
+    head.weight.copy_(torch.tensor([[1.0, 0, 0, 2], [0, 0, 0, 0]]))
+    photo = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    maps = explain(LRP(channels="sum"), classifier_of(network, size=(1, 1)), photo, TargetRule(index=0))
+    assert float(maps.targets.scores) == pytest.approx(2.138090, abs=1e-5)
+    assert float(maps.values) == pytest.approx(2.138090, abs=1e-5)
+
+
+@pytest.mark.parametrize("activation", [nn.ELU, nn.Softplus])
 def test_activations_without_a_rule_are_refused_by_name(classifier_of, photo_batch, activation):
     network = nn.Sequential(nn.Conv2d(3, 5, 32), activation(), nn.Flatten())
     with pytest.raises(UsageError, match=rf"lrp cannot explain Sequential: there is no rule for .* 1 \({activation.__name__}\)"):
@@ -167,14 +246,14 @@ class Wrapped(nn.Module):
 @pytest.mark.parametrize(
     ("function", "word"),
     [
-        (F.relu, "relu"),
-        (lambda values: values + values, "add"),
-        (lambda values: values * 2, "mul"),
-        (lambda values: F.avg_pool2d(values, 3, 1, 1), "avg_pool2d"),
+        (F.gelu, "gelu"),
+        (lambda values: values * values, "mul"),
+        (lambda values: values.softmax(dim=1), "softmax"),
+        (lambda values: F.conv2d(values, torch.ones(4, 4, 1, 1)), "convolution"),
     ],
 )
-def test_what_is_computed_outside_of_modules_is_refused(classifier_of, photo_batch, function, word):
-    with pytest.raises(UsageError, match=f"there is no rule for {word} in Wrapped"):
+def test_what_no_rule_reaches_is_refused(classifier_of, photo_batch, function, word):
+    with pytest.raises(UsageError, match=f"there is no rule for _?{word} in Wrapped"):
         explain(LRP(), classifier_of(Wrapped(function)), photo_batch)
 
 
@@ -186,11 +265,15 @@ def test_numbers_may_be_moved_about_outside_of_modules(classifier_of, photo_batc
     assert_close(maps.values.sum(dim=(2, 3)), maps.targets.scores, atol=1e-4, rtol=1e-3)
 
 
-def test_a_module_that_is_used_twice_is_refused(classifier_of, photo_batch):
-    shared = nn.ReLU()
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), shared, nn.Conv2d(4, 5, 30), shared, nn.Flatten())
-    with pytest.raises(UsageError, match="its ReLU 1 is used more than once"):
-        explain(LRP(), classifier_of(network), photo_batch)
+def test_a_module_that_is_used_twice_follows_its_rule_each_time(classifier_of, photo_batch):
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        first, middle, last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 5, 32)
+    shared, again = nn.ReLU(), copy.deepcopy(middle)
+    once = nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), again, nn.ReLU(), last, nn.Flatten()).requires_grad_(False)
+    twice = nn.Sequential(first, shared, middle, shared, middle, shared, last, nn.Flatten()).requires_grad_(False)
+    maps = [explain(LRP(), classifier_of(network), photo_batch).values for network in (once, twice)]
+    assert_close(maps[0], maps[1])
 
 
 def test_a_softmax_that_was_found_is_refused(classifier_of, photo_batch):

@@ -115,7 +115,8 @@ def plain_rise(network, photo: Tensor, saliency: Tensor, target: int, step: int,
         kernel = torch.from_numpy(scipy.ndimage.gaussian_filter(impulse, 5)).float()
         blurred = [functional.conv2d(channel[None, None], kernel[None, None], padding=5)[0, 0] for channel in photo]
         start, finish = torch.stack(blurred), photo.clone()
-    order = np.argsort(-saliency.numpy().ravel(), kind="stable")
+    # Ascending, then read from its end: of equal pixels the last comes first.
+    order = np.argsort(saliency.numpy().ravel(), kind="stable")[::-1]
     scores = []
     for begin in range(0, height * width + step, step):
         scores.append(network(start[None]).softmax(dim=1)[0, target].item())
@@ -141,6 +142,27 @@ def test_the_authors_variant_agrees_with_a_plain_loop(desk, tiny_cnn, photo_batc
         area, scores = plain_rise(sharp, photo_batch[at], saliency[at], int(classes[at]), pixels, row.metric.partition("@")[0])
         assert row.value == pytest.approx(area, abs=1e-5)
         assert row.curve.y == pytest.approx(scores, abs=1e-5)
+
+
+def test_of_equal_pixels_the_authors_take_the_last_first(desk, grey):
+    """Four pixels alike, worth 1, 2, 4 and 8 of 15: from the last back 15, 7, 3, 1 and 0 are left."""
+    worth = torch.tensor([1.0, 2, 0, 4, 8, 0])
+
+    def network(photos: Tensor) -> Tensor:
+        share = ((photos[:, 0].flatten(1) * worth).sum(dim=1) / 15).clamp(1e-6, 1 - 1e-6)
+        return torch.stack([share.log(), (1 - share).log()], dim=1)
+
+    # The largest pixel is one of a kind and worth nothing: a constant map has no score.
+    photo, flat = grey([[[1, 1, 1], [1, 1, 1]]]), torch.tensor([[[1.0, 1, 2], [1, 1, 0]]])
+    for metric in (Deletion(variant="rise", step=1), Deletion(steps=6, ties="authors", baseline="zero")):
+        row = desk(network, (2, 3)).rows(metric, photo, flat, classes=[0])[0]
+        assert row.curve.y == pytest.approx([1, 1, 7 / 15, 3 / 15, 1 / 15, 0, 0], abs=1e-4)
+
+
+def test_the_variant_says_in_its_stamp_which_order_it_fixes():
+    assert Deletion(variant="rise").parameters_as_given()["ties"] == "authors"
+    assert Deletion(variant="rise", ties="authors") == Deletion(variant="rise")
+    assert Deletion().parameters_as_given()["ties"] == "random"
 
 
 def test_the_authors_blur_is_folded_and_nearly_flat():

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from xaicli.errors import UsageError
-from xaicli.network.twin import DisjointMaxPool, PerCall, give_copies, overlaps, replace_module, twin_of
+from xaicli.network.twin import PerCall, SharedMaxPool, give_copies, replace_module, twin_of
 
 
 def test_a_twin_shares_memory_and_no_module(tiny_cnn, photo_batch):
@@ -105,21 +105,21 @@ def test_modules_work_on_copies_that_nothing_else_reads():
     ],
     ids=str,
 )
-def test_pooling_side_by_side_is_the_same_pooling_and_has_the_same_gradient(settings, size):
-    values = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
+def test_pooling_with_shared_credit_is_the_same_pooling_and_its_contributions_sum_to_the_change(settings, size):
+    draws = torch.Generator().manual_seed(1)
+    both = torch.randint(-3, 4, (4, 3, *size), generator=draws).float().requires_grad_()
     pool = nn.MaxPool2d(**settings)
-    apart = DisjointMaxPool(pool)(values)
-    together = pool(values)
-    assert_close(apart, together, atol=0, rtol=0)
-    weights = torch.randn(together.shape, generator=torch.Generator().manual_seed(2))
-    assert_close(
-        torch.autograd.grad((apart * weights).sum(), values)[0], torch.autograd.grad((together * weights).sum(), values)[0]
-    )
+    shared = SharedMaxPool(pool)(both)
+    assert_close(shared, pool(both), atol=0, rtol=0)
+    photos, starts = both.detach().chunk(2)
+    (multipliers,) = torch.autograd.grad(shared[:2].sum(), both)
+    expected = (pool(photos) - pool(starts)).sum(dim=(1, 2, 3))
+    assert_close((multipliers[:2] * (photos - starts)).sum(dim=(1, 2, 3)), expected, atol=1e-4, rtol=1e-5)
 
 
-def test_windows_overlap_where_they_move_by_less_than_a_kernel():
-    assert overlaps(nn.MaxPool2d(3, 2))
-    assert overlaps(nn.MaxPool2d((2, 3), (2, 2)))
-    assert not overlaps(nn.MaxPool2d(2))
-    assert not overlaps(nn.MaxPool2d(2, 3))
-    assert not overlaps(nn.AvgPool2d(3, 2))
+def test_equal_cells_share_the_credit():
+    """A window of zeros that becomes -1, -2, -3, -2: its maximum fell by 1, and each of the four that held it has a quarter."""
+    photo, start = torch.tensor([[-1.0, -2.0], [-3.0, -2.0]]), torch.zeros(2, 2)
+    both = torch.stack([photo, start])[:, None].requires_grad_()
+    (multipliers,) = torch.autograd.grad(SharedMaxPool(nn.MaxPool2d(2))(both)[0].sum(), both)
+    assert_close(multipliers[0, 0] * (photo - start), torch.full((2, 2), -0.25))

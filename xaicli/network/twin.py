@@ -86,25 +86,36 @@ class PerCall(nn.Module):
         return outputs
 
 
-class DisjointMaxPool(nn.Module):
-    """Max pooling whose windows overlap, as a pooling of windows laid side by side: the same output, and each input of
-    the inner pooling belongs to one window alone, as a rule that divides up a maximum must assume."""
+class SharedMaxPool(nn.Module):
+    """Max pooling whose gradient is DeepLIFT's rule: photos and their baselines come as the two halves of a batch.
+
+    Of the larger of two maxima the places get the credit for the difference, in equal parts where several are largest, as all are
+    in a window of a plain baseline. Without a graph it pools, whatever comes.
+    """
 
     def __init__(self, pool: nn.MaxPool2d) -> None:
         super().__init__()
         self.kernel, self.stride, self.padding = pair(pool.kernel_size), pair(pool.stride), pair(pool.padding)
         self.ceil_mode = pool.ceil_mode
-        self.pool = nn.MaxPool2d((1, self.kernel[0] * self.kernel[1]))
 
     def forward(self, inputs: Tensor) -> Tensor:
         steps = [self.steps(side, axis) for axis, side in enumerate(inputs.shape[-2:])]
+        windows = self.windows(inputs, steps)
+        largest = windows.amax(dim=-1)
+        if torch.is_grad_enabled() and windows.requires_grad:
+            fixed = windows.detach()
+            multipliers = rescaled(*fixed.chunk(2)).repeat(2, *[1] * (fixed.dim() - 1))
+            largest = largest.detach() + (multipliers * (windows - fixed)).sum(dim=-1)
+        return largest.reshape(*inputs.shape[:2], *steps)
+
+    def windows(self, inputs: Tensor, steps: list[int]) -> Tensor:
+        """(N, C, windows, cells) of inputs (N, C, H, W), the lowest number there is where a window reaches beyond them."""
         ends = [(steps[axis] - 1) * self.stride[axis] + self.kernel[axis] - self.padding[axis] for axis in (0, 1)]
         after = [ends[axis] - inputs.shape[2 + axis] for axis in (0, 1)]
         lowest = torch.finfo(inputs.dtype).min
         padded = nn.functional.pad(inputs, (self.padding[1], after[1], self.padding[0], after[0]), value=lowest)
-        windows = padded.unfold(2, self.kernel[0], self.stride[0]).unfold(3, self.kernel[1], self.stride[1])
-        largest: Tensor = self.pool(windows.reshape(*inputs.shape[:2], steps[0] * steps[1], -1))
-        return largest.reshape(*inputs.shape[:2], *steps)
+        cut = padded.unfold(2, self.kernel[0], self.stride[0]).unfold(3, self.kernel[1], self.stride[1])
+        return cut.reshape(*inputs.shape[:2], steps[0] * steps[1], -1)
 
     def steps(self, side: int, axis: int) -> int:
         """Windows along one axis, as torch counts them."""
@@ -115,11 +126,16 @@ class DisjointMaxPool(nn.Module):
         return steps - 1 if (steps - 1) * self.stride[axis] >= side + self.padding[axis] else steps
 
 
-def overlaps(pool: nn.Module) -> bool:
-    """Whether a max pooling's windows share inputs."""
-    if not isinstance(pool, nn.MaxPool2d):
-        return False
-    return any(kernel > stride for kernel, stride in zip(pair(pool.kernel_size), pair(pool.stride), strict=True))
+def rescaled(photos: Tensor, starts: Tensor) -> Tensor:
+    """What each cell's difference is multiplied by, so that the products of a window (..., K) sum to its maximum's change."""
+    best, reference = photos.amax(dim=-1, keepdim=True), starts.amax(dim=-1, keepdim=True)
+    winners = torch.where(best > reference, photos == best, starts == reference)
+    credit = (best - reference) * winners / winners.sum(dim=-1, keepdim=True)
+    apart = photos - starts
+    same = apart.abs() < 1e-10
+    # Of cells that did not change, the gradient.
+    gradient = (photos == best) / (photos == best).sum(dim=-1, keepdim=True)
+    return torch.where(same, gradient, credit / torch.where(same, 1.0, apart))
 
 
 def pair(value: int | tuple[int, ...]) -> tuple[int, int]:

@@ -138,9 +138,9 @@ class Case:
         return ranking.ranks(self.upsampled, self.seeds, Ties.REVERSED)
 
     @cached_property
-    def raster_ranks(self) -> Tensor:
-        """`ranks` with ties lowest index first."""
-        return ranking.ranks(self.upsampled, self.seeds, Ties.RASTER)
+    def authors_ranks(self) -> Tensor:
+        """`ranks` with ties highest index first, as RISE's authors have it."""
+        return ranking.ranks(self.upsampled, self.seeds, Ties.AUTHORS)
 
     @cached_property
     def tied(self) -> Tensor:

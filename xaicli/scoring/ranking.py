@@ -21,7 +21,7 @@ class Ties(enum.Enum):
 
     SEEDED = "a random order a photo"
     REVERSED = "the reverse of that order"
-    RASTER = "lowest index first"
+    AUTHORS = "highest index first, as an ascending sort that is read from its end"
 
 
 def ranks(values: Tensor, seeds: tuple[int, ...], ties: Ties = Ties.SEEDED) -> Tensor:
@@ -42,8 +42,8 @@ def ranks(values: Tensor, seeds: tuple[int, ...], ties: Ties = Ties.SEEDED) -> T
 def tie_order(seed: int, ties: Ties, shape: tuple[int, ...]) -> Tensor:
     """The order (HW,) in which pixels of equal saliency follow each other."""
     count = math.prod(shape)
-    if ties is Ties.RASTER:
-        return torch.arange(count)
+    if ties is Ties.AUTHORS:
+        return torch.arange(count).flip(0)
     order = torch.from_numpy(stream(seed, "ties").permutation(count))
     return order.flip(0) if ties is Ties.REVERSED else order
 
