@@ -31,7 +31,7 @@ NO_RULE = {"convolution", "_convolution"}
 
 @dataclass(frozen=True, kw_only=True)
 class LRP(Method):
-    """Layer-wise relevance propagation: the score is handed back from layer to layer.
+    """Layer-wise relevance propagation, for convolutional networks: the score is handed back from layer to layer.
 
     `R_i = sum_j (x_i w_ij / z_j) R_j`, from the target's logit back to the pixels: x_i are a layer's inputs, w_ij its weights,
     `z_j = sum_i x_i w_ij + b_j` its outputs. `rule` says how convolutions do it: `gamma` adds `gamma` times the part of each

@@ -108,7 +108,7 @@ METHODS: dict[str, Builtin] = {
     "deeplift": Builtin("deeplift:DeepLIFT", "Contributions of differences from a baseline, by the rescale rule"),
     "lrp": Builtin(
         "lrp:LRP",
-        "Layer-wise relevance propagation: the score is handed back layer by layer; for convolutional networks",
+        "Layer-wise relevance propagation, for convolutional networks: the score is handed back from layer to layer",
     ),
     "occlusion": Builtin(
         "occlusion.occlusion:Occlusion",
