@@ -135,7 +135,10 @@ def test_a_baseline_is_not_replaced_unawares(checked: Gate) -> None:
 def test_update_shows_the_difference_and_renews(checked: Gate) -> None:
     checked.fault()
     before = checked.files()
-    assert checked("check", "--trust", "--update") == 0
+    assert checked("check", "--trust", "--update") == 1
+    assert "type xai check --update --yes" in checked.err
+    assert checked.files()[".xai/baseline/baseline.json"] == before[".xai/baseline/baseline.json"]
+    assert checked("check", "--trust", "--update", "--yes") == 0
     assert checked.out.startswith("FAIL")
     assert "is renewed: 5 photos" in checked.err
     assert checked.files()[".xai/baseline/baseline.json"] != before[".xai/baseline/baseline.json"]
@@ -146,7 +149,7 @@ def test_update_shows_the_difference_and_renews(checked: Gate) -> None:
 def test_update_takes_another_definition_and_other_photos_in(checked: Gate) -> None:
     checked.suite('methods = ["grad-cam", "center"]\n')
     assert checked("check", "--trust") == 2
-    assert "another definition: center is new" in checked.error
+    assert "made with different settings: center is new" in checked.error
     assert checked("check", "--trust", "--update") == 0
     assert "nothing to compare" in checked.err
     assert checked("check", "--trust") == 0
@@ -154,6 +157,25 @@ def test_update_takes_another_definition_and_other_photos_in(checked: Gate) -> N
     assert checked("check", "--trust") == 3
     assert checked("check", "--trust", "--update") == 0
     assert checked("check", "--trust") == 0
+
+
+def test_another_expectation_asks_for_a_baseline_of_the_old_model(checked: Gate) -> None:
+    """To renew it with the model at hand would make the model that nobody judged the measure."""
+    checked.suite('expect = "retrained"\n')
+    for words in (["check", "--trust"], ["check", "--trust", "--update"]):
+        assert checked(*words) == 2
+        assert "the baseline was made with different settings" in checked.error
+        assert "expect same-model there, retrained here" in checked.error
+        assert "with the old model: xai baseline --overwrite" in checked.error
+
+
+def test_a_changed_mean_is_named_apart_from_changed_weights(checked: Gate) -> None:
+    checked.fault()
+    checked("check", "--trust")
+    (line,) = [line for line in checked.out.splitlines() if line.split()[:2] == ["note", "view"]]
+    assert "mean " in line
+    assert "std " in line
+    assert "crop" not in line
 
 
 def test_without_a_baseline_or_a_suite_it_says_what_to_type(xai: Gate) -> None:

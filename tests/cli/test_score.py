@@ -60,6 +60,12 @@ def test_a_store_holds_the_rows_that_are_streamed(shell) -> None:
     assert "all rows in s.db (xai report s.db)" in shell.err
 
 
+def test_a_table_speaks_of_the_photos_of_its_command(shell) -> None:
+    assert shell.score("-o", "s.db") == 0
+    assert shell.score("--limit", "2", "-o", "s.db") == 0
+    assert "2 photos; the mean" in shell.out
+
+
 def test_the_same_command_gives_the_same_rows(shell) -> None:
     for name in ("a.db", "b.db"):
         assert shell.score("-o", name, method="grad-cam,rise@n_masks=16") == 0

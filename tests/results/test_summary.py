@@ -359,6 +359,20 @@ def test_a_selection_summarises_what_it_takes(recipe_of, row_of):
     assert (group.methods, group.controls) == (("a",), ())
 
 
+def test_a_table_speaks_of_the_photos_that_are_asked_for(recipe_of, row_of):
+    recipe = recipe_of(kind="binary", lowest=0.0, highest=1.0)
+    store = Store.in_memory()
+    for number in range(15):
+        store.add([row_of(recipe, f"{number}.jpg", float(number < 4))], [recipe])
+    asked = frozenset((row.photo, row.frame) for row in store.rows() if row.image in ("0.jpg", "1.jpg", "9.jpg"))
+    (group,) = summarise(store, Selection(photos=asked), readouts=True)
+    assert group.photos == 3
+    assert group.cells["grad-cam", "deletion"].estimate.value == pytest.approx(2 / 3)
+    assert group.cells["grad-cam", "deletion"].readouts["p0"].n == 3
+    assert {row.image for row in store.rows(Selection(photos=asked))} == {"0.jpg", "1.jpg", "9.jpg"}
+    assert summarise(store, Selection(photos=frozenset())) == []
+
+
 def test_an_empty_store_has_no_groups():
     assert summarise(Store.in_memory()) == []
     assert render([], "table") == ""

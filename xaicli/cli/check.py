@@ -32,6 +32,7 @@ FORMATS = ("table", "markdown", "json", "junit", "github")
 )
 @option("Gate", "--strict", is_flag=True, help="Exit 1 also where a rule is inconclusive.")
 @option("Gate", "--update", is_flag=True, help="Make what is found now the baseline, after showing the difference.")
+@option("Gate", "--yes", is_flag=True, help="Update although a rule fails.")
 @verbosity_options
 def command(
     suite: str | None,
@@ -43,6 +44,7 @@ def command(
     output: str | None,
     strict: bool,
     update: bool,
+    yes: bool,
 ) -> int:
     """Run a suite again and hold it against its baseline: maps, scores, confidence, decisions and the layer.
 
@@ -62,6 +64,7 @@ def command(
         output=output,
         strict=strict,
         update=update,
+        yes=yes,
         progress=CommandProgress(),
     )
     print_result(found, form)

@@ -12,6 +12,7 @@ import numpy as np
 from xaicli.errors import InputError, RunError
 from xaicli.gate.map_similarity import Noise, Similarity, similarity
 from xaicli.gate.measure import PhotoResult, ReadySuite, run_suite, with_classes
+from xaicli.kinds import show
 from xaicli.packages import versions
 
 FURTHER_SEEDS = 4
@@ -23,7 +24,7 @@ Tick = Callable[[int], object]
 @dataclass(frozen=True, eq=False)
 class Baseline:
     """photos: in the suite's order; definitions: how each map and score is made, by label; noise: what another seed does to the
-    maps of stochastic methods, by method label."""
+    maps of stochastic methods, by method label; view: how photos became inputs, by setting, empty in baselines of before."""
 
     photos: tuple[PhotoResult, ...]
     definitions: Mapping[str, Mapping[str, Any]]
@@ -35,6 +36,7 @@ class Baseline:
     seed: int
     noise: Mapping[str, Noise] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    view: Mapping[str, str] = field(default_factory=dict)
 
 
 def photos_to_run(bench: ReadySuite) -> int:
@@ -68,7 +70,13 @@ def make_baseline(bench: ReadySuite, tick: Tick = lambda done: None) -> Baseline
         seed=bench.suite.seed,
         noise=noise_of(bench, photos, tick),
         versions=versions(),
+        view=view_of(bench),
     )
+
+
+def view_of(bench: ReadySuite) -> dict[str, str]:
+    """How photos become inputs, each setting in words."""
+    return {name: show(value) for name, value in bench.classifier.view.as_dict().items()}
 
 
 def noise_of(bench: ReadySuite, photos: Sequence[PhotoResult], tick: Tick) -> dict[str, Noise]:

@@ -129,6 +129,7 @@ def baseline_of(record: Mapping[str, Any], maps: Maps) -> Baseline:
         seed=whole(record["seed"], 2**63 - 1),
         noise={label: noise_of(entry, len(photos)) for label, entry in by_label(record["noise"])},
         versions={label: text(version) for label, version in by_label(record["versions"])},
+        view={name: text(value) for name, value in by_label(record.get("view", {}))},
     )
 
 

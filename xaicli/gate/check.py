@@ -56,10 +56,11 @@ def refuse_other_definitions(bench: ReadySuite, baseline: Baseline) -> None:
     if bench.suite.expect != baseline.expect:
         differs.append(f"expect {baseline.expect} there, {bench.suite.expect} here")
     if differs:
-        raise UsageError(
-            f"the baseline is of another definition: {'; '.join(differs)}",
-            hint="Renew it deliberately: xai check --update",
-        )
+        hint = "Renew it deliberately: xai check --update"
+        if bench.suite.expect != baseline.expect:
+            # To renew it with the model at hand would make the model that nobody judged the measure.
+            hint = "Make it again with the old model: xai baseline --overwrite"
+        raise UsageError(f"the baseline was made with different settings: {'; '.join(differs)}", hint=hint)
 
 
 def differences(now: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

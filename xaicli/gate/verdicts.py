@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats as distributions
 
-from xaicli.gate.baseline import Baseline
+from xaicli.gate.baseline import Baseline, view_of
 from xaicli.gate.map_similarity import FLOOR, RARE, Similarity, similarity
 from xaicli.gate.measure import PhotoResult, ReadySuite
 from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, MOST_CHANGED, SAME_MODEL, TOLERANCE, Level, Rule
@@ -71,12 +71,23 @@ def facts(bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> 
             yield Verdict("fail", "maps", text, method=label, metric="maps", **named(now, broken))
     for label, layer in bench.layers().items():
         before = baseline.layers.get(label, layer)
-        if before != layer:
+        if not same_place(before, layer):
             text = f"{before} at the baseline, {layer} now"
             yield Verdict("fail" if bench.suite.expect == SAME_MODEL else "note", "layer", text, method=label, metric="layer")
+    view = view_of(bench)
+    before_and_now = [(name, before, view.get(name, "none")) for name, before in baseline.view.items()]
+    moved = [f"{name} {before} at the baseline, {after} now" for name, before, after in before_and_now if before != after]
+    if moved:
+        yield Verdict("note", "view", f"photos are prepared in another way: {'; '.join(moved)}", metric="view")
     if baseline.fingerprint != bench.classifier.fingerprint:
         text = f"{baseline.fingerprint} at the baseline, {bench.classifier.fingerprint} now"
         yield Verdict("note", "model", text, metric="model")
+
+
+def same_place(before: str, now: str) -> bool:
+    """Whether two names are of one layer: one is the other within a wrapper (`features.18`, `m.features.18`)."""
+    longer, shorter = sorted((before, now), key=len, reverse=True)
+    return longer == shorter or longer.endswith(f".{shorter}")
 
 
 def unasked(bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:

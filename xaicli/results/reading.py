@@ -29,11 +29,13 @@ LARGEST_MAP = 4_000_000
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows are read: labels of methods and metrics (all where empty), and whether controls are among them."""
+    """Which rows are read: labels of methods and metrics (all where empty), whether controls are among them, and of which photos
+    by (content, frame), of all where None."""
 
     methods: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     controls: bool = True
+    photos: frozenset[tuple[str, int]] | None = None
 
     def takes(self, recipe: Recipe) -> bool:
         return (
@@ -152,6 +154,8 @@ def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool, 
     )
     definitions = {key: recipe.definition for key, recipe in known.items()}
     for recipe, seed, value, status, readouts, path, content, frame, subject, target, name, model, grid, heights in found:
+        if selection.photos is not None and (content, frame) not in selection.photos:
+            continue
         texts(path, content, subject, target, name, model, status)
         yield Row(
             image=path,
@@ -266,10 +270,10 @@ def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptM
     methods = {recipe.method for recipe in chosen(connection, selection).values()}
     found = connection.execute(
         "SELECT s.subject, a.method_definition, a.method, a.seed, a.map, a.height, a.width, a.peak, a.x0, a.y0, a.x1, a.y1, "
-        "a.signed FROM maps a JOIN subjects s ON s.id = a.subject ORDER BY a.id"
+        "a.signed, h.content, h.frame FROM maps a JOIN subjects s ON s.id = a.subject JOIN photos h ON h.id = s.photo ORDER BY a.id"
     )
-    for subject, definition, method, seed, blob, height, width, peak, *box, signed in found:
-        if method in methods:
+    for subject, definition, method, seed, blob, height, width, peak, *box, signed, content, frame in found:
+        if method in methods and (selection.photos is None or (content, frame) in selection.photos):
             if not 0 < height * width <= LARGEST_MAP:
                 raise ValueError(f"a map of {height} x {width}")
             texts(subject, definition)

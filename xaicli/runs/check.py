@@ -56,14 +56,15 @@ def check(
     output: str | Path | None = None,
     strict: bool = False,
     update: bool = False,
+    yes: bool = False,
     progress: Progress = SILENT,
 ) -> Checked:
     """Run a suite again and hold it against its baseline: maps, scores, confidence, decisions and the layer.
 
     suite, trust, model, weights: as in `xaicli.baseline`; seed: of stochastic methods, by default the baseline's; output: the
     folder of before-and-after pictures and their page, by default beside the baseline; strict: fail also where a rule is
-    inconclusive; update: make what is found now the baseline. Raises UsageError where the suite is another than the baseline's,
-    InputError where photos are missing.
+    inconclusive; update: make what is found now the baseline, where a rule fails only with `yes`. Raises UsageError where the
+    suite is another than the baseline's, InputError where photos are missing.
 
         assert not xaicli.check("xai.toml").failed
     """
@@ -73,17 +74,21 @@ def check(
     ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
     outcome, drawn = None, None
     try:
-        # Before any work: a baseline of another definition can only be renewed.
+        # Before any work: a baseline made with other settings can only be renewed.
         refuse_other_definitions(ready, before)
         outcome = compared(ready, before, seed, progress)
     except (UsageError, InputError) as error:
-        if not update:
+        if not update or (ready.suite.expect != before.expect and not yes):
             raise
         progress.warn(f"nothing to compare: {error.found}")
     else:
         drawn = draw(ready, outcome, pictures, progress)
-    failed = outcome is not None and not update and outcome.failed(strict=strict)
-    return Checked(outcome, drawn, failed, renew(ready, read.baseline_folder, progress) if update else None)
+    failed = outcome is not None and outcome.failed(strict=strict and not update)
+    if update and failed and not yes:
+        progress.warn("the baseline stays, since a rule fails: look at the pictures, then type xai check --update --yes")
+    elif update:
+        return Checked(outcome, drawn, False, renew(ready, read.baseline_folder, progress))
+    return Checked(outcome, drawn, failed)
 
 
 def compared(ready: ReadySuite, before: Baseline, seed: int | None, progress: Progress) -> Outcome:

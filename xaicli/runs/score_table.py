@@ -74,20 +74,21 @@ class ScoreTable(Tabular):
 def rows_of(run: ScoreRun, store: Store) -> Iterator[Row]:
     """The rows of a run's photos that a store holds, those of earlier runs among them."""
     definitions = {recipe.definition for recipe in run.recipes}
-    photos = {(run.contents.get(source, ""), source.frame) for source in run.sources}
     for row in store.rows(selection_of(run)):
         mine = row.definition in definitions and row.model == run.classifier.fingerprint and row.seed == run.settings.seed
-        if mine and (row.photo, row.frame) in photos:
+        if mine:
             yield row
 
 
 def selection_of(run: ScoreRun) -> Selection:
+    """The run's methods, metrics and photos: a store may hold more, of an earlier run."""
     methods = tuple(dict.fromkeys(recipe.method for recipe in run.recipes))
-    return Selection(methods, tuple(metric.label for metric in run.metrics), bool(run.controls))
+    photos = frozenset((run.contents.get(source, ""), source.frame) for source in run.sources)
+    return Selection(methods, tuple(metric.label for metric in run.metrics), bool(run.controls), photos)
 
 
 def groups_of(run: ScoreRun, store: Store) -> list[Group]:
-    """The means of this run's methods and metrics, over all photos of the store."""
+    """The means of this run's methods and metrics over its photos."""
     about = (run.classifier.fingerprint, run.targets.text, run.settings.precision)
     groups = summarise(store, selection_of(run))
     return [group for group in groups if (group.fingerprint, group.target_rule, group.precision) == about]
