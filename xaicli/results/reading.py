@@ -37,6 +37,9 @@ class Selection:
     controls: bool = True
     photos: frozenset[tuple[str, int]] | None = None
 
+    def includes(self, content: str, frame: int) -> bool:
+        return self.photos is None or (content, frame) in self.photos
+
     def takes(self, recipe: Recipe) -> bool:
         return (
             (not self.methods or recipe.method in self.methods)
@@ -154,7 +157,7 @@ def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool, 
     )
     definitions = {key: recipe.definition for key, recipe in known.items()}
     for recipe, seed, value, status, readouts, path, content, frame, subject, target, name, model, grid, heights in found:
-        if selection.photos is not None and (content, frame) not in selection.photos:
+        if not selection.includes(content, frame):
             continue
         texts(path, content, subject, target, name, model, status)
         yield Row(
@@ -208,17 +211,20 @@ def scores(connection: sqlite3.Connection, selection: Selection, *, readouts: bo
         value = np.where(np.isfinite(read["value"]), read["value"], np.nan)
         status, statuses = read_statuses(connection, mine, value)
         subject = places(subjects["id"], read["subject"])
+        photo, named = places(photo_ids, subjects["photo"][subject]), photos(connection)
+        asked = np.asarray([selection.includes(one.content, one.frame) for one in named], dtype=np.bool_)[photo]
+        further = read_readouts(connection, mine, len(value)) if readouts else {}
         return StoredScores(
-            photo=places(photo_ids, subjects["photo"][subject]),
-            recipe=places(np.asarray(list(known), dtype=np.int64), read["recipe"]),
-            model=places(model_ids, subjects["model"][subject]),
-            value=value,
-            status=status,
-            photos=photos(connection),
+            photo=photo[asked],
+            recipe=places(np.asarray(list(known), dtype=np.int64), read["recipe"])[asked],
+            model=places(model_ids, subjects["model"][subject])[asked],
+            value=value[asked],
+            status=status[asked],
+            photos=named,
             recipes=list(known.values()),
             models=list(models(connection).items()),
             statuses=statuses,
-            readouts=read_readouts(connection, mine, len(value)) if readouts else {},
+            readouts={name: values[asked] for name, values in further.items()},
         )
 
 
@@ -270,10 +276,11 @@ def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptM
     methods = {recipe.method for recipe in chosen(connection, selection).values()}
     found = connection.execute(
         "SELECT s.subject, a.method_definition, a.method, a.seed, a.map, a.height, a.width, a.peak, a.x0, a.y0, a.x1, a.y1, "
-        "a.signed, h.content, h.frame FROM maps a JOIN subjects s ON s.id = a.subject JOIN photos h ON h.id = s.photo ORDER BY a.id"
+        "a.signed, h.content, h.frame FROM maps a JOIN subjects s ON s.id = a.subject JOIN photos h ON h.id = s.photo "
+        "ORDER BY a.id"
     )
     for subject, definition, method, seed, blob, height, width, peak, *box, signed, content, frame in found:
-        if method in methods and (selection.photos is None or (content, frame) in selection.photos):
+        if method in methods and selection.includes(content, frame):
             if not 0 < height * width <= LARGEST_MAP:
                 raise ValueError(f"a map of {height} x {width}")
             texts(subject, definition)
