@@ -91,7 +91,7 @@ def thumbnail(inputs: Tensor, size: tuple[int, int], *, antialias: bool = False)
 def unit_channels(features: Tensor, *, zeros_stay: bool = False) -> Tensor:
     """Each channel (..., h, w) less its minimum, over its range; a constant channel is 1 where it is not 0, else 0.
 
-    zeros_stay: whatever is exactly 0 stays 0, also in a channel that goes below it. Finite forwards and backwards.
+    zeros_stay: values of exactly 0 stay 0, also in a channel that goes below it. Values and gradients are finite.
     """
     low, span, flat = spread(features)
     scaled = torch.where(flat, (features != 0).to(features), (features - low) / span)

@@ -1,6 +1,6 @@
 """Laws by which random grids and shifts are drawn.
 
-Each mask alone follows the same law whatever the sampling: cells open independently with probability p, shift uniform. So each
+Each mask alone follows the same law under every sampling: cells open independently with probability p, shift uniform. So each
 mean over masks is unbiased. What differs is how the masks of one unit depend on each other; units are independent, and the
 error of an estimate is read from them.
 
@@ -78,7 +78,7 @@ class MaskLaw:
         return self.unit * (CHUNK // self.unit)
 
     def draw(self, seed: int, chunk: int) -> Drawn:
-        """The masks number `chunk * self.chunk` onwards of a photo; the same whatever was drawn before."""
+        """The masks of a photo from number `chunk * self.chunk` on; they do not depend on what was drawn before."""
         rng = stream(seed, "masks", chunk)
         units = self.chunk // self.unit
         number = chunk * units + np.arange(units)

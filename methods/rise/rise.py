@@ -79,7 +79,7 @@ class RISE(Method):
     def sign(self) -> Sign:
         """Non-negative where every estimate of a probability is; else it may fall below zero by noise, and a logit by nature.
 
-        The map of a contrast is a difference and has both signs, whatever stands here.
+        The map of a contrast is a difference and always has both signs.
         """
         rise = self.applied
         law = rise.law(rise.cells)

@@ -1,4 +1,4 @@
-"""The fuser of trainable attention: one map a class from several feature maps, without making those that nobody asks for.
+"""The fuser of trainable attention: from several feature maps one map per class, and only for the classes asked for.
 
     c = Conv1x1(concat_i resize(u_i))        the dense formula, B x N x R x R
 

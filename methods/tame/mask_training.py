@@ -38,7 +38,7 @@ class MaskTraining(Definition):
     power: float = param(0.3, "to which map values are raised in the area", gt=0)
     border: float = param(0.3, "how much the maps' edges count in the variation", ge=0)
     maps: Literal["batch", "matched"] = param("batch", "area and variation of the maps of all labels in the batch, or of its own")
-    reference: int | None = param(32, "batch size that the weights are meant for, whatever the batch; none: as it comes", ge=1)
+    reference: int | None = param(32, "batch size that the loss weights are meant for; none: the batch size of the run", ge=1)
     baseline: Baseline = param("black", f"what masked pixels become: {BASELINE_HELP}")
     target: Literal["decision", "label"] = param("decision", "the class whose map masks the photo")
     fast_fuser: bool = param(True, "compute only the maps that the loss reads: exact, and much cheaper")

@@ -88,7 +88,7 @@ def scaled(maps: Tensor, scaling: Scaling) -> Tensor:
 
 
 def content_of(path: str) -> str:
-    """What a checkpoint is whatever folder it lies in: the file's name and a stamp of its bytes, where it can be read."""
+    """A checkpoint's identity, without its folder: the file's name and a stamp of its bytes, where it can be read."""
     file = Path(os.path.expanduser(path))
     # Not every text is a path: one may hold a null character.
     status = look(file) if is_file(file) else None

@@ -54,8 +54,10 @@ class Slicing:
         return weighted_rows(bands, places, weights).view(len(numbers), *size, -1).permute(0, 3, 1, 2)
 
     def taps(self, axis: int, starts: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
-        """Of which pixels along an axis, and by what weights, the `count` pixels of each enlarged part are sums: (starts * count,
-        4) each."""
+        """Each of the `count` pixels of an enlarged part is a weighted sum of four pixels along an axis.
+
+        Returns their places and weights, (starts * count, 4) each.
+        """
         parts = [(start, taps(min(self.crop[axis], self.size[axis] - start), count)) for start in starts]
         return torch.cat([start + places for start, (places, _) in parts]), torch.cat([weights for _, (_, weights) in parts])
 

@@ -79,7 +79,7 @@ class UCAG(Method):
             raise UsageError(f"ucag: a blur of {self.blur[0]} pixels has no middle", expected="an odd number")
         if self.variant == "official" and self.fold != "count":
             raise UsageError("ucag: variant=official already sets fold", hint="Leave one of them out.")
-        # Slices are explained with their signs whatever the base says: one label for one map.
+        # Slices are always explained with their signs, so `relu` of the base must not make two labels for one map.
         object.__setattr__(self, "base", self.base.with_negative(keep=False))
 
     @property
@@ -87,7 +87,7 @@ class UCAG(Method):
         """The base as slices are explained with it: what speaks against the target is kept until maps are folded."""
         return self.base.with_negative(keep=True)
 
-    # What a wrapper needs and is follows from its base, of which each instance has its own.
+    # Each instance has its own base, and the needs and kind of the wrapper follow from it.
     @property
     def needs(self) -> Needs:  # type: ignore[override]
         return self.base.needs

@@ -76,6 +76,6 @@ def test_a_rule_that_would_judge_nothing_is_refused(rule, words):
 
 
 def test_controls_need_insertion():
-    with pytest.raises(UsageError, match="controls are held against by insertion"):
+    with pytest.raises(UsageError, match="the controls rule needs insertion"):
         settled(Rule(CONTROLS), metrics="deletion")
     assert settled(Rule(CONTROLS), metrics="insertion@steps=7") == (Rule(CONTROLS),)

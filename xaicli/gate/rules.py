@@ -136,7 +136,7 @@ def check_special(rule: Rule, metrics: Sequence[str]) -> None:
     if rule.method and rule.metric in (CONFIDENCE, DECISIONS):
         raise UsageError(f"{rule.where}: {rule.metric} is the model's, whatever the method", hint="Leave method out.")
     if rule.metric == CONTROLS and not any(is_insertion(label) for label in metrics):
-        raise UsageError(f"{rule.where}: controls are held against by insertion", hint='Add metrics = ["insertion"].')
+        raise UsageError(f"{rule.where}: the controls rule needs insertion", hint='Add metrics = ["insertion"].')
 
 
 def is_insertion(label: str) -> bool:

@@ -96,12 +96,12 @@ class ClassifierTask(Task):
         }
 
     def metadata(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"parameters": self.training.parameters_as_given()}
+        record: dict[str, Any] = {"parameters": self.training.parameters_as_given()}
         if self.training.branch:
-            told["branch"] = branched_networks().described(self.network)
+            record["branch"] = branched_networks().described(self.network)
         if self.teacher is not None:
-            told["teacher"] = {"name": self.teacher.name, "fingerprint": self.teacher.weights_fingerprint}
-        return told
+            record["teacher"] = {"name": self.teacher.name, "fingerprint": self.teacher.weights_fingerprint}
+        return record
 
 
 def schedule_for(classifier: Classifier, training: ClassifierTraining) -> Schedule:

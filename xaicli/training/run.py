@@ -53,7 +53,7 @@ class TrainRun:
         """The record in the checkpoint: what was trained, on what, how, with which versions."""
         classifier = self.task.classifier
         about = about_classifier(classifier)
-        told = {
+        record = {
             "method": self.learner.name,
             "version": self.learner.version,
             "data": {
@@ -72,6 +72,6 @@ class TrainRun:
         if self.learner.trains_network:
             # This fingerprint is of the initial weights, which nobody will see again.
             del about["fingerprint"]
-            told["architecture"] = architecture.record(self.spec, classifier.count)
-            told["class_names"] = list(classifier.classes)
-        return {**told, **about, **self.task.metadata()}
+            record["architecture"] = architecture.record(self.spec, classifier.count)
+            record["class_names"] = list(classifier.classes)
+        return {**record, **about, **self.task.metadata()}
