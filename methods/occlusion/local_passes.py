@@ -42,7 +42,7 @@ TOLERANCE = 1e-5
 TELLING = 10
 """A trial counts only where its box changes the logits by this many times the tolerance."""
 
-UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, XaiError)
+UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError, XaiError)
 """What a network may raise when it is passed a crop."""
 
 

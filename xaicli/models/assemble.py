@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Sequence
@@ -68,7 +69,8 @@ def assemble(
     forward = module if module is not None else loaded.forward
     assert forward is not None
     at = loaded.device or device
-    dtype = masked_dtype(precision, at)
+    quantised = module is not None and any("quantized" in type(part).__module__ for part in module.modules())
+    dtype = torch.float32 if quantised else masked_dtype(precision, at)
     bare = Classifier(
         forward=forward,
         module=module,
@@ -180,7 +182,10 @@ def prepared(module: nn.Module, device: torch.device) -> nn.Module:
             expected="float32: passes that may run in bf16 are cast as they run",
             hint="Return module.float().",
         )
-    return module.eval().to(device)
+    with contextlib.suppress(NotImplementedError):
+        # Exported programs stay in the mode that they were exported in.
+        module.eval()
+    return module.to(device)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -81,9 +81,15 @@ def bench(classifier: Classifier, inputs: Tensor, targets: Targets) -> Iterator[
     """A twin of the classifier's network after its clean pass, ready for rules, with gradients on and captum's notices
     off."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(classifier.device.type, enabled=False), quiet():
-        twin = twin_of(classifier.torch_module, classifier.name)
+        module = classifier.torch_module
+        if isinstance(module, torch.jit.ScriptModule):
+            what = "TorchScript runs its parts out of reach of rules and hooks"
+            raise refuse("a method of rules", classifier.name, what)
+        twin = twin_of(module, classifier.name)
         photos = inputs.detach().clone()
         observed = observe(twin, photos)
+        if not observed.has_graph:
+            raise refuse("a method of rules", classifier.name, "its forward pass gives no gradients")
         logits = classifier.logits(observed.output, len(photos))
         chosen = targets.resolve(logits).detached()
         yield Bench(photos, Scored(twin, classifier.logits), observed, logits, chosen)

@@ -61,13 +61,14 @@ class NetworkTrace:
     """What the dry run of a network showed at inputs of `size` (height, width).
 
     layers: every module that ran but the network itself, by name, in the order in which they ended; begun: all that ran by name,
-    in the order in which they first began.
+    in the order in which they first began; has_graph: whether the outputs have a gradient at all.
     """
 
     module: nn.Module
     size: tuple[int, int]
     layers: dict[str, LayerTrace]
     begun: tuple[str, ...]
+    has_graph: bool = True
     movements: dict[tuple[int, int], dict[tuple[str, Side, Layout], Movement]] = field(default_factory=dict, repr=False)
 
     def layout(self, layer: LayerTrace, side: Side) -> Layout | None:
@@ -114,6 +115,8 @@ class Recorder:
         self.work = 0.0
         self.numbers = WeakTensorKeyDictionary()
         self.count = 0
+        self.with_gradients = True
+        """Whether the module that ended last ran with gradients."""
 
     def before(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         if not seen_as_layer(call):
@@ -125,6 +128,7 @@ class Recorder:
         if not seen_as_layer(call):
             return None
         if not call.repeated:
+            self.with_gradients = torch.is_grad_enabled()
             self.note(call, first_tensor(output), argument(args, kwargs))
         return replace_first_tensor(output, lambda tensor: self.handed_on(call, "output", tensor))
 
@@ -178,8 +182,9 @@ class Recorder:
 
 
 def noting_reach(layer: LayerTrace, side: Side) -> Any:
-    def hook(gradient: Tensor) -> None:
-        for layout in layer.candidates[side]:
+    def hook(gradient: Tensor | None) -> None:
+        # None where an operation behind the layer has no derivative, as quantised ones.
+        for layout in layer.candidates[side] if gradient is not None else ():
             if bool(layout.to_grid(gradient).any()):
                 layer.reached.add((side, layout))
 
@@ -202,7 +207,8 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> NetworkTrace:
         recorder.note_gradients(output)
     for layer in recorder.layers.values():
         layer.behind = {side: 1 - before / max(recorder.work, 1.0) for side, before in layer.behind.items()}
-    return NetworkTrace(module, size, recorder.layers, tuple(dict.fromkeys(call.path for call in seen.calls)))
+    begun = tuple(dict.fromkeys(call.path for call in seen.calls))
+    return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients)
 
 
 def multiplications(part: nn.Module, given: Tensor | None) -> float:

@@ -63,6 +63,11 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
     such. Only layers count that have a gradient to the logits, and a grid that moves where the input changes. encoder: look in
     the network's encoder alone, where it has one. Raises InputError where there is none.
     """
+    if not trace.has_graph:
+        raise InputError(
+            "no gradient passes the network: its forward pass runs under torch.no_grad",
+            hint="Take that away, or use a method that needs the forward pass alone.",
+        )
     prefix, places = known_family(trace.module)
     for place in places:
         name = find_path(trace.module, join(prefix, place.path))

@@ -68,6 +68,8 @@ class Observed:
     paths: dict[nn.Module, str]
     hooked: frozenset[nn.Module]
     output: Any = None
+    has_graph: bool = True
+    """Of `observe`: whether a gradient leads from the output to the photo."""
     calls: list[Call] = field(default_factory=list)
     ended: list[Call] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
@@ -138,6 +140,9 @@ def observing(
 
     with ExitStack() as stack:
         for part in seen.paths:
+            if isinstance(part, torch.jit.ScriptModule):
+                # Takes no hooks; what it computes is seen as its caller's.
+                continue
             stack.callback(part.register_forward_pre_hook(enter, with_kwargs=True).remove)
             stack.callback(part.register_forward_hook(leave, with_kwargs=True).remove)
         stack.enter_context(Watch(seen) if operations else contextlib.nullcontext())
@@ -184,5 +189,7 @@ def observe(network: nn.Module, photos: Tensor) -> Observed:
     with observing(network, operations=True) as seen, torch.inference_mode(False), torch.enable_grad():
         # A copy of the leaf: networks may change their input in place.
         output = network(photos.detach().clone().requires_grad_(True).clone())
+        tensor = first_tensor(output)
+        seen.has_graph = tensor is None or tensor.requires_grad
         seen.output = output.detach() if isinstance(output, Tensor) else output
     return seen

@@ -11,13 +11,20 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from xaicli.errors import UsageError
 
 
 def twin_of(module: nn.Module, name: str) -> nn.Module:
     """A copy of `module` in evaluation mode whose parameters and buffers share the original's memory, frozen; in-place
-    activations work out of place in it. Raises UsageError where the network cannot be copied."""
+    activations work out of place in it. Raises UsageError where the network cannot be
+    copied."""
+    if any(is_parametrized(part) for part in module.modules()):
+        raise UsageError(
+            f"{name} computes its weights anew in every pass (torch.nn.utils.parametrize), and this method works on a copy",
+            hint="Fix them first: torch.nn.utils.parametrize.remove_parametrizations(module, 'weight').",
+        )
     memo: dict[int, object] = {}
     for parameter in module.parameters():
         memo[id(parameter)] = nn.Parameter(shared(parameter), requires_grad=False)
