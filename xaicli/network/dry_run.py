@@ -183,8 +183,10 @@ class Recorder:
 
 def noting_reach(layer: LayerTrace, side: Side) -> Any:
     def hook(gradient: Tensor | None) -> None:
-        # None where an operation behind the layer has no derivative, as quantised ones.
-        for layout in layer.candidates[side] if gradient is not None else ():
+        if gradient is None:
+            # An operation behind the layer has no derivative, as quantised ones.
+            return
+        for layout in layer.candidates[side]:
             if bool(layout.to_grid(gradient).any()):
                 layer.reached.add((side, layout))
 
