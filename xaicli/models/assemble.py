@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 from collections.abc import Sequence
@@ -182,8 +181,8 @@ def prepared(module: nn.Module, device: torch.device) -> nn.Module:
             expected="float32: passes that may run in bf16 are cast as they run",
             hint="Return module.float().",
         )
-    with contextlib.suppress(NotImplementedError):
-        # Exported programs stay in the mode that they were exported in.
+    # Exported programs, which stay in the mode that they were exported in, put a refusal in the place of `eval`.
+    if "eval" not in vars(module):
         module.eval()
     return module.to(device)
 
