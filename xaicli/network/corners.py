@@ -43,9 +43,9 @@ class Movement:
         """In words the first corner that moves another place of the grid; empty where all four move their own.
 
         convolved: convolutions take or give these features. Their two axes are known, and deep ones see all of a small input, so
-        that it is enough if what moves is in order.
+        that it is enough if what moves is in order; where nothing moves at all, they are dead, and their maps are constant.
         """
-        if convolved and self.in_order:
+        if convolved and (self.in_order or not any(self.cells)):
             return ""
         for corner, cell in enumerate(self.cells):
             if cell is None:
