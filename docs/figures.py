@@ -164,7 +164,7 @@ def mobilenet() -> Classifier:
 def section(cls: type[Method], cost: str, own: Sequence[Result]) -> list[str]:
     made = cls()
     lines = [f"## {cls.name}", "", inspect.getdoc(cls) or "", ""]
-    facts = [f"Needs {made.needs.words()}", f"costs {cost} passes a photo", f"maps {made.sign.value}"]
+    facts = [f"Needs {made.needs.words()}", f"costs {cost} passes per photo", f"maps {made.sign.value}"]
     facts += [] if made.class_specific else ["the same for every class"]
     paper = f" {cls.paper.rstrip('.')}." if cls.paper else ""
     lines += [f"{', '.join(facts)}.{paper}", ""]

@@ -73,7 +73,7 @@ def test_paths_are_taken_from_the_suites_folder(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("metods = []", 'a key "metods" that nothing reads. Did you mean methods'),
+        ("metods = []", 'unknown key "metods". Did you mean methods'),
         ("methods = 3", "methods = 3; expected text or a list"),
         ("methods = []", "names no methods"),
         ("methods = [1]", "expected texts"),

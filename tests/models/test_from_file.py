@@ -38,7 +38,7 @@ def test_a_function_s_module_gets_the_usual_view_and_the_user_is_told_that_code_
     path = write(NET)
     classifier = load_classifier(f"{path}:build", notice=notices.append)
     assert (classifier.count, classifier.name, classifier.view) == (5, "model.py:build", View(256, 224, "bilinear"))
-    assert notices == [f"{path}:build is code of your own: it is run as it stands"]
+    assert notices == [f"running your code from {path.name}"]
     assert not classifier.torch_module.training
 
 

@@ -50,7 +50,7 @@ def settings() -> dict[str, tuple[Any, str]]:
         for name, value in content.items():
             if name not in SETTINGS:
                 raise UsageError(
-                    f'{path} has a setting "{name}" that nothing reads',
+                    f'unknown setting "{name}" in {path}',
                     hint=did_you_mean(name, SETTINGS) or "See xai config show.",
                 )
             found[name] = (value, str(path))

@@ -160,7 +160,7 @@ image_options = gathered(
     "photos",
     option("Photos", "--recursive", is_flag=True, help="Search folders below the folders given."),
     option("Photos", "-0", "null", is_flag=True, help="Paths on standard input end in NUL, not in a line break."),
-    option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="The first N photos only."),
+    option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="The first N photos only.  [default: all]"),
     option(
         "Photos", "--frame", type=click.IntRange(min=0), default=0, metavar="N", help="Frame of animated or multi-page files."
     ),
@@ -192,20 +192,34 @@ model_options = gathered(
         "--weights",
         type=click.Path(path_type=str),
         metavar="FILE",
-        help="A .safetensors or .pth file of weights for that model.",
+        help="A .safetensors or .pth file of weights for that model.  [default: the model's own]",
     ),
     option(
         "Model",
         "--classes",
         type=click.Path(path_type=str),
         metavar="FILE",
-        help="Class names: a line each, or CSV with a column name, or JSON.",
+        help="Class names: a line each, or CSV with a column name, or JSON.  [default: the model's own]",
     ),
-    option("Model", "--resize", type=Numbers(int, (1, 2)), metavar="N|H,W", help="Shorter side, or exact size, before the crop."),
-    option("Model", "--crop", type=Numbers(int, (1, 2)), metavar="N|H,W", help="Centre crop."),
-    option("Model", "--interpolation", metavar="NAME", help="bilinear, bicubic, nearest, lanczos, box."),
-    option("Model", "--mean", type=Numbers(float, (3,)), metavar="R,G,B", help="Mean of the colours in 0..1."),
-    option("Model", "--std", type=Numbers(float, (3,)), metavar="R,G,B", help="Standard deviation of the colours."),
+    option(
+        "Model",
+        "--resize",
+        type=Numbers(int, (1, 2)),
+        metavar="N|H,W",
+        help="Shorter side, or exact size, before the crop.  [default: as trained]",
+    ),
+    option("Model", "--crop", type=Numbers(int, (1, 2)), metavar="N|H,W", help="Centre crop.  [default: as trained]"),
+    option("Model", "--interpolation", metavar="NAME", help="bilinear, bicubic, nearest, lanczos, box.  [default: as trained]"),
+    option(
+        "Model", "--mean", type=Numbers(float, (3,)), metavar="R,G,B", help="Mean of the colours in 0..1.  [default: as trained]"
+    ),
+    option(
+        "Model",
+        "--std",
+        type=Numbers(float, (3,)),
+        metavar="R,G,B",
+        help="Standard deviation of the colours.  [default: as trained]",
+    ),
     option(
         "Model",
         "--outputs",

@@ -75,6 +75,8 @@ class Grouped(click.Option):
 
     def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
         kwargs.setdefault("show_default", True)
+        if isinstance(kwargs.get("type"), click.IntRange | click.FloatRange):
+            kwargs.setdefault("metavar", "N" if isinstance(kwargs["type"], click.IntRange) else "X")
         super().__init__(*args, **kwargs)
         self.group = group
 

@@ -42,11 +42,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def check_keys(where: str, table: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
-    """Raise UsageError for a key that nothing reads, or a value that is not of its kind, one of TYPES."""
+    """Raise UsageError for an unknown key, or a value that is not of its kind, one of TYPES."""
     for key, value in table.items():
         if key not in kinds:
             hint = did_you_mean(key, kinds) or f"Known: {', '.join(kinds)}."
-            raise UsageError(f'{where} has a key "{show(key)}" that nothing reads', hint=hint)
+            raise UsageError(f'{where}: unknown key "{show(key)}"', hint=hint)
         types = TYPES[kinds[key]]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise UsageError(f"{where}: {key} = {show(value)}", expected=kinds[key])

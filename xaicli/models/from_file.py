@@ -26,7 +26,7 @@ def load(request: Request) -> LoadedModel:
     request.refuse_flag(f"Write {file.name}:{name}.")
     if not request.trust:
         raise UsageError(f"{file}:{name} would run the code in {file.name}", hint="Where you trust it, add --trust.")
-    request.notice(f"{file}:{name} is code of your own: it is run as it stands")
+    request.notice(f"running your code from {file.name}")
     made = call(file, name)
     canonical = request.canonical("", f"{file.name}:{name}")
     if isinstance(made, Classifier):

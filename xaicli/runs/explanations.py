@@ -247,7 +247,7 @@ def finished(result: Explanations, keep_going: bool) -> Explanations:
 def cost_of(run: FolderRun) -> str:
     """What a photo costs, in words."""
     costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
-    return f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} a photo"
+    return f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} per photo"
 
 
 def summarise(run: FolderRun, done: Sequence[WrittenMap], errors: Sequence[XaiError], seconds: float, progress: Progress) -> None:
@@ -265,4 +265,4 @@ def summarise(run: FolderRun, done: Sequence[WrittenMap], errors: Sequence[XaiEr
     odd = [written for written in done if written.record.status != "ok"]
     if odd:
         named = ", ".join(f"{written.stem.name} is {written.record.status}" for written in odd[:3])
-        progress.warn(f"{count(len(odd), 'map')} not usable: {named}")
+        progress.warn(f"{count(len(odd), 'map')} with no score: {named}")
