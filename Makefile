@@ -7,3 +7,9 @@ docs-figures:
 .PHONY: bundled-models
 bundled-models:
 	python -m tools.bundled_models --data $(DATA)/train --val $(DATA)/val --classes $(CLASSES) --card docs/models.md
+
+# All attacks of tests/torture, and the page of what they came to.
+.PHONY: torture
+torture:
+	XAI_TORTURE=full XAI_TORTURE_RESULTS=docs/results/reliability python -m pytest -q -m torture tests/torture -s
+	python -m tools.reliability docs/results/reliability > docs/reliability.md

@@ -205,7 +205,7 @@ def matches(pattern: re.Pattern[str], paths: list[Path]) -> Iterator[str]:
 
 def test_tests_mirror_the_folders():
     rooms = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")}
-    assert rooms - {"contract", "benchmarks", "docs", "tools"} <= {path.parent.name for path in SOURCES}
+    assert rooms - {"contract", "benchmarks", "docs", "tools", "torture"} <= {path.parent.name for path in SOURCES}
 
 
 def test_importing_the_package_and_the_command_line_loads_no_torch():

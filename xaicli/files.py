@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xaicli.errors import InputError
+from xaicli.untrusted import is_there
 
 try:
     import fcntl
@@ -65,7 +66,7 @@ def held(part: Path) -> Iterator[BinaryIO]:
         file = open(part, "xb")  # noqa: SIM115  # closed below, once it is known to be ours
         lock(file.fileno())
         # A sweep may have been faster than the lock.
-        if part.exists():
+        if is_there(part):
             break
         file.close()
     with file:

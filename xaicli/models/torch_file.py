@@ -15,8 +15,8 @@ from torch import Tensor
 from xaicli.errors import InputError
 from xaicli.untrusted import opened
 
-UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile)
-"""How torch reports a damaged archive: in many ways, none of them its own type."""
+UNREADABLE = (Exception,)
+"""How torch reports a damaged archive: in any way, none of them its own type. Errors in words are caught before."""
 
 SPARE = 1 << 20
 """Bytes by which an archive's contents may exceed it, for names and pickles that are packed."""
@@ -34,7 +34,7 @@ class CodeRefused(InputError):
 def load_tensors(path: Path, wanted: str) -> Any:
     """What a file of torch.save holds, on the CPU; never runs code.
 
-    Raises InputError where it would unpack to more than it is, CodeRefused where it holds more than tensors, one of UNREADABLE
+    Raises InputError where it would unpack to more than it is, CodeRefused where it holds more than tensors, any of UNREADABLE
     where it is damaged.
     """
     with opened(path, wanted) as file:

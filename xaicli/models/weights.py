@@ -89,6 +89,8 @@ def read_pickle(path: Path, notice: Callable[[str], None] = lambda text: None) -
         content = load_tensors(path, "a file of weights")
     except CodeRefused as error:
         raise more_than_weights(path, error) from error
+    except InputError:
+        raise
     except UNREADABLE as error:
         if "TorchScript" in str(error):
             raise InputError(

@@ -20,6 +20,7 @@ from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.stamps import sha256_file
 from xaicli.targets import PREDICTED, REGIONS, TargetRule
+from xaicli.untrusted import is_file
 
 BACKGROUND = ("background", "__background__", "unlabeled", "void")
 COMPONENT = "component"
@@ -29,7 +30,7 @@ Region = NDArray[np.bool_]
 def named(region: str) -> str:
     """A region as results name it: a mask by its file's name and content, whatever folder it lies in."""
     path = Path(region)
-    return f"{path.name}~{sha256_file(path)[:6]}" if path.suffix and path.is_file() else region
+    return f"{path.name}~{sha256_file(path)[:6]}" if path.suffix and is_file(path) else region
 
 
 def canonical(rule: TargetRule) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from xaicli.errors import InputError, UsageError
 from xaicli.files import write_atomic
-from xaicli.models.torch_file import UNREADABLE, CodeRefused, load_tensors
+from xaicli.models.torch_file import UNREADABLE, load_tensors
 
 ENDING = ".resume"
 
@@ -35,7 +35,7 @@ def read_snapshot(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     again = "Write --fresh to start over."
     try:
         state = load_tensors(path, "a snapshot of xai train")
-    except (CodeRefused, *UNREADABLE) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} is no snapshot that can be read", expected="one that xai train wrote", hint=again) from error
     known = state.get("identity") if isinstance(state, dict) else None
     if not isinstance(known, dict):

@@ -1,0 +1,42 @@
+"""What a torture run counts, and the table that docs/reliability.md is generated from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+FOLDER = "XAI_TORTURE_RESULTS"
+"""The environment variable that names where tallies go."""
+
+
+@dataclass
+class Tally:
+    """One attack: how often it was tried, and how each attempt ended."""
+
+    attack: str
+    command: str
+    tried: int = 0
+    endings: dict[str, int] = field(default_factory=dict)
+    slowest: float = 0.0
+    example: str = ""
+
+    def count(self, ending: str, seconds: float = 0.0, line: str = "") -> None:
+        self.tried += 1
+        self.endings[ending] = self.endings.get(ending, 0) + 1
+        self.slowest = max(self.slowest, seconds)
+        if line and not self.example:
+            self.example = line
+
+    def __str__(self) -> str:
+        endings = ", ".join(f"{count} {ending}" for ending, count in sorted(self.endings.items()))
+        return f"{self.attack}: {self.tried} tried, {endings}"
+
+    def keep(self) -> None:
+        """Print the counts, and write them where they are wanted."""
+        print(self)
+        if folder := os.environ.get(FOLDER):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            name = "".join(char if char.isalnum() else "-" for char in self.attack)
+            Path(folder, f"{name}.json").write_text(json.dumps(asdict(self), indent=1))
