@@ -71,14 +71,16 @@ def overlay(
         found = f"the map is of a photo of {geometry.source} pixels, and this one has {photo.size}"
         raise InputError(found, expected="the photo that was explained")
     scale = scale or Scale.of([grid.numpy()], sign)
-    canvas = np.array(photo.convert("RGB"))
+    # A copy; it is drawn on in bands, so that no further one is in memory.
+    drawn = photo.convert("RGB")
     seen = pixels_seen(geometry)
     for start, stop, band in bands(grid, geometry, seen):
-        below = canvas[start:stop, seen[0] : seen[2]]
-        canvas[start:stop, seen[0] : seen[2]] = painted(below, band, scale, sign, table, alpha, look)
+        below = np.asarray(drawn.crop((seen[0], start, seen[2], stop)))
+        drawn.paste(Image.fromarray(painted(below, band, scale, sign, table, alpha, look)), (seen[0], start))
     if look == CONTOUR:
-        draw_contours(canvas[seen[1] : seen[3], seen[0] : seen[2]], grid, geometry, scale, sign, table)
-    drawn = Image.fromarray(canvas)
+        canvas = np.array(drawn.crop(seen))
+        draw_contours(canvas, grid, geometry, scale, sign, table)
+        drawn.paste(Image.fromarray(canvas), seen[:2])
     if not geometry.sees_all:
         draw_frame(drawn, seen)
     return drawn

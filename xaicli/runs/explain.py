@@ -16,7 +16,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.passes.memory import Chunk, in_chunks
 from xaicli.passes.seeds import photo_seed
 from xaicli.runs.binding import bind
-from xaicli.runs.photos import Failure, Loaded, load_ahead
+from xaicli.runs.photos import ROOM, Failure, Loaded, load_ahead
 from xaicli.runs.records import attributions_of
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -57,7 +57,8 @@ def explain_photos(
     for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, ahead=2 * size):
         if isinstance(item, Loaded):
             batch.append(item)
-        if batch and (isinstance(item, Failure) or len(batch) == size):
+        full = len(batch) == size or sum(loaded.bytes for loaded in batch) >= ROOM
+        if batch and (isinstance(item, Failure) or full):
             yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
             batch = []
         if isinstance(item, Failure):

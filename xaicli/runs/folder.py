@@ -26,7 +26,7 @@ from xaicli.runs.explain import Explained, explain_photos
 from xaicli.runs.map_scores import explainers_of, refuse_unscorable, scores_of_maps
 from xaicli.runs.output import Complete, OutputFolder, find_complete, refuse_other, refuse_taken
 from xaicli.runs.overlay_style import OverlayStyle
-from xaicli.runs.photos import Failure
+from xaicli.runs.photos import ROOM, Failure
 from xaicli.runs.result_claim import claimed, refuse_foreign, release
 from xaicli.runs.settings import Settings
 from xaicli.runs.step_pictures import STEPS, StepPictures
@@ -112,7 +112,7 @@ class FolderRun:
         explained = explain_photos(
             todo, self.classifier, self.methods, self.targets, self.settings, lambda source, method: not found.has(source, method)
         )
-        waiting: deque[Future[list[WrittenMap] | Failure]] = deque()
+        waiting: deque[tuple[int, Future[list[WrittenMap] | Failure]]] = deque()
         result: Explained | Failure | None = None
         with ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="write") as pool:
             for source in self.sources:
@@ -120,21 +120,23 @@ class FolderRun:
                 if isinstance(result, Failure) and not self.keep_going:
                     break
                 if result is None:
-                    waiting.append(pool.submit(self.keep, source, found))
+                    waiting.append((0, pool.submit(self.keep, source, found)))
                 elif isinstance(result, Failure):
-                    waiting.append(pool.submit(lambda failure: failure, result))
+                    waiting.append((0, pool.submit(lambda failure: failure, result)))
                 else:
                     maps, fault = self.in_hand(result, found)
-                    waiting.append(pool.submit(self.write, result, maps))
-                    if fault is not None:
-                        result = Failure(source, fault)
+                    waiting.append((result.loaded.bytes, pool.submit(self.write, result, maps)))
+                    # The thread alone keeps the photo, which is gone when it is drawn.
+                    del maps
+                    result = None if fault is None else Failure(source, fault)
+                    if result is not None:
                         if not self.keep_going:
                             break
-                        waiting.append(pool.submit(lambda failure: failure, result))
-                if len(waiting) > WRITES_WAITING:
-                    yield waiting.popleft().result()
+                        waiting.append((0, pool.submit(lambda failure: failure, result)))
+                while len(waiting) > WRITES_WAITING or sum(size for size, _ in waiting) > ROOM:
+                    yield waiting.popleft()[1].result()
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[1].result()
             if isinstance(result, Failure) and not self.keep_going:
                 yield result
 

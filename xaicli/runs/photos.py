@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Condition
 
 from torch import Tensor
 
@@ -17,6 +19,13 @@ from xaicli.images.view import View
 
 DECODE_THREADS = 2
 
+ROOM = 96 << 20
+"""Bytes of decoded photos that may wait for the network; as much again may be in its batch, and for those who draw. A photo of 24
+megapixels takes that much, and is let in by itself however large it is."""
+
+BYTES_A_PIXEL = 4
+"""Of an RGB photo in Pillow's memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
@@ -25,6 +34,11 @@ class Loaded:
     source: Source
     photo: Photo
     input: Tensor
+
+    @property
+    def bytes(self) -> int:
+        """What the decoded photo takes of the memory."""
+        return BYTES_A_PIXEL * self.photo.image.width * self.photo.image.height
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,43 @@ def load(source: Source, view: View, background: tuple[int, int, int], seconds: 
         return Failure(source, error.about(source.name))
 
 
+@dataclass(eq=False)
+class Waiting:
+    """The decoded photos that nobody has asked for yet: while they fill their room, only the photo that is asked for is decoded.
+
+    held: their bytes; asked: the number of the photo that is asked for.
+    """
+
+    held: int = 0
+    asked: float = 0
+    changed: Condition = field(default_factory=Condition)
+
+    def load(self, number: int, source: Source, view: View, background: tuple[int, int, int], seconds: float) -> Loaded | Failure:
+        """Decode and prepare a photo when there is room for it."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.held < ROOM or number <= self.asked)
+        item = load(source, view, background, seconds)
+        if isinstance(item, Loaded):
+            with self.changed:
+                self.held += item.bytes
+        return item
+
+    def take(self, number: int, future: Future[Loaded | Failure]) -> Loaded | Failure:
+        """The photo of that number, once it is decoded."""
+        self.ask(number)
+        item = future.result()
+        if isinstance(item, Loaded):
+            with self.changed:
+                self.held -= item.bytes
+                self.changed.notify_all()
+        return item
+
+    def ask(self, number: float) -> None:
+        with self.changed:
+            self.asked = number
+            self.changed.notify_all()
+
+
 def load_ahead(
     sources: Iterable[Source],
     view: View,
@@ -51,16 +102,19 @@ def load_ahead(
     seconds: float = SECONDS,
     ahead: int = 16,
 ) -> Iterator[Loaded | Failure]:
-    """Photos in order, up to `ahead` of them decoded before they are asked for."""
+    """Photos in order, up to `ahead` of them decoded before they are asked for, and fewer where they are large."""
+    photos = Waiting()
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[Loaded | Failure]] = deque()
+        waiting: deque[tuple[int, Future[Loaded | Failure]]] = deque()
         try:
-            for source in sources:
-                waiting.append(pool.submit(load, source, view, background, seconds))
+            for number, source in enumerate(sources):
+                waiting.append((number, pool.submit(photos.load, number, source, view, background, seconds)))
                 if len(waiting) > ahead:
-                    yield waiting.popleft().result()
+                    yield photos.take(*waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield photos.take(*waiting.popleft())
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
+            # Threads that wait for room end too.
+            photos.ask(math.inf)
