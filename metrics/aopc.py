@@ -14,7 +14,7 @@ from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, param
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import replaced
 from xaicli.scoring.ranking import ranks
-from xaicli.scoring.removal import GROUND_HELP, Ground
+from xaicli.scoring.removal import SCORE_BASELINE_HELP, ScoreBaseline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class AOPC(Metric):
 
     region: int = param(9, "side of a region in pixels", ge=1, le=10_000)
     regions: int = param(100, "regions that are replaced", ge=1, le=1_000_000)
-    baseline: Ground = param("noise", f"what replaces a region: {GROUND_HELP}")
+    baseline: ScoreBaseline = param("noise", f"what replaces a region: {SCORE_BASELINE_HELP}")
     output: Literal["probability", "logit"] = param("probability", "what is lost")
 
     @property
@@ -60,7 +60,8 @@ class AOPC(Metric):
         steps = self.steps(case.size)
         counts = torch.arange(1, steps + 1, dtype=torch.int32, device=case.device)
         outcomes = yield [
-            replaced(item, orders[item], counts, case.ground(item, self.baseline), case.photo(item)) for item in range(len(case))
+            replaced(item, orders[item], counts, case.baseline(item, self.baseline), case.photo(item))
+            for item in range(len(case))
         ]
         first = in_float64(getattr(case.clean, self.output)[:, None])
         outputs = torch.cat([first, in_float64(getattr(outcomes.view(len(case), steps), self.output))], dim=1)

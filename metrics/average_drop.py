@@ -67,7 +67,7 @@ class KeptPart(Metric):
                 item,
                 masks[item : item + 1],
                 case.photo(item),
-                case.ground(item, "black"),
+                case.baseline(item, "black"),
                 shared=("kept", case.label, case.classes[item], case.against[item], self.area, self.mask),
             )
             for item in range(len(case))

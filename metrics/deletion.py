@@ -14,8 +14,8 @@ from xaicli.float64 import in_float64
 from xaicli.metric import Direction, Measuring, Metric, Needs, Ratio, Scores, param
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies, Outcomes, replaced
-from xaicli.scoring.photo import GroundKind
-from xaicli.scoring.removal import GROUND_HELP, Ground
+from xaicli.scoring.photo import AnyScoreBaseline
+from xaicli.scoring.removal import SCORE_BASELINE_HELP, ScoreBaseline
 
 READOUTS = {
     "log_odds": "area under the curve of log(p / (1 - p)), which confidence alone only scales",
@@ -87,15 +87,15 @@ class PixelCurve(Metric):
             return [case.authors_ranks]
         return [case.ranks, case.reversed_ranks] if self.ties == "both" else [case.ranks]
 
-    def curves(self, case: Case, ground: GroundKind, *, insert: bool) -> Measuring:
+    def curves(self, case: Case, baseline: AnyScoreBaseline, *, insert: bool) -> Measuring:
         """Pass every point but the clean photo, which is known, and the baseline, which all share; integrate."""
         pixels = case.size[0] * case.size[1]
         inner = torch.tensor(self.counts(pixels)[1:-1], dtype=torch.int32, device=case.device)
         orders = self.orders(case)
-        copies: list[Copies] = case.ground_copies(ground)
+        copies: list[Copies] = case.baseline_copies(baseline)
         for ranks in orders:
             for item in range(len(case)):
-                photo, instead = case.photo(item), case.ground(item, ground)
+                photo, instead = case.photo(item), case.baseline(item, baseline)
                 first, rest = (photo, instead) if insert else (instead, photo)
                 copies.append(replaced(item, ranks[item], inner, first, rest))
         outcomes = yield copies
@@ -139,7 +139,7 @@ class Deletion(PixelCurve):
     name = "deletion"
     direction = Direction.LOWER
 
-    baseline: Ground = param("zero", f"what replaces removed pixels: {GROUND_HELP}")
+    baseline: ScoreBaseline = param("zero", f"what replaces removed pixels: {SCORE_BASELINE_HELP}")
 
     def score(self, case: Case) -> Measuring:
         return self.curves(case, self.baseline, insert=False)
@@ -160,7 +160,7 @@ class Insertion(PixelCurve):
     name = "insertion"
     direction = Direction.HIGHER
 
-    baseline: Ground = param("blur", f"what the photo is put back onto: {GROUND_HELP}")
+    baseline: ScoreBaseline = param("blur", f"what the photo is put back onto: {SCORE_BASELINE_HELP}")
 
     def score(self, case: Case) -> Measuring:
         return self.curves(case, "rise-blur" if self.variant == "rise" else self.baseline, insert=True)

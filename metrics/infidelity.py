@@ -14,7 +14,7 @@ from xaicli.metric import Direction, Measuring, Metric, Needs, Scores, Sign, Val
 from xaicli.passes.seeds import stream
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies
-from xaicli.scoring.removal import GROUND_HELP, Ground
+from xaicli.scoring.removal import SCORE_BASELINE_HELP, ScoreBaseline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Infidelity(Metric):
     side: float = param(0.25, "of the square, as a share of the photo's sides", gt=0, le=1)
     sigma: float = param(0.2, "of the noise, in normalised units", gt=0, le=100)
     scaled: bool = param(True, "scale the map to fit best")
-    baseline: Ground = param("zero", f"what a square becomes: {GROUND_HELP}")
+    baseline: ScoreBaseline = param("zero", f"what a square becomes: {SCORE_BASELINE_HELP}")
     output: Literal["probability", "logit"] = param("probability", "what is predicted")
 
     def passes(self, size: tuple[int, int]) -> float:
@@ -69,14 +69,14 @@ class Infidelity(Metric):
         tops = torch.from_numpy(draw.integers(height - tall + 1, size=self.draws)).to(case.device)
         lefts = torch.from_numpy(draw.integers(width - wide + 1, size=self.draws)).to(case.device)
         down, across = (torch.arange(length, device=case.device) for length in (height, width))
-        photo, ground = case.photo(item), case.ground(item, self.baseline)
+        photo, baseline = case.photo(item), case.baseline(item, self.baseline)
 
         def square(rows: slice) -> Tensor:
             inside = (down >= tops[rows, None]) & (down < tops[rows, None] + tall)
             return inside[:, :, None] & ((across >= lefts[rows, None]) & (across < lefts[rows, None] + wide))[:, None, :]
 
         def fill(out: Tensor, start: int, stop: int) -> None:
-            torch.where(square(slice(start, stop))[:, None], ground, photo, out=out)
+            torch.where(square(slice(start, stop))[:, None], baseline, photo, out=out)
 
         values = in_float64(case.upsampled[item])
         sums = torch.stack([(square(slice(at, at + 1))[0].to(values.device) * values).sum() for at in range(self.draws)])

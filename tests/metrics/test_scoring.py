@@ -266,7 +266,7 @@ class HalfKept(Metric):
     def score(self, case: Case) -> Measuring:
         for strength in (0.5, 0.25):
             masks = torch.full((1, *case.size), strength)
-            copies = [blended(item, masks, case.photo(item), case.ground(item, "zero")) for item in range(len(case))]
+            copies = [blended(item, masks, case.photo(item), case.baseline(item, "zero")) for item in range(len(case))]
             outcomes = yield copies
         return Scores(outcomes.probability)
 

@@ -15,7 +15,7 @@ from xaicli.passes.upsampling import upsample
 from xaicli.scoring import ranking
 from xaicli.scoring.copies import Copies, Outcomes, whole
 from xaicli.scoring.explanation import Explainer
-from xaicli.scoring.photo import GroundKind, ScoredPhoto
+from xaicli.scoring.photo import AnyScoreBaseline, ScoredPhoto
 from xaicli.scoring.ranking import Ties
 from xaicli.sign import Sign
 from xaicli.targets import NO_CLASS, TargetRule, Targets
@@ -114,13 +114,13 @@ class Case:
         """The preprocessed photo (3, H, W) of an item."""
         return self.scored.input
 
-    def ground(self, item: int, kind: GroundKind) -> Tensor:
+    def baseline(self, item: int, kind: AnyScoreBaseline) -> Tensor:
         """What takes the place of removed pixels of an item: (3, H, W)."""
-        return self.scored.ground(kind)
+        return self.scored.baseline(kind)
 
-    def ground_copies(self, kind: GroundKind) -> list[Copies]:
+    def baseline_copies(self, kind: AnyScoreBaseline) -> list[Copies]:
         """One copy an item: nothing left of the photo. Shared by all that ask for it."""
-        return [whole(item, self.ground(item, kind), shared=("ground", kind)) for item in range(len(self))]
+        return [whole(item, self.baseline(item, kind), shared=("baseline", kind)) for item in range(len(self))]
 
     @cached_property
     def upsampled(self) -> Tensor:

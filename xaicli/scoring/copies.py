@@ -85,11 +85,11 @@ def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tens
     return Copies(item, len(counts), fill)
 
 
-def blended(item: int, masks: Tensor, photo: Tensor, ground: Tensor, shared: Hashable = None) -> Copies:
-    """Copies that are `photo` (3, H, W) where a mask (K, H, W) is 1, `ground` where it is 0, and in between in between."""
+def blended(item: int, masks: Tensor, photo: Tensor, baseline: Tensor, shared: Hashable = None) -> Copies:
+    """Copies that are `photo` (3, H, W) where a mask (K, H, W) is 1, `baseline` where it is 0, and in between in between."""
 
     def fill(out: Tensor, start: int, stop: int) -> None:
-        torch.lerp(ground, photo, masks[start:stop, None], out=out)
+        torch.lerp(baseline, photo, masks[start:stop, None], out=out)
 
     return Copies(item, len(masks), fill, shared)
 

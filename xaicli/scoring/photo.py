@@ -10,10 +10,10 @@ from torch import Tensor
 from xaicli.images.truth import PhotoTruth
 from xaicli.network.classifier import Classifier
 from xaicli.passes.seeds import photo_seed
-from xaicli.scoring.removal import Ground, grounds
+from xaicli.scoring.removal import ScoreBaseline, score_baselines
 from xaicli.stamps import subject_stamp
 
-GroundKind: TypeAlias = Ground | Literal["rise-blur"]
+AnyScoreBaseline: TypeAlias = ScoreBaseline | Literal["rise-blur"]
 
 SEEDS_OF_SCORES = "scores"
 """The name under which the seed of scores is drawn: one a photo for all methods and metrics, so that their scores are paired."""
@@ -54,8 +54,8 @@ class ScoredPhoto:
         """The subject stamp of a score for a canonical target; partner: the photo whose map is scored, where it is another."""
         return subject_stamp(self.content, self.frame, self.classifier.fingerprint, target, partner)
 
-    def ground(self, kind: GroundKind) -> Tensor:
-        """What takes the place of removed pixels: (3, H, W), as `removal.grounds` defines it; made once."""
+    def baseline(self, kind: AnyScoreBaseline) -> Tensor:
+        """What takes the place of removed pixels: (3, H, W), as `removal.score_baselines` defines it; made once."""
         if kind not in self.made:
-            self.made[kind] = grounds(kind, self.input[None], (self.score_seed,), self.classifier.view)[0]
+            self.made[kind] = score_baselines(kind, self.input[None], (self.score_seed,), self.classifier.view)[0]
         return self.made[kind]

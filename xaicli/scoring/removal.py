@@ -15,14 +15,14 @@ from xaicli.images.view import View
 from xaicli.passes.baselines import baseline_inputs
 from xaicli.passes.seeds import stream
 
-Ground = Literal["zero", "black", "mean", "blur", "noise"]
+ScoreBaseline = Literal["zero", "black", "mean", "blur", "noise"]
 
-GROUND_HELP = "zero (the data's mean colour), black, mean (the photo's own colour), blur, or noise"
+SCORE_BASELINE_HELP = "zero (the data's mean colour), black, mean (the photo's own colour), blur, or noise"
 
 RISE_SIDE, RISE_SIGMA = 11, 5.0
 
 
-def grounds(kind: Ground | Literal["rise-blur"], inputs: Tensor, seeds: Sequence[int], view: View) -> Tensor:
+def score_baselines(kind: ScoreBaseline | Literal["rise-blur"], inputs: Tensor, seeds: Sequence[int], view: View) -> Tensor:
     """What replaces the pixels of preprocessed photos (P, 3, H, W): as many pictures of the same shape.
 
     zero: 0 after normalisation, the data's mean colour; black: pixels of 0; mean: the photo's own mean colour; blur: the photo
