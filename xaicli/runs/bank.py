@@ -56,7 +56,7 @@ class BankRun:
         return self.path.with_name(f"{self.path.name}.parts")
 
     def check(self) -> None:
-        """Raise UsageError where the place of the bank is none for a file of its kind."""
+        """Raise UsageError where the path of the bank is a folder, or does not end in .safetensors."""
         if is_folder(self.path):
             raise UsageError(f"{self.path} is a folder", expected="a file", hint="Give -o FILE.")
         if self.path.suffix != ENDING:

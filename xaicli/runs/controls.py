@@ -54,8 +54,11 @@ def name_of(partner: Photo) -> str:
 
 @dataclass(frozen=True)
 class Ring:
-    """The photos of a job by content hash, the first after the last: a photo's neighbours depend on the set of photos alone, not
-    on their order. Photos of equal content, such as the frames of a file, count as one."""
+    """The photos of a job in a ring, sorted by content hash. The order in which
+    they are given does not matter.
+
+    Photos of equal content, such as the frames of one file, count as one.
+    """
 
     contents: Mapping[Source, str]
 
@@ -81,7 +84,7 @@ class Ring:
         return {content: place for place, content in enumerate(self.photos)}
 
     def after(self, source: Source) -> Iterator[Source]:
-        """All other photos, from the next one round; none where the photo is not of the ring."""
+        """All other photos, starting with the next one; none for a photo outside the ring."""
         if source in self.contents:
             place = self.places[self.contents[source]]
             yield from (self.order[(place + step) % len(self.order)] for step in range(1, len(self.order)))

@@ -41,7 +41,7 @@ WRITES_WAITING = 4
 
 @dataclass(frozen=True, eq=False)
 class MapInHand:
-    """A map with its photo, and the place of its files. on_disk: the record there, where it is complete."""
+    """A map with its photo, and the stem of its files. on_disk: its record, where the files are complete already."""
 
     attribution: Attribution
     method: Method
@@ -141,13 +141,13 @@ class FolderRun:
                 yield result
 
     def is_done(self, source: Source, found: Complete) -> bool:
-        """Whether nothing is left to be made of a photo, so that it need not be read."""
+        """Whether a photo needs no further work, so that it need not be read."""
         if self.sheet or not all(found.has(source, method) for method in self.methods):
             return False
         return all(self.is_current(record) for method in self.methods for record in found.records[source, method.label])
 
     def is_current(self, record: Record) -> bool:
-        """Whether a record has its scores and an overlay as it shall look, and no steps are to be drawn."""
+        """Whether a record has all its scores and the overlay its style, and no steps are to be drawn."""
         steps = self.step_pictures.wanted and STEPS in record.arrays
         return not (steps or self.lacks_scores(record) or self.lacks_style(record))
 
@@ -155,7 +155,7 @@ class FolderRun:
         return any(metric.label not in record.scores for metric in self.metrics)
 
     def lacks_style(self, record: Record) -> bool:
-        """Whether an overlay looks otherwise than it shall; a scale that all share is settled in the end."""
+        """Whether an overlay has another style than the run's. A shared scale is applied at the end of the run."""
         return not self.shared and record.status != "non-finite" and record.look != self.style.as_dict()
 
     def stem(self, source: Source, method: Method, target: str) -> Path:
@@ -172,7 +172,7 @@ class FolderRun:
         return kept
 
     def in_hand(self, result: Explained, found: Complete) -> tuple[list[MapInHand], XaiError | None]:
-        """All maps of a photo, those that were complete too, with their scores; and the fault, where they could not be scored."""
+        """All maps of a photo with their scores, complete ones included; and the error, where scoring failed."""
         source, photo = result.loaded.source, result.loaded.photo.image
         maps: list[MapInHand] = []
         try:
@@ -237,7 +237,7 @@ class FolderRun:
         return replace(attribution, record=replace(attribution.record, look=self.style.as_dict()))
 
     def require_free(self, source: Source, method: Method, stem: Path, *, begun: bool) -> None:
-        """Raise UsageError where another run has meanwhile put a result of its own in this place."""
+        """Raise UsageError where another run wrote a different result here in the meantime."""
         if self.overwrite:
             return
         refuse_foreign(stem, begun=begun)

@@ -1,4 +1,4 @@
-"""Photos and maps that are kept while many photos are scored: those in work, and those whose maps others take."""
+"""A cache of photos and maps for scoring: those in work, and the partners whose maps the control `other` uses."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class MapCache:
         return made
 
     def partner(self, source: Source, labels: Collection[str]) -> Source | None:
-        """The next photo, by content, that can lend its maps, which are then here; whatever the order or shard.
+        """The next photo by content whose maps can be made; they are in the cache then. Order and shard do not matter.
 
-        A photo that cannot be used lends nothing and costs nobody a score: the one after it is taken.
+        A photo that cannot be used is skipped.
         """
         for candidate in self.ring.after(source):
             try:
@@ -77,6 +77,6 @@ class MapCache:
         return None
 
     def keep_only(self, needed: Collection[Source]) -> None:
-        """Let go of all other photos."""
+        """Drop all other photos."""
         self.photos = {source: loaded for source, loaded in self.photos.items() if source in needed}
         self.maps = {source: maps for source, maps in self.maps.items() if source in needed}

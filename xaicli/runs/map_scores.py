@@ -20,7 +20,7 @@ from xaicli.scoring.scoring import refuse_unfit, score_photo
 from xaicli.targets import TargetRule
 
 MapScores = dict[tuple[str, str], dict[str, float | str]]
-"""By method label and target: by metric label the value, or the status that says why there is none."""
+"""For each method label and target: the value of each metric, or the status that explains its absence."""
 
 
 def explainers_of(

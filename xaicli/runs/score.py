@@ -154,7 +154,7 @@ class ScoreRun:
         last_partner = next(self.ring.after(todo[-1]), None) if todo else None
         coming = set(todo)
         for source in todo:
-            # Another process may have done it meanwhile, or a copy of it, the same photo to the store.
+            # Another process may have scored it by now, or it is a copy of a photo that was just scored.
             gaps = self.missing(store, [source])[0]
             if gaps.any():
                 result = self.score_photo(source, gaps, cache, store)
@@ -190,7 +190,7 @@ class ScoreRun:
     def swapped(
         self, source: Source, own: Sequence[Explanation], bases: Collection[str], cache: MapCache, store: Store
     ) -> list[Explanation]:
-        """The controls `other` of a photo's explanations, as far as the store lacks them."""
+        """The controls `other` of a photo that the store lacks."""
         partner = cache.partner(source, bases) if bases else None
         if partner is None:
             return []
@@ -231,10 +231,10 @@ class ScoreRun:
 
 
 def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:
-    """The photos of one of `parts` shards, 1 to `parts`, by content: the same on every machine, whatever the order.
+    """The photos of shard `part`, from 1 to `parts`, by content: the same on every machine, in any order.
 
-    Shards are of equal size, and neighbours by content, whose maps the control `other` needs, are together. A photo that cannot
-    be read is in the first, to be reported once.
+    Shards differ by at most one photo. Neighbours by content stay together, since the control `other` needs their maps. Photos
+    that cannot be read belong to the first shard, which reports them once.
     """
     contents = [content_hash(source) or "" for source in sources]
     places = {content: place for place, content in enumerate(sorted(set(contents)))}

@@ -22,7 +22,7 @@ from xaicli.targets import NO_CLASS, TargetRule, Targets
 
 T = TypeVar("T")
 AT_ONCE = 8
-"""Maps that a method makes again at once."""
+"""Maps that a method makes in one batch when a metric asks it to explain again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class Case:
         return declared(self.clean_logits, "needs").expand(len(self), -1)
 
     def decided(self, logits: Tensor) -> Tensor:
-        """Whether logits (N, C) put each item's target first: (N,) bool; under a contrast, before what it is held against."""
+        """Whether the model decides for each item's target, by logits (N, C): (N,) bool. Of a contrast A-B: for A, not B."""
         return self.outcomes(logits).decided > 0
 
     def outcomes(self, logits: Tensor) -> Outcomes:

@@ -86,7 +86,7 @@ def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tens
 
 
 def blended(item: int, masks: Tensor, photo: Tensor, baseline: Tensor, shared: Hashable = None) -> Copies:
-    """Copies that are `photo` (3, H, W) where a mask (K, H, W) is 1, `baseline` where it is 0, and in between in between."""
+    """Copies that are `photo` (3, H, W) where a mask (K, H, W) is 1 and `baseline` where it is 0, blended linearly."""
 
     def fill(out: Tensor, start: int, stop: int) -> None:
         torch.lerp(baseline, photo, masks[start:stop, None], out=out)

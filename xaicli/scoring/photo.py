@@ -47,7 +47,7 @@ class ScoredPhoto:
 
     @property
     def score_seed(self) -> int:
-        """The seed of whatever scoring draws."""
+        """The seed of all random numbers in scoring."""
         return self.seed_for(SEEDS_OF_SCORES)
 
     def subject(self, target: str, partner: str = "") -> str:
