@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse, single_use
+from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, single_use, twin_pass
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.operations import is_linear
@@ -52,7 +52,7 @@ class DeepLIFT(Method):
         return Cost(forward=5, backward=2)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        with bench(classifier, inputs, targets) as found:
+        with twin_pass(classifier, inputs, targets) as found:
             self.prepare(classifier.name, found)
             starts = baseline_inputs(self.baseline, classifier.view, found.photos)
             rule = captum.attr.DeepLift(found.scored)
@@ -67,7 +67,7 @@ class DeepLIFT(Method):
             gap = found.chosen.scores - base - values.sum(dim=(2, 3, 4))
             return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, {"gap": gap})
 
-    def prepare(self, model: str, found: Bench) -> None:
+    def prepare(self, model: str, found: TwinPass) -> None:
         """Refuse networks that the rules do not reach; make the twin fit for them."""
         for operation in found.observed.outside(RULED):
             if not is_linear(operation):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse
+from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, twin_pass
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.convolution_chains import chains
@@ -67,7 +67,7 @@ class LRP(Method):
         return Cost(forward={"epsilon": 2, "alpha1-beta0": 4, "gamma": 6}[self.rule], backward=1)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        with bench(classifier, inputs, targets) as found:
+        with twin_pass(classifier, inputs, targets) as found:
             self.check(classifier, found)
             first = found.observed.called((nn.Conv2d,))[:1]
             fold_batch_norm(found)
@@ -80,7 +80,7 @@ class LRP(Method):
             values = found.each_target(explain)
             return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
 
-    def check(self, classifier: Classifier, found: Bench) -> None:
+    def check(self, classifier: Classifier, found: TwinPass) -> None:
         """Raise UsageError unless each operation is one that relevance has a rule for."""
         if classifier.probabilities:
             raise refuse(self.name, classifier.name, "it ends in a softmax, which has no rule")
@@ -154,7 +154,7 @@ def by_constant_deviation(module: Any, inputs: tuple[Tensor, ...], output: Tenso
     return scaled.movedim(-1, 1) if type(module) is LayerNorm2d else scaled
 
 
-def fold_batch_norm(found: Bench) -> None:
+def fold_batch_norm(found: TwinPass) -> None:
     """Merge each batch norm into the convolution that it alone reads, where relevance would else be lost to its shift."""
     parts = dict(found.network.named_modules())
     for chain in chains(found.observed):

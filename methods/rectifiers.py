@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.network.captum_adapter import Arguments, Bench, bench, refuse, single_use
+from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, single_use, twin_pass
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
@@ -34,7 +34,7 @@ PASSED = MAX_POOLING | NORMS
 SPLIT_HELP = "give each use of a reused activation a module of its own, instead of refusing the network"
 
 
-def prepare(method: str, model: str, found: Bench, *, split: bool) -> None:
+def prepare(method: str, model: str, found: TwinPass, *, split: bool) -> None:
     """Refuse networks whose activations are not all `nn.ReLU` modules, used once; make the twin fit for captum's hooks."""
     operations = found.observed.operations
     for operation in operations:
@@ -71,7 +71,7 @@ class RectifierRule(Method):
         return Cost(forward=2, backward=1)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        with bench(classifier, inputs, targets) as found:
+        with twin_pass(classifier, inputs, targets) as found:
             prepare(self.name, classifier.name, found, split=self.split)
             rule = self.rule(found.scored)
             values = found.each_target(lambda photos, arguments: rule.attribute(photos, additional_forward_args=arguments))
@@ -149,7 +149,7 @@ class GuidedGradCAM(RectifierRule):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         layer = self.require_layer(classifier)
-        with bench(classifier, inputs, targets) as found:
+        with twin_pass(classifier, inputs, targets) as found:
             part = found.network.get_submodule(layer.name)
             calls = found.observed.times[part]
             prepare(self.name, classifier.name, found, split=self.split)

@@ -39,20 +39,20 @@ class Baseline:
     view: Mapping[str, str] = field(default_factory=dict)
 
 
-def photos_to_run(bench: ReadySuite) -> int:
+def photos_to_run(ready: ReadySuite) -> int:
     """How many photos making a baseline explains, those of further seeds included."""
-    return len(bench.sources) * (1 + FURTHER_SEEDS * any(method.stochastic for method in bench.methods))
+    return len(ready.sources) * (1 + FURTHER_SEEDS * any(method.stochastic for method in ready.methods))
 
 
-def make_baseline(bench: ReadySuite, tick: Tick = lambda done: None) -> Baseline:
+def make_baseline(ready: ReadySuite, tick: Tick = lambda done: None) -> Baseline:
     """Run the suite, and stochastic methods further times to learn their noise. tick: told the number of photos done.
 
     Raises InputError where there are no photos, or where a photo's outputs are no function of that photo alone; RunError where a
     map is not finite: nothing could pass against it.
     """
-    if why := bench.classifier.inconsistency:
-        raise InputError(f"{bench.classifier.name} {why}", expected="a network whose outputs depend on the photo alone")
-    photos = run_suite(bench, bench.suite.seed, tick=tick)
+    if why := ready.classifier.inconsistency:
+        raise InputError(f"{ready.classifier.name} {why}", expected="a network whose outputs depend on the photo alone")
+    photos = run_suite(ready, ready.suite.seed, tick=tick)
     if not photos:
         raise InputError("the suite names no photos", hint="An empty set of photos never passes.")
     for photo in photos:
@@ -61,36 +61,36 @@ def make_baseline(bench: ReadySuite, tick: Tick = lambda done: None) -> Baseline
                 raise RunError(f"the map of {label} of {photo.image} is not finite", hint="See xai doctor --model SPEC.")
     return Baseline(
         photos=photos,
-        definitions=bench.definitions(),
-        layers=bench.layers(),
-        model=bench.classifier.name,
-        fingerprint=bench.classifier.fingerprint,
-        target_rule=bench.targets.text,
-        expect=bench.suite.expect,
-        seed=bench.suite.seed,
-        noise=noise_of(bench, photos, tick),
+        definitions=ready.definitions(),
+        layers=ready.layers(),
+        model=ready.classifier.name,
+        fingerprint=ready.classifier.fingerprint,
+        target_rule=ready.targets.text,
+        expect=ready.suite.expect,
+        seed=ready.suite.seed,
+        noise=noise_of(ready, photos, tick),
         versions=versions(),
-        view=view_of(bench),
+        view=view_of(ready),
     )
 
 
-def view_of(bench: ReadySuite) -> dict[str, str]:
+def view_of(ready: ReadySuite) -> dict[str, str]:
     """How photos become inputs, each setting in words."""
-    return {name: show(value) for name, value in bench.classifier.view.as_dict().items()}
+    return {name: show(value) for name, value in ready.classifier.view.as_dict().items()}
 
 
-def noise_of(bench: ReadySuite, photos: Sequence[PhotoResult], tick: Tick) -> dict[str, Noise]:
+def noise_of(ready: ReadySuite, photos: Sequence[PhotoResult], tick: Tick) -> dict[str, Noise]:
     """What chance does to the maps of each stochastic method, from runs with further seeds on the classes of `photos`."""
-    stochastic = tuple(method for method in bench.methods if method.stochastic)
+    stochastic = tuple(method for method in ready.methods if method.stochastic)
     if not stochastic:
         return {}
-    targets = {source.path: photo.target for source, photo in zip(bench.sources, photos, strict=True)}
-    again = with_classes(dataclasses.replace(bench, methods=stochastic), targets)
-    size = bench.classifier.view.size
+    targets = {source.path: photo.target for source, photo in zip(ready.sources, photos, strict=True)}
+    again = with_classes(dataclasses.replace(ready, methods=stochastic), targets)
+    size = ready.classifier.view.size
     found: dict[str, list[list[Similarity]]] = {method.label: [] for method in stochastic}
     for repetition in range(1, FURTHER_SEEDS + 1):
         before = repetition * len(photos)
-        seed = other_seed(bench.suite.seed, repetition)
+        seed = other_seed(ready.suite.seed, repetition)
         fresh = run_suite(again, seed, score=False, tick=lambda done, before=before: tick(before + done))  # type: ignore[misc]
         for label, repetitions in found.items():
             pairs = zip(photos, fresh, strict=True)

@@ -29,35 +29,35 @@ class Outcome:
         return any(verdict.failed or (strict and verdict.open) for verdict in self.verdicts)
 
 
-def check(bench: ReadySuite, baseline: Baseline, *, seed: int | None = None, tick: Tick = lambda done: None) -> Outcome:
+def check(ready: ReadySuite, baseline: Baseline, *, seed: int | None = None, tick: Tick = lambda done: None) -> Outcome:
     """Explain the baseline's classes again on the baseline's photos, and judge.
 
     seed: of stochastic methods, by default the baseline's. Raises UsageError where the suite is another one than the baseline's,
     InputError where photos are missing.
     """
-    refuse_other_definitions(bench, baseline)
-    added = len(bench.sources) - len(baseline.photos)
-    bench = in_order(bench, baseline)
-    again = with_classes(bench, {source.path: photo.target for source, photo in zip(bench.sources, baseline.photos, strict=True)})
+    refuse_other_definitions(ready, baseline)
+    added = len(ready.sources) - len(baseline.photos)
+    ready = in_order(ready, baseline)
+    again = with_classes(ready, {source.path: photo.target for source, photo in zip(ready.sources, baseline.photos, strict=True)})
     seed = baseline.seed if seed is None else seed
     now = run_suite(again, seed, tick=tick)
-    verdicts = judge(bench, baseline, now, same_seed=seed == baseline.seed)
+    verdicts = judge(ready, baseline, now, same_seed=seed == baseline.seed)
     if added > 0:
         text = f"{added} of the suite's photos are not in the baseline and were not checked (xai check --update takes them in)"
         verdicts.append(Verdict("note", "photos", text))
-    return Outcome(tuple(verdicts), baseline, now, bench.sources)
+    return Outcome(tuple(verdicts), baseline, now, ready.sources)
 
 
-def refuse_other_definitions(bench: ReadySuite, baseline: Baseline) -> None:
+def refuse_other_definitions(ready: ReadySuite, baseline: Baseline) -> None:
     """Raise UsageError, naming what differs, where maps or scores would be made in another way than the baseline's."""
-    differs = list(differences(bench.definitions(), baseline.definitions))
-    if bench.targets.text != baseline.target_rule:
-        differs.append(f"target {baseline.target_rule} there, {bench.targets.text} here")
-    if bench.suite.expect != baseline.expect:
-        differs.append(f"expect {baseline.expect} there, {bench.suite.expect} here")
+    differs = list(differences(ready.definitions(), baseline.definitions))
+    if ready.targets.text != baseline.target_rule:
+        differs.append(f"target {baseline.target_rule} there, {ready.targets.text} here")
+    if ready.suite.expect != baseline.expect:
+        differs.append(f"expect {baseline.expect} there, {ready.suite.expect} here")
     if differs:
         hint = "Renew it deliberately: xai check --update"
-        if bench.suite.expect != baseline.expect:
+        if ready.suite.expect != baseline.expect:
             # To renew it with the model at hand would make the model that nobody judged the measure.
             hint = "Make it again with the old model: xai baseline --overwrite"
         raise UsageError(f"the baseline was made with different settings: {'; '.join(differs)}", hint=hint)
@@ -79,10 +79,10 @@ def flat(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": definition["name"], "version": definition["version"], **definition["parameters"]}
 
 
-def in_order(bench: ReadySuite, baseline: Baseline) -> ReadySuite:
-    """The bench with the baseline's photos, in its order, matched by content; raises InputError where one is not there."""
+def in_order(ready: ReadySuite, baseline: Baseline) -> ReadySuite:
+    """The ready with the baseline's photos, in its order, matched by content; raises InputError where one is not there."""
     by_content: dict[tuple[str | None, int], Source] = {}
-    for source in bench.sources:
+    for source in ready.sources:
         by_content.setdefault((content_hash(source), source.frame), source)
     if not baseline.photos:
         raise InputError("the baseline holds no photos", hint="An empty set of photos never passes.")
@@ -93,4 +93,4 @@ def in_order(bench: ReadySuite, baseline: Baseline) -> ReadySuite:
             expected="the photos of the baseline, unchanged",
             hint="Bring them back, or renew the baseline deliberately: xai check --update",
         )
-    return replace(bench, sources=tuple(by_content[photo.content, photo.frame] for photo in baseline.photos))
+    return replace(ready, sources=tuple(by_content[photo.content, photo.frame] for photo in baseline.photos))

@@ -48,7 +48,7 @@ class ChangedPhoto:
         return f"{self.image}: the photo, the map of {self.method} before and after, and their difference"
 
 
-def write_page(bench: ReadySuite, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
+def write_page(ready: ReadySuite, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
     """Write `check.html` beside the pictures, in the order of `worst_photos`; without any, remove the page of an earlier check.
 
     Raises InputError where it cannot be written, UsageError where a file of others is in its place.
@@ -60,21 +60,21 @@ def write_page(bench: ReadySuite, outcome: Outcome, pictures: Sequence[Path], fo
         return None
     claim(path)
     places = zip(worst_photos(outcome), pictures, strict=True)
-    changed = [changed_photo(bench, outcome, at, label, picture) for (at, label), picture in places]
-    content = page(bench, outcome, changed)
+    changed = [changed_photo(ready, outcome, at, label, picture) for (at, label), picture in places]
+    content = page(ready, outcome, changed)
     write_atomic(path, lambda file: file.write(content.encode()))
     return path
 
 
-def page(bench: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -> str:
+def page(ready: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -> str:
     """The page as text; what stands in it is escaped, and nothing in it runs."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = importlib.resources.files("xaicli.gate").joinpath(NAME).read_text(encoding="utf-8")
     style = text("style.css")
     return environment.from_string(template).render(
-        model=bench.classifier.name,
+        model=ready.classifier.name,
         before=outcome.baseline.fingerprint[:8],
-        after=bench.classifier.fingerprint[:8],
+        after=ready.classifier.fingerprint[:8],
         photos=len(outcome.now),
         verdicts=[(word(verdict), verdict) for verdict in in_order(outcome)],
         conclusion=conclusion(outcome.verdicts),
@@ -84,14 +84,14 @@ def page(bench: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -
     )
 
 
-def changed_photo(bench: ReadySuite, outcome: Outcome, at: int, label: str, picture: Path) -> ChangedPhoto:
+def changed_photo(ready: ReadySuite, outcome: Outcome, at: int, label: str, picture: Path) -> ChangedPhoto:
     before, after = outcome.baseline.photos[at], outcome.now[at]
-    found = similarity(before.maps[label], after.maps[label], bench.classifier.view.size)
+    found = similarity(before.maps[label], after.maps[label], ready.classifier.view.size)
     return ChangedPhoto(
         image=after.image,
         method=label,
-        target=" - ".join(bench.classifier.class_name(int(part)) for part in after.target.split("-")),
-        decisions=(decision(bench, before), decision(bench, after)),
+        target=" - ".join(ready.classifier.class_name(int(part)) for part in after.target.split("-")),
+        decisions=(decision(ready, before), decision(ready, after)),
         probabilities=(before.probability, after.probability),
         spearman=found.spearman,
         overlap=found.overlap,
@@ -99,8 +99,8 @@ def changed_photo(bench: ReadySuite, outcome: Outcome, at: int, label: str, pict
     )
 
 
-def decision(bench: ReadySuite, photo: PhotoResult) -> str:
-    return bench.classifier.class_name(photo.decision)
+def decision(ready: ReadySuite, photo: PhotoResult) -> str:
+    return ready.classifier.class_name(photo.decision)
 
 
 def as_jpeg(picture: Path) -> str:

@@ -178,41 +178,41 @@ def model_in(suite: Suite) -> str:
     return name
 
 
-def with_classes(bench: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
-    """The bench that explains given classes: canonical targets by image path. Raises InputError where the model lacks one."""
-    rules, count = {}, bench.classifier.count
+def with_classes(ready: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
+    """The ready that explains given classes: canonical targets by image path. Raises InputError where the model lacks one."""
+    rules, count = {}, ready.classifier.count
     for image, text in targets.items():
         index, _, against = text.partition("-")
         classes = [int(part) for part in (index, against) if part]
         if max(classes) >= count:
             raise InputError(
-                f"the baseline explains class {max(classes)} of {image}, and {bench.classifier.name} has {count} classes",
+                f"the baseline explains class {max(classes)} of {image}, and {ready.classifier.name} has {count} classes",
                 expected="a model of the same classes",
                 hint="Make a baseline of its own: xai baseline --overwrite",
             )
         rules[image] = TargetRule(index=classes[0], against=classes[1]) if against else TargetRule(index=classes[0])
-    return replace(bench, targets=TargetChoice(bench.targets.text, bench.targets.rule, rules, "the baseline"))
+    return replace(ready, targets=TargetChoice(ready.targets.text, ready.targets.rule, rules, "the baseline"))
 
 
 def run_suite(
-    bench: ReadySuite, seed: int, *, score: bool = True, tick: Callable[[int], object] = lambda done: None
+    ready: ReadySuite, seed: int, *, score: bool = True, tick: Callable[[int], object] = lambda done: None
 ) -> tuple[PhotoResult, ...]:
     """Explain and score every photo, in the suite's order; tick: told the number of photos done.
 
     Raises XaiError at the first that cannot be used: no gate passes on part of its photos.
     """
     found: dict[Source, PhotoResult] = {}
-    explained = explained_photos(bench, seed, controls=score)
+    explained = explained_photos(ready, seed, controls=score)
     for own, partner in with_partners(explained, lambda one: one.loaded.photo.content):
         explanations = own.explanations
-        if score and bench.controlled and partner is not None:
+        if score and ready.controlled and partner is not None:
             pairs, name = zip(own.explanations, partner.explanations, strict=True), name_of(partner.loaded.photo)
             others = [swapped(one, lent.values, name) for one, lent in pairs if not one.explainer.control]
             explanations = [*explanations, *others]
-        scores = scores_of(bench, own.loaded, explanations, seed) if score and bench.metrics else {}
-        found[own.loaded.source] = result_of(bench, own, scores)
+        scores = scores_of(ready, own.loaded, explanations, seed) if score and ready.metrics else {}
+        found[own.loaded.source] = result_of(ready, own, scores)
         tick(len(found))
-    return tuple(found[source] for source in bench.sources)
+    return tuple(found[source] for source in ready.sources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,27 +224,27 @@ class ExplainedPhoto:
     explanations: list[Explanation]
 
 
-def explained_photos(bench: ReadySuite, seed: int, *, controls: bool) -> Iterator[ExplainedPhoto]:
+def explained_photos(ready: ReadySuite, seed: int, *, controls: bool) -> Iterator[ExplainedPhoto]:
     """Explain every photo, in the order of their content."""
     settings = Settings(seed=seed, precision=PRECISION)
-    methods = (*bench.methods, *(bench.controls if controls else ()))
+    methods = (*ready.methods, *(ready.controls if controls else ()))
     explainers = [
-        Explainer.of(method, bench.classifier, bench.targets.text, PRECISION, control=method not in bench.methods)
+        Explainer.of(method, ready.classifier, ready.targets.text, PRECISION, control=method not in ready.methods)
         for method in methods
     ]
-    ordered = sorted(bench.sources, key=lambda source: (content_hash(source) or "", source.frame))
-    loading = load_ahead(ordered, bench.classifier.view)
+    ordered = sorted(ready.sources, key=lambda source: (content_hash(source) or "", source.frame))
+    loading = load_ahead(ordered, ready.classifier.view)
     while batch := whole(list(itertools.islice(loading, BATCH))):
-        made = [whole(maps_of_each(batch, bench.classifier, method, bench.targets, settings)) for method in methods]
+        made = [whole(maps_of_each(batch, ready.classifier, method, ready.targets, settings)) for method in methods]
         for loaded, maps in zip(batch, zip(*made, strict=True), strict=True):
             pairs = zip(explainers, maps, strict=True)
             yield ExplainedPhoto(loaded, maps[0], [Explanation.of(explainer, one) for explainer, one in pairs])
 
 
-def result_of(bench: ReadySuite, own: ExplainedPhoto, scores: Mapping[tuple[str, str], Score]) -> PhotoResult:
+def result_of(ready: ReadySuite, own: ExplainedPhoto, scores: Mapping[tuple[str, str], Score]) -> PhotoResult:
     loaded, explanations, maps = own.loaded, own.explanations, own.first
     return PhotoResult(
-        image=shown_path(bench.suite, loaded.source),
+        image=shown_path(ready.suite, loaded.source),
         content=loaded.photo.content,
         frame=loaded.photo.frame,
         target=maps.targets.names(0)[0],
@@ -275,13 +275,13 @@ def whole(made: Sequence[T | Failure | XaiError]) -> list[T]:
     return found
 
 
-def scores_of(bench: ReadySuite, loaded: Loaded, explanations: Sequence[Explanation], seed: int) -> dict[tuple[str, str], Score]:
+def scores_of(ready: ReadySuite, loaded: Loaded, explanations: Sequence[Explanation], seed: int) -> dict[tuple[str, str], Score]:
     """Scores of a photo by method and metric."""
-    classifier, truth, path, photo = bench.classifier, bench.truth, loaded.source.path, loaded.photo
+    classifier, truth, path, photo = ready.classifier, ready.truth, loaded.source.path, loaded.photo
     marked = truth.of(path, photo.image.size, classifier.view) if truth else None
     inputs = loaded.input.to(classifier.device)
     scored = ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, seed, marked)
-    rows = score_photo(scored, explanations, bench.metrics)
+    rows = score_photo(scored, explanations, ready.metrics)
     if not rows:
         raise RunError(f"{path} has no scores at all", expected="a row for each photo, method and metric")
     return {(row.method, row.metric): Score(row.value, row.status) for row in rows}

@@ -23,7 +23,7 @@ ENDING = ".xai-check.png"
 COLUMNS = ("before", "after", "difference")
 
 
-def draw_failures(bench: ReadySuite, outcome: Outcome, folder: Path) -> list[Path]:
+def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Path]:
     """One picture a photo and method, `STEM.LABEL.xai-check.png`; pictures of an earlier check are removed.
 
     Raises InputError where the folder cannot be written to.
@@ -34,7 +34,7 @@ def draw_failures(bench: ReadySuite, outcome: Outcome, folder: Path) -> list[Pat
     paths = []
     for at, label in worst_photos(outcome):
         path = folder / f"{named[outcome.sources[at]].replace('/', '-')}.{safe_label(label)}{ENDING}"
-        picture = draw(bench, outcome, at, label)
+        picture = draw(ready, outcome, at, label)
         write_png(path, picture)
         paths.append(path)
     return paths
@@ -51,19 +51,19 @@ def worst_photos(outcome: Outcome) -> list[tuple[int, str]]:
     return list(dict.fromkeys(named))
 
 
-def draw(bench: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Image:
+def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Image:
     """The photo, both maps on one scale, and their difference."""
     before, after = outcome.baseline.photos[at].maps[label], outcome.now[at].maps[label]
-    sign = next(method.sign for method in bench.methods if method.label == label)
+    sign = next(method.sign for method in ready.methods if method.label == label)
     if min(before.min(), after.min()) < 0:
         # Of a contrast, methods of one sign give a difference, which has both.
         sign = Sign.SIGNED
-    size, source = bench.classifier.view.size, outcome.sources[at]
+    size, source = ready.classifier.view.size, outcome.sources[at]
     old, new = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].numpy() for values in (before, after))
     photo = decode(source, frame=source.frame)
     cells = {"before": SheetCell(before, sign), "after": SheetCell(after, sign), "difference": SheetCell(new - old, Sign.SIGNED)}
     scale = Scale.of([before, after], sign)
     scales = {"before": scale, "after": scale, "difference": Scale.of([new - old], Sign.SIGNED)}
-    names = [bench.classifier.class_name(int(part)) for part in outcome.now[at].target.split("-")]
-    row = SheetRow(photo.image, bench.classifier.view.geometry(*photo.image.size), source.name, (" - ".join(names),), cells)
-    return sheet([row], COLUMNS, scales=scales, title=f"{label} on {bench.classifier.name}")
+    names = [ready.classifier.class_name(int(part)) for part in outcome.now[at].target.split("-")]
+    row = SheetRow(photo.image, ready.classifier.view.geometry(*photo.image.size), source.name, (" - ".join(names),), cells)
+    return sheet([row], COLUMNS, scales=scales, title=f"{label} on {ready.classifier.name}")

@@ -18,7 +18,7 @@ from xaicli.results.needed import needed_to_judge, too_few
 from xaicli.rows import OTHER
 
 
-def score_verdict(rule: Rule, label: str, bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
+def score_verdict(rule: Rule, label: str, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
     """A method's scores under one metric: photo by photo against the baseline's, or their mean against bounds.
 
     A value that is not there now and was, or is nowhere, fails whatever the rule says.
@@ -34,11 +34,11 @@ def score_verdict(rule: Rule, label: str, bench: ReadySuite, baseline: Baseline,
         lacking = "no photo has a value at the baseline"
     if lacking:
         return Verdict("fail", rule.metric, lacking, rule.level, label, rule.metric, **named(now, gone))
-    metric = next(metric for metric in bench.metrics if metric.label == rule.metric)
+    metric = next(metric for metric in ready.metrics if metric.label == rule.metric)
     if rule.tolerance is None:
         return by_bounds(rule, label, new, now, metric.quantity)
     worse = 0.0
-    if bench.suite.expect == RETRAINED and metric.direction is not Direction.NEITHER:
+    if ready.suite.expect == RETRAINED and metric.direction is not Direction.NEITHER:
         worse = 1.0 if metric.direction is Direction.LOWER else -1.0
     return by_tolerance(rule, label, new - old, now, metric.quantity, worse=worse)
 
@@ -111,11 +111,11 @@ def held_against(
     return "inconclusive", 1.0, f"{text}; {too_few(estimate.n, needed)}"
 
 
-def controls_verdicts(rule: Rule, bench: ReadySuite, methods: Sequence[str], now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+def controls_verdicts(rule: Rule, ready: ReadySuite, methods: Sequence[str], now: Sequence[PhotoResult]) -> Iterator[Verdict]:
     """Insertion against the controls: a method that does not beat them draws maps that say nothing."""
-    for metric, quantity in ((metric.label, metric.quantity) for metric in bench.metrics if is_insertion(metric.label)):
+    for metric, quantity in ((metric.label, metric.quantity) for metric in ready.metrics if is_insertion(metric.label)):
         for label in methods:
-            for control in controls_of(bench, label, len(now)):
+            for control in controls_of(ready, label, len(now)):
                 difference = values_of(now, label, metric) - values_of(now, control, metric)
                 estimate = stats.change(difference, quantity)
                 text = f"{metric} less that of {control}: {with_interval(estimate, difference, signed=True)}"
@@ -129,6 +129,6 @@ def controls_verdicts(rule: Rule, bench: ReadySuite, methods: Sequence[str], now
                 yield Verdict.of(state, f"beats {control.partition('@')[0]}", text, estimate, rule, label, p=p, **further)
 
 
-def controls_of(bench: ReadySuite, label: str, photos: int) -> list[str]:
+def controls_of(ready: ReadySuite, label: str, photos: int) -> list[str]:
     """The labels of the controls of a method; one photo has no other."""
     return [control for control in CONTROL_METHODS if control != label] + [f"{OTHER}@base={label}"] * (photos > 1)

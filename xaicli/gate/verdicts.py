@@ -27,22 +27,22 @@ CORRELATION = Quantity(ValueKind.CONTINUOUS, -1.0, 1.0)
 PROBABILITY = Quantity(ValueKind.CONTINUOUS, 0.0, 1.0)
 
 
-def judge(bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool) -> list[Verdict]:
+def judge(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool) -> list[Verdict]:
     """All verdicts, Holm-corrected over those that rest on chance. same_seed: whether both runs drew the same random numbers."""
-    verdicts = [*facts(bench, baseline, now)]
-    for rule in bench.rules:
-        methods = [method.label for method in bench.methods if rule.method in ("", method.label)]
+    verdicts = [*facts(ready, baseline, now)]
+    for rule in ready.rules:
+        methods = [method.label for method in ready.methods if rule.method in ("", method.label)]
         if rule.metric == MAP_SIMILARITY:
-            verdicts += [map_verdict(rule, label, bench, baseline, now, same_seed=same_seed) for label in methods]
+            verdicts += [map_verdict(rule, label, ready, baseline, now, same_seed=same_seed) for label in methods]
         elif rule.metric == CONTROLS:
-            verdicts += controls_verdicts(rule, bench, methods, now)
+            verdicts += controls_verdicts(rule, ready, methods, now)
         elif rule.metric == DECISIONS:
-            verdicts.append(decisions_verdict(rule, bench, baseline, now))
+            verdicts.append(decisions_verdict(rule, ready, baseline, now))
         elif rule.metric == CONFIDENCE:
             verdicts.append(confidence_verdict(rule, baseline, now))
         else:
-            verdicts += [score_verdict(rule, label, bench, baseline, now) for label in methods]
-    verdicts += unasked(bench, baseline, now)
+            verdicts += [score_verdict(rule, label, ready, baseline, now) for label in methods]
+    verdicts += unasked(ready, baseline, now)
     return corrected(verdicts)
 
 
@@ -62,25 +62,25 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
 # What is known without a rule: verdicts of their own, since faults can improve a score
 
 
-def facts(bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+def facts(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
     """Maps that are not finite, the layer, the model."""
-    for label in (method.label for method in bench.methods):
+    for label in (method.label for method in ready.methods):
         broken = [at for at, photo in enumerate(now) if not np.isfinite(photo.maps[label]).all()]
         if broken:
             text = f"not finite for {len(broken)} of {len(now)} photos"
             yield Verdict("fail", "maps", text, method=label, metric="maps", **named(now, broken))
-    for label, layer in bench.layers().items():
+    for label, layer in ready.layers().items():
         before = baseline.layers.get(label, layer)
         if not same_place(before, layer):
             text = f"{before} at the baseline, {layer} now"
-            yield Verdict("fail" if bench.suite.expect == SAME_MODEL else "note", "layer", text, method=label, metric="layer")
-    view = view_of(bench)
+            yield Verdict("fail" if ready.suite.expect == SAME_MODEL else "note", "layer", text, method=label, metric="layer")
+    view = view_of(ready)
     before_and_now = [(name, before, view.get(name, "none")) for name, before in baseline.view.items()]
     moved = [f"{name} {before} at the baseline, {after} now" for name, before, after in before_and_now if before != after]
     if moved:
         yield Verdict("note", "view", f"photos are prepared in another way: {'; '.join(moved)}", metric="view")
-    if baseline.fingerprint != bench.classifier.fingerprint:
-        text = f"{baseline.fingerprint} at the baseline, {bench.classifier.fingerprint} now"
+    if baseline.fingerprint != ready.classifier.fingerprint:
+        text = f"{baseline.fingerprint} at the baseline, {ready.classifier.fingerprint} now"
         yield Verdict("note", "model", text, metric="model")
 
 
@@ -90,16 +90,16 @@ def same_place(before: str, now: str) -> bool:
     return longer == shorter or longer.endswith(f".{shorter}")
 
 
-def unasked(bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
+def unasked(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
     """Decisions and confidence, where no rule is about them."""
-    named_by_rules = {rule.metric for rule in bench.rules}
+    named_by_rules = {rule.metric for rule in ready.rules}
     if DECISIONS not in named_by_rules:
-        yield decisions_verdict(None, bench, baseline, now)
+        yield decisions_verdict(None, ready, baseline, now)
     if CONFIDENCE not in named_by_rules:
         yield confidence_verdict(None, baseline, now)
 
 
-def decisions_verdict(rule: Rule | None, bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
+def decisions_verdict(rule: Rule | None, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
     """How many photos the model decides otherwise: held against a rule's bound or, without one, a note until there are so many
     that the default bound is certainly passed."""
     changes = np.array([old.decision != new.decision for old, new in zip(baseline.photos, now, strict=True)], dtype=np.float64)
@@ -109,19 +109,19 @@ def decisions_verdict(rule: Rule | None, bench: ReadySuite, baseline: Baseline, 
     text = f"changed on {len(changed)} of {len(now)} photos{ends} (not counted against the maps)"
     further = {"value": len(changed) / len(now), **named(now, changed)}
     about = {"low": estimate.low, "high": estimate.high, "test": estimate.test, "metric": DECISIONS, **further}
-    same = bench.suite.expect == SAME_MODEL
+    same = ready.suite.expect == SAME_MODEL
     if not changed and (same or rule is None):
         return Verdict("ok", DECISIONS, text, rule.level if rule else "error", **about)
     if rule is not None and rule.at_most is not None:
         text = f"{text}, at most {100 * rule.at_most:g} % wanted"
         state, p, text = held_against(estimate, changes, -np.inf, rule.at_most, text, SHARE, paired=False)
         return Verdict(state, DECISIONS, text, rule.level, p=p, **about)
-    bound = MOST_CHANGED[bench.suite.expect]
+    bound = MOST_CHANGED[ready.suite.expect]
     if estimate.low is None or estimate.low <= bound:
         return Verdict("note", DECISIONS, text, **about)
     text = f"{text}, more than {100 * bound:g} %, the most a suite without a rule for decisions allows"
     # Rules take the place of the defaults: a suite that states some is warned.
-    level: Level = "warn" if bench.suite.rules else "error"
+    level: Level = "warn" if ready.suite.rules else "error"
     return Verdict("fail", DECISIONS, text, level, p=stats.p_against(changes, bound, SHARE), **about)
 
 
@@ -150,10 +150,10 @@ def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[Phot
 
 
 def map_verdict(
-    rule: Rule, label: str, bench: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool
+    rule: Rule, label: str, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool
 ) -> Verdict:
     """Are the maps those of the baseline: every one where the random numbers are the same, else all but what chance explains."""
-    size = bench.classifier.view.size
+    size = ready.classifier.view.size
     found = [similarity(old.maps[label], new.maps[label], size) for old, new in zip(baseline.photos, now, strict=True)]
     noise = None if same_seed else baseline.noise.get(label)
     floor = floor_of(rule, FLOOR if noise is None else noise.floor)

@@ -39,7 +39,7 @@ class Scored(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class TwinPass:
     """What a rule-based method works on: the photos (B, 3, H, W), the twin, what its clean pass did, and the targets
     resolved there."""
 
@@ -77,7 +77,7 @@ class Bench:
 
 
 @contextmanager
-def bench(classifier: Classifier, inputs: Tensor, targets: Targets) -> Iterator[Bench]:
+def twin_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> Iterator[TwinPass]:
     """A twin of the classifier's network after its clean pass, ready for rules, with gradients on and captum's notices
     off."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(classifier.device.type, enabled=False), quiet():
@@ -92,7 +92,7 @@ def bench(classifier: Classifier, inputs: Tensor, targets: Targets) -> Iterator[
             raise refuse("a method of rules", classifier.name, "its forward pass gives no gradients")
         logits = classifier.logits(observed.output, len(photos))
         chosen = targets.resolve(logits).detached()
-        yield Bench(photos, Scored(twin, classifier.logits), observed, logits, chosen)
+        yield TwinPass(photos, Scored(twin, classifier.logits), observed, logits, chosen)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def refuse(method: str, model: str, what: str) -> UsageError:
     )
 
 
-def single_use(method: str, model: str, found: Bench, kinds: tuple[type[nn.Module], ...], *, split: bool) -> None:
+def single_use(method: str, model: str, found: TwinPass, kinds: tuple[type[nn.Module], ...], *, split: bool) -> None:
     """See that each module of these kinds works once a pass: a module used again is split into one a call, or refused."""
     for module in found.observed.called(kinds):
         calls = found.observed.times[module]
