@@ -166,14 +166,14 @@ def only_line(err: str) -> str:
 
 
 def assert_contained(run: Callable[..., int], capfd: pytest.CaptureFixture[str], *named: str) -> None:
-    """Exit code 5 and one line that names all of `named`; nothing on stdout."""
+    """Exit code 5 and one line that names all of `named`; on stdout at most the rows of what was finished."""
     assert run() == 5
     told = capfd.readouterr()
     line = only_line(told.err)
     assert all(name in line for name in named), line
     assert "imported" not in line
     assert "\x1b" not in told.err
-    assert told.out == ""
+    assert told.out == "" or told.out.startswith("image ")
 
 
 @pytest.mark.parametrize("what", RAISING.values(), ids=RAISING)
