@@ -209,5 +209,5 @@ def agree(passes: LocalPasses, photo: Tensor, hidden: Tensor, expected: Tensor) 
     except UNFIT:
         return False
     allowed = TOLERANCE * expected.abs().max()
-    told = (expected[0] - expected[-1]).abs().max()
-    return bool(told > TELLING * allowed and ((found - expected).abs() <= allowed).all())
+    change = (expected[0] - expected[-1]).abs().max()
+    return bool(change > TELLING * allowed and ((found - expected).abs() <= allowed).all())

@@ -1,4 +1,4 @@
-"""Scores of photos of which only some segments are shown: the ground that ablation, Shapley values and surrogates share."""
+"""Scores of photos of which only some segments are shown, which ablation, Shapley values and surrogates share."""
 
 from __future__ import annotations
 

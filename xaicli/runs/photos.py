@@ -62,22 +62,32 @@ def load(source: Source, view: View, background: tuple[int, int, int], seconds: 
 class Waiting:
     """The decoded photos that nobody has asked for yet: while they fill their room, only the photo that is asked for is decoded.
 
-    held: their bytes; asked: the number of the photo that is asked for.
+    held: their bytes; decoding: photos in the decoders' hands, each counted as `last`, the bytes of the last decoded; asked:
+    the number of the photo that is asked for.
     """
 
     held: int = 0
+    last: int = 0
+    decoding: int = 0
     asked: float = 0
     changed: Condition = field(default_factory=Condition)
 
     def load(self, number: int, source: Source, view: View, background: tuple[int, int, int], seconds: float) -> Loaded | Failure:
         """Decode and prepare a photo when there is room for it."""
         with self.changed:
-            self.changed.wait_for(lambda: self.held < ROOM or number <= self.asked)
-        item = load(source, view, background, seconds)
-        if isinstance(item, Loaded):
+            self.changed.wait_for(lambda: self.held + self.decoding * self.last < ROOM or number <= self.asked)
+            self.decoding += 1
+        item: Loaded | Failure | None = None
+        try:
+            item = load(source, view, background, seconds)
+            return item
+        finally:
             with self.changed:
-                self.held += item.bytes
-        return item
+                self.decoding -= 1
+                if isinstance(item, Loaded):
+                    self.last = item.bytes
+                    self.held += item.bytes
+                self.changed.notify_all()
 
     def take(self, number: int, future: Future[Loaded | Failure]) -> Loaded | Failure:
         """The photo of that number, once it is decoded."""
