@@ -62,7 +62,7 @@ def maps_of(asked: Iterable[Asked]) -> Section:
     found: Section = {}
     bundled = defaultdict(list)
     with workplace():
-        write_bank(Path(BANK), SMALL["vit"]().fingerprint)
+        write_bank(Path(BANK), SMALL["vit"]().weights_fingerprint)
         for one in asked:
             if one.network in SMALL:
                 found[one.key] = in_python(one)

@@ -1,8 +1,9 @@
 """A house that is rearranged computes what it did: every stamp, status and target, every map and every score is the recorded one.
 
-Recorded on the tree of commit 296d822 (xaicli 0.1.0), before rooms were moved, by `python tests/contract/record_results.py`. What
-may be recorded again, and how, says that file: only where the version of a definition is raised, with `--only NAME`. The rows of
-the control `other` stand in a section of their own, since the rule by which photos become partners is to change: `--only other`.
+Recorded on the tree of commit 296d822 (xaicli 0.1.0), before rooms were moved, by `python tests/contract/record_results.py`, and
+compared with the tree after the move: every value was the same. Then recorded again for what changed on purpose: subjects, since
+fingerprints cover what a network computes; `lrp`, `deeplift` and the control `other`, whose versions were raised; new parameters.
+Record again only where the version of a definition is raised: `--only NAME`.
 
 Stamps and words must be equal, numbers within 1e-5 of their range (`results_book.py`). Everything goes through outer interfaces.
 """
