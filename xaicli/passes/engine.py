@@ -39,16 +39,16 @@ class Twin:
     readable: dict[str, bool] = field(default_factory=dict)
 
 
-TWINS: WeakKeyDictionary[nn.Module, dict[torch.dtype, Twin]] = WeakKeyDictionary()
-"""Twins by network and precision: made once, gone with the network."""
+TWINS: WeakKeyDictionary[nn.Module, Twin] = WeakKeyDictionary()
+"""Twins by network: made once, gone with the network."""
 
 
 def engine_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: bool) -> Classifier:
     """The classifier over the network that runs `passes` passes of inputs like `photo` (1, 3, H, W), without gradients, soonest.
 
-    That is the network itself where fewer than 64 passes are expected, here or in the whole run, or where its twin does not give
-    the same logits for the photo. The choice depends on nothing that ran before, so that the same call gives the same bytes.
-    exact: float32, else `masked_dtype`.
+    That is the network itself where fewer than 64 passes are expected, here or in the whole run, where its twin does not give the
+    same logits for the photo, or under bf16, whose rounding folding would move by more than 1e-5. The choice depends on nothing
+    that ran before, so that the same call gives the same bytes. exact: float32, else `masked_dtype`.
     """
     twin = twin_for(classifier, photo, passes, exact=exact)
     return classifier if twin is None or twin.network is None else over(classifier, twin.network)
@@ -77,16 +77,16 @@ def twin_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: boo
     """The network's twin where passes pay for it: the one that is known, unless the network has changed since, or a new one."""
     module = classifier.module
     too_few = max(passes, classifier.expected_passes) < WORTH_FOLDING
-    if too_few or module is None or classifier.forward is not module or not has_norms(module):
+    rounded = not exact and classifier.masked_dtype != torch.float32
+    if too_few or rounded or module is None or classifier.forward is not module or not has_norms(module):
         return None
-    meant = classifier.with_masked_dtype(torch.float32) if exact else classifier
-    known, state = TWINS.setdefault(module, {}), state_of(module)
-    twin = known.get(meant.masked_dtype)
+    meant, state = classifier.with_masked_dtype(torch.float32), state_of(module)
+    twin = TWINS.get(module)
     if twin is None or twin.state != state:
         with eval_mode(module):
             logits, quick = folded(meant, photo.clone())
             network = quick.module if quick is not meant and gives(over(classifier, quick.torch_module), photo, logits) else None
-        twin = known[meant.masked_dtype] = Twin(network, state)
+        twin = TWINS[module] = Twin(network, state)
     return twin
 
 
