@@ -205,7 +205,7 @@ def test_an_unfinished_bank_of_another_network_is_refused(model: str, train: Pat
         (lambda train: Path("l.csv").write_text("x.png,cat"), ["train", "--labels", "l.csv"], 3, "labels no photo"),
         (lambda train: Path("l.csv").write_text("0.png"), ["train", "--labels", "l.csv"], 3, "row without a label"),
         (lambda train: Path("l.csv").write_text("0,a\n0,b"), ["train", "--labels", "l.csv"], 3, "0 two labels"),
-        (lambda train: None, ["train", "--labels", "none.csv"], 3, "none.csv cannot be read"),
+        (lambda train: None, ["train", "--labels", "none.csv"], 3, "there is no file none.csv"),
         (lambda train: Path("b.safetensors").write_text("text"), ["train", "-o", "b.safetensors"], 2, "cannot be read as a bank"),
         (lambda train: Path("b").mkdir(), ["train", "-o", "b"], 2, "b is a folder"),
         (lambda train: None, ["train", "-o", "b.txt"], 2, "-o b.txt; expected a name that ends in .safetensors"),

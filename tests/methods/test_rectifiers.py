@@ -243,13 +243,22 @@ def test_the_sign_follows_from_the_rule_for_colours():
     assert GuidedGradCAM(channels="sum").sign is Sign.SIGNED
 
 
+class Twice(nn.Module):
+    """A convolution and its ReLU that run twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.second = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, inputs):
+        return self.head(self.second(self.second(self.first(inputs))).mean(dim=(2, 3)))
+
+
 def test_a_layer_that_runs_twice_is_refused(classifier_of, photo_batch):
-    network = with_weights(Reused())
-    network.second = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
-    network.activation = nn.Identity()
-    network.forward = lambda inputs: network.head(network.second(network.second(network.first(inputs))).mean(dim=(2, 3)))
     with pytest.raises(UsageError, match="runs 2 times"):
-        explain(GuidedGradCAM(layer="second.0", split=True), classifier_of(network), photo_batch)
+        explain(GuidedGradCAM(layer="second.0", split=True), classifier_of(with_weights(Twice())), photo_batch)
 
 
 @pytest.mark.parametrize("cls", [GuidedBackprop, Deconvolution])
