@@ -119,6 +119,9 @@ class UCAG(Method):
         return Cost(1 + rows * columns * each.forward, rows * columns * each.backward)
 
     def require(self, classifier: Classifier) -> None:
+        if classifier.pixels is not None:
+            found = f"ucag explains slices of the photo, and a region of {classifier.name} lies in the whole photo"
+            raise UsageError(found, hint=f"Leave ucag out: --method {self.base.label}.")
         self.base.require(classifier)
 
     def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
