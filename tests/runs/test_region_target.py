@@ -45,8 +45,8 @@ def photo():
     return Image.fromarray(pixels)
 
 
-def region_of(photo, model, target):
-    [one] = xaicli.explain(photo, model, method="hirescam", target=target)
+def region_of(photo, model, target, method="hirescam"):
+    [one] = xaicli.explain(photo, model, method=method, target=target)
     return one
 
 
@@ -90,6 +90,11 @@ def test_empty_and_unfit_regions_are_refused(photo, model, tmp_path):
     Image.new("L", (8, 8), 255).save(tmp_path / "small.png")
     with pytest.raises(UsageError, match=r"the mask small.png has 8 x 8 pixels"):
         region_of(photo, model, f"red@region={tmp_path / 'small.png'}")
+
+
+def test_a_method_that_cuts_the_photo_is_refused(photo, model):
+    with pytest.raises(UsageError, match=r"ucag explains slices.*--method grad-cam"):
+        region_of(photo, model, "red", method="ucag")
 
 
 def test_a_classifier_of_whole_photos_has_no_regions():
