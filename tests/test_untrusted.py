@@ -210,6 +210,7 @@ OWN_FILES = {
     "decoded.py",
     "connection.py",
     "page.py",
+    "check_page.py",
     "cache.py",
     "files.py",
     "streams.py",

@@ -118,7 +118,8 @@ class DAAM(Method):
     def feature_score(self, classifier: Classifier, logits: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum (B, 1) of the features (B, D), each by its importance (paper, eq. 13), and what is recorded of it."""
         if not targets.rules or any(rule != DECISION for rule in targets.rules):
-            raise UsageError("daam@target=features explains all features, not the targets given", hint="Leave --target out.")
+            asked = f"target {targets.rules[0]}" if targets.rules else "targets that were fixed before"
+            raise UsageError(f"daam@target=features explains all features, not {asked}", hint="Leave --target out.")
         if self.bank is None:
             weights = functional.normalize(logits.detach(), dim=1).square()
             return (weights * logits).sum(dim=1, keepdim=True), {}

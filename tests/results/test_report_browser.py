@@ -242,7 +242,7 @@ def test_curves_come_before_what_may_be_concluded_and_fill_their_chart(visit, re
         page.locator(f"h2:text-is('{title}')").bounding_box()["y"] for title in ("Summary", "Curves", "What may be concluded")
     ]
     assert tops == sorted(tops)
-    labels = [float(text) for text in page.locator("#charts svg text").all_inner_texts() if text.replace(".", "").isdigit()]
+    labels = [float(text) for text in page.locator("#charts svg text").all_text_contents() if text.replace(".", "").isdigit()]
     assert max(labels) == 1.0
 
 

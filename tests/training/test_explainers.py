@@ -103,7 +103,7 @@ def test_attention_is_trained_without_labels_and_the_network_keeps_every_bit(tra
     assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
     told = read_checkpoint(run.output).metadata
     assert told["method"] == method
-    assert told["fingerprint"] == run.task.classifier.fingerprint
+    assert told["fingerprint"] == run.task.classifier.weights_fingerprint
     assert told["layers"]
 
 

@@ -100,9 +100,10 @@ def test_a_transformer_is_told_what_it_can_have_instead(tiny_vit, classifier_of)
     assert "--model tiny --method lfi-cam" in str(caught.value)
 
 
-def test_a_run_refuses_such_a_network_before_it_looks_at_photos(tiny_cnn, classifier_of):
+def test_a_run_refuses_such_a_network_before_it_decodes_photos(tiny_cnn, classifier_of, tmp_path):
+    (tmp_path / "a.jpg").write_text("no photo")
     with pytest.raises(UsageError, match="is a network of its own"):
-        xaicli.explain("no-such-photo.jpg", classifier_of(tiny_cnn), "lfi-cam")
+        xaicli.explain(tmp_path / "a.jpg", classifier_of(tiny_cnn), "lfi-cam")
 
 
 def test_what_it_declares():
