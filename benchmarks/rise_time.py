@@ -16,7 +16,7 @@ from xaicli.passes.memory import batch_size_for
 from xaicli.targets import DECISION, Targets
 
 MASKS = 128
-MASKS_OF_LOOP = 256
+MASKS_OF_LOOP = 1024
 TIMES_AS_FAST = 2.4
 
 

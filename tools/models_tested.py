@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -85,10 +86,10 @@ def of_transformers() -> Iterator[TriedNetwork]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
 
     for config in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        found = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[config]
-        kind = found[0] if isinstance(found, tuple) else found
+        found: Any = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[config]
+        kind: Any = found[0] if isinstance(found, tuple) else found
 
-        def make(config: type = config, kind: type = kind) -> nn.Module:
+        def make(config: Any = config, kind: Any = kind) -> nn.Module:
             return LogitsOnly(kind(config()), False)
 
         yield TriedNetwork("transformers", config.__name__.removesuffix("Config"), kind.__name__, make)

@@ -22,6 +22,6 @@ def write_png(path: Path, picture: Image.Image) -> None:
 
 def save_png(picture: Image.Image, file: IO[bytes]) -> None:
     """Write a PNG into an open file."""
-    told = PngInfo()
-    told.add_text("Software", MARK)
-    picture.save(file, "PNG", pnginfo=told, compress_level=COMPRESSION)
+    info = PngInfo()
+    info.add_text("Software", MARK)
+    picture.save(file, "PNG", pnginfo=info, compress_level=COMPRESSION)

@@ -79,10 +79,10 @@ def sixteen_bits(image: Image.Image, white: int | None = None) -> tuple[Image.Im
     grey = (np.minimum(values, largest) * 255 + largest // 2) // largest
     if tags.get(TIFF_PHOTOMETRIC) == 0:
         grey = 255 - grey
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB"), told(white)
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB"), scale_notes(white)
 
 
-def told(white: int | None) -> Notes:
+def scale_notes(white: int | None) -> Notes:
     return () if white is None else (f"its file says that {white} is white",)
 
 
@@ -92,7 +92,7 @@ def thirty_two_bits(image: Image.Image, white: int | None = None) -> tuple[Image
     if image.format in ("PPM", "PNG"):
         largest = white or 65535
         grey = np.clip((values.astype(np.int64) * 255 + largest // 2) // largest, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB"), told(white)
+        return Image.fromarray(grey).convert("RGB"), scale_notes(white)
     return stretched(values.astype(np.float64), "32-bit values")
 
 

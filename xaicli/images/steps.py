@@ -103,10 +103,10 @@ def animation(
         own = MARK.encode()
         frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0, disposal=1, comment=own)
     else:
-        told = Image.Exif()
-        told[ExifTags.Base.Software] = MARK
+        exif = Image.Exif()
+        exif[ExifTags.Base.Software] = MARK
         frames[0].save(
-            stream, "WEBP", save_all=True, append_images=frames[1:], duration=times, loop=0, quality=85, method=4, exif=told
+            stream, "WEBP", save_all=True, append_images=frames[1:], duration=times, loop=0, quality=85, method=4, exif=exif
         )
     return stream.getvalue()
 

@@ -46,7 +46,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedCheckpoint:
     """A checkpoint in one of the folders that are searched; `fault` says why it cannot be used."""
 
     path: Path
@@ -198,7 +198,7 @@ def checkpoints_folder() -> Path:
     return cache_folder() / "checkpoints"
 
 
-def list_checkpoints() -> list[Found]:
+def list_checkpoints() -> list[ListedCheckpoint]:
     """All checkpoints that are found by themselves: installed ones, the newest first, then those that ship with the package."""
     installed = sorted(files_of(checkpoints_folder()), key=lambda path: (-changed_at(path), path.name))
     return [*(look(path, False) for path in installed), *(look(path, True) for path in files_of(BUNDLED))]
@@ -208,8 +208,8 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{ENDING}") if is_file(path) and not path.name.startswith("."))
 
 
-def look(path: Path, bundled: bool) -> Found:
+def look(path: Path, bundled: bool) -> ListedCheckpoint:
     try:
-        return Found(path, read_metadata(path), bundled)
+        return ListedCheckpoint(path, read_metadata(path), bundled)
     except XaiError as error:
-        return Found(path, {}, bundled, error.found)
+        return ListedCheckpoint(path, {}, bundled, error.found)

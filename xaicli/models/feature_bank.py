@@ -46,7 +46,7 @@ class Bank:
 
     def save(self, path: Path) -> None:
         """Write the bank, whole or not at all."""
-        told = {
+        record = {
             "classes": list(self.classes),
             "model": self.model,
             "fingerprint": self.fingerprint,
@@ -54,7 +54,7 @@ class Bank:
             "content": self.content,
         }
         # One entry alone: several are written in no fixed order, and the same bank has the same bytes.
-        metadata = {FORMAT: json.dumps(told, sort_keys=True)}
+        metadata = {FORMAT: json.dumps(record, sort_keys=True)}
         tensors = {"features": self.features.contiguous(), "labels": self.labels.contiguous()}
         content = safetensors.torch.save(tensors, metadata)
         write_atomic(path, lambda file: file.write(content))
@@ -96,8 +96,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """What a bank's file says of itself, without its features; raises InputError where it is none."""
     try:
         with safetensors.safe_open(path, "pt") as file:
-            told = json.loads((file.metadata() or {})[FORMAT])
-        return {name: told[name] for name in ("classes", "model", "fingerprint", "photos", "content")}
+            record = json.loads((file.metadata() or {})[FORMAT])
+        return {name: record[name] for name in ("classes", "model", "fingerprint", "photos", "content")}
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a bank: {error}", expected="a file written by xai bank") from error
     except (KeyError, TypeError) as error:

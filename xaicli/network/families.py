@@ -14,7 +14,7 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerPath:
     """A path below the network, negative indices allowed; the side of that module; whether a functional ReLU follows."""
 
     path: str
@@ -22,43 +22,43 @@ class Place:
     rectified: bool = False
 
 
-Places = tuple[Place, ...]
+LayerPaths = tuple[LayerPath, ...]
 
-LAST_STAGE: Places = (Place("encoder.stages.-1"), Place("stages.-1"))
+LAST_STAGE: LayerPaths = (LayerPath("encoder.stages.-1"), LayerPath("stages.-1"))
 
 # What precedes the last pool: one activation of full resolution.
-BEFORE_LAST_POOL: Places = (Place("features.-2"),)
+BEFORE_LAST_POOL: LayerPaths = (LayerPath("features.-2"),)
 
 # Transformers are known so that no part of them is taken for the whole, a convolutional stem for example. Their layer is searched
 # for: it depends on which tokens the head reads.
-SEARCHED: Places = ()
+SEARCHED: LayerPaths = ()
 
-FAMILIES: dict[str, Places] = {
+FAMILIES: dict[str, LayerPaths] = {
     # torchvision, timm
     "AlexNet": BEFORE_LAST_POOL,
-    "ConvNeXt": (Place("stages.-1"), Place("features.-1")),
-    "DenseNet": (Place("features.norm5", rectified=True),),
-    "EfficientNet": (Place("features.-1"), Place("bn2")),
-    "GoogLeNet": (Place("inception5b"),),
-    "Inception3": (Place("Mixed_7c"),),
-    "InceptionV3": (Place("Mixed_7c"),),
-    "MaxVit": (Place("blocks.-1"),),
-    "MaxxVit": (Place("norm"),),
-    "MNASNet": (Place("layers"),),
-    "MobileNetV2": (Place("features.-1"),),
-    "MobileNetV3": (Place("features.-1"), Place("blocks.-1")),
-    "RegNet": (Place("trunk_output"), Place("s4")),
-    "ResNet": (Place("layer4"),),
-    "ResNetV2": (Place("norm"),),
-    "ShuffleNetV2": (Place("conv5"),),
-    "SqueezeNet": (Place("features"),),
+    "ConvNeXt": (LayerPath("stages.-1"), LayerPath("features.-1")),
+    "DenseNet": (LayerPath("features.norm5", rectified=True),),
+    "EfficientNet": (LayerPath("features.-1"), LayerPath("bn2")),
+    "GoogLeNet": (LayerPath("inception5b"),),
+    "Inception3": (LayerPath("Mixed_7c"),),
+    "InceptionV3": (LayerPath("Mixed_7c"),),
+    "MaxVit": (LayerPath("blocks.-1"),),
+    "MaxxVit": (LayerPath("norm"),),
+    "MNASNet": (LayerPath("layers"),),
+    "MobileNetV2": (LayerPath("features.-1"),),
+    "MobileNetV3": (LayerPath("features.-1"), LayerPath("blocks.-1")),
+    "RegNet": (LayerPath("trunk_output"), LayerPath("s4")),
+    "ResNet": (LayerPath("layer4"),),
+    "ResNetV2": (LayerPath("norm"),),
+    "ShuffleNetV2": (LayerPath("conv5"),),
+    "SqueezeNet": (LayerPath("features"),),
     "VGG": BEFORE_LAST_POOL,
     "Beit": SEARCHED,
     "CompactVisionTransformer": SEARCHED,
     "DinoVisionTransformer": SEARCHED,
     "Eva": SEARCHED,
-    "SwinTransformer": (Place("norm"),),
-    "SwinTransformerV2": (Place("norm"),),
+    "SwinTransformer": (LayerPath("norm"),),
+    "SwinTransformerV2": (LayerPath("norm"),),
     "VisionTransformer": SEARCHED,
     # transformers
     "ConvNextModel": LAST_STAGE,
@@ -68,7 +68,7 @@ FAMILIES: dict[str, Places] = {
 }
 
 
-def known_family(module: nn.Module) -> tuple[str, Places]:
+def known_family(module: nn.Module) -> tuple[str, LayerPaths]:
     """The path of the outermost part of the network whose class has a row, and that row; no places where there is none."""
     for name, part in module.named_modules():
         for base in type(part).__mro__:
