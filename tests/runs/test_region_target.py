@@ -92,6 +92,13 @@ def test_empty_and_unfit_regions_are_refused(photo, model, tmp_path):
         region_of(photo, model, f"red@region={tmp_path / 'small.png'}")
 
 
+def test_what_is_no_region_is_refused_with_those_there_are(photo, model):
+    with pytest.raises(UsageError, match=r'no region "5:a"; expected predicted, component, a mask'):
+        region_of(photo, model, "red@region=5:a")
+    with pytest.raises(UsageError, match=r"--target CLASS@region=predicted"):
+        choose_targets("positive", model)
+
+
 def test_a_method_that_cuts_the_photo_is_refused(photo, model):
     with pytest.raises(UsageError, match=r"ucag explains slices.*--method grad-cam"):
         region_of(photo, model, "red", method="ucag")

@@ -60,6 +60,8 @@ def region_of(text: str, index: int, labels: Tensor, geometry: Geometry, classif
         region = largest_component(found) if text == COMPONENT else found
     elif re.fullmatch(r"[\d.]+(:[\d.]+){1}|[\d.]+(:[\d.]+){3}", text):
         region = drawn([float(number) for number in text.split(":")], geometry, (height, width))
+    elif not Path(text).suffix:
+        raise UsageError(f'no region "{text}"', expected=REGIONS)
     else:
         region = of_mask(Path(text), geometry, classifier, (height, width))
     if not region.any():

@@ -93,7 +93,9 @@ def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
         raise UsageError(
             f"--target {rule} needs labels with probabilities of their own, and the outputs of {classifier.name} are "
             f"{classifier.outputs.value}",
-            hint="Give --target top5, or --outputs sigmoid where each output is a label.",
+            hint="Name a class: --target CLASS@region=predicted."
+            if classifier.pixels is not None
+            else "Give --target top5, or --outputs sigmoid where each output is a label.",
         )
     if rule.top and classifier.outputs is Outputs.VALUES and classifier.count > 1:
         raise UsageError(
