@@ -17,7 +17,6 @@ FIRST, BUNDLED = "torchvision:resnet18", "tiny"
 """The published auxiliary network, taken where its weights are on this machine; and the one that ships with the package."""
 
 
-@functools.lru_cache(maxsize=2)
 def open_auxiliary(spec: str, device: torch.device, *, trust: bool, offline: bool = False) -> Classifier:
     """The network of a specification; raises XaiError where it cannot be had, or is a black box.
 
@@ -26,6 +25,22 @@ def open_auxiliary(spec: str, device: torch.device, *, trust: bool, offline: boo
     made = load_classifier(spec, device=device, trust=trust, offline=offline)
     if made.module is None:
         raise UsageError(f"the auxiliary network {spec} is a black box", expected="a network with layers", hint="Try resnet18.")
+    return made
+
+
+@functools.lru_cache(maxsize=2)
+def recorded_auxiliary(spec: str, device: torch.device, fingerprint: str, source: str, *, trust: bool) -> Classifier:
+    """The network that the checkpoint `source` was trained with, opened once for many batches; raises InputError for another one.
+
+    The recorded fingerprint is part of the key: a file that is replaced under the same name is opened again.
+    """
+    made = open_auxiliary(spec, device, trust=trust)
+    if made.weights_fingerprint != fingerprint:
+        raise InputError(
+            f"{source} reads an auxiliary network of fingerprint {fingerprint}, and {made.name} has {made.weights_fingerprint}",
+            expected="the same network, weights and view",
+            hint="Name it: p-tame@auxiliary=SPEC.",
+        )
     return made
 
 

@@ -12,7 +12,7 @@ from xaicli.errors import InputError, UsageError
 from xaicli.grammar import fold
 from xaicli.method import Cost, Maps, Needs, param
 from xaicli.methods.tame.attention_head import AttentionHead
-from xaicli.methods.tame.auxiliary import default_auxiliary, open_auxiliary, seen_by
+from xaicli.methods.tame.auxiliary import default_auxiliary, open_auxiliary, recorded_auxiliary, seen_by
 from xaicli.methods.tame.fuser import Upsampling
 from xaicli.methods.tame.mask_training import MaskTask, MaskTraining
 from xaicli.methods.tame.t_tame import TrainedMaps
@@ -109,16 +109,8 @@ class PTAME(TrainedMaps):
         if not isinstance(recorded, Mapping) or not isinstance(recorded.get("spec"), str):
             raise InputError(f"{checkpoint.path.name} names no auxiliary network", expected="a checkpoint of xai train p-tame")
         own = self.auxiliary == "auto"
-        made = open_auxiliary(recorded["spec"] if own else self.auxiliary, classifier.device, trust=not own)
-        if made.weights_fingerprint != recorded.get("fingerprint"):
-            wanted = f"{recorded['spec']} ({recorded.get('fingerprint')})"
-            other = f"{made.name} is another ({made.weights_fingerprint})"
-            raise InputError(
-                f"{checkpoint.path.name} reads the auxiliary network {wanted}, and {other}",
-                expected="the same network, weights and view",
-                hint="Name it: p-tame@auxiliary=SPEC.",
-            )
-        return made
+        spec, wanted = recorded["spec"] if own else self.auxiliary, str(recorded.get("fingerprint"))
+        return recorded_auxiliary(spec, classifier.device, wanted, checkpoint.path.name, trust=not own)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         head, auxiliary, found = self.attention(classifier)

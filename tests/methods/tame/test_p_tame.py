@@ -165,7 +165,7 @@ def test_a_checkpoint_names_its_auxiliary_network_but_may_not_run_code(trained):
 
 
 def test_another_auxiliary_network_is_refused(trained):
-    with pytest.raises(InputError, match=r"reads the auxiliary network .* and .* is another"):
+    with pytest.raises(InputError, match=r"reads an auxiliary network of fingerprint .*, and .* has "):
         PTAME(checkpoint=trained[1], auxiliary=f"{DATA}:coarser").require(trained[0].classifier)
 
 
@@ -190,12 +190,31 @@ def test_a_black_box_is_no_auxiliary_network(tmp_path):
 
 
 def test_a_network_that_xai_train_wrote_may_be_the_auxiliary_one(tmp_path, squares):
+    write_auxiliary(tmp_path / "auxiliary.safetensors", seed=3)
+    explain_with(tmp_path, "attention.safetensors", squares)
+
+
+def test_a_network_file_that_is_replaced_under_its_name_is_opened_again(tmp_path, squares):
+    for seed in (3, 4):
+        write_auxiliary(tmp_path / "auxiliary.safetensors", seed=seed)
+        explain_with(tmp_path, f"attention{seed}.safetensors", squares)
+
+
+def write_auxiliary(path: Path, seed: int) -> None:
     built = build("tiny@widths=4+8@blocks=1", 3)
-    told = {"method": "classifier", "architecture": {"spec": built.spec, "count": 3}, "view": View(32, 32).as_dict()}
-    state = {f"network.{name}": tensor for name, tensor in built.module.state_dict().items()}
-    write_checkpoint(tmp_path / "auxiliary.safetensors", state, told)
-    task = task_for(asked(OnlyAsked()), auxiliary=tmp_path / "auxiliary.safetensors")
-    path = save(task, tmp_path / "attention.safetensors")
+    described = {"method": "classifier", "architecture": {"spec": built.spec, "count": 3}, "view": View(32, 32).as_dict()}
+    generator = torch.Generator().manual_seed(seed)
+    state = {
+        f"network.{name}": torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor
+        for name, tensor in built.module.state_dict().items()
+    }
+    write_checkpoint(path, state, described)
+
+
+def explain_with(folder: Path, name: str, squares) -> None:
+    """Explain two photos with a head that is saved first."""
+    task = task_for(asked(OnlyAsked()), auxiliary=folder / "auxiliary.safetensors")
+    path = save(task, folder / name)
     targets = Targets.same(DECISION, 2)
     maps = PTAME(checkpoint=path).attribute(task.classifier, squares(2, 0)[0], targets, SEEDS[:2])
     assert maps.values.shape[2:] == task.layers[0].layout.grid
