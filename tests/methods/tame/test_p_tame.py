@@ -195,9 +195,11 @@ def test_a_network_that_xai_train_wrote_may_be_the_auxiliary_one(tmp_path, squar
 
 
 def test_a_network_file_that_is_replaced_under_its_name_is_opened_again(tmp_path, squares):
+    seen = set()
     for seed in (3, 4):
         write_auxiliary(tmp_path / "auxiliary.safetensors", seed=seed)
-        explain_with(tmp_path, f"attention{seed}.safetensors", squares)
+        seen.add(explain_with(tmp_path, f"attention{seed}.safetensors", squares))
+    assert len(seen) == 2
 
 
 def write_auxiliary(path: Path, seed: int) -> None:
@@ -211,13 +213,14 @@ def write_auxiliary(path: Path, seed: int) -> None:
     write_checkpoint(path, state, described)
 
 
-def explain_with(folder: Path, name: str, squares) -> None:
-    """Explain two photos with a head that is saved first."""
+def explain_with(folder: Path, name: str, squares) -> str:
+    """Explain two photos with a head that is saved first; the fingerprint of the auxiliary network that was used."""
     task = task_for(asked(OnlyAsked()), auxiliary=folder / "auxiliary.safetensors")
     path = save(task, folder / name)
     targets = Targets.same(DECISION, 2)
     maps = PTAME(checkpoint=path).attribute(task.classifier, squares(2, 0)[0], targets, SEEDS[:2])
     assert maps.values.shape[2:] == task.layers[0].layout.grid
+    return task.auxiliary.weights_fingerprint
 
 
 def test_without_weights_of_either_the_error_says_where_they_are_looked_for(monkeypatch):
