@@ -24,7 +24,7 @@ from xaicli.registry import make_method, make_metrics, unfit
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.results.tables import render
-from xaicli.runs.score import ScoreRun
+from xaicli.runs.score_run import ScoreRun
 from xaicli.training.batches import held_out
 from xaicli.training.curve import HELD, draw_curve
 from xaicli.training.data import Listing

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from xaicli.runs.bank import build_bank as build_bank
     from xaicli.runs.baseline import baseline as baseline
     from xaicli.runs.check import check as check
-    from xaicli.runs.comparison import compare as compare
+    from xaicli.runs.compare import compare as compare
     from xaicli.runs.doctor import doctor as doctor
-    from xaicli.runs.explanations import explain as explain
+    from xaicli.runs.explain import explain as explain
     from xaicli.runs.export import export as export
     from xaicli.runs.merge import merge as merge
     from xaicli.runs.report import report as report
-    from xaicli.runs.scores import score as score
+    from xaicli.runs.score import score as score
     from xaicli.sign import Sign as Sign
     from xaicli.training.train import train as train
 
@@ -57,9 +57,9 @@ PLACES = {
     "build_bank": "xaicli.runs.bank",
     "check": "xaicli.runs.check",
     "classifier": "xaicli.models.from_module",
-    "compare": "xaicli.runs.comparison",
+    "compare": "xaicli.runs.compare",
     "doctor": "xaicli.runs.doctor",
-    "explain": "xaicli.runs.explanations",
+    "explain": "xaicli.runs.explain",
     "export": "xaicli.runs.export",
     "load_classifier": "xaicli.models.load",
     "make_method": "xaicli.registry",
@@ -67,7 +67,7 @@ PLACES = {
     "merge": "xaicli.runs.merge",
     "param": "xaicli.params",
     "report": "xaicli.runs.report",
-    "score": "xaicli.runs.scores",
+    "score": "xaicli.runs.score",
     "train": "xaicli.training.train",
 }
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from xaicli.gate.baseline import Baseline, make_baseline
-from xaicli.gate.check import Outcome, check
 from xaicli.gate.measure import ReadySuite, make_ready
+from xaicli.gate.outcome import Outcome, run_against
 from xaicli.gate.suite import read_suite
 from xaicli.gate.verdict import Verdict
 
@@ -118,7 +118,7 @@ class Room:
         return make_baseline(self.bench(**given))
 
     def check(self, baseline: Baseline, *, seed: int | None = None, **given: Any) -> Outcome:
-        return check(self.bench(**given), baseline, seed=seed)
+        return run_against(self.bench(**given), baseline, seed=seed)
 
 
 @pytest.fixture

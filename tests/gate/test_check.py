@@ -16,7 +16,7 @@ from xaicli.gate.baseline_file import load, save
 from xaicli.gate.measure import ReadySuite, run_suite
 from xaicli.gate.pictures import draw_failures
 from xaicli.results.store import Store
-from xaicli.runs.score import ScoreRun
+from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
 
 RISE = "rise@n_masks=64"

@@ -11,7 +11,7 @@ import dataclasses
 import pytest
 
 from xaicli.gate.baseline import make_baseline
-from xaicli.gate.check import check
+from xaicli.gate.outcome import run_against
 from xaicli.gate.verdict import Verdict
 
 BASELINES, CHECKS = 10, 10
@@ -40,7 +40,7 @@ def test_in_a_hundred_runs_with_fresh_seeds_at_most_nine_alarms_are_raised(many)
     alarms = []
     for made in range(BASELINES):
         baseline = make_baseline(seeded(many, 1000 * made))
-        alarms += [check(many, baseline, seed=1000 * made + 500 + run).failed() for run in range(CHECKS)]
+        alarms += [run_against(many, baseline, seed=1000 * made + 500 + run).failed() for run in range(CHECKS)]
     assert len(alarms) == 100
     assert sum(alarms) <= 9
 
@@ -50,5 +50,5 @@ def test_in_a_hundred_runs_with_fresh_seeds_at_most_nine_alarms_are_raised(many)
 def test_faults_are_seen_with_a_fresh_seed_too(many, room, model):
     """Other weights, and an input that is not normalised."""
     baseline = make_baseline(many)
-    assert not check(many, baseline, seed=9).failed()
-    assert map_verdict(check(room.bench(model=model), baseline, seed=9)).failed
+    assert not run_against(many, baseline, seed=9).failed()
+    assert map_verdict(run_against(room.bench(model=model), baseline, seed=9)).failed

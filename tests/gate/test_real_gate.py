@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from xaicli.gate.baseline import Baseline, make_baseline
-from xaicli.gate.check import Outcome, check
 from xaicli.gate.measure import ReadySuite, make_ready
+from xaicli.gate.outcome import Outcome, run_against
 from xaicli.gate.suite import read_suite
 from xaicli.gate.verdict import Verdict
 
@@ -103,14 +103,14 @@ def of(outcome: Outcome, what: str) -> Verdict:
 
 
 def test_the_unchanged_model_passes(folder: Path, baseline: Baseline) -> None:
-    outcome = check(bench(folder), baseline)
+    outcome = run_against(bench(folder), baseline)
     assert not outcome.failed(strict=True)
     assert of(outcome, "map similarity").value == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_caught_by_the_similarity_of_maps(folder: Path, baseline: Baseline, fault: str) -> None:
-    outcome = check(bench(folder, fault), baseline)
+    outcome = run_against(bench(folder, fault), baseline)
     verdict = of(outcome, "map similarity")
     assert verdict.failed
     assert len(verdict.worst) == 3
@@ -123,7 +123,7 @@ def test_a_score_that_eight_photos_cannot_tell_is_inconclusive_with_the_number_i
     (folder / "xai.toml").write_text(text.replace("metrics = []", 'metrics = ["insertion@steps=14"]\nlimit = 8'))
     try:
         made = make_baseline(bench(folder))
-        outcome = check(bench(folder, "resized"), made)
+        outcome = run_against(bench(folder, "resized"), made)
     finally:
         (folder / "xai.toml").write_text(text)
     verdict = of(outcome, "insertion@steps=14")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from xaicli.images.source import Source
 from xaicli.images.view import View
-from xaicli.runs import explain, photos
+from xaicli.runs import photo_maps, photos
 from xaicli.runs.photos import DECODE_THREADS, Failure, Loaded, load_ahead
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -66,9 +66,9 @@ def test_a_run_that_ends_early_does_not_wait_for_room(sources, monkeypatch):
 
 @pytest.mark.parametrize(("room", "sizes"), [(1, [1] * 9), (2 * 4800, [2, 1, 2, 2, 2]), (1 << 30, [3, 4, 2])])
 def test_a_batch_is_full_when_its_photos_fill_their_room(sources, classifier_of, tiny_cnn, monkeypatch, room, sizes):
-    monkeypatch.setattr(explain, "ROOM", room)
+    monkeypatch.setattr(photo_maps, "ROOM", room)
     seen = []
-    monkeypatch.setattr(explain, "explain_batch", lambda batch, *rest: seen.append(len(batch)) or itertools.repeat(None, 0))
+    monkeypatch.setattr(photo_maps, "explain_batch", lambda batch, *rest: seen.append(len(batch)) or itertools.repeat(None, 0))
     settings = Settings(batch_size=4)
-    list(explain.explain_photos(sources, classifier_of(tiny_cnn), [], TargetChoice(), settings))
+    list(photo_maps.explain_photos(sources, classifier_of(tiny_cnn), [], TargetChoice(), settings))
     assert seen == sizes

@@ -13,7 +13,7 @@ from xaicli.images.truth import read_truth
 from xaicli.models.checkpoint import list_checkpoints, read_checkpoint
 from xaicli.models.load import load_classifier
 from xaicli.registry import make_method
-from xaicli.runs.explanations import explain
+from xaicli.runs.explain import explain
 from xaicli.training.data import read_listing
 from xaicli.training.held_out_scores import score_held_out, scores_beside_rivals
 from xaicli.training.learner import parse_learner

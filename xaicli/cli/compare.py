@@ -62,7 +62,7 @@ def command(
     concluded. Rows are kept in compare.db, so that running again does only what is missing. Several models (--model A,B) have a
     table and a sheet each, of the methods that run on them.
     """
-    from xaicli.runs.comparison import compare
+    from xaicli.runs.compare import compare
 
     with printing_partial(form):
         table = compare(

@@ -106,7 +106,7 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
     IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper. Writes for each photo and
     method the raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
     """
-    from xaicli.runs.explanations import explain
+    from xaicli.runs.explain import explain
 
     progress = CommandProgress(stream=form == "jsonl")
     with printing_partial(form):

@@ -114,7 +114,7 @@ def command(
     A row is one photo, method, target and metric. With -o rows go into an SQLite store, one transaction a photo: a run that was
     killed goes on where it stopped. A table of means with 95 % intervals comes last.
     """
-    from xaicli.runs.scores import score
+    from xaicli.runs.score import score
 
     with printing_partial(form):
         table = score(

@@ -15,10 +15,10 @@ from PIL import Image
 
 from xaicli.claims import claim, is_own
 from xaicli.files import write_atomic
-from xaicli.gate.check import Outcome
 from xaicli.gate.formats import conclusion, in_order, word
 from xaicli.gate.map_similarity import similarity
 from xaicli.gate.measure import PhotoResult, ReadySuite
+from xaicli.gate.outcome import Outcome
 from xaicli.gate.pictures import worst_photos
 from xaicli.results.report.page import policy, text
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from xaicli.gate.check import Outcome
+from xaicli.gate.outcome import Outcome
 from xaicli.gate.verdict import Verdict
 from xaicli.terminal import printable
 from xaicli.text_table import aligned, in_markdown

@@ -27,7 +27,7 @@ from xaicli.params import as_json, fold
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.registry import is_own_file, make_method, make_methods, make_metrics, require_fit
 from xaicli.runs.controls import name_of, swapped, with_partners
-from xaicli.runs.explain import maps_of_each
+from xaicli.runs.photo_maps import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load_ahead
 from xaicli.runs.records import recorded_path, resolved_layer
 from xaicli.runs.settings import Settings

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xaicli.gate.check import Outcome
 from xaicli.gate.measure import ReadySuite
+from xaicli.gate.outcome import Outcome
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
 from xaicli.images.names import safe_label, stems

@@ -60,8 +60,8 @@ class SuiteFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         from xaicli.errors import XaiError
         from xaicli.gate.baseline_file import load
-        from xaicli.gate.check import check
         from xaicli.gate.measure import make_ready
+        from xaicli.gate.outcome import run_against
         from xaicli.gate.suite import read_suite
         from xaicli.passes.device import threads
 
@@ -69,7 +69,7 @@ class SuiteFile(pytest.File):
             suite = read_suite(self.path)
             baseline = load(suite.baseline_folder)
             with threads():
-                outcome = check(make_ready(suite, trust=self.config.getoption("--xai-trust")), baseline)
+                outcome = run_against(make_ready(suite, trust=self.config.getoption("--xai-trust")), baseline)
         except XaiError as error:
             raise self.CollectError(error.line()) from error
         for verdict in outcome.verdicts:

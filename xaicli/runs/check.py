@@ -9,11 +9,10 @@ from typing import Any
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.baseline_file import load
-from xaicli.gate.check import Outcome, refuse_other_definitions
-from xaicli.gate.check import check as hold_against
 from xaicli.gate.check_page import write_page
 from xaicli.gate.formats import record_of, render
 from xaicli.gate.measure import ReadySuite, make_ready
+from xaicli.gate.outcome import Outcome, refuse_other_definitions, run_against
 from xaicli.gate.pictures import draw_failures
 from xaicli.gate.suite import find_suite, read_suite
 from xaicli.progress import SILENT, Progress
@@ -93,7 +92,7 @@ def check(
 
 def compared(ready: ReadySuite, before: Baseline, seed: int | None, progress: Progress) -> Outcome:
     with progress.task("photos", len(before.photos)) as step:
-        return hold_against(ready, before, seed=seed, tick=lambda done: step())
+        return run_against(ready, before, seed=seed, tick=lambda done: step())
 
 
 def draw(ready: ReadySuite, outcome: Outcome, folder: Path, progress: Progress) -> Path | None:

@@ -1,84 +1,154 @@
-"""`xai compare`: a contact sheet of photos and methods, scores under each map, from the store of a scoring run."""
+"""`xaicli.compare`: methods side by side, with scores and what the intervals say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from xaicli.images.decode import decode
-from xaicli.images.picture_file import write_png
-from xaicli.images.sheet import SheetCell, SheetRow, sheet
-from xaicli.images.source import Source
-from xaicli.results.reading import Selection
+from xaicli.claims import claim
+from xaicli.errors import UsageError, XaiError
+from xaicli.files import require_writable
+from xaicli.grammar import split
+from xaicli.images.decode_limits import SECONDS
+from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
+from xaicli.images.names import safe_label
+from xaicli.method import Method
+from xaicli.metric import Metric
+from xaicli.network.classifier import Classifier
+from xaicli.progress import SILENT, Progress
 from xaicli.results.store import Store
-from xaicli.rows import KeptMap, Row
-from xaicli.runs.score import ScoreRun
-from xaicli.sign import Sign
+from xaicli.results.summary import Group
+from xaicli.runs.comparison_sheet import draw_comparison
+from xaicli.runs.find_photos import Photos
+from xaicli.runs.open_model import Model
+from xaicli.runs.passes_needed import plan_of
+from xaicli.runs.score import carry_out, finished
+from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
+from xaicli.runs.score_run import ScoreRun
+from xaicli.runs.score_table import ScoreTable, groups_of
 
-MOST = 200
-"""Photos on one sheet."""
-
-
-@dataclass(frozen=True, eq=False)
-class SheetPhoto:
-    """One photo of the sheet: its maps by method label, and its scores by method and metric label."""
-
-    source: Source
-    maps: dict[str, KeptMap]
-    scores: dict[tuple[str, str], Row]
+STORE, SHEET = "compare.db", "compare"
 
 
-def draw_comparison(run: ScoreRun, store: Store, path: Path) -> int:
-    """Write the sheet of a run's photos, the first MOST of them; returns how many are on it."""
-    photos = list(shown(run, store))[:MOST]
-    if not photos:
-        return 0
-    labels = [method.label for method in run.methods]
-    rows = (row_of(run, photo, labels) for photo in photos)
-    picture = sheet(rows, labels, count=len(photos), title=run.classifier.name)
-    write_png(path, picture)
-    return len(photos)
+def compare(
+    images: Photos,
+    classifier: Model | Sequence[Model] = None,
+    method: str | Method | Sequence[str | Method] | None = None,
+    *,
+    metric: str | Metric | Sequence[str | Metric] = METRICS,
+    target: str | int = "top1",
+    seed: int = 0,
+    controls: str | Sequence[str] | bool = ALL_CONTROLS,
+    truth: str | Path | None = None,
+    truth_classes: str | Path | None = None,
+    recursive: bool = False,
+    null: bool = False,
+    limit: int | None = None,
+    frame: int = 0,
+    background: str | tuple[int, int, int] = "white",
+    decode_timeout: float = SECONDS,
+    output: str | Path | None = None,
+    figure: str | Path | None = None,
+    figure_width: float = WIDTH_CM,
+    figure_columns: int = 2,
+    dpi: int = DPI,
+    keep_going: bool = False,
+    dry_run: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    command: str = "",
+    progress: Progress = SILENT,
+) -> ScoreTable:
+    """Compare methods: a table of means with paired differences, and a contact sheet with scores under each map.
 
+    classifier: one, or several, each with a table and a sheet of the methods that run on it; output: a folder for compare.png and
+    compare.db, which keeps rows so that running again does only what is missing; None: rows stay in memory and no sheet is drawn.
+    figure: a .pdf, .svg or .png of the mean curves, figure_width centimetres wide, panels in figure_columns. All else is as in
+    `xaicli.score`.
 
-def shown(run: ScoreRun, store: Store) -> Iterator[SheetPhoto]:
-    """The run's photos in the order given, with what the store holds of them under this run's model and seed."""
-    selection = Selection(tuple(method.label for method in run.methods), tuple(metric.label for metric in run.metrics), False)
-    definitions = {recipe.definition for recipe in run.recipes}
-    scores: dict[str, dict[tuple[str, str], Row]] = {}
-    subjects: dict[str, str] = {}
-    for row in store.rows(selection):
-        if row.definition in definitions and row.model == run.classifier.fingerprint and row.seed == run.settings.seed:
-            scores.setdefault(row.photo, {}).setdefault((row.method, row.metric), row)
-            subjects.setdefault(row.subject, row.photo)
-    maps: dict[str, dict[str, KeptMap]] = {}
-    for kept in store.maps(selection):
-        if kept.subject in subjects and kept.seed == run.settings.seed:
-            maps.setdefault(subjects[kept.subject], {}).setdefault(kept.method, kept)
-    for source in run.sources:
-        content = run.contents.get(source, "")
-        if content in scores:
-            yield SheetPhoto(source, maps.get(content, {}), scores[content])
-
-
-def row_of(run: ScoreRun, photo: SheetPhoto, labels: list[str]) -> SheetRow:
-    decoded = decode(
-        photo.source, frame=photo.source.frame, background=run.settings.background, seconds=run.settings.decode_timeout
+        print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
+    """
+    request = ScoreRequest(
+        images=images,
+        method=method,
+        metric=metric,
+        target=target,
+        seed=seed,
+        controls=controls,
+        truth=truth,
+        truth_classes=truth_classes,
+        recursive=recursive,
+        null=null,
+        limit=limit,
+        frame=frame,
+        background=background,
+        decode_timeout=decode_timeout,
+        keep_going=keep_going,
+        batch_size=batch_size,
+        precision=precision,
+        command=command,
     )
-    first = next(iter(photo.scores.values()))
-    p = next((row.readouts["p0"] for row in photo.scores.values() if "p0" in row.readouts), None)
-    line = first.target_name if p is None else f"{first.target_name} {p:.2f}"
-    cells = {label: cell_of(run, photo, label) for label in labels if label in photo.maps}
-    return SheetRow(decoded.image, run.classifier.view.geometry(*decoded.image.size), photo.source.name, (line,), cells)
+    request.check()
+    if figure is not None:
+        claim_figure(Path(figure), [source.file for source in request.photos.sources])
+    if not request.methods:
+        raise UsageError("no methods are named", expected="--method A,B", hint="xai list methods shows them.")
+    models = models_of(classifier)
+    runs = [request.run(model, progress=progress, leave_out=len(models) > 1) for model in models]
+    folder = None if output is None else Path(output)
+    if dry_run:
+        return plan_of(runs, folder and folder / STORE, progress)
+    if folder is None:
+        store = Store.in_memory()
+        return finished(replace(scored(runs, store, None, request, progress), store=store), keep_going)
+    for run in runs:
+        claim(sheet_path(folder, run, runs), [source.file for source in run.sources])
+    require_writable(folder)
+    with Store.open(folder / STORE) as opened:
+        table = scored(runs, opened, folder, request, progress)
+    return finished(replace(table, store=folder / STORE), keep_going)
 
 
-def cell_of(run: ScoreRun, photo: SheetPhoto, label: str) -> SheetCell:
-    lines = []
-    for metric in run.metrics:
-        row = photo.scores.get((label, metric.label))
-        if row is not None:
-            lines.append(f"{metric.label} {row.status if row.value is None else f'{row.value:.3f}'}")
-    kept = photo.maps[label]
-    return SheetCell(np.asarray(kept.values, dtype=np.float32), Sign.SIGNED if kept.signed else Sign.NONNEGATIVE, tuple(lines))
+def models_of(given: Model | Sequence[Model]) -> list[Model]:
+    """Each model that is named, once."""
+    if isinstance(given, str):
+        models: list[Model] = [part.strip() for part in split(given, ",")]
+        if "" in models:
+            raise UsageError(f"--model {given} has an empty name", expected="SPEC,SPEC")
+        return list(dict.fromkeys(models))
+    if given is None or isinstance(given, Classifier) or callable(given):
+        return [given]
+    return list(given)
+
+
+def scored(runs: Sequence[ScoreRun], store: Store, folder: Path | None, request: ScoreRequest, progress: Progress) -> ScoreTable:
+    """Score what the store lacks, model by model, and draw the sheets."""
+    groups: list[Group] = []
+    errors: list[XaiError] = list(request.photos.errors)
+    sheets: list[Path] = []
+    for run in runs:
+        failed = carry_out(run, store, request.photos.errors if run is runs[0] else (), progress)
+        errors += [error for error in failed if error not in errors]
+        groups += groups_of(run, store)
+        if folder is not None:
+            sheets += drawn(run, store, sheet_path(folder, run, runs), len(failed), progress)
+        if failed and not run.keep_going:
+            break
+    return ScoreTable(tuple(runs), store, tuple(groups), tuple(errors), (), tuple(sheets))
+
+
+def sheet_path(folder: Path, run: ScoreRun, runs: Sequence[ScoreRun]) -> Path:
+    """Where the sheet of a model goes."""
+    name = SHEET if len(runs) == 1 else f"{SHEET}.{safe_label(run.classifier.name)}"
+    return folder / f"{name}.png"
+
+
+def drawn(run: ScoreRun, store: Store, sheet: Path, failed: int, progress: Progress) -> list[Path]:
+    """Draw the sheet of a run, and say where it is; empty where there is nothing to draw."""
+    on_sheet = draw_comparison(run, store, sheet)
+    if not on_sheet:
+        return []
+    rest = f" (the first {on_sheet} photos)" if on_sheet < len(run.sources) - failed else ""
+    progress.say(f"sheet {sheet}{rest}")
+    return [sheet]

@@ -1,177 +1,268 @@
-"""Explaining many photos with many methods: what `xai explain` and `xaicli.explain` share."""
+"""`xaicli.explain`: what a classifier looked at, in memory or in a folder."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, field
-
-import torch
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from xaicli.attribution import Attribution
-from xaicli.errors import RunError, UsageError, XaiError
-from xaicli.images.source import Source
-from xaicli.method import Maps, Method, Needs
-from xaicli.network.classifier import Classifier
-from xaicli.passes.memory import Chunk, in_chunks
-from xaicli.passes.seeds import photo_seed
-from xaicli.runs.binding import bind
-from xaicli.runs.photos import ROOM, Failure, Loaded, load_ahead
-from xaicli.runs.records import attributions_of
-from xaicli.runs.settings import Settings
-from xaicli.runs.target_choice import TargetChoice
-from xaicli.targets import Targets
+from xaicli.claims import claim
+from xaicli.errors import UsageError, XaiError
+from xaicli.images.decode_limits import SECONDS
+from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
+from xaicli.images.names import stems
+from xaicli.images.overlay import ALPHA, HEAT
+from xaicli.method import Method
+from xaicli.metric import Metric
+from xaicli.progress import SILENT, Progress
+from xaicli.registry import make_methods, make_metrics, require_fit
+from xaicli.runs.default_method import default_method
+from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
+from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
+from xaicli.runs.folder import FolderRun
+from xaicli.runs.open_model import Model, open_model
+from xaicli.runs.output import Complete, OutputFolder
+from xaicli.runs.overlay_style import OverlayStyle
+from xaicli.runs.photo_maps import explain_photos
+from xaicli.runs.photos import Failure
+from xaicli.runs.settings import Settings, colour
+from xaicli.runs.sheet_pictures import draw_sheet, redraw
+from xaicli.runs.step_pictures import StepPictures
+from xaicli.runs.target_choice import choose_targets
+from xaicli.runs.written_map import WrittenMap
+from xaicli.words import count, span
 
-LARGEST_BATCH = 16
-PASSES_A_BATCH = 4096
+SCORES = ("deletion", "insertion")
+"""The metrics of `score` where none are named."""
+SHEET = "sheet.png"
 
 
-@dataclass(frozen=True)
-class Explained:
-    """One photo and its attributions by method label, one a target."""
+def explain(
+    images: Photos,
+    classifier: Model = None,
+    method: str | Method | Sequence[str | Method] | None = None,
+    *,
+    target: str | int = "top1",
+    seed: int = 0,
+    score: bool = False,
+    metric: str | Metric | Sequence[str | Metric] = (),
+    recursive: bool = False,
+    null: bool = False,
+    limit: int | None = None,
+    frame: int = 0,
+    background: str | tuple[int, int, int] = "white",
+    decode_timeout: float = SECONDS,
+    output: str | Path | None = None,
+    scale: str = "image",
+    colormap: str | None = None,
+    alpha: float = ALPHA,
+    look: str = HEAT,
+    sheet: bool = False,
+    steps: bool = False,
+    animate: str | None = None,
+    step_scale: str = "common",
+    figure: str | Path | None = None,
+    figure_width: float = WIDTH_CM,
+    dpi: int = DPI,
+    overwrite: bool = False,
+    keep_going: bool = False,
+    dry_run: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    command: str = "",
+    progress: Progress = SILENT,
+) -> Explanations:
+    """Explain photos: an `Attribution` for each photo, method and target, in that order.
 
-    loaded: Loaded
-    made: dict[str, list[Attribution]] = field(default_factory=dict)
+    images: one photo or several, paths as on the command line or pictures in memory; classifier: loaded, a specification such as
+    "resnet50", or a function that loads one; method: a specification such as "rise@n_masks=2000", a method, or several, by
+    default grad-cam, and rise for a black box; target: "top1", "top5", a class index or name, "A-B".
 
+    output: a folder for maps, overlays and records, as `xai explain` writes them; what is complete there is not made again. None:
+    all stays in memory, and what would lie beside the maps in a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is
+    refused. look: "heat", "grey" or "contour"; figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide.
+    batch_size: inputs per pass; dry_run: make nothing, and say what would be made; command: recorded beside the results. Raises
+    XaiError at the first photo that cannot be used, unless `keep_going`; its `partial` is what was finished before.
 
-Wanted = Callable[[Source, Method], bool]
-
-
-def explain_photos(
-    sources: Iterable[Source],
-    classifier: Classifier,
-    methods: Sequence[Method],
-    targets: TargetChoice,
-    settings: Settings,
-    wanted: Wanted = lambda source, method: True,
-) -> Iterator[Explained | Failure]:
-    """Explain photos in order. A photo that fails is yielded as a Failure after all photos before it; the caller decides to stop.
-
-    wanted: says whether a method's maps of a photo are to be made.
+        [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
-    size = photos_at_once(methods, classifier, settings.batch_size)
-    if isinstance(sources, Sized):
-        forward = sum(method.cost(classifier).forward for method in methods if not method.needs & Needs.GRADIENTS)
-        classifier = dataclasses.replace(classifier, expected_passes=forward * len(sources))
-    batch: list[Loaded] = []
-    for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, ahead=2 * size):
-        if isinstance(item, Loaded):
-            batch.append(item)
-        full = len(batch) == size or sum(loaded.bytes for loaded in batch) >= ROOM
-        if batch and (isinstance(item, Failure) or full):
-            yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
-            batch = []
-        if isinstance(item, Failure):
-            yield item
-    if batch:
-        yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
-
-
-def photos_at_once(methods: Sequence[Method], classifier: Classifier, batch_size: int | None) -> int:
-    """Photos that are explained together: no more than a pass may have inputs, and fewer where a method runs many passes a photo,
-    so that little is lost when a run is stopped."""
-    passes = max((method.cost(classifier).forward for method in methods), default=1)
-    return max(1, min(batch_size or LARGEST_BATCH, int(PASSES_A_BATCH // max(passes, 1))))
-
-
-def explain_batch(
-    batch: list[Loaded],
-    classifier: Classifier,
-    methods: Sequence[Method],
-    targets: TargetChoice,
-    settings: Settings,
-    wanted: Wanted,
-) -> Iterator[Explained | Failure]:
-    """All methods on one batch; each only on the photos that lack its map."""
-    results = [Explained(loaded) for loaded in batch]
-    failures: dict[int, XaiError] = {}
-    for method in methods:
-        missing = [row for row, loaded in enumerate(batch) if row not in failures and wanted(loaded.source, method)]
-        made = maps_of_each([batch[row] for row in missing], classifier, method, targets, settings)
-        for row, maps in zip(missing, made, strict=True):
-            if isinstance(maps, XaiError):
-                failures[row] = maps
-            else:
-                try:
-                    results[row].made[method.label] = attributions_of(maps, batch[row], classifier, method, targets, settings)
-                except RunError as error:
-                    failures[row] = error.about(batch[row].source.name)
-    for row, result in enumerate(results):
-        yield Failure(result.loaded.source, failures[row]) if row in failures else result
-
-
-def maps_of_each(
-    batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
-) -> list[Maps | XaiError]:
-    """The maps of each photo as a batch of one, or its fault; a batch that fails is tried photo by photo."""
-    if not batch:
-        return []
-    try:
-        parts = attribute(batch, classifier, method, targets, settings)
-    except RunError as error:
-        if len(batch) == 1:
-            return [error.about(batch[0].source.name)]
-        return [maps for loaded in batch for maps in maps_of_each([loaded], classifier, method, targets, settings)]
-    made: list[Maps | XaiError] = []
-    for part, photos in parts:
-        finite = part.logits.isfinite().all(dim=1).tolist()
-        made += [part.photo(row) if finite[row] else not_finite(classifier, loaded) for row, loaded in enumerate(photos)]
-    return made
-
-
-def attribute(
-    batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
-) -> list[tuple[Maps, list[Loaded]]]:
-    """Maps of a batch, in as few parts as memory allows."""
-
-    def too_large(at: int) -> RunError:
-        hint = "Give a smaller --resize and --crop, or --precision bf16."
-        return RunError(f"{method.label} ran out of memory on {batch[at].source.name}", hint=hint)
-
-    def work(start: int, stop: int) -> tuple[Maps, list[Loaded]]:
-        part = batch[start:stop]
-        return maps_of(part, classifier, method, targets, settings), part
-
-    if targets.bound:
-        return [work(at, at + 1) for at in range(len(batch))]
-    chunk = Chunk(len(batch), classifier.device, too_large)
-    return [made for _, made in in_chunks(work, len(batch), chunk)]
-
-
-def maps_of(batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
-    """Maps of all photos of a batch together; of one alone where its targets are fixed on its clean pass."""
-    inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
-    if targets.bound:
-        (loaded,) = batch
-        bound = bind(classifier, loaded, targets.rule_of(loaded.source))
-        classifier, rules = bound.classifier, bound.targets
+    methods = list_methods(method)
+    style = OverlayStyle(colormap, alpha, look=look)
+    style.check()
+    step_pictures = StepPictures(steps, animate, step_scale == "each")
+    found = find_photos(images, recursive=recursive, null=null, limit=limit, frame=frame, exclude=output, keep_going=keep_going)
+    if figure is not None:
+        claim_figure(Path(figure), [source.file for source in found.sources], overwrite=overwrite)
+    model = open_model(classifier, precision=precision, progress=progress)
+    if not methods:
+        methods = make_methods([default_method(model)])
+        progress.say(f"method {methods[0].label} (others: --method, xai list methods)")
+    step_pictures.check(methods)
+    if batch_size:
+        model = replace(model, batch_size=batch_size)
+    settings = Settings(
+        seed=seed,
+        precision=precision,
+        batch_size=batch_size,
+        background=colour(background),
+        decode_timeout=decode_timeout,
+        command=command,
+    )
+    targets = choose_targets(target, model, found.sources)
+    place = OutputFolder(Path(output or ""), stems(found.sources))
+    run = FolderRun(
+        sources=found.sources,
+        classifier=model,
+        methods=methods,
+        targets=targets,
+        settings=settings,
+        output=place,
+        style=style,
+        overwrite=overwrite,
+        keep_going=keep_going,
+        metrics=list_metrics(metric or (SCORES if score else ())),
+        step_pictures=step_pictures,
+        shared=scale == "shared",
+        sheet=sheet,
+    )
+    if dry_run:
+        run.check_metrics()
+        return dry(run, run.find() if output else Complete(), progress)
+    if output is None:
+        refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate)
+        made = in_memory(run, found.errors)
     else:
-        rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch), classifier.outputs)
-    seeds = torch.tensor(
-        [photo_seed(settings.seed, loaded.photo.content, loaded.photo.frame, method.name) for loaded in batch], dtype=torch.int64
-    )
-    # Precision is the run's to choose: a caller's autocast would reach the arithmetic of methods too.
-    with torch.autocast(classifier.device.type, enabled=False):
-        maps = method.attribute(classifier, inputs, rules, seeds)
-    if method.decision_only:
-        refuse_other_targets(maps, classifier, method)
-    return maps
+        made = in_folder(run, found, progress)
+    if figure is not None and made:
+        progress.say(f"figure {made.figure(figure, width_cm=figure_width, dpi=dpi, look=look)}")
+    return finished(made, keep_going)
 
 
-def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> None:
-    """Raise UsageError where a map was asked for of another target than the decision, by a method that knows no other."""
-    decisions = maps.logits.argmax(dim=1, keepdim=True)
-    other = (maps.targets.classes != decisions) | (maps.targets.against >= 0)
-    for row, column in other.nonzero()[:1].tolist():
-        target, decision = maps.targets.names(row)[column], classifier.class_name(int(decisions[row, 0]))
-        raise UsageError(
-            f"{method.name} explains the decision alone ({decision}), not target {target}: no class enters its map",
-            hint="Leave --target out, or choose a method that is class specific (xai list methods).",
+def dry(run: FolderRun, complete: Complete, progress: Progress) -> Explanations:
+    """What would be done, a record a method."""
+    rows = []
+    for method in run.methods:
+        done = sum(complete.has(source, method) for source in run.sources)
+        cost = run.cost()[method.label]
+        missing = len(run.sources) - done
+        rows.append(
+            {
+                "method": method.label,
+                "photos": len(run.sources),
+                "complete": done,
+                "to do": missing,
+                "passes per photo": str(cost).removesuffix(" passes"),
+                "passes": f"{missing * (cost.forward + cost.backward):g}",
+            }
         )
+        progress.row(rows[-1])
+    return Explanations((), rows, tuple(rows[0]))
 
 
-def not_finite(classifier: Classifier, loaded: Loaded) -> RunError:
-    return RunError(
-        f"{classifier.name} gave NaN or infinite logits for {loaded.source.name}; nothing was written for it",
-        hint="Check weights and preprocessing (xai doctor --model SPEC).",
+def refuse_files(metrics: Sequence[Metric], **files: Any) -> None:
+    """Raise UsageError where something is asked for that lies beside maps in a folder."""
+    asked = [name for name, value in files.items() if value] + ["metric"] * bool(metrics)
+    if asked:
+        raise UsageError(f"{asked[0]} without a folder", expected="output=FOLDER", hint="To score photos alone: xaicli.score.")
+
+
+def list_methods(method: str | Method | Sequence[str | Method] | None) -> list[Method]:
+    """Methods as they are, those that specifications name, and classes of them with their defaults."""
+    given = [] if method is None else [method] if isinstance(method, str | Method | type) else list(method)
+    made = (one() if isinstance(one, type) else one for one in given)
+    return [each for one in made for each in ([one] if isinstance(one, Method) else make_methods([one]))]
+
+
+def list_metrics(metric: str | Metric | Sequence[str | Metric]) -> list[Metric]:
+    """Metrics as they are, those that specifications name, and classes of them with their defaults."""
+    given = [metric] if isinstance(metric, str | Metric | type) else list(metric)
+    made = (one() if isinstance(one, type) else one for one in given)
+    return [each for one in made for each in ([one] if isinstance(one, Metric) else make_metrics([one]))]
+
+
+def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:
+    """The attributions of a run, nothing written."""
+    for one in run.methods:
+        require_fit(one, run.classifier)
+    made: list[Attribution] = []
+    errors = list(lost)
+    for result in explain_photos(run.sources, run.classifier, run.methods, run.targets, run.settings):
+        if isinstance(result, Failure):
+            errors.append(result.error)
+            if not run.keep_going:
+                break
+            continue
+        made += [attribution for one in run.methods for attribution in result.made[one.label]]
+    return finished(
+        Explanations(made, [row_of(attribution.record) for attribution in made], errors=tuple(errors)), run.keep_going
     )
+
+
+def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress) -> Explanations:
+    """Make what the folder lacks, then the pictures that need all maps; says how it went."""
+    start = time.monotonic()
+    run.check_metrics()
+    if run.sheet:
+        claim(run.output.folder / SHEET, [source.file for source in run.sources], overwrite=run.overwrite)
+    complete = run.find()
+    run.check()
+    progress.say(cost_of(run))
+    errors = list(photos.errors)
+    for error in errors:
+        progress.warn(error.found)
+    done: list[WrittenMap] = []
+    with closing(run.run(complete)) as results:
+        for result in progress.track(results, "explaining", len(run.sources)):
+            if isinstance(result, Failure):
+                errors.append(result.error)
+                if run.keep_going:
+                    progress.warn(result.error.found)
+                continue
+            done += result
+            for written in result:
+                progress.row(row_of(written.record, written))
+    if run.shared:
+        redraw(run, done)
+    if run.sheet and done:
+        draw_sheet(run, done, run.output.folder / SHEET)
+    summarise(run, done, errors, time.monotonic() - start, progress)
+    rows = [row_of(written.record, written) for written in done]
+    table = (*COLUMNS, *(metric.label for metric in run.metrics), "map")
+    return Explanations(OnDisk(run, done), rows, table, tuple(errors))
+
+
+def finished(result: Explanations, keep_going: bool) -> Explanations:
+    """The result; raises the first error, with the result as its `partial`, where a run does not go on past errors."""
+    if result.errors and not keep_going:
+        error = result.errors[0]
+        error.partial = result
+        raise error
+    return result
+
+
+def cost_of(run: FolderRun) -> str:
+    """What a photo costs, in words."""
+    costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
+    return f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} per photo"
+
+
+def summarise(run: FolderRun, done: Sequence[WrittenMap], errors: Sequence[XaiError], seconds: float, progress: Progress) -> None:
+    """Say in one line how a run went, and warn of maps that cannot be used."""
+    photos = len({written.source for written in done})
+    kept = sum(written.kept for written in done)
+    parts = [f"{count(photos, 'photo')} x {count(len(run.methods), 'method')} in {span(seconds)}"]
+    if kept:
+        parts.append(f"{kept} of {count(len(done), 'map')} complete before (--overwrite makes them again)")
+    if errors:
+        parts.append(f"{count(len(errors), 'photo')} failed")
+    folder = run.output.folder
+    parts.append(f"sheet {folder / SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")
+    progress.say("; ".join(parts))
+    odd = [written for written in done if written.record.status != "ok"]
+    if odd:
+        named = ", ".join(f"{written.stem.name} is {written.record.status}" for written in odd[:3])
+        progress.warn(f"{count(len(odd), 'map')} with no score: {named}")

@@ -22,10 +22,10 @@ from xaicli.method import Cost, Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.registry import require_fit
-from xaicli.runs.explain import Explained, explain_photos
 from xaicli.runs.map_scores import explainers_of, refuse_unscorable, scores_of_maps
 from xaicli.runs.output import Complete, OutputFolder, find_complete, refuse_other, refuse_taken
 from xaicli.runs.overlay_style import OverlayStyle
+from xaicli.runs.photo_maps import Explained, explain_photos
 from xaicli.runs.photos import ROOM, Failure
 from xaicli.runs.result_claim import claimed, refuse_foreign, release
 from xaicli.runs.settings import Settings

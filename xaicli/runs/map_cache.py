@@ -10,8 +10,8 @@ from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.network.classifier import Classifier
 from xaicli.runs.controls import Ring
-from xaicli.runs.explain import maps_of_each
 from xaicli.runs.given_maps import GivenMaps
+from xaicli.runs.photo_maps import maps_of_each
 from xaicli.runs.photos import Failure, Loaded, load
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice

@@ -14,7 +14,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
 from xaicli.progress import Progress
 from xaicli.results.store import Store
-from xaicli.runs.score import ScoreRun
+from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.score_table import ScoreTable
 from xaicli.tabular import Tabular
 from xaicli.untrusted import is_there

@@ -1,243 +1,145 @@
-"""Scoring many photos with many methods and metrics into a store: what `xai score`, `xai compare` and the gate share."""
+"""`xaicli.score`: numbers for heatmaps, in a store or in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 from xaicli.errors import XaiError
-from xaicli.images.source import Source, content_hash
-from xaicli.images.truth import Truth
+from xaicli.images.decode_limits import SECONDS
 from xaicli.method import Method
 from xaicli.metric import Metric
-from xaicli.network.classifier import Classifier
-from xaicli.packages import versions
-from xaicli.registry import CONTROLS, make_method, require_fit
+from xaicli.progress import SILENT, Progress
 from xaicli.results.store import Store
-from xaicli.rows import OTHER, KeptMap, Recipe, Row, Run
-from xaicli.runs.binding import bind
-from xaicli.runs.controls import CONTROL_NAMES, Ring, name_of, other, swapped
-from xaicli.runs.given_maps import GivenMaps
-from xaicli.runs.map_cache import MapCache
-from xaicli.runs.photos import Failure, Loaded
-from xaicli.runs.records import resolved_layer
-from xaicli.runs.region_target import canonical
-from xaicli.runs.settings import Settings
-from xaicli.runs.target_choice import TargetChoice
-from xaicli.scoring.explanation import Explainer, Explanation
-from xaicli.scoring.photo import ScoredPhoto
-from xaicli.scoring.scoring import refuse_unfit, score_photo
-from xaicli.sign import Sign
+from xaicli.runs.bounds import Given, failures_of, read_bounds
+from xaicli.runs.find_photos import Photos
+from xaicli.runs.open_model import Model
+from xaicli.runs.passes_needed import passes_in_words, plan_of
+from xaicli.runs.photos import Failure
+from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
+from xaicli.runs.score_run import ScoreRun
+from xaicli.runs.score_table import ScoreTable, groups_of
+from xaicli.words import count, span
 
 
-@dataclass(frozen=True)
-class ScoreRun:
-    """One call of `xai score`: which photos, maps and metrics, and how.
+def score(
+    images: Photos,
+    classifier: Model = None,
+    method: str | Method | Sequence[str | Method] | None = None,
+    *,
+    metric: str | Metric | Sequence[str | Metric] = METRICS,
+    target: str | int = "top1",
+    seed: int = 0,
+    controls: str | Sequence[str] | bool = ALL_CONTROLS,
+    truth: str | Path | None = None,
+    truth_classes: str | Path | None = None,
+    maps: str | Path | None = None,
+    recursive: bool = False,
+    null: bool = False,
+    limit: int | None = None,
+    frame: int = 0,
+    background: str | tuple[int, int, int] = "white",
+    decode_timeout: float = SECONDS,
+    output: str | Path | None = None,
+    curves: bool = True,
+    keep_maps: bool = True,
+    fail_under: Given = (),
+    fail_over: Given = (),
+    shard: str | None = None,
+    keep_going: bool = False,
+    dry_run: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    command: str = "",
+    progress: Progress = SILENT,
+) -> ScoreTable:
+    """Score the heatmaps of photos: deletion and insertion, or any metrics, beside the controls.
 
-    sources: the photos of this run; all_sources: those of the whole job, of which this run may be a shard: the control `other`
-    takes its maps from them; controls: names of CONTROL_NAMES; given: maps from files, in place of methods.
+    images, classifier, method, target: as in `xaicli.explain`; metric: specifications or metrics; controls: which of "random",
+    "center" and "other" stand beside each method, False for none; truth: masks, COCO JSON, YOLO polygons or boxes; truth_classes:
+    a CSV of its labels and the model's classes; maps: a folder of maps of another program, in place of methods.
+
+    output: a store (SQLite) that keeps the rows, so that running again does only what is missing; curves, keep_maps: whether it
+    keeps the curves under scores, and small maps for `xaicli.report`; fail_under, fail_over: bounds such as {"insertion": 0.5} on
+    the lower and the upper end of each method's interval, see `failed`; shard: "I/N", the I-th of N parts of the photos; dry_run:
+    score nothing, and say what it would take; batch_size: inputs per pass. Raises XaiError at the first photo that cannot be
+    used, unless `keep_going`; its `partial` is what was finished before.
+
+        print(xaicli.score("photos/", "resnet50", ["grad-cam", "rise"], metric=["insertion"]))
     """
-
-    sources: Sequence[Source]
-    classifier: Classifier
-    methods: Sequence[Method]
-    metrics: Sequence[Metric]
-    targets: TargetChoice = field(default_factory=TargetChoice)
-    settings: Settings = field(default_factory=Settings)
-    controls: Sequence[str] = CONTROL_NAMES
-    truth: Truth | None = None
-    keep_going: bool = False
-    all_sources: Sequence[Source] = ()
-    given: Sequence[GivenMaps] = ()
-
-    def check(self) -> None:
-        """Raise UsageError before any work where a method cannot run, or a metric cannot score its maps."""
-        for method in self.methods:
-            require_fit(method, self.classifier)
-        for explainer in self.explainers:
-            if not explainer.control:
-                refuse_unfit(self.metrics, explainer, self.classifier, truth=self.truth is not None)
-
-    @cached_property
-    def all_methods(self) -> list[Method]:
-        """The methods, and the controls that are methods too."""
-        named = {method.name for method in self.methods}
-        return [*self.methods, *(make_method(name) for name in CONTROLS if name in self.controls and name not in named)]
-
-    @cached_property
-    def contents(self) -> dict[Source, str]:
-        """Content hashes of all photos of the job that can be read."""
-        hashes = {source: content_hash(source) for source in dict.fromkeys([*self.all_sources, *self.sources])}
-        return {source: content for source, content in hashes.items() if content is not None}
-
-    @cached_property
-    def ring(self) -> Ring:
-        """The photos whose maps the control `other` takes; empty without it, or where there is one photo."""
-        return Ring(self.contents if OTHER in self.controls and len(set(self.contents.values())) > 1 else {})
-
-    @cached_property
-    def own(self) -> list[Explainer]:
-        """What makes maps of a photo itself: methods, files, and the controls that are methods."""
-        rule, precision = self.targets.text, self.settings.precision
-        methods = [
-            Explainer.of(method, self.classifier, rule, precision, control=method not in self.methods)
-            for method in self.all_methods
-        ]
-        return methods + [maps.explainer(rule, precision) for maps in self.given]
-
-    @cached_property
-    def others(self) -> dict[str, Explainer]:
-        """The controls `other` by the label of the method that they belong to."""
-        return {one.label: other(one) for one in self.own if self.ring.contents and not one.control}
-
-    @property
-    def explainers(self) -> list[Explainer]:
-        """All that is scored, known before any map is made."""
-        return [*self.own, *self.others.values()]
-
-    @property
-    def labels(self) -> list[str]:
-        """What is scored, controls apart."""
-        return [method.label for method in self.methods] + [maps.label for maps in self.given]
-
-    @cached_property
-    def recipes(self) -> list[Recipe]:
-        """The recipe of every column of scores."""
-        return [one.recipe(metric) for one in self.explainers for metric in self.metrics if one.suits(metric)]
-
-    @cached_property
-    def record(self) -> Run:
-        return Run(
-            model=self.classifier.name,
-            fingerprint=self.classifier.fingerprint,
-            device=self.classifier.device.type,
-            batch_size=self.settings.batch_size or 0,
-            layers={method.label: layer for method in self.methods if (layer := resolved_layer(method, self.classifier))},
-            versions=versions(),
-            command=self.settings.command,
-        )
-
-    def missing(self, store: Store, sources: Sequence[Source], partner: str | None = None) -> NDArray[np.bool_]:
-        """(sources, recipes): what the store does not hold yet. A photo that cannot be read is missing.
-
-        partner: content of the photo whose map stands beside these, in place of the next one's.
-        """
-        return store.missing(
-            [(self.contents.get(source, ""), source.frame) for source in sources],
-            self.recipes,
-            model=self.classifier.fingerprint,
-            seed=self.settings.seed,
-            targets=self.known_targets(sources),
-            partners=[partner or self.ring.partner(source) for source in sources],
-        )
-
-    def known_targets(self, sources: Sequence[Source]) -> list[str | None]:
-        rules = [self.targets.rule_of(source) for source in sources]
-        return [canonical(rule) if rule.known else None for rule in rules]
-
-    def run(self, store: Store) -> Generator[list[Row] | Failure, None, None]:
-        """Score what the store lacks and keep it, one transaction a photo; yields the new rows of each photo, or why it has none.
-
-        One photo at a time is enough: the copies of its methods, metrics and steps fill the queue's batches, and a run that is
-        killed loses the photo in work alone. A failure is the last that is yielded, unless the run keeps going. Raises
-        InputError where the store cannot be written to.
-        """
-        todo = self.incomplete(store, self.sources)
-        if self.ring.contents:
-            todo.sort(key=lambda source: self.contents.get(source, ""))
-        makers: list[Method | GivenMaps] = [*self.all_methods, *self.given]
-        cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring)
-        last_partner = next(self.ring.after(todo[-1]), None) if todo else None
-        coming = set(todo)
-        for source in todo:
-            # Another process may have scored it by now, or it is a copy of a photo that was just scored.
-            gaps = self.missing(store, [source])[0]
-            if gaps.any():
-                result = self.score_photo(source, gaps, cache, store)
-                yield result
-                if isinstance(result, Failure) and not self.keep_going:
-                    return
-            if source != last_partner:
-                coming.discard(source)
-            cache.keep_only(coming)
-
-    def incomplete(self, store: Store, sources: Sequence[Source]) -> list[Source]:
-        """The photos of which the store lacks a row."""
-        gaps = self.missing(store, sources)
-        return [source for source, gap in zip(sources, gaps, strict=True) if gap.any()]
-
-    def score_photo(self, source: Source, gaps: NDArray[np.bool_], cache: MapCache, store: Store) -> list[Row] | Failure:
-        """Explain and score a photo, and keep its new rows; gaps: (recipes,), what the store lacks."""
-        wanted = {recipe.definition: recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
-        labels = set(wanted.values())
-        bases = {base for base, control in self.others.items() if control.label in labels}
-        try:
-            maps = cache.fetch(source, labels | bases)
-            explanations = [Explanation.of(one, maps[one.label]) for one in self.own if one.label in labels | bases]
-            explanations += self.swapped(source, explanations, bases, cache, store)
-            loaded = cache.photos[source]
-            photo = self.scored(loaded)
-            rows = score_photo(photo, explanations, self.metrics, wanted=wanted)
-        except XaiError as error:
-            return Failure(source, error)
-        store.add(rows, self.recipes, maps=self.kept_maps(photo, loaded, explanations), run=self.record)
-        return rows
-
-    def swapped(
-        self, source: Source, own: Sequence[Explanation], bases: Collection[str], cache: MapCache, store: Store
-    ) -> list[Explanation]:
-        """The controls `other` of a photo that the store lacks."""
-        partner = cache.partner(source, bases) if bases else None
-        if partner is None:
-            return []
-        content = self.contents[partner]
-        if content != self.ring.partner(source):
-            # The next photo cannot be used: what the store may hold is of the one after it.
-            gaps = self.missing(store, [source], content)[0]
-            lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
-            bases = {base for base in bases if self.others[base].label in lacking}
-        lent, name = cache.maps[partner], name_of(cache.photos[partner].photo)
-        return [swapped(one, lent[one.explainer.label].values[0].detach(), name) for one in own if one.explainer.label in bases]
-
-    def scored(self, loaded: Loaded) -> ScoredPhoto:
-        path, photo, view = loaded.source.path, loaded.photo, self.classifier.view
-        truth = self.truth.of(path, photo.image.size, view) if self.truth else None
-        inputs = loaded.input.to(self.classifier.device)
-        classifier = bind(self.classifier, loaded, self.targets.rule_of(loaded.source)).classifier
-        return ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, self.settings.seed, truth)
-
-    def kept_maps(self, photo: ScoredPhoto, loaded: Loaded, explanations: Sequence[Explanation]) -> list[KeptMap]:
-        """A photo's maps as a report draws them; controls are not kept."""
-        width, height = loaded.photo.image.size
-        left, top, right, bottom = self.classifier.view.geometry(width, height).extent
-        return [
-            KeptMap(
-                subject=photo.subject(str(target)),
-                method_definition=explanation.explainer.recipe(self.metrics[0]).method_definition,
-                method=explanation.explainer.label,
-                seed=self.settings.seed,
-                values=values.cpu().numpy(),
-                box=(left / width, top / height, right / width, bottom / height),
-                signed=explanation.explainer.sign is Sign.SIGNED,
-            )
-            for explanation in explanations
-            if not explanation.explainer.control
-            for target, values in zip(explanation.targets, explanation.values, strict=True)
-        ]
+    request = ScoreRequest(
+        images=images,
+        method=method,
+        metric=metric,
+        target=target,
+        seed=seed,
+        controls=controls,
+        truth=truth,
+        truth_classes=truth_classes,
+        maps=maps,
+        recursive=recursive,
+        null=null,
+        limit=limit,
+        frame=frame,
+        background=background,
+        decode_timeout=decode_timeout,
+        shard=shard,
+        keep_going=keep_going,
+        batch_size=batch_size,
+        precision=precision,
+        command=command,
+    )
+    request.check()
+    bounds = read_bounds(fail_under, fail_over, [one.label for one in request.metrics])
+    run = request.run(classifier, progress=progress)
+    if dry_run:
+        return plan_of([run], None if output is None else Path(output), progress)
+    store = Store.in_memory() if output is None else Store.open(output, curves=curves, maps=keep_maps)
+    try:
+        errors = carry_out(run, store, request.photos.errors, progress)
+        groups = groups_of(run, store)
+    finally:
+        if output is not None:
+            store.close()
+    kept = store if output is None else Path(output)
+    return finished(ScoreTable((run,), kept, tuple(groups), tuple(errors), tuple(failures_of(groups, bounds))), keep_going)
 
 
-def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:
-    """The photos of shard `part`, from 1 to `parts`, by content: the same on every machine, in any order.
+def carry_out(run: ScoreRun, store: Store, lost: Sequence[XaiError], progress: Progress) -> list[XaiError]:
+    """Score what the store lacks; returns what failed, and says how it went."""
+    start, errors = time.monotonic(), list(lost)
+    for error in lost:
+        progress.warn(error.found)
+    todo, rows = len(run.incomplete(store, run.sources)), 0
+    if todo:
+        progress.say(passes_in_words(run))
+    with closing(run.run(store)) as results:
+        for result in progress.track(results, "scoring", todo):
+            if isinstance(result, Failure):
+                errors.append(result.error)
+                if run.keep_going:
+                    progress.warn(result.error.found)
+                continue
+            rows += len(result)
+            for row in result:
+                progress.row(row.record())
+    parts = [f"{count(rows, 'row')} of {count(todo, 'photo')} in {span(time.monotonic() - start)}"]
+    if before := len(run.sources) - todo:
+        parts.append(f"{count(before, 'photo')} complete before")
+    if errors:
+        parts.append(f"{count(len(errors), 'photo')} failed")
+    if store.path is not None:
+        parts.append(f"all rows in {store.path} (xai report {store.path})")
+    progress.say("; ".join(parts))
+    return errors
 
-    Shards differ by at most one photo. Neighbours by content stay together, since the control `other` needs their maps. Photos
-    that cannot be read belong to the first shard, which reports them once.
-    """
-    contents = [content_hash(source) or "" for source in sources]
-    places = {content: place for place, content in enumerate(sorted(set(contents)))}
-    return [
-        source for source, content in zip(sources, contents, strict=True) if places[content] * parts // len(places) == part - 1
-    ]
+
+def finished(result: ScoreTable, keep_going: bool) -> ScoreTable:
+    """The result; raises the first error, with the result as its `partial`, where a run does not go on past errors."""
+    if result.errors and not keep_going:
+        error = result.errors[0]
+        error.partial = result
+        raise error
+    return result

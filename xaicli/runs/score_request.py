@@ -18,11 +18,11 @@ from xaicli.progress import SILENT, Progress
 from xaicli.registry import make_methods, unfit
 from xaicli.runs.controls import CONTROL_NAMES
 from xaicli.runs.default_method import default_method
-from xaicli.runs.explanations import list_methods, list_metrics
+from xaicli.runs.explain import list_methods, list_metrics
 from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
 from xaicli.runs.given_maps import given_maps
 from xaicli.runs.open_model import Model, open_model
-from xaicli.runs.score import ScoreRun, shard
+from xaicli.runs.score_run import ScoreRun, shard
 from xaicli.runs.settings import Settings, colour
 from xaicli.runs.target_choice import choose_targets
 from xaicli.words import count

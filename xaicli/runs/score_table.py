@@ -17,7 +17,7 @@ from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.results.tables import heading, render, shown
 from xaicli.rows import COLUMNS, Row
-from xaicli.runs.score import ScoreRun
+from xaicli.runs.score_run import ScoreRun
 from xaicli.tabular import Tabular
 
 

@@ -17,7 +17,7 @@ from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.rows import Row
 from xaicli.runs.photos import Failure
-from xaicli.runs.score import ScoreRun
+from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
 from xaicli.training.data import Listing
 from xaicli.training.run import TrainRun

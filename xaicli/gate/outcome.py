@@ -1,4 +1,4 @@
-"""`xai check`: run a suite again, hold it against its baseline, and say what changed."""
+"""What a check finds: the suite run again, held against its baseline, and judged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Outcome:
         return any(verdict.failed or (strict and verdict.open) for verdict in self.verdicts)
 
 
-def check(ready: ReadySuite, baseline: Baseline, *, seed: int | None = None, tick: Tick = lambda done: None) -> Outcome:
+def run_against(ready: ReadySuite, baseline: Baseline, *, seed: int | None = None, tick: Tick = lambda done: None) -> Outcome:
     """Explain the baseline's classes again on the baseline's photos, and judge.
 
     seed: of stochastic methods, by default the baseline's. Raises UsageError where the suite is another one than the baseline's,

@@ -1,0 +1,84 @@
+"""The contact sheet of a comparison: photos and methods, scores under each map, from the store of a scoring run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xaicli.images.decode import decode
+from xaicli.images.picture_file import write_png
+from xaicli.images.sheet import SheetCell, SheetRow, sheet
+from xaicli.images.source import Source
+from xaicli.results.reading import Selection
+from xaicli.results.store import Store
+from xaicli.rows import KeptMap, Row
+from xaicli.runs.score_run import ScoreRun
+from xaicli.sign import Sign
+
+MOST = 200
+"""Photos on one sheet."""
+
+
+@dataclass(frozen=True, eq=False)
+class SheetPhoto:
+    """One photo of the sheet: its maps by method label, and its scores by method and metric label."""
+
+    source: Source
+    maps: dict[str, KeptMap]
+    scores: dict[tuple[str, str], Row]
+
+
+def draw_comparison(run: ScoreRun, store: Store, path: Path) -> int:
+    """Write the sheet of a run's photos, the first MOST of them; returns how many are on it."""
+    photos = list(shown(run, store))[:MOST]
+    if not photos:
+        return 0
+    labels = [method.label for method in run.methods]
+    rows = (row_of(run, photo, labels) for photo in photos)
+    picture = sheet(rows, labels, count=len(photos), title=run.classifier.name)
+    write_png(path, picture)
+    return len(photos)
+
+
+def shown(run: ScoreRun, store: Store) -> Iterator[SheetPhoto]:
+    """The run's photos in the order given, with what the store holds of them under this run's model and seed."""
+    selection = Selection(tuple(method.label for method in run.methods), tuple(metric.label for metric in run.metrics), False)
+    definitions = {recipe.definition for recipe in run.recipes}
+    scores: dict[str, dict[tuple[str, str], Row]] = {}
+    subjects: dict[str, str] = {}
+    for row in store.rows(selection):
+        if row.definition in definitions and row.model == run.classifier.fingerprint and row.seed == run.settings.seed:
+            scores.setdefault(row.photo, {}).setdefault((row.method, row.metric), row)
+            subjects.setdefault(row.subject, row.photo)
+    maps: dict[str, dict[str, KeptMap]] = {}
+    for kept in store.maps(selection):
+        if kept.subject in subjects and kept.seed == run.settings.seed:
+            maps.setdefault(subjects[kept.subject], {}).setdefault(kept.method, kept)
+    for source in run.sources:
+        content = run.contents.get(source, "")
+        if content in scores:
+            yield SheetPhoto(source, maps.get(content, {}), scores[content])
+
+
+def row_of(run: ScoreRun, photo: SheetPhoto, labels: list[str]) -> SheetRow:
+    decoded = decode(
+        photo.source, frame=photo.source.frame, background=run.settings.background, seconds=run.settings.decode_timeout
+    )
+    first = next(iter(photo.scores.values()))
+    p = next((row.readouts["p0"] for row in photo.scores.values() if "p0" in row.readouts), None)
+    line = first.target_name if p is None else f"{first.target_name} {p:.2f}"
+    cells = {label: cell_of(run, photo, label) for label in labels if label in photo.maps}
+    return SheetRow(decoded.image, run.classifier.view.geometry(*decoded.image.size), photo.source.name, (line,), cells)
+
+
+def cell_of(run: ScoreRun, photo: SheetPhoto, label: str) -> SheetCell:
+    lines = []
+    for metric in run.metrics:
+        row = photo.scores.get((label, metric.label))
+        if row is not None:
+            lines.append(f"{metric.label} {row.status if row.value is None else f'{row.value:.3f}'}")
+    kept = photo.maps[label]
+    return SheetCell(np.asarray(kept.values, dtype=np.float32), Sign.SIGNED if kept.signed else Sign.NONNEGATIVE, tuple(lines))

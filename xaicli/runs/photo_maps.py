@@ -1,0 +1,177 @@
+"""The maps of many photos by many methods, a batch of photos at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field
+
+import torch
+
+from xaicli.attribution import Attribution
+from xaicli.errors import RunError, UsageError, XaiError
+from xaicli.images.source import Source
+from xaicli.method import Maps, Method, Needs
+from xaicli.network.classifier import Classifier
+from xaicli.passes.memory import Chunk, in_chunks
+from xaicli.passes.seeds import photo_seed
+from xaicli.runs.binding import bind
+from xaicli.runs.photos import ROOM, Failure, Loaded, load_ahead
+from xaicli.runs.records import attributions_of
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import TargetChoice
+from xaicli.targets import Targets
+
+LARGEST_BATCH = 16
+PASSES_A_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One photo and its attributions by method label, one a target."""
+
+    loaded: Loaded
+    made: dict[str, list[Attribution]] = field(default_factory=dict)
+
+
+Wanted = Callable[[Source, Method], bool]
+
+
+def explain_photos(
+    sources: Iterable[Source],
+    classifier: Classifier,
+    methods: Sequence[Method],
+    targets: TargetChoice,
+    settings: Settings,
+    wanted: Wanted = lambda source, method: True,
+) -> Iterator[Explained | Failure]:
+    """Explain photos in order. A photo that fails is yielded as a Failure after all photos before it; the caller decides to stop.
+
+    wanted: says whether a method's maps of a photo are to be made.
+    """
+    size = photos_at_once(methods, classifier, settings.batch_size)
+    if isinstance(sources, Sized):
+        forward = sum(method.cost(classifier).forward for method in methods if not method.needs & Needs.GRADIENTS)
+        classifier = dataclasses.replace(classifier, expected_passes=forward * len(sources))
+    batch: list[Loaded] = []
+    for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, ahead=2 * size):
+        if isinstance(item, Loaded):
+            batch.append(item)
+        full = len(batch) == size or sum(loaded.bytes for loaded in batch) >= ROOM
+        if batch and (isinstance(item, Failure) or full):
+            yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
+            batch = []
+        if isinstance(item, Failure):
+            yield item
+    if batch:
+        yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
+
+
+def photos_at_once(methods: Sequence[Method], classifier: Classifier, batch_size: int | None) -> int:
+    """Photos that are explained together: no more than a pass may have inputs, and fewer where a method runs many passes a photo,
+    so that little is lost when a run is stopped."""
+    passes = max((method.cost(classifier).forward for method in methods), default=1)
+    return max(1, min(batch_size or LARGEST_BATCH, int(PASSES_A_BATCH // max(passes, 1))))
+
+
+def explain_batch(
+    batch: list[Loaded],
+    classifier: Classifier,
+    methods: Sequence[Method],
+    targets: TargetChoice,
+    settings: Settings,
+    wanted: Wanted,
+) -> Iterator[Explained | Failure]:
+    """All methods on one batch; each only on the photos that lack its map."""
+    results = [Explained(loaded) for loaded in batch]
+    failures: dict[int, XaiError] = {}
+    for method in methods:
+        missing = [row for row, loaded in enumerate(batch) if row not in failures and wanted(loaded.source, method)]
+        made = maps_of_each([batch[row] for row in missing], classifier, method, targets, settings)
+        for row, maps in zip(missing, made, strict=True):
+            if isinstance(maps, XaiError):
+                failures[row] = maps
+            else:
+                try:
+                    results[row].made[method.label] = attributions_of(maps, batch[row], classifier, method, targets, settings)
+                except RunError as error:
+                    failures[row] = error.about(batch[row].source.name)
+    for row, result in enumerate(results):
+        yield Failure(result.loaded.source, failures[row]) if row in failures else result
+
+
+def maps_of_each(
+    batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+) -> list[Maps | XaiError]:
+    """The maps of each photo as a batch of one, or its fault; a batch that fails is tried photo by photo."""
+    if not batch:
+        return []
+    try:
+        parts = attribute(batch, classifier, method, targets, settings)
+    except RunError as error:
+        if len(batch) == 1:
+            return [error.about(batch[0].source.name)]
+        return [maps for loaded in batch for maps in maps_of_each([loaded], classifier, method, targets, settings)]
+    made: list[Maps | XaiError] = []
+    for part, photos in parts:
+        finite = part.logits.isfinite().all(dim=1).tolist()
+        made += [part.photo(row) if finite[row] else not_finite(classifier, loaded) for row, loaded in enumerate(photos)]
+    return made
+
+
+def attribute(
+    batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+) -> list[tuple[Maps, list[Loaded]]]:
+    """Maps of a batch, in as few parts as memory allows."""
+
+    def too_large(at: int) -> RunError:
+        hint = "Give a smaller --resize and --crop, or --precision bf16."
+        return RunError(f"{method.label} ran out of memory on {batch[at].source.name}", hint=hint)
+
+    def work(start: int, stop: int) -> tuple[Maps, list[Loaded]]:
+        part = batch[start:stop]
+        return maps_of(part, classifier, method, targets, settings), part
+
+    if targets.bound:
+        return [work(at, at + 1) for at in range(len(batch))]
+    chunk = Chunk(len(batch), classifier.device, too_large)
+    return [made for _, made in in_chunks(work, len(batch), chunk)]
+
+
+def maps_of(batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
+    """Maps of all photos of a batch together; of one alone where its targets are fixed on its clean pass."""
+    inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
+    if targets.bound:
+        (loaded,) = batch
+        bound = bind(classifier, loaded, targets.rule_of(loaded.source))
+        classifier, rules = bound.classifier, bound.targets
+    else:
+        rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch), classifier.outputs)
+    seeds = torch.tensor(
+        [photo_seed(settings.seed, loaded.photo.content, loaded.photo.frame, method.name) for loaded in batch], dtype=torch.int64
+    )
+    # Precision is the run's to choose: a caller's autocast would reach the arithmetic of methods too.
+    with torch.autocast(classifier.device.type, enabled=False):
+        maps = method.attribute(classifier, inputs, rules, seeds)
+    if method.decision_only:
+        refuse_other_targets(maps, classifier, method)
+    return maps
+
+
+def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> None:
+    """Raise UsageError where a map was asked for of another target than the decision, by a method that knows no other."""
+    decisions = maps.logits.argmax(dim=1, keepdim=True)
+    other = (maps.targets.classes != decisions) | (maps.targets.against >= 0)
+    for row, column in other.nonzero()[:1].tolist():
+        target, decision = maps.targets.names(row)[column], classifier.class_name(int(decisions[row, 0]))
+        raise UsageError(
+            f"{method.name} explains the decision alone ({decision}), not target {target}: no class enters its map",
+            hint="Leave --target out, or choose a method that is class specific (xai list methods).",
+        )
+
+
+def not_finite(classifier: Classifier, loaded: Loaded) -> RunError:
+    return RunError(
+        f"{classifier.name} gave NaN or infinite logits for {loaded.source.name}; nothing was written for it",
+        hint="Check weights and preprocessing (xai doctor --model SPEC).",
+    )

@@ -1,0 +1,243 @@
+"""Scoring many photos with many methods and metrics into a store: what `xai score`, `xai compare` and the gate share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaicli.errors import XaiError
+from xaicli.images.source import Source, content_hash
+from xaicli.images.truth import Truth
+from xaicli.method import Method
+from xaicli.metric import Metric
+from xaicli.network.classifier import Classifier
+from xaicli.packages import versions
+from xaicli.registry import CONTROLS, make_method, require_fit
+from xaicli.results.store import Store
+from xaicli.rows import OTHER, KeptMap, Recipe, Row, Run
+from xaicli.runs.binding import bind
+from xaicli.runs.controls import CONTROL_NAMES, Ring, name_of, other, swapped
+from xaicli.runs.given_maps import GivenMaps
+from xaicli.runs.map_cache import MapCache
+from xaicli.runs.photos import Failure, Loaded
+from xaicli.runs.records import resolved_layer
+from xaicli.runs.region_target import canonical
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import TargetChoice
+from xaicli.scoring.explanation import Explainer, Explanation
+from xaicli.scoring.photo import ScoredPhoto
+from xaicli.scoring.scoring import refuse_unfit, score_photo
+from xaicli.sign import Sign
+
+
+@dataclass(frozen=True)
+class ScoreRun:
+    """One call of `xai score`: which photos, maps and metrics, and how.
+
+    sources: the photos of this run; all_sources: those of the whole job, of which this run may be a shard: the control `other`
+    takes its maps from them; controls: names of CONTROL_NAMES; given: maps from files, in place of methods.
+    """
+
+    sources: Sequence[Source]
+    classifier: Classifier
+    methods: Sequence[Method]
+    metrics: Sequence[Metric]
+    targets: TargetChoice = field(default_factory=TargetChoice)
+    settings: Settings = field(default_factory=Settings)
+    controls: Sequence[str] = CONTROL_NAMES
+    truth: Truth | None = None
+    keep_going: bool = False
+    all_sources: Sequence[Source] = ()
+    given: Sequence[GivenMaps] = ()
+
+    def check(self) -> None:
+        """Raise UsageError before any work where a method cannot run, or a metric cannot score its maps."""
+        for method in self.methods:
+            require_fit(method, self.classifier)
+        for explainer in self.explainers:
+            if not explainer.control:
+                refuse_unfit(self.metrics, explainer, self.classifier, truth=self.truth is not None)
+
+    @cached_property
+    def all_methods(self) -> list[Method]:
+        """The methods, and the controls that are methods too."""
+        named = {method.name for method in self.methods}
+        return [*self.methods, *(make_method(name) for name in CONTROLS if name in self.controls and name not in named)]
+
+    @cached_property
+    def contents(self) -> dict[Source, str]:
+        """Content hashes of all photos of the job that can be read."""
+        hashes = {source: content_hash(source) for source in dict.fromkeys([*self.all_sources, *self.sources])}
+        return {source: content for source, content in hashes.items() if content is not None}
+
+    @cached_property
+    def ring(self) -> Ring:
+        """The photos whose maps the control `other` takes; empty without it, or where there is one photo."""
+        return Ring(self.contents if OTHER in self.controls and len(set(self.contents.values())) > 1 else {})
+
+    @cached_property
+    def own(self) -> list[Explainer]:
+        """What makes maps of a photo itself: methods, files, and the controls that are methods."""
+        rule, precision = self.targets.text, self.settings.precision
+        methods = [
+            Explainer.of(method, self.classifier, rule, precision, control=method not in self.methods)
+            for method in self.all_methods
+        ]
+        return methods + [maps.explainer(rule, precision) for maps in self.given]
+
+    @cached_property
+    def others(self) -> dict[str, Explainer]:
+        """The controls `other` by the label of the method that they belong to."""
+        return {one.label: other(one) for one in self.own if self.ring.contents and not one.control}
+
+    @property
+    def explainers(self) -> list[Explainer]:
+        """All that is scored, known before any map is made."""
+        return [*self.own, *self.others.values()]
+
+    @property
+    def labels(self) -> list[str]:
+        """What is scored, controls apart."""
+        return [method.label for method in self.methods] + [maps.label for maps in self.given]
+
+    @cached_property
+    def recipes(self) -> list[Recipe]:
+        """The recipe of every column of scores."""
+        return [one.recipe(metric) for one in self.explainers for metric in self.metrics if one.suits(metric)]
+
+    @cached_property
+    def record(self) -> Run:
+        return Run(
+            model=self.classifier.name,
+            fingerprint=self.classifier.fingerprint,
+            device=self.classifier.device.type,
+            batch_size=self.settings.batch_size or 0,
+            layers={method.label: layer for method in self.methods if (layer := resolved_layer(method, self.classifier))},
+            versions=versions(),
+            command=self.settings.command,
+        )
+
+    def missing(self, store: Store, sources: Sequence[Source], partner: str | None = None) -> NDArray[np.bool_]:
+        """(sources, recipes): what the store does not hold yet. A photo that cannot be read is missing.
+
+        partner: content of the photo whose map stands beside these, in place of the next one's.
+        """
+        return store.missing(
+            [(self.contents.get(source, ""), source.frame) for source in sources],
+            self.recipes,
+            model=self.classifier.fingerprint,
+            seed=self.settings.seed,
+            targets=self.known_targets(sources),
+            partners=[partner or self.ring.partner(source) for source in sources],
+        )
+
+    def known_targets(self, sources: Sequence[Source]) -> list[str | None]:
+        rules = [self.targets.rule_of(source) for source in sources]
+        return [canonical(rule) if rule.known else None for rule in rules]
+
+    def run(self, store: Store) -> Generator[list[Row] | Failure, None, None]:
+        """Score what the store lacks and keep it, one transaction a photo; yields the new rows of each photo, or why it has none.
+
+        One photo at a time is enough: the copies of its methods, metrics and steps fill the queue's batches, and a run that is
+        killed loses the photo in work alone. A failure is the last that is yielded, unless the run keeps going. Raises
+        InputError where the store cannot be written to.
+        """
+        todo = self.incomplete(store, self.sources)
+        if self.ring.contents:
+            todo.sort(key=lambda source: self.contents.get(source, ""))
+        makers: list[Method | GivenMaps] = [*self.all_methods, *self.given]
+        cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring)
+        last_partner = next(self.ring.after(todo[-1]), None) if todo else None
+        coming = set(todo)
+        for source in todo:
+            # Another process may have scored it by now, or it is a copy of a photo that was just scored.
+            gaps = self.missing(store, [source])[0]
+            if gaps.any():
+                result = self.score_photo(source, gaps, cache, store)
+                yield result
+                if isinstance(result, Failure) and not self.keep_going:
+                    return
+            if source != last_partner:
+                coming.discard(source)
+            cache.keep_only(coming)
+
+    def incomplete(self, store: Store, sources: Sequence[Source]) -> list[Source]:
+        """The photos of which the store lacks a row."""
+        gaps = self.missing(store, sources)
+        return [source for source, gap in zip(sources, gaps, strict=True) if gap.any()]
+
+    def score_photo(self, source: Source, gaps: NDArray[np.bool_], cache: MapCache, store: Store) -> list[Row] | Failure:
+        """Explain and score a photo, and keep its new rows; gaps: (recipes,), what the store lacks."""
+        wanted = {recipe.definition: recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
+        labels = set(wanted.values())
+        bases = {base for base, control in self.others.items() if control.label in labels}
+        try:
+            maps = cache.fetch(source, labels | bases)
+            explanations = [Explanation.of(one, maps[one.label]) for one in self.own if one.label in labels | bases]
+            explanations += self.swapped(source, explanations, bases, cache, store)
+            loaded = cache.photos[source]
+            photo = self.scored(loaded)
+            rows = score_photo(photo, explanations, self.metrics, wanted=wanted)
+        except XaiError as error:
+            return Failure(source, error)
+        store.add(rows, self.recipes, maps=self.kept_maps(photo, loaded, explanations), run=self.record)
+        return rows
+
+    def swapped(
+        self, source: Source, own: Sequence[Explanation], bases: Collection[str], cache: MapCache, store: Store
+    ) -> list[Explanation]:
+        """The controls `other` of a photo that the store lacks."""
+        partner = cache.partner(source, bases) if bases else None
+        if partner is None:
+            return []
+        content = self.contents[partner]
+        if content != self.ring.partner(source):
+            # The next photo cannot be used: what the store may hold is of the one after it.
+            gaps = self.missing(store, [source], content)[0]
+            lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
+            bases = {base for base in bases if self.others[base].label in lacking}
+        lent, name = cache.maps[partner], name_of(cache.photos[partner].photo)
+        return [swapped(one, lent[one.explainer.label].values[0].detach(), name) for one in own if one.explainer.label in bases]
+
+    def scored(self, loaded: Loaded) -> ScoredPhoto:
+        path, photo, view = loaded.source.path, loaded.photo, self.classifier.view
+        truth = self.truth.of(path, photo.image.size, view) if self.truth else None
+        inputs = loaded.input.to(self.classifier.device)
+        classifier = bind(self.classifier, loaded, self.targets.rule_of(loaded.source)).classifier
+        return ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, self.settings.seed, truth)
+
+    def kept_maps(self, photo: ScoredPhoto, loaded: Loaded, explanations: Sequence[Explanation]) -> list[KeptMap]:
+        """A photo's maps as a report draws them; controls are not kept."""
+        width, height = loaded.photo.image.size
+        left, top, right, bottom = self.classifier.view.geometry(width, height).extent
+        return [
+            KeptMap(
+                subject=photo.subject(str(target)),
+                method_definition=explanation.explainer.recipe(self.metrics[0]).method_definition,
+                method=explanation.explainer.label,
+                seed=self.settings.seed,
+                values=values.cpu().numpy(),
+                box=(left / width, top / height, right / width, bottom / height),
+                signed=explanation.explainer.sign is Sign.SIGNED,
+            )
+            for explanation in explanations
+            if not explanation.explainer.control
+            for target, values in zip(explanation.targets, explanation.values, strict=True)
+        ]
+
+
+def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:
+    """The photos of shard `part`, from 1 to `parts`, by content: the same on every machine, in any order.
+
+    Shards differ by at most one photo. Neighbours by content stay together, since the control `other` needs their maps. Photos
+    that cannot be read belong to the first shard, which reports them once.
+    """
+    contents = [content_hash(source) or "" for source in sources]
+    places = {content: place for place, content in enumerate(sorted(set(contents)))}
+    return [
+        source for source, content in zip(sources, contents, strict=True) if places[content] * parts // len(places) == part - 1
+    ]
