@@ -12,7 +12,7 @@ from benchmarks import memory
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, photos
 from xaicli.methods.rise.rise import RISE
-from xaicli.passes.queue import Block, run
+from xaicli.passes.queue import CopyJob, run
 from xaicli.targets import TargetRule, Targets
 
 LIMIT = 200.0
@@ -42,8 +42,10 @@ def work(name: str, masks: int, targets: int) -> float:
         rise, rule = RISE(n_masks=masks), TargetRule(top=targets)
         rise.attribute(network, inputs, Targets.same(rule, 1), torch.tensor([1]))
     else:
-        block = Block(32, fill=lambda out, start, stop: out.copy_(inputs.expand_as(out)), take=lambda logits, start, stop: None)
-        run(network, [block], SHAPE, exact=True)
+        job = CopyJob(
+            32, write=lambda out, start, stop: out.copy_(inputs.expand_as(out)), receive=lambda logits, start, stop: None
+        )
+        run(network, [job], SHAPE, exact=True)
     return memory.peak()
 
 

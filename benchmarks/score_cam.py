@@ -16,7 +16,7 @@ from benchmarks.networks import classifier, photos, settled
 from benchmarks.timing import ratios
 from xaicli.methods.score_cam import ScoreCAM
 from xaicli.network.classifier import Classifier
-from xaicli.passes.queue import Block, run
+from xaicli.passes.queue import CopyJob, run
 from xaicli.passes.upsampling import unit_range
 from xaicli.targets import DECISION, Targets
 
@@ -76,8 +76,10 @@ def work(explains: bool) -> float:
     if explains:
         ours(network, inputs)
     else:
-        block = Block(32, fill=lambda out, start, stop: out.copy_(inputs.expand_as(out)), take=lambda logits, start, stop: None)
-        run(network, [block], SHAPE, exact=True)
+        job = CopyJob(
+            32, write=lambda out, start, stop: out.copy_(inputs.expand_as(out)), receive=lambda logits, start, stop: None
+        )
+        run(network, [job], SHAPE, exact=True)
     return memory.peak()
 
 

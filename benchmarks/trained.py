@@ -46,7 +46,7 @@ def t_tame(network: Classifier, name: str, rounds: int) -> list[Figure]:
     task, inputs = TTAMETask(network, TTAMETraining()), photos(BATCH)
     head, classes = task.head.eval(), torch.zeros(BATCH, 1, dtype=torch.int64, device=device())
     with torch.inference_mode():
-        features, _ = task.look(inputs)
+        features, _ = task.features_and_logits(inputs)
 
     def both() -> Tensor:
         with torch.inference_mode():

@@ -14,7 +14,7 @@ from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.classifier import Classifier
 from xaicli.network.taps import tap
 from xaicli.network.weighted_sum import weighted_sum
-from xaicli.passes.queue import Block, run
+from xaicli.passes.queue import CopyJob, run
 from xaicli.passes.upsampling import upsample
 from xaicli.targets import Resolved, Targets
 
@@ -62,13 +62,13 @@ class ScoreCAM(Method):
         passes = [SeenThroughChannels(photo, channels) for photo, channels in zip(inputs, activation, strict=True)]
         scores: list[Tensor] = []
 
-        def blocks() -> Iterator[Block]:
+        def jobs() -> Iterator[CopyJob]:
             for row, photo in enumerate(passes):
                 scores.append(torch.empty(len(photo.live), targets.count, device=inputs.device))
-                yield photo.block(chosen, row, scores[-1], probability=self.score_form == "authors")
+                yield photo.job(chosen, row, scores[-1], probability=self.score_form == "authors")
 
         shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
-        run(classifier, blocks(), shape, passes=sum(len(photo.live) for photo in passes), exact=False)
+        run(classifier, jobs(), shape, passes=sum(len(photo.live) for photo in passes), exact=False)
         maps = [self.map_of(photo, found, shape[1:]) for photo, found in zip(passes, scores, strict=True)]
         return Maps(torch.stack(maps), chosen, logits)
 
@@ -91,18 +91,18 @@ class SeenThroughChannels:
         spans = channels.amax(dim=(1, 2)) - channels.amin(dim=(1, 2))
         self.live = (spans > SMALLEST_SPAN).nonzero().flatten()
 
-    def block(self, chosen: Resolved, row: int, scores: Tensor, *, probability: bool) -> Block:
+    def job(self, chosen: Resolved, row: int, scores: Tensor, *, probability: bool) -> CopyJob:
         """The masked copies of the photo `row`; their scores are written to `scores` (live channels, T)."""
 
-        def fill(out: Tensor, start: int, stop: int) -> None:
+        def write(out: Tensor, start: int, stop: int) -> None:
             masks = functional.interpolate(
                 self.channels[self.live[start:stop], None], out.shape[2:], mode="bilinear", align_corners=False
             )
             low, high = masks.amin(dim=(2, 3), keepdim=True), masks.amax(dim=(2, 3), keepdim=True)
             torch.mul(self.photo, masks.sub_(low).div_((high - low).clamp_min(SMALLEST_SPAN)), out=out)
 
-        def take(logits: Tensor, start: int, stop: int) -> None:
+        def receive(logits: Tensor, start: int, stop: int) -> None:
             copies = chosen[torch.full((stop - start,), row, device=logits.device)]
             scores[start:stop] = copies.probability(logits) if probability else copies.logit(logits)
 
-        return Block(len(self.live), fill, take)
+        return CopyJob(len(self.live), write, receive)

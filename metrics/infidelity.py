@@ -75,12 +75,12 @@ class Infidelity(Metric):
             inside = (down >= tops[rows, None]) & (down < tops[rows, None] + tall)
             return inside[:, :, None] & ((across >= lefts[rows, None]) & (across < lefts[rows, None] + wide))[:, None, :]
 
-        def fill(out: Tensor, start: int, stop: int) -> None:
+        def write(out: Tensor, start: int, stop: int) -> None:
             torch.where(square(slice(start, stop))[:, None], baseline, photo, out=out)
 
         values = in_float64(case.upsampled[item])
         sums = torch.stack([(square(slice(at, at + 1))[0].to(values.device) * values).sum() for at in range(self.draws)])
-        return Copies(item, self.draws, fill), sums
+        return Copies(item, self.draws, write), sums
 
     def noise(self, case: Case, item: int) -> tuple[Copies, Tensor]:
         """Copies less noise, and the product of each noise with the map, which holds for all colours alike."""
@@ -90,12 +90,12 @@ class Infidelity(Metric):
             normal = stream(case.seeds[item], self.name, at).standard_normal(tuple(photo.shape), dtype=np.float32)
             return torch.from_numpy(normal).to(photo) * self.sigma
 
-        def fill(out: Tensor, start: int, stop: int) -> None:
+        def write(out: Tensor, start: int, stop: int) -> None:
             for row, at in enumerate(range(start, stop)):
                 torch.sub(photo, drawn(at), out=out[row])
 
         sums = torch.stack([(in_float64(drawn(at)) * values).sum() for at in range(self.draws)])
-        return Copies(item, self.draws, fill), sums
+        return Copies(item, self.draws, write), sums
 
 
 def correlation(first: Tensor, second: Tensor) -> Tensor:

@@ -120,11 +120,11 @@ class Definition:
         return {p.name: as_json(value) for p, value in given if not (p.later and value == p.default)}
 
     @classmethod
-    def from_text(cls, given: dict[str, str], base: Definition | None = None) -> Self:
+    def from_text(cls, texts: dict[str, str], base: Definition | None = None) -> Self:
         """An instance from parameters as typed on a command line; refuses unknown and ill-typed ones."""
         known = {p.name: p for p in parameters(cls)}
         values: dict[str, Any] = {} if base is None else {"base": base}
-        for key, text in given.items():
+        for key, text in texts.items():
             name = next((known_name for known_name in known if fold(known_name) == fold(key)), None)
             if name is None:
                 hint = did_you_mean(key, known) or (f"It has {', '.join(known)}." if known else "It has none.")

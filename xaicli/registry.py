@@ -86,13 +86,13 @@ def entry_points(group: str) -> list[importlib.metadata.EntryPoint]:
 
 def plugin_entry(point: importlib.metadata.EntryPoint) -> Entry:
     """What an entry point's metadata says, without importing it; metadata that is damaged says less."""
-    told: dict[str, str] = {}
+    known: dict[str, str] = {}
     with contextlib.suppress(Exception):
         if point.dist is not None:
             metadata = point.dist.metadata
-            told = {key: metadata[key].strip() for key in ("Name", "Version", "Summary") if key in metadata}
-    origin = f"{told.get('Name', 'a plugin')} {told.get('Version', '')}".strip()
-    return Entry(point.name, point.value, told.get("Summary", "").rstrip("."), origin)
+            known = {key: metadata[key].strip() for key in ("Name", "Version", "Summary") if key in metadata}
+    origin = f"{known.get('Name', 'a plugin')} {known.get('Version', '')}".strip()
+    return Entry(point.name, point.value, known.get("Summary", "").rstrip("."), origin)
 
 
 def checked(kind: Kind, entry: Entry) -> Entry:

@@ -1,8 +1,8 @@
 """The interface that something trainable implements: what `xai train` asks of it.
 
 A method that is trained has `task(classifier, options) -> Task` beside `attribute`; its dataclass fields are the parameters that
-the finished explainer has, `options.given` those of training alone. A task holds its modules, says what its loss is and how it is
-trained by default; the loop, data, checkpoints and pictures are `xaicli.training`'s.
+the finished explainer has, `options.parameters` those of training alone. A task holds its modules, says what its loss is and how
+it is trained by default; the loop, data, checkpoints and pictures are `xaicli.training`'s.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """What is known when a task is made: seed: of initial weights (the global generator is seeded with it already); given:
-    parameters of training alone as typed (`--set ce=1.5`), to be read by `SomeDefinition.from_text(options.given)`."""
+    """What is known when a task is made: seed: of initial weights (the global generator is seeded with it already); parameters:
+    of training alone as typed (`--set ce=1.5`), to be read by `SomeDefinition.from_text(options.parameters)`."""
 
     seed: int = 0
-    given: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class Task(ABC):

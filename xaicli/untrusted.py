@@ -24,22 +24,22 @@ LARGEST_WEIGHTS = 1 << 40
 
 def is_file(path: str | Path) -> bool:
     """Whether a regular file lies there, links followed."""
-    status = look(path)
+    status = status_if_there(path)
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
 def is_folder(path: str | Path) -> bool:
     """Whether a folder lies there, links followed."""
-    status = look(path)
+    status = status_if_there(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def is_there(path: str | Path) -> bool:
     """Whether anything lies there that a path leads to."""
-    return look(path) is not None
+    return status_if_there(path) is not None
 
 
-def look(path: str | Path) -> os.stat_result | None:
+def status_if_there(path: str | Path) -> os.stat_result | None:
     """The status of what a path leads to; None where it leads nowhere."""
     try:
         return os.stat(path)
@@ -49,13 +49,13 @@ def look(path: str | Path) -> os.stat_result | None:
 
 def size_of(path: str | Path) -> int:
     """Bytes of what lies there; 0 where nothing does."""
-    status = look(path)
+    status = status_if_there(path)
     return 0 if status is None else status.st_size
 
 
 def changed_at(path: str | Path) -> int:
     """When a file was last changed, in nanoseconds; 0 where there is none any more."""
-    status = look(path)
+    status = status_if_there(path)
     return 0 if status is None else status.st_mtime_ns
 
 

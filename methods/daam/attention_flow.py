@@ -73,7 +73,7 @@ class AttentionFlow:
             hook.remove()
         self.blocks.clear()
 
-    def take(self, attention: Attention) -> None:
+    def receive(self, attention: Attention) -> None:
         """Keep an attention that is a block's: of all photos, every token on every token."""
         output = attention.output
         if (output.shape[0], output.shape[-2], attention.value.shape[-2]) != (self.photos, self.tokens, self.tokens):

@@ -101,7 +101,7 @@ class DAAM(Method):
         clip = self.target == "class" if self.clip_coeff is None else self.clip_coeff
         flow = AttentionFlow(token_layout(classifier), len(inputs), self.rows, self.blocks, clip=clip)
         with closing(flow), attribution_mode(classifier.torch_module):
-            with reading_attention(classifier.torch_module, flow.take, graft=True):
+            with reading_attention(classifier.torch_module, flow.receive, graft=True):
                 logits = classifier(inputs.detach().clone())
             chosen = targets.resolve(logits)
             scores, extras = (chosen.scores, {}) if self.target == "class" else self.feature_score(classifier, logits, targets)

@@ -92,7 +92,7 @@ class LFICAM(Method):
         return Maps(maps, targets.resolve(logits).detached(), logits)
 
     def task(self, classifier: Classifier, options: TaskOptions) -> LFITask:
-        return LFITask(classifier, LFITraining.from_text(dict(options.given)))
+        return LFITask(classifier, LFITraining.from_text(dict(options.parameters)))
 
 
 def branch(classifier: Classifier) -> FeatureImportance:

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from xaicli.errors import InputError, UsageError
 from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance
-from xaicli.network.dry_run import NetworkTrace, dry_run
+from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, feature_layer, named_layer
 from xaicli.network.nested import change_first_argument, replace_first_tensor
 from xaicli.network.tokens import Axes, Side
+from xaicli.network.trace import NetworkTrace
 
 Gate = Literal["authors", "post_act"]
 

@@ -84,10 +84,10 @@ class Occlusion(Method):
         hidden = baseline_inputs(self.baseline, classifier.view, inputs)
         scores = torch.zeros(len(inputs), chosen.classes.shape[1], len(boxes), device=inputs.device)
 
-        def take(row: int, start: int, logits: Tensor) -> None:
+        def receive(row: int, start: int, logits: Tensor) -> None:
             scores[row, :, start : start + len(logits)] = scores_of(chosen[row : row + 1], logits, self.score).T
 
-        clean = pass_with_hidden_boxes(classifier, inputs, hidden, boxes, take)
+        clean = pass_with_hidden_boxes(classifier, inputs, hidden, boxes, receive)
         return scores_of(chosen, clean, self.score)[..., None] - scores
 
 

@@ -16,7 +16,7 @@ from xaicli.methods.rise.mask_estimates import Estimator, MapEstimate, Sample, e
 from xaicli.methods.rise.mask_laws import MaskLaw, Sampling
 from xaicli.methods.rise.masks import Border, MaskGrid, MaskPainter
 from xaicli.network.classifier import Classifier
-from xaicli.passes.queue import Block, clean_logits, run
+from xaicli.passes.queue import CopyJob, clean_logits, run
 from xaicli.targets import Resolved, Targets
 
 AUTHORS = {"estimator": "naive", "sampling": "iid", "border": "mirror"}
@@ -112,8 +112,8 @@ class RISE(Method):
         rows, done, size = list(range(len(inputs))), 0, classifier.batch_size
         while rows:
             upto = rise.next_look(law, done)
-            blocks, expected = passes.blocks(rows, done, upto), rise.n_masks * len(inputs)
-            size = run(classifier, blocks, passes.shape, batch_size=size, passes=expected, exact=False)
+            jobs, expected = passes.jobs(rows, done, upto), rise.n_masks * len(inputs)
+            size = run(classifier, jobs, passes.shape, batch_size=size, passes=expected, exact=False)
             for row in rows:
                 estimates[row] = [estimate(sample, rise.estimator) for sample in passes.samples(row, upto)]
                 used[row] = upto
@@ -153,29 +153,29 @@ class MaskedPasses:
         self.painter = MaskPainter.on(inputs.device, law.grid)
         self.scores = torch.full((len(inputs), rise.n_masks, chosen.classes.shape[1]), torch.nan, device=inputs.device)
 
-    def blocks(self, rows: Sequence[int], done: int, upto: int) -> Iterator[Block]:
-        """The masks from `done` to `upto` of the photos `rows`, a chunk a block."""
+    def jobs(self, rows: Sequence[int], done: int, upto: int) -> Iterator[CopyJob]:
+        """The masks from `done` to `upto` of the photos `rows`, a chunk a job."""
         for row in rows:
             for start in range(done, upto, self.law.chunk):
-                yield self.block(row, start, min(start + self.law.chunk, upto))
+                yield self.job(row, start, min(start + self.law.chunk, upto))
 
-    def block(self, row: int, first: int, last: int) -> Block:
+    def job(self, row: int, first: int, last: int) -> CopyJob:
         drawn = self.law.draw(self.seeds[row], first // self.law.chunk)
         device, baseline = self.contents.device, self.rise.baseline
         bits, shifts = drawn.bits.to(device, torch.float32), drawn.shifts.to(device)
         content, scores = self.contents[row], self.scores[row, first:last]
 
-        def fill(out: Tensor, start: int, stop: int) -> None:
+        def write(out: Tensor, start: int, stop: int) -> None:
             masks = self.painter.masks(bits[start:stop], shifts[start:stop])
             torch.mul(content, masks[:, None], out=out)
             if baseline:
                 out.add_(baseline)
 
-        def take(logits: Tensor, start: int, stop: int) -> None:
+        def receive(logits: Tensor, start: int, stop: int) -> None:
             copies = self.chosen[torch.full((stop - start,), row, device=device)]
             scores[start:stop] = copies.probability(logits) if self.rise.score == "probability" else copies.logit(logits)
 
-        return Block(last - first, fill, take)
+        return CopyJob(last - first, write, receive)
 
     def samples(self, row: int, upto: int) -> list[Sample]:
         """What the first masks of a photo gave, for each target."""

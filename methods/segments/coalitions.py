@@ -19,7 +19,7 @@ from xaicli.methods.segments.segmentation import (
 )
 from xaicli.network.classifier import Classifier
 from xaicli.passes.explained_score import SCORE_HELP, Score, scores_of
-from xaicli.passes.queue import Block, clean_logits, run
+from xaicli.passes.queue import CopyJob, clean_logits, run
 from xaicli.targets import Resolved, Targets
 
 
@@ -86,21 +86,21 @@ class Coalitions:
         """
         scores = [torch.zeros(len(rows), self.chosen.classes.shape[1], device=self.inputs.device) for rows in shown]
 
-        def block(row: int) -> Block:
+        def job(row: int) -> CopyJob:
             coalitions, own = shown[row].to(self.inputs.device), self.chosen[row : row + 1]
 
-            def fill(out: Tensor, start: int, stop: int) -> None:
+            def write(out: Tensor, start: int, stop: int) -> None:
                 visible = coalitions[start:stop][:, self.labels[row]]
                 out.copy_(torch.where(visible[:, None], self.inputs[row], self.hidden[row]))
 
-            def take(logits: Tensor, start: int, stop: int) -> None:
+            def receive(logits: Tensor, start: int, stop: int) -> None:
                 scores[row][start:stop] = scores_of(own, logits, self.kind)
 
-            return Block(len(coalitions), fill, take)
+            return CopyJob(len(coalitions), write, receive)
 
         channels, height, width = self.inputs.shape[1:]
-        blocks = (block(row) for row in range(len(self.inputs)))
-        run(self.classifier, blocks, (channels, height, width), passes=self.passes, exact=False)
+        jobs = (job(row) for row in range(len(self.inputs)))
+        run(self.classifier, jobs, (channels, height, width), passes=self.passes, exact=False)
         return [each.cpu().double() for each in scores]
 
     def spread(self, values: Sequence[Tensor]) -> Tensor:

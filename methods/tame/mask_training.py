@@ -55,7 +55,7 @@ class MaskTask(Task):
         self.weights = {"ce": training.ce, "area": training.area, "variation": training.variation}
 
     @abstractmethod
-    def look(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
+    def features_and_logits(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
         """The features (B, C_i, h_i, w_i) that the head reads and the classifier's logits (B, N), without graphs."""
 
     @property
@@ -79,11 +79,11 @@ class MaskTask(Task):
     def measured(self, inputs: Tensor, labels: Tensor | None) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
         """The terms of the loss; the class wanted of each photo; its logits as it is, and masked."""
         own = self.training
-        features, clean = self.look(inputs)
+        features, clean = self.features_and_logits(inputs)
         wanted = self.wanted(clean, labels)
         maps, row = self.maps(features, wanted)
         photos = torch.arange(len(inputs), device=inputs.device)
-        masked = self.classifier(self.through(inputs, maps[photos, row]))
+        masked = self.classifier(self.masked(inputs, maps[photos, row]))
         size, rough = area(maps, own.power), variation(maps, own.border)
         if own.maps == "batch":
             # The map that photo i has of photo j's class, for all i and j: classes that occur twice count twice.
@@ -115,11 +115,11 @@ class MaskTask(Task):
             logits = whole.gather(1, shared[..., None, None].expand(-1, -1, *whole.shape[2:]))
         return logits.float().sigmoid(), row
 
-    def through(self, inputs: Tensor, maps: Tensor) -> Tensor:
+    def masked(self, inputs: Tensor, maps: Tensor) -> Tensor:
         """Photos (B, 3, H, W) seen through maps (B, R, R): where a map is 0 there is the baseline."""
         masks = functional.interpolate(maps[:, None], inputs.shape[2:], mode="bilinear", align_corners=False)
-        ground = baseline_inputs(self.training.baseline, self.classifier.view, inputs)
-        return ground + masks * (inputs - ground)
+        baseline = baseline_inputs(self.training.baseline, self.classifier.view, inputs)
+        return baseline + masks * (inputs - baseline)
 
     def metadata(self) -> dict[str, Any]:
         return {"parameters": self.training.parameters_as_given(), "attention": self.head.described()}

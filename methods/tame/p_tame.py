@@ -50,13 +50,13 @@ class PTAMETraining(MaskTraining):
     name = "p-tame"
 
     @classmethod
-    def of(cls, given: Mapping[str, str], classifier: Classifier) -> PTAMETraining:
+    def of(cls, typed: Mapping[str, str], classifier: Classifier) -> PTAMETraining:
         """The parameters as typed, the others by the recipe."""
-        recipe = cls.from_text(dict(given)).recipe
+        recipe = cls.from_text(dict(typed)).recipe
         kind = kind_of(classifier) if recipe == "auto" else recipe
-        stated = {fold(key) for key in given}
+        stated = {fold(key) for key in typed}
         missing = {key: value for key, value in {**RECIPES[kind], "recipe": kind}.items() if fold(key) not in stated}
-        return cls.from_text({**missing, **given, **({"recipe": kind} if recipe == "auto" else {})})
+        return cls.from_text({**missing, **typed, **({"recipe": kind} if recipe == "auto" else {})})
 
 
 def kind_of(classifier: Classifier) -> str:
@@ -124,7 +124,7 @@ class PTAME(TrainedMaps):
         return Maps(scaled(maps, self.scaling), chosen, logits)
 
     def task(self, classifier: Classifier, options: TaskOptions) -> PTAMETask:
-        training = PTAMETraining.of(options.given, classifier)
+        training = PTAMETraining.of(options.parameters, classifier)
         if not classifier.provides & Needs.GRADIENTS:
             raise UsageError(
                 f"p-tame is trained through the gradient at the input, and {classifier.name} is a black box",
@@ -172,7 +172,7 @@ class PTAMETask(MaskTask):
     def frozen(self) -> dict[str, nn.Module]:
         return {**super().frozen, "auxiliary": self.auxiliary.torch_module}
 
-    def look(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
+    def features_and_logits(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
         with listening(self.layers) as features:
             self.auxiliary(seen_by(self.auxiliary.view, inputs, self.classifier.view))
             read = grids(features)

@@ -126,7 +126,7 @@ class TTAME(TrainedMaps):
         return Maps(scaled(maps, self.scaling), chosen, logits)
 
     def task(self, classifier: Classifier, options: TaskOptions) -> TTAMETask:
-        return TTAMETask(classifier, TTAMETraining.from_text(dict(options.given)))
+        return TTAMETask(classifier, TTAMETraining.from_text(dict(options.parameters)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class TAME(TTAME):
     training = TAMETraining
 
     def task(self, classifier: Classifier, options: TaskOptions) -> TTAMETask:
-        task = TAMETask(classifier, TAMETraining.from_text(dict(options.given)))
+        task = TAMETask(classifier, TAMETraining.from_text(dict(options.parameters)))
         if any(layer.layout.axes is Axes.TOKENS for layer in task.layers):
             raise UsageError(f"tame is for convolutional networks, and {classifier.name} is none", hint="Train t-tame instead.")
         return task
@@ -169,7 +169,7 @@ class TTAMETask(MaskTask):
         super().__init__(classifier, training, AttentionHead(channels, classifier.count, largest=training.max_map))
         self.schedule = training.schedule(classifier)
 
-    def look(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
+    def features_and_logits(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
         with listening(self.layers) as features:
             logits = self.classifier(inputs)
             return grids(features, cls_gate=self.cls_gate), logits

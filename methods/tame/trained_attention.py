@@ -18,7 +18,7 @@ from xaicli.network.layers import FeatureLayer
 from xaicli.network.taps import Features
 from xaicli.network.tokens import Axes
 from xaicli.stamps import sha256_file
-from xaicli.untrusted import is_file, look
+from xaicli.untrusted import is_file, status_if_there
 
 Scaling = Literal["minmax", "sigmoid", "none"]
 
@@ -91,7 +91,7 @@ def content_of(path: str) -> str:
     """A checkpoint's identity, without its folder: the file's name and a stamp of its bytes, where it can be read."""
     file = Path(os.path.expanduser(path))
     # Not every text is a path: one may hold a null character.
-    status = look(file) if is_file(file) else None
+    status = status_if_there(file) if is_file(file) else None
     return file.name if status is None else f"{file.name} {digest(file, status.st_mtime_ns, status.st_size)}"
 
 

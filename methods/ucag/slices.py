@@ -45,7 +45,7 @@ class Slicing:
         columns = weighted_rows(photo.permute(2, 1, 0).flatten(1), places, weights)
         return columns.view(len(self.columns), width, self.size[0], -1).transpose(1, 2).flatten(2).flatten(0, 1)
 
-    def cut(self, bands: Tensor, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
+    def slices(self, bands: Tensor, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
         """Slices of these numbers of the photo of these bands, enlarged to `size`: (n, C, *size), channels last in memory.
         Bicubic without antialias, as the authors do; what overshoots the range of the photo stays."""
         rows, columns = zip(*(divmod(number, len(self.columns)) for number in numbers), strict=True)

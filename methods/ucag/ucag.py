@@ -268,7 +268,7 @@ class Slices:
             key = (photo, self.size)
             if key not in self.bands:
                 self.bands = {key: self.slicing.bands(self.inputs[photo], self.size[1])}
-            pieces.append(self.slicing.cut(self.bands[key], range(first, last), self.size))
+            pieces.append(self.slicing.slices(self.bands[key], range(first, last), self.size))
             start += last - first
         return (torch.cat(pieces) if len(pieces) > 1 else pieces[0]).contiguous(memory_format=self.layout)
 

@@ -106,7 +106,7 @@ class ROAD(Metric):
         """An item's copies: made when the queue comes to them, all at once, so that they do not depend on its batches."""
         made: list[Tensor] = []
 
-        def fill(out: Tensor, start: int, stop: int) -> None:
+        def write(out: Tensor, start: int, stop: int) -> None:
             if not made:
                 made.append(self.filled(case, item))
             out.copy_(made[0][start:stop])
@@ -114,7 +114,7 @@ class ROAD(Metric):
                 made.clear()
 
         count = len(self.orders) * len(self.remove)
-        return Copies(item, count, fill)
+        return Copies(item, count, write)
 
     def filled(self, case: Case, item: int) -> Tensor:
         """The photo with pixels interpolated away: (O * K, 3, H, W), preprocessed."""

@@ -117,7 +117,7 @@ def checkpoints(
     for name, classifier in classifiers.items():
         with torch.random.fork_rng(), contextlib.suppress(UsageError):
             torch.manual_seed(8)
-            task = method.task(classifier, TaskOptions(given=TRAINING.get(method.name, lambda folder: {})(tmp_path)))
+            task = method.task(classifier, TaskOptions(parameters=TRAINING.get(method.name, lambda folder: {})(tmp_path)))
             told = {"method": method.name, **about_classifier(classifier), **task.metadata()}
             write_checkpoint(checkpoints_folder() / f"{method.name}.{name}.safetensors", task.finish(), told)
     return classifiers

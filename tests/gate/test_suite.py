@@ -64,10 +64,10 @@ def test_a_pyproject_without_a_suite_is_none(tmp_path, monkeypatch, text):
 
 def test_paths_are_taken_from_the_suites_folder(tmp_path):
     suite = read(tmp_path, LEAST)
-    assert suite.place("photos/*.jpg") == str(tmp_path / "photos/*.jpg")
-    assert suite.place("@list.txt") == f"@{tmp_path / 'list.txt'}"
-    assert suite.place("sample:hopper") == "sample:hopper"
-    assert suite.place("/photos") == "/photos"
+    assert suite.from_here("photos/*.jpg") == str(tmp_path / "photos/*.jpg")
+    assert suite.from_here("@list.txt") == f"@{tmp_path / 'list.txt'}"
+    assert suite.from_here("sample:hopper") == "sample:hopper"
+    assert suite.from_here("/photos") == "/photos"
 
 
 @pytest.mark.parametrize(

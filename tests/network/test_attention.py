@@ -214,10 +214,10 @@ def test_nothing_is_left_behind_when_something_raises(
 ) -> None:
     original = functional.scaled_dot_product_attention
 
-    def take(attention: Attention) -> None:
+    def receive(attention: Attention) -> None:
         raise fault
 
-    with pytest.raises(fault), reading_attention(tiny_vit, take):
+    with pytest.raises(fault), reading_attention(tiny_vit, receive):
         tiny_vit(photo_batch)
     assert functional.scaled_dot_product_attention is original
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in tiny_vit.modules())

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.errors import UsageError
-from xaicli.network.dry_run import NetworkTrace, dry_run
+from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, named_layer
 from xaicli.network.tokens import Axes, Layout
+from xaicli.network.trace import NetworkTrace
 
 SIZE = (24, 40)
 GRID = (3, 5)

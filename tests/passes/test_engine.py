@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from xaicli.network.taps import tap_many
 from xaicli.passes import engine
 from xaicli.passes.engine import WORTH_FOLDING, engine_for, reading_engine_for
-from xaicli.passes.queue import Block, clean_logits, run
+from xaicli.passes.queue import CopyJob, clean_logits, run
 
 
 @pytest.fixture
@@ -144,12 +144,12 @@ def test_the_same_call_gives_the_same_bytes_whatever_ran_before(tiny_cnn, classi
     assert torch.equal(other_size, clean_logits(classifier, photo_batch[..., :24], passes=1000))
 
 
-@pytest.mark.parametrize(("blocks", "twins"), [(list, 1), (iter, 0)])
-def test_the_queue_counts_the_copies_of_a_list_of_blocks(tiny_cnn, classifier_of, photo_batch, made, blocks, twins):
+@pytest.mark.parametrize(("jobs", "twins"), [(list, 1), (iter, 0)])
+def test_the_queue_counts_the_copies_of_a_list_of_blocks(tiny_cnn, classifier_of, photo_batch, made, jobs, twins):
     pieces = []
     many = [
-        Block(40, lambda out, start, stop: out.copy_(photo_batch[:1].expand_as(out)), lambda logits, *_: pieces.append(logits))
+        CopyJob(40, lambda out, start, stop: out.copy_(photo_batch[:1].expand_as(out)), lambda logits, *_: pieces.append(logits))
     ]
-    run(classifier_of(tiny_cnn), blocks(many * 2), (3, 32, 32), exact=True)
+    run(classifier_of(tiny_cnn), jobs(many * 2), (3, 32, 32), exact=True)
     assert len(made) == twins
     assert_close(torch.cat(pieces), tiny_cnn(photo_batch[:1]).expand(80, -1), rtol=0, atol=1e-5)

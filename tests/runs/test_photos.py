@@ -12,7 +12,7 @@ from PIL import Image
 from xaicli.images.source import Source
 from xaicli.images.view import View
 from xaicli.runs import photo_maps, photos
-from xaicli.runs.photos import DECODE_THREADS, Failure, Loaded, load_ahead
+from xaicli.runs.photos import DECODE_THREADS, Failure, LoadedPhoto, load_ahead
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 
@@ -60,7 +60,7 @@ def test_no_photo_is_decoded_while_those_that_wait_fill_their_room(sources, monk
 def test_a_run_that_ends_early_does_not_wait_for_room(sources, monkeypatch):
     monkeypatch.setattr(photos, "ROOM", 1)
     items = load_ahead(sources, VIEW, ahead=100)
-    assert isinstance(next(items), Loaded)
+    assert isinstance(next(items), LoadedPhoto)
     items.close()
 
 

@@ -96,7 +96,7 @@ def test_a_network_of_ones_own_code_is_trained_and_loaded_again(train_request, t
 @pytest.mark.parametrize("method", ["t-tame", "tame", "p-tame"])
 def test_attention_is_trained_without_labels_and_the_network_keeps_every_bit(train_request, network, method):
     given = {"auxiliary": str(network)} if method == "p-tame" else {}
-    run = prepare(train_request(method, given=given))
+    run = prepare(train_request(method, parameters=given))
     before = {name: tensor.clone() for name, tensor in run.task.classifier.torch_module.state_dict().items()}
     list(run.events())
     after = run.task.classifier.torch_module.state_dict()
@@ -161,7 +161,7 @@ def test_there_is_no_score_held_out_a_classifier_or_without_photos(train_request
 def test_what_both_method_and_training_know_goes_to_both():
     learner = parse_learner("p-tame@auxiliary=tiny@power=0.5", {})
     assert learner.label == "p-tame@auxiliary=tiny"
-    assert learner.given == {"auxiliary": "tiny", "power": "0.5"}
+    assert learner.parameters == {"auxiliary": "tiny", "power": "0.5"}
 
 
 def test_a_pretrained_start_is_for_networks_alone(train_request):
@@ -171,7 +171,7 @@ def test_a_pretrained_start_is_for_networks_alone(train_request):
 
 def test_a_misspelt_parameter_of_training_gets_a_suggestion(train_request):
     with pytest.raises(UsageError, match="Did you mean power"):
-        prepare(train_request("t-tame", given={"powr": "0.5"}))
+        prepare(train_request("t-tame", parameters={"powr": "0.5"}))
 
 
 def test_labels_that_are_not_the_networks_are_refused(train_request, toy, tmp_path):
@@ -180,7 +180,7 @@ def test_labels_that_are_not_the_networks_are_refused(train_request, toy, tmp_pa
     for name in ("red", "blue"):
         (data / name).symlink_to(toy / "train" / name)
     with pytest.raises(UsageError, match=r"2 classes of the data, and net\.safetensors has 3"):
-        prepare(train_request("t-tame", data=str(data), val=None, given={"target": "label"}))
+        prepare(train_request("t-tame", data=str(data), val=None, parameters={"target": "label"}))
 
 
 def test_python_users_train_in_as_many_words(network, toy, tmp_path):

@@ -235,7 +235,7 @@ def test_a_learning_rate_out_of_all_reason_ends_in_words(train_request):
 def test_parameters_after_a_name_go_to_training_where_the_method_has_none_such():
     learner = parse_learner("classifier@smoothing=0.2", {"mixup": "0.1"})
     assert learner.method is None
-    assert learner.given == {"smoothing": "0.2", "mixup": "0.1"}
+    assert learner.parameters == {"smoothing": "0.2", "mixup": "0.1"}
 
 
 SCRIPT = """

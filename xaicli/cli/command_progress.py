@@ -77,7 +77,7 @@ class Count:
     def __init__(self, what: str, total: int | None, progress: Progress) -> None:
         self.what, self.total, self.progress = what, total, progress
         self.done = 0
-        self.start = self.told = time.monotonic()
+        self.start = self.last_line = time.monotonic()
 
     def add(self, done: int, total: int | None) -> float:
         """Count further items; returns the seconds since the start."""
@@ -88,8 +88,8 @@ class Count:
     def lines(self, done: int = 1, note: str = "", total: int | None = None) -> None:
         """Count, and once a minute say how many are done, how many a minute, and the time left."""
         seconds = self.add(done, total)
-        if self.done and self.start + seconds - self.told >= BETWEEN_LINES and self.progress_wanted:
-            self.told = self.start + seconds
+        if self.done and self.start + seconds - self.last_line >= BETWEEN_LINES and self.progress_wanted:
+            self.last_line = self.start + seconds
             left = "" if self.total is None else f", {span((self.total - self.done) * seconds / self.done)} left"
             whole = "" if self.total is None else f" of {self.total}"
             self.progress.say(f"{self.what} {self.done}{whole}, {60 * self.done / seconds:.3g} a minute{left}")

@@ -140,8 +140,8 @@ class ModelOptions:
     precision: str = "auto"
     offline: bool = False
 
-    def given(self) -> dict[str, Any]:
-        """What is given beside the model, as arguments of `load_classifier`."""
+    def load_options(self) -> dict[str, Any]:
+        """What the command line says of the model, as further arguments of `load_classifier`."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -152,7 +152,7 @@ class ModelOptions:
 
         progress = CommandProgress()
         click.get_current_context().with_resource(threads())
-        return open_model(self.model, progress=progress, bars=progress.verbosity.shows_progress, **self.given())
+        return open_model(self.model, progress=progress, bars=progress.verbosity.shows_progress, **self.load_options())
 
 
 image_options = gathered(

@@ -28,7 +28,7 @@ from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.registry import is_own_file, make_method, make_methods, make_metrics, require_fit
 from xaicli.runs.controls import name_of, swapped, with_partners
 from xaicli.runs.photo_maps import maps_of_each
-from xaicli.runs.photos import Failure, Loaded, load_ahead
+from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
 from xaicli.runs.records import recorded_path, resolved_layer
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice, choose_targets
@@ -110,22 +110,22 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     methods, metrics = make_methods(placed(suite, suite.methods)), make_metrics(placed(suite, suite.metrics))
     rules = settle(suite.rules, suite.expect, [method.label for method in methods], metrics)
     options: dict[str, Any] = dict(suite.options)
-    options |= {key: suite.place(options[key]) for key in ("weights", "classes") if key in options}
+    options |= {key: suite.from_here(options[key]) for key in ("weights", "classes") if key in options}
     if weights is not None:
         options["weights"] = weights
     spec = model or model_in(suite)
     classifier = load_named(spec, trust=trust or model is not None, **options)
-    sources = find([suite.place(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)
+    sources = find([suite.from_here(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)
     for method in methods:
         require_fit(method, classifier)
         explainer = Explainer.of(method, classifier, suite.target, PRECISION)
         refuse_unfit(metrics, explainer, classifier, truth=bool(suite.truth))
     truth = None
     if suite.truth:
-        mapping = suite.place(suite.truth_classes) if suite.truth_classes else None
-        truth = read_truth(suite.place(suite.truth), classifier.classes, classifier.count, mapping)
+        mapping = suite.from_here(suite.truth_classes) if suite.truth_classes else None
+        truth = read_truth(suite.from_here(suite.truth), classifier.classes, classifier.count, mapping)
         truth.count(source.path for source in sources)
-    target = suite.place(suite.target) if suite.target.startswith("@") else suite.target
+    target = suite.from_here(suite.target) if suite.target.startswith("@") else suite.target
     targets = choose_targets(target, classifier, sources)
     if targets.count > 1:
         raise UsageError(f"a suite with target {suite.target}", expected="one target a photo")
@@ -154,7 +154,7 @@ def refuse_untrusted(suite: Suite, *, trust: bool) -> None:
 
 def placed(suite: Suite, names: Sequence[str]) -> list[str]:
     """Methods or metrics as named, files taken from the suite's folder."""
-    return [suite.place(name) if is_own_file(name) else name for name in names]
+    return [suite.from_here(name) if is_own_file(name) else name for name in names]
 
 
 def each_once(sources: Sequence[Source]) -> tuple[Source, ...]:
@@ -219,7 +219,7 @@ def run_suite(
 class ExplainedPhoto:
     """A photo, the maps of the first method with their logits, and the explanation of each method."""
 
-    loaded: Loaded
+    loaded: LoadedPhoto
     first: Maps
     explanations: list[Explanation]
 
@@ -275,7 +275,9 @@ def whole(made: Sequence[T | Failure | XaiError]) -> list[T]:
     return found
 
 
-def scores_of(ready: ReadySuite, loaded: Loaded, explanations: Sequence[Explanation], seed: int) -> dict[tuple[str, str], Score]:
+def scores_of(
+    ready: ReadySuite, loaded: LoadedPhoto, explanations: Sequence[Explanation], seed: int
+) -> dict[tuple[str, str], Score]:
     """Scores of a photo by method and metric."""
     classifier, truth, path, photo = ready.classifier, ready.truth, loaded.source.path, loaded.photo
     marked = truth.of(path, photo.image.size, classifier.view) if truth else None

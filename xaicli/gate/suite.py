@@ -46,7 +46,7 @@ class Suite:
     def folder(self) -> Path:
         return self.path.parent
 
-    def place(self, text: str) -> str:
+    def from_here(self, text: str) -> str:
         """A path of the suite as seen from the current folder; what is no path (a glob, sample:hopper) keeps its form."""
         if text.startswith("sample:") or Path(text).is_absolute():
             return text

@@ -138,12 +138,12 @@ def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[Phot
     text = f"{with_interval(estimate, change, signed=True)} in the probability of the baseline's class"
     if not change.any():
         return Verdict.of("ok", CONFIDENCE, text, estimate, None)
-    state, _, told = held_against(estimate, change, -TOLERANCE, TOLERANCE, text, PROBABILITY, paired=True)
+    state, _, judged = held_against(estimate, change, -TOLERANCE, TOLERANCE, text, PROBABILITY, paired=True)
     moved = estimate.low is None or estimate.high is None or estimate.low > 0 or estimate.high < 0
     if moved or state == "ok":
         return Verdict.of("note" if moved else "ok", CONFIDENCE, text, estimate, None)
     # No rule asks for it, so that it closes no gate, a strict one included.
-    return replace(Verdict.of("inconclusive", CONFIDENCE, told, estimate, None), level="warn")
+    return replace(Verdict.of("inconclusive", CONFIDENCE, judged, estimate, None), level="warn")
 
 
 # Maps

@@ -88,7 +88,7 @@ class Search:
                 return [sample(argument, self.frame)]
             if glob.has_magic(argument) and "\0" not in argument and not os.path.lexists(argument):
                 return self.matches(argument)
-            return self.place(Path(argument), argument)
+            return self.photos_at(Path(argument), argument)
         except InputError as error:
             self.fail(error)
             return []
@@ -99,9 +99,9 @@ class Search:
         self.failures += 1
         self.on_error(error)
 
-    def place(self, path: Path, given: str) -> list[Source]:
+    def photos_at(self, path: Path, text: str) -> list[Source]:
         """A file, or all photos of a folder."""
-        status = look(path, given)
+        status = status_of(path, text)
         if stat.S_ISREG(status.st_mode):
             return [Source.of_file(path, self.frame)]
         if not stat.S_ISDIR(status.st_mode):
@@ -173,7 +173,7 @@ class Search:
             if folder is not None and "\0" not in text and not os.path.lexists(path) and os.path.lexists(folder / path):
                 path = folder / path
             try:
-                photos += self.place(path, text)
+                photos += self.photos_at(path, text)
             except InputError as error:
                 self.fail(InputError(f"{where}, line {at}: {error.found}", expected=error.expected, hint=error.hint))
         return photos
@@ -203,16 +203,16 @@ def sample(argument: str, frame: int) -> Source:
     return Source(argument, argument, frame, file)
 
 
-def look(path: Path, given: str) -> os.stat_result:
+def status_of(path: Path, text: str) -> os.stat_result:
     """The status of a path; raises InputError that says in words why there is none."""
-    if not given or "\0" in given:
-        raise InputError("an empty path" if not given else f"{given!r} is no path", expected="a photo")
+    if not text or "\0" in text:
+        raise InputError("an empty path" if not text else f"{text!r} is no path", expected="a photo")
     try:
         return os.stat(path)
     except FileNotFoundError as error:
         shown = readable(path)
-        if re.match(r"[a-z][a-z0-9+.-]*://", given, re.IGNORECASE):
-            raise InputError(f"{given} is a web address", expected="a file on this machine", hint="Download it first.") from error
+        if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
+            raise InputError(f"{text} is a web address", expected="a file on this machine", hint="Download it first.") from error
         if os.path.islink(path):
             target = readable(Path(os.readlink(path)))
             raise InputError(f"{shown} is a link to {target}, which does not exist", expected="a photo") from error

@@ -56,7 +56,7 @@ def stems(sources: Sequence[Source]) -> dict[Source, str]:
     Photos of one name keep their endings where that is what differs (`cat.jpg`, `cat.png`), else as many of their folders as it
     takes (`a/cat`, `b/cat`).
     """
-    paths = {source: place(source) for source in sources}
+    paths = {source: naming_path(source) for source in sources}
     chosen = {source: path.stem for source, path in paths.items()}
     named: dict[Source, str] = {}
     for group in groups(chosen):
@@ -95,7 +95,7 @@ def depth_needed(folders: Iterable[tuple[str, ...]]) -> int:
 
 def with_names(sources: Sequence[Source]) -> list[Source]:
     """The sources, called in tables by their file's name, with as many folders before it as tell two of one name apart."""
-    files = {source: place(source) for source in sources if source.file is not None and not is_sample(source)}
+    files = {source: naming_path(source) for source in sources if source.file is not None and not is_sample(source)}
     named = {}
     for group in groups({source: path.name for source, path in files.items()}):
         depth = depth_needed(files[source].parent.parts for source in group)
@@ -114,7 +114,7 @@ def groups(names: dict[Source, str]) -> list[list[Source]]:
     return list(same.values())
 
 
-def place(source: Source) -> PurePath:
+def naming_path(source: Source) -> PurePath:
     """The path that names are taken from: absolute, so that `../a/cat.jpg` has a folder `a`; printable."""
     if is_sample(source):
         return PurePath("sample", source.path.removeprefix("sample:"))

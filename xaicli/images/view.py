@@ -111,7 +111,7 @@ class View:
         """The input (3, H, W), float32, of an RGB photo."""
         if photo.mode != "RGB":
             raise InputError(f"a photo in mode {photo.mode}", expected="RGB", hint="Pass it through xaicli.images.decode.")
-        picture = self.cut(photo, INTERPOLATIONS[self.interpolation])
+        picture = self.resize_and_crop(photo, INTERPOLATIONS[self.interpolation])
         pixels = torch.from_numpy(np.array(picture, dtype=np.uint8)).permute(2, 0, 1).contiguous()
         return self.normalise(pixels.to(torch.float32).div_(255))
 
@@ -119,10 +119,10 @@ class View:
         """A mask over the photo, bool (h, w), as the model sees it: bool (H, W), nearest, False in the padding."""
         if mask.ndim != 2 or mask.dtype != np.bool_:
             raise InputError(f"a mask of shape {mask.shape} and type {mask.dtype}", expected="bool (height, width)")
-        picture = self.cut(Image.fromarray(mask.astype(np.uint8) * 255), Image.Resampling.NEAREST)
+        picture = self.resize_and_crop(Image.fromarray(mask.astype(np.uint8) * 255), Image.Resampling.NEAREST)
         return np.asarray(picture) > 127
 
-    def cut(self, picture: Image.Image, interpolation: Image.Resampling) -> Image.Image:
+    def resize_and_crop(self, picture: Image.Image, interpolation: Image.Resampling) -> Image.Image:
         """Resize and crop; PIL's crop pads with black where it reaches past the picture."""
         geometry = self.geometry(picture.width, picture.height)
         if geometry.resized != picture.size:

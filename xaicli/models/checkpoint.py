@@ -201,14 +201,14 @@ def checkpoints_folder() -> Path:
 def list_checkpoints() -> list[ListedCheckpoint]:
     """All checkpoints that are found by themselves: installed ones, the newest first, then those that ship with the package."""
     installed = sorted(files_of(checkpoints_folder()), key=lambda path: (-changed_at(path), path.name))
-    return [*(look(path, False) for path in installed), *(look(path, True) for path in files_of(BUNDLED))]
+    return [*(listed(path, False) for path in installed), *(listed(path, True) for path in files_of(BUNDLED))]
 
 
 def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{ENDING}") if is_file(path) and not path.name.startswith("."))
 
 
-def look(path: Path, bundled: bool) -> ListedCheckpoint:
+def listed(path: Path, bundled: bool) -> ListedCheckpoint:
     try:
         return ListedCheckpoint(path, read_metadata(path), bundled)
     except XaiError as error:

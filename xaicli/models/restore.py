@@ -21,10 +21,10 @@ def restored(checkpoint: Checkpoint, module: nn.Module, name: str) -> LoadedMode
     names = checkpoint.metadata.get("class_names", [])
     if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
         raise InputError(f"the class names of {checkpoint.path.name} are damaged", expected="a list of names")
-    return LoadedModel(name, view, module=fill(module, checkpoint), classes=tuple(names))
+    return LoadedModel(name, view, module=with_weights(module, checkpoint), classes=tuple(names))
 
 
-def fill(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:
+def with_weights(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     """`module`, wrapped as the checkpoint's network was, with its weights; raises InputError where they do not fit."""
     branch = checkpoint.metadata.get("branch")
     # A branch has initial weights; the caller's random state stays as it was.

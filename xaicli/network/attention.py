@@ -1,9 +1,9 @@
 """True attention, read while a network runs: probabilities, values and outputs of every attention, in the order of their runs.
 
-    def take(attention: Attention) -> None:
+    def receive(attention: Attention) -> None:
         ...  # attention.probabilities() is (B, heads, N, M); nothing is kept unless you keep it
 
-    with attribution_mode(module), reading_attention(module, take):
+    with attribution_mode(module), reading_attention(module, receive):
         logits = classifier(inputs)
 
 Fused attention never makes its probabilities. So queries, keys and values are caught where they enter it, after any norm of
@@ -71,12 +71,12 @@ class Attention:
         return scores.softmax(dim=-1)
 
 
-Take = Callable[[Attention], None]
+Receive = Callable[[Attention], None]
 
 
 @contextmanager
-def reading_attention(module: nn.Module, take: Take, *, graft: bool = False) -> Iterator[None]:
-    """Hand every attention of every forward pass inside the `with` to `take`, as it runs.
+def reading_attention(module: nn.Module, receive: Receive, *, graft: bool = False) -> Iterator[None]:
+    """Hand every attention of every forward pass inside the `with` to `receive`, as it runs.
 
     With `graft` the graph begins at the output of the first attention, or goes on where one arrives: `output` of each then has a
     gradient also in a frozen network. Windowed attention has more rows in front than there are photos; see `Attention.value`.
@@ -86,16 +86,16 @@ def reading_attention(module: nn.Module, take: Take, *, graft: bool = False) -> 
         def where() -> tuple[str, nn.Module]:
             return (seen.running[-1].path, seen.running[-1].module) if seen.running else ("", module)
 
-        with Reader(take, where, graft):
+        with Reader(receive, where, graft):
             yield
 
 
 class Reader(TorchFunctionMode):
     """Sees the operations of the network as they are called."""
 
-    def __init__(self, take: Take, where: Callable[[], tuple[str, nn.Module]], graft: bool) -> None:
+    def __init__(self, receive: Receive, where: Callable[[], tuple[str, nn.Module]], graft: bool) -> None:
         super().__init__()
-        self.take, self.where, self.graft = take, where, graft
+        self.receive, self.where, self.graft = receive, where, graft
         self.softmax: Tensor | None = None
         self.last: Attention | None = None
         self.thread = threading.get_ident()
@@ -154,14 +154,14 @@ class Reader(TorchFunctionMode):
         return output, weights
 
     def hand_over(self, attention: Attention) -> Tensor:
-        """Give an attention to `take`; returns what the network goes on with."""
+        """Give an attention to `receive`; returns what the network goes on with."""
         self.last = attention
         if not self.graft:
-            self.take(attention)
+            self.receive(attention)
             return attention.output
         if not attention.output.requires_grad:
             with torch.enable_grad():
                 attention.output = attention.output.detach().clone().requires_grad_()
-        self.take(attention)
+        self.receive(attention)
         # A copy: the network may work in place on what follows, and a leaf forbids that.
         return attention.output * 1

@@ -15,11 +15,12 @@ from xaicli.containment import contained
 from xaicli.errors import RunError
 from xaicli.images.view import View
 from xaicli.needs import Needs
-from xaicli.network.dry_run import NetworkTrace, dry_run
+from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, named_layer
 from xaicli.network.raw_output import read_outputs
 from xaicli.network.regions import of_region, two_classes
 from xaicli.network.stages import named_stages
+from xaicli.network.trace import NetworkTrace
 from xaicli.outputs import Outputs
 
 

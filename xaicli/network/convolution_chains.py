@@ -38,12 +38,12 @@ def chains(seen: Observed) -> list[Chain]:
 def only_readers(parts: dict[str, nn.Module], seen: Observed) -> dict[str, str]:
     """By the name of a convolution or norm, the norm or activation that alone reads what it gave."""
     calls = [call for call in seen.ended if call.path in parts]
-    makers = {call.given: call.path for call in calls if not isinstance(call.module, ACTIVATIONS)}
+    makers = {call.returned: call.path for call in calls if not isinstance(call.module, ACTIVATIONS)}
     readers: dict[int | None, list[str]] = {}
     for call in calls:
         if not isinstance(call.module, nn.Conv2d):
-            readers.setdefault(call.taken, []).append(call.path)
-    in_place = {call.given for call in calls if works_in_place(call)}
+            readers.setdefault(call.received, []).append(call.path)
+    in_place = {call.returned for call in calls if works_in_place(call)}
     read_once = {
         number for number, names in readers.items() if len(names) == 1 and number is not None and seen.reads[number] == 1
     }
@@ -52,7 +52,7 @@ def only_readers(parts: dict[str, nn.Module], seen: Observed) -> dict[str, str]:
 
 def works_in_place(call: Call) -> bool:
     """An activation that works in place, before anything else has read: all that follows reads its result."""
-    return call.given == call.taken and call.reads == 1
+    return call.returned == call.received and call.reads == 1
 
 
 def plain(part: nn.Module, seen: Observed) -> bool:

@@ -1,102 +1,21 @@
-"""A dry run: a forward and a backward pass on noise that show what each layer takes and gives, and where gradients arrive."""
+"""A dry run: a forward and a backward pass on noise, to see what each layer receives and returns and where gradients arrive."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from xaicli.errors import RunError
-from xaicli.network.corners import Movement, watch_corners
+from xaicli.network.layouts import find_candidates
 from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, first_tensor, replace_first_tensor
 from xaicli.network.noise import noise
 from xaicli.network.observe import Call, argument, observing
-from xaicli.network.tokens import Axes, Layout, Side, square_patches, token_layout
-
-SIDES: tuple[Side, ...] = ("input", "output")
-
-IMAGE_SHAPED = (
-    nn.Conv2d,
-    nn.ConvTranspose2d,
-    nn.BatchNorm2d,
-    nn.InstanceNorm2d,
-    nn.GroupNorm,
-    _MaxPoolNd,
-    _AvgPoolNd,
-    _AdaptiveAvgPoolNd,
-    _AdaptiveMaxPoolNd,
-)
-
-
-@dataclass(eq=False)
-class LayerTrace:
-    """What one module took and gave in its last call.
-
-    shapes: of the tensors, by side, "input" and "output"; numbers: which tensor each was, the same number for the same tensor;
-    candidates: by side, layouts that its shape allows, the likeliest first; reached: which of them have a gradient on their grid;
-    convolved: sides where convolutions, or what else works on pictures, take or give the tensor;
-    behind: by side, the share of the network's work that follows, 0 to 1; patches: grids of all convolutions that ran before.
-    """
-
-    name: str
-    module: nn.Module
-    calls: int = 0
-    shapes: dict[Side, torch.Size] = field(default_factory=dict)
-    numbers: dict[Side, int] = field(default_factory=dict)
-    candidates: dict[Side, tuple[Layout, ...]] = field(default_factory=dict)
-    reached: set[tuple[Side, Layout]] = field(default_factory=set)
-    convolved: set[Side] = field(default_factory=set)
-    behind: dict[Side, float] = field(default_factory=dict)
-    patches: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(eq=False)
-class NetworkTrace:
-    """What the dry run of a network showed at inputs of `size` (height, width).
-
-    layers: every module that ran but the network itself, by name, in the order in which they ended; begun: all that ran by name,
-    in the order in which they first began; has_graph: whether the outputs have a gradient at all.
-    """
-
-    module: nn.Module
-    size: tuple[int, int]
-    layers: dict[str, LayerTrace]
-    begun: tuple[str, ...]
-    has_graph: bool = True
-    movements: dict[tuple[int, int], dict[tuple[str, Side, Layout], Movement]] = field(default_factory=dict, repr=False)
-
-    def layout(self, layer: LayerTrace, side: Side) -> Layout | None:
-        """The layout of a layer's grid: the first that moves where the input changes; None where there is none."""
-        return next((layout for layout in layer.candidates.get(side, ()) if not self.misplaced(layer, side, layout)), None)
-
-    def misplaced(self, layer: LayerTrace, side: Side, layout: Layout) -> str:
-        """What speaks against a layout, in words; empty where each corner of the input moves its own corner of the grid.
-
-        All layers whose layouts have one grid are looked at in one pass.
-        """
-        if max(layout.grid) < 2:
-            return "it has one cell"
-        if layout.grid not in self.movements:
-            wanted = {
-                (other.name, side): fitting
-                for other in self.layers.values()
-                for side in SIDES
-                if (fitting := [one for one in other.candidates.get(side, ()) if one.grid == layout.grid])
-            }
-            self.movements[layout.grid] = watch_corners(self.module, self.size, wanted)
-        movement = self.movements[layout.grid].get((layer.name, side, layout))
-        return "its shape changes with the number of photos" if movement is None else movement.misplaced(side in layer.convolved)
-
-    def reaches_logits(self, layer: LayerTrace, side: Side) -> bool:
-        """Whether the gradient on the grid (further tokens left out) is anywhere non-zero, where the layer is tapped."""
-        layout = self.layout(layer, side)
-        return layout is not None and (side, layout) in layer.reached
+from xaicli.network.tokens import Side
+from xaicli.network.trace import LayerTrace, NetworkTrace
 
 
 class Recorder:
@@ -129,19 +48,19 @@ class Recorder:
             return None
         if not call.repeated:
             self.with_gradients = torch.is_grad_enabled()
-            self.note(call, first_tensor(output), argument(args, kwargs))
+            self.note(call, argument(args, kwargs), first_tensor(output))
         return replace_first_tensor(output, lambda tensor: self.handed_on(call, "output", tensor))
 
-    def note(self, call: Call, given: Tensor | None, taken: Tensor | None) -> None:
-        if isinstance(call.module, nn.Conv2d) and given is not None:
-            self.grids.append((given.shape[-2], given.shape[-1]))
-        self.work += multiplications(call.module, given)
+    def note(self, call: Call, received: Tensor | None, returned: Tensor | None) -> None:
+        if isinstance(call.module, nn.Conv2d) and returned is not None:
+            self.grids.append((returned.shape[-2], returned.shape[-1]))
+        self.work += multiplications(call.module, returned)
         layer = self.layers.pop(call.path, None) or LayerTrace(call.path, call.module)
         self.layers[call.path] = layer
         layer.calls += 1
         layer.patches = tuple(dict.fromkeys(reversed(self.grids)))
         layer.behind = {"input": self.begun[call.module], "output": self.work}
-        tensors: dict[Side, Tensor | None] = {"input": taken, "output": given}
+        tensors: dict[Side, Tensor | None] = {"input": received, "output": returned}
         layer.shapes = {side: tensor.shape for side, tensor in tensors.items() if tensor is not None}
         layer.numbers = {side: self.number(tensor) for side, tensor in tensors.items() if tensor is not None}
 
@@ -205,7 +124,7 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> NetworkTrace:
         seen.forward = False
         if output is None:
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")
-        fill_candidates(recorder.layers, size, recorder.tensors)
+        find_candidates(recorder.layers, size, recorder.tensors)
         recorder.note_gradients(output)
     for layer in recorder.layers.values():
         layer.behind = {side: 1 - before / max(recorder.work, 1.0) for side, before in layer.behind.items()}
@@ -213,90 +132,8 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> NetworkTrace:
     return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients)
 
 
-def multiplications(part: nn.Module, given: Tensor | None) -> float:
+def multiplications(part: nn.Module, output: Tensor | None) -> float:
     """How many multiplications a convolution or linear layer took, the bulk of a network's work."""
-    if given is None or not isinstance(part, nn.Conv2d | nn.Linear):
+    if output is None or not isinstance(part, nn.Conv2d | nn.Linear):
         return 0.0
-    return float(given.numel() * part.weight[0].numel())
-
-
-def fill_candidates(layers: dict[str, LayerTrace], size: tuple[int, int], floating: Iterable[tuple[str, Side]]) -> None:
-    """Say of every tensor how it may be laid out: by what takes and gives it first, then by its size."""
-    evidence: dict[int, Axes] = {}
-    for layer, side, shape in shapes_of(layers.values()):
-        axes = axes_of(layer.module)
-        if axes is not None and len(shape) == 4:
-            evidence.setdefault(layer.numbers[side], axes)
-    sequences = {shape[1] for layer, _, shape in shapes_of(layers.values()) if len(shape) == 3 and on_patches(shape[1], layer)}
-    known = set(floating)
-    for layer, side, shape in shapes_of(layers.values()):
-        if (layer.name, side) not in known:
-            continue
-        if len(shape) == 3:
-            layer.candidates[side] = token_layouts(shape, layer, size)
-        elif len(shape) == 4 and shape[0] == 1 and not is_attention(shape, layer.module, sequences):
-            axes = evidence.get(layer.numbers[side]) or axes_within(layer, shape, layers)
-            layer.candidates[side] = image_layouts(shape, axes, size)
-            if axes is Axes.CHANNELS_FIRST:
-                layer.convolved.add(side)
-
-
-def shapes_of(layers: Iterable[LayerTrace]) -> Iterator[tuple[LayerTrace, Side, torch.Size]]:
-    return ((layer, side, shape) for layer in layers for side, shape in layer.shapes.items())
-
-
-def image_layouts(shape: torch.Size, axes: Axes | None, size: tuple[int, int]) -> tuple[Layout, ...]:
-    """Layouts of a tensor of four axes: in the order that the modules at it demand; where none does, either one, the last only if
-    it has the proportions of the input."""
-    first, last = Layout(Axes.CHANNELS_FIRST, (shape[2], shape[3])), Layout(Axes.CHANNELS_LAST, (shape[1], shape[2]))
-    if axes is not None:
-        return (first,) if axes is Axes.CHANNELS_FIRST else (last,)
-    alike = 0.5 < (last.grid[0] * size[1]) / (last.grid[1] * size[0]) < 2
-    return (first, last) if alike else (first,)
-
-
-def is_attention(shape: torch.Size, module: nn.Module, sequences: set[int]) -> bool:
-    """Whether what a single operation (a softmax, a dropout, a norm of queries) takes or gives is (1, heads, tokens, ...) or
-    (1, tokens, heads, ...): not a grid."""
-    single = not isinstance(module, IMAGE_SHAPED) and not any(True for _ in module.children())
-    return single and not sequences.isdisjoint(shape[1:3])
-
-
-def axes_of(module: nn.Module) -> Axes | None:
-    """The order of axes that a module demands of a four-dimensional tensor; None where it takes any."""
-    if isinstance(module, IMAGE_SHAPED):
-        return Axes.CHANNELS_FIRST
-    if isinstance(module, nn.LayerNorm):
-        # Layer norms of the kind called LayerNorm2d, or told so by an attribute, permute on their own.
-        first = type(module).__name__.endswith("2d") or getattr(module, "data_format", "") == "channels_first"
-        return Axes.CHANNELS_FIRST if first else Axes.CHANNELS_LAST
-    return Axes.CHANNELS_LAST if isinstance(module, nn.Linear) else None
-
-
-def axes_within(layer: LayerTrace, shape: torch.Size, layers: dict[str, LayerTrace]) -> Axes | None:
-    """The order of axes of the first module inside `layer` that takes or gives this shape; None where there is no such."""
-    for name, inner in layers.items():
-        axes = axes_of(inner.module)
-        if axes and name.startswith(f"{layer.name}.") and shape in inner.shapes.values():
-            return axes
-    return None
-
-
-def token_layouts(shape: torch.Size, layer: LayerTrace, size: tuple[int, int]) -> tuple[Layout, ...]:
-    """Tokens on the grid of the convolution before them that leaves the fewest over; of several, the latest; where no convolution
-    made patches, on squares that tile the input. The batch may stand second, and further tokens behind the patches."""
-    if 1 not in shape[:2]:
-        return ()
-    axes = Axes.TOKENS if shape[0] == 1 else Axes.TOKENS_FIRST
-    tokens = shape[1] if axes is Axes.TOKENS else shape[0]
-    found = on_patches(tokens, layer) or square_patches(tokens, size)
-    if found is None:
-        return ()
-    before = Layout(axes, found.grid, found.prefix)
-    return (before, Layout(axes, found.grid, 0, found.prefix)) if found.prefix else (before,)
-
-
-def on_patches(tokens: int, layer: LayerTrace) -> Layout | None:
-    """Tokens on the grid of a convolution that ran before."""
-    fitting = [layout for patches in layer.patches if (layout := token_layout(tokens, patches)) is not None]
-    return min(fitting, key=lambda layout: layout.prefix, default=None)
+    return float(output.numel() * part.weight[0].numel())

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from xaicli.errors import InputError, UsageError, did_you_mean
-from xaicli.network.dry_run import LayerTrace, NetworkTrace
 from xaicli.network.families import known_family
 from xaicli.network.tokens import Axes, Layout, Side
+from xaicli.network.trace import LayerTrace, NetworkTrace
 
 LIST_THEM = "See xai list layers --model SPEC."
 ENCODERS = ("backbone", "encoder")

@@ -48,15 +48,15 @@ class Call:
     """One call of a module. path: its dotted name, empty for the network itself; repeated: run again on the way back, as
     checkpointed parts are.
 
-    Where tensors are numbered: taken, given: the numbers of the first tensor that it was given and of the one it returned; reads:
-    how many operations had read the latter when the call ended.
+    Where tensors are numbered: received, returned: the numbers of the first tensor that it received and of the first that it
+    returned; reads: how many operations had read the latter when the call ended.
     """
 
     module: nn.Module
     path: str
     repeated: bool = False
-    taken: int | None = None
-    given: int | None = None
+    received: int | None = None
+    returned: int | None = None
     reads: int = 0
 
 
@@ -124,7 +124,7 @@ def observing(
         seen.running.append(call)
         if seen.forward:
             seen.calls.append(call)
-            call.taken = number(argument(args, kwargs))
+            call.received = number(argument(args, kwargs))
         return before(call, args, kwargs) if before is not None else None
 
     def leave(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
@@ -134,8 +134,8 @@ def observing(
             pass
         if seen.forward:
             seen.ended.append(call)
-            call.given = number(first_tensor(output))
-            call.reads = 0 if call.given is None else seen.reads[call.given]
+            call.returned = number(first_tensor(output))
+            call.reads = 0 if call.returned is None else seen.reads[call.returned]
         return after(call, args, kwargs, output) if after is not None else None
 
     with ExitStack() as stack:

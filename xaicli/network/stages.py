@@ -9,9 +9,9 @@ from typing import Literal
 from torch import nn
 
 from xaicli.errors import InputError, UsageError, did_you_mean
-from xaicli.network.dry_run import LayerTrace, NetworkTrace
 from xaicli.network.layers import FeatureLayer, default_layer, feature_layer, find_path, repeated_blocks
 from xaicli.network.tokens import Axes, Side
+from xaicli.network.trace import LayerTrace, NetworkTrace
 
 ViTTap = Literal["ln1", "block_out"]
 

@@ -1,8 +1,8 @@
 """The masked-forward queue: many altered copies of many photos through one network, in full batches.
 
-A method or metric describes its work as blocks: so many copies, how to write them, what to do with their logits. `run`
-packs copies of successive blocks (photos, methods, steps) into batches, so that a pass is never half empty, and reads the
-blocks one after the other, so that memory depends on the batch size alone.
+A method or metric describes its work as jobs: so many copies, how to write them, what to do with their logits. `run`
+packs copies of successive jobs (photos, methods, steps) into batches, so that a pass is never half empty, and reads the
+jobs one after the other, so that memory depends on the batch size alone.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from xaicli.passes.memory import Chunk, chunk_for
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class CopyJob:
     """`size` altered copies of one photo.
 
-    fill(out, start, stop) writes copies `start` to `stop` into `out` (stop - start, 3, H, W), a slice of a buffer that is
-    used again: it must write every element and keep no reference. take(logits, start, stop) receives their logits
+    write(out, start, stop) writes copies `start` to `stop` into `out` (stop - start, 3, H, W), a slice of a buffer that is
+    used again: it must write every element and keep no reference. receive(logits, start, stop) receives their logits
     (stop - start, C) float32, a tensor of its own. Ranges come in order and cover each copy once; where they are cut depends
-    on the batches. A `fill` may be called again for a range, or a shorter one, after memory ran out. Fills run ahead of
-    takes, by up to two batches.
+    on the batches. `write` may be called again for a range, or a shorter one, after memory ran out. Writing runs ahead of
+    receiving, by up to two batches.
     """
 
     size: int
-    fill: Callable[[Tensor, int, int], object]
-    take: Callable[[Tensor, int, int], object]
+    write: Callable[[Tensor, int, int], object]
+    receive: Callable[[Tensor, int, int], object]
 
 
 def run(
     classifier: Classifier,
-    blocks: Iterable[Block],
+    jobs: Iterable[CopyJob],
     shape: tuple[int, int, int],
     *,
     batch_size: int | None = None,
     passes: float | None = None,
     exact: bool,
 ) -> int:
-    """Pass all copies of all blocks, of `shape` (3, H, W), through the classifier; returns the batch size in use at the end.
+    """Pass all copies of all jobs, of `shape` (3, H, W), through the classifier; returns the batch size in use at the end.
 
     exact: float32 (decisions, scores); else the classifier's `masked_dtype`. batch_size: copies a pass, by default the
     classifier's, or else what the device takes best; it is halved when memory runs out, and the work goes on where it stopped.
     passes: how many copies are expected, which decides what network runs them (see `engine_for`); by default those of a list of
-    blocks. Results agree to 1e-5 in float32 for any batch size and any neighbours. The network is in evaluation mode meanwhile,
+    jobs. Results agree to 1e-5 in float32 for any batch size and any neighbours. The network is in evaluation mode meanwhile,
     without gradients. Raises RunError where not even one copy fits, or where the network returns another number of rows
     than it was given.
     """
@@ -62,10 +62,10 @@ def run(
         raise UsageError(f"batch size {chunk.size} cannot be used", expected="at least 1")
     with eval_mode(classifier.module):
         if passes is None:
-            passes = sum(block.size for block in blocks) if isinstance(blocks, Sequence) else 0
+            passes = sum(job.size for job in jobs) if isinstance(jobs, Sequence) else 0
         queue = Queue(classifier, shape, chunk, passes, exact)
-        for block in blocks:
-            queue.add(block)
+        for job in jobs:
+            queue.add(job)
         queue.finish()
     return queue.chunk.size
 
@@ -76,20 +76,20 @@ def clean_logits(classifier: Classifier, inputs: Tensor, *, passes: float | None
     passes, exact: as of `run`.
     """
     pieces: list[Tensor] = []
-    photos = Block(
+    photos = CopyJob(
         len(inputs),
-        fill=lambda out, start, stop: out.copy_(inputs[start:stop]),
-        take=lambda logits, start, stop: pieces.append(logits),
+        write=lambda out, start, stop: out.copy_(inputs[start:stop]),
+        receive=lambda logits, start, stop: pieces.append(logits),
     )
     run(classifier, [photos], (inputs.shape[1], inputs.shape[2], inputs.shape[3]), passes=passes, exact=exact)
     return torch.cat(pieces) if pieces else inputs.new_zeros((0, classifier.count))
 
 
 @dataclass(frozen=True, eq=False)
-class Segment:
-    """Copies `start` to `stop` of a block, side by side in one batch."""
+class JobPart:
+    """Copies `start` to `stop` of a job, side by side in one batch."""
 
-    block: Block
+    job: CopyJob
     start: int
     stop: int
 
@@ -106,37 +106,37 @@ class Queue:
     engine: Classifier | None = None
     buffer: Tensor | None = None
     filled: int = 0
-    segments: list[Segment] = field(default_factory=list)
-    computed: tuple[Tensor, list[Segment]] | None = None
+    parts: list[JobPart] = field(default_factory=list)
+    computed: tuple[Tensor, list[JobPart]] | None = None
     layout: torch.memory_format = torch.contiguous_format
 
     def __post_init__(self) -> None:
         self.layout = fastest_layout(self.classifier, torch.float32 if self.exact else self.classifier.masked_dtype)
 
-    def add(self, block: Block) -> None:
-        """Write a block's copies, passing on each batch that gets full."""
+    def add(self, job: CopyJob) -> None:
+        """Write a job's copies, passing on each batch that gets full."""
         at = 0
-        while at < block.size:
+        while at < job.size:
             if self.filled >= self.chunk.size:
                 self.flush()
-            at += self.fill(block, at, min(block.size, at + self.chunk.size - self.filled))
+            at += self.write(job, at, min(job.size, at + self.chunk.size - self.filled))
 
-    def fill(self, block: Block, start: int, stop: int) -> int:
+    def write(self, job: CopyJob, start: int, stop: int) -> int:
         """Write copies into the buffer; returns how many: none where memory ran out and the batch was made smaller."""
 
-        def write() -> Segment:
+        def written_part() -> JobPart:
             buffer = self.room()
             with torch.no_grad():
-                block.fill(buffer[self.filled : self.filled + stop - start], start, stop)
-            return Segment(block, start, stop)
+                job.write(buffer[self.filled : self.filled + stop - start], start, stop)
+            return JobPart(job, start, stop)
 
-        written = self.chunk.attempt(write)
+        written = self.chunk.attempt(written_part)
         if written is None:
             self.flush()
             self.buffer = None
             return 0
         self.filled += stop - start
-        self.segments.append(written)
+        self.parts.append(written)
         return stop - start
 
     def room(self) -> Tensor:
@@ -162,19 +162,19 @@ class Queue:
             elif self.buffer._version != before:
                 # A network that works in place changed its input before it failed.
                 self.write_again(self.buffer)
-        logits, segments = torch.cat(pieces), self.segments
-        self.filled, self.segments = 0, []
+        logits, parts = torch.cat(pieces), self.parts
+        self.filled, self.parts = 0, []
         if self.buffer.shape[0] > self.chunk.size:
             self.buffer = None
         self.deliver()
-        self.computed = (logits, segments)
+        self.computed = (logits, parts)
 
     def write_again(self, buffer: Tensor) -> None:
         at = 0
         with torch.no_grad():
-            for segment in self.segments:
-                count = segment.stop - segment.start
-                segment.block.fill(buffer[at : at + count], segment.start, segment.stop)
+            for part in self.parts:
+                count = part.stop - part.start
+                part.job.write(buffer[at : at + count], part.start, part.stop)
                 at += count
 
     def attempt(self, copies: Tensor) -> Tensor | None:
@@ -202,13 +202,13 @@ class Queue:
         """Hand the logits of the batch before to those who asked for them."""
         if self.computed is None:
             return
-        logits, segments = self.computed
+        logits, parts = self.computed
         self.computed = None
         at = 0
         with torch.no_grad():
-            for segment in segments:
-                count = segment.stop - segment.start
-                segment.block.take(logits[at : at + count], segment.start, segment.stop)
+            for part in parts:
+                count = part.stop - part.start
+                part.job.receive(logits[at : at + count], part.start, part.stop)
                 at += count
 
     def finish(self) -> None:

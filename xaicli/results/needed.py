@@ -58,16 +58,16 @@ def needed_to_judge(values: ArrayLike, low: float, high: float, quantity: Quanti
 def fewest(interval: Callable[[int], tuple[float, float]], low: float, high: float, known: int) -> float:
     """The fewest photos beyond `known` whose interval lies on one side of both bounds, by halving; infinite past a million."""
 
-    def told(n: int) -> bool:
+    def decides(n: int) -> bool:
         start, stop = interval(n)
         return (start >= low and stop <= high) or stop < low or start > high
 
-    if not told(MOST_PHOTOS):
+    if not decides(MOST_PHOTOS):
         return math.inf
     below, above = known, MOST_PHOTOS
     while above - below > 1:
         middle = (below + above) // 2
-        below, above = (below, middle) if told(middle) else (middle, above)
+        below, above = (below, middle) if decides(middle) else (middle, above)
     return float(above)
 
 

@@ -27,7 +27,7 @@ from xaicli.passes.queue import clean_logits
 from xaicli.progress import SILENT, Progress
 from xaicli.runs.labelled import LabelledPhotos, find_labelled
 from xaicli.runs.open_model import Model, open_model
-from xaicli.runs.photos import Failure, Loaded, load_ahead
+from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
 from xaicli.stamps import stamp
 from xaicli.tabular import Tabular
 from xaicli.untrusted import is_folder, is_there
@@ -68,12 +68,12 @@ class BankRun:
         if self.overwrite or not is_there(self.path):
             return False
         try:
-            told = read_metadata(self.path)
+            metadata = read_metadata(self.path)
         except InputError as error:
             raise UsageError(error.found, hint="Choose another file with -o FILE, or --overwrite it.") from error
-        if told["fingerprint"] != self.classifier.weights_fingerprint:
+        if metadata["fingerprint"] != self.classifier.weights_fingerprint:
             raise another(self.path, "network")
-        if told["photos"] != self.photos.stamp:
+        if metadata["photos"] != self.photos.stamp:
             raise another(self.path, "set of photos or labels")
         return True
 
@@ -89,11 +89,11 @@ class BankRun:
         for path in sorted(self.parts.glob("*.safetensors")):
             try:
                 with safetensors.safe_open(path, "pt") as file:
-                    told, features = file.metadata() or {}, file.get_tensor("features")
-                keys: list[str] = json.loads(told["keys"])
+                    metadata, features = file.metadata() or {}, file.get_tensor("features")
+                keys: list[str] = json.loads(metadata["keys"])
             except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
                 raise UsageError(f"{path} cannot be read: {error}", hint="Begin again with --overwrite.") from error
-            if told.get("fingerprint") != self.classifier.weights_fingerprint:
+            if metadata.get("fingerprint") != self.classifier.weights_fingerprint:
                 raise another(self.parts, "network")
             yield keys, features
 
@@ -122,10 +122,10 @@ class BankRun:
 
     def passed(self, todo: Sequence[int], part: Part) -> Iterator[Source | Failure]:
         sources = [self.photos.sources[place] for place in todo]
-        batch: list[tuple[int, Loaded]] = []
+        batch: list[tuple[int, LoadedPhoto]] = []
         loaded = load_ahead(sources, self.classifier.view, ahead=2 * self.batch_size)
         for place, item in zip(todo, loaded, strict=True):
-            if isinstance(item, Loaded):
+            if isinstance(item, LoadedPhoto):
                 batch.append((place, item))
             if batch and (isinstance(item, Failure) or len(batch) == self.batch_size):
                 yield from self.features(batch, part)
@@ -135,7 +135,7 @@ class BankRun:
         if batch:
             yield from self.features(batch, part)
 
-    def features(self, batch: list[tuple[int, Loaded]], part: Part) -> Iterator[Source | Failure]:
+    def features(self, batch: list[tuple[int, LoadedPhoto]], part: Part) -> Iterator[Source | Failure]:
         """Pass a batch and keep its features, each of length one."""
         inputs = torch.stack([loaded.input for _, loaded in batch]).to(self.classifier.device)
         features = functional.normalize(clean_logits(self.classifier, inputs).cpu(), dim=1)

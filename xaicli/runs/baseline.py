@@ -70,10 +70,10 @@ def baseline(
         raise UsageError(f"{folder} holds a baseline", hint=hint)
     require_writable(folder)
     ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
-    return kept(ready, folder, progress)
+    return write_baseline(ready, folder, progress)
 
 
-def kept(ready: ReadySuite, folder: Path, progress: Progress) -> MadeBaseline:
+def write_baseline(ready: ReadySuite, folder: Path, progress: Progress) -> MadeBaseline:
     """Run a suite that is ready and write what it gives."""
     with progress.task("photos", photos_to_run(ready)) as step:
         made = make_baseline(ready, lambda done: step())

@@ -10,7 +10,7 @@ from xaicli.errors import InputError
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.passes.queue import clean_logits
-from xaicli.runs.photos import Loaded
+from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.region_target import decided_class, named, region_of
 from xaicli.targets import NO_CLASS, DecidedTargets, TargetRule, Targets
 
@@ -23,7 +23,7 @@ class BoundTargets:
     targets: Targets
 
 
-def bind(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> BoundTargets:
+def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
     """The targets of one photo.
 
     Most rules need no look at the photo. `positive` takes one pass: every label whose probability is above the rule's bound. A
@@ -48,7 +48,7 @@ def bind(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> BoundTarge
     return BoundTargets(classifier, DecidedTargets((), classifier.outputs, "", classes, torch.full_like(classes, NO_CLASS)))
 
 
-def in_region(classifier: Classifier, loaded: Loaded, rule: TargetRule) -> BoundTargets:
+def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
     """A region fixed on the clean photo: never looked for again in altered copies."""
     with torch.inference_mode(), eval_mode(classifier.module):
         labels = classifier.class_map(loaded.input[None].to(classifier.device))[0].argmax(dim=0)

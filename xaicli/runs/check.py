@@ -16,7 +16,7 @@ from xaicli.gate.outcome import Outcome, refuse_other_definitions, run_against
 from xaicli.gate.pictures import draw_failures
 from xaicli.gate.suite import find_suite, read_suite
 from xaicli.progress import SILENT, Progress
-from xaicli.runs.baseline import MadeBaseline, kept
+from xaicli.runs.baseline import MadeBaseline, write_baseline
 from xaicli.tabular import Tabular
 from xaicli.words import count
 
@@ -109,7 +109,7 @@ def draw(ready: ReadySuite, outcome: Outcome, folder: Path, progress: Progress) 
 
 def renew(ready: ReadySuite, folder: Path, progress: Progress) -> MadeBaseline:
     """Make what is found now the baseline."""
-    made = kept(ready, folder, progress)
+    made = write_baseline(ready, folder, progress)
     photos = count(len(made.baseline.photos), "photo")
     progress.say(f"the baseline in {folder} is renewed: {photos}, model {made.baseline.fingerprint[:8]}")
     return made

@@ -19,7 +19,7 @@ from xaicli.method import Maps
 from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
 from xaicli.runs.binding import bind
-from xaicli.runs.photos import Loaded
+from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.scoring.explanation import Explainer
 from xaicli.sign import Sign
@@ -47,7 +47,7 @@ class GivenMaps:
     def explainer(self, target_rule: str, precision: str) -> Explainer:
         return Explainer(self.label, self.content, self.sign, target_rule, precision, name=PLAIN, passes="0 passes")
 
-    def read(self, loaded: Loaded, classifier: Classifier, targets: TargetChoice) -> Maps:
+    def read(self, loaded: LoadedPhoto, classifier: Classifier, targets: TargetChoice) -> Maps:
         """The map of one photo, for the target that the clean photo gives."""
         bound = bind(classifier, loaded, targets.rule_of(loaded.source))
         logits = clean_logits(bound.classifier, loaded.input[None].to(classifier.device))

@@ -48,8 +48,8 @@ def find_labelled(folder: str | Path, table: str | Path | None = None, per_class
         raise InputError(f"{folder} is no folder", expected="one of labelled photos, FOLDER/CLASS/photo.jpg")
     sources = find([str(folder)], recursive=True)
     names = [source.file.relative_to(folder).as_posix() if source.file else source.name for source in sources]
-    given = None if table is None else read_labels(Path(table))
-    pairs = [(source, name, label_of(name, given, folder)) for source, name in zip(sources, names, strict=True)]
+    table_labels = None if table is None else read_labels(Path(table))
+    pairs = [(source, name, label_of(name, table_labels, folder)) for source, name in zip(sources, names, strict=True)]
     counted: Counter[str] = Counter()
     kept = []
     for source, name, label in pairs:
@@ -64,11 +64,11 @@ def find_labelled(folder: str | Path, table: str | Path | None = None, per_class
     return LabelledPhotos(photos, tuple(index[label] for label in labels), classes, paths)
 
 
-def label_of(name: str, given: dict[str, str] | None, folder: Path) -> str | None:
+def label_of(name: str, table: dict[str, str] | None, folder: Path) -> str | None:
     """The class of a photo, by its path below the folder; None where a table does not name it."""
-    if given is not None:
+    if table is not None:
         path = Path(name)
-        return next((given[key] for key in (name, path.name, path.stem) if key in given), None)
+        return next((table[key] for key in (name, path.name, path.stem) if key in table), None)
     label, slash, _ = name.partition("/")
     if not slash:
         raise UsageError(

@@ -12,14 +12,14 @@ from xaicli.network.classifier import Classifier
 from xaicli.runs.controls import Ring
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.photo_maps import maps_of_each
-from xaicli.runs.photos import Failure, Loaded, load
+from xaicli.runs.photos import Failure, LoadedPhoto, load
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 
 
 @dataclass
 class MapCache:
-    """Loaded photos, their maps by method label, and what is wrong with those that cannot be used.
+    """LoadedPhoto photos, their maps by method label, and what is wrong with those that cannot be used.
 
     ring: the photos of the whole job that lend their maps to the control `other`; empty where there is no such control.
     """
@@ -29,7 +29,7 @@ class MapCache:
     targets: TargetChoice
     settings: Settings
     ring: Ring
-    photos: dict[Source, Loaded] = field(default_factory=dict)
+    photos: dict[Source, LoadedPhoto] = field(default_factory=dict)
     maps: dict[Source, dict[str, Maps]] = field(default_factory=dict)
     faults: dict[Source, XaiError] = field(default_factory=dict)
 
@@ -47,7 +47,7 @@ class MapCache:
             raise
         return maps
 
-    def load(self, source: Source) -> Loaded:
+    def load(self, source: Source) -> LoadedPhoto:
         if source not in self.photos:
             loaded = load(source, self.classifier.view, self.settings.background, self.settings.decode_timeout)
             if isinstance(loaded, Failure):
@@ -55,7 +55,7 @@ class MapCache:
             self.photos[source] = loaded
         return self.photos[source]
 
-    def make(self, maker: Method | GivenMaps, loaded: Loaded) -> Maps:
+    def make(self, maker: Method | GivenMaps, loaded: LoadedPhoto) -> Maps:
         if isinstance(maker, GivenMaps):
             return maker.read(loaded, self.classifier, self.targets)
         (made,) = maps_of_each([loaded], self.classifier, maker, self.targets, self.settings)

@@ -11,7 +11,7 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.runs.binding import bind
-from xaicli.runs.photos import Loaded
+from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.scoring.explanation import Explainer, Explanation
@@ -37,7 +37,7 @@ def refuse_unscorable(metrics: Sequence[Metric], explainers: Mapping[str, Explai
 
 
 def scores_of_maps(
-    loaded: Loaded,
+    loaded: LoadedPhoto,
     maps: Sequence[Attribution],
     metrics: Sequence[Metric],
     explainers: Mapping[str, Explainer],

@@ -85,7 +85,7 @@ def per_method(run: ScoreRun) -> dict[str, tuple[float, float]]:
     scoring = sum(metric.passes(run.classifier.view.size) for metric in run.metrics)
     costs = {method.label: method.cost(run.classifier) for method in run.methods}
     found = {label: (cost.forward + BACKWARD * cost.backward, scoring) for label, cost in costs.items()}
-    found |= {maps.label: (0.0, scoring) for maps in run.given}
+    found |= {maps.label: (0.0, scoring) for maps in run.given_maps}
     controls = [explainer.label.partition("@")[0] for explainer in run.explainers if explainer.control]
     if controls:
         found[f"{CONTROLS} ({', '.join(dict.fromkeys(controls))})"] = (0.0, scoring * len(controls))

@@ -16,7 +16,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.passes.memory import Chunk, in_chunks
 from xaicli.passes.seeds import photo_seed
 from xaicli.runs.binding import bind
-from xaicli.runs.photos import ROOM, Failure, Loaded, load_ahead
+from xaicli.runs.photos import ROOM, Failure, LoadedPhoto, load_ahead
 from xaicli.runs.records import attributions_of
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -30,7 +30,7 @@ PASSES_A_BATCH = 4096
 class Explained:
     """One photo and its attributions by method label, one a target."""
 
-    loaded: Loaded
+    loaded: LoadedPhoto
     made: dict[str, list[Attribution]] = field(default_factory=dict)
 
 
@@ -53,9 +53,9 @@ def explain_photos(
     if isinstance(sources, Sized):
         forward = sum(method.cost(classifier).forward for method in methods if not method.needs & Needs.GRADIENTS)
         classifier = dataclasses.replace(classifier, expected_passes=forward * len(sources))
-    batch: list[Loaded] = []
+    batch: list[LoadedPhoto] = []
     for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, ahead=2 * size):
-        if isinstance(item, Loaded):
+        if isinstance(item, LoadedPhoto):
             batch.append(item)
         full = len(batch) == size or sum(loaded.bytes for loaded in batch) >= ROOM
         if batch and (isinstance(item, Failure) or full):
@@ -75,7 +75,7 @@ def photos_at_once(methods: Sequence[Method], classifier: Classifier, batch_size
 
 
 def explain_batch(
-    batch: list[Loaded],
+    batch: list[LoadedPhoto],
     classifier: Classifier,
     methods: Sequence[Method],
     targets: TargetChoice,
@@ -101,7 +101,7 @@ def explain_batch(
 
 
 def maps_of_each(
-    batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+    batch: list[LoadedPhoto], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
 ) -> list[Maps | XaiError]:
     """The maps of each photo as a batch of one, or its fault; a batch that fails is tried photo by photo."""
     if not batch:
@@ -120,15 +120,15 @@ def maps_of_each(
 
 
 def attribute(
-    batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
-) -> list[tuple[Maps, list[Loaded]]]:
+    batch: list[LoadedPhoto], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+) -> list[tuple[Maps, list[LoadedPhoto]]]:
     """Maps of a batch, in as few parts as memory allows."""
 
     def too_large(at: int) -> RunError:
         hint = "Give a smaller --resize and --crop, or --precision bf16."
         return RunError(f"{method.label} ran out of memory on {batch[at].source.name}", hint=hint)
 
-    def work(start: int, stop: int) -> tuple[Maps, list[Loaded]]:
+    def work(start: int, stop: int) -> tuple[Maps, list[LoadedPhoto]]:
         part = batch[start:stop]
         return maps_of(part, classifier, method, targets, settings), part
 
@@ -138,7 +138,7 @@ def attribute(
     return [made for _, made in in_chunks(work, len(batch), chunk)]
 
 
-def maps_of(batch: list[Loaded], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
+def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
     """Maps of all photos of a batch together; of one alone where its targets are fixed on its clean pass."""
     inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
     if targets.bound:
@@ -170,7 +170,7 @@ def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> 
         )
 
 
-def not_finite(classifier: Classifier, loaded: Loaded) -> RunError:
+def not_finite(classifier: Classifier, loaded: LoadedPhoto) -> RunError:
     return RunError(
         f"{classifier.name} gave NaN or infinite logits for {loaded.source.name}; nothing was written for it",
         hint="Check weights and preprocessing (xai doctor --model SPEC).",

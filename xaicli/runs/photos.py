@@ -28,7 +28,7 @@ BYTES_A_PIXEL = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedPhoto:
     """A decoded photo and the input (3, H, W) that the network sees of it."""
 
     source: Source
@@ -49,11 +49,11 @@ class Failure:
     error: XaiError
 
 
-def load(source: Source, view: View, background: tuple[int, int, int], seconds: float = SECONDS) -> Loaded | Failure:
+def load(source: Source, view: View, background: tuple[int, int, int], seconds: float = SECONDS) -> LoadedPhoto | Failure:
     """Decode and prepare one photo; a photo that cannot be used becomes a Failure."""
     try:
         photo = decode(source, frame=source.frame, background=background, seconds=seconds)
-        return Loaded(source, photo, view.prepare(photo.image))
+        return LoadedPhoto(source, photo, view.prepare(photo.image))
     except XaiError as error:
         return Failure(source, error.about(source.name))
 
@@ -72,28 +72,30 @@ class Waiting:
     asked: float = 0
     changed: Condition = field(default_factory=Condition)
 
-    def load(self, number: int, source: Source, view: View, background: tuple[int, int, int], seconds: float) -> Loaded | Failure:
+    def load(
+        self, number: int, source: Source, view: View, background: tuple[int, int, int], seconds: float
+    ) -> LoadedPhoto | Failure:
         """Decode and prepare a photo when there is room for it."""
         with self.changed:
             self.changed.wait_for(lambda: self.held + self.decoding * self.last < ROOM or number <= self.asked)
             self.decoding += 1
-        item: Loaded | Failure | None = None
+        item: LoadedPhoto | Failure | None = None
         try:
             item = load(source, view, background, seconds)
             return item
         finally:
             with self.changed:
                 self.decoding -= 1
-                if isinstance(item, Loaded):
+                if isinstance(item, LoadedPhoto):
                     self.last = item.bytes
                     self.held += item.bytes
                 self.changed.notify_all()
 
-    def take(self, number: int, future: Future[Loaded | Failure]) -> Loaded | Failure:
+    def take(self, number: int, future: Future[LoadedPhoto | Failure]) -> LoadedPhoto | Failure:
         """The photo of that number, once it is decoded."""
         self.ask(number)
         item = future.result()
-        if isinstance(item, Loaded):
+        if isinstance(item, LoadedPhoto):
             with self.changed:
                 self.held -= item.bytes
                 self.changed.notify_all()
@@ -111,11 +113,11 @@ def load_ahead(
     background: tuple[int, int, int] = (255, 255, 255),
     seconds: float = SECONDS,
     ahead: int = 16,
-) -> Iterator[Loaded | Failure]:
+) -> Iterator[LoadedPhoto | Failure]:
     """Photos in order, up to `ahead` of them decoded before they are asked for, and fewer where they are large."""
     photos = Waiting()
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
-        waiting: deque[tuple[int, Future[Loaded | Failure]]] = deque()
+        waiting: deque[tuple[int, Future[LoadedPhoto | Failure]]] = deque()
         try:
             for number, source in enumerate(sources):
                 waiting.append((number, pool.submit(photos.load, number, source, view, background, seconds)))

@@ -11,7 +11,7 @@ from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
-from xaicli.runs.photos import Loaded
+from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.sign import Sign
@@ -21,7 +21,7 @@ TOP = 5
 
 
 def attributions_of(
-    maps: Maps, loaded: Loaded, classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
+    maps: Maps, loaded: LoadedPhoto, classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
 ) -> list[Attribution]:
     """The attributions of one photo, a batch of one, one a target."""
     names = maps.targets.names(0)

@@ -121,7 +121,7 @@ class ScoreRequest:
             keep_going=self.keep_going,
             all_sources=sources,
             # A partner's map is borrowed for the control, so that all photos of the job need theirs.
-            given=given_maps(Path(self.maps), sources) if self.maps is not None else (),
+            given_maps=given_maps(Path(self.maps), sources) if self.maps is not None else (),
         )
         run.check()
         return run

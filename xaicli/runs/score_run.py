@@ -23,7 +23,7 @@ from xaicli.runs.binding import bind
 from xaicli.runs.controls import CONTROL_NAMES, Ring, name_of, other, swapped
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import MapCache
-from xaicli.runs.photos import Failure, Loaded
+from xaicli.runs.photos import Failure, LoadedPhoto
 from xaicli.runs.records import resolved_layer
 from xaicli.runs.region_target import canonical
 from xaicli.runs.settings import Settings
@@ -39,7 +39,7 @@ class ScoreRun:
     """One call of `xai score`: which photos, maps and metrics, and how.
 
     sources: the photos of this run; all_sources: those of the whole job, of which this run may be a shard: the control `other`
-    takes its maps from them; controls: names of CONTROL_NAMES; given: maps from files, in place of methods.
+    takes its maps from them; controls: names of CONTROL_NAMES; given_maps: maps from files, in place of methods.
     """
 
     sources: Sequence[Source]
@@ -52,7 +52,7 @@ class ScoreRun:
     truth: Truth | None = None
     keep_going: bool = False
     all_sources: Sequence[Source] = ()
-    given: Sequence[GivenMaps] = ()
+    given_maps: Sequence[GivenMaps] = ()
 
     def check(self) -> None:
         """Raise UsageError before any work where a method cannot run, or a metric cannot score its maps."""
@@ -87,7 +87,7 @@ class ScoreRun:
             Explainer.of(method, self.classifier, rule, precision, control=method not in self.methods)
             for method in self.all_methods
         ]
-        return methods + [maps.explainer(rule, precision) for maps in self.given]
+        return methods + [maps.explainer(rule, precision) for maps in self.given_maps]
 
     @cached_property
     def others(self) -> dict[str, Explainer]:
@@ -102,7 +102,7 @@ class ScoreRun:
     @property
     def labels(self) -> list[str]:
         """What is scored, controls apart."""
-        return [method.label for method in self.methods] + [maps.label for maps in self.given]
+        return [method.label for method in self.methods] + [maps.label for maps in self.given_maps]
 
     @cached_property
     def recipes(self) -> list[Recipe]:
@@ -149,7 +149,7 @@ class ScoreRun:
         todo = self.incomplete(store, self.sources)
         if self.ring.contents:
             todo.sort(key=lambda source: self.contents.get(source, ""))
-        makers: list[Method | GivenMaps] = [*self.all_methods, *self.given]
+        makers: list[Method | GivenMaps] = [*self.all_methods, *self.given_maps]
         cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring)
         last_partner = next(self.ring.after(todo[-1]), None) if todo else None
         coming = set(todo)
@@ -203,14 +203,14 @@ class ScoreRun:
         lent, name = cache.maps[partner], name_of(cache.photos[partner].photo)
         return [swapped(one, lent[one.explainer.label].values[0].detach(), name) for one in own if one.explainer.label in bases]
 
-    def scored(self, loaded: Loaded) -> ScoredPhoto:
+    def scored(self, loaded: LoadedPhoto) -> ScoredPhoto:
         path, photo, view = loaded.source.path, loaded.photo, self.classifier.view
         truth = self.truth.of(path, photo.image.size, view) if self.truth else None
         inputs = loaded.input.to(self.classifier.device)
         classifier = bind(self.classifier, loaded, self.targets.rule_of(loaded.source)).classifier
         return ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, self.settings.seed, truth)
 
-    def kept_maps(self, photo: ScoredPhoto, loaded: Loaded, explanations: Sequence[Explanation]) -> list[KeptMap]:
+    def kept_maps(self, photo: ScoredPhoto, loaded: LoadedPhoto, explanations: Sequence[Explanation]) -> list[KeptMap]:
         """A photo's maps as a report draws them; controls are not kept."""
         width, height = loaded.photo.image.size
         left, top, right, bottom = self.classifier.view.geometry(width, height).extent

@@ -16,13 +16,13 @@ from xaicli.targets import NO_CLASS
 class Copies:
     """`count` changed copies of the photo of one item of a case.
 
-    fill(out, start, stop): write copies `start` to `stop` into `out` (stop - start, 3, H, W), as `masked.Block` says.
+    write(out, start, stop): write copies `start` to `stop` into `out` (stop - start, 3, H, W), as `CopyJob` says.
     shared: under an equal key the single copy of a photo is passed once for all metrics and methods scored together.
     """
 
     item: int
     count: int
-    fill: Callable[[Tensor, int, int], None]
+    write: Callable[[Tensor, int, int], None]
     shared: Hashable = None
 
 
@@ -78,26 +78,26 @@ def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tens
     ranks: (H, W) int32; counts: (K,) int32 on the same device; first, rest: (3, H, W).
     """
 
-    def fill(out: Tensor, start: int, stop: int) -> None:
+    def write(out: Tensor, start: int, stop: int) -> None:
         taken = ranks < counts[start:stop].view(-1, 1, 1)
         torch.where(taken[:, None], first, rest, out=out)
 
-    return Copies(item, len(counts), fill)
+    return Copies(item, len(counts), write)
 
 
 def blended(item: int, masks: Tensor, photo: Tensor, baseline: Tensor, shared: Hashable = None) -> Copies:
     """Copies that are `photo` (3, H, W) where a mask (K, H, W) is 1 and `baseline` where it is 0, blended linearly."""
 
-    def fill(out: Tensor, start: int, stop: int) -> None:
+    def write(out: Tensor, start: int, stop: int) -> None:
         torch.lerp(baseline, photo, masks[start:stop, None], out=out)
 
-    return Copies(item, len(masks), fill, shared)
+    return Copies(item, len(masks), write, shared)
 
 
 def whole(item: int, picture: Tensor, shared: Hashable = None) -> Copies:
     """One copy: `picture` (3, H, W) as it is."""
 
-    def fill(out: Tensor, start: int, stop: int) -> None:
+    def write(out: Tensor, start: int, stop: int) -> None:
         out.copy_(picture.expand_as(out))
 
-    return Copies(item, 1, fill, shared)
+    return Copies(item, 1, write, shared)

@@ -13,7 +13,7 @@ from xaicli.containment import contained
 from xaicli.errors import RunError, is_out_of_memory
 from xaicli.metric import Measuring, Metric, Scores
 from xaicli.passes.memory import batch_size_for
-from xaicli.passes.queue import Block, run
+from xaicli.passes.queue import CopyJob, run
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies, Outcomes
 from xaicli.scoring.photo import ScoredPhoto
@@ -110,14 +110,14 @@ class Measurement:
     def put(self, copies: Copies, at: int, logits: Tensor) -> None:
         self.outcomes.put(at, logits, self.case.classes[copies.item], self.case.against[copies.item])
 
-    def blocks(self, shared: Shared, expected: set[Hashable]) -> Iterator[Block]:
+    def jobs(self, shared: Shared, expected: set[Hashable]) -> Iterator[CopyJob]:
         """The work for the queue, without what is shared and expected already."""
         for copies, at in self.places():
             if copies.shared is None:
-                yield Block(copies.count, copies.fill, self.taker(copies, at))
+                yield CopyJob(copies.count, copies.write, self.taker(copies, at))
             elif copies.shared not in expected:
                 expected.add(copies.shared)
-                yield Block(1, copies.fill, keeper(shared, copies.shared))
+                yield CopyJob(1, copies.write, keeper(shared, copies.shared))
 
     def taker(self, copies: Copies, at: int) -> Callable[[Tensor, int, int], None]:
         return lambda logits, start, stop: self.put(copies, at + start, logits)
@@ -130,10 +130,10 @@ class Measurement:
 
 
 def keeper(shared: Shared, key: Hashable) -> Callable[[Tensor, int, int], None]:
-    def take(logits: Tensor, start: int, stop: int) -> None:
+    def receive(logits: Tensor, start: int, stop: int) -> None:
         shared[key] = logits
 
-    return take
+    return receive
 
 
 def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]]) -> list[Scores]:
@@ -149,8 +149,8 @@ def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]]) -> list[Sco
     shape = (photo.input.shape[0], *photo.size)
     while waiting := [measurement for measurement in measurements if measurement.scores is None]:
         expected = set(shared)
-        blocks = (block for measurement in waiting for block in measurement.blocks(shared, expected))
-        run(photo.classifier, blocks, shape, batch_size=at_once(photo), passes=passes, exact=True)
+        jobs = (job for measurement in waiting for job in measurement.jobs(shared, expected))
+        run(photo.classifier, jobs, shape, batch_size=at_once(photo), passes=passes, exact=True)
         for measurement in waiting:
             measurement.collect(shared)
             measurement.receive(measurement.outcomes)

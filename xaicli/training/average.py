@@ -46,11 +46,11 @@ class Average:
             self.apply()
             yield
         finally:
-            fill(self.live, kept)
+            copy_into(self.live, kept)
 
     def apply(self) -> None:
         """Put the mean into the modules, for good."""
-        fill(self.live, self.mean)
+        copy_into(self.live, self.mean)
 
     def state(self) -> dict[str, object]:
         return {"steps": self.steps, "mean": self.mean}
@@ -61,10 +61,10 @@ class Average:
         assert isinstance(steps, int)
         assert isinstance(mean, list)
         self.steps = steps
-        fill(self.mean, mean)
+        copy_into(self.mean, mean)
 
 
 @torch.no_grad()
-def fill(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+def copy_into(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     for tensor, value in zip(tensors, values, strict=True):
         tensor.copy_(value)

@@ -62,9 +62,9 @@ class ClassifierTask(Task):
             self.weights = {"cross-entropy": 1 - training.share, "distillation": training.share}
 
     @classmethod
-    def of(cls, given: Mapping[str, str], classifier: Classifier, options: TaskOptions) -> ClassifierTask:
+    def of(cls, parameters: Mapping[str, str], classifier: Classifier, options: TaskOptions) -> ClassifierTask:
         """The task with parameters as typed, after the name or by `--set`."""
-        return cls(classifier, ClassifierTraining.from_text({**given, **options.given}))
+        return cls(classifier, ClassifierTraining.from_text({**parameters, **options.parameters}))
 
     @property
     def modules(self) -> dict[str, nn.Module]:

@@ -19,11 +19,11 @@ TRAINED = ("lfi-cam", "t-tame", "tame", "p-tame", "classifier")
 
 @dataclass(frozen=True)
 class Learner:
-    """What is trained: a method's explainer, or a classifier (then `method` is None). given: parameters of training, as typed."""
+    """What is trained: a method's explainer, or a classifier (then `method` is None). parameters: of its training, as typed."""
 
     label: str
     method: Method | None
-    given: dict[str, str]
+    parameters: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -40,15 +40,15 @@ class Learner:
 
     def task(self, classifier: Classifier, seed: int) -> Task:
         """The task; its initial weights come from torch's generator. Raises UsageError where it cannot be trained."""
-        options = TaskOptions(seed=seed, given=self.given)
+        options = TaskOptions(seed=seed, parameters=self.parameters)
         if self.method is None:
             return ClassifierTask.of({}, classifier, options)
         assert isinstance(self.method, Trainable)
         return self.method.task(classifier, options)
 
 
-def parse_learner(text: str, given: dict[str, str]) -> Learner:
-    """The learner that a specification names. given: further parameters of training, from `--set`.
+def parse_learner(text: str, settings: dict[str, str]) -> Learner:
+    """The learner that a specification names. settings: further parameters of training, from `--set`.
 
     Parameters after the name belong to the method, to its training, or to both (P-TAME's auxiliary network). Raises UsageError.
     """
@@ -56,7 +56,7 @@ def parse_learner(text: str, given: dict[str, str]) -> Learner:
     if spec.flag or spec.base is not None:
         raise UsageError(f'"{text}" cannot be trained', expected=", ".join(TRAINED))
     if fold(spec.name) == fold(ClassifierTraining.name):
-        return Learner(ClassifierTraining.name, None, joined(dict(spec.params), given))
+        return Learner(ClassifierTraining.name, None, joined(dict(spec.params), settings))
     cls = definition_class(METHODS, spec.name)
     assert issubclass(cls, Method)
     own, learned = names_of(cls), names_of(cls.training)
@@ -64,7 +64,7 @@ def parse_learner(text: str, given: dict[str, str]) -> Learner:
     method = make_method(dataclasses.replace(spec, params=tuple(pair for pair in spec.params if fold(pair[0]) in own)))
     if not isinstance(method, Trainable):
         raise UsageError(f"{method.name} needs no training", expected=" or ".join(TRAINED))
-    return Learner(method.label, method, joined(rest, given))
+    return Learner(method.label, method, joined(rest, settings))
 
 
 def names_of(definition: type[Definition] | None) -> set[str]:

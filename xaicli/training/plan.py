@@ -44,10 +44,10 @@ def prepare(
 ) -> TrainRun:
     """Read the data, build or load the network, make the task. What cannot work is refused before training starts.
 
-    notice: called with lines for the user; on_error: told of photos that cannot be decoded, under `keep_going`; report: called
-    with how many photos of how many are decoded. Raises XaiError.
+    notice: called with lines for the user; on_error: called under `keep_going` for each photo that cannot be decoded; report:
+    called with how many photos of how many are decoded. Raises XaiError.
     """
-    learner = parse_learner(request.method, request.given)
+    learner = parse_learner(request.method, request.parameters)
     require_output(request, learner.name, network=learner.trains_network)
     listing = read_listing(request.data)
     # Initial weights come from the seed alone; the caller's random state stays as it was.
@@ -84,9 +84,9 @@ def make_training(
 ) -> Training:
     """The loop with its data opened."""
     classifier, view = task.classifier, task.classifier.view
-    told = on_error if request.keep_going else None
-    used, photos = open_photos(listing, stored_view(view, task.augmentation.margin), on_error=told, report=report)
-    held_used, held_photos = (None, None) if held is None else open_photos(held, view, on_error=told)
+    skip_with = on_error if request.keep_going else None
+    used, photos = open_photos(listing, stored_view(view, task.augmentation.margin), on_error=skip_with, report=report)
+    held_used, held_photos = (None, None) if held is None else open_photos(held, view, on_error=skip_with)
     labels = used.labels if task.needs_labels else None
     size = min(schedule.batch_size, len(used))
     batches = Batches(
@@ -125,7 +125,7 @@ def identity(request: TrainRequest, learner: Learner, task: Task, schedule: Sche
     """What must be the same for a run to continue from a snapshot."""
     return {
         "method": learner.label,
-        "parameters": dict(sorted(learner.given.items())),
+        "parameters": dict(sorted(learner.parameters.items())),
         "model": task.classifier.name,
         "fingerprint": task.classifier.weights_fingerprint,
         "data": listing.fingerprint(),

@@ -19,7 +19,7 @@ class Stop:
         self.number = 0
         self.before: dict[int, Any] = {}
 
-    def take(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
         if self.number:
             raise KeyboardInterrupt
         self.number = number
@@ -43,7 +43,7 @@ def stop_signals() -> Iterator[Stop]:
     try:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                stop.before[number] = signal.signal(number, stop.take)
+                stop.before[number] = signal.signal(number, stop.note)
         yield stop
     finally:
         stop.restore()

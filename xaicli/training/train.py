@@ -111,14 +111,14 @@ def train(
     view = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
     options |= {"outputs": outputs, "output_name": output_name}
-    given = {key: str(value) for key, value in (parameters or {}).items()}
+    typed = {key: str(value) for key, value in (parameters or {}).items()}
     request = TrainRequest(
         method=method,
         data=str(data),
-        model=model or ("tiny" if parse_learner(method, given).trains_network else DEFAULT),
+        model=model or ("tiny" if parse_learner(method, typed).trains_network else DEFAULT),
         output=None if output is None else Path(output),
         val=None if val is None else str(val),
-        given=given,
+        parameters=typed,
         overrides={key: value for key, value in entries.items() if value is not None},
         model_options={key: value for key, value in options.items() if value is not None},
         limit=limit,

@@ -20,7 +20,7 @@ from xaicli.untrusted import is_file
 class TrainRequest:
     """What is to be trained, on which photos, and how.
 
-    model: a specification; model_options: further arguments of `load_classifier`; given: parameters of training; overrides:
+    model: a specification; model_options: further arguments of `load_classifier`; parameters: of training, as typed; overrides:
     entries of the schedule; held: photos to hold out where `val` names none, None for one in fifty; output: None for the folder
     in which methods look for checkpoints; half: tensors in float16; pretrained: start from the model's weights; resume: None
     continues from a snapshot if there is one, True demands one, False starts over.
@@ -31,7 +31,7 @@ class TrainRequest:
     model: str
     output: Path | None = None
     val: str | None = None
-    given: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
     model_options: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None

@@ -37,7 +37,7 @@ def classifier(network, classifier_of):
 
 def task_for(classifier, **given):
     torch.manual_seed(0)
-    return LFICAM().task(classifier, TaskOptions(given={key: str(value) for key, value in given.items()}))
+    return LFICAM().task(classifier, TaskOptions(parameters={key: str(value) for key, value in given.items()}))
 
 
 def test_the_map_is_the_attention_that_gates_the_features(network, classifier, photo_batch):

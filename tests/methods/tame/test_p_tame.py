@@ -42,7 +42,7 @@ def asked(module):
 def task_for(classifier, **given):
     torch.manual_seed(0)
     typed = {key: str(value) for key, value in given.items()}
-    return PTAME().task(classifier, TaskOptions(given={"auxiliary": AUXILIARY, **typed}))
+    return PTAME().task(classifier, TaskOptions(parameters={"auxiliary": AUXILIARY, **typed}))
 
 
 def save(task, path, **changes):

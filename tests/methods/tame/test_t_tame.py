@@ -28,7 +28,7 @@ def colours():
 
 def task_for(classifier, method=TTAME(), **given):
     torch.manual_seed(0)
-    return method.task(classifier, TaskOptions(given={key: str(value) for key, value in given.items()}))
+    return method.task(classifier, TaskOptions(parameters={key: str(value) for key, value in given.items()}))
 
 
 def train(task, squares, steps, photos=16):
@@ -221,7 +221,7 @@ def test_patches_may_be_gated_by_the_class_token(tiny_vit, classifier_of, photo_
     classifier = classifier_of(tiny_vit)
     plain, gated = task_for(classifier), task_for(classifier, cls_gate=True)
     with torch.no_grad():
-        (features, logits), (multiplied, _) = plain.look(photo_batch), gated.look(photo_batch)
+        (features, logits), (multiplied, _) = plain.features_and_logits(photo_batch), gated.look(photo_batch)
     tokens = []
     blocks = [tiny_vit.get_submodule(name) for name in plain.metadata()["layers"]]
     hooks = [block.register_forward_hook(lambda _, args, output: tokens.append(output[:, 0])) for block in blocks]
@@ -257,7 +257,7 @@ def test_a_map_is_the_class_score_scaled_to_its_range(colours, squares, trained)
     }
     scores = shown["none"].values
     with torch.no_grad():
-        features, _ = trained[0].look(photos)
+        features, _ = trained[0].features_and_logits(photos)
         assert_close(scores, trained[0].head.dense(features)[:, 1:2])
     low, high = scores.amin(dim=(2, 3), keepdim=True), scores.amax(dim=(2, 3), keepdim=True)
     assert_close(shown["minmax"].values, (scores - low) / (high - low))

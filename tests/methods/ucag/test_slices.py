@@ -105,13 +105,13 @@ def test_a_slice_that_reaches_beyond_the_border_is_stretched() -> None:
     slicing = authors_starts(SQUARE, CROP, (2, 2))
     photo = torch.rand(3, *SQUARE)
     expected = torch.nn.functional.interpolate(photo[None, :, 102:, 102:], (322, 322), mode="bicubic")[0]
-    assert_close(slicing.cut(slicing.bands(photo, 322), [3], (322, 322))[0], expected)
+    assert_close(slicing.slices(slicing.bands(photo, 322), [3], (322, 322))[0], expected)
 
 
 def test_slices_cut_at_once_are_those_that_torch_enlarges_one_by_one() -> None:
     slicing = evenly_spread((40, 32), (22, 17), (3, 2))
     photo = torch.rand(3, 40, 32)
-    found = slicing.cut(slicing.bands(photo, 29), [4, 1, 2], (31, 29))
+    found = slicing.slices(slicing.bands(photo, 29), [4, 1, 2], (31, 29))
     parts = [photo[None, :, top : top + 22, left : left + 17] for top, left in [(18, 0), (0, 15), (9, 0)]]
     expected = torch.cat([torch.nn.functional.interpolate(part, (31, 29), mode="bicubic", align_corners=False) for part in parts])
     assert_close(found, expected)
@@ -121,7 +121,7 @@ def test_slices_cut_at_once_are_those_that_torch_enlarges_one_by_one() -> None:
 def test_enlarging_a_row_overshoots_and_is_not_clamped() -> None:
     row = torch.tensor([0.0, 1, 2, 3]).expand(3, 1, 4)
     slicing = Slicing((1, 4), (1, 4), (0,), (0,))
-    found = slicing.cut(slicing.bands(row, 6), [0], (1, 6))[0, 0, 0]
+    found = slicing.slices(slicing.bands(row, 6), [0], (1, 6))[0, 0, 0]
     assert_close(found, torch.tensor([-0.087, 0.406, 1.213, 1.787, 2.594, 3.087]), atol=1e-3, rtol=0)
 
 

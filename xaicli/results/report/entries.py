@@ -20,7 +20,7 @@ from xaicli.results.writing import reduced
 from xaicli.rows import PARTNER, KeptMap, Row
 from xaicli.sign import Sign
 
-Place = tuple[int, int]
+TableCell = tuple[int, int]
 """A method and a metric, by their number in the group's table."""
 
 
@@ -32,29 +32,29 @@ class GalleryEntry:
     target: str
     target_name: str
     subject: str = ""
-    values: dict[Place, list[float]] = field(default_factory=dict)
-    statuses: dict[Place, str] = field(default_factory=dict)
-    curves: dict[Place, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
+    values: dict[TableCell, list[float]] = field(default_factory=dict)
+    statuses: dict[TableCell, str] = field(default_factory=dict)
+    curves: dict[TableCell, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
     maps: dict[int, KeptMap] = field(default_factory=dict)
 
-    def value(self, place: Place) -> float | None:
-        values = self.values.get(place)
+    def value(self, cell: TableCell) -> float | None:
+        values = self.values.get(cell)
         return None if not values else sum(values) / len(values)
 
 
 class Index:
-    """Where each definition of a group stands in its table."""
+    """The cell of the table of its group in which each definition stands."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
         self.methods = [(*group.methods, *group.controls) for group in groups]
-        self.places: dict[tuple[str, str], tuple[int, Place]] = {}
+        self.cells: dict[tuple[str, str], tuple[int, TableCell]] = {}
         self.maps: dict[tuple[str, str], tuple[int, int]] = {}
         for number, group in enumerate(groups):
-            for (method, metric), cell in group.cells.items():
-                place = self.methods[number].index(method), group.metrics.index(metric)
-                self.places[group.fingerprint, cell.recipe.definition] = number, place
-                self.maps[group.fingerprint, cell.recipe.method_definition] = number, place[0]
+            for (method, metric), scored in group.cells.items():
+                cell = self.methods[number].index(method), group.metrics.index(metric)
+                self.cells[group.fingerprint, scored.recipe.definition] = number, cell
+                self.maps[group.fingerprint, scored.recipe.method_definition] = number, cell[0]
 
 
 def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[StoredPhoto]) -> list[list[GalleryEntry]]:
@@ -65,14 +65,14 @@ def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[StoredPho
     by_subject: dict[str, str] = {}
     for row in store.rows(curves=True, nearest=True):
         # A definition that is not there was added by another process since the summary was made.
-        if (row.photo, row.frame) in chosen and (row.model, row.definition) in index.places:
-            number, place = index.places[row.model, row.definition]
+        if (row.photo, row.frame) in chosen and (row.model, row.definition) in index.cells:
+            number, cell = index.cells[row.model, row.definition]
             key = (row.photo, row.frame, row.target)
             entry = found[number].setdefault(key, GalleryEntry(key[:2], row.target, row.target_name))
             if PARTNER not in row.readouts:
                 entry.subject = row.subject
                 by_subject[row.subject] = row.model
-            take(entry, place, row)
+            add_row(entry, cell, row)
     by_key = [{entry.subject: entry for entry in entries.values()} for entries in found]
     for kept in store.maps():
         model = by_subject.get(kept.subject)
@@ -83,13 +83,13 @@ def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[StoredPho
     return [list(entries.values()) for entries in found]
 
 
-def take(entry: GalleryEntry, place: Place, row: Row) -> None:
+def add_row(entry: GalleryEntry, cell: TableCell, row: Row) -> None:
     if row.value is None:
-        entry.statuses[place] = row.status
+        entry.statuses[cell] = row.status
     else:
-        entry.values.setdefault(place, []).append(row.value)
+        entry.values.setdefault(cell, []).append(row.value)
     if row.curve is not None:
-        entry.curves.setdefault(place, (row.curve.x, row.curve.y))
+        entry.curves.setdefault(cell, (row.curve.x, row.curve.y))
 
 
 def as_data(entries: Sequence[GalleryEntry], group: Group, photo_number: Mapping[tuple[str, int], int]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def as_data(entries: Sequence[GalleryEntry], group: Group, photo_number: Mapping
     ranges = [curve_range(entries, metric) for metric in range(len(group.metrics))]
     side = map_side(sum(len(entry.maps) for entry in entries))
     listed = []
-    places = list(itertools.product(range(len(group.methods + group.controls)), range(len(group.metrics))))
+    cells = list(itertools.product(range(len(group.methods + group.controls)), range(len(group.metrics))))
     for entry in entries:
         curves = {
             f"{method},{metric}": [grids.setdefault(x, len(grids)), in_bytes(scaled(np.asarray(y), ranges[metric]))]
@@ -110,7 +110,7 @@ def as_data(entries: Sequence[GalleryEntry], group: Group, photo_number: Mapping
                 "target": entry.target,
                 "name": entry.target_name,
                 "subject": entry.subject,
-                "values": [rounded(entry.value(place)) for place in places],
+                "values": [rounded(entry.value(cell)) for cell in cells],
                 "statuses": {f"{method},{metric}": status for (method, metric), status in entry.statuses.items()},
                 "curves": curves,
                 "maps": {str(method): drawn(kept, side) for method, kept in entry.maps.items()},

@@ -57,7 +57,7 @@ def column(group: Group, metric: str) -> list[TableCell]:
         else:
             shown = f"[{number(estimate.low, decimals)}, {number(estimate.high, decimals)}]"
             interval = shown + "~" * estimate.optimistic + shown_median(cell, decimals)
-            places = (place(end, low, high) for end in (estimate.low, estimate.value, estimate.high))
+            places = (position(end, low, high) for end in (estimate.low, estimate.value, estimate.high))
             bar = tuple(places) if high > low else None
             cells.append(TableCell(number(estimate.value, decimals), interval, count, estimate.value, bar))  # type: ignore[arg-type]
     return cells
@@ -73,5 +73,5 @@ def axis(group: Group, metric: str) -> tuple[str, str] | None:
     return number(min(ends), decimals), number(max(ends), decimals)
 
 
-def place(value: float, low: float, high: float) -> float:
+def position(value: float, low: float, high: float) -> float:
     return round(WIDTH * (value - low) / (high - low), 1)

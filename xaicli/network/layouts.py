@@ -1,0 +1,106 @@
+"""Which axes of a layer's tensors may be rows, columns, channels or tokens, by the modules that receive and return them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
+
+from xaicli.network.tokens import Axes, Layout, Side, square_patches, token_layout
+from xaicli.network.trace import LayerTrace
+
+IMAGE_SHAPED = (
+    nn.Conv2d,
+    nn.ConvTranspose2d,
+    nn.BatchNorm2d,
+    nn.InstanceNorm2d,
+    nn.GroupNorm,
+    _MaxPoolNd,
+    _AvgPoolNd,
+    _AdaptiveAvgPoolNd,
+    _AdaptiveMaxPoolNd,
+)
+
+
+def find_candidates(layers: dict[str, LayerTrace], size: tuple[int, int], floating: Iterable[tuple[str, Side]]) -> None:
+    """Say of every tensor how it may be laid out: by what takes and gives it first, then by its size."""
+    evidence: dict[int, Axes] = {}
+    for layer, side, shape in shapes_of(layers.values()):
+        axes = axes_of(layer.module)
+        if axes is not None and len(shape) == 4:
+            evidence.setdefault(layer.numbers[side], axes)
+    sequences = {shape[1] for layer, _, shape in shapes_of(layers.values()) if len(shape) == 3 and on_patches(shape[1], layer)}
+    known = set(floating)
+    for layer, side, shape in shapes_of(layers.values()):
+        if (layer.name, side) not in known:
+            continue
+        if len(shape) == 3:
+            layer.candidates[side] = token_layouts(shape, layer, size)
+        elif len(shape) == 4 and shape[0] == 1 and not is_attention(shape, layer.module, sequences):
+            axes = evidence.get(layer.numbers[side]) or axes_within(layer, shape, layers)
+            layer.candidates[side] = image_layouts(shape, axes, size)
+            if axes is Axes.CHANNELS_FIRST:
+                layer.convolved.add(side)
+
+
+def shapes_of(layers: Iterable[LayerTrace]) -> Iterator[tuple[LayerTrace, Side, torch.Size]]:
+    return ((layer, side, shape) for layer in layers for side, shape in layer.shapes.items())
+
+
+def image_layouts(shape: torch.Size, axes: Axes | None, size: tuple[int, int]) -> tuple[Layout, ...]:
+    """Layouts of a tensor of four axes: in the order that the modules at it demand; where none does, either one, the last only if
+    it has the proportions of the input."""
+    first, last = Layout(Axes.CHANNELS_FIRST, (shape[2], shape[3])), Layout(Axes.CHANNELS_LAST, (shape[1], shape[2]))
+    if axes is not None:
+        return (first,) if axes is Axes.CHANNELS_FIRST else (last,)
+    alike = 0.5 < (last.grid[0] * size[1]) / (last.grid[1] * size[0]) < 2
+    return (first, last) if alike else (first,)
+
+
+def is_attention(shape: torch.Size, module: nn.Module, sequences: set[int]) -> bool:
+    """Whether what a single operation (a softmax, a dropout, a norm of queries) takes or gives is (1, heads, tokens, ...) or
+    (1, tokens, heads, ...): not a grid."""
+    single = not isinstance(module, IMAGE_SHAPED) and not any(True for _ in module.children())
+    return single and not sequences.isdisjoint(shape[1:3])
+
+
+def axes_of(module: nn.Module) -> Axes | None:
+    """The order of axes that a module demands of a four-dimensional tensor; None where it takes any."""
+    if isinstance(module, IMAGE_SHAPED):
+        return Axes.CHANNELS_FIRST
+    if isinstance(module, nn.LayerNorm):
+        # Layer norms of the kind called LayerNorm2d, or told so by an attribute, permute on their own.
+        first = type(module).__name__.endswith("2d") or getattr(module, "data_format", "") == "channels_first"
+        return Axes.CHANNELS_FIRST if first else Axes.CHANNELS_LAST
+    return Axes.CHANNELS_LAST if isinstance(module, nn.Linear) else None
+
+
+def axes_within(layer: LayerTrace, shape: torch.Size, layers: dict[str, LayerTrace]) -> Axes | None:
+    """The order of axes of the first module inside `layer` that takes or gives this shape; None where there is no such."""
+    for name, inner in layers.items():
+        axes = axes_of(inner.module)
+        if axes and name.startswith(f"{layer.name}.") and shape in inner.shapes.values():
+            return axes
+    return None
+
+
+def token_layouts(shape: torch.Size, layer: LayerTrace, size: tuple[int, int]) -> tuple[Layout, ...]:
+    """Tokens on the grid of the convolution before them that leaves the fewest over; of several, the latest; where no convolution
+    made patches, on squares that tile the input. The batch may stand second, and further tokens behind the patches."""
+    if 1 not in shape[:2]:
+        return ()
+    axes = Axes.TOKENS if shape[0] == 1 else Axes.TOKENS_FIRST
+    tokens = shape[1] if axes is Axes.TOKENS else shape[0]
+    found = on_patches(tokens, layer) or square_patches(tokens, size)
+    if found is None:
+        return ()
+    before = Layout(axes, found.grid, found.prefix)
+    return (before, Layout(axes, found.grid, 0, found.prefix)) if found.prefix else (before,)
+
+
+def on_patches(tokens: int, layer: LayerTrace) -> Layout | None:
+    """Tokens on the grid of a convolution that ran before."""
+    fitting = [layout for patches in layer.patches if (layout := token_layout(tokens, patches)) is not None]
+    return min(fitting, key=lambda layout: layout.prefix, default=None)
