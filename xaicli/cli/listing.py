@@ -9,6 +9,7 @@ import click
 from xaicli.cli.options import ModelOptions, format_option, model_options, option
 from xaicli.cli.printing import print_rows
 from xaicli.cli.verbosity import Command, verbosity_options
+from xaicli.containment import contained
 
 EXAMPLES = """
 xai list methods
@@ -72,6 +73,8 @@ def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
     from xaicli.network.layers import list_layers as layers_of
 
     classifier = model.open()
+    with contained(f"{classifier.name}, when its layers were listed,"):
+        found = layers_of(classifier.trace)
     rows = [
         {
             "layer": row.name,
@@ -80,7 +83,7 @@ def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
             "grid": " x ".join(map(str, row.grid or ())),
             "default": row.default,
         }
-        for row in layers_of(classifier.trace)
+        for row in found
         if fnmatchcase(row.name, pattern)
     ]
     print_rows(rows, form)

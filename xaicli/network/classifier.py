@@ -138,7 +138,8 @@ class Classifier:
     @cached_property
     def trace(self) -> NetworkTrace:
         """What a dry run of the network shows at inputs of the view's size; run once."""
-        return dry_run(self.torch_module, self.view.size)
+        with contained(f"{self.name}, in a dry run,"):
+            return dry_run(self.torch_module, self.view.size)
 
     def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
         """Several layers by name, as trainable attention reads them: with a grid each, but no gradient. Raises UsageError."""

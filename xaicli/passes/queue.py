@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from xaicli.errors import UsageError
+from xaicli.containment import contained
+from xaicli.errors import UsageError, is_out_of_memory
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.passes.engine import engine_for
@@ -81,7 +82,9 @@ def clean_logits(classifier: Classifier, inputs: Tensor, *, passes: float | None
         write=lambda out, start, stop: out.copy_(inputs[start:stop]),
         receive=lambda logits, start, stop: pieces.append(logits),
     )
-    run(classifier, [photos], (inputs.shape[1], inputs.shape[2], inputs.shape[3]), passes=passes, exact=exact)
+    # Memory that ran out is the caller's to handle.
+    with contained(classifier.name, passing=is_out_of_memory):
+        run(classifier, [photos], (inputs.shape[1], inputs.shape[2], inputs.shape[3]), passes=passes, exact=exact)
     return torch.cat(pieces) if pieces else inputs.new_zeros((0, classifier.count))
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli import registry
+from xaicli.containment import contained
 from xaicli.errors import XaiError
 from xaicli.models.cache import cache_folder, cached_files
 from xaicli.needs import Needs
@@ -63,7 +64,9 @@ def doctor(classifier: Model = None) -> Diagnosis:
     """
     findings = list(examine_installation())
     if classifier is not None:
-        findings += examine_model(open_model(classifier))
+        model = open_model(classifier)
+        with contained(f"{model.name}, when it was examined,"):
+            findings += examine_model(model)
     return Diagnosis(tuple(findings))
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaicli.errors import RunError
+from xaicli.containment import contained
+from xaicli.errors import RunError, is_out_of_memory
 from xaicli.network.modes import eval_mode
 from xaicli.passes.seeds import digest
 from xaicli.task import Schedule, Task
@@ -119,7 +120,7 @@ class Training:
     def step(self, batch: Batch, epoch: int) -> Step:
         """One batch: losses, gradients, weights, learning rate."""
         lr = float(self.scheduler.get_last_lr()[0])
-        with torch.random.fork_rng(devices=cuda_of(self.batches.device)):
+        with self.kept_apart(), torch.random.fork_rng(devices=cuda_of(self.batches.device)):
             # Dropout and its like see the step's own numbers, so that a run that was resumed sees the same.
             torch.manual_seed(digest(self.batches.seed, "training step", self.done) >> 1)
             with self.autocast():
@@ -156,12 +157,15 @@ class Training:
             return {}
         with self.average.in_place(), eval_mode(*self.modules), torch.no_grad():
             for batch in self.held():
-                with self.autocast():
+                with self.kept_apart(), self.autocast():
                     figures = self.task.evaluate(batch.inputs, batch.labels)
                 for name, value in figures.items():
                     sums[name] = sums.get(name, 0.0) + float(value.float().mean()) * len(batch.inputs)
                 photos += len(batch.inputs)
         return {name: value / photos for name, value in sums.items()}
+
+    def kept_apart(self) -> contained:
+        return contained(f"{self.task.classifier.name}, when {self.task.name} was trained,", passing=is_out_of_memory)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.batches.device.type, dtype=torch.bfloat16, enabled=self.bf16)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from xaicli.containment import contained
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.names import safe_label
 from xaicli.models.checkpoint import ENDING, checkpoints_folder
@@ -54,7 +55,8 @@ def prepare(
     with torch.random.fork_rng():
         torch.manual_seed(digest(request.seed, "initial weights") >> 1)
         classifier, spec = the_classifier(request, learner, listing, notice)
-        task = learner.task(classifier, request.seed)
+        with contained(f"{learner.label} for {classifier.name}"):
+            task = learner.task(classifier, request.seed)
     if task.needs_labels:
         listing.require_labels(learner.name, request.data)
         if len(listing.classes) != classifier.count:
