@@ -1,30 +1,39 @@
 """Networks of others that were tried: the feature layer found in each, with weights that nobody trained.
 
-    python -m tools.models_tested -o docs/models-tested.md [--only torchvision]
+    python -m tools.models_tested [--only "timm:*"]
 
 Every image classifier of torchvision, one of each of timm's families, the smallest, and one of each kind of transformers'. A run
-takes an hour or two on one core; what is larger than `LARGEST` parameters is left out and said to be.
+takes about an hour on one core. Each network is tried in a process of its own, within `LARGEST` parameters, `MEMORY` and
+`SECONDS`; what was tried is kept in a file, so that a run that was stopped goes on, and `--only` tries some again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
+import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from xaicli.errors import XaiError
+from xaicli.errors import XaiError, text_of
 from xaicli.files import write_atomic
 from xaicli.models.from_hf import LogitsOnly
 from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import default_layer
 
 LARGEST = 200e6
+MEMORY = 8 << 30
+SECONDS = 600
+RESULTS = Path("docs/results/models-tested.jsonl")
 FAMILIES = Path(__file__).with_name("timm_families.txt")
 """timm's families, each with its smallest network by parameters: what `timm.list_models()` gave when the file was made."""
 
@@ -39,15 +48,25 @@ class TriedNetwork:
     make: Callable[[], nn.Module]
     size: int = 0
 
+    @property
+    def spec(self) -> str:
+        return f"{self.library}:{self.name}"
+
 
 @dataclass(frozen=True)
 class LayerFound:
-    """What was found: the layer and its grid, or why there is none."""
+    """What was found in a network: the layer and its grid, or why there is none."""
 
-    candidate: TriedNetwork
+    library: str
+    family: str
+    name: str
     layer: str = ""
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, ...] | None = None
     refusal: str = ""
+
+    @property
+    def spec(self) -> str:
+        return f"{self.library}:{self.name}"
 
 
 def candidates() -> Iterator[TriedNetwork]:
@@ -96,29 +115,77 @@ def of_transformers() -> Iterator[TriedNetwork]:
 
 
 def tried(candidate: TriedNetwork) -> LayerFound:
-    """The feature layer of a fresh network, its zero weights replaced by small noise, or why it has none."""
+    """The feature layer of a fresh network, its statistics and zero weights as training would leave them, or why it has none."""
+
+    def found(**words: Any) -> LayerFound:
+        return LayerFound(candidate.library, candidate.family, candidate.name, **words)
+
     try:
         with torch.device("meta"):
             weights = sum(parameter.numel() for parameter in candidate.make().parameters())
         if weights > LARGEST:
-            return LayerFound(candidate, refusal=f"not tried: {weights / 1e6:.0f} million parameters")
+            return found(refusal=f"not tried: {weights / 1e6:.0f} million parameters")
     # Some networks cannot be made without memory for their weights.
     except Exception:
         weights = 0
     torch.manual_seed(0)
     try:
         module = candidate.make().eval()
-        # Heads and scales that begin at zero have no gradient.
-        for parameter in module.parameters():
-            if not bool(parameter.any()):
-                nn.init.normal_(parameter, std=0.02)
-        layer = default_layer(dry_run(module, (size_of(candidate, module),) * 2))
+        size = (size_of(candidate, module),) * 2
+        settled(module, size)
+        layer = default_layer(dry_run(module, size))
     except XaiError as error:
-        return LayerFound(candidate, refusal=error.line())
+        return found(refusal=error.line())
     # A network of another library may raise anything: the page says so.
     except Exception as error:
-        return LayerFound(candidate, refusal=f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}")
-    return LayerFound(candidate, str(layer), layer.layout.grid)
+        return found(refusal=f"{type(error).__name__}: {text_of(error)[:160]}")
+    return found(layer=str(layer), grid=layer.layout.grid)
+
+
+def settled(module: nn.Module, size: tuple[int, int]) -> None:
+    """Make a fresh network one through which signals pass, as those of a trained one do.
+
+    Heads and scales that begin at zero have no gradient, and without statistics of their own batch norms let signals die.
+    """
+    for parameter in module.parameters():
+        if not bool(parameter.any()):
+            nn.init.normal_(parameter, std=0.02)
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    if norms:
+        with torch.no_grad():
+            module(torch.randn(4, 3, *size))
+    module.eval()
+
+
+def tried_apart(candidate: TriedNetwork, memory: int = MEMORY, seconds: float = SECONDS) -> LayerFound:
+    """The same in a process of its own, within so many bytes and seconds."""
+    there, here = multiprocessing.Pipe(duplex=False)
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=within, args=(candidate, here, memory))
+    process.start()
+    here.close()
+    refusal = f"not tried: it takes more than {seconds:g} s"
+    try:
+        if there.poll(seconds):
+            told = there.recv()
+            assert isinstance(told, LayerFound)
+            return told
+    except EOFError:
+        refusal = f"not tried: it takes more than {memory >> 30} GiB"
+    finally:
+        process.kill()
+        process.join()
+    return LayerFound(candidate.library, candidate.family, candidate.name, refusal=refusal)
+
+
+def within(candidate: TriedNetwork, here: Connection, memory: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    resource.setrlimit(resource.RLIMIT_DATA, (used + memory, used + memory))
+    here.send(tried(candidate))
 
 
 def size_of(candidate: TriedNetwork, module: nn.Module) -> int:
@@ -133,7 +200,7 @@ def size_of(candidate: TriedNetwork, module: nn.Module) -> int:
 
 def page(outcomes: Sequence[LayerFound]) -> str:
     """The page, in Markdown."""
-    found = [outcome for outcome in outcomes if outcome.grid is not None]
+    found = [one for one in outcomes if one.grid is not None]
     lines = [
         "# Networks that were tried",
         "",
@@ -145,25 +212,40 @@ def page(outcomes: Sequence[LayerFound]) -> str:
         "| library | family | network | feature layer | grid |",
         "|---|---|---|---|---|",
     ]
-    for outcome in outcomes:
-        one = outcome.candidate
-        grid = outcome.refusal.replace("|", "/") if outcome.grid is None else " x ".join(map(str, outcome.grid))
-        lines.append(f"| {one.library} | {one.family} | {one.name} | {outcome.layer or 'none'} | {grid} |")
+    for one in outcomes:
+        grid = one.refusal.replace("|", "/") if one.grid is None else " x ".join(map(str, one.grid))
+        lines.append(f"| {one.library} | {one.family} | {one.name} | {one.layer or 'none'} | {grid} |")
     return "\n".join(lines) + "\n"
+
+
+def read_results(file: Path) -> dict[str, LayerFound]:
+    """What was tried before, by specification."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    read = (LayerFound(**json.loads(line)) for line in lines)
+    return {one.spec: one for one in read}
 
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.models_tested", description="Try networks of other libraries.")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/models-tested.md"))
-    parser.add_argument("--only", choices=["torchvision", "timm", "transformers"])
+    parser.add_argument("--results", type=Path, default=RESULTS, help="what was tried; goes on from there")
+    parser.add_argument("--only", metavar="PATTERN", help="LIBRARY:NAME, try those alone, and again where they were tried")
     given = parser.parse_args(words)
-    outcomes = []
-    for candidate in candidates():
-        if given.only in (None, candidate.library):
-            outcomes.append(tried(candidate))
-            print(candidate.library, candidate.name, outcomes[-1].layer or outcomes[-1].refusal, file=sys.stderr, flush=True)
-    write_atomic(given.output, lambda file: file.write(page(outcomes).encode()))
+    known, listed = read_results(given.results), list(candidates())
+    for candidate in listed:
+        if (given.only is None and candidate.spec in known) or not fnmatchcase(candidate.spec, given.only or "*"):
+            continue
+        known[candidate.spec] = tried_apart(candidate)
+        print(candidate.spec, known[candidate.spec].layer or known[candidate.spec].refusal, file=sys.stderr, flush=True)
+        keep([known[one.spec] for one in listed if one.spec in known], given.results)
+    content = page([known[one.spec] for one in listed if one.spec in known]).encode()
+    write_atomic(given.output, lambda file: file.write(content))
     return 0
+
+
+def keep(outcomes: Sequence[LayerFound], file: Path) -> None:
+    content = "".join(f"{json.dumps(asdict(one))}\n" for one in outcomes).encode()
+    write_atomic(file, lambda opened: opened.write(content))
 
 
 if __name__ == "__main__":

@@ -83,8 +83,10 @@ def watch_corners(
     def after(call: Call, args: object, kwargs: object, output: Any) -> None:
         note(call, "output", first_tensor(output))
 
-    # With a graph, as in the dry run: without one, some networks take another way, past their own modules.
-    with attribution_mode(module), observing(module, before=before, after=after):
+    # With a graph, as in the dry run: without one, some networks take another way, past their own modules. Nothing runs backward,
+    # so that nothing is kept for it.
+    nothing_kept = torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, lambda kept: kept)
+    with attribution_mode(module), observing(module, before=before, after=after), nothing_kept:
         module(with_changed_corners(noise(module, size), grid).requires_grad_() * 1)
     return found
 
