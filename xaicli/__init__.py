@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xaicli.method import Maps as Maps
     from xaicli.method import Method as Method
     from xaicli.metric import Metric as Metric
+    from xaicli.models.from_detector import detector as detector
     from xaicli.models.from_module import classifier as classifier
     from xaicli.models.load import load_classifier as load_classifier
     from xaicli.needs import Needs as Needs
@@ -58,6 +59,7 @@ PLACES = {
     "check": "xaicli.runs.check",
     "classifier": "xaicli.models.from_module",
     "compare": "xaicli.runs.compare",
+    "detector": "xaicli.models.from_detector",
     "doctor": "xaicli.runs.doctor",
     "explain": "xaicli.runs.explain",
     "export": "xaicli.runs.export",

@@ -43,7 +43,8 @@ class Record:
     """What the sidecar holds: all that is known of a map but its values.
 
     image: path as given; photo: SHA-256 of its content; target: canonical text, `281` or `386-340`; targets: all that the run
-    explained of this photo; scores: metric values by label. `definition` and `subject` are the two stamps. What stands after
+    explained of this photo; scores: metric values by label; box: of a detector, `corners` in pixels of the photo, `label` and
+    `score` of the box that is explained, else empty. `definition` and `subject` are the two stamps. What stands after
     `subject` is recorded, not stamped.
     """
 
@@ -81,10 +82,14 @@ class Record:
     arrays: tuple[str, ...] = ()
     look: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    box: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+        content = dataclasses.asdict(self)
+        if not self.box:
+            del content["box"]
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Record:

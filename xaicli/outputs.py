@@ -6,9 +6,10 @@
 | sigmoid: each label is right or not | logit | sigmoid of that logit |
 | values: quantities, such as an age | value | the value itself: metrics that need a probability refuse |
 | region: classes of a region of a class map | mean logit over the region | mean probability over the region |
+| boxes: boxes of the clean photo | class score of the proposal that matches | its similarity to the box |
 
 Of the first three the outputs (B, C) are the logits, or values, themselves. Of a region they are (B, 2C): C mean logits, then C
-mean probabilities, since neither follows from the other.
+mean probabilities, since neither follows from the other. Of T boxes they are likewise (B, 2T): T scores, then T similarities.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from xaicli.errors import UsageError, did_you_mean
 
 SMALLEST_PROBABILITY = 1e-38
 """The smallest probability whose logarithm is taken; below it float32 has no number."""
+HALF = 0.5
+"""A box is still found where a proposal is at least so similar to it."""
 NEAREST_TO_ONE = 1e-7
 """Applied sigmoids are undone this far from 0 and 1: nearer, float32 cannot tell them apart."""
 
@@ -33,16 +36,22 @@ class Outputs(enum.Enum):
     SIGMOID = "sigmoid"
     VALUES = "values"
     REGION = "region"
+    BOXES = "boxes"
+
+    @property
+    def paired(self) -> bool:
+        """Whether outputs hold scores, and then as many probabilities."""
+        return self in (Outputs.REGION, Outputs.BOXES)
 
     def scores(self, logits: Tensor) -> Tensor:
         """The number of each class (B, C), for gradients and for the order of classes."""
-        return logits[:, : logits.shape[1] // 2] if self is Outputs.REGION else logits
+        return logits[:, : logits.shape[1] // 2] if self.paired else logits
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The probability of each class of logits (B, C): softmax, or each label's sigmoid; values stay as they are."""
         if self is Outputs.SOFTMAX:
             return logits.softmax(dim=1)
-        if self is Outputs.REGION:
+        if self.paired:
             return logits[:, logits.shape[1] // 2 :]
         return logits.sigmoid() if self is Outputs.SIGMOID else logits
 
@@ -62,15 +71,17 @@ class Outputs(enum.Enum):
             return torch.full_like(chosen, torch.nan)
         if self is Outputs.SIGMOID:
             return chosen
-        if self is Outputs.REGION:
+        if self.paired:
             return self.probabilities(logits)[:, index].clamp(NEAREST_TO_ONE, 1 - NEAREST_TO_ONE).logit()
         others = logits.clone()
         others[:, index] = -torch.inf
         return chosen - others.logsumexp(dim=1)
 
     def decided(self, logits: Tensor, index: int) -> Tensor:
-        """1 where the model decides for class `index`, else 0, (B,): no logit is larger; for labels p is at least 0.5; NaN of
-        values, which decide nothing."""
+        """1 where the model decides for class `index`, else 0, (B,): no logit is larger; for labels p is at least 0.5, for a box
+        the similarity; NaN of values, which decide nothing."""
+        if self is Outputs.BOXES:
+            return (self.probabilities(logits)[:, index] >= HALF).float()
         if self is Outputs.REGION:
             shares = self.probabilities(logits)
             return (shares[:, index] >= shares.amax(dim=1)).float()

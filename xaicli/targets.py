@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from xaicli.boxes import FoundBox
 from xaicli.errors import UsageError, did_you_mean
 from xaicli.outputs import Outputs
 
@@ -22,6 +23,9 @@ LONGEST_INDEX = 9
 REGIONS = "predicted, component, a mask FILE.png, a box x0:y0:x1:y1 or a point x:y in pixels of the photo"
 PREDICTED = "predicted"
 REGION = "@region="
+BOX = "box:"
+BOXES = "boxes"
+BOX_OF_CLASS = "@box="
 POSITIVE = "positive"
 EVEN = 0.5
 """The probability at which a label is as likely right as wrong."""
@@ -30,13 +34,19 @@ EVEN = 0.5
 @dataclass(frozen=True)
 class TargetRule:
     """One rule: the `top` k classes, or the class `index`, or `index` against `against` (why the one and not the other), or every
-    label whose probability is `above` a bound. region: of a class map, the part of the photo whose outputs are explained."""
+    label whose probability is `above` a bound. region: of a class map, the part of the photo whose outputs are explained.
+
+    Of a detector: boxes: the box of that `index` among a photo's boxes, the most certain first, or every box whose confidence is
+    `above` a bound; nth: the box of that number among those of the class `index`.
+    """
 
     top: int = 0
     index: int = NO_CLASS
     against: int = NO_CLASS
     above: float | None = None
     region: str = ""
+    boxes: bool = False
+    nth: int = NO_CLASS
 
     def __post_init__(self) -> None:
         if self.above is not None:
@@ -50,7 +60,10 @@ class TargetRule:
 
     def __str__(self) -> str:
         if self.above is not None:
-            return POSITIVE if self.above == EVEN else f"{POSITIVE}@above={self.above:g}"
+            all_of_them = BOXES if self.boxes else POSITIVE
+            return all_of_them if self.above == EVEN else f"{all_of_them}@above={self.above:g}"
+        if self.boxes or self.nth != NO_CLASS:
+            return f"{BOX}{self.index}" if self.boxes else f"{self.index}{BOX_OF_CLASS}{self.nth}"
         part = f"{REGION}{self.region}" if self.region else ""
         if self.top:
             return f"top{self.top}{part}"
@@ -58,7 +71,9 @@ class TargetRule:
 
     @classmethod
     def of_name(cls, name: str) -> TargetRule:
-        """The rule of a resolved target, `281`, `386-340` or `12@region=predicted`; the inverse of `str`."""
+        """The rule of a resolved target, `281`, `386-340`, `12@region=predicted` or `box:0`; the inverse of `str`."""
+        if name.startswith(BOX):
+            return cls(index=int(name.removeprefix(BOX)), boxes=True)
         classes, _, region = name.partition(REGION)
         index, _, against = classes.partition("-")
         return cls(index=int(index), against=int(against) if against else NO_CLASS, region=region)
@@ -71,7 +86,21 @@ class TargetRule:
     @property
     def known(self) -> bool:
         """Whether the rule names its targets by itself, whatever the photo."""
-        return self.index >= 0
+        return self.index >= 0 and self.nth == NO_CLASS
+
+    def shown(self, name_of: Callable[[int], str]) -> str:
+        """A resolved target in words; "A - B" of a contrast."""
+        return " - ".join(name_of(index) for index in (self.index, self.against) if index != NO_CLASS)
+
+    @property
+    def of_boxes(self) -> bool:
+        """Whether the rule means boxes of a detector."""
+        return self.boxes or self.nth != NO_CLASS
+
+    @property
+    def bound(self) -> bool:
+        """Whether what it means of a photo is fixed on the photo's clean pass."""
+        return self.above is not None or bool(self.region) or self.of_boxes
 
 
 DECISION = TargetRule(top=1)
@@ -81,13 +110,15 @@ DECISION = TargetRule(top=1)
 class Resolved:
     """Targets of B photos, T each: `classes` (B, T) int64, `against` (B, T) int64 with -1 where there is no contrast, `scores`
     (B, T): the logit, or the difference of two logits, with the graph of the logits they were read from; outputs: what kind the
-    model's outputs are; suffix: what follows the class in the targets' names, such as a region."""
+    model's outputs are; suffix: what follows the class in the targets' names, such as a region; boxes: of a detector, the photo's
+    boxes, which `classes` are numbers of."""
 
     classes: Tensor
     against: Tensor
     scores: Tensor
     outputs: Outputs = Outputs.SOFTMAX
     suffix: str = ""
+    boxes: tuple[FoundBox, ...] = ()
 
     def logit(self, logits: Tensor) -> Tensor:
         """Scores (B, T) of other logits (B, C) of the same photos: the logit, or the difference of two."""
@@ -99,20 +130,20 @@ class Resolved:
         return gather(self.outputs.probabilities(logits), self.classes, self.against)
 
     def __getitem__(self, rows: slice | Tensor) -> Resolved:
-        return Resolved(self.classes[rows], self.against[rows], self.scores[rows], self.outputs, self.suffix)
+        return replace(self, classes=self.classes[rows], against=self.against[rows], scores=self.scores[rows])
 
     def detached(self) -> Resolved:
         """The same targets without the graph of the logits, which keeps all activations alive."""
-        return Resolved(self.classes, self.against, self.scores.detach(), self.outputs, self.suffix)
+        return replace(self, scores=self.scores.detach())
 
     def rules(self, row: int) -> list[TargetRule]:
         """The targets of one photo, each as the rule that names it."""
         pairs = zip(self.classes[row].tolist(), self.against[row].tolist(), strict=True)
-        region = self.suffix.removeprefix(REGION)
-        return [TargetRule(index=index, against=against, region=region) for index, against in pairs]
+        region, boxes = self.suffix.removeprefix(REGION), self.outputs is Outputs.BOXES
+        return [TargetRule(index=index, against=against, region=region, boxes=boxes) for index, against in pairs]
 
     def names(self, row: int) -> list[str]:
-        """The targets of one photo as canonical text: `281`, `386-340`, `12@region=predicted`."""
+        """The targets of one photo as canonical text: `281`, `386-340`, `12@region=predicted`, `box:0`."""
         return [str(rule) for rule in self.rules(row)]
 
 
@@ -125,11 +156,12 @@ def gather(values: Tensor, classes: Tensor, against: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Targets:
     """One rule a photo of a batch; all give the same number of targets. outputs: what the model's outputs are; suffix: what
-    follows the class in the targets' names."""
+    follows the class in the targets' names; boxes: of a detector, those of the one photo."""
 
     rules: tuple[TargetRule, ...]
     outputs: Outputs = Outputs.SOFTMAX
     suffix: str = ""
+    boxes: tuple[FoundBox, ...] = ()
 
     def __post_init__(self) -> None:
         if len({rule.count for rule in self.rules}) > 1:
@@ -142,7 +174,7 @@ class Targets:
     @staticmethod
     def decided(resolved: Resolved) -> Targets:
         """Targets that were resolved before, for other views of the same photos."""
-        return DecidedTargets((), resolved.outputs, resolved.suffix, resolved.classes, resolved.against)
+        return DecidedTargets((), resolved.outputs, resolved.suffix, resolved.boxes, resolved.classes, resolved.against)
 
     def resolve(self, logits: Tensor) -> Resolved:
         """Turn rules into classes on logits (B, C); raises UsageError on a length mismatch or a class out of range."""
@@ -161,7 +193,7 @@ class Targets:
                 classes[row] = order[row]
             else:
                 classes[row, 0], against[row, 0] = rule.index, rule.against
-        return Resolved(classes, against, gather(scores, classes, against), self.outputs, self.suffix)
+        return Resolved(classes, against, gather(scores, classes, against), self.outputs, self.suffix, self.boxes)
 
     @property
     def count(self) -> int:
@@ -169,7 +201,7 @@ class Targets:
 
     def photo(self, row: int) -> Targets:
         """The targets of one photo of the batch."""
-        return Targets((self.rules[row],), self.outputs, self.suffix)
+        return Targets((self.rules[row],), self.outputs, self.suffix, self.boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +215,7 @@ class DecidedTargets(Targets):
         if len(self.classes) != logits.shape[0]:
             raise UsageError(f"{len(self.classes)} targets for a batch of {logits.shape[0]} photos", expected="one a photo")
         scores = gather(self.outputs.scores(logits), self.classes, self.against)
-        return Resolved(self.classes, self.against, scores, self.outputs, self.suffix)
+        return Resolved(self.classes, self.against, scores, self.outputs, self.suffix, self.boxes)
 
     @property
     def count(self) -> int:
@@ -191,7 +223,7 @@ class DecidedTargets(Targets):
 
     def photo(self, row: int) -> Targets:
         rows = slice(row, row + 1)
-        return DecidedTargets((), self.outputs, self.suffix, self.classes[rows], self.against[rows])
+        return DecidedTargets((), self.outputs, self.suffix, self.boxes, self.classes[rows], self.against[rows])
 
 
 def out_of_range(index: int | str, count: int) -> UsageError:
@@ -200,7 +232,7 @@ def out_of_range(index: int | str, count: int) -> UsageError:
 
 def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
     """A rule from text: `top1`, `top5`, an index, a class name, `A-B` of two of them, `positive` (`positive@above=0.3`); for a
-    model that gives a class map, one of the others with `@region=`.
+    model that gives a class map, one of the others with `@region=`; for a detector `box:0`, `CLASS@box=0`, `boxes@above=0.5`.
 
     classes: names by index, synonyms separated by commas (may be empty); count: how many outputs the model has.
     """
@@ -216,6 +248,8 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
         return TargetRule(top=int(top[1]))
     positive = re.fullmatch(r"positive(?:@above=([0-9.eE+-]+))?", text.strip().lower())
     names = name_table(tuple(classes), count)
+    if not names.find(text) and (of_boxes := parse_boxes(text.strip(), names)) is not None:
+        return of_boxes
     if positive and not names.find(text):
         return positive_rule(positive[1])
     if names.find(text):
@@ -233,10 +267,27 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
     return TargetRule(index=index, against=against)
 
 
-def positive_rule(bound: str | None) -> TargetRule:
-    """Every label above a bound, 0.5 where none is given."""
+def parse_boxes(text: str, names: NameTable) -> TargetRule | None:
+    """A rule of boxes: `box:0`, `CLASS@box=0`, `boxes` (`boxes@above=0.3`); None where the text names none. Raises UsageError."""
+    if every := re.fullmatch(rf"{BOXES}(?:@above=([0-9.eE+-]+))?", text.lower()):
+        return positive_rule(every[1], boxes=True)
+    name, of_class, number = text.partition(BOX_OF_CLASS)
+    if not of_class and not text.lower().startswith(BOX):
+        return None
+    number = number.strip() if of_class else text[len(BOX) :].strip()
+    if not number.isdecimal() or len(number) > LONGEST_INDEX:
+        raise UsageError(f'"{shorten(text)}" names no box', expected="box:0, CLASS@box=0 or boxes@above=0.5")
+    if not of_class:
+        return TargetRule(index=int(number), boxes=True)
+    if not names.find(name):
+        raise names.unknown(name)
+    return TargetRule(index=names.index(name), nth=int(number))
+
+
+def positive_rule(bound: str | None, *, boxes: bool = False) -> TargetRule:
+    """Every label, or box, above a bound, 0.5 where none is given."""
     try:
-        return TargetRule(above=EVEN if bound is None else float(bound))
+        return TargetRule(above=EVEN if bound is None else float(bound), boxes=boxes)
     except ValueError as error:
         raise UsageError(f"above={bound} is not a probability", expected="a number from 0 to below 1") from error
 

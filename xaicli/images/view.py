@@ -42,7 +42,9 @@ class View:
 
     resize: the length of the shorter side in pixels, an exact (height, width), or None; crop: the centre crop, a side or (height,
     width), or None; a photo smaller than the crop is padded with black. interpolation: one of `INTERPOLATIONS`, PIL's, which
-    antialias when they shrink. mean, std: of the three colours in 0..1. Raises UsageError where these fix no input size.
+    antialias when they shrink. mean, std: of the three colours in 0..1. letterbox: the grey, 0..255, around a photo that is
+    fitted whole, its proportions kept, into a resize of exact (height, width), as detectors take it. Raises UsageError where
+    these fix no input size.
     """
 
     resize: int | tuple[int, int] | None = 256
@@ -50,6 +52,7 @@ class View:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    letterbox: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resize", length("resize", self.resize))
@@ -70,6 +73,8 @@ class View:
                 expected="a crop, or a resize to an exact HEIGHT x WIDTH",
                 hint="Give --crop SIDE.",
             )
+        if self.letterbox is not None and (not isinstance(self.resize, tuple) or self.crop is not None):
+            raise UsageError(f"a letterbox with {self.describe()}", expected="a resize to an exact HEIGHT x WIDTH, and no crop")
         if self.size[0] * self.size[1] > LARGEST_INPUT:
             raise UsageError(
                 f"an input of {self.size[0]} x {self.size[1]} pixels", expected=f"at most {LARGEST_INPUT:,} pixels in all"
@@ -87,6 +92,8 @@ class View:
         """Width and height of a photo after the resize, rounded as torchvision rounds."""
         if self.resize is None:
             return width, height
+        if isinstance(self.resize, tuple) and self.letterbox is not None:
+            return fitted(width, height, self.resize)
         if isinstance(self.resize, tuple):
             return self.resize[1], self.resize[0]
         long = int(self.resize * max(width, height) / min(width, height))
@@ -104,14 +111,15 @@ class View:
                 hint="Crop the photo, or resize to an exact HEIGHT x WIDTH.",
             )
         out_height, out_width = self.size
-        left, top = (0, 0) if self.crop is None else (offset(resized[0], out_width), offset(resized[1], out_height))
+        whole = self.crop is None and self.letterbox is None
+        left, top = (0, 0) if whole else (offset(resized[0], out_width), offset(resized[1], out_height))
         return Geometry((width, height), resized, (left, top), (out_width, out_height))
 
     def prepare(self, photo: Image.Image) -> Tensor:
         """The input (3, H, W), float32, of an RGB photo."""
         if photo.mode != "RGB":
             raise InputError(f"a photo in mode {photo.mode}", expected="RGB", hint="Pass it through xaicli.images.decode.")
-        picture = self.resize_and_crop(photo, INTERPOLATIONS[self.interpolation])
+        picture = self.resize_and_crop(photo, INTERPOLATIONS[self.interpolation], (self.letterbox or 0,) * 3)
         pixels = torch.from_numpy(np.array(picture, dtype=np.uint8)).permute(2, 0, 1).contiguous()
         return self.normalise(pixels.to(torch.float32).div_(255))
 
@@ -122,14 +130,20 @@ class View:
         picture = self.resize_and_crop(Image.fromarray(mask.astype(np.uint8) * 255), Image.Resampling.NEAREST)
         return np.asarray(picture) > 127
 
-    def resize_and_crop(self, picture: Image.Image, interpolation: Image.Resampling) -> Image.Image:
-        """Resize and crop; PIL's crop pads with black where it reaches past the picture."""
+    def resize_and_crop(
+        self, picture: Image.Image, interpolation: Image.Resampling, around: tuple[int, ...] | int = 0
+    ) -> Image.Image:
+        """Resize and crop; PIL's crop pads with black where it reaches past the picture, a letterbox with the colour `around`."""
         geometry = self.geometry(picture.width, picture.height)
         if geometry.resized != picture.size:
             picture = picture.resize(geometry.resized, interpolation)
         (left, top), (width, height) = geometry.offset, geometry.size
         if (left, top, width, height) == (0, 0, *picture.size):
             return picture
+        if self.letterbox is not None:
+            box = Image.new(picture.mode, (width, height), around)
+            box.paste(picture, (-left, -top))
+            return box
         return picture.crop((left, top, left + width, top + height))
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -150,25 +164,34 @@ class View:
 
     def describe(self) -> str:
         """In words: "resize 256, crop 224, bilinear"."""
-        parts = [] if self.resize is None else [f"resize {sides(self.resize)}"]
+        fit = "resize" if self.letterbox is None else "letterbox"
+        parts = [] if self.resize is None else [f"{fit} {sides(self.resize)}"]
         parts += [] if self.crop is None else [f"crop {sides(self.crop)}"]
         return ", ".join([*parts, self.interpolation])
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types, for the record and the model's fingerprint."""
+        """Plain JSON types, for the record and the model's fingerprint; a letterbox only where there is one."""
         plain = dataclasses.asdict(self)
+        if self.letterbox is None:
+            del plain["letterbox"]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> View:
         """The inverse of `as_dict`; raises InputError where `content` is no view."""
         known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(content, Mapping) or set(content) != known:
+        if not isinstance(content, Mapping) or set(content) | {"letterbox"} != known:
             raise InputError("the record of a view is not complete", expected=", ".join(sorted(known)))
         try:
             return cls(**content)
         except XaiError as error:
             raise InputError(error.found, expected=error.expected) from error
+
+
+def fitted(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a photo as large as fits into `size` (height, width), its proportions kept."""
+    scale = min(size[1] / width, size[0] / height)
+    return max(1, min(size[1], round(width * scale))), max(1, min(size[0], round(height * scale)))
 
 
 def length(name: str, value: Any) -> int | tuple[int, int] | None:

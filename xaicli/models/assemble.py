@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xaicli.errors import InputError
+from xaicli.containment import contained
+from xaicli.errors import InputError, RunError
 from xaicli.images.view import View
 from xaicli.models.fingerprint import Account, computed, file_fingerprint, module_fingerprint, network_fingerprint
 from xaicli.models.from_hf import LogitsOnly
 from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.models.probe import output_kind
-from xaicli.models.trial import Trial, trial_inputs, try_network
+from xaicli.models.trial import Trial, outputs_on_trial, trial_inputs, try_network
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
-from xaicli.network.raw_output import read_outputs
 from xaicli.outputs import Outputs
 from xaicli.passes.device import masked_dtype
 from xaicli.stamps import stamp
@@ -82,14 +82,19 @@ def assemble(
         device=at,
         layer=layer if layer != "auto" else loaded.layer,
         output_name=output_name or loaded.output_name,
-        masked_dtype=dtype if module is not None else torch.float32,
+        masked_dtype=dtype if module is not None and loaded.decoding is None else torch.float32,
+        decoding=loaded.decoding,
     )
+    if bare.decoding is not None:
+        bare = settled(bare)
     trial = try_network(bare)
     raw = trial.outputs
     if trial.inconsistency:
         notice(f"{loaded.name} {trial.inconsistency}: maps and scores of it mean little")
     bare = dataclasses.replace(bare, inconsistency=trial.inconsistency, copies_input=trial.changes_input)
     account = account_of(bare, trial)
+    if bare.decoding is not None:
+        return of_detector(bare, raw, classes, loaded, account, notice)
     if raw.ndim == 4:
         return of_class_map(bare, raw, outputs or loaded.outputs, classes, loaded, account, notice)
     kind = output_kind(raw, loaded.name, outputs or loaded.outputs, ends_in_sigmoid=trial.ends_in_sigmoid)
@@ -140,6 +145,47 @@ def of_class_map(
     )
 
 
+def of_detector(
+    bare: Classifier,
+    raw: Tensor,
+    classes: tuple[str, ...] | None,
+    loaded: LoadedModel,
+    account: Account,
+    notice: Notice,
+) -> Classifier:
+    """A detector, from the summary (2, C + 4) of its proposals for two photos; raises InputError where scores are no scores."""
+    count = raw.shape[1] - 4
+    best = raw[:, :count]
+    if bool(best.isfinite().all()) and not bool(((best >= 0) & (best <= 1)).all()):
+        raise InputError(
+            f"the scores of {loaded.name} run from {float(best.min()):.2f} to {float(best.max()):.2f}",
+            expected="scores of classes from 0 to 1",
+            hint="Apply the sigmoid or softmax in the decode function.",
+        )
+    weights = fingerprint_of(bare, Outputs.BOXES)
+    return dataclasses.replace(
+        bare,
+        count=count,
+        outputs=Outputs.BOXES,
+        classes=names_for(count, classes, loaded.classes, loaded.name, notice),
+        provides=bare.provides & ~Needs.HEAD,
+        fingerprint=network_fingerprint(weights, account),
+        weights_fingerprint=weights,
+    )
+
+
+def settled(detector: Classifier) -> Classifier:
+    """The detector with a decode function that takes one photo at a time, where it cannot read the output for two."""
+    inputs = trial_inputs(detector.view.size).to(detector.device)
+    with contained(f"{detector.name} on a trial input"), torch.no_grad():
+        try:
+            detector.proposals(inputs)
+            return detector
+        except RunError:
+            assert detector.decoding is not None
+            return dataclasses.replace(detector, decoding=dataclasses.replace(detector.decoding, one_by_one=True))
+
+
 def fingerprint_of(classifier: Classifier, outputs: Outputs) -> str:
     """The fingerprint of the network, and of how its outputs are read where that is not the plain softmax."""
     if outputs is Outputs.SOFTMAX and not classifier.output_name:
@@ -156,8 +202,8 @@ def account_of(classifier: Classifier, trial: Trial) -> Account:
     try:
         on_processor = copy.deepcopy(classifier.module).cpu()
         with torch.no_grad():
-            output = on_processor(trial_inputs(classifier.view.size))
-        return computed(read_outputs(output, len(trial.outputs), classifier.name, classifier.output_name))
+            there = dataclasses.replace(classifier, forward=on_processor, module=on_processor)
+            return computed(outputs_on_trial(there, trial_inputs(classifier.view.size)))
     # A network that cannot be copied, or runs on its device alone, may raise anything: then its device's numbers count.
     except Exception:
         return computed(trial.outputs)

@@ -21,7 +21,8 @@ from xaicli.python_file import functions_of, import_file, importable, place_of, 
 
 
 def load(request: Request) -> LoadedModel:
-    """The network that a function of the user's returns: a torch module, or what `xaicli.classifier(module, ...)` gives."""
+    """The network that a function of the user's returns: a torch module, or what `xaicli.classifier(module, ...)` or
+    `xaicli.detector(module, ...)` gives."""
     file, name = split(request.name)
     request.refuse_flag(f"Write {file.name}:{name}.")
     if not request.trust:
@@ -41,6 +42,7 @@ def load(request: Request) -> LoadedModel:
             made.layer,
             outputs=made.outputs,
             output_name=made.output_name,
+            decoding=made.decoding,
         )
     elif isinstance(made, nn.Module):
         loaded = LoadedModel(canonical, View(), module=made)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import UsageError
 from xaicli.images.view import View
+from xaicli.network.proposals import Decoding
 from xaicli.outputs import Outputs
 from xaicli.params import escape
 
@@ -59,7 +60,7 @@ class LoadedModel:
     """What a source gives: a torch module, or a black box (`forward`, and the hash of its `content`).
 
     device: where a black box runs, None for the device of the request; outputs, output_name: what the model's own configuration
-    says they are, and which entry of a tuple or dict.
+    says they are, and which entry of a tuple or dict; decoding: of a detector, how its outputs become boxes.
     """
 
     name: str
@@ -72,3 +73,4 @@ class LoadedModel:
     device: torch.device | None = None
     outputs: Outputs | None = None
     output_name: str = ""
+    decoding: Decoding | None = None

@@ -37,9 +37,6 @@ def try_network(classifier: Classifier) -> Trial:
     height, width = classifier.view.size
     inputs = trial_inputs(classifier.view.size).to(classifier.device)
 
-    def run(photos: Tensor) -> Tensor:
-        return read_outputs(classifier.forward(photos), len(photos), classifier.name, classifier.output_name)
-
     # Not inference mode: what a network computes once and keeps would then be of no use to gradients.
     with (
         contained(
@@ -50,13 +47,20 @@ def try_network(classifier: Classifier) -> Trial:
     ):
         handed = inputs.clone()
         with LastSigmoid() as seen:
-            outputs = run(handed)
-        alone = run(inputs[:1].clone())
+            outputs = outputs_on_trial(classifier, handed)
+        alone = outputs_on_trial(classifier, inputs[:1].clone())
         inconsistency = ""
         if not near(alone, outputs[:1]):
-            again = run(inputs[:1].clone())
+            again = outputs_on_trial(classifier, inputs[:1].clone())
             inconsistency = BESIDE_OTHERS if near(alone, again) else EACH_TIME
     return Trial(outputs, seen.applied, inconsistency, not torch.equal(handed, inputs))
+
+
+def outputs_on_trial(classifier: Classifier, photos: Tensor) -> Tensor:
+    """What a network gives for photos, as it is; of a detector a few numbers on its proposals."""
+    if classifier.decoding is not None:
+        return classifier.proposals(photos).summary()
+    return read_outputs(classifier.forward(photos), len(photos), classifier.name, classifier.output_name)
 
 
 EACH_TIME = "gives other outputs for the same photo each time, as dropout inside forward() does"

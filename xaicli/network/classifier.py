@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,10 @@ from xaicli.containment import contained
 from xaicli.errors import RunError
 from xaicli.images.view import View
 from xaicli.needs import Needs
+from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, named_layer
+from xaicli.network.proposals import Decoding, Proposals
 from xaicli.network.raw_output import read_outputs
 from xaicli.network.regions import of_region, two_classes
 from xaicli.network.stages import named_stages
@@ -34,7 +37,8 @@ class Classifier:
     and what the network computes; weights_fingerprint: the same without the latter, by which explainers know their network;
     outputs: whether they are of one softmax, a sigmoid each, or values; output_name: the entry to take of a tuple or dict;
     pixels: of a network that gives a class map (B, C, H, W), what the outputs of a pixel are, None for all others; region: the
-    part of the class map, (H, W) bool, that one photo's outputs are of; probabilities: True where the network ends in that
+    part of the class map, (H, W) bool, that one photo's outputs are of; decoding: of a detector, how its outputs become boxes;
+    boxes: those of the clean photo that one photo's outputs are of; probabilities: True where the network ends in that
     softmax or sigmoid, which is undone here; masked_dtype: the precision of passes that only mask the input; batch_size: altered
     copies a pass at most, None for what the device takes best; inconsistency: in words, why a photo's outputs are no function of
     that photo alone, empty where they are; copies_input: the network writes into its input, and is handed a copy;
@@ -54,6 +58,8 @@ class Classifier:
     output_name: str = ""
     pixels: Outputs | None = None
     region: Tensor | None = field(default=None, repr=False)
+    decoding: Decoding | None = field(default=None, repr=False)
+    boxes: FixedBoxes | None = field(default=None, repr=False)
     probabilities: bool = False
     layer: str = "auto"
     masked_dtype: torch.dtype = torch.float32
@@ -73,8 +79,11 @@ class Classifier:
         return self.logits(self.run(inputs), len(inputs))
 
     def run(self, inputs: Tensor) -> object:
-        """What the network returns for a batch, which stays as it is."""
-        return self.forward(inputs.clone() if self.copies_input else inputs)
+        """What the network returns for a batch, which stays as it is; photo by photo where boxes are decoded so."""
+        inputs = inputs.clone() if self.copies_input else inputs
+        if self.decoding is not None and self.decoding.one_by_one:
+            return [self.forward(photo[None]) for photo in inputs]
+        return self.forward(inputs)
 
     def masked(self, inputs: Tensor) -> Tensor:
         """Logits of inputs that are masked copies of a photo, in `masked_dtype`, whatever the caller's autocast; no gradients."""
@@ -87,6 +96,8 @@ class Classifier:
 
         A single yes-or-no output x becomes two labels, (-x, x): "not it" and "it", each with its own probability.
         """
+        if self.decoding is not None:
+            return self.of_boxes(self.decoding.read(output, photos, self.name))
         read = read_outputs(output, photos, self.name, self.output_name)
         if (read.ndim == 4) is (self.pixels is None):
             raise RunError(f"{self.name} returned a tensor of shape {tuple(read.shape)}, and another form when it was loaded")
@@ -112,11 +123,31 @@ class Classifier:
             raise RunError(f"{self.name} gave a class map of {tuple(class_map.shape[2:])}, and {tuple(self.region.shape)} before")
         return of_region(class_map, self.region, self.pixels)
 
+    def proposals(self, inputs: Tensor) -> Proposals:
+        """All that a detector proposes for a batch; raises RunError for another model."""
+        if self.decoding is None:
+            raise RunError(f"{self.name} gives no boxes", expected="a detector")
+        return self.decoding.read(self.run(inputs), len(inputs), self.name)
+
+    def of_boxes(self, proposals: Proposals) -> Tensor:
+        """Outputs (B, 2T) of the T boxes of this classifier's photo; raises RunError where none are fixed."""
+        if self.boxes is None:
+            raise RunError(f"{self.name} gives boxes, of which one must be named", hint="Give --target box:0.")
+        return self.boxes.read(proposals)
+
+    def for_boxes(self, boxes: FixedBoxes, names: tuple[str, ...]) -> Classifier:
+        """The detector as a classifier of T boxes of one photo, each with a name."""
+        return self.bound(boxes=boxes, classes=names, count=len(boxes), outputs=Outputs.BOXES)
+
     def for_region(self, region: Tensor) -> Classifier:
-        """The network as a classifier of one region (H, W) of its class map; what is known of its layers stays known."""
-        made = dataclasses.replace(self, region=region, outputs=Outputs.REGION)
+        """The network as a classifier of one region (H, W) of its class map."""
+        return self.bound(region=region, outputs=Outputs.REGION)
+
+    def bound(self, **changes: Any) -> Classifier:
+        """The classifier of one photo; what is known of the network's layers stays known."""
+        made = dataclasses.replace(self, **changes)
         own = {part.name for part in dataclasses.fields(self) if part.init}
-        made.__dict__.update({name: value for name, value in vars(self).items() if name not in own})
+        made.__dict__.update({name: value for name, value in vars(self).items() if name not in own | {"shown_names"}})
         return made
 
     def feature_layer(self, name: str = "auto") -> FeatureLayer:
@@ -133,7 +164,7 @@ class Classifier:
     @cached_property
     def default_layer(self) -> FeatureLayer:
         with contained(f"{self.name}, when its feature layer was looked for,"):
-            return default_layer(self.trace, encoder=self.pixels is not None)
+            return default_layer(self.trace, encoder=self.pixels is not None or self.decoding is not None)
 
     @cached_property
     def trace(self) -> NetworkTrace:

@@ -11,6 +11,7 @@ from xaicli.errors import InputError
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.passes.queue import clean_logits
+from xaicli.runs.box_target import on_boxes
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.region_target import decided_class, named, region_of
 from xaicli.targets import NO_CLASS, DecidedTargets, TargetRule, Targets
@@ -28,9 +29,12 @@ def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> Bound
     """The targets of one photo.
 
     Most rules need no look at the photo. `positive` takes one pass: every label whose probability is above the rule's bound. A
-    region of a class map takes one pass too, and makes a classifier of that region. Raises InputError where there is no such
-    label, or nothing in the region.
+    region of a class map takes one pass too, and makes a classifier of that region; so do boxes of a detector. Raises InputError
+    where there is no such label or box, or nothing in the region.
     """
+    if rule.of_boxes:
+        geometry = classifier.view.geometry(*loaded.photo.image.size)
+        return BoundTargets(*on_boxes(classifier, loaded.input[None].to(classifier.device), geometry, rule))
     if rule.region:
         return in_region(classifier, loaded, rule)
     if rule.above is None:
@@ -46,7 +50,7 @@ def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> Bound
             hint="Give --target top1, or a lower bound: --target positive@above=0.3.",
         )
     classes = labels[None].to(torch.int64)
-    return BoundTargets(classifier, DecidedTargets((), classifier.outputs, "", classes, torch.full_like(classes, NO_CLASS)))
+    return BoundTargets(classifier, DecidedTargets((), classifier.outputs, "", (), classes, torch.full_like(classes, NO_CLASS)))
 
 
 def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:

@@ -41,7 +41,10 @@ def describe_model(classifier: Classifier, others: str = "") -> str:
 
 
 def outputs_of(classifier: Classifier) -> str:
-    """How many outputs there are, and what: "1000 classes", "14 labels", "1 value", "a map of 21 classes"."""
+    """How many outputs there are, and what: "1000 classes", "14 labels", "1 value", "a map of 21 classes", "boxes of
+    91 classes"."""
     words = {Outputs.SIGMOID: ("label", "labels"), Outputs.VALUES: ("value", "values")}
     counted = f"{classifier.count} {words.get(classifier.outputs, ('class', 'classes'))[classifier.count != 1]}"
+    if classifier.outputs is Outputs.BOXES:
+        return f"boxes of {counted}"
     return f"a map of {counted}" if classifier.outputs is Outputs.REGION else counted

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from xaicli.attribution import Attribution, Prediction, Record, status_of
+from xaicli.boxes import shown_box
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.network.classifier import Classifier
@@ -26,17 +30,19 @@ def attributions_of(
     """The attributions of one photo, a batch of one, one a target."""
     names = maps.targets.names(0)
     logits = maps.logits[0]
-    probabilities = classifier.outputs.probabilities(logits[None])[0]
+    boxes, rules = maps.targets.boxes, maps.targets.rules(0)
+    name_of, chance_of = naming(maps, classifier)
     best = classifier.outputs.scores(logits[None])[0].argsort(descending=True, stable=True)[:TOP].tolist()
-    top = tuple(Prediction(index, classifier.class_name(index), float(probabilities[index])) for index in best)
-    chances = maps.targets.probability(logits[None])[0].tolist()
+    top = tuple(Prediction(index, name_of(index), chance_of(index)) for index in best)
+    own = maps.targets.probability(logits[None])[0].tolist()
+    chances = [chance_of(rule.index) for rule in rules] if boxes else own
     values = maps.values[0].detach().cpu().numpy()
     sign = method.sign
     if sign is Sign.NONNEGATIVE and bool((values < 0).any()):
         # Of a contrast, RISE and its kin give a difference, which has both signs.
         sign = Sign.SIGNED
     made = []
-    for at, name in enumerate(names):
+    for at, rule in enumerate(rules):
         numbers, arrays = extras_of(maps, at)
         record = Record(
             image=recorded_path(loaded.source),
@@ -47,8 +53,8 @@ def attributions_of(
             parameters=method.parameters_as_given(),
             version=method.version,
             rule=targets.text,
-            target=name,
-            target_name=target_name(name, classifier),
+            target=names[at],
+            target_name=rule.shown(name_of) + maps.targets.suffix,
             target_probability=chances[at],
             targets=tuple(names),
             decision=top[0],
@@ -60,7 +66,7 @@ def attributions_of(
             view=classifier.view.as_dict(),
             precision=settings.precision,
             definition=definition_stamp(method, targets.text, settings.precision),
-            subject=subject_stamp(loaded.photo.content, loaded.photo.frame, classifier.fingerprint, name),
+            subject=subject_stamp(loaded.photo.content, loaded.photo.frame, classifier.fingerprint, names[at]),
             seed=settings.seed,
             layer=resolved_layer(method, classifier),
             passes=str(method.cost(classifier)),
@@ -71,9 +77,19 @@ def attributions_of(
             notes=(*loaded.photo.notes, *cautions(classifier)),
             extras=numbers,
             arrays=tuple(arrays),
+            box=dataclasses.asdict(boxes[rule.index]) if boxes else {},
         )
         made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, loaded.photo.image))
     return made
+
+
+def naming(maps: Maps, classifier: Classifier) -> tuple[Callable[[int], str], Callable[[int], float]]:
+    """What targets are called by number, and how probable they are. A box is as similar to itself as can be: what says something
+    is its confidence."""
+    if boxes := maps.targets.boxes:
+        return partial(shown_box, boxes=boxes), lambda number: boxes[number].score
+    probabilities = classifier.outputs.probabilities(maps.logits)[0].tolist()
+    return classifier.class_name, probabilities.__getitem__
 
 
 def cautions(classifier: Classifier) -> tuple[str, ...]:
@@ -98,12 +114,6 @@ def extras_of(maps: Maps, at: int) -> tuple[dict[str, float], dict[str, np.ndarr
         elif own.isfinite():
             numbers[name] = float(own)
     return numbers, arrays
-
-
-def target_name(target: str, classifier: Classifier) -> str:
-    """The class name of a canonical target; "A - B" of a contrast; with its region, where it has one."""
-    classes, marked, region = target.partition("@")
-    return " - ".join(classifier.class_name(int(index)) for index in classes.split("-")) + marked + region
 
 
 def resolved_layer(method: Method, classifier: Classifier) -> str:

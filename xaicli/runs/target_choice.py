@@ -13,11 +13,14 @@ from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.runs.region_target import canonical
-from xaicli.targets import DECISION, PREDICTED, TargetRule, out_of_range, parse_target
+from xaicli.targets import DECISION, NO_CLASS, PREDICTED, TargetRule, out_of_range, parse_target
 from xaicli.untrusted import read_text
 
 REGION_OF_DECISION = TargetRule(top=1, region=PREDICTED)
 """Of a class map: the class that covers most beside the background, where it was predicted."""
+
+BEST_BOX = TargetRule(index=0, boxes=True)
+"""Of a detector: the most certain box."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ class TargetChoice:
     @property
     def bound(self) -> bool:
         """Whether each photo's targets are fixed on its clean pass, so that photos are explained one at a time."""
-        return self.rule.above is not None or bool(self.rule.region) or any(rule.region for rule in self.by_image.values())
+        return self.rule.bound or any(rule.bound for rule in self.by_image.values())
 
     @property
     def is_decision(self) -> bool:
-        return not self.file and self.rule in (DECISION, REGION_OF_DECISION)
+        return not self.file and self.rule in (DECISION, REGION_OF_DECISION, BEST_BOX)
 
 
 def choose_targets(text: str | int, classifier: Classifier, sources: Iterable[Source] = ()) -> TargetChoice:
@@ -62,11 +65,11 @@ def choose_targets(text: str | int, classifier: Classifier, sources: Iterable[So
         # A number in Python is an index, also where a class is called by another number.
         if not 0 <= text < classifier.count:
             raise out_of_range(text, classifier.count)
-        rule = with_region(TargetRule(index=text), classifier)
+        rule = fitted(TargetRule(index=text), classifier)
         refuse_unfit(rule, classifier)
         return TargetChoice(canonical(rule), rule)
     if not text.startswith("@"):
-        rule = with_region(parse_target(text, classifier.classes, classifier.count), classifier)
+        rule = fitted(parse_target(text, classifier.classes, classifier.count), classifier)
         refuse_unfit(rule, classifier)
         return TargetChoice(canonical(rule), rule)
     choice = TargetChoice("file", DECISION, read_targets(Path(text[1:]), classifier), text[1:])
@@ -75,13 +78,18 @@ def choose_targets(text: str | int, classifier: Classifier, sources: Iterable[So
     return choice
 
 
-def with_region(rule: TargetRule, classifier: Classifier) -> TargetRule:
-    """The rule, for a class map with the region that was predicted where none is named."""
+def fitted(rule: TargetRule, classifier: Classifier) -> TargetRule:
+    """The rule, for a class map with the region that was predicted where none is named; for a detector the decision is the most
+    certain box."""
+    if classifier.decoding is not None and rule == DECISION:
+        return BEST_BOX
     return replace(rule, region=PREDICTED) if classifier.pixels is not None and not rule.region else rule
 
 
 def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
     """Raise UsageError where a rule means nothing for the kind of outputs that the model has."""
+    if rule.of_boxes is (classifier.decoding is None):
+        raise wrong_kind(rule, classifier)
     if rule.region and classifier.pixels is None:
         raise UsageError(
             f"--target {rule} needs a class map, and {classifier.name} gives one number a class",
@@ -89,7 +97,7 @@ def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
         )
     if rule.region and rule.top > 1:
         raise UsageError(f"--target {rule} names several classes", expected="one class of a region")
-    if rule.above is not None and classifier.outputs is not Outputs.SIGMOID:
+    if rule.above is not None and not rule.boxes and classifier.outputs is not Outputs.SIGMOID:
         raise UsageError(
             f"--target {rule} needs labels with probabilities of their own, and the outputs of {classifier.name} are "
             f"{classifier.outputs.value}",
@@ -103,6 +111,20 @@ def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
             expected="one of them by index or name",
             hint="Give --target 0.",
         )
+
+
+def wrong_kind(rule: TargetRule, classifier: Classifier) -> UsageError:
+    """What to say where boxes are asked of a model that gives none, or something else of a detector."""
+    if rule.of_boxes:
+        return UsageError(
+            f"--target {rule} needs a detector, and {classifier.name} gives no boxes", hint="Name a class, or choose a detector."
+        )
+    known = rule.index >= 0 and rule.against == NO_CLASS and not rule.region
+    return UsageError(
+        f"--target {rule} names no box, and {classifier.name} is a detector",
+        expected="box:0, CLASS@box=0 or boxes@above=0.5",
+        hint=f"Give --target {rule.index}@box=0." if known else "Give --target box:0.",
+    )
 
 
 def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
@@ -125,7 +147,7 @@ def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
             raise UsageError(f"{path} has a row without a target: {','.join(row)}", expected="IMAGE,TARGET")
         image = row[image_column].strip()
         try:
-            rule = with_region(parse_target(row[target_column], classifier.classes, classifier.count), classifier)
+            rule = fitted(parse_target(row[target_column], classifier.classes, classifier.count), classifier)
             refuse_unfit(rule, classifier)
         except XaiError as error:
             raise UsageError(f"{path}, {image}: {error.found}", expected=error.expected, hint=error.hint) from error

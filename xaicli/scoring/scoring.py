@@ -182,7 +182,7 @@ def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | Non
         readouts=readouts,
         curve=curve,
         control=explainer.control,
-        target_name=" - ".join(photo.classifier.class_name(int(index)) for index in name.partition("@")[0].split("-")),
+        target_name=explanation.targets[target].shown(photo.classifier.class_name),
     )
 
 

@@ -1,0 +1,74 @@
+"""`xaicli.detector`: a torch module of one's own as a detector."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xaicli.containment import contained
+from xaicli.errors import InputError, UsageError
+from xaicli.images.view import View, colour
+from xaicli.models.assemble import Side, assemble
+from xaicli.models.from_module import device_of, names
+from xaicli.models.model_request import LoadedModel
+from xaicli.network.classifier import Classifier
+from xaicli.network.proposals import FLOOR, OVERLAP, Decoding
+from xaicli.passes.device import resolve_device
+
+GREY = 114
+"""Around a photo in a letterbox: what YOLO's own code takes, and nearly the mean colour of ImageNet."""
+BLACK, WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+
+logger = logging.getLogger("xaicli")
+
+
+def detector(
+    module: nn.Module,
+    *,
+    decode: Callable[[Any], Any],
+    resize: Side = 640,
+    letterbox: bool = True,
+    interpolation: str = "bilinear",
+    mean: Sequence[float] = BLACK,
+    std: Sequence[float] = WHITE,
+    classes: Sequence[str] | str | Path | None = None,
+    layer: str = "auto",
+    confidence: float = FLOOR,
+    overlap: float | None = OVERLAP,
+    name: str = "",
+    device: str | torch.device | None = None,
+) -> Classifier:
+    """A detector from a torch module that takes (B, 3, H, W), and a function that reads boxes off its output.
+
+    decode(output) -> boxes, scores: for a batch of B photos (B, N, 4) and (B, N, C), or a list of pairs (N, 4) and (N, C); a
+    function that gives (N, 4) and (N, C) is called photo by photo. Boxes are left, top, right, bottom in pixels of the input,
+    scores are of each class, 0 to 1; a third tensor (B, N) is the objectness. All proposals are wanted, before any are dropped:
+    non-maximum suppression and thresholds are applied here, and gradients pass by them.
+
+    resize: the input's side, or (height, width); letterbox: whether the photo keeps its proportions, with grey around it; mean,
+    std: of colours in 0..1; confidence: proposals below it do not count; overlap: of two boxes of one class that overlap by more
+    (intersection over union) the better one is kept, None for networks that propose each object once; layer, classes, name,
+    device: as of `xaicli.classifier`. Raises XaiError.
+
+        xaicli.explain("street.jpg", xaicli.detector(network, decode=decode), "d-rise", target="box:0")
+    """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.detector(module)")
+    if not callable(decode):
+        raise InputError(f"decode is a {type(decode).__name__}", expected="a function: decode(output) -> boxes, scores")
+    if not 0 <= confidence < 1 or (overlap is not None and not 0 < overlap <= 1):
+        raise UsageError(
+            f"confidence {confidence:g} and overlap {overlap}", expected="a confidence from 0 to below 1, an overlap above 0 to 1"
+        )
+    size = (resize, resize) if isinstance(resize, int) else resize
+    view = View(size, None, interpolation, colour("mean", mean), colour("std", std), GREY if letterbox else None)
+    decoding = Decoding(decode, confidence, overlap)
+    loaded = LoadedModel(name or type(module).__name__, view, module=module, layer=layer, decoding=decoding)
+    where = device_of(module) if device is None else resolve_device(device)
+    with contained(f"{loaded.name}, when it was made ready,"):
+        return assemble(loaded, device=where, classes=names(classes), notice=logger.info)
