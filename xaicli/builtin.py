@@ -57,6 +57,16 @@ METHODS: dict[str, Builtin] = {
     "ucag": Builtin(
         "ucag.ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
     ),
+    "feature-cam": Builtin(
+        "feature_cam:FeatureCAM",
+        "Feature CAM: a class map times the photo's edges, sharp to look at; its detail is the photo's, not the network's",
+    ),
+    "u-cam": Builtin(
+        "certainty.u_cam:UCAM", "U-CAM: the part of a class map that makes the network certain, or what makes it certain at all"
+    ),
+    "boundary": Builtin(
+        "boundary.boundary:Boundary", "Decision boundary: what would have to change for another class to be as likely"
+    ),
     "lfi-cam": Builtin(
         "lfi.lfi_cam:LFICAM",
         "LFI-CAM: the attention by which a network that was trained for it gates its own last features; one map for all classes",

@@ -1,0 +1,1 @@
+"""U-CAM: maps of what makes a network certain."""
