@@ -33,9 +33,9 @@ class Boundary(Method):
     the boundary in feature space is `y_p = y - f w / |w|^2`, at distance `|f| / |w|`. The rival is the nearest class, or the B of
     a target `A-B`. Of labels, each with a sigmoid of its own, `f = z_target` and there is no rival.
 
-    `space=feature` (default): `map = sum_k d_k A_k` with A_k the channels of the feature layer and `d_k = f / |w|^2` times the sum
-    over places of df/dA_k. Behind global average pooling d is `y - y_p` itself. Signed: positive regions hold the photo on its
-    side of the boundary. But for its scale this is the Grad-CAM of `A-B`; what is new is the distance and the rival.
+    `space=feature` (default): `map = sum_k d_k A_k` with A_k the channels of the feature layer and `d_k = f / |w|^2` times the
+    sum over places of df/dA_k. Behind global average pooling d is `y - y_p` itself. Positive regions hold the photo on its side
+    of the boundary. But for its scale this is the Grad-CAM of `A-B`; what is new is the distance and the rival.
     `space=input`: the photo moves to the boundary by repeated linear projection; `map = sum over channels of df/dx (x - x_p)`,
     which sums to f for a linear network. The way there is an adversarial direction and looks like noise.
     `space=invertible`: for a network with a method `inverse(features)`; `x_p` is the inverse of y_p, and the map as for `input`.

@@ -28,7 +28,7 @@ def nearest_boundary(
     margins: Callable[[Tensor], Tensor], photo: Tensor, rivals: list[int], steps: int, tolerance: float
 ) -> Arrival:
     """Project a photo (3, H, W) on the nearest boundary: `x <- x - f_k grad f_k / |grad f_k|^2` for the rival k of least
-    `|f_k| / |grad f_k|`, until `|f_k|` is at most `tolerance` of what it was (Moosavi-Dezfooli et al., CVPR 2016, without overshoot).
+    `|f_k| / |grad f_k|`, until `|f_k|` is at most `tolerance` of what it was (Moosavi-Dezfooli et al., CVPR 2016, no overshoot).
 
     margins: of an input (1, 3, H, W), the margin of the target over each rival (K,), with a graph.
     """
@@ -43,7 +43,7 @@ def nearest_boundary(
         if start is None:
             start, slopes = margin, gradients
         squares = torch.stack([gradient.square().sum() for gradient in gradients])
-        if bool((squares < FLAT).all()):
+        if bool((squares < FLAT).all()) or not bool(squares.isfinite().all()):
             break
         lengths = torch.where(squares < FLAT, torch.inf, margin.abs() / squares.clamp_min(FLAT).sqrt())
         chosen = int(lengths.argmin())

@@ -1,4 +1,4 @@
-"""U-CAM (Patro, Lunayach, Patel and Namboodiri, 2019) for classifiers: what makes a network certain, from gradients of entropy."""
+"""U-CAM (Patro, Lunayach, Patel and Namboodiri, 2019) for classifiers: what makes a network certain, by gradients of entropy."""
 
 from __future__ import annotations
 
