@@ -21,7 +21,6 @@ from xaicli.metrics.seed_variance import SeedVariance
 from xaicli.metrics.stability import Stability
 from xaicli.network.dry_run import dry_run
 from xaicli.passes.seeds import photo_seed, stream
-from xaicli.scoring.similarity import spearman, ssim
 from xaicli.targets import DECISION, TargetRule, Targets
 
 
@@ -329,16 +328,3 @@ def test_batches_of_maps_that_are_made_again_do_not_matter(given, photo_batch, m
         found.append(given.rows(metrics, photo_batch[:2], explanation))
     for rows in zip(*found, strict=True):
         assert all(row.value == pytest.approx(rows[0].value, abs=1e-5) for row in rows)
-
-
-def test_smoothing_is_not_needed_for_ssim_of_small_maps():
-    maps = torch.rand(2, 5, 3, generator=torch.Generator().manual_seed(0))
-    assert ssim(maps, maps).tolist() == pytest.approx([1, 1])
-    assert ssim(maps, 1 - maps).max() < 0.5
-
-
-def test_spearman_is_scipys(photo_batch):
-    one, other = photo_batch[:, 0].relu(), photo_batch[:, 1]
-    expected = [scipy.stats.spearmanr(a.flatten(), b.flatten()).statistic for a, b in zip(one, other, strict=True)]
-    assert spearman(one, other).tolist() == pytest.approx(expected)
-    assert spearman(torch.ones(1, 4), torch.arange(4.0)[None]).isnan().all()
