@@ -20,7 +20,7 @@ from xaicli.cli.options import (
     option,
 )
 from xaicli.cli.printing import print_result, printing_partial
-from xaicli.cli.score import score_options
+from xaicli.cli.score_options import score_options
 from xaicli.cli.verbosity import Command, verbosity_options
 from xaicli.errors import UsageError
 from xaicli.grammar import split
@@ -47,15 +47,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 @option("Running", "--dry-run", is_flag=True, help="Score nothing; say how many passes it takes, and how long.")
 @batch_size_option()
 @verbosity_options
-def command(
-    images: tuple[str, ...],
-    photos: PhotoOptions,
-    model: ModelOptions,
-    form: str,
-    controls: str,
-    no_controls: bool,
-    **words: Any,
-) -> int:
+def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, form: str, **words: Any) -> int:
     """Compare methods: a contact sheet of photos and maps with scores under each, and a table of means.
 
     With several photos the table has 95 % intervals, differences are paired and corrected by Holm, and sentences say what may be
@@ -65,15 +57,9 @@ def command(
     from xaicli.runs.compare import compare
 
     with printing_partial(form):
+        models, progress = [one.open for one in models_of(model)], CommandProgress()
         table = compare(
-            images,
-            [one.open for one in models_of(model)],
-            controls="" if no_controls else controls,
-            precision=model.precision,
-            command=command_line(),
-            progress=CommandProgress(),
-            **photos.words(),
-            **words,
+            images, models, precision=model.precision, command=command_line(), progress=progress, **photos.words(), **words
         )
     print_result(table, form)
     return 4 if table.errors else 0

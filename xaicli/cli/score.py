@@ -12,14 +12,13 @@ from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
     batch_size_option,
-    complete_definition,
     format_option,
     image_options,
     model_options,
     option,
-    stack,
 )
 from xaicli.cli.printing import print_result, printing_partial
+from xaicli.cli.score_options import score_options
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -27,40 +26,6 @@ xai score photos/ --model resnet50 --method grad-cam,rise@n_masks=2000 -o scores
 xai score @val.txt --method grad-cam --metric deletion,insertion,average-drop@area=50@mask=binary -o scores.db
 xai score photos/ --method grad-cam --fail-under insertion=0.5
 """
-
-DEFAULT_METRICS = ("deletion,insertion",)
-
-score_options = stack(
-    option(
-        "Scores",
-        "--method",
-        multiple=True,
-        metavar="SPEC[,SPEC]",
-        shell_complete=complete_definition("method"),
-        help="Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]",
-    ),
-    option(
-        "Scores",
-        "--metric",
-        multiple=True,
-        default=DEFAULT_METRICS,
-        metavar="SPEC[,SPEC]",
-        shell_complete=complete_definition("metric"),
-        help="Metrics with their parameters (xai list metrics).",
-    ),
-    option(
-        "Scores",
-        "--target",
-        default="top1",
-        metavar="TARGET",
-        help="top1, an index, a class name, A-B, positive, CLASS@region=predicted, @FILE.csv.",
-    ),
-    option("Scores", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers."),
-    option("Scores", "--controls", default="random,center,other", metavar="LIST", help="Controls that stand beside each method."),
-    option("Scores", "--no-controls", is_flag=True, help="No controls."),
-    option("Scores", "--truth", metavar="DIR", help="Ground truth: masks as PNG, COCO JSON, YOLO polygons, or boxes."),
-    option("Scores", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes."),
-)
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="score heatmaps of many photos into a store")
@@ -100,15 +65,7 @@ score_options = stack(
 @option("Running", "--dry-run", is_flag=True, help="Score nothing; say how many passes it takes, and how long.")
 @batch_size_option()
 @verbosity_options
-def command(
-    images: tuple[str, ...],
-    photos: PhotoOptions,
-    model: ModelOptions,
-    form: str,
-    controls: str,
-    no_controls: bool,
-    **words: Any,
-) -> int:
+def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, form: str, **words: Any) -> int:
     """Score the heatmaps of many photos: deletion and insertion, or any metrics.
 
     A row is one photo, method, target and metric. With -o rows go into an SQLite store, one transaction a photo: a run that was
@@ -116,16 +73,10 @@ def command(
     """
     from xaicli.runs.score import score
 
+    progress = CommandProgress(stream=form == "jsonl")
     with printing_partial(form):
         table = score(
-            images,
-            model.open,
-            controls="" if no_controls else controls,
-            precision=model.precision,
-            command=command_line(),
-            progress=CommandProgress(stream=form == "jsonl"),
-            **photos.words(),
-            **words,
+            images, model.open, precision=model.precision, command=command_line(), progress=progress, **photos.words(), **words
         )
     print_result(table, form)
     for line in table.failures:

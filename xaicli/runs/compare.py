@@ -69,26 +69,7 @@ def compare(
 
         print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
     """
-    request = ScoreRequest(
-        images=images,
-        method=method,
-        metric=metric,
-        target=target,
-        seed=seed,
-        controls=controls,
-        truth=truth,
-        truth_classes=truth_classes,
-        recursive=recursive,
-        null=null,
-        limit=limit,
-        frame=frame,
-        background=background,
-        decode_timeout=decode_timeout,
-        keep_going=keep_going,
-        batch_size=batch_size,
-        precision=precision,
-        command=command,
-    )
+    request = ScoreRequest.of(locals())
     request.check()
     if figure is not None:
         claim_figure(Path(figure), [source.file for source in request.photos.sources])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,16 @@ from xaicli.images.overlay import ALPHA, HEAT
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.progress import SILENT, Progress
-from xaicli.registry import make_methods, make_metrics, require_fit
-from xaicli.runs.default_method import default_method
+from xaicli.registry import require_fit
 from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
-from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
+from xaicli.runs.find_photos import FoundPhotos, Photos
 from xaicli.runs.folder import FolderRun
-from xaicli.runs.open_model import Model, open_model
+from xaicli.runs.open_model import Model
 from xaicli.runs.output import Complete, OutputFolder
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photo_maps import explain_photos
 from xaicli.runs.photos import Failure
-from xaicli.runs.settings import Settings, colour
+from xaicli.runs.request import RunRequest, list_metrics
 from xaicli.runs.sheet_pictures import draw_sheet, redraw
 from xaicli.runs.step_pictures import StepPictures
 from xaicli.runs.target_choice import choose_targets
@@ -90,37 +88,24 @@ def explain(
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
-    methods = list_methods(method)
+    request = RunRequest.of(locals())
+    request.check()
     style = OverlayStyle(colormap, alpha, look=look)
     style.check()
     step_pictures = StepPictures(steps, animate, step_scale == "each")
-    found = find_photos(images, recursive=recursive, null=null, limit=limit, frame=frame, exclude=output, keep_going=keep_going)
+    found = request.photos
     if figure is not None:
         claim_figure(Path(figure), [source.file for source in found.sources], overwrite=overwrite)
-    model = open_model(classifier, precision=precision, progress=progress)
-    if not methods:
-        methods = make_methods([default_method(model)])
-        progress.say(f"method {methods[0].label} (others: --method, xai list methods)")
+    model = request.open(classifier, progress)
+    methods = request.methods_for(model, progress)
     step_pictures.check(methods)
-    if batch_size:
-        model = replace(model, batch_size=batch_size)
-    settings = Settings(
-        seed=seed,
-        precision=precision,
-        batch_size=batch_size,
-        background=colour(background),
-        decode_timeout=decode_timeout,
-        command=command,
-    )
-    targets = choose_targets(target, model, found.sources)
-    place = OutputFolder(Path(output or ""), stems(found.sources))
     run = FolderRun(
         sources=found.sources,
         classifier=model,
         methods=methods,
-        targets=targets,
-        settings=settings,
-        output=place,
+        targets=choose_targets(target, model, found.sources),
+        settings=request.settings,
+        output=OutputFolder(Path(output or ""), stems(found.sources)),
         style=style,
         overwrite=overwrite,
         keep_going=keep_going,
@@ -168,20 +153,6 @@ def refuse_files(metrics: Sequence[Metric], **files: Any) -> None:
     asked = [name for name, value in files.items() if value] + ["metric"] * bool(metrics)
     if asked:
         raise UsageError(f"{asked[0]} without a folder", expected="output=FOLDER", hint="To score photos alone: xaicli.score.")
-
-
-def list_methods(method: str | Method | Sequence[str | Method] | None) -> list[Method]:
-    """Methods as they are, those that specifications name, and classes of them with their defaults."""
-    given = [] if method is None else [method] if isinstance(method, str | Method | type) else list(method)
-    made = (one() if isinstance(one, type) else one for one in given)
-    return [each for one in made for each in ([one] if isinstance(one, Method) else make_methods([one]))]
-
-
-def list_metrics(metric: str | Metric | Sequence[str | Metric]) -> list[Metric]:
-    """Metrics as they are, those that specifications name, and classes of them with their defaults."""
-    given = [metric] if isinstance(metric, str | Metric | type) else list(metric)
-    made = (one() if isinstance(one, type) else one for one in given)
-    return [each for one in made for each in ([one] if isinstance(one, Metric) else make_metrics([one]))]
 
 
 def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:

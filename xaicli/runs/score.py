@@ -69,28 +69,7 @@ def score(
 
         print(xaicli.score("photos/", "resnet50", ["grad-cam", "rise"], metric=["insertion"]))
     """
-    request = ScoreRequest(
-        images=images,
-        method=method,
-        metric=metric,
-        target=target,
-        seed=seed,
-        controls=controls,
-        truth=truth,
-        truth_classes=truth_classes,
-        maps=maps,
-        recursive=recursive,
-        null=null,
-        limit=limit,
-        frame=frame,
-        background=background,
-        decode_timeout=decode_timeout,
-        shard=shard,
-        keep_going=keep_going,
-        batch_size=batch_size,
-        precision=precision,
-        command=command,
-    )
+    request = ScoreRequest.of(locals())
     request.check()
     bounds = read_bounds(fail_under, fail_over, [one.label for one in request.metrics])
     run = request.run(classifier, progress=progress)

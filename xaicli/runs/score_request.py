@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from xaicli.errors import UsageError
-from xaicli.images.decode_limits import SECONDS
 from xaicli.images.truth import Truth, read_truth
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.progress import SILENT, Progress
-from xaicli.registry import make_methods, unfit
+from xaicli.registry import unfit
 from xaicli.runs.controls import CONTROL_NAMES
-from xaicli.runs.default_method import default_method
-from xaicli.runs.explain import list_methods, list_metrics
-from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
 from xaicli.runs.given_maps import given_maps
-from xaicli.runs.open_model import Model, open_model
+from xaicli.runs.open_model import Model
+from xaicli.runs.request import RunRequest, list_methods, list_metrics
 from xaicli.runs.score_run import ScoreRun, shard
-from xaicli.runs.settings import Settings, colour
 from xaicli.runs.target_choice import choose_targets
 from xaicli.words import count
 
@@ -33,49 +28,23 @@ ALL_CONTROLS = ",".join(CONTROL_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreRequest:
-    """The words of `xaicli.score`, which says what each means."""
+class ScoreRequest(RunRequest):
+    """The parameters that scoring and comparing share; `xaicli.score` says what each means."""
 
-    images: Photos
-    method: str | Method | Sequence[str | Method] | None = None
     metric: str | Metric | Sequence[str | Metric] = METRICS
-    target: str | int = "top1"
-    seed: int = 0
     controls: str | Sequence[str] | bool = ALL_CONTROLS
     truth: str | Path | None = None
     truth_classes: str | Path | None = None
     maps: str | Path | None = None
-    recursive: bool = False
-    null: bool = False
-    limit: int | None = None
-    frame: int = 0
-    background: str | tuple[int, int, int] = "white"
-    decode_timeout: float = SECONDS
     shard: str | None = None
-    keep_going: bool = False
-    batch_size: int | None = None
-    precision: str = "auto"
-    command: str = ""
-
-    @cached_property
-    def photos(self) -> FoundPhotos:
-        """The photos of the whole job, and what could not be found."""
-        return find_photos(
-            self.images,
-            recursive=self.recursive,
-            null=self.null,
-            limit=self.limit,
-            frame=self.frame,
-            keep_going=self.keep_going,
-        )
 
     @cached_property
     def methods(self) -> list[Method]:
         """The methods that are named."""
-        made = list_methods(self.method)
-        if made and self.maps is not None:
+        named = list_methods(self.method)
+        if named and self.maps is not None:
             raise UsageError("--maps and --method are both given", hint="Maps from files need no method; leave one of them out.")
-        return made
+        return named
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -86,28 +55,23 @@ class ScoreRequest:
         """The controls that are wanted; raises UsageError for an unknown one."""
         if isinstance(self.controls, bool):
             return CONTROL_NAMES if self.controls else ()
-        given = self.controls.split(",") if isinstance(self.controls, str) else self.controls
-        names = tuple(dict.fromkeys(name.strip() for name in given if name.strip()))
+        named = self.controls.split(",") if isinstance(self.controls, str) else self.controls
+        names = tuple(dict.fromkeys(name.strip() for name in named if name.strip()))
         for name in names:
             if name not in CONTROL_NAMES:
                 raise UsageError(f'no control "{name}"', expected=", ".join(CONTROL_NAMES))
         return names
 
     def check(self) -> None:
-        """Raise XaiError for what is wrong in the words alone, before a model is loaded."""
         shard_of(self.shard)
-        _ = self.photos, self.methods, self.metrics, self.control_names
+        super().check()
+        _ = self.metrics, self.control_names
 
     def run(self, model: Model, *, progress: Progress = SILENT, leave_out: bool = False) -> ScoreRun:
         """The run on one model; leave_out: methods that cannot run on it, in place of refusing it, unless there is no other."""
         self.check()
-        classifier = open_model(model, precision=self.precision, progress=progress)
-        if self.batch_size:
-            classifier = dataclasses.replace(classifier, batch_size=self.batch_size)
-        methods = self.methods
-        if not methods and self.maps is None:
-            methods = make_methods([default_method(classifier)])
-            progress.say(f"method {methods[0].label} (others: --method, xai list methods)")
+        classifier = self.open(model, progress)
+        methods = self.methods_for(classifier, progress) if self.maps is None else []
         part, sources = shard_of(self.shard), self.photos.sources
         run = ScoreRun(
             sources=shard(sources, *part) if part else sources,
@@ -125,17 +89,6 @@ class ScoreRequest:
         )
         run.check()
         return run
-
-    @property
-    def settings(self) -> Settings:
-        return Settings(
-            seed=self.seed,
-            precision=self.precision,
-            batch_size=self.batch_size,
-            background=colour(self.background),
-            decode_timeout=self.decode_timeout,
-            command=self.command,
-        )
 
     def read_truth(self, classifier: Classifier, progress: Progress) -> Truth | None:
         """The ground truth; says of how many photos there is one."""

@@ -1,0 +1,60 @@
+"""The options that `xai score` and `xai compare` share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from xaicli.cli.options import complete_definition, option, stack
+
+DEFAULT_METRICS = ("deletion,insertion",)
+
+
+def controls_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--controls, which reaches the command empty under --no-controls."""
+
+    @functools.wraps(command)
+    def with_controls(*, controls: str, no_controls: bool, **values: Any) -> Any:
+        return command(controls="" if no_controls else controls, **values)
+
+    return stack(
+        option(
+            "Scores", "--controls", default="random,center,other", metavar="LIST", help="Controls that stand beside each method."
+        ),
+        option("Scores", "--no-controls", is_flag=True, help="No controls."),
+    )(with_controls)
+
+
+score_options = stack(
+    option(
+        "Scores",
+        "--method",
+        multiple=True,
+        metavar="SPEC[,SPEC]",
+        shell_complete=complete_definition("method"),
+        help="Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]",
+    ),
+    option(
+        "Scores",
+        "--metric",
+        multiple=True,
+        default=DEFAULT_METRICS,
+        metavar="SPEC[,SPEC]",
+        shell_complete=complete_definition("metric"),
+        help="Metrics with their parameters (xai list metrics).",
+    ),
+    option(
+        "Scores",
+        "--target",
+        default="top1",
+        metavar="TARGET",
+        help="top1, an index, a class name, A-B, positive, CLASS@region=predicted, @FILE.csv.",
+    ),
+    option("Scores", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers."),
+    controls_options,
+    option("Scores", "--truth", metavar="DIR", help="Ground truth: masks as PNG, COCO JSON, YOLO polygons, or boxes."),
+    option("Scores", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes."),
+)

@@ -1,0 +1,111 @@
+"""What every run over photos is asked: which photos, methods and target, and how. `xaicli.explain` says what each word means."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from xaicli.images.decode_limits import SECONDS
+from xaicli.method import Method
+from xaicli.metric import Metric
+from xaicli.network.classifier import Classifier
+from xaicli.progress import Progress
+from xaicli.registry import make_methods, make_metrics
+from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
+from xaicli.runs.open_model import Model, open_model
+from xaicli.runs.settings import Settings, colour
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """The parameters that explaining, scoring and comparing share. output: where results go; its photos are not explained."""
+
+    images: Photos
+    method: str | Method | Sequence[str | Method] | None = None
+    target: str | int = "top1"
+    seed: int = 0
+    recursive: bool = False
+    null: bool = False
+    limit: int | None = None
+    frame: int = 0
+    background: str | tuple[int, int, int] = "white"
+    decode_timeout: float = SECONDS
+    output: str | Path | None = None
+    keep_going: bool = False
+    batch_size: int | None = None
+    precision: str = "auto"
+    command: str = ""
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Self:
+        """The request in a verb's parameters, which have the names of the fields; further ones are left to the verb."""
+        return cls(**{field.name: parameters[field.name] for field in dataclasses.fields(cls) if field.name in parameters})
+
+    @cached_property
+    def photos(self) -> FoundPhotos:
+        """The photos of the whole job, and what could not be found."""
+        return find_photos(
+            self.images,
+            recursive=self.recursive,
+            null=self.null,
+            limit=self.limit,
+            frame=self.frame,
+            exclude=self.output,
+            keep_going=self.keep_going,
+        )
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """The methods that are named."""
+        return list_methods(self.method)
+
+    def check(self) -> None:
+        """Raise XaiError for what is wrong in the words alone, before a model is loaded."""
+        _ = self.photos, self.methods
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            seed=self.seed,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            background=colour(self.background),
+            decode_timeout=self.decode_timeout,
+            command=self.command,
+        )
+
+    def open(self, model: Model, progress: Progress) -> Classifier:
+        """The classifier, with the batch size that is asked for."""
+        classifier = open_model(model, precision=self.precision, progress=progress)
+        return dataclasses.replace(classifier, batch_size=self.batch_size) if self.batch_size else classifier
+
+    def methods_for(self, classifier: Classifier, progress: Progress) -> list[Method]:
+        """The methods that are named; where none is, the default for this classifier, which is then said."""
+        if self.methods:
+            return self.methods
+        (method,) = make_methods([default_method(classifier)])
+        progress.say(f"method {method.label} (others: --method, xai list methods)")
+        return [method]
+
+
+def default_method(classifier: Classifier) -> str:
+    """`grad-cam`, and `rise` for a black box."""
+    return "rise" if classifier.module is None else "grad-cam"
+
+
+def list_methods(method: str | Method | Sequence[str | Method] | None) -> list[Method]:
+    """Methods as they are, those that specifications name, and classes of them with their defaults."""
+    named = [] if method is None else [method] if isinstance(method, str | Method | type) else list(method)
+    made = (one() if isinstance(one, type) else one for one in named)
+    return [each for one in made for each in ([one] if isinstance(one, Method) else make_methods([one]))]
+
+
+def list_metrics(metric: str | Metric | Sequence[str | Metric]) -> list[Metric]:
+    """Metrics as they are, those that specifications name, and classes of them with their defaults."""
+    named = [metric] if isinstance(metric, str | Metric | type) else list(metric)
+    made = (one() if isinstance(one, type) else one for one in named)
+    return [each for one in made for each in ([one] if isinstance(one, Metric) else make_metrics([one]))]
