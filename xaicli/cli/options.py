@@ -129,6 +129,8 @@ class ModelOptions:
     model: str | None = None
     weights: str | None = None
     classes: str | None = None
+    prompts: str | None = None
+    template: tuple[str, ...] = ()
     resize: int | tuple[int, int] | None = None
     crop: int | tuple[int, int] | None = None
     interpolation: str | None = None
@@ -143,7 +145,7 @@ class ModelOptions:
     def load_options(self) -> dict[str, Any]:
         """What the command line says of the model, as further arguments of `load_classifier`."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value not in (None, ())}
 
     def open(self) -> Classifier:
         """The classifier; says on stderr which it is."""
@@ -184,7 +186,7 @@ model_options = gathered(
         "--model",
         metavar="SPEC",
         shell_complete=complete_model,
-        help=f"resnet50, timm:NAME, hf:OWNER/NAME, net.py:make, onnx:FILE (xai list models).  [default: {DEFAULT}]",
+        help=f"resnet50, timm:NAME, hf:OWNER/NAME, open-clip:NAME, net.py, onnx:FILE (xai list models).  [default: {DEFAULT}]",
         show_default=False,
     ),
     option(
@@ -200,6 +202,10 @@ model_options = gathered(
         type=click.Path(path_type=str),
         metavar="FILE",
         help="Class names: a line each, or CSV with a column name, or JSON.  [default: the model's own]",
+    ),
+    option("Model", "--prompts", metavar="TEXT,...", help="Of a text-image model: the texts that are its classes."),
+    option(
+        "Model", "--template", multiple=True, metavar="TEXT", help='A sentence for each prompt: "a photo of a {}"; may repeat.'
     ),
     option(
         "Model",

@@ -134,7 +134,7 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
 
 def load_named(spec: str, *, trust: bool, **options: Any) -> Classifier:
     """The suite's model. What anybody may have put on a hub is downloaded only where the suite is trusted."""
-    from_hub = fold(spec.partition(":")[0]) in ("hf", "timm")
+    from_hub = fold(spec.partition(":")[0]) in ("hf", "timm", "openclip")
     try:
         return load_classifier(spec, precision=PRECISION, trust=trust, offline=from_hub and not trust, **options)
     except InputError as error:

@@ -17,7 +17,7 @@ from xaicli.gate.toml_file import check_keys, read_toml, texts
 from xaicli.kinds import show
 from xaicli.untrusted import is_file, is_folder
 
-MODEL_KEYS = ("weights", "classes", "resize", "crop", "interpolation", "mean", "std", "device")
+MODEL_KEYS = ("weights", "classes", "prompts", "template", "resize", "crop", "interpolation", "mean", "std", "device")
 LARGEST_SEED = 2**63 - 1
 PICTURES = "check"
 
@@ -97,6 +97,8 @@ KINDS = {
     "rule": "a list",
     "weights": "text",
     "classes": "text",
+    "prompts": "text or a list",
+    "template": "text or a list",
     "resize": "a whole number or a list",
     "crop": "a whole number or a list",
     "interpolation": "text",

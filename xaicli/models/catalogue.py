@@ -45,6 +45,8 @@ WAYS = (
     Listed("timm:NAME", 'any classifier of timm (pip install "xaicli[timm]")'),
     Listed("hf:OWNER/NAME[@REVISION]", 'an image classifier of the Hugging Face hub (pip install "xaicli[hf]")'),
     Listed("hf:./FOLDER", "the same, saved in a folder"),
+    Listed("hf:OWNER/NAME --prompts TEXT,TEXT", "a text-image model such as CLIP or SigLIP, with texts as classes"),
+    Listed("open-clip:NAME@TAG --prompts TEXT,TEXT", 'the same of open_clip, or @FILE (pip install "xaicli[clip]")'),
     Listed("FILE.py:FUNCTION", "your own code: a function that returns a torch module; it is run"),
     Listed("onnx:FILE", 'a black box: methods that need the forward pass alone (pip install "xaicli[onnx]")'),
     Listed("FILE.safetensors", "a network that xai train wrote"),

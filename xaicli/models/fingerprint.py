@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +15,19 @@ from xaicli.stamps import stamp
 
 def module_fingerprint(module: nn.Module, view: View) -> str:
     """16 hex digits over architecture (class, names and shapes of the state), weights as float32, and view; of no device."""
+    tensors, weights = hash_of_state(module.state_dict())
+    return stamp({"architecture": [type(module).__name__, tensors], "weights": weights, "view": view.as_dict()})
+
+
+def hash_of_state(state: Mapping[str, Any]) -> tuple[list[list[Any]], str]:
+    """Names and shapes of the tensors of a state, in the order of their names, and the SHA-256 of their numbers as float32."""
     hasher = hashlib.sha256()
-    tensors = []
-    for name, tensor in sorted(module.state_dict().items()):
+    tensors: list[list[Any]] = []
+    for name, tensor in sorted(state.items()):
         if isinstance(tensor, Tensor):
             tensors.append([name, list(tensor.shape)])
             hasher.update(content(tensor))
-    architecture = [type(module).__name__, tensors]
-    return stamp({"architecture": architecture, "weights": hasher.hexdigest(), "view": view.as_dict()})
+    return tensors, hasher.hexdigest()
 
 
 def content(tensor: Tensor) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaicli.errors import InputError
+from xaicli.errors import InputError, XaiError
 from xaicli.models.fit import fit
+from xaicli.models.hf_text_image import reads_texts, text_image_classifier
 from xaicli.models.hf_view import measure_colours, view_of
 from xaicli.models.hub import cannot_load, hub
 from xaicli.models.model_request import LoadedModel, Request
@@ -27,6 +30,10 @@ PROBLEMS = {
     "regression": Outputs.VALUES,
 }
 """What a configuration's `problem_type` says of the outputs."""
+
+
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+"""Where an image processor is saved: alone, or with a tokenizer."""
 
 
 class LogitsOnly(nn.Module):
@@ -53,7 +60,7 @@ def load(request: Request) -> LoadedModel:
         raise InputError(f"there is no folder {request.name}", expected="one that save_pretrained wrote, with a config.json")
     if local and not is_file(folder / "config.json"):
         raise InputError(f"{request.name} holds no config.json", expected="a folder that save_pretrained wrote")
-    if local and not is_file(folder / "preprocessor_config.json"):
+    if local and not any(is_file(folder / name) for name in PROCESSORS):
         raise InputError(f"{request.name} holds no preprocessor_config.json", hint="Save the image processor there too.")
     if local:
         request.refuse_flag("A folder has no revisions.")
@@ -61,9 +68,13 @@ def load(request: Request) -> LoadedModel:
     with torch.random.fork_rng(devices=[]):
         model, processor = fetch(transformers, str(folder) if local else request.name, local, request)
     model = model.float()
+    name = request.canonical("hf", folder.resolve().name if local else request.name)
+    if reads_texts(transformers, model.config):
+        with hub_client(request, local) as where:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder) if local else request.name, **where)
+        return text_image_classifier(model, processor, tokenizer, name, request)
     colours = measure_colours(processor)
     view = view_of(processor, colours, f"hf:{request.name}", request.notice)
-    name = request.canonical("hf", folder.resolve().name if local else request.name)
     return LoadedModel(
         name,
         view,
@@ -75,31 +86,44 @@ def load(request: Request) -> LoadedModel:
 
 def fetch(transformers: ModuleType, place: str, local: bool, request: Request) -> tuple[Any, Any]:
     """The model and its image processor."""
+    with hub_client(request, local) as where:
+        processor = transformers.AutoImageProcessor.from_pretrained(place, **where)
+        config = transformers.AutoConfig.from_pretrained(place, **where)
+        # Before the weights, which may be large, are fetched.
+        check = request.prompts.require if reads_texts(transformers, config) else request.prompts.refuse
+        check(f"hf:{request.name}")
+        if request.weights is None:
+            model, report = auto_class(transformers, config).from_pretrained(
+                place, config=config, output_loading_info=True, **where
+            )
+            require_head(request.name, report)
+        else:
+            model = auto_class(transformers, config).from_config(config, trust_remote_code=False)
+    if request.weights is not None:
+        fit(model, read_weights(request.weights, request.notice), request.weights.name, f"hf:{request.name}")
+    return model, processor
+
+
+@contextmanager
+def hub_client(request: Request, local: bool) -> Iterator[dict[str, Any]]:
+    """Inside, transformers loads by the options given; whatever it raises becomes one line."""
     with hub(request.offline or local, request.progress) as offline:
-        where = {"revision": request.flag or None, "local_files_only": offline, "trust_remote_code": False}
         try:
-            processor = transformers.AutoImageProcessor.from_pretrained(place, **where)
-            config = transformers.AutoConfig.from_pretrained(place, **where)
-            if request.weights is None:
-                model, report = auto_class(transformers, config).from_pretrained(
-                    place, config=config, output_loading_info=True, **where
-                )
-                require_head(request.name, report)
-            else:
-                model = auto_class(transformers, config).from_config(config, trust_remote_code=False)
+            yield {"revision": request.flag or None, "local_files_only": offline, "trust_remote_code": False}
+        except XaiError:
+            raise
         # What transformers and the hub's client raise has no common type; all of it means that the model cannot be had.
         except Exception as error:
             spec = f"hf:{request.name}"
             if local:
                 raise InputError(f"{spec} cannot be loaded: {' '.join(str(error).split())[:240]}") from error
             raise cannot_load(spec, request.name, error, asked_offline=request.offline, offline=offline) from error
-    if request.weights is not None:
-        fit(model, read_weights(request.weights, request.notice), request.weights.name, f"hf:{request.name}")
-    return model, processor
 
 
 def auto_class(transformers: ModuleType, config: Any) -> Any:
-    """What builds a network of its configuration: an image classifier, or one that gives a class map."""
+    """What builds a network of its configuration: an image classifier, a text-image model, or one that gives a class map."""
+    if reads_texts(transformers, config):
+        return transformers.AutoModelForZeroShotImageClassification
     segments = any(str(name).endswith("ForSemanticSegmentation") for name in config.architectures or ())
     return transformers.AutoModelForSemanticSegmentation if segments else transformers.AutoModelForImageClassification
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from xaicli.containment import contained
-from xaicli.errors import InputError
+from xaicli.errors import InputError, UsageError
 from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View, colour
+from xaicli.models import from_open_clip, hf_text_image
 from xaicli.models.assemble import Side, assemble
 from xaicli.models.classes import read_classes
-from xaicli.models.model_request import LoadedModel
+from xaicli.models.model_request import LoadedModel, Request
+from xaicli.models.prompts import read_prompts
+from xaicli.models.text_image import classifier_of_prompts
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import outputs_named
 from xaicli.passes.device import resolve_device
@@ -31,6 +35,9 @@ def classifier(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     classes: Sequence[str] | str | Path | None = None,
+    prompts: str | Sequence[str] | None = None,
+    template: str | Sequence[str] | None = None,
+    tokenizer: Any = None,
     layer: str = "auto",
     outputs: str | None = None,
     output_name: str = "",
@@ -41,26 +48,52 @@ def classifier(
     """A classifier from a torch module that takes (B, 3, H, W) and returns logits (B, C).
 
     resize, crop, interpolation, mean, std: how photos are prepared, colours in 0..1; classes: names by index, or a file of them;
-    layer: the feature layer; outputs: `softmax`, `sigmoid` (labels of their own, or one yes-or-no output) or `values`, found
-    where not given; output_name: the key or index of the outputs, where the module returns a tuple or dict; name: what results
-    call it, by default the module's class; device: where it runs, by default where it is. The module is put into evaluation mode;
-    nothing else of it is changed. Raises XaiError.
+    prompts, template, tokenizer: of a text-image model of transformers or open_clip, the texts that are its classes, sentences
+    that take them in the place of {}, and what makes tokens of them; layer: the feature layer; outputs: `softmax`, `sigmoid`
+    (labels of their own, or one yes-or-no output) or `values`, found where not given; output_name: the key or index of the
+    outputs, where the module returns a tuple or dict; name: what results call it, by default the module's class; device: where it
+    runs, by default where it is. The module is put into evaluation mode; nothing else of it is changed. Raises XaiError.
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.classifier(module)")
     view = View(resize, crop, interpolation, colour("mean", mean), colour("std", std))
-    loaded = LoadedModel(name or type(module).__name__, view, module=module, layer=layer)
+    called = name or type(module).__name__
+    given = names(classes)
     where = device_of(module) if device is None else resolve_device(device)
-    with contained(f"{loaded.name}, when it was made ready,"):
+    with contained(f"{called}, when it was made ready,"):
+        loaded = LoadedModel(called, view, module=module)
+        if prompts is not None:
+            request = Request(called, notice=logger.info, prompts=read_prompts(prompts, template, given))
+            loaded = of_prompts(module, tokenizer, view, request)
         return assemble(
             loaded,
             device=where,
             precision=precision,
-            classes=names(classes),
+            classes=given,
+            layer=layer,
             outputs=outputs_named(outputs),
             output_name=output_name,
             notice=logger.info,
         )
+
+
+def of_prompts(module: nn.Module, tokenizer: Any, view: View, request: Request) -> LoadedModel:
+    """The image side of a text-image model of one's own, with one class a prompt; raises UsageError where it is none."""
+    if not hasattr(module, "get_image_features") and not hasattr(module, "encode_image"):
+        raise UsageError(
+            f"a {type(module).__name__} reads no texts, and prompts are given",
+            expected="a text-image model of transformers or open_clip",
+        )
+    if tokenizer is None:
+        raise UsageError(
+            f"{request.name} compares photos with texts, and no tokenizer is given",
+            hint="Write xaicli.classifier(model, prompts=[...], tokenizer=tokenizer).",
+        )
+    if hasattr(module, "get_image_features"):
+        model = hf_text_image.text_image_model(module, tokenizer, view, request.name)
+    else:
+        model = from_open_clip.text_image_model(module, tokenizer)
+    return classifier_of_prompts(model, view, request.name, request)
 
 
 def names(classes: Sequence[str] | str | Path | None) -> tuple[str, ...] | None:

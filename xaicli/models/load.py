@@ -11,13 +11,14 @@ import torch
 
 from xaicli.containment import contained
 from xaicli.errors import InputError, UsageError
-from xaicli.models import from_checkpoint, from_export, from_file, from_hf, from_onnx, from_timm, from_torchvision
+from xaicli.models import from_checkpoint, from_export, from_file, from_hf, from_onnx, from_open_clip, from_timm, from_torchvision
 from xaicli.models.architecture import OURS
 from xaicli.models.assemble import Overrides, Side, assemble
 from xaicli.models.catalogue import DEFAULT
 from xaicli.models.checkpoint import is_checkpoint
 from xaicli.models.classes import read_classes
 from xaicli.models.model_request import LoadedModel, Notice, Request
+from xaicli.models.prompts import read_prompts
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import outputs_named
 from xaicli.packages import whole_installation
@@ -31,12 +32,15 @@ SOURCES: dict[str, Load] = {
     "timm": from_timm.load,
     "hf": from_hf.load,
     "onnx": from_onnx.load,
+    "open-clip": from_open_clip.load,
 }
 """By the prefix of a specification."""
 TAKE_CHECKPOINTS: tuple[Load, ...] = (from_file.load, from_checkpoint.load_bundled)
 """Sources that put the weights of a checkpoint of `xai train` into a network of theirs."""
+TAKE_PROMPTS: tuple[Load, ...] = (from_hf.load, from_open_clip.load)
+"""Sources that hold text-image models."""
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
+FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, open-clip:NAME@TAG, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
 
 logger = logging.getLogger("xaicli")
 
@@ -51,6 +55,8 @@ def load_classifier(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: str | Path | None = None,
+    prompts: str | Sequence[str] | None = None,
+    template: str | Sequence[str] | None = None,
     layer: str = "auto",
     outputs: str | None = None,
     output_name: str = "",
@@ -64,11 +70,13 @@ def load_classifier(
     """The classifier that a specification names.
 
     weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std:
-    parts of the view that replace what the weights say; classes: a file of class names; layer: the feature layer; outputs:
-    `softmax`, `sigmoid` or `values`, found where not given; output_name: the key or index of the outputs, where a network returns
-    a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`, `fp32`, `bf16`, of passes that only mask the input;
-    offline: forbids downloads; progress: shows a bar for them; trust: whether code of the user's own may run; notice: called with
-    each line that a user should read (by default they go to the log `xaicli`). Raises UsageError, InputError, RunError.
+    parts of the view that replace what the weights say; classes: a file of class names, or of prompts; prompts: texts that are
+    the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, that takes each prompt in
+    the place of {}; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, found where not given; output_name: the
+    key or index of the outputs, where a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
+    `fp32`, `bf16`, of passes that only mask the input; offline: forbids downloads; progress: shows a bar for them; trust: whether
+    code of the user's own may run; notice: called with each line that a user should read (by default they go to the log
+    `xaicli`). Raises UsageError, InputError, RunError.
     """
     parsed = parse_spec(spec)
     load, name = source_of(parsed.name)
@@ -86,7 +94,10 @@ def load_classifier(
         progress=progress,
         trust=trust,
         notice=notice,
+        prompts=read_prompts(prompts, template, given),
     )
+    if load not in TAKE_PROMPTS:
+        request.prompts.refuse(spec)
     # Weights made in inference mode would never take gradients again.
     if request.weights is not None and load not in TAKE_CHECKPOINTS and is_checkpoint(request.weights):
         raise UsageError(f"{request.weights.name} is a network of its own", hint=f"Write --model {request.weights} alone.")
@@ -108,10 +119,11 @@ def load_classifier(
 def source_of(name: str) -> tuple[Load, str]:
     """Which source a specification without its qualifiers names, and what is left for it; raises UsageError or InputError."""
     prefix, colon, rest = name.partition(":")
-    if colon and fold(prefix) in SOURCES:
+    sources = {fold(known): load for known, load in SOURCES.items()}
+    if colon and fold(prefix) in sources:
         if not rest.strip():
             raise UsageError(f'"{name}" names no model', expected=FORMS)
-        return SOURCES[fold(prefix)], rest.strip()
+        return sources[fold(prefix)], rest.strip()
     if re.search(r"\.py(:|$)", name):
         return from_file.load, name
     ending = Path(name).suffix.lower()

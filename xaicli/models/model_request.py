@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import UsageError
 from xaicli.images.view import View
+from xaicli.models.prompts import Prompts
 from xaicli.network.proposals import Decoding
 from xaicli.outputs import Outputs
 from xaicli.params import escape
@@ -25,7 +26,8 @@ class Request:
 
     name: what stands after the source's prefix; flag: the qualifier without `=` (torchvision's weights, a revision); weights: a
     file that replaces the source's own; any_device: `device` was chosen for the user, and a source may take the CPU instead;
-    offline: forbids downloads; progress: shows a bar for them; trust: allows code of the user's own.
+    offline: forbids downloads; progress: shows a bar for them; trust: allows code of the user's own; prompts: what a text-image
+    model compares photos with.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Request:
     progress: bool = False
     trust: bool = True
     notice: Notice = lambda text: None
+    prompts: Prompts = Prompts()
 
     def canonical(self, source: str, name: str) -> str:
         """The specification in canonical form, with the weights file's name but not its path."""

@@ -67,6 +67,8 @@ def train(
     model: str | None = None,
     weights: str | Path | None = None,
     classes: str | Path | None = None,
+    prompts: str | Sequence[str] | None = None,
+    template: str | Sequence[str] | None = None,
     resize: Size | None = None,
     crop: Size | None = None,
     interpolation: str | None = None,
@@ -112,6 +114,7 @@ def train(
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
     options |= {"outputs": outputs, "output_name": output_name}
     typed = {key: str(value) for key, value in (parameters or {}).items()}
+    texts = {"prompts": prompts, "template": template}
     request = TrainRequest(
         method=method,
         data=str(data),
@@ -120,7 +123,7 @@ def train(
         val=None if val is None else str(val),
         parameters=typed,
         overrides={key: value for key, value in entries.items() if value is not None},
-        model_options={key: value for key, value in options.items() if value is not None},
+        model_options={key: value for key, value in (options | texts).items() if value is not None},
         limit=limit,
         held=hold_out,
         seed=seed,
