@@ -34,8 +34,8 @@ class ClassSensitivity(Metric):
 
     def score(self, case: Case) -> Scores:
         others = []
-        for logits, index in zip(case.logits, case.classes, strict=True):
-            order = logits.argsort(descending=True, stable=True)
+        for scores, index in zip(case.classifier.outputs.scores(case.logits), case.classes, strict=True):
+            order = scores.argsort(descending=True, stable=True)
             order = order[order != index]
             others.append(int(order[-1 if self.other == "last" else 0]) if len(order) else index)
         maps, _ = case.explain(classes=others)

@@ -18,6 +18,7 @@ from PIL import Image
 from xaicli.errors import InputError, described, text_of
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
+from xaicli.images.marks import TargetMark, marks_of
 from xaicli.images.overlay import ALPHA, HEAT, overlay
 from xaicli.images.picture_file import save_png, write_png
 from xaicli.images.view import View
@@ -150,7 +151,8 @@ def checked(record: Record) -> Record:
 class Attribution:
     """A map (h, w), float32, exactly as its method defines it, and its record.
 
-    `extras` holds the method's further arrays by name; `steps` the block-wise maps (L, h, w) of methods that have them. `picture`
+    `extras` holds the method's further arrays by name; `steps` the block-wise maps (L, h, w) of methods that have them; `region`,
+    bool (h, w) over the model's view, is what the target is of where that is a region of a class map. `picture`
     is the original photo where it is at hand. Shows itself in a notebook.
     """
 
@@ -176,6 +178,11 @@ class Attribution:
         """The accumulated maps of all blocks (L, h, w), or None where the method has no blocks."""
         return self.extras.get("steps")
 
+    @property
+    def marks(self) -> tuple[TargetMark, ...]:
+        """What pictures show of the target beside the map: the outline of its region."""
+        return marks_of(self.extras)
+
     @cached_property
     def view(self) -> View:
         return View.from_dict(self.record.view)
@@ -189,7 +196,8 @@ class Attribution:
                 f"the photo of {self.record.image} is not at hand", hint="Read it: dataclasses.replace(attribution, picture=…)."
             )
         geometry = self.view.geometry(*self.picture.size)
-        return overlay(self.picture, self.values, geometry, self.sign, scale=scale, colormap=colormap, alpha=alpha, look=look)
+        drawn: dict[str, Any] = {"scale": scale, "colormap": colormap, "alpha": alpha, "look": look, "marks": self.marks}
+        return overlay(self.picture, self.values, geometry, self.sign, **drawn)
 
     def show(self) -> None:
         """Open the overlay in the system's picture viewer."""

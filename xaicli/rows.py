@@ -206,7 +206,7 @@ class KeptMap:
 
     values: (h, w) nested tuples or any array that NumPy reads, kept as float16 and at most 56 a side; box: the part of the
     upright photo that the map covers, (left, top, right, bottom) as fractions of its width and height, outside 0 to 1 where the
-    view was padded.
+    view was padded; region: bool (h, w) over the same part, the region that the target is of, None where it is of none.
     """
 
     subject: str
@@ -216,3 +216,4 @@ class KeptMap:
     values: Any
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     signed: bool = False
+    region: Any = None

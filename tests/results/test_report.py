@@ -108,6 +108,21 @@ def test_the_page_holds_table_curves_photos_maps_and_stamps(scored, tmp_path):
         assert wanted in text
 
 
+def test_the_page_draws_the_outline_of_a_region(tmp_path, recipe_of, row_of):
+    (tmp_path / "a.jpg").write_bytes(jpeg(0))
+    recipe = recipe_of("grad-cam", "deletion")
+    region = np.zeros((4, 6), dtype=bool)
+    region[1:3, 2:5] = True
+    with Store.open(tmp_path / "scores.db") as store:
+        row = row_of(recipe, "a.jpg", photo=hashlib.sha256(jpeg(0)).hexdigest())
+        kept = KeptMap(row.subject, recipe.method_definition, "grad-cam", 0, np.eye(7), (0.1, 0.0, 0.9, 1.0), region=region)
+        store.add([row], [recipe], maps=[kept])
+        write_report(store, tmp_path / "report.html")
+    _, _, data, _ = read(tmp_path / "report.html")
+    (entry,) = data["groups"][0]["entries"]
+    assert entry["region"] == {"size": [6, 4], "box": [0.1, 0.0, 0.9, 1.0], "path": "M2 1H5M2 3H5M2 1V3M5 1V3"}
+
+
 def test_the_page_needs_nothing_from_anywhere(scored, tmp_path):
     with scored(["a.jpg"]) as store:
         write_report(store, tmp_path / "report.html")

@@ -158,6 +158,20 @@ def test_a_fine_map_is_kept_as_the_means_of_its_parts(recipe_of, row_of):
     np.testing.assert_allclose(back.values, values.reshape(56, 4, 56, 2).mean(axis=(1, 3)), atol=1e-3)
 
 
+def test_the_region_that_a_target_is_of_comes_back_a_small_one_too(recipe_of, row_of):
+    recipe = recipe_of()
+    row = row_of(recipe, "a.jpg")
+    region = np.random.default_rng(0).random((11, 13)) > 0.5
+    point = np.zeros((448, 224), dtype=bool)
+    point[9, 3] = True
+    for seed, given, cells in ((0, region, region), (1, point, point.reshape(112, 4, 112, 2).any(axis=(1, 3)))):
+        store = Store.in_memory()
+        kept = KeptMap(row.subject, recipe.method_definition, recipe.method, seed, np.ones((7, 7)), region=given)
+        store.add([row], [recipe], maps=[kept])
+        (back,) = store.maps()
+        np.testing.assert_array_equal(back.region, cells)
+
+
 def test_a_map_that_is_not_finite_is_not_kept(recipe_of, row_of):
     recipe = recipe_of()
     row = row_of(recipe, "a.jpg")

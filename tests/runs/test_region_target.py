@@ -136,3 +136,77 @@ def test_the_command_explains_and_compares_regions(capsys, tmp_path, monkeypatch
     rows = [json.loads(line) for line in xai.out.splitlines()]
     assert {row["target"] for row in rows} == {"2@region=predicted"}
     assert all(row["p0"] > 0.9 > row["value"] for row in rows)
+
+
+@pytest.fixture
+def command(capsys, tmp_path, monkeypatch, photo):
+    """A folder with the photo `a.png` and the network `net.py:make`, and the command line."""
+    monkeypatch.chdir(tmp_path)
+    source = Path(__file__).read_text()
+    net = source[source.index("class Colours") : source.index("@pytest.fixture")]
+    view = '{"resize": None, "crop": 16, "mean": (0, 0, 0), "std": (1, 1, 1)}'
+    made = f'\n\ndef make():\n    return xaicli.classifier(Colours(), classes=["background", "red", "green"], **{view})\n'
+    (tmp_path / "net.py").write_text(f"import torch\nfrom torch import nn\nimport xaicli\n\n\n{net}{made}")
+    photo.save(tmp_path / "a.png")
+    return CommandLine(capsys)
+
+
+def outlined(path):
+    """Whether a picture has the colours of an outline."""
+    found = {tuple(colour) for colour in np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)}
+    return {(255, 255, 255), (20, 20, 20)} <= found
+
+
+def test_overlays_and_sheets_show_the_outline_also_when_they_are_drawn_again(command, tmp_path):
+    words = ("a.png", "--model", "net.py:make", "--target", "green", "--method", "grad-cam", "-o", "out")
+    assert command("explain", *words, "--sheet") == 0
+    overlay = tmp_path / "out" / "a.grad-cam.2@region=predicted.png"
+    if not overlay.is_file():
+        overlay = next((tmp_path / "out").glob("a.grad-cam*.png"))
+    first = overlay.read_bytes()
+    assert outlined(overlay)
+    assert outlined(tmp_path / "out" / "sheet.png")
+    region = np.load(next((tmp_path / "out").glob("*.region.npy")))
+    np.testing.assert_array_equal(region, np.pad(np.ones((2, 2), dtype=bool), ((6, 0), (0, 6))))
+    assert command("explain", *words, "--colormap", "viridis") == 0
+    assert outlined(overlay)
+    assert overlay.read_bytes() != first
+    assert command("explain", *words, "--scale", "shared") == 0
+    assert outlined(overlay)
+
+
+def test_the_sheet_of_a_comparison_shows_the_outline(command, tmp_path, photo):
+    Image.fromarray(np.asarray(photo)[:, ::-1].copy()).save(tmp_path / "b.png")
+    words = ("--model", "net.py:make", "--method", "hirescam", "--metric", "deletion@steps=4", "--no-controls")
+    assert command("compare", "a.png", "b.png", *words, "-o", "cmp") == 0
+    assert outlined(tmp_path / "cmp" / "compare.png")
+
+
+def test_the_gate_scores_a_region_and_names_it_where_a_rule_fails(command, tmp_path, photo):
+    Image.fromarray(np.asarray(photo)[:, ::-1].copy()).save(tmp_path / "b.png")
+    (tmp_path / "xai.toml").write_text(
+        'images = ["a.png", "b.png"]\nmodel = "net.py:make"\nmethods = ["hirescam"]\nmetrics = ["deletion@steps=4"]\n'
+    )
+    assert command("baseline", "--trust") == 0, command.err
+    assert command("check", "--trust") == 0, command.err
+    net = tmp_path / "net.py"
+    net.write_text(net.read_text().replace("features[:, :2]], dim=1)", "2 * features[:, :2] * features.mean()], dim=1)"))
+    assert command("check", "--trust") == 1, command.err
+    [page] = tmp_path.rglob("check.html")
+    assert "red@region=predicted" in page.read_text()
+
+
+def test_the_arrays_beside_a_map_are_no_maps_of_their_own(command):
+    words = ("a.png", "--model", "net.py:make")
+    assert command("explain", *words, "--method", "hirescam", "-o", "out") == 0
+    assert command("score", *words, "--maps", "out", "--metric", "deletion@steps=4", "--no-controls", "--format", "jsonl") == 0
+    assert [json.loads(line)["method"] for line in command.out.splitlines()] == ["hirescam"]
+
+
+def test_a_photo_without_the_class_is_that_photos_fault_alone(command, tmp_path):
+    Image.fromarray(np.full((16, 16, 3), (0, 0, 255), dtype=np.uint8)).save(tmp_path / "blue.png")
+    words = ("blue.png", "a.png", "--model", "net.py:make", "--target", "red", "--method", "hirescam", "-o", "out")
+    assert command("explain", *words) == 3
+    assert "blue.png: the region predicted of red is empty" in command.err
+    assert command("explain", *words, "--keep-going") == 4
+    assert [path.name for path in (tmp_path / "out").glob("*.json")] == ["a.hirescam.1@region=predicted.json"]

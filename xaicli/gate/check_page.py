@@ -21,6 +21,7 @@ from xaicli.gate.measure import PhotoResult, ReadySuite
 from xaicli.gate.outcome import Outcome
 from xaicli.gate.pictures import worst_photos
 from xaicli.results.report.page import policy, text
+from xaicli.runs.records import target_name
 
 NAME = "check.html"
 
@@ -90,7 +91,7 @@ def changed_photo(ready: ReadySuite, outcome: Outcome, at: int, label: str, pict
     return ChangedPhoto(
         image=after.image,
         method=label,
-        target=" - ".join(ready.classifier.class_name(int(part)) for part in after.target.split("-")),
+        target=target_name(after.target, ready.classifier),
         decisions=(decision(ready, before), decision(ready, after)),
         probabilities=(before.probability, after.probability),
         spearman=found.spearman,

@@ -26,6 +26,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.params import as_json, fold
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.registry import is_own_file, make_method, make_methods, make_metrics, require_fit
+from xaicli.runs.binding import bind
 from xaicli.runs.controls import name_of, swapped, with_partners
 from xaicli.runs.photo_maps import maps_of_each
 from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
@@ -127,7 +128,7 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
         truth.count(source.path for source in sources)
     target = suite.from_here(suite.target) if suite.target.startswith("@") else suite.target
     targets = choose_targets(target, classifier, sources)
-    if targets.count > 1:
+    if targets.count != 1:
         raise UsageError(f"a suite with target {suite.target}", expected="one target a photo")
     return ReadySuite(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
 
@@ -182,15 +183,17 @@ def with_classes(ready: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
     """The ready that explains given classes: canonical targets by image path. Raises InputError where the model lacks one."""
     rules, count = {}, ready.classifier.count
     for image, text in targets.items():
-        index, _, against = text.partition("-")
-        classes = [int(part) for part in (index, against) if part]
-        if max(classes) >= count:
+        rule = TargetRule.of_name(text)
+        largest = max(rule.index, rule.against)
+        if largest >= count:
             raise InputError(
-                f"the baseline explains class {max(classes)} of {image}, and {ready.classifier.name} has {count} classes",
+                f"the baseline explains class {largest} of {image}, and {ready.classifier.name} has {count} classes",
                 expected="a model of the same classes",
                 hint="Make a baseline of its own: xai baseline --overwrite",
             )
-        rules[image] = TargetRule(index=classes[0], against=classes[1]) if against else TargetRule(index=classes[0])
+        # A mask file is named by its content there, and by its path in the suite.
+        given = ready.targets.by_image.get(image, ready.targets.rule)
+        rules[image] = replace(rule, region=given.region or rule.region)
     return replace(ready, targets=TargetChoice(ready.targets.text, ready.targets.rule, rules, "the baseline"))
 
 
@@ -248,7 +251,7 @@ def result_of(ready: ReadySuite, own: ExplainedPhoto, scores: Mapping[tuple[str,
         content=loaded.photo.content,
         frame=loaded.photo.frame,
         target=maps.targets.names(0)[0],
-        decision=int(maps.logits[0].argsort(descending=True, stable=True)[0]),
+        decision=int(ready.classifier.outputs.scores(maps.logits)[0].argsort(descending=True, stable=True)[0]),
         probability=float(maps.targets.probability(maps.logits)[0, 0]),
         maps={one.explainer.label: one.values[0].cpu().numpy() for one in explanations if not one.explainer.control},
         scores=scores,
@@ -282,7 +285,8 @@ def scores_of(
     classifier, truth, path, photo = ready.classifier, ready.truth, loaded.source.path, loaded.photo
     marked = truth.of(path, photo.image.size, classifier.view) if truth else None
     inputs = loaded.input.to(classifier.device)
-    scored = ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, seed, marked)
+    bound = bind(classifier, loaded, ready.targets.rule_of(loaded.source)).classifier
+    scored = ScoredPhoto(bound, path, photo.content, photo.frame, inputs, seed, marked)
     rows = score_photo(scored, explanations, ready.metrics)
     if not rows:
         raise RunError(f"{path} has no scores at all", expected="a row for each photo, method and metric")

@@ -16,6 +16,7 @@ from xaicli.images.names import safe_label, stems
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.passes.upsampling import upsample
+from xaicli.runs.records import target_name
 from xaicli.sign import Sign
 
 ENDING = ".xai-check.png"
@@ -64,6 +65,6 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
     cells = {"before": SheetCell(before, sign), "after": SheetCell(after, sign), "difference": SheetCell(new - old, Sign.SIGNED)}
     scale = Scale.of([before, after], sign)
     scales = {"before": scale, "after": scale, "difference": Scale.of([new - old], Sign.SIGNED)}
-    names = [ready.classifier.class_name(int(part)) for part in outcome.now[at].target.split("-")]
-    row = SheetRow(photo.image, ready.classifier.view.geometry(*photo.image.size), source.name, (" - ".join(names),), cells)
+    name = target_name(outcome.now[at].target, ready.classifier)
+    row = SheetRow(photo.image, ready.classifier.view.geometry(*photo.image.size), source.name, (name,), cells)
     return sheet([row], COLUMNS, scales=scales, title=f"{label} on {ready.classifier.name}")

@@ -113,7 +113,8 @@ def draw_cell(
         return
     scale = shared or Scale.of([cell.values], cell.sign)
     geometry = replace(row.geometry, source=photo.size)
-    axis.imshow(overlay(photo, cell.values, geometry, cell.sign, scale=scale, colormap=colormap, alpha=alpha, look=look))
+    drawn: dict[str, Any] = {"scale": scale, "colormap": colormap, "alpha": alpha, "look": look, "marks": cell.marks}
+    axis.imshow(overlay(photo, cell.values, geometry, cell.sign, **drawn))
     axis.set_xlabel("\n".join(cell.lines))
     colours = ScalarMappable(Normalize(scale.low, scale.high), ListedColormap(bar_table(cell.sign, colormap, look) / 255))
     bar = axis.figure.colorbar(colours, ax=axis, location="right", fraction=0.04, pad=0.02)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.nn import functional
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.colour import Scale, coloured, palette
 from xaicli.images.geometry import Geometry
+from xaicli.images.marks import TargetMark
 from xaicli.images.smoothing import legible
 from xaicli.sign import Sign
 
@@ -53,6 +54,7 @@ def overlay(
     colormap: str | None = None,
     alpha: float = ALPHA,
     look: str = HEAT,
+    marks: Sequence[TargetMark] = (),
 ) -> Image.Image:
     """The photo, RGB and at its own resolution, with the map (h, w) over what the model saw.
 
@@ -60,7 +62,8 @@ def overlay(
     matplotlib's name; alpha: the opacity, 0..1, of what stands out most. It falls to 0 with the map, so that the photo stays
     visible where nothing matters. look: `heat`, colours over the photo; `grey`, how much each part stands out, white on black, as
     papers on gradients show it; `contour`, lines around what stands out by a quarter, a half and three quarters. A map that is
-    speckle is smoothed first. Raises InputError for a map that is not finite, UsageError for a look that cannot be.
+    speckle is smoothed first. marks: what the target is of, drawn on top. Raises InputError for a map that is not finite,
+    UsageError for a look that cannot be.
     """
     if not 0 <= alpha <= 1:
         raise UsageError(f"alpha {alpha:g}", expected="an opacity from 0 to 1")
@@ -83,6 +86,8 @@ def overlay(
         drawn.paste(Image.fromarray(canvas), seen[:2])
     if not geometry.sees_all:
         draw_frame(drawn, seen)
+    for mark in marks:
+        mark.draw(drawn, geometry)
     return drawn
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from xaicli.errors import UsageError
 from xaicli.images.colour import Scale
 from xaicli.images.geometry import Geometry
+from xaicli.images.marks import TargetMark
 from xaicli.images.overlay import ALPHA, HEAT, bar_table, overlay
 from xaicli.images.text import FAINT, INK, line_height, write
 from xaicli.sign import Sign
@@ -32,11 +33,12 @@ PAPER = (255, 255, 255)
 
 @dataclass(frozen=True, eq=False)
 class SheetCell:
-    """One map of a row: values (h, w), what their sign means, and lines under it such as scores."""
+    """One map of a row: values (h, w), what their sign means, lines under it such as scores, and marks of its target."""
 
     values: NDArray[np.float32]
     sign: Sign
     lines: tuple[str, ...] = ()
+    marks: tuple[TargetMark, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,15 @@ class Sheet:
         shared = self.scales.get(column)
         scale = shared or Scale.of([cell.values], cell.sign)
         drawn = overlay(
-            thumb, cell.values, geometry, cell.sign, scale=scale, colormap=self.colormap, alpha=self.alpha, look=self.look
+            thumb,
+            cell.values,
+            geometry,
+            cell.sign,
+            scale=scale,
+            colormap=self.colormap,
+            alpha=self.alpha,
+            look=self.look,
+            marks=cell.marks,
         )
         self.canvas.paste(drawn, place)
         bar_at = (x, below) if shared is None else (x, self.top + self.line)

@@ -15,6 +15,7 @@ from xaicli.claims import MARK
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.colour import Scale, palette
 from xaicli.images.geometry import Geometry
+from xaicli.images.marks import TargetMark
 from xaicli.images.overlay import ALPHA, overlay
 from xaicli.images.sheet import BAR, GAP, MARGIN, PAPER, WIDTH, draw_bar, thumbnail
 from xaicli.images.text import line_height, write
@@ -39,13 +40,14 @@ def strip(
     alpha: float = ALPHA,
     side: int = 240,
     width: int = WIDTH,
+    marks: Sequence[TargetMark] = (),
 ) -> Image.Image:
     """Step maps (L, h, w) side by side on one common scale, with one colour bar; as many lines as `width` asks for.
 
-    labels: one a step, by default 1 to L. Raises InputError for maps that are not finite.
+    labels: one a step, by default 1 to L; marks: as in `overlay`. Raises InputError for maps that are not finite.
     """
     scale = scale or common_scale(maps, sign)
-    pictures = list(drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side))
+    pictures = list(drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side, marks))
     names = step_names(labels, len(maps))
     size = max(12, side // 15)
     step_width, step_height = pictures[0].width + GAP, pictures[0].height + line_height(size) + 2 * GAP
@@ -76,6 +78,7 @@ def animation(
     alpha: float = ALPHA,
     side: int = 480,
     milliseconds: int = 350,
+    marks: Sequence[TargetMark] = (),
 ) -> bytes:
     """A moving picture of step maps (L, h, w) on one common scale, as the bytes of a GIF or WebP file; it runs without end.
 
@@ -89,7 +92,7 @@ def animation(
     size = max(12, side // 28)
     names = step_names(labels, len(maps))
     frames = []
-    for name, picture in zip(names, drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side), strict=True):
+    for name, picture in zip(names, drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side, marks), strict=True):
         frame = Image.new("RGB", (picture.width, picture.height + BAR + 2 * line_height(size) + 8), PAPER)
         frame.paste(picture, (0, line_height(size) + 4))
         write(ImageDraw.Draw(frame), (4, 1), name, size, width=picture.width - 8)
@@ -120,12 +123,13 @@ def drawn_steps(
     colormap: str | None,
     alpha: float,
     side: int,
+    marks: Sequence[TargetMark],
 ) -> Iterator[Image.Image]:
     """Each step on a copy of the photo whose longer side is `side`."""
     small = thumbnail(photo, side)
     where = replace(geometry, source=small.size)
     for values in maps:
-        yield overlay(small, values, where, sign, scale=scale, colormap=colormap, alpha=alpha)
+        yield overlay(small, values, where, sign, scale=scale, colormap=colormap, alpha=alpha, marks=marks)
 
 
 def stretched(maps: Maps) -> Maps:

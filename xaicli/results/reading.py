@@ -276,10 +276,11 @@ def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptM
     methods = {recipe.method for recipe in chosen(connection, selection).values()}
     found = connection.execute(
         "SELECT s.subject, a.method_definition, a.method, a.seed, a.map, a.height, a.width, a.peak, a.x0, a.y0, a.x1, a.y1, "
-        "a.signed, h.content, h.frame FROM maps a JOIN subjects s ON s.id = a.subject JOIN photos h ON h.id = s.photo "
+        "a.region_height, a.region_width, a.region, a.signed, h.content, h.frame FROM maps a JOIN subjects s ON s.id = a.subject "
+        "JOIN photos h ON h.id = s.photo "
         "ORDER BY a.id"
     )
-    for subject, definition, method, seed, blob, height, width, peak, *box, signed, content, frame in found:
+    for subject, definition, method, seed, blob, height, width, peak, *box, rows, columns, bits, signed, content, frame in found:
         if method in methods and selection.includes(content, frame):
             if not 0 < height * width <= LARGEST_MAP:
                 raise ValueError(f"a map of {height} x {width}")
@@ -287,4 +288,14 @@ def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptM
             if not all(isinstance(side, float) and abs(side) < LARGEST_MAP for side in box):
                 raise ValueError(f"a map at {box!r:.40}")
             values = np.frombuffer(blob, dtype="<f2").reshape(height, width).astype(np.float32) * np.float32(peak)
-            yield KeptMap(subject, definition, method, seed, values, (box[0], box[1], box[2], box[3]), bool(signed))
+            region = region_of(bits, rows, columns)
+            yield KeptMap(subject, definition, method, seed, values, (box[0], box[1], box[2], box[3]), bool(signed), region)
+
+
+def region_of(bits: bytes, height: int, width: int) -> NDArray[np.bool_] | None:
+    """The region (h, w) of a kept map; None where it has none. Raises ValueError where it is no region."""
+    if not bits:
+        return None
+    if not 0 < height * width <= LARGEST_MAP or len(bits) != -(-height * width // 8):
+        raise ValueError(f"a region of {height} x {width}")
+    return np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=height * width).reshape(height, width).astype(np.bool_)

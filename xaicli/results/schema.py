@@ -64,7 +64,14 @@ UPDATE recipes SET of_map_alone = 1 WHERE json_extract(metric_content, '$.name')
 """
 """What values each metric gives: recipes of stores before this step are those of the metrics that there were then."""
 
-STEPS: list[str] = [FIRST, KINDS]
+REGIONS = """
+ALTER TABLE maps ADD COLUMN region_height INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE maps ADD COLUMN region_width INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE maps ADD COLUMN region BLOB NOT NULL DEFAULT X'';
+"""
+"""The region that a target is of, a bit a cell; without cells where it is of none."""
+
+STEPS: list[str] = [FIRST, KINDS, REGIONS]
 """Step i leads from schema i to i + 1. Released steps are never edited: a change is a further step."""
 
 

@@ -16,6 +16,8 @@ from xaicli.rows import KeptMap, Recipe, Row, Run
 
 LARGEST_SIDE = 56
 """Of a map kept for a report: maps are coarse, and a few KiB a photo are worth keeping where 100 would not be."""
+LARGEST_REGION = 112
+"""Cells a side of a region kept for a report, a bit each."""
 LARGEST_SEED = 2**63 - 1
 IDS_IN_MEMORY = 100_000
 
@@ -115,6 +117,7 @@ class Writer:
             "peak": peak,
             **dict(zip(("x0", "y0", "x1", "y1"), kept.box, strict=True)),
             "signed": kept.signed,
+            **packed(kept.region),
         }
         marks = ", ".join("?" * len(record))
         insert = f"INSERT INTO maps ({', '.join(record)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
@@ -127,6 +130,15 @@ def reduced(values: NDArray[np.float32], most: int = LARGEST_SIDE) -> NDArray[np
     if (height, width) == values.shape:
         return values
     return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
+
+
+def packed(region: Any) -> dict[str, Any]:
+    """A region's columns; a region that is too small to be seen at the size kept stays one cell at least."""
+    if region is None:
+        return {}
+    shares = reduced(np.asarray(region, dtype=np.float32), LARGEST_REGION)
+    kept = shares >= min(0.5, float(shares.max(initial=0.0)))
+    return {"region_height": kept.shape[0], "region_width": kept.shape[1], "region": np.packbits(kept).tobytes()}
 
 
 def compact(content: Any) -> str:

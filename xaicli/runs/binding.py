@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from xaicli.containment import contained
 from xaicli.errors import InputError
+from xaicli.images.marks import REGION
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.passes.queue import clean_logits
@@ -19,10 +21,14 @@ from xaicli.targets import NO_CLASS, DecidedTargets, TargetRule, Targets
 
 @dataclass(frozen=True, eq=False)
 class BoundTargets:
-    """One photo's targets, and the classifier that they are targets of."""
+    """One photo's targets, and the classifier that they are targets of.
+
+    marks: what pictures show of the T targets, (1, T, ...) by name, as `xaicli.images.marks` reads it; kept beside each map.
+    """
 
     classifier: Classifier
     targets: Targets
+    marks: dict[str, Tensor] = field(default_factory=dict)
 
 
 def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
@@ -62,4 +68,4 @@ def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> 
     region = region_of(rule.region, index, labels, geometry, classifier)
     own = TargetRule(index=index, against=rule.against)
     bound = classifier.for_region(region)
-    return BoundTargets(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"))
+    return BoundTargets(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"), {REGION: region[None, None]})

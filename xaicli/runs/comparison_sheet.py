@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xaicli.images.decode import decode
+from xaicli.images.marks import REGION, marks_of
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
@@ -81,4 +82,5 @@ def cell_of(run: ScoreRun, photo: SheetPhoto, label: str) -> SheetCell:
         if row is not None:
             lines.append(f"{metric.label} {row.status if row.value is None else f'{row.value:.3f}'}")
     kept = photo.maps[label]
-    return SheetCell(np.asarray(kept.values, dtype=np.float32), Sign.SIGNED if kept.signed else Sign.NONNEGATIVE, tuple(lines))
+    sign, marks = Sign.SIGNED if kept.signed else Sign.NONNEGATIVE, {} if kept.region is None else {REGION: kept.region}
+    return SheetCell(np.asarray(kept.values, dtype=np.float32), sign, tuple(lines), marks_of(marks))

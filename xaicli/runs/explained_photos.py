@@ -91,7 +91,7 @@ def sheet_rows(made: Iterable[Attribution]) -> list[SheetRow]:
             decision = (f"{record.decision.name} {record.decision.probability:.2f}",)
             geometry = one.view.geometry(*one.picture.size)
             rows[key] = SheetRow(one.picture, geometry, Path(record.image).name, decision, {})
-        rows[key] = replace(rows[key], cells={**rows[key].cells, column(record): cell_of(record, one.values)})
+        rows[key] = replace(rows[key], cells={**rows[key].cells, column(record): cell_of(record, one.values, one.marks)})
     return list(rows.values())
 
 

@@ -24,7 +24,7 @@ from xaicli.runs.target_choice import TargetChoice
 from xaicli.scoring.explanation import Explainer
 from xaicli.sign import Sign
 from xaicli.stamps import sha256_file
-from xaicli.untrusted import entries_of, is_folder
+from xaicli.untrusted import entries_of, is_file, is_folder
 
 PLAIN = "maps"
 """What maps are called that bear no label of their own."""
@@ -94,9 +94,14 @@ def beside(files: Sequence[Path], source: Source) -> dict[str, Path]:
     for path in files:
         if path.name == f"{stem}.npy":
             found[PLAIN] = path
-        elif path.name.startswith(f"{stem}."):
+        elif path.name.startswith(f"{stem}.") and not is_part_of_result(path):
             found[path.name.removeprefix(f"{stem}.").removesuffix(".npy")] = path
     return found
+
+
+def is_part_of_result(path: Path) -> bool:
+    """Whether a file is a further array of a map of `xai explain`, such as its steps or its region, and no map itself."""
+    return is_file(path.with_name(f"{path.name.removesuffix('.npy').rpartition('.')[0]}.json"))
 
 
 def read_map(path: Path) -> Tensor:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from xaicli.attribution import Attribution
-from xaicli.errors import RunError, UsageError, XaiError
+from xaicli.errors import InputError, RunError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method, Needs
 from xaicli.network.classifier import Classifier
@@ -108,7 +109,10 @@ def maps_of_each(
         return []
     try:
         parts = attribute(batch, classifier, method, targets, settings)
-    except RunError as error:
+    except (InputError, RunError) as error:
+        # What a model has nothing of in one photo is that photo's fault; all else that is wrong with inputs is the run's.
+        if isinstance(error, InputError) and not targets.bound:
+            raise
         if len(batch) == 1:
             return [error.about(batch[0].source.name)]
         return [maps for loaded in batch for maps in maps_of_each([loaded], classifier, method, targets, settings)]
@@ -141,10 +145,11 @@ def attribute(
 def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
     """Maps of all photos of a batch together; of one alone where its targets are fixed on its clean pass."""
     inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
+    marks: dict[str, Tensor] = {}
     if targets.bound:
         (loaded,) = batch
         bound = bind(classifier, loaded, targets.rule_of(loaded.source))
-        classifier, rules = bound.classifier, bound.targets
+        classifier, rules, marks = bound.classifier, bound.targets, bound.marks
     else:
         rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch), classifier.outputs)
     seeds = torch.tensor(
@@ -155,12 +160,12 @@ def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, ta
         maps = method.attribute(classifier, inputs, rules, seeds)
     if method.decision_only:
         refuse_other_targets(maps, classifier, method)
-    return maps
+    return dataclasses.replace(maps, extras=maps.extras | marks)
 
 
 def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> None:
     """Raise UsageError where a map was asked for of another target than the decision, by a method that knows no other."""
-    decisions = maps.logits.argmax(dim=1, keepdim=True)
+    decisions = classifier.outputs.scores(maps.logits).argmax(dim=1, keepdim=True)
     other = (maps.targets.classes != decisions) | (maps.targets.against >= 0)
     for row, column in other.nonzero()[:1].tolist():
         target, decision = maps.targets.names(row)[column], classifier.class_name(int(decisions[row, 0]))

@@ -14,6 +14,7 @@ from xaicli.attribution import Attribution, Record, load_array
 from xaicli.files import write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
+from xaicli.images.marks import REGION, TargetMark, marks_of
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
@@ -113,11 +114,14 @@ def row(run: FolderRun, source: Source, own: Sequence[WrittenMap]) -> SheetRow:
 
 
 def cell(written: WrittenMap) -> SheetCell:
-    return cell_of(written.record, load_array(written.path(".npy")))
+    """A map with its marks, as they are on disk."""
+    marked = [name for name in (REGION,) if name in written.record.arrays]
+    marks = marks_of({name: load_array(written.path(f".{name}.npy")) for name in marked})
+    return cell_of(written.record, load_array(written.path(".npy")), marks)
 
 
-def cell_of(record: Record, values: NDArray[np.float32]) -> SheetCell:
+def cell_of(record: Record, values: NDArray[np.float32], marks: tuple[TargetMark, ...] = ()) -> SheetCell:
     """A map of a sheet with what stands under it: the target where it is not the decision, and scores."""
     of_target = () if record.rule == "top1" else (f"{record.target_name} {record.target_probability:.2f}",)
     scores = tuple(f"{label} {value:.3f}" for label, value in record.scores.items() if isinstance(value, float))
-    return SheetCell(values, Sign(record.sign), of_target + scores)
+    return SheetCell(values, Sign(record.sign), of_target + scores, marks)

@@ -56,7 +56,7 @@ class StepPictures:
         if self.each:
             steps, sign, scale = stretched(steps), Sign.NONNEGATIVE, Scale(0.0, 1.0)
         geometry = attribution.view.geometry(*photo.size)
-        look: dict[str, Any] = {"scale": scale, "colormap": style.colormap, "alpha": style.alpha}
+        look: dict[str, Any] = {"scale": scale, "colormap": style.colormap, "alpha": style.alpha, "marks": attribution.marks}
         if self.strip:
             picture = strip(photo, steps.astype(np.float32), geometry, sign, **look)
             write_png(stem.with_name(f"{stem.name}.{STEPS}.png"), picture)

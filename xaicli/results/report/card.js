@@ -31,14 +31,14 @@ function described(entry, method) {
 /** The photo and the map of each method side by side; methods without a map by their number alone. */
 function figures(entry, holder) {
   const strip = element("div", { class: holder });
-  strip.append(element("figure", {}, picture(entry.photo, null, nameOf(data.photos[entry.photo].path)), element("figcaption", {}, "photo")));
+  strip.append(element("figure", {}, picture(entry.photo, null, nameOf(data.photos[entry.photo].path), entry.region), element("figcaption", {}, "photo")));
   const bare = element("ul", { class: "numbers" });
   group().methods.forEach((method, number) => {
     if (method.control) return;
     const map = entry.maps[number];
     const score = scoreNode(entry, number, state.metric);
     if (map) {
-      strip.append(element("figure", {}, picture(entry.photo, map, described(entry, method)), element("figcaption", {}, ...breakable(method.name), " ", score)));
+      strip.append(element("figure", {}, picture(entry.photo, map, described(entry, method), entry.region), element("figcaption", {}, ...breakable(method.name), " ", score)));
     } else {
       bare.append(element("li", {}, `${method.name} `, score));
     }

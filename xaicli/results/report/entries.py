@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.images.colour import Scale
+from xaicli.images.marks import outline
 from xaicli.images.smoothing import legible
 from xaicli.results.reading import StoredPhoto
 from xaicli.results.store import Store
@@ -114,6 +115,7 @@ def as_data(entries: Sequence[GalleryEntry], group: Group, photo_number: Mapping
                 "statuses": {f"{method},{metric}": status for (method, metric), status in entry.statuses.items()},
                 "curves": curves,
                 "maps": {str(method): drawn(kept, side) for method, kept in entry.maps.items()},
+                "region": region_of(entry),
             }
         )
     return {"entries": listed, "grids": [[rounded(value) for value in grid] for grid in grids], "ranges": ranges}
@@ -150,6 +152,16 @@ def drawn(kept: KeptMap, side: int) -> dict[str, Any]:
         "range": scale.texts(),
         "steps": in_bytes(steps),
     }
+
+
+def region_of(entry: GalleryEntry) -> dict[str, Any] | None:
+    """The outline of the region that a target is of, as an SVG path in cells, and where it lies on the photo."""
+    kept = next((kept for kept in entry.maps.values() if kept.region is not None), None)
+    if kept is None:
+        return None
+    lines = outline(kept.region).astype(int).tolist()
+    path = "".join(f"M{x0} {y0}{f'H{x1}' if y0 == y1 else f'V{y1}'}" for x0, y0, x1, y1 in lines)
+    return {"size": kept.region.shape[::-1], "box": [rounded(edge) for edge in kept.box], "path": path}
 
 
 def in_bytes(values: NDArray[np.uint8]) -> str:

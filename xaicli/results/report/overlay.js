@@ -24,10 +24,23 @@ function mapCanvas(map) {
     }
   }
   context.putImageData(image, 0, 0);
-  const [x0, y0, x1, y1] = map.box.map((edge) => edge * 100);
-  if (x0 > 0.5 || y0 > 0.5 || x1 < 99.5 || y1 < 99.5) canvas.className = "part"; // the rest of the photo the model did not see
-  Object.assign(canvas.style, { left: `${x0}%`, top: `${y0}%`, width: `${x1 - x0}%`, height: `${y1 - y0}%` });
-  return canvas;
+  const [x0, y0, x1, y1] = map.box;
+  if (x0 > 0.005 || y0 > 0.005 || x1 < 0.995 || y1 < 0.995) canvas.className = "part"; // the rest the model did not see
+  return placed(canvas, map.box);
+}
+
+/** A drawing laid over the part of the photo that the model saw. */
+function placed(drawing, box) {
+  const [x0, y0, x1, y1] = box.map((edge) => edge * 100);
+  Object.assign(drawing.style, { left: `${x0}%`, top: `${y0}%`, width: `${x1 - x0}%`, height: `${y1 - y0}%` });
+  return drawing;
+}
+
+/** The outline of the region that the target is of: a light line on a dark one. */
+function outline(region) {
+  const lines = ["under", "over"].map((name) => svg("path", { class: name, d: region.path }));
+  const frame = { viewBox: `0 0 ${region.size.join(" ")}`, preserveAspectRatio: "none", class: "region", "aria-hidden": "true" };
+  return placed(svg("svg", frame, ...lines), region.box);
 }
 
 function paint(pixels, at, value, map, table) {
@@ -48,8 +61,8 @@ function places(cells) {
   });
 }
 
-/** A photo, with a map over it where one is given, in a square frame; alt: what it shows in words. */
-function picture(number, map, alt) {
+/** A photo, with a map and the region over it where they are given, in a square frame; alt: what it shows in words. */
+function picture(number, map, alt, region) {
   const photo = data.photos[number];
   const frame = element("div", { class: "frame" });
   if (photo.why) {
@@ -61,6 +74,7 @@ function picture(number, map, alt) {
   const inner = element("div", { class: `photo ${width >= height ? "wide" : "tall"}` }, image);
   inner.style.aspectRatio = `${width} / ${height}`;
   if (map) inner.append(mapCanvas(map));
+  if (region) inner.append(outline(region));
   frame.append(inner);
   return frame;
 }
