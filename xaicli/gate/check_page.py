@@ -19,9 +19,8 @@ from xaicli.gate.formats import conclusion, in_order, word
 from xaicli.gate.map_similarity import similarity
 from xaicli.gate.measure import PhotoResult, ReadySuite
 from xaicli.gate.outcome import Outcome
-from xaicli.gate.pictures import worst_photos
+from xaicli.gate.pictures import in_words, worst_photos
 from xaicli.results.report.page import policy, text
-from xaicli.runs.records import target_name
 
 NAME = "check.html"
 
@@ -91,7 +90,7 @@ def changed_photo(ready: ReadySuite, outcome: Outcome, at: int, label: str, pict
     return ChangedPhoto(
         image=after.image,
         method=label,
-        target=target_name(after.target, ready.classifier),
+        target=in_words(after.target, ready),
         decisions=(decision(ready, before), decision(ready, after)),
         probabilities=(before.probability, after.probability),
         spearman=found.spearman,

@@ -185,7 +185,7 @@ def with_classes(ready: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
     for image, text in targets.items():
         rule = TargetRule.of_name(text)
         largest = max(rule.index, rule.against)
-        if largest >= count:
+        if largest >= count and not rule.boxes:
             raise InputError(
                 f"the baseline explains class {largest} of {image}, and {ready.classifier.name} has {count} classes",
                 expected="a model of the same classes",

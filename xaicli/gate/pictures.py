@@ -16,8 +16,8 @@ from xaicli.images.names import safe_label, stems
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.passes.upsampling import upsample
-from xaicli.runs.records import target_name
 from xaicli.sign import Sign
+from xaicli.targets import REGION, TargetRule
 
 ENDING = ".xai-check.png"
 """Nothing else is called so: pictures of an earlier check can go without a look at what they are."""
@@ -65,6 +65,12 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
     cells = {"before": SheetCell(before, sign), "after": SheetCell(after, sign), "difference": SheetCell(new - old, Sign.SIGNED)}
     scale = Scale.of([before, after], sign)
     scales = {"before": scale, "after": scale, "difference": Scale.of([new - old], Sign.SIGNED)}
-    name = target_name(outcome.now[at].target, ready.classifier)
+    name = in_words(outcome.now[at].target, ready)
     row = SheetRow(photo.image, ready.classifier.view.geometry(*photo.image.size), source.name, (name,), cells)
     return sheet([row], COLUMNS, scales=scales, title=f"{label} on {ready.classifier.name}")
+
+
+def in_words(target: str, ready: ReadySuite) -> str:
+    """A resolved target with the names of its classes; a box of a detector as it is."""
+    rule = TargetRule.of_name(target)
+    return target if rule.boxes else rule.shown(ready.classifier.class_name) + (f"{REGION}{rule.region}" if rule.region else "")
