@@ -20,8 +20,6 @@ from xaicli.attribution import load_record
 from xaicli.cli.main import main
 from xaicli.cli.streams import Results
 from xaicli.errors import InputError, UsageError, XaiError
-from xaicli.gate import measure
-from xaicli.gate.measure import load_named
 from xaicli.images.view import View
 from xaicli.results.store import Store
 
@@ -112,24 +110,6 @@ def test_a_store_with_odd_columns_is_read_or_refused_in_one_line(store: Path, ca
 def test_an_input_of_any_size_is_no_view() -> None:
     with pytest.raises(UsageError, match="an input of 100000 x 100000 pixels"):
         View(crop=100_000)
-
-
-@pytest.mark.parametrize("spec", ["hf:somebody/net", "timm:hf-hub:somebody/net"])
-def test_a_suite_downloads_from_a_hub_only_where_it_is_trusted(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
-
-    def load(name: str, *, offline: bool, **options: object) -> None:
-        asked.append(offline)
-        raise InputError("it is not here, and --offline forbids the download")
-
-    monkeypatch.setattr(measure, "load_classifier", load)
-    with pytest.raises(UsageError, match="--trust"):
-        load_named(spec, trust=False)
-    with pytest.raises(InputError):
-        load_named(spec, trust=True)
-    with pytest.raises(InputError):
-        load_named("resnet50", trust=False)
-    assert asked == [True, False, False]
 
 
 SCORED = ["--method", "center", "--metric", "sparseness", "--no-controls"]

@@ -181,3 +181,36 @@ def with_alarm(network, clock):
     inside = next(part for part in network.modules() if type(part) is nn.Sequential and len(part) > 1 and part is not network)
     inside.add_module("alarm", Alarm(clock).train(network.training))
     return network
+
+
+class Counting(nn.Module):
+    """Counts its passes in training mode, which change the count of a norm too."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 3, 3))
+        self.register_buffer("passes", torch.zeros(1))
+
+    def forward(self, inputs):
+        if self.training:
+            self.passes += 1
+        return self.features(inputs).mean((2, 3))
+
+
+def test_a_network_that_was_handed_in_keeps_the_mode_of_each_part(photo_batch):
+    torch.manual_seed(0)
+    module = Counting().train()
+    module.features[1].eval()
+    plain = copy.deepcopy(module).eval()
+    before = state_of(module)
+    classifier = xaicli.classifier(module, resize=32, crop=32, classes=("a", "b", "c"))
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(photo_batch), plain(photo_batch))
+    assert state_of(module) == before
+    made = xaicli.explain("sample:hopper", classifier, method=["grad-cam", "rise@n_masks=8"])
+    again = xaicli.explain("sample:hopper", xaicli.classifier(plain, resize=32, crop=32), method=["grad-cam", "rise@n_masks=8"])
+    for one, other in zip(made, again, strict=True):
+        np.testing.assert_allclose(one.values, other.values, rtol=1e-5, atol=1e-6)
+    xaicli.score("sample:hopper", classifier, method="grad-cam", metric=["deletion@steps=2", "infidelity", "randomization"])
+    xaicli.doctor(classifier)
+    assert state_of(module) == before

@@ -32,12 +32,12 @@ def test_a_module_becomes_a_classifier_with_the_usual_view(tiny_cnn):
     assert not made.probabilities
 
 
-def test_the_module_is_in_evaluation_mode_and_otherwise_as_it_was(tiny_cnn, photo_batch):
+def test_the_module_is_as_it_was(tiny_cnn, photo_batch):
     tiny_cnn.train()
     tiny_cnn.head.weight.requires_grad_(True)
     before = copy.deepcopy(tiny_cnn.state_dict())
     made = classifier(tiny_cnn, crop=32)
-    assert not any(part.training for part in tiny_cnn.modules())
+    assert all(part.training for part in tiny_cnn.modules())
     assert [name for name, p in tiny_cnn.named_parameters() if p.requires_grad] == ["head.weight"]
     assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_cnn.state_dict().items())
     assert made(photo_batch).requires_grad

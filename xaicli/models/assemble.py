@@ -59,9 +59,9 @@ def assemble(
 ) -> Classifier:
     """The classifier, tried once: how many outputs there are, and of which kind, is found by a pass of two random inputs.
 
-    The module is put into evaluation mode and onto `device`. classes: names that the user gave, which must be as many as the
-    outputs; the source's own are dropped with a notice where they are not. outputs: what the user says they are; output_name:
-    which entry of a tuple or dict they are. Raises InputError and RunError.
+    The module is put into evaluation mode, where it is not in it, and onto `device`. classes: names that the user gave, which
+    must be as many as the outputs; the source's own are dropped with a notice where they are not. outputs: what the user says
+    they are; output_name: which entry of a tuple or dict they are. Raises InputError and RunError.
     """
     view = overrides.apply(loaded.view)
     module = None if loaded.module is None else prepared(loaded.module, device)
@@ -228,7 +228,7 @@ def prepared(module: nn.Module, device: torch.device) -> nn.Module:
             hint="Return module.float().",
         )
     # Exported programs, which stay in the mode that they were exported in, put a refusal in the place of `eval`.
-    if "eval" not in vars(module):
+    if "eval" not in vars(module) and any(part.training for part in module.modules()):
         module.eval()
     return module.to(device)
 

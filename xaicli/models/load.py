@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import torch
@@ -42,7 +44,26 @@ TAKE_PROMPTS: tuple[Load, ...] = (from_hf.load, from_open_clip.load)
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, open-clip:NAME@TAG, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
 
+UNTRUSTED: ContextVar[bool] = ContextVar("UNTRUSTED", default=False)
+"""True while what an untrusted suite names is loaded."""
+
 logger = logging.getLogger("xaicli")
+
+
+@contextmanager
+def untrusted(yes: bool) -> Iterator[None]:
+    """Inside, where `yes`, no model may be code of somebody's own and none is downloaded, whoever asks for it: a suite may also
+    name one as a parameter of a method, or through a checkpoint. Raises UsageError for one that would be downloaded."""
+    token = UNTRUSTED.set(yes)
+    try:
+        yield
+    except InputError as error:
+        if not yes or "--offline" not in error.line():
+            raise
+        found = error.found.partition(", and --offline")[0]
+        raise UsageError(f"{found}, and the suite would download it", hint="Where you trust it, add --trust.") from error
+    finally:
+        UNTRUSTED.reset(token)
 
 
 def load_classifier(
@@ -90,9 +111,9 @@ def load_classifier(
         weights=weights_of(parsed, weights),
         device=place,
         any_device=str(device) == "auto",
-        offline=offline,
+        offline=offline or UNTRUSTED.get(),
         progress=progress,
-        trust=trust,
+        trust=trust and not UNTRUSTED.get(),
         notice=notice,
         prompts=read_prompts(prompts, template, given),
     )
