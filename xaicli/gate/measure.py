@@ -135,22 +135,6 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     return ReadySuite(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
 
 
-<<<<<<< HEAD
-def load_named(spec: str, *, trust: bool, **options: Any) -> Classifier:
-    """The suite's model. What anybody may have put on a hub is downloaded only where the suite is trusted."""
-    from_hub = fold(spec.partition(":")[0]) in ("hf", "timm", "openclip")
-    try:
-        return load_classifier(spec, precision=PRECISION, trust=trust, offline=from_hub and not trust, **options)
-    except InputError as error:
-        if from_hub and not trust and "--offline" in error.line():
-            raise UsageError(
-                f"{spec} is not on this machine, and the suite would download it", hint="Where you trust it, add --trust."
-            ) from error
-        raise
-
-
-=======
->>>>>>> b6c8a70 (A module handed in keeps its mode; what an untrusted suite names is never downloaded)
 def refuse_untrusted(suite: Suite, *, trust: bool) -> None:
     """Raise UsageError where a suite that somebody else may have written names code of its own."""
     for name in (*suite.methods, *suite.metrics):

@@ -17,6 +17,7 @@ from xaicli.models.assemble import Side, assemble
 from xaicli.models.from_module import device_of, names
 from xaicli.models.model_request import LoadedModel
 from xaicli.network.classifier import Classifier
+from xaicli.network.modes import eval_mode
 from xaicli.network.proposals import FLOOR, OVERLAP, Decoding
 from xaicli.passes.device import resolve_device
 
@@ -70,5 +71,5 @@ def detector(
     decoding = Decoding(decode, confidence, overlap)
     loaded = LoadedModel(name or type(module).__name__, view, module=module, layer=layer, decoding=decoding)
     where = device_of(module) if device is None else resolve_device(device)
-    with contained(f"{loaded.name}, when it was made ready,"):
+    with contained(f"{loaded.name}, when it was made ready,"), eval_mode(module):
         return assemble(loaded, device=where, classes=names(classes), notice=logger.info)

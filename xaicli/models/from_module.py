@@ -49,20 +49,14 @@ def classifier(
     """A classifier from a torch module that takes (B, 3, H, W) and returns logits (B, C).
 
     resize, crop, interpolation, mean, std: how photos are prepared, colours in 0..1; classes: names by index, or a file of them;
-<<<<<<< HEAD
     prompts, template, tokenizer: of a text-image model of transformers or open_clip, the texts that are its classes, sentences
     that take them in the place of {}, and what makes tokens of them; layer: the feature layer; outputs: `softmax`, `sigmoid`
     (labels of their own, or one yes-or-no output) or `values`, found where not given; output_name: the key or index of the
     outputs, where the module returns a tuple or dict; name: what results call it, by default the module's class; device: where it
-    runs, by default where it is. The module is put into evaluation mode; nothing else of it is changed. Raises XaiError.
-=======
-    layer: the feature layer; outputs: `softmax`, `sigmoid` (labels of their own, or one yes-or-no output) or `values`, found
-    where not given; output_name: the key or index of the outputs, where the module returns a tuple or dict; name: what results
-    call it, by default the module's class; device: where it runs, by default where it is; another one moves it there.
+    runs, by default where it is; another one moves it there.
 
     The module itself is used, not a copy. Passes run in evaluation mode; afterwards each of its parts has the mode it had.
     Raises XaiError.
->>>>>>> b6c8a70 (A module handed in keeps its mode; what an untrusted suite names is never downloaded)
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.classifier(module)")
@@ -70,15 +64,11 @@ def classifier(
     called = name or type(module).__name__
     given = names(classes)
     where = device_of(module) if device is None else resolve_device(device)
-<<<<<<< HEAD
-    with contained(f"{called}, when it was made ready,"):
+    with contained(f"{called}, when it was made ready,"), eval_mode(module):
         loaded = LoadedModel(called, view, module=module)
         if prompts is not None:
             request = Request(called, notice=logger.info, prompts=read_prompts(prompts, template, given))
             loaded = of_prompts(module, tokenizer, view, request)
-=======
-    with contained(f"{loaded.name}, when it was made ready,"), eval_mode(module):
->>>>>>> b6c8a70 (A module handed in keeps its mode; what an untrusted suite names is never downloaded)
         return assemble(
             loaded,
             device=where,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,11 +20,8 @@ from xaicli.needs import Needs
 from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, named_layer
-<<<<<<< HEAD
-from xaicli.network.proposals import Decoding, Proposals
-=======
 from xaicli.network.modes import eval_mode
->>>>>>> b6c8a70 (A module handed in keeps its mode; what an untrusted suite names is never downloaded)
+from xaicli.network.proposals import Decoding, Proposals
 from xaicli.network.raw_output import read_outputs
 from xaicli.network.regions import of_region, two_classes
 from xaicli.network.stages import named_stages
@@ -84,19 +81,17 @@ class Classifier:
         return self.logits(self.run(inputs), len(inputs))
 
     def run(self, inputs: Tensor) -> object:
-<<<<<<< HEAD
-        """What the network returns for a batch, which stays as it is; photo by photo where boxes are decoded so."""
+        """What the network returns in evaluation mode for a batch, which stays as it is; photo by photo where boxes want it."""
         inputs = inputs.clone() if self.copies_input else inputs
-        if self.decoding is not None and self.decoding.one_by_one:
-            return [self.forward(photo[None]) for photo in inputs]
-        return self.forward(inputs)
-=======
-        """What the network returns for a batch, which stays as it is, in evaluation mode."""
-        # A network that was handed in keeps its own mode between passes.
-        training = self.module is not None and self.module.training
-        with eval_mode(self.module) if training else nullcontext():
-            return self.forward(inputs.clone() if self.copies_input else inputs)
->>>>>>> b6c8a70 (A module handed in keeps its mode; what an untrusted suite names is never downloaded)
+        with self.evaluating():
+            if self.decoding is not None and self.decoding.one_by_one:
+                return [self.forward(photo[None]) for photo in inputs]
+            return self.forward(inputs)
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Evaluation mode for a network that keeps another between passes, as one that was handed in may."""
+        parts = () if self.module is None else (self.module, *self.module.children())
+        return eval_mode(self.module) if any(part.training for part in parts) else nullcontext()
 
     def masked(self, inputs: Tensor) -> Tensor:
         """Logits of inputs that are masked copies of a photo, in `masked_dtype`, whatever the caller's autocast; no gradients."""
