@@ -1,4 +1,4 @@
-"""torchvision's classifiers and segmentation networks, with their weights' own preprocessing and class names."""
+"""torchvision's classifiers, segmentation networks and detectors, with their weights' own preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from torch import nn
 
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
+from xaicli.models import torchvision_detectors
 from xaicli.models.cache import weights_folder
 from xaicli.models.download import download, is_whole
 from xaicli.models.fit import aligned, fit, head_classes, shapes
 from xaicli.models.model_request import LoadedModel, Request
+from xaicli.models.torchvision_detectors import detectors
 from xaicli.models.weights import State, read_weights
 from xaicli.packages import import_torchvision, require
 from xaicli.params import fold
@@ -32,21 +34,30 @@ OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
 
 
 def load(request: Request) -> LoadedModel:
-    """A classifier of torchvision by name, with weights by enum name (`flag`), by default, or from a file."""
+    """A network of torchvision by name, with weights by enum name (`flag`), by default, or from a file."""
     torchvision = import_torchvision()
-    name = find_name(request.name, classifiers(torchvision))
+    name = find_name(request.name, [*classifiers(torchvision), *detectors(torchvision)])
     entry = choose_weights(torchvision, name, request)
     file = request.weights or pretrained_file(entry, name, request)
     state = current_names(name, read_weights(file, request.notice))
-    module = build(torchvision, name, entry, state, file.name)
     canonical = request.canonical("torchvision", name)
     if request.weights is None:
         canonical = f"torchvision:{name}@{entry.name}"
+    if name in detectors(torchvision):
+        return detector(torchvision, name, entry, state, file.name, canonical)
+    module = build(torchvision, name, entry, state, file.name)
     return LoadedModel(canonical, view_of(entry), module=module, classes=tuple(entry.meta.get("categories") or ()))
 
 
+def detector(torchvision: ModuleType, name: str, entry: Any, state: State, file: str, canonical: str) -> LoadedModel:
+    """A detector with `state` in it."""
+    model = torchvision_detectors.build(torchvision, name, entry, state)
+    fit(model, state, file, name)
+    return torchvision_detectors.loaded(canonical, model, tuple(entry.meta.get("categories") or ()))
+
+
 def classifiers(torchvision: ModuleType) -> list[str]:
-    """The names of all image classifiers and segmentation networks; detection and video stand in modules of their own."""
+    """The names of all image classifiers and segmentation networks; detectors and video stand in modules of their own."""
     models = torchvision.models
     return [*models.list_models(module=models), *segmenters(torchvision)]
 
