@@ -83,6 +83,10 @@ METHODS: dict[str, Builtin] = {
         "P-TAME: class maps by a trained head on a small auxiliary network; the classifier itself may be a black box",
     ),
     "rise": Builtin("rise.rise:RISE", "Mean of random masks, weighted by the score of the masked photo"),
+    "d-rise": Builtin(
+        "rise.d_rise:DRISE",
+        "D-RISE: mean of random masks, weighted by how well the masked photo's best proposal reproduces the box",
+    ),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
     "center": Builtin("center:Center", "Gaussian in the middle of every photo: a control"),
     "saliency": Builtin(

@@ -14,6 +14,7 @@ class Needs(enum.Flag):
     ATTENTION = enum.auto()
     CHECKPOINT = enum.auto()
     HEAD = enum.auto()
+    BOXES = enum.auto()
 
     def words(self) -> str:
         return ", ".join((flag.name or "").lower().replace("checkpoint", "a trained checkpoint") for flag in self)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from detectors import LookAlike, ultralytics
 from torch import Tensor, nn
 
 from xaicli.errors import InputError, UsageError
@@ -25,7 +26,10 @@ from xaicli.method import Maps, Method
 from xaicli.methods.lfi.lfi_network import with_branch
 from xaicli.models.architecture import build
 from xaicli.models.checkpoint import about_classifier, checkpoints_folder, write_checkpoint
+from xaicli.needs import Needs
+from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.classifier import Classifier
+from xaicli.network.proposals import Decoding
 from xaicli.params import parameters
 from xaicli.registry import METHODS, Entry, entries, load
 from xaicli.stamps import stamp
@@ -94,8 +98,10 @@ def method(entry: Entry) -> Method:
 @pytest.fixture
 def networks(tiny_cnn: nn.Module, tiny_vit: nn.Module, method: Method) -> dict[str, nn.Module]:
     """A convolutional network with batch norm and in-place ReLU, one of plain modules in a row, and a vision transformer; for a
-    method that is a network of its own, such a one too."""
-    own = {"own": with_untrained_branch(tiny_cnn)} if method.trains_network else {}
+    method that is a network of its own, such a one too, and for one that explains boxes a detector."""
+    own: dict[str, nn.Module] = {"own": with_untrained_branch(tiny_cnn)} if method.trains_network else {}
+    if Needs.BOXES in method.needs:
+        own |= {"detector": LookAlike().eval().requires_grad_(False)}
     return {"cnn": tiny_cnn, "vit": tiny_vit, "plain": plain(), **own}
 
 
@@ -165,6 +171,8 @@ def trial_on(
     ) -> Trial:
         function = changed if changed is not None else copy.deepcopy(networks[network])
         classifier = identified(classifier_of(function, size=size, count=5, **settings), network)
+        if network == "detector":
+            classifier = with_boxes(classifier)
         return Trial(method, network, classifier, photos_of(size))
 
     return make
@@ -174,6 +182,16 @@ def trial_on(
 def trials(networks: dict[str, nn.Module], trial_on: Callable[..., Trial]) -> list[Trial]:
     """A trial on each network that the method accepts."""
     return [trial for trial in map(trial_on, networks) if not trial.refusal()]
+
+
+def with_boxes(classifier: Classifier) -> Classifier:
+    """A detector as a classifier of five boxes."""
+    corners = torch.tensor([[4.0 * at, 2.0 * at, 4.0 * at + 14, 2.0 * at + 12] for at in range(5)])
+    scores = torch.eye(3)[[0, 1, 2, 0, 1]] * 0.8 + 0.1
+    decoding = Decoding(ultralytics)
+    fixed = FixedBoxes(corners, scores.argmax(dim=1), scores, decoding.floor)
+    provides = classifier.provides | Needs.BOXES
+    return dataclasses.replace(classifier, decoding=decoding, provides=provides).for_boxes(fixed, tuple("abcde"))
 
 
 def photos_of(size: tuple[int, int]) -> Tensor:

@@ -26,14 +26,16 @@ TRIED_ON = {
     "t-tame": ("tiny", "tiny-vit"),
     "tame": ("tiny",),
     "p-tame": ("tiny", "tiny-vit"),
+    "d-rise": ("boxes",),
     **dict.fromkeys(AT_MANY_POINTS, SMOOTH),
     **dict.fromkeys(("guided-backprop", "deconvolution", "guided-grad-cam", "deeplift", "lrp"), CONVOLUTIONAL),
 }
 """Where choices of a method are tried, by default on two networks: those that it does not refuse and has a checkpoint for."""
-DECISION_ONLY = ("lfi-cam",)
+WITHOUT_CONTRAST = ("lfi-cam", "d-rise")
 
 CHEAP = {
     "rise": "n_masks=64",
+    "d-rise": "n_masks=64@grid=4",
     "integrated-gradients": "n_steps=8",
     "smoothgrad": "n_samples=8",
     "gradient-shap": "n_samples=8",
@@ -67,6 +69,7 @@ FURTHER = (
     "ucag@slices=3@scale=1.5@blur=none",
     "ucag@slices=3@blur=3+1@variant=official",
     "rise@n_masks=64@grid=3+4@p1=0.3",
+    "d-rise@n_masks=64@grid=3+4@p1=0.3@baseline=0.5",
     "rise@n_masks=64@p1=0.2+0.5@baseline=0.5",
     "rise@n_masks=1024@n_min=256@tol=0.5",
     "smoothgrad@n_samples=8@noise=0.3",
@@ -170,7 +173,7 @@ def maps_asked(name: str) -> list[Asked]:
     whole = [Asked(network, label, photos=4, whole=True) for network, label in own]
     whole += [Asked(network, name, photos=2, whole=True) for network in (SMOOTH if name in AT_MANY_POINTS else SMALL)]
     sampled = [Asked(network, label) for label in choices(name) for network in tried_on]
-    sampled += [Asked(network, choices(name)[0], "4-1") for network in tried_on if name not in DECISION_ONLY]
+    sampled += [Asked(network, choices(name)[0], "4-1") for network in tried_on if name not in WITHOUT_CONTRAST]
     # One that is asked for in both ways is kept whole.
     return list({one.key: one for one in [*sampled, *whole]}.values())
 

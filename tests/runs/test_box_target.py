@@ -14,7 +14,7 @@ from detectors import hand_made, look_alike
 from PIL import Image
 
 import xaicli
-from xaicli.errors import InputError, UsageError, XaiError
+from xaicli.errors import InputError, RunError, UsageError, XaiError
 
 
 @pytest.fixture
@@ -161,3 +161,11 @@ def test_the_command_line_takes_a_file_that_makes_a_detector(square, tmp_path, c
     assert json.loads(record.read_text())["box"]["label"] == "green"
     assert xai("explain", square, "--model", model, "--target", "box:7", "-o", tmp_path / "other") == 3
     assert "there is no box:7: 2 found" in xai.error
+
+
+def test_boxes_that_are_not_finite_are_an_error_of_the_model(square):
+    detector = look_alike()
+    with torch.no_grad():
+        detector.module.cls.weight.fill_(torch.nan)
+    with pytest.raises(RunError, match="NaN or infinite boxes"):
+        xaicli.explain(square, detector, "grad-cam")

@@ -168,7 +168,7 @@ def of_detector(
         count=count,
         outputs=Outputs.BOXES,
         classes=names_for(count, classes, loaded.classes, loaded.name, notice),
-        provides=bare.provides & ~Needs.HEAD,
+        provides=bare.provides & ~Needs.HEAD | Needs.BOXES,
         fingerprint=network_fingerprint(weights, account),
         weights_fingerprint=weights,
     )

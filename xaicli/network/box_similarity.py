@@ -71,11 +71,12 @@ def iou(wanted: Tensor, found: Tensor) -> Tensor:
     shared = (high - low).clamp_min(0).prod(dim=-1)
     areas = [(boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(dim=-1) for boxes in (wanted, found)]
     both = areas[0][:, None] + areas[1][:, None] - shared
-    return torch.where(both > 0, shared / both.clamp_min(TINY), 0.0)
+    # Not "above 0": what is no number stays none.
+    return torch.where(both <= 0, 0.0, shared / both.clamp_min(TINY))
 
 
 def cosine(wanted: Tensor, found: Tensor) -> Tensor:
     """Cosine of class scores (T, C) and (B, N, C): (B, T, N); 0 where all scores are 0."""
     product = torch.einsum("tc,bnc->btn", wanted, found)
     lengths = wanted.norm(dim=1)[:, None] * found.norm(dim=2)[:, None]
-    return torch.where(lengths > 0, product / lengths.clamp_min(TINY), 0.0)
+    return torch.where(lengths <= 0, 0.0, product / lengths.clamp_min(TINY))

@@ -61,7 +61,12 @@ def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> Bound
 
 def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
     """A region fixed on the clean photo: never looked for again in altered copies."""
-    with contained(classifier.name), torch.inference_mode(), eval_mode(classifier.module):
+    with (
+        contained(classifier.name),
+        torch.inference_mode(),
+        torch.autocast(classifier.device.type, enabled=False),
+        eval_mode(classifier.module),
+    ):
         labels = classifier.class_map(loaded.input[None].to(classifier.device))[0].argmax(dim=0)
     index = decided_class(labels, classifier) if rule.top else rule.index
     geometry = classifier.view.geometry(*loaded.photo.image.size)

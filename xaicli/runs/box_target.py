@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xaicli.boxes import FoundBox, shown_box
-from xaicli.errors import InputError
+from xaicli.errors import InputError, RunError
 from xaicli.images.geometry import Geometry, clip
 from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.classifier import Classifier
@@ -24,13 +24,19 @@ LISTED = 5
 def on_boxes(classifier: Classifier, inputs: Tensor, geometry: Geometry, rule: TargetRule) -> tuple[Classifier, DecidedTargets]:
     """The detector as a classifier of the photo's boxes, and which of them the rule means.
 
-    Boxes are numbered by their confidence on the clean photo (1, 3, H, W). Raises InputError where the rule means none.
+    Boxes are numbered by their confidence on the clean photo (1, 3, H, W). Raises InputError where the rule means none, RunError
+    where boxes are not finite.
     """
     decoding = classifier.decoding
     assert decoding is not None
-    with torch.inference_mode(), eval_mode(classifier.module):
+    with torch.inference_mode(), torch.autocast(classifier.device.type, enabled=False), eval_mode(classifier.module):
         proposals = classifier.proposals(inputs)
         found = decoding.found(proposals)
+    if not bool(proposals.confidence.isfinite().all() & proposals.boxes.isfinite().all()):
+        raise RunError(
+            f"{classifier.name} gave NaN or infinite boxes; nothing was written for this photo",
+            hint="Check weights and preprocessing (xai doctor --model SPEC).",
+        )
     boxes = described(proposals, found, geometry, classifier)
     wanted = numbers_of(rule, boxes, proposals.scores[0, found].argmax(dim=1).tolist(), classifier, decoding)
     kept = max(KEPT, max(wanted) + 1)
