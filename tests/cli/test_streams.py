@@ -83,3 +83,20 @@ def test_a_file_opened_later_never_stands_in_for_a_closed_stdout(tmp_path: Path)
     )
     done = shell(f'{sys.executable} -c "{code}" >&-', tmp_path)
     assert int(done.stderr) > 2
+
+
+INTERRUPTED = """
+import atexit, os, signal
+from xaicli.cli import main
+atexit.register(lambda: os.kill(os.getpid(), signal.{signal}))
+main.main = lambda: 4
+main.run()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_nothing_interrupts_a_command_that_has_ended(name, tmp_path):
+    """The interpreter takes a second to clear up; an interrupt then would replace the exit code."""
+    script = INTERRUPTED.format(signal=name)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (ended.returncode, ended.stderr) == (4, "")

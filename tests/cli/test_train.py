@@ -50,9 +50,20 @@ def test_a_network_is_trained_and_explained_with(folder, capsys):
     assert "light" in out
 
 
-def test_the_same_command_twice_is_refused_until_told_to_overwrite(folder, capsys):
+def test_the_same_command_twice_says_that_it_is_complete(folder, capsys):
     words = ("train", "classifier", *SMALL, "--data", "train", "--epochs", "1", "-o", "my.safetensors")
     assert run(capsys, *words)[0] == 0
+    before = (folder / "my.safetensors").read_bytes()
+    code, _, err = run(capsys, *words)
+    assert code == 0
+    assert "my.safetensors is complete: this command has trained it before" in err
+    assert (folder / "my.safetensors").read_bytes() == before
+
+
+def test_another_command_is_refused_until_told_to_overwrite(folder, capsys):
+    words = ("train", "classifier", *SMALL, "--data", "train", "-o", "my.safetensors", "--epochs")
+    assert run(capsys, *words, "1")[0] == 0
+    words = (*words, "2")
     code, _, err = run(capsys, *words)
     assert code == 2
     assert err.startswith("error: my.safetensors is there already")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import builtins
 import errno
+import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from torture.children import Commands
 from torture.tally import Tally
 
 from xaicli import files
@@ -29,68 +29,155 @@ MODEL = ("--model", f"{TESTS / 'data' / 'net.py'}:make", "--crop", "32", "--resi
 PHOTOS = 12
 
 
-@pytest.fixture(autouse=True)
-def _photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("photos").mkdir()
-    for number in range(PHOTOS):
-        noise = np.random.default_rng(number).integers(0, 255, (40, 48, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(f"photos/{number}.png")
-
-
+KINDS = {"SIGINT": 130, "SIGTERM": 143}
 COMMANDS: dict[str, list[str]] = {
     "explain": ["explain", "photos", *MODEL, "--method", "grad-cam,rise@n_masks=64", "-q", "-o"],
     "score": ["score", "photos", *MODEL, "--method", "grad-cam", "--metric", "deletion", "--no-controls", "-q", "-o"],
+    "baseline": ["baseline", "--trust", "-q", "--suite"],
+    "train": [
+        "train",
+        "classifier",
+        "--model",
+        "tiny@widths=6+8@blocks=1",
+        "--data",
+        "classes",
+        "--resize",
+        "16",
+        "--crop",
+        "16",
+    ],
 }
+COMMANDS["train"] += ["--epochs", "8", "--batch-size", "4", "--save-every", "0", "-q", "-o"]
+SUITE = """
+model = "net.py:make"
+images = ["../photos/"]
+methods = ["grad-cam", "rise@n_masks=64"]
+metrics = ["deletion"]
+crop = 32
+resize = 32
+"""
 
 
-def outcome(verb: str, place: Path) -> object:
-    """What a run has made, without what may differ from run to run."""
-    if verb == "score":
-        with Store.open(place, write=False) as store:
-            return sorted((row.image, row.metric, round(row.value or 0, 6)) for row in store.rows(Selection()))
-    return {path.name: path.read_bytes() for path in sorted(place.iterdir()) if path.suffix == ".npy"}, sorted(os.listdir(place))
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    with Commands() as running:
+        yield running
 
 
-def start(verb: str, place: Path) -> subprocess.Popen[bytes]:
-    line = [sys.executable, "-m", "xaicli.cli.main", *COMMANDS[verb], str(place)]
-    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.fixture(autouse=True)
+def _photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "classes/one", "classes/two"):
+        Path(folder).mkdir(parents=True)
+    for number in range(PHOTOS):
+        noise = np.random.default_rng(number).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+        for folder in ("photos", "classes/one" if number % 2 else "classes/two"):
+            Image.fromarray(noise).save(f"{folder}/{number}.png")
+
+
+def words_for(verb: str, name: str) -> list[str]:
+    """The command that writes to the folder `name`."""
+    Path(name).mkdir(exist_ok=True)
+    if verb == "baseline":
+        Path(name, "net.py").write_bytes((TESTS / "data" / "net.py").read_bytes())
+        Path(name, "xai.toml").write_text(SUITE)
+    place = {"explain": "out", "score": "s.db", "baseline": "xai.toml", "train": "net.safetensors"}[verb]
+    return [*COMMANDS[verb], f"{name}/{place}"]
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What the files in a folder say, without what may differ from run to run."""
+    found: dict[str, object] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        name = str(path.relative_to(folder))
+        if path.suffix == ".db":
+            with Store.open(path, write=False) as store:
+                found[name] = sorted((row.image, row.metric, row.value) for row in store.rows(Selection()))
+        elif path.suffix in (".png", ".json"):
+            found[name] = path.suffix
+        else:
+            found[name] = path.read_bytes()
+    return found
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(
-    verb: str, amount: Callable[[int, int], int], tmp_path: Path
+    verb: str, commands: Commands, amount: Callable[[int, int], int], tmp_path: Path
 ) -> None:
+    """Killed again and again until it is done, from its start again and again."""
     began = time.monotonic()
-    assert start(verb, tmp_path / "whole").wait() == 0
-    seconds, expected = time.monotonic() - began, outcome(verb, tmp_path / "whole")
-    chance, place = random.Random(21), tmp_path / "killed"
-    tally = Tally(f"SIGKILL in xai {verb}", "make torture")
-    for _ in range(amount(3, 50)):
-        process = start(verb, place)
-        time.sleep(seconds * chance.uniform(0.4, 1.0))
-        process.send_signal(signal.SIGKILL)
-        tally.count("killed" if process.wait() == -signal.SIGKILL else "was done before")
-    assert start(verb, place).wait() == 0
-    assert outcome(verb, place) == expected
-    assert [name for name in os.listdir(tmp_path) if name.endswith((".part", "-wal", "-shm"))] == []
-    tally.example = "the next run gives what an undisturbed one gives, and leaves nothing over"
+    assert commands.run(words_for(verb, "whole"), tmp_path) == 0
+    seconds, expected = time.monotonic() - began, contents(tmp_path / "whole")
+    chance, tally = random.Random(21), Tally(f"SIGKILL in xai {verb}", "make torture")
+    kills = amount(2, 50)
+    for trial in itertools.count():
+        place = f"killed{trial}"
+        words = words_for(verb, place)
+        code = None
+        while kills and code != 0:
+            running = commands.start(words, tmp_path)
+            time.sleep(seconds * chance.uniform(0, 0.6))
+            running.send(signal.SIGKILL)
+            code = running.wait()
+            assert code in (0, 2, -signal.SIGKILL)
+            if code == -signal.SIGKILL:
+                kills -= 1
+                tally.count("killed; the next run gave what an undisturbed one gives, and nothing was left over")
+            if code == 2:
+                # A baseline that was written is there; all else says that it is complete.
+                assert verb == "baseline"
+                break
+        if code != 2:
+            assert commands.run(words, tmp_path) in (0, 2 if verb == "baseline" else 0)
+        assert contents(tmp_path / place) == expected, place
+        if not kills:
+            break
     tally.keep()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_has_its_exit_code_and_keeps_what_was_finished(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    process = start("explain", tmp_path / "out")
-    while not list(tmp_path.glob("out/*.json")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    ended = process.wait()
-    assert ended in (code, 0)
-    for sidecar in tmp_path.glob("out/*.json"):
-        assert sidecar.with_suffix(".npy").exists()
-    tally = Tally(f"{number.name} in xai explain", "make torture")
-    tally.count(f"exit code {ended}")
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_a_signal_has_its_exit_code_and_keeps_what_was_finished(
+    verb: str, name: str, commands: Commands, amount: Callable[[int, int], int], tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    assert commands.run(words_for(verb, "whole"), tmp_path) == 0
+    seconds, expected = time.monotonic() - began, contents(tmp_path / "whole")
+    tally = Tally(f"{name} in xai {verb}", "make torture")
+    chance = random.Random(22)
+    for trial in range(amount(1, 20)):
+        words = words_for(verb, f"ended{trial}")
+        running = commands.start(words, tmp_path, err=f"{tmp_path}/told.txt")
+        time.sleep(seconds * chance.uniform(0.2, 0.9))
+        running.send(signal.Signals[name])
+        code, told = running.wait(), (tmp_path / "told.txt").read_text()
+        assert code in (KINDS[name], 0), told
+        assert told.count("error:") == (code != 0), told
+        assert "Traceback" not in told
+        assert not list((tmp_path / f"ended{trial}").rglob("*.part*"))
+        tally.count(f"exit code {code}", line=told)
+        assert commands.run(words, tmp_path) in (0, 2 if verb == "baseline" else 0)
+        assert contents(tmp_path / f"ended{trial}") == expected
+    tally.keep()
+
+
+def test_a_run_that_was_halted_goes_on_where_it_was(
+    commands: Commands, amount: Callable[[int, int], int], tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    assert commands.run(words_for("score", "whole"), tmp_path) == 0
+    seconds, expected = time.monotonic() - began, contents(tmp_path / "whole")
+    tally, chance = Tally("SIGSTOP and SIGCONT in xai score", "make torture"), random.Random(23)
+    for trial in range(amount(1, 20)):
+        running = commands.start(words_for("score", f"halted{trial}"), tmp_path)
+        while not running.ended:
+            running.send(signal.SIGSTOP)
+            time.sleep(0.02)
+            running.send(signal.SIGCONT)
+            time.sleep(seconds * chance.uniform(0.05, 0.3))
+        assert running.wait() == 0
+        assert contents(tmp_path / f"halted{trial}") == expected
+        tally.count("went on to the same end")
     tally.keep()
 
 

@@ -102,11 +102,19 @@ def run() -> None:
     sleep_while_waiting()
     set_up_streams()
     try:
-        sys.exit(main())
+        code = main()
     finally:
+        ignore_signals()
         close_results()
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+    sys.exit(code)
+
+
+def ignore_signals() -> None:
+    """Let nothing disturb the end: the work is done, and the interpreter takes a second to clear up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def main(args: list[str] | None = None) -> int:

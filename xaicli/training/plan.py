@@ -26,9 +26,9 @@ from xaicli.training.decoded import Photos, open_photos, stored_view
 from xaicli.training.learner import Learner, parse_learner
 from xaicli.training.loop import Training
 from xaicli.training.new_network import fresh_classifier, pretrained_classifier, to_train
-from xaicli.training.run import TrainRun
+from xaicli.training.run import TrainRun, run_stamp
 from xaicli.training.snapshot import snapshot_path
-from xaicli.training.train_request import TrainRequest, require_output
+from xaicli.training.train_request import TrainRequest, is_complete, require_output
 from xaicli.untrusted import is_there
 
 SHARE_HELD = 0.02
@@ -69,8 +69,12 @@ def prepare(
     listing, held = divide(request, listing, needs_labels=task.needs_labels)
     for module in task.modules.values():
         to_train(module, classifier.device)
+    if not request.keep_going:
+        # Refused now, before photos are decoded. Where some may be left out it is known only afterwards who the run is.
+        is_complete(request, output, run_stamp(request, identity(request, learner, task, schedule, listing)))
     training = make_training(request, learner, task, schedule, listing, held, output, on_error, report)
-    return TrainRun(request, learner, task, training, output, listing, held, spec)
+    complete = is_complete(request, output, run_stamp(request, training.identity))
+    return TrainRun(request, learner, task, training, output, listing, held, spec, complete)
 
 
 def make_training(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,14 @@ from xaicli.training.loop import Epoch, Row, Step, Training
 from xaicli.training.train_request import TrainRequest
 
 
+def run_stamp(request: TrainRequest, identity: Mapping[str, Any]) -> str:
+    """What makes two runs one: the same checkpoint comes of both."""
+    return stamp({**identity, "half": request.half})
+
+
 @dataclass(eq=False)
 class TrainRun:
-    """A run that is ready to start: `events()` trains, then the checkpoint is at `output`."""
+    """A run that is ready to start: `events()` trains, then the checkpoint is at `output`; complete: it was there before."""
 
     request: TrainRequest
     learner: Learner
@@ -32,6 +37,7 @@ class TrainRun:
     listing: Listing
     held: Listing | None
     spec: str
+    complete: bool = False
 
     @property
     def schedule(self) -> Schedule:
@@ -42,7 +48,9 @@ class TrainRun:
         return self.training.history
 
     def events(self) -> Iterator[Step | Epoch]:
-        """Train; afterwards write the checkpoint and the picture, and remove the snapshot."""
+        """Train; afterwards write the checkpoint and the picture, and remove the snapshot. Of a complete run there are none."""
+        if self.complete:
+            return
         yield from self.training.run()
         write_checkpoint(self.output, self.task.finish(), self.metadata(), half=self.request.half)
         title = f"{self.learner.label}, {self.task.classifier.name}"
@@ -54,6 +62,7 @@ class TrainRun:
         classifier = self.task.classifier
         about = about_classifier(classifier)
         record = {
+            "run": run_stamp(self.request, self.training.identity),
             "method": self.learner.name,
             "version": self.learner.version,
             "data": {

@@ -155,6 +155,9 @@ def prepared(request: TrainRequest, leave_out: Callable[[XaiError], None], progr
 
 def carry_out(run: TrainRun, on_event: Callable[[Step | Epoch], None], progress: Progress) -> None:
     """Train; tells of every step, and of every epoch in a line."""
+    if run.complete:
+        progress.say(f"{run.output} is complete: this command has trained it before (--overwrite trains it again)")
+        return
     start, training, schedule = time.monotonic(), run.training, run.schedule
     progress.say(f"model {describe_model(run.task.classifier)}")
     held = 0 if run.held is None else len(run.held)

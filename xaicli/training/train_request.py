@@ -10,7 +10,7 @@ from typing import Any
 from xaicli.claims import claim
 from xaicli.errors import UsageError
 from xaicli.files import require_writable
-from xaicli.models.checkpoint import ENDING, checkpoints_folder, is_checkpoint
+from xaicli.models.checkpoint import ENDING, checkpoints_folder, is_checkpoint, read_metadata
 from xaicli.training.curve import curve_path
 from xaicli.training.snapshot import snapshot_path
 from xaicli.untrusted import is_file
@@ -46,6 +46,27 @@ class TrainRequest:
     save_every: float = 300.0
 
 
+def is_complete(request: TrainRequest, output: Path, run: str) -> bool:
+    """Whether `output` is what this very run has made before; run: its stamp, as the checkpoint records it.
+
+    Raises UsageError where it is of another run and may not be replaced. What is installed without a name is.
+    """
+    if request.overwrite or not os.path.lexists(output):
+        return False
+    # A snapshot beside it is of a run that was stopped between the two; the same command goes on from it.
+    if is_file(snapshot_path(output)) and is_checkpoint(output):
+        return False
+    if request.resume is not False and is_checkpoint(output) and read_metadata(output).get("run") == run:
+        return True
+    if request.output is None:
+        return False
+    raise there_already(output)
+
+
+def there_already(output: Path) -> UsageError:
+    return UsageError(f"{output} is there already", hint="Choose another name, or write --overwrite.")
+
+
 def require_output(request: TrainRequest, name: str, *, network: bool) -> None:
     """Raise XaiError where the checkpoint cannot be written, or would replace another file."""
     if request.output is None:
@@ -58,8 +79,6 @@ def require_output(request: TrainRequest, name: str, *, network: bool) -> None:
     inputs = [request.model, request.data, request.val, request.model_options.get("weights")]
     claim(request.output, [Path(given) for given in inputs if given], overwrite=True)
     claim(curve_path(request.output), overwrite=request.overwrite)
-    # A snapshot beside it is of a run that was stopped between the two; the same command goes on from it.
-    unfinished = is_file(snapshot_path(request.output)) and is_checkpoint(request.output)
-    if os.path.lexists(request.output) and not request.overwrite and not unfinished:
-        raise UsageError(f"{request.output} is there already", hint="Choose another name, or write --overwrite.")
+    if os.path.lexists(request.output) and not request.overwrite and not is_checkpoint(request.output):
+        raise there_already(request.output)
     require_writable(request.output.parent)
