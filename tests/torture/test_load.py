@@ -131,9 +131,9 @@ def test_a_long_run_stays_as_it_began(amount: Callable[[int, int], int], tmp_pat
         rate = same_rate(samples)
         off, off_by_work = misses(samples, seconds, int(told_left[1]), seconds_in(told_left[3]), total)
         tally.example = (
-            f"{settled[0].bytes >> 20} MiB after a tenth, {settled[-1].bytes >> 20} at the end; {settled[-1].files} open files; a "
-            f"photo of the last fifth takes {rate:.2f} times the processor time of one of the second; time left off by {off:+.0%}, "
-            f"in processor time {off_by_work:+.0%}"
+            f"{settled[0].bytes >> 20} MiB after a tenth, {settled[-1].bytes >> 20} at the end, {settled[-1].files} open files; "
+            f"a photo of the last fifth takes {rate:.2f} times the processor time of one of the second; time left off by "
+            f"{off:+.0%}, in processor time by {off_by_work:+.0%}"
         )
         tally.keep()
         assert rate < SPREAD

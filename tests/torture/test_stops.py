@@ -120,6 +120,9 @@ def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(
             running.send(signal.SIGKILL)
             code = running.wait()
             assert code in (0, 2, -signal.SIGKILL)
+            if code != -signal.SIGKILL:
+                # Too late: the first run of all took longer than later ones do.
+                seconds *= 0.8
             if code == -signal.SIGKILL:
                 kills -= 1
                 tally.count("killed; the next run gave what an undisturbed one gives, and nothing was left over")
@@ -151,6 +154,7 @@ def test_a_signal_has_its_exit_code_and_keeps_what_was_finished(
         time.sleep(seconds * chance.uniform(0.2, 0.9))
         running.send(signal.Signals[name])
         code, told = running.wait(), (tmp_path / "told.txt").read_text()
+        seconds *= 1 if code else 0.8
         assert code in (KINDS[name], 0), told
         assert told.count("error:") == (code != 0), told
         assert "Traceback" not in told

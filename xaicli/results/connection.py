@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import sqlite3
 import time
@@ -11,8 +13,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xaicli.errors import InputError
-from xaicli.results import schema
+from xaicli.results import checksums, schema
 from xaicli.untrusted import is_file, is_folder, is_there, size_of, status_of
+
+logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 60.0
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs")
@@ -36,10 +40,13 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         try:
             settle(connection)
             refuse_strangers(path, connection, write=write)
+            older = 0 < schema.version(connection) < len(schema.STEPS)
+            if older:
+                look_through(path, connection, write=write)
             if write:
                 choose_journal(path, connection)
                 schema.migrate(connection)
-            elif schema.version(connection) < len(schema.STEPS):
+            elif older:
                 connection = upgraded_copy(connection)
         except BaseException:
             connection.close()
@@ -126,6 +133,22 @@ def refuse_strangers(path: Path, connection: sqlite3.Connection, *, write: bool)
     foreign = schema.foreign_objects(connection)
     if foreign:
         raise InputError(f'{path} holds "{foreign[0]}", a trigger or view', expected="a store as xai writes it: tables alone")
+
+
+def look_through(path: Path, connection: sqlite3.Connection, *, write: bool) -> None:
+    """Find damage in an older store before it is upgraded and gets new checksums; say where it has none that would tell."""
+    if schema.version(connection) >= schema.WITH_CHECKSUMS:
+        checksums.require_intact(connection)
+    else:
+        checksums.require_structure(connection)
+        tell_of_older(path, write=write)
+
+
+@functools.cache
+def tell_of_older(path: Path, *, write: bool) -> None:
+    """Say it once a process."""
+    then = "They are added now" if write else "The next run that writes to it adds them"
+    logger.warning("%s has no checksums: a value that was damaged before is read as it stands. %s.", path, then)
 
 
 def choose_journal(path: Path, connection: sqlite3.Connection) -> None:
@@ -228,4 +251,5 @@ def in_words(path: Path | str, error: sqlite3.Error) -> InputError:
         return InputError(found, hint="What was finished is kept; make room and run again.")
     if "unable to open" in text:
         return InputError(f"{path} cannot be opened", expected="an existing folder and a file that may be read and written")
-    return InputError(f"{path} is damaged or cannot be read ({text})", expected="a store written by xai")
+    copy = "Take a copy from before, or score again into another store (-o)."
+    return InputError(f"{path} is damaged or cannot be read ({text})", expected="a store written by xai", hint=copy)

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from xaicli.errors import InputError, UsageError
 from xaicli.files import cannot_write, held, part_of
+from xaicli.results import checksums, schema
 from xaicli.results import connection as opening
-from xaicli.results import schema
+from xaicli.results.reading import plain_damage
 from xaicli.untrusted import is_there
 
 TOLERANCE = 1e-5
@@ -81,6 +82,7 @@ def merge(sources: Sequence[str | Path], into: str | Path, *, overwrite: bool = 
             with opening.plain_faults(into):
                 for path in paths:
                     add(joined, path)
+                checksums.write_all(joined)
                 count = int(joined.execute("SELECT count(*) FROM rows").fetchone()[0])
         finally:
             opening.close(joined)
@@ -147,6 +149,8 @@ def readable_file(path: Path) -> Iterator[Path]:
     """The store's file, or, where it is of an older schema, an upgraded copy of it."""
     checked = opening.connect(path, write=False)
     try:
+        with plain_damage(str(path)):
+            checksums.require_intact(checked)
         if checked.execute("PRAGMA database_list").fetchone()[2]:
             yield path
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
+from xaicli.results import checksums
+
 APPLICATION_ID = 0x78616931
 """`xai1`: what SQLite's header says of our files, so that another application's database is never taken for a store."""
 
@@ -71,8 +73,16 @@ ALTER TABLE maps ADD COLUMN region BLOB NOT NULL DEFAULT X'';
 """
 """The region that a target is of, a bit a cell; without cells where it is of none."""
 
-STEPS: list[str] = [FIRST, KINDS, REGIONS]
+CHECKSUMS = """
+CREATE TABLE checksums (
+    name TEXT NOT NULL, block INTEGER NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (name, block)
+) WITHOUT ROWID
+"""
+
+STEPS: list[str] = [FIRST, KINDS, REGIONS, CHECKSUMS]
 """Step i leads from schema i to i + 1. Released steps are never edited: a change is a further step."""
+WITH_CHECKSUMS = 4
+"""Stores of this schema and later ones have checksums of what they hold."""
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -84,6 +94,8 @@ def migrate(connection: sqlite3.Connection) -> None:
             for statement in step.split(";\n"):
                 if statement.strip():
                     connection.execute(statement)
+        if version(connection) < len(STEPS):
+            checksums.write_all(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(STEPS)}")
         connection.execute("COMMIT")

@@ -6,9 +6,9 @@ one file at once, and a row that is there already stays as it is.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,8 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from xaicli.results import checksums, reading, schema
 from xaicli.results import connection as opening
-from xaicli.results import reading, schema
 from xaicli.results.missing import missing
 from xaicli.results.reading import Selection, StoredPhoto, StoredScores
 from xaicli.results.writing import Writer
@@ -34,6 +34,8 @@ class Store:
         self.keeps_maps = maps
         self._connection = connection
         self._writer = Writer(connection, curves=curves)
+        # What was found intact; a store that no file keeps cannot be damaged.
+        self._intact: frozenset[str] = frozenset() if path else frozenset(checksums.TABLES)
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = True, curves: bool = True, maps: bool = True) -> Self:
@@ -70,6 +72,7 @@ class Store:
         with opening.plain_faults(self.name):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                before = checksums.last_ids(self._connection)
                 for recipe in recipes:
                     self._writer.recipe(recipe)
                 run_id = None if run is None else self._writer.run(run)
@@ -77,6 +80,7 @@ class Store:
                     fresh += self._writer.row(row, run_id)
                 for kept in maps if self.keeps_maps else ():
                     self._writer.map(kept)
+                checksums.write(self._connection, before)
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._writer.forget()
@@ -109,7 +113,8 @@ class Store:
         nothing = [None] * len(photos)
         known = zip(photos, targets or nothing, partners or nothing, strict=True)
         wanted = [(*photo, target, partner) for photo, target, partner in known]
-        with self._reading():
+        # What is damaged is seen when the scores are read.
+        with reading.plain_damage(self.name):
             return missing(self._connection, wanted, recipes, model, seed)
 
     def rows(self, selection: Selection | None = None, *, curves: bool = False, nearest: bool = False) -> Iterator[Row]:
@@ -117,7 +122,7 @@ class Store:
 
         nearest: of a photo's rows of the control `other` the one of the nearest partner alone.
         """
-        with self._reading():
+        with self._reading(*checksums.CURVES if curves else ()):
             yield from reading.rows(self._connection, selection or Selection(), curves=curves, nearest=nearest)
 
     def scores(self, selection: Selection | None = None, *, readouts: bool = False) -> StoredScores:
@@ -155,13 +160,21 @@ class Store:
 
     def raw_curves(self) -> Iterator[tuple[str, str, bytes, bytes]]:
         """Curves as kept, for sums over many: definition, model's fingerprint, places, values (little-endian float32)."""
-        with self._reading():
+        with self._reading(*checksums.CURVES):
             yield from reading.raw_curves(self._connection)
 
     def maps(self, selection: Selection | None = None) -> Iterator[KeptMap]:
         """Maps kept beside the scores, (h, w) float32 as they come back from float16, at most LARGEST_SIDE a side."""
-        with self._reading():
+        with self._reading(*checksums.MAPS):
             yield from reading.maps(self._connection, selection or Selection())
 
-    def _reading(self) -> AbstractContextManager[None]:
-        return reading.plain_damage(self.name)
+    @contextlib.contextmanager
+    def _reading(self, *further: str) -> Iterator[None]:
+        """Read the scores, and further tables, which are looked through for damage the first time; raises InputError."""
+        with reading.plain_damage(self.name):
+            wanted = {*checksums.SCORES, *further} - self._intact
+            if wanted:
+                with opening.snapshot(self._connection):
+                    checksums.require_intact(self._connection, wanted)
+                self._intact |= wanted
+            yield

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xaicli.results import checksums
 from xaicli.rows import KeptMap, Recipe, Row, Run
 
 LARGEST_SIDE = 56
@@ -72,7 +73,11 @@ class Writer:
     def run(self, run: Run) -> int:
         model = {"fingerprint": run.fingerprint}
         self.keep("models", model, {"name": run.model})
-        self.connection.execute("UPDATE models SET name = ? WHERE fingerprint = ? AND name = ''", (run.model, run.fingerprint))
+        named = self.connection.execute(
+            "UPDATE models SET name = ? WHERE fingerprint = ? AND name = ''", (run.model, run.fingerprint)
+        )
+        if named.rowcount:
+            checksums.write_all(self.connection, ["models"])
         return self.keep("runs", {"content": compact(dataclasses.asdict(run))})
 
     def row(self, row: Row, run: int | None) -> bool:
