@@ -17,6 +17,7 @@ from PIL import Image
 
 from xaicli.errors import InputError, described, text_of
 from xaicli.files import write_atomic
+from xaicli.images.boxes_drawn import box_marks
 from xaicli.images.colour import Scale
 from xaicli.images.marks import TargetMark, marks_of
 from xaicli.images.overlay import ALPHA, HEAT, overlay
@@ -181,7 +182,7 @@ class Attribution:
     @property
     def marks(self) -> tuple[TargetMark, ...]:
         """What pictures show of the target beside the map: the outline of its region."""
-        return marks_of(self.extras)
+        return (*marks_of(self.extras), *box_marks(self.record.box, self.record.size))
 
     @cached_property
     def view(self) -> View:

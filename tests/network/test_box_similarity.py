@@ -46,3 +46,19 @@ def test_faint_proposals_are_not_similar_but_have_a_gradient():
 def test_outputs_are_scores_times_objectness_then_similarities():
     outputs = FIXED.read(Proposals(FOUND, SCORES, OBJECTNESS))
     torch.testing.assert_close(outputs, torch.tensor([[0.9 * 0.9, 0.4459466]]))
+
+
+@pytest.mark.parametrize(
+    ("corners", "rows", "columns"),
+    [
+        ([1, 2, 4, 4], [2, 3], [1, 2, 3]),
+        ([1.4, 2, 2.6, 9], [2, 3, 4], [1, 2]),
+        ([3.1, 3.1, 3.2, 3.2], [3], [3]),
+        ([9, 0, 12, 5], [], []),
+    ],
+)
+def test_a_box_covers_the_pixels_whose_centres_lie_in_it_at_least_one(corners, rows, columns):
+    fixed = FixedBoxes(torch.tensor([corners], dtype=torch.float32), torch.tensor([0]), torch.ones(1, 1), 0.05)
+    mask = fixed.mask(0, (5, 6))
+    assert mask.any(dim=1).nonzero()[:, 0].tolist() == (rows if columns else [])
+    assert mask.any(dim=0).nonzero()[:, 0].tolist() == columns

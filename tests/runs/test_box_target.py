@@ -15,6 +15,7 @@ from PIL import Image
 
 import xaicli
 from xaicli.errors import InputError, RunError, UsageError, XaiError
+from xaicli.results.store import Store
 
 
 @pytest.fixture
@@ -119,6 +120,37 @@ def test_deletion_follows_the_similarity(square):
     assert row["target"] == "box:0"
     assert row["p0"] == pytest.approx(1, abs=1e-5)
     assert row["p_baseline"] == pytest.approx(0, abs=1e-5)
+
+
+def test_where_nothing_is_marked_the_box_is_the_ground_truth(square):
+    """The map of the red box is its red, all of which lies inside: of the green one too."""
+    detector = hand_made(layer="backbone")
+    words = {"metric": "energy-pointing-game", "controls": False}
+    for target, area in {"box:0": 16 / 64, "box:1": 24 / 64}.items():
+        [row] = xaicli.score(square, detector, "hirescam", target=target, **words).records()
+        assert (row["value"], row["area"]) == (pytest.approx(1), pytest.approx(area))
+
+
+def test_ground_truth_that_is_given_is_of_the_boxs_class(square, tmp_path):
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "boxes.csv").write_text("file,x0,y0,x1,y1,label\nsquare.png,4,2,6,8,green\nsquare.png,0,0,8,8,red\n")
+    words = {"metric": "energy-pointing-game", "controls": False, "truth": tmp_path / "truth"}
+    [row] = xaicli.score(square, hand_made(layer="backbone"), "hirescam", target="box:1", **words).records()
+    assert row["value"] == pytest.approx(0.5)
+
+
+def test_a_classifier_still_needs_marked_ground_truth(square, tiny_cnn):
+    with pytest.raises(UsageError, match="needs ground truth"):
+        xaicli.score(square, xaicli.classifier(tiny_cnn, resize=16, crop=16), "grad-cam", metric="energy-pointing-game")
+
+
+def test_a_store_keeps_where_the_box_is_for_reports(square, tmp_path):
+    xaicli.score(square, hand_made(), "grad-cam", metric="deletion@steps=2", output=tmp_path / "scores.db", controls=False)
+    with Store.open(tmp_path / "scores.db", write=False) as store:
+        [kept] = store.maps()
+    assert kept.region.shape == (8, 8)
+    assert kept.region.sum() == 16
+    assert kept.region[:4, :4].all()
 
 
 def test_a_network_as_ultralytics_gives_it_is_explained(square):

@@ -34,6 +34,17 @@ class FixedBoxes:
         scores = proposals.scores[0, chosen].detach().clone()
         return cls(proposals.boxes[0, chosen].detach().clone(), scores.argmax(dim=1), scores, floor)
 
+    def mask(self, number: int, size: tuple[int, int]) -> Tensor:
+        """The pixels of an input of `size` (height, width) whose centres lie in a box, at least one: bool (height, width)."""
+        left, top, right, bottom = self.boxes[number].tolist()
+        rows, columns = (torch.arange(side) + 0.5 for side in size)
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        inside = [
+            (places >= min(low, centre - 0.5)) & (places < max(high, centre + 0.5))
+            for places, low, high, centre in ((rows, top, bottom, middle[1]), (columns, left, right, middle[0]))
+        ]
+        return (inside[0][:, None] & inside[1]).to(self.boxes.device)
+
     def match(self, proposals: Proposals) -> tuple[Tensor, Tensor]:
         """For each photo and box the proposal that is most similar, its number and its similarity, (B, T) each; no graph.
 

@@ -151,6 +151,14 @@ class Classifier:
         """The network as a classifier of one region (H, W) of its class map."""
         return self.bound(region=region, outputs=Outputs.REGION)
 
+    def region_of(self, target: int) -> Tensor | None:
+        """The part of the photo that a target is of, bool (h, w) over the input at any resolution; None where it is all of it."""
+        return self.region if self.boxes is None else self.boxes.mask(target, self.view.size)
+
+    def class_of(self, target: int) -> int:
+        """The class that a target is of: of a box its class, else the target itself."""
+        return target if self.boxes is None else int(self.boxes.labels[target])
+
     def bound(self, **changes: Any) -> Classifier:
         """The classifier of one photo; what is known of the network's layers stays known."""
         made = dataclasses.replace(self, **changes)

@@ -213,7 +213,6 @@ class ScoreRun:
     def kept_maps(self, photo: ScoredPhoto, loaded: LoadedPhoto, explanations: Sequence[Explanation]) -> list[KeptMap]:
         """A photo's maps as a report draws them; controls are not kept."""
         width, height = loaded.photo.image.size
-        region = photo.classifier.region
         left, top, right, bottom = self.classifier.view.geometry(width, height).extent
         return [
             KeptMap(
@@ -224,7 +223,7 @@ class ScoreRun:
                 values=values.cpu().numpy(),
                 box=(left / width, top / height, right / width, bottom / height),
                 signed=explanation.explainer.sign is Sign.SIGNED,
-                region=None if region is None else region.cpu().numpy(),
+                region=None if (region := photo.classifier.region_of(target.index)) is None else region.cpu().numpy(),
             )
             for explanation in explanations
             if not explanation.explainer.control

@@ -12,6 +12,7 @@ from PIL import Image
 
 from xaicli.attribution import Attribution, Record, load_array
 from xaicli.files import write_atomic
+from xaicli.images.boxes_drawn import box_marks
 from xaicli.images.colour import Scale
 from xaicli.images.decode import decode
 from xaicli.images.marks import REGION, TargetMark, marks_of
@@ -117,6 +118,7 @@ def cell(written: WrittenMap) -> SheetCell:
     """A map with its marks, as they are on disk."""
     marked = [name for name in (REGION,) if name in written.record.arrays]
     marks = marks_of({name: load_array(written.path(f".{name}.npy")) for name in marked})
+    marks += box_marks(written.record.box, written.record.size)
     return cell_of(written.record, load_array(written.path(".npy")), marks)
 
 

@@ -110,8 +110,11 @@ def status_of(photo: ScoredPhoto, explanation: Explanation, metric: Metric, targ
 
 
 def truth_of(photo: ScoredPhoto, explanation: Explanation, target: int) -> np.ndarray | None:
-    """Where a target is marked, bool (H, W); None where it is not."""
-    return None if photo.truth is None else photo.truth.mask(explanation.targets[target].index)
+    """Where a target is marked, bool (H, W); None where it is not. A box is its own ground truth where there is no other."""
+    number, classifier = explanation.targets[target].index, photo.classifier
+    if photo.truth is not None:
+        return photo.truth.mask(classifier.class_of(number))
+    return None if classifier.boxes is None else classifier.boxes.mask(number, photo.size).cpu().numpy()
 
 
 def clean_pass(photo: ScoredPhoto, columns: Sequence[Column]) -> Tensor | None:
@@ -201,7 +204,7 @@ def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Cl
                 f"{metric.label} must explain again, and the maps of {label} came from files",
                 hint="Give --method instead of --maps.",
             )
-        if metric.needs_truth and not truth:
+        if metric.needs_truth and not truth and classifier.decoding is None:
             hint = "Give --truth DIR: masks, COCO JSON, YOLO polygons or boxes."
             raise UsageError(f"{metric.label} needs ground truth", hint=hint)
         if metric.needs_probability and classifier.outputs is Outputs.VALUES:
