@@ -189,16 +189,23 @@ class Attribution:
         return View.from_dict(self.record.view)
 
     def overlay(
-        self, *, scale: Scale | None = None, colormap: str | None = None, alpha: float = ALPHA, look: str = HEAT
+        self,
+        *,
+        scale: Scale | None = None,
+        colormap: str | None = None,
+        alpha: float = ALPHA,
+        look: str = HEAT,
+        in_place: bool = False,
     ) -> Image.Image:
-        """The map drawn over the original photo at its own resolution, as `xaicli.images.overlay.overlay` says."""
+        """The map drawn over the original photo at its own resolution, as `xaicli.images.overlay.overlay` says; in_place: on the
+        picture itself, which takes no further memory."""
         if self.picture is None:
             raise InputError(
                 f"the photo of {self.record.image} is not at hand", hint="Read it: dataclasses.replace(attribution, picture=…)."
             )
         geometry = self.view.geometry(*self.picture.size)
         drawn: dict[str, Any] = {"scale": scale, "colormap": colormap, "alpha": alpha, "look": look, "marks": self.marks}
-        return overlay(self.picture, self.values, geometry, self.sign, **drawn)
+        return overlay(self.picture, self.values, geometry, self.sign, **drawn, in_place=in_place)
 
     def show(self) -> None:
         """Open the overlay in the system's picture viewer."""

@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from xaicli.errors import InputError, RunError, UsageError, is_out_of_memory
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
@@ -17,6 +16,7 @@ from xaicli.methods.grad_cam import GradCAM
 from xaicli.methods.ucag.slices import Divisor, Slicing, authors_starts, evenly_spread
 from xaicli.network.classifier import Classifier
 from xaicli.network.tokens import Axes
+from xaicli.passes.blur import gaussian_blur
 from xaicli.passes.layout import fastest_layout, is_refused
 from xaicli.passes.memory import chunk_for, in_chunks
 from xaicli.passes.queue import clean_logits
@@ -178,8 +178,7 @@ class UCAG(Method):
         if self.blur is None:
             return folded
         side, sigma = self.blur
-        soft: Tensor = gaussian_blur(folded, [side, side], [sigma, sigma])
-        return soft
+        return gaussian_blur(folded, side, side, sigma)
 
 
 class ExplainedSlices(NamedTuple):

@@ -26,5 +26,5 @@ def keep_freed_memory() -> bool:
     tune = getattr(ctypes.CDLL(None), "mallopt", None)
     if tune is None:
         return False
-    settings = ((MMAP_THRESHOLD, LARGEST_MAPPED), (TRIM_THRESHOLD, NEVER), (TOP_PAD, PADDING))
+    settings = ((MMAP_THRESHOLD, LARGEST_MAPPED), (TRIM_THRESHOLD, NEVER), (TOP_PAD, PADDING), (-8, 1))
     return all(tune(name, value) == 1 for name, value in settings)

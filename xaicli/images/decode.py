@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from xaicli.errors import InputError, XaiError
 from xaicli.images.damage import undecodable, unidentified
 from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_slow, took_too_long
 from xaicli.images.encoding import bands_left_out, largest_value
+from xaicli.images.footprint import footprint
 from xaicli.images.pixels import array_to_rgb, to_rgb, upright
 from xaicli.images.source import Source, as_array, memory_hash
 
@@ -52,6 +54,12 @@ LARGEST_PHOTO = 178_956_970
 LARGEST_FILE = 1 << 30
 """Bytes."""
 
+Admit = Callable[[int], None]
+
+
+def at_once(size: int) -> None:
+    """Nobody counts the memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class Photo:
@@ -77,19 +85,21 @@ def decode(
     max_pixels: int = LARGEST_PHOTO,
     max_bytes: int = LARGEST_FILE,
     seconds: float = SECONDS,
+    admit: Admit = at_once,
 ) -> Photo:
     """Decode a `Source`, a path, a PIL image, a NumPy array (H, W) or (H, W, C), or a tensor (C, H, W).
 
     Arrays are uint8, uint16, bool, or floats in 0..1. EXIF orientation is applied; transparency is laid on `background`; CMYK
     goes to sRGB through its own profile. RGB profiles are left alone, as in the pipelines that networks were trained with. Raises
-    InputError, in words, whatever the bytes are, and where decoding takes longer than `seconds`. Safe in threads.
+    InputError, in words, whatever the bytes are, and where decoding takes longer than `seconds`. admit: called before the pixels
+    of a file are decoded, with the bytes of memory that they take at most; it may wait, which does not count. Safe in threads.
     """
     source = Source.of(photo, frame)
     try:
         if source.file is None:
             return decode_memory(source, frame, background, max_pixels)
         content = read(source.file, source.path, max_bytes)
-        return decode_bytes(content, source.path, frame, background, max_pixels, seconds)
+        return decode_bytes(content, source.path, frame, background, max_pixels, seconds, admit)
     except MemoryError as error:
         raise InputError(f"{source.path} needs more memory than there is", hint=SKIP) from error
 
@@ -118,11 +128,21 @@ def read(file: Path, name: str, max_bytes: int) -> bytes:
     return content
 
 
-def decode_bytes(content: bytes, name: str, frame: int, background: Colour, max_pixels: int, seconds: float = SECONDS) -> Photo:
+def decode_bytes(
+    content: bytes,
+    name: str,
+    frame: int,
+    background: Colour,
+    max_pixels: int,
+    seconds: float = SECONDS,
+    admit: Admit = at_once,
+) -> Photo:
     refuse_slow(content, name)
     try:
-        with Image.open(Timed(content, seconds), formats=FORMATS) as image:
+        timed = Timed(content, seconds)
+        with Image.open(timed, formats=FORMATS) as image:
             check_size(image, name, max_pixels)
+            timed.pause(lambda: admit(footprint(image, content)))
             frames, notes = select(image, name, frame)
             check_size(image, name, max_pixels)
             image.load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import time
+from collections.abc import Callable
 
 from xaicli.errors import InputError
 
@@ -26,6 +27,12 @@ class Timed(io.BytesIO):
     def __init__(self, content: bytes, seconds: float) -> None:
         super().__init__(content)
         self.end = time.monotonic() + seconds
+
+    def pause(self, wait: Callable[[], object]) -> None:
+        """Call `wait`, which takes none of the photo's time."""
+        start = time.monotonic()
+        wait()
+        self.end += time.monotonic() - start
 
     def read(self, size: int | None = -1, /) -> bytes:
         if time.monotonic() > self.end:

@@ -30,8 +30,8 @@ ALPHA = 0.75
 FALL = 0.7
 """The opacity is this power of how much a value stands out: it falls slower than the value, so that weaker parts are seen."""
 
-BAND = 1 << 20
-"""Pixels drawn at a time, so that memory does not grow with the photo."""
+BAND = 1 << 18
+"""Pixels drawn at a time, so that memory does not grow with the photo; each takes about a hundred bytes meanwhile."""
 
 Map = NDArray[np.float32] | Tensor
 Pixels = NDArray[np.float32]
@@ -55,6 +55,7 @@ def overlay(
     alpha: float = ALPHA,
     look: str = HEAT,
     marks: Sequence[TargetMark] = (),
+    in_place: bool = False,
 ) -> Image.Image:
     """The photo, RGB and at its own resolution, with the map (h, w) over what the model saw.
 
@@ -62,8 +63,8 @@ def overlay(
     matplotlib's name; alpha: the opacity, 0..1, of what stands out most. It falls to 0 with the map, so that the photo stays
     visible where nothing matters. look: `heat`, colours over the photo; `grey`, how much each part stands out, white on black, as
     papers on gradients show it; `contour`, lines around what stands out by a quarter, a half and three quarters. A map that is
-    speckle is smoothed first. marks: what the target is of, drawn on top. Raises InputError for a map that is not finite,
-    UsageError for a look that cannot be.
+    speckle is smoothed first. marks: what the target is of, drawn on top. in_place: draw on `photo` itself, which is RGB, and no
+    longer needed as it is. Raises InputError for a map that is not finite, UsageError for a look that cannot be.
     """
     if not 0 <= alpha <= 1:
         raise UsageError(f"alpha {alpha:g}", expected="an opacity from 0 to 1")
@@ -74,8 +75,8 @@ def overlay(
         found = f"the map is of a photo of {geometry.source} pixels, and this one has {photo.size}"
         raise InputError(found, expected="the photo that was explained")
     scale = scale or Scale.of([grid.numpy()], sign)
-    # A copy; it is drawn on in bands, so that no further one is in memory.
-    drawn = photo.convert("RGB")
+    # It is drawn on in bands, so that no further copy is in memory.
+    drawn = photo if in_place else photo.convert("RGB")
     seen = pixels_seen(geometry)
     for start, stop, band in bands(grid, geometry, seen):
         below = np.asarray(drawn.crop((seen[0], start, seen[2], stop)))

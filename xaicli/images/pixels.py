@@ -28,9 +28,10 @@ TURNS = {
 
 
 def to_rgb(image: Image.Image, background: Colour, white: int | None = None) -> tuple[Image.Image, Notes]:
-    """A loaded image of any mode as RGB, and what to tell of it; white: the largest value of 16 bits that are not all used."""
+    """A loaded image of any mode as RGB, itself where it is that already and its file holds no further picture, and what to tell
+    of it; white: the largest value of 16 bits that are not all used."""
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image.copy(), ()
+        return (image if getattr(image, "n_frames", 1) == 1 else image.copy()), ()
     if image.mode.startswith("I;16"):
         return sixteen_bits(image, white)
     if image.mode == "I":

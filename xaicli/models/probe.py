@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from xaicli.errors import InputError
+from xaicli.network.dispatch import DispatchWatch
 from xaicli.outputs import Outputs
 
 SUMS_TO_ONE = 1e-4
@@ -16,11 +16,11 @@ SIGMOIDS = frozenset({"aten::sigmoid", "aten::sigmoid_", "aten::hardsigmoid", "a
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "linear", "native_batch_norm")
 
 
-class LastSigmoid(TorchDispatchMode):
+class LastSigmoid(DispatchWatch):
     """Within, `applied` says whether a sigmoid ran after the last product of weights: whether the network ends in one."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.applied = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from xaicli.network.dispatch import DispatchWatch
 from xaicli.network.nested import first_tensor
 
 BOOKKEEPING = frozenset({"detach", "alias", "lift_fresh", "view_as"})
@@ -156,7 +156,7 @@ def argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     return first_tensor(kwargs) if taken is None else taken
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Watch(DispatchWatch):
     """Notes operations as torch dispatches them, below autograd, so that functions, methods and scripted code are seen
     alike."""
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from xaicli.images.view import View
+from xaicli.passes.blur import gaussian_blur
 
 Baseline = Literal["zero", "black", "grey", "white", "mean", "blur"]
 
@@ -39,6 +39,5 @@ def blurred(inputs: Tensor) -> Tensor:
     sigma = BLUR * min(inputs.shape[-2:])
     radius = min(math.ceil(3 * sigma), min(inputs.shape[-2:]) - 1)
     # One axis after the other: a Gaussian is their product, and a window of 85 x 85 pixels takes twenty times as long.
-    across = gaussian_blur(inputs, [2 * radius + 1, 1], [sigma, sigma])
-    soft: Tensor = gaussian_blur(across, [1, 2 * radius + 1], [sigma, sigma])
-    return soft
+    across = gaussian_blur(inputs, 2 * radius + 1, 1, sigma)
+    return gaussian_blur(across, 1, 2 * radius + 1, sigma)

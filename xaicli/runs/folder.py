@@ -26,7 +26,8 @@ from xaicli.runs.map_scores import explainers_of, refuse_unscorable, scores_of_m
 from xaicli.runs.output import Complete, OutputFolder, find_complete, refuse_other, refuse_taken
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photo_maps import Explained, explain_photos
-from xaicli.runs.photos import ROOM, Failure
+from xaicli.runs.photo_room import PhotoRoom
+from xaicli.runs.photos import Failure
 from xaicli.runs.result_claim import claimed, refuse_foreign, release
 from xaicli.runs.settings import Settings
 from xaicli.runs.step_pictures import STEPS, StepPictures
@@ -109,10 +110,12 @@ class FolderRun:
         A failure is the last that is yielded, unless the run keeps going.
         """
         todo = [source for source in self.sources if not self.is_done(source, found)]
+        # All overlays but the last are drawn on a copy of the photo.
+        room = PhotoRoom(copies=min(2, len(self.methods) * max(1, self.targets.count)))
         explained = explain_photos(
-            todo, self.classifier, self.methods, self.targets, self.settings, lambda source, method: not found.has(source, method)
+            todo, self.classifier, self.methods, self.targets, self.settings, lambda *pair: not found.has(*pair), room
         )
-        waiting: deque[tuple[int, Future[list[WrittenMap] | Failure]]] = deque()
+        waiting: deque[Future[list[WrittenMap] | Failure]] = deque()
         result: Explained | Failure | None = None
         with ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="write") as pool:
             for source in self.sources:
@@ -120,23 +123,24 @@ class FolderRun:
                 if isinstance(result, Failure) and not self.keep_going:
                     break
                 if result is None:
-                    waiting.append((0, pool.submit(self.keep, source, found)))
+                    waiting.append(pool.submit(self.keep, source, found))
                 elif isinstance(result, Failure):
-                    waiting.append((0, pool.submit(lambda failure: failure, result)))
+                    waiting.append(pool.submit(lambda failure: failure, result))
                 else:
                     maps, fault = self.in_hand(result, found)
-                    waiting.append((result.loaded.bytes, pool.submit(self.write, result, maps)))
+                    room.draw(result.loaded)
+                    waiting.append(pool.submit(self.write, result, maps))
                     # The thread alone keeps the photo, which is gone when it is drawn.
                     del maps
                     result = None if fault is None else Failure(source, fault)
                     if result is not None:
                         if not self.keep_going:
                             break
-                        waiting.append((0, pool.submit(lambda failure: failure, result)))
-                while len(waiting) > WRITES_WAITING or sum(size for size, _ in waiting) > ROOM:
-                    yield waiting.popleft()[1].result()
+                        waiting.append(pool.submit(lambda failure: failure, result))
+                while len(waiting) > WRITES_WAITING:
+                    yield waiting.popleft().result()
             while waiting:
-                yield waiting.popleft()[1].result()
+                yield waiting.popleft().result()
             if isinstance(result, Failure) and not self.keep_going:
                 yield result
 
@@ -203,21 +207,23 @@ class FolderRun:
     def write(self, result: Explained, maps: Sequence[MapInHand]) -> list[WrittenMap]:
         source, written = result.loaded.source, []
         small = thumbnail(result.loaded.photo.image, self.thumbnail_side) if self.sheet else None
+        # What comes last is drawn on the photo itself: nobody looks at it afterwards.
+        last = maps[-1] if maps and not self.step_pictures.wanted else None
         for one in maps:
             if one.on_disk is None:
-                record = self.save(source, one)
+                record = self.save(source, one, in_place=one is last)
             else:
                 record = self.update(one, one.on_disk)
             self.step_pictures.draw(one.attribution, one.stem, self.style)
             written.append(WrittenMap(source, record, one.stem, kept=one.on_disk is not None, thumbnail=small))
         return written
 
-    def save(self, source: Source, one: MapInHand) -> Record:
+    def save(self, source: Source, one: MapInHand, *, in_place: bool) -> Record:
         """Write a new map, its overlay and its record, the record last and once."""
         styled = self.styled(one.attribution)
         with claimed(one.stem) as begun:
             self.require_free(source, one.method, one.stem, begun=begun)
-            drawing = None if styled.status == "non-finite" else self.style.draw(styled)
+            drawing = None if styled.status == "non-finite" else self.style.draw(styled, in_place=in_place)
             styled.save(self.output.folder, one.stem.relative_to(self.output.folder).as_posix(), drawing=drawing)
         return styled.record
 

@@ -29,9 +29,9 @@ class OverlayStyle:
         if self.colormap is not None:
             palette(Sign.SIGNED, self.colormap)
 
-    def draw(self, attribution: Attribution) -> Image.Image:
-        """The overlay of one finite map."""
-        return attribution.overlay(scale=self.scale, colormap=self.colormap, alpha=self.alpha, look=self.look)
+    def draw(self, attribution: Attribution, *, in_place: bool = False) -> Image.Image:
+        """The overlay of one finite map; in_place: drawn on the attribution's picture itself."""
+        return attribution.overlay(scale=self.scale, colormap=self.colormap, alpha=self.alpha, look=self.look, in_place=in_place)
 
     def as_dict(self) -> dict[str, Any]:
         scale = None if self.scale is None else [self.scale.low, self.scale.high]

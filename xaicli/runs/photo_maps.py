@@ -17,7 +17,8 @@ from xaicli.network.classifier import Classifier
 from xaicli.passes.memory import Chunk, in_chunks
 from xaicli.passes.seeds import photo_seed
 from xaicli.runs.binding import bind
-from xaicli.runs.photos import ROOM, Failure, LoadedPhoto, load_ahead
+from xaicli.runs.photo_room import PhotoRoom
+from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
 from xaicli.runs.records import attributions_of
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -25,6 +26,8 @@ from xaicli.targets import Targets
 
 LARGEST_BATCH = 16
 PASSES_A_BATCH = 4096
+BATCH_SHARE = 1 / 4
+"""Of the room for photos: what a batch may take before it is full."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,29 @@ def explain_photos(
     targets: TargetChoice,
     settings: Settings,
     wanted: Wanted = lambda source, method: True,
+    room: PhotoRoom | None = None,
 ) -> Iterator[Explained | Failure]:
     """Explain photos in order. A photo that fails is yielded as a Failure after all photos before it; the caller decides to stop.
 
-    wanted: says whether a method's maps of a photo are to be made.
+    wanted: says whether a method's maps of a photo are to be made; room: what all photos in work may take of the memory.
     """
     size = photos_at_once(methods, classifier, settings.batch_size)
     if isinstance(sources, Sized):
         forward = sum(method.cost(classifier).forward for method in methods if not method.needs & Needs.GRADIENTS)
         classifier = dataclasses.replace(classifier, expected_passes=forward * len(sources))
+    room = room or PhotoRoom()
     batch: list[LoadedPhoto] = []
-    for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, ahead=2 * size):
+    for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, 2 * size, room):
         if isinstance(item, LoadedPhoto):
             batch.append(item)
-        full = len(batch) == size or sum(loaded.bytes for loaded in batch) >= ROOM
+        full = len(batch) == size or sum(loaded.bytes for loaded in batch) >= room.limit * BATCH_SHARE
         if batch and (isinstance(item, Failure) or full):
             yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
             batch = []
         if isinstance(item, Failure):
             yield item
+        # Held no longer than it is needed: the next photo may wait for its room.
+        del item
     if batch:
         yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
 
@@ -83,7 +90,7 @@ def explain_batch(
     settings: Settings,
     wanted: Wanted,
 ) -> Iterator[Explained | Failure]:
-    """All methods on one batch; each only on the photos that lack its map."""
+    """All methods on one batch, which is empty then; each only on the photos that lack its map."""
     results = [Explained(loaded) for loaded in batch]
     failures: dict[int, XaiError] = {}
     for method in methods:
@@ -97,8 +104,14 @@ def explain_batch(
                     results[row].made[method.label] = attributions_of(maps, batch[row], classifier, method, targets, settings)
                 except RunError as error:
                     failures[row] = error.about(batch[row].source.name)
-    for row, result in enumerate(results):
-        yield Failure(result.loaded.source, failures[row]) if row in failures else result
+    batch.clear()
+    for row in range(len(results)):
+        # Each photo is its taker's alone from here on, who lets it go before the others are asked for.
+        yield outcome(results.pop(0), failures.get(row))
+
+
+def outcome(result: Explained, error: XaiError | None) -> Explained | Failure:
+    return result if error is None else Failure(result.loaded.source, error)
 
 
 def maps_of_each(

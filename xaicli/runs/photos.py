@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from threading import Condition
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -16,12 +14,9 @@ from xaicli.images.decode import Photo, decode
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.source import Source
 from xaicli.images.view import View
+from xaicli.runs.photo_room import PhotoRoom
 
 DECODE_THREADS = 2
-
-ROOM = 96 << 20
-"""Bytes of decoded photos that may wait for the network; as much again may be in its batch, and for those who draw. A photo of 24
-megapixels takes that much, and is let in by itself however large it is."""
 
 BYTES_A_PIXEL = 4
 """Of an RGB photo in Pillow's memory."""
@@ -49,62 +44,46 @@ class Failure:
     error: XaiError
 
 
-def load(source: Source, view: View, background: tuple[int, int, int], seconds: float = SECONDS) -> LoadedPhoto | Failure:
-    """Decode and prepare one photo; a photo that cannot be used becomes a Failure."""
+def load(
+    source: Source,
+    view: View,
+    background: tuple[int, int, int],
+    seconds: float = SECONDS,
+    admit: Callable[[int], None] = lambda size: None,
+) -> LoadedPhoto | Failure:
+    """Decode and prepare one photo; a photo that cannot be used becomes a Failure. admit: as in `decode`."""
     try:
-        photo = decode(source, frame=source.frame, background=background, seconds=seconds)
+        photo = decode(source, frame=source.frame, background=background, seconds=seconds, admit=admit)
         return LoadedPhoto(source, photo, view.prepare(photo.image))
     except XaiError as error:
         return Failure(source, error.about(source.name))
 
 
-@dataclass(eq=False)
-class Waiting:
-    """The decoded photos that nobody has asked for yet: while they fill their room, only the photo that is asked for is decoded.
+def load_into(
+    room: PhotoRoom, number: int, source: Source, view: View, background: tuple[int, int, int], seconds: float
+) -> list[LoadedPhoto | Failure]:
+    """Decode and prepare a photo when there is room for it, which is free again when nobody holds the photo any more.
 
-    held: their bytes; decoding: photos in the decoders' hands, each counted as `last`, the bytes of the last decoded; asked:
-    the number of the photo that is asked for.
+    It comes in a list, out of which it is taken: the thread that made it must not hold it for longer than its taker.
     """
+    taken = [0]
 
-    held: int = 0
-    last: int = 0
-    decoding: int = 0
-    asked: float = 0
-    changed: Condition = field(default_factory=Condition)
+    def admit(size: int) -> None:
+        room.enter(number, size)
+        taken[0] = size
 
-    def load(
-        self, number: int, source: Source, view: View, background: tuple[int, int, int], seconds: float
-    ) -> LoadedPhoto | Failure:
-        """Decode and prepare a photo when there is room for it."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.held + self.decoding * self.last < ROOM or number <= self.asked)
-            self.decoding += 1
-        item: LoadedPhoto | Failure | None = None
-        try:
-            item = load(source, view, background, seconds)
-            return item
-        finally:
-            with self.changed:
-                self.decoding -= 1
-                if isinstance(item, LoadedPhoto):
-                    self.last = item.bytes
-                    self.held += item.bytes
-                self.changed.notify_all()
-
-    def take(self, number: int, future: Future[LoadedPhoto | Failure]) -> LoadedPhoto | Failure:
-        """The photo of that number, once it is decoded."""
-        self.ask(number)
-        item = future.result()
-        if isinstance(item, LoadedPhoto):
-            with self.changed:
-                self.held -= item.bytes
-                self.changed.notify_all()
-        return item
-
-    def ask(self, number: float) -> None:
-        with self.changed:
-            self.asked = number
-            self.changed.notify_all()
+    try:
+        item = load(source, view, background, seconds, admit)
+    except BaseException:
+        room.take(-taken[0])
+        raise
+    finally:
+        room.pass_on(number)
+    if isinstance(item, Failure):
+        room.take(-taken[0])
+    else:
+        room.keep(item, taken[0], room.copies * item.bytes)
+    return [item]
 
 
 def load_ahead(
@@ -113,20 +92,28 @@ def load_ahead(
     background: tuple[int, int, int] = (255, 255, 255),
     seconds: float = SECONDS,
     ahead: int = 16,
+    room: PhotoRoom | None = None,
 ) -> Iterator[LoadedPhoto | Failure]:
-    """Photos in order, up to `ahead` of them decoded before they are asked for, and fewer where they are large."""
-    photos = Waiting()
+    """Photos in order, up to `ahead` of them decoded before they are asked for, and fewer where `room` has none for them."""
+    room = room or PhotoRoom()
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
-        waiting: deque[tuple[int, Future[LoadedPhoto | Failure]]] = deque()
+        waiting: deque[tuple[int, Future[list[LoadedPhoto | Failure]]]] = deque()
         try:
             for number, source in enumerate(sources):
-                waiting.append((number, pool.submit(photos.load, number, source, view, background, seconds)))
+                waiting.append((number, pool.submit(load_into, room, number, source, view, background, seconds)))
                 if len(waiting) > ahead:
-                    yield photos.take(*waiting.popleft())
+                    yield taken_from(waiting, room)
             while waiting:
-                yield photos.take(*waiting.popleft())
+                yield taken_from(waiting, room)
         finally:
             for _, future in waiting:
                 future.cancel()
             # Threads that wait for room end too.
-            photos.ask(math.inf)
+            room.end()
+
+
+def taken_from(waiting: deque[tuple[int, Future[list[LoadedPhoto | Failure]]]], room: PhotoRoom) -> LoadedPhoto | Failure:
+    """The photo that comes next, once it is decoded."""
+    number, future = waiting.popleft()
+    room.ask(number)
+    return future.result().pop()

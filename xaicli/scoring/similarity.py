@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import scipy.stats
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from xaicli.float64 import in_float64
+from xaicli.passes.blur import blurred
 
 WINDOW, SIGMA = 11, 1.5
 """Pixels: the window of Wang et al. (2004)."""
@@ -38,12 +40,14 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 
     The window is a Gaussian of 11 pixels and sigma 1.5, smaller where the map is.
     """
+    one, other = in_float64(first), in_float64(second)
     side = min(WINDOW, *(2 * length - 1 for length in first.shape[1:]))
+    places = torch.linspace(-(side // 2), side // 2, side, dtype=one.dtype, device=one.device)
+    window = torch.softmax(-((places / (SIGMA * math.sqrt(2))) ** 2), dim=0)
 
     def mean(values: Tensor) -> Tensor:
-        return transforms.gaussian_blur(values[:, None], [side, side], [SIGMA, SIGMA])[:, 0]
+        return blurred(values[:, None], window, window)[:, 0]
 
-    one, other = in_float64(first), in_float64(second)
     mu, nu = mean(one), mean(other)
     first_variance, second_variance = mean(one * one) - mu * mu, mean(other * other) - nu * nu
     covariance = mean(one * other) - mu * nu

@@ -1,0 +1,37 @@
+"""How much memory a photo takes while it is decoded, told by its header."""
+
+from __future__ import annotations
+
+import contextlib
+
+from PIL import Image
+
+from xaicli.images.pixels import EXIF_ORIENTATION
+
+SMALL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
+BYTES_A_PIXEL = 4
+"""Of pixels in Pillow's memory, RGB too; those of `SMALL` modes take less."""
+
+INSIDE = {"WEBP": 8, "AVIF": 11}
+"""Bytes a pixel that a decoder takes for itself, beside the picture that it gives."""
+COEFFICIENTS = 6
+"""Likewise of a progressive JPEG, whose coefficients are kept from scan to scan."""
+
+
+def footprint(image: Image.Image, content: bytes) -> int:
+    """The most bytes that a photo takes until it is RGB and upright, its file's included."""
+    size = image.width * image.height
+    inside = INSIDE.get(image.format or "", COEFFICIENTS if "progressive" in image.info else 0)
+    native = SMALL.get(image.mode, BYTES_A_PIXEL)
+    copies = BYTES_A_PIXEL if image.mode != "RGB" or is_turned(image) or getattr(image, "n_frames", 1) > 1 else 0
+    return len(content) + size * (native + max(inside, copies))
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether a JPEG's EXIF block asks for a turn; of others it may stand behind the pixels."""
+    if image.format not in ("JPEG", "MPO"):
+        return False
+    # A block that cannot be read is left aside, as in `pixels.upright`, which says so.
+    with contextlib.suppress(Exception):
+        return image.getexif().get(EXIF_ORIENTATION, 1) != 1
+    return False
