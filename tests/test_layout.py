@@ -220,6 +220,16 @@ print(sorted({module.split(".")[0] for module in sys.modules} & heavy))
     assert told.stdout.strip() == "[]", told.stderr
 
 
+def test_explaining_a_photo_imports_neither_torchvision_nor_the_compiler_of_torch():
+    code = """
+import sys, xaicli
+xaicli.explain("sample:hopper", "tiny", "grad-cam")
+print(sorted({"torchvision", "torch._dynamo", "sympy", "triton"} & set(sys.modules)))
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert told.stdout.strip() == "[]", told.stderr
+
+
 def test_every_public_name_is_there_and_is_what_type_checkers_are_told():
     import xaicli
 
