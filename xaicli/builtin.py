@@ -67,6 +67,10 @@ METHODS: dict[str, Builtin] = {
     "boundary": Builtin(
         "boundary.boundary:Boundary", "Decision boundary: what would have to change for another class to be as likely"
     ),
+    "fovex": Builtin(
+        "fovex:FovEx",
+        "FovEx: a round window, moved by gradient steps over the blurred photo to where the network sees its target best",
+    ),
     "lfi-cam": Builtin(
         "lfi.lfi_cam:LFICAM",
         "LFI-CAM: the attention by which a network that was trained for it gates its own last features; one map for all classes",
