@@ -35,7 +35,7 @@ class FovEx(Method):
     `map = sum_t w_t G(p_t)`: fixation p_t is the place of the window `G(p) = exp(-|place - p|^2 / s)` for which
     `x + (blurred - x) clip(1 - (R_t + G(p)), 0, 1)` gives the least loss; R holds what earlier fixations have seen,
     `R_{t+1} = memory R_t + G(p_t)`. The loss is -log p of the target, or less the score under a contrast. Each fixation starts
-    in the middle and takes `steps` signed gradient steps of length `lr`. Coordinates go from -1 to 1 along each axis, so that s
+    in the middle and takes `n_steps` signed gradient steps of length `lr`. Coordinates go from -1 to 1 along each axis, so that s
     is no standard deviation: 0.15 is a Gaussian of 30 pixels in a photo of 224. Maps are (B, T, H, W) at the input's
     resolution: a sum of equal blobs, so look elsewhere for fine structure. No layer is needed.
 
@@ -49,8 +49,8 @@ class FovEx(Method):
     `xai explain cat.jpg --method fovex --steps`
     """
 
-    fixations: int = param(10, "places that are looked at, one after the other", ge=1)
-    search: int = param(20, "gradient steps for each of them", ge=1)
+    n_fixations: int = param(10, "places that are looked at, one after the other", ge=1)
+    n_steps: int = param(20, "gradient steps for each of them", ge=1)
     lr: float = param(0.1, "length of a step; a photo's side is 2", gt=0)
     fovea: float = param(0.15, "s of the window", gt=0)
     memory: float = param(0.1, "share of what was seen that stays sharp from one fixation to the next", ge=0, le=1)
@@ -67,11 +67,15 @@ class FovEx(Method):
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """The photo, the blurred photo, and each step of each fixation forward and back."""
-        passes = self.fixations * self.search
+        passes = self.n_fixations * self.n_steps
         return Cost(2 + passes, passes)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        photos = inputs.detach()
+        # Tensors of a caller's inference mode would be of no use to gradients.
+        with torch.inference_mode(False), torch.no_grad():
+            return self.walked(classifier, inputs.detach().clone(), targets, seeds)
+
+    def walked(self, classifier: Classifier, photos: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         logits = clean_logits(classifier, photos)
         chosen = targets.resolve(logits).detached()
         walk = Walk(self, classifier, photos, blur(photos), each_target(chosen), seeds.tolist())
@@ -125,7 +129,7 @@ class Walk:
         streams = [stream(self.seeds[photo], name) for photo, name in zip(rows, names, strict=True)]
         seen = photos.new_zeros((len(rows), 1, *self.size))
         found = []
-        for _ in range(self.method.fixations):
+        for _ in range(self.method.n_fixations):
             look = Look(self.classifier, photos, blurred, targets, seen, self.method.fovea)
             best = search(look, self.method, streams, photos.device)
             seen = self.method.memory * seen + window(best.places, self.size, self.method.fovea)[:, None]
@@ -166,10 +170,10 @@ class Fixations:
 def search(
     look: Callable[[Tensor], tuple[Tensor, Tensor]], method: FovEx, streams: list[np.random.Generator], device: torch.device
 ) -> Fixations:
-    """The best place of each row among `method.search` of them; all begin in the middle of the photo."""
+    """The best place of each row among `method.n_steps` of them; all begin in the middle of the photo."""
     places = torch.zeros((len(streams), 2), device=device)
     best = Fixations(places, torch.full_like(places[:, 0], torch.inf), torch.zeros_like(places[:, 0]))
-    for _ in range(method.search):
+    for _ in range(method.n_steps):
         at = places.clone().requires_grad_(True)
         losses, probabilities = look(at)
         if not losses.requires_grad:

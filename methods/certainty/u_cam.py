@@ -31,7 +31,7 @@ class UCAM(Method):
     for the target that also makes the network certain. `show=certainty` is M itself, the same for every target: positive where
     a region makes the network certain, negative where it makes it uncertain. Maps are (B, T, h, w) at the layer's resolution.
 
-    Measures: `entropy` of the plain pass (one pass); over `passes` passes with dropout, or over altered copies of the photo
+    Measures: `entropy` of the plain pass (one pass); over `n_passes` passes with dropout, or over altered copies of the photo
     where the network has no dropout: `total` entropy of the mean probability, `data` mean entropy, `model` their difference,
     which is what the passes disagree about. A photo of which the network is sure has nearly empty certainty maps: read M beside
     the uncertainty.
@@ -48,7 +48,7 @@ class UCAM(Method):
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")
     measure: Literal["entropy", "total", "data", "model"] = param("entropy", "the uncertainty that is explained")
     source: Literal["auto", "dropout", "augment"] = param("auto", "what differs between passes; auto: dropout where there is any")
-    passes: int = param(30, "with dropout, or of altered copies; not for measure=entropy", ge=2)
+    n_passes: int = param(30, "with dropout, or of altered copies; not for measure=entropy", ge=2)
     show: Literal["gated", "certainty"] = param("gated", "the certain part of the class map, or certainty with its sign")
 
     name = "u-cam"
@@ -70,7 +70,7 @@ class UCAM(Method):
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """The plain pass, back for the class map and for the entropy; over several passes each runs twice and back once."""
         own = Cost(1, 1 if self.show == "gated" else 0)
-        return own + (Cost(0, 1) if self.measure == "entropy" else Cost(2 * self.passes, self.passes))
+        return own + (Cost(0, 1) if self.measure == "entropy" else Cost(2 * self.n_passes, self.n_passes))
 
     def require(self, classifier: Classifier) -> None:
         if classifier.outputs not in (Outputs.SOFTMAX, Outputs.SIGMOID):
@@ -114,17 +114,17 @@ class UCAM(Method):
         kind = classifier.outputs
         with torch.no_grad(), eval_mode(classifier.torch_module):
             probabilities = torch.stack(
-                [kind.probabilities(self.one_pass(classifier, inputs, seeds, number)[0]) for number in range(self.passes)]
+                [kind.probabilities(self.one_pass(classifier, inputs, seeds, number)[0]) for number in range(self.n_passes)]
             )
         mean_slope = slope(probabilities.mean(dim=0), kind)
         total: Tensor | None = None
-        for number in range(self.passes):
+        for number in range(self.n_passes):
             with tap(classifier, self.layer) as features:
                 logits, mirrored = self.one_pass(classifier, inputs, seeds, number)
                 shares = kind.probabilities(logits)
                 of_mean, own = (mean_slope * shares).sum(dim=1), entropy(shares, kind)
                 falls = {"total": -of_mean, "data": -own, "model": own - of_mean}[self.measure]
-                (gradient,) = features.gradients_of(falls[:, None] / self.passes)
+                (gradient,) = features.gradients_of(falls[:, None] / self.n_passes)
                 part = cam(features.activation, gradient)
             part = torch.where(mirrored[:, None, None], part.flip(2), part)
             total = part if total is None else total + part

@@ -44,6 +44,8 @@ CHEAP = {
     "lime": "n_samples=64@n_segments=16",
     "kernel-shap": "n_samples=64@n_segments=16",
     "ucag": "slices=3",
+    "u-cam": "n_passes=4",
+    "fovex": "n_fixations=2@n_steps=3",
     "deletion": "steps=4",
     "insertion": "steps=4",
     "aopc": "region=5@regions=6",

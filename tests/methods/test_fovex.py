@@ -63,7 +63,7 @@ def test_the_place_that_is_looked_at_is_sharp_and_the_gradient_leads_to_what_is_
         return -shown[:, 0, 2, 2], shown[:, 0, 2, 2]
 
     # All walks begin in the middle, on the impulse itself: there the loss is least.
-    found = search(look, FovEx(search=5), [np.random.default_rng(0)], CPU)
+    found = search(look, FovEx(n_steps=5), [np.random.default_rng(0)], CPU)
     assert found.places.tolist() == [[0, 0]]
     assert float(found.losses) == pytest.approx(-1)
 
@@ -96,7 +96,7 @@ def checkerboard():
 def test_the_window_finds_the_texture_that_decides(classifier_of, seed):
     classifier = classifier_of(Checkerboard().eval())
     targets = Targets.same(TargetRule(index=0), 1)
-    maps = FovEx(fixations=1).attribute(classifier, checkerboard(), targets, torch.tensor([seed]))
+    maps = FovEx(n_fixations=1).attribute(classifier, checkerboard(), targets, torch.tensor([seed]))
     place = maps.extras["scanpath"][0, 0, 0] * 2 - 1
     assert_close(place, at(-0.4516, 0.4516), atol=0.15, rtol=0)
     assert float(maps.extras["loss"][0, 0, 0]) < 0.06
@@ -110,13 +110,13 @@ def test_it_counts_its_passes(classifier_of):
     network = Checkerboard().eval()
     classifier = classifier_of(network)
     network.calls = 0
-    method = FovEx(fixations=3, search=20)
+    method = FovEx(n_fixations=3, n_steps=20)
     method.attribute(classifier, checkerboard(), Targets.same(DECISION, 1), SEEDS[:1])
     assert network.calls == 62 == method.cost().forward
 
 
 def test_steps_end_in_the_map_and_each_target_has_its_own_path(tiny_cnn, classifier_of, photo_batch):
-    method = FovEx(fixations=2, search=3)
+    method = FovEx(n_fixations=2, n_steps=3)
     maps = method.attribute(classifier_of(tiny_cnn), photo_batch, Targets.same(TargetRule(top=2), 5), SEEDS)
     assert maps.values.shape == (5, 2, 32, 32)
     assert torch.equal(maps.extras["steps"][:, :, -1], maps.values)
@@ -129,7 +129,7 @@ def test_steps_end_in_the_map_and_each_target_has_its_own_path(tiny_cnn, classif
 
 def test_weights_follow_the_loss_or_the_probability(tiny_cnn, classifier_of, photo_batch):
     def maps(weights):
-        method = FovEx(fixations=2, search=3, weights=weights)
+        method = FovEx(n_fixations=2, n_steps=3, weights=weights)
         return method.attribute(classifier_of(tiny_cnn), photo_batch, Targets.same(DECISION, 5), SEEDS)
 
     equal, by_loss, by_probability = maps("equal"), maps("loss"), maps("probability")
@@ -141,7 +141,7 @@ def test_weights_follow_the_loss_or_the_probability(tiny_cnn, classifier_of, pho
 
 def test_a_walk_from_a_place_nearby_stays_inside_the_photo(classifier_of):
     classifier = classifier_of(Checkerboard().eval())
-    method = FovEx(fixations=1, search=40, restart=False, lr=0.5)
+    method = FovEx(n_fixations=1, n_steps=40, restart=False, lr=0.5)
     maps = method.attribute(classifier, checkerboard(), Targets.same(TargetRule(index=0), 1), SEEDS[:1])
     assert maps.extras["scanpath"].min() >= 0
     assert maps.extras["scanpath"].max() <= 1

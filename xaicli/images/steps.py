@@ -17,6 +17,7 @@ from xaicli.images.colour import Scale, palette
 from xaicli.images.geometry import Geometry
 from xaicli.images.marks import TargetMark
 from xaicli.images.overlay import ALPHA, overlay
+from xaicli.images.scan_path import draw_path
 from xaicli.images.sheet import BAR, GAP, MARGIN, PAPER, WIDTH, draw_bar, thumbnail
 from xaicli.images.text import line_height, write
 from xaicli.sign import Sign
@@ -26,6 +27,7 @@ HOLD = 4
 """How many times as long as the others the last step is shown."""
 
 Maps = NDArray[np.float32]
+Places = NDArray[np.floating]
 
 
 def strip(
@@ -38,16 +40,18 @@ def strip(
     scale: Scale | None = None,
     colormap: str | None = None,
     alpha: float = ALPHA,
+    path: Places | None = None,
     side: int = 240,
     width: int = WIDTH,
     marks: Sequence[TargetMark] = (),
 ) -> Image.Image:
     """Step maps (L, h, w) side by side on one common scale, with one colour bar; as many lines as `width` asks for.
 
-    labels: one a step, by default 1 to L; marks: as in `overlay`. Raises InputError for maps that are not finite.
+    labels: one a step, by default 1 to L; path: the place (L, 2) that each step looked at, see `draw_path`; marks: as in `overlay`.
+    Raises InputError for maps that are not finite.
     """
     scale = scale or common_scale(maps, sign)
-    pictures = list(drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side, marks))
+    pictures = list(drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side, marks, path))
     names = step_names(labels, len(maps))
     size = max(12, side // 15)
     step_width, step_height = pictures[0].width + GAP, pictures[0].height + line_height(size) + 2 * GAP
@@ -76,6 +80,7 @@ def animation(
     scale: Scale | None = None,
     colormap: str | None = None,
     alpha: float = ALPHA,
+    path: Places | None = None,
     side: int = 480,
     milliseconds: int = 350,
     marks: Sequence[TargetMark] = (),
@@ -92,7 +97,8 @@ def animation(
     size = max(12, side // 28)
     names = step_names(labels, len(maps))
     frames = []
-    for name, picture in zip(names, drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side, marks), strict=True):
+    pictures = drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side, marks, path)
+    for name, picture in zip(names, pictures, strict=True):
         frame = Image.new("RGB", (picture.width, picture.height + BAR + 2 * line_height(size) + 8), PAPER)
         frame.paste(picture, (0, line_height(size) + 4))
         write(ImageDraw.Draw(frame), (4, 1), name, size, width=picture.width - 8)
@@ -124,12 +130,14 @@ def drawn_steps(
     alpha: float,
     side: int,
     marks: Sequence[TargetMark],
+    path: Places | None,
 ) -> Iterator[Image.Image]:
-    """Each step on a copy of the photo whose longer side is `side`."""
+    """Each step on a copy of the photo whose longer side is `side`, with the path so far."""
     small = thumbnail(photo, side)
     where = replace(geometry, source=small.size)
-    for values in maps:
-        yield overlay(small, values, where, sign, scale=scale, colormap=colormap, alpha=alpha, marks=marks)
+    for step, values in enumerate(maps, start=1):
+        picture = overlay(small, values, where, sign, scale=scale, colormap=colormap, alpha=alpha, marks=marks)
+        yield picture if path is None else draw_path(picture, path[:step], where)
 
 
 def stretched(maps: Maps) -> Maps:

@@ -20,6 +20,8 @@ from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.sign import Sign
 
 STEPS = "steps"
+SCAN_PATH = "scanpath"
+"""The extra of a method that looks at one place after the other: (steps, 2), row and column in shares of the input."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class StepPictures:
         if self.wanted and not any(method.stepwise for method in methods):
             raise UsageError(
                 f"{', '.join(method.label for method in methods)} has no steps to draw",
-                expected="a method whose maps grow from block to block",
-                hint="Add --method daam.",
+                expected="a method whose maps grow step by step",
+                hint="Add --method daam, or --method fovex.",
             )
 
     def draw(self, attribution: Attribution, stem: Path, style: OverlayStyle) -> None:
@@ -56,7 +58,8 @@ class StepPictures:
         if self.each:
             steps, sign, scale = stretched(steps), Sign.NONNEGATIVE, Scale(0.0, 1.0)
         geometry = attribution.view.geometry(*photo.size)
-        look: dict[str, Any] = {"scale": scale, "colormap": style.colormap, "alpha": style.alpha, "marks": attribution.marks}
+        path, marks = attribution.extras.get(SCAN_PATH), attribution.marks
+        look: dict[str, Any] = {"scale": scale, "colormap": style.colormap, "alpha": style.alpha, "path": path, "marks": marks}
         if self.strip:
             picture = strip(photo, steps.astype(np.float32), geometry, sign, **look)
             write_png(stem.with_name(f"{stem.name}.{STEPS}.png"), picture)

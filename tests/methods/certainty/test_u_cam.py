@@ -72,7 +72,9 @@ def test_dropout_passes_come_near_the_exact_uncertainty(classifier_of):
     classifier = classifier_of(Dropping().eval(), (2, 2), layer="pick")
     photo = torch.zeros(1, 3, 2, 2)
     photo[0, 0] = 2.0
-    maps = UCAM(measure="model", passes=2000, show="certainty").attribute(classifier, photo, Targets.same(DECISION, 1), SEEDS[:1])
+    maps = UCAM(measure="model", n_passes=2000, show="certainty").attribute(
+        classifier, photo, Targets.same(DECISION, 1), SEEDS[:1]
+    )
     assert float(maps.extras["predictive_uncertainty"]) == pytest.approx(0.5720011, abs=0.015)
     assert float(maps.extras["model_uncertainty"]) == pytest.approx(0.1803801, abs=0.015)
 
@@ -82,7 +84,7 @@ def test_the_gradient_over_passes_is_that_of_the_measure(classifier_of):
     classifier = classifier_of(Dropping().eval(), (2, 2), layer="pick")
     photo = torch.rand(1, 3, 2, 2, generator=torch.Generator().manual_seed(0)) * 2
     for measure in ("total", "data", "model"):
-        maps = UCAM(measure=measure, passes=6, show="certainty").attribute(
+        maps = UCAM(measure=measure, n_passes=6, show="certainty").attribute(
             classifier, photo, Targets.same(DECISION, 1), SEEDS[:1]
         )
         grid = classifier.torch_module.pick(photo).detach().requires_grad_(True)
@@ -103,7 +105,7 @@ def test_the_gradient_over_passes_is_that_of_the_measure(classifier_of):
 def test_a_photo_is_disturbed_by_its_own_seed_alone(classifier_of, source):
     classifier = classifier_of(Dropping().eval(), (4, 4), layer="pick")
     photos = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    method = UCAM(measure="total", source=source, passes=4, show="certainty")
+    method = UCAM(measure="total", source=source, n_passes=4, show="certainty")
     together = method.attribute(classifier, photos, Targets.same(DECISION, 3), SEEDS[:3])
     alone = method.attribute(classifier, photos[1:2], Targets.same(DECISION, 1), SEEDS[1:2])
     assert_close(together.values[1:2], alone.values)
@@ -125,7 +127,7 @@ def test_a_network_without_dropout_is_refused_by_name_and_altered_under_auto(tin
     classifier = classifier_of(tiny_cnn)
     with pytest.raises(UsageError, match="has no dropout layer"):
         UCAM(measure="model", source="dropout").require(classifier)
-    maps = UCAM(measure="model", passes=3).attribute(classifier, photo_batch, Targets.same(DECISION, 5), SEEDS)
+    maps = UCAM(measure="model", n_passes=3).attribute(classifier, photo_batch, Targets.same(DECISION, 5), SEEDS)
     assert (maps.extras["model_uncertainty"] > 0).all()
 
 
@@ -139,4 +141,4 @@ def test_what_it_declares():
     assert UCAM().class_specific
     assert not UCAM(show="certainty").class_specific
     assert UCAM(measure="total").stochastic
-    assert str(UCAM(measure="total", passes=10).cost()) == "21+11 passes"
+    assert str(UCAM(measure="total", n_passes=10).cost()) == "21+11 passes"

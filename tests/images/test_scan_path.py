@@ -1,0 +1,30 @@
+"""Scan paths lie where the network looked, and come in their order."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from xaicli.images.geometry import Geometry
+from xaicli.images.scan_path import draw_path
+
+
+def test_places_are_marked_where_they_lie_in_the_photo_and_the_photo_stays():
+    # The view is the middle 200 x 200 of a photo of 400 x 200.
+    geometry = Geometry(source=(400, 200), resized=(400, 200), offset=(100, 0), size=(200, 200))
+    photo = Image.new("RGB", (400, 200), (10, 60, 10))
+    before = photo.tobytes()
+    drawn = np.asarray(draw_path(photo, np.array([[0.5, 0.0], [0.5, 1.0]]), geometry)).astype(int)
+    assert photo.tobytes() == before
+    changed = np.argwhere((drawn != (10, 60, 10)).any(axis=2))
+    assert changed[:, 1].min() in range(100 - 18, 100 - 9)
+    assert changed[:, 1].max() in range(300 + 9, 300 + 18)
+    # The line between them runs along the middle row, and nowhere else.
+    assert (drawn[100, 150] == (255, 255, 255)).all()
+    assert (drawn[60, 200] == (10, 60, 10)).all()
+
+
+def test_one_place_alone_has_no_line():
+    geometry = Geometry(source=(100, 100), resized=(100, 100), offset=(0, 0), size=(100, 100))
+    drawn = np.asarray(draw_path(Image.new("RGB", (100, 100)), np.array([[0.5, 0.5]]), geometry))
+    assert set(np.unique(np.argwhere(drawn.any(axis=2)))) <= set(range(40, 61))
