@@ -47,8 +47,8 @@ def strip(
 ) -> Image.Image:
     """Step maps (L, h, w) side by side on one common scale, with one colour bar; as many lines as `width` asks for.
 
-    labels: one a step, by default 1 to L; path: the place (L, 2) that each step looked at, see `draw_path`; marks: as in `overlay`.
-    Raises InputError for maps that are not finite.
+    labels: one a step, by default 1 to L; path: the place (L, 2) that each step looked at, as in `draw_path`; marks: as in
+    `overlay`. Raises InputError for maps that are not finite.
     """
     scale = scale or common_scale(maps, sign)
     pictures = list(drawn_steps(photo, maps, geometry, sign, scale, colormap, alpha, side, marks, path))
