@@ -1,10 +1,11 @@
 """Grad-CAM and its kin: activations of one layer, weighted by the gradient of the target, summed over channels.
 
-The five methods differ in the weights alone. Maps have the resolution of the layer.
+The five methods differ in the weights alone. Maps have the resolution of the layer, of several that of the finest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,22 +13,27 @@ from torch import Tensor
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.classifier import Classifier
-from xaicli.network.taps import tap
+from xaicli.network.layers import FeatureLayer
+from xaicli.network.taps import Features, gradients_at, tap_many
 from xaicli.network.weighted_sum import weighted_sum
+from xaicli.passes.upsampling import upsample
 from xaicli.targets import Targets
 
 SPACE = (-2, -1)
+JOINED = "+"
+"""Between the names of several layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientCAM(Method):
     """What the five share: activations of one layer, weighted by the target's gradient there, summed over channels.
 
-    extras: `largest_gradient` (B, T), the largest magnitude of the gradient at the layer. A map of zeros that has a gradient is
+    Of several layers, `layer=A+B`, the maps are fused: each over its largest magnitude, enlarged to the finest, and their mean.
+    extras: `largest_gradient` (B, T), the largest magnitude of the gradient at the layers. A map of zeros that has a gradient is
     one whose every cell speaks against the target.
     """
 
-    layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")
+    layer: str = param("auto", "feature layer, or several joined by +; xai list layers --model SPEC shows the names")
     relu: bool = param(True, "keep only what speaks for the target")
 
     needs = Needs.GRADIENTS | Needs.FEATURES
@@ -46,17 +52,45 @@ class GradientCAM(Method):
         """Weights of channels (B, K, 1, 1), or of elements (B, K, h, w), from activations and gradients (B, K, h, w)."""
         raise TypeError(f"{type(self).__name__} declares no weights")
 
+    def layers(self, classifier: Classifier) -> tuple[FeatureLayer, ...]:
+        """The layers that are read, in the order in which they are named."""
+        return tuple(classifier.feature_layer(name) for name in self.layer.split(JOINED))
+
+    def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
+        return tuple(map(str, self.layers(classifier)))
+
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         maps, largest = [], []
-        with tap(classifier, self.layer) as features:
+        layers = {str(layer): layer for layer in self.layers(classifier)}
+        with tap_many(classifier.torch_module, layers) as taps:
             logits = classifier(inputs)
             chosen = targets.resolve(logits)
-            activation = features.activation
-            for gradient in features.gradients_of(chosen.scores):
-                maps.append(weighted_sum(self.weights(activation, gradient), activation, relu=self.relu))
-                largest.append(gradient.abs().amax(dim=(1, 2, 3)))
+            features = list(taps.values())
+            for raw in gradients_at(features, chosen.scores):
+                gradients = [tap.layer.to_grid(gradient).float() for tap, gradient in zip(features, raw, strict=True)]
+                maps.append(fused([self.map_of(tap, gradient) for tap, gradient in zip(features, gradients, strict=True)]))
+                largest.append(torch.stack([gradient.abs().amax(dim=(1, 2, 3)) for gradient in gradients]).amax(dim=0))
         extras = {"largest_gradient": torch.stack(largest, dim=1)}
         return Maps(torch.stack(maps, dim=1), chosen.detached(), logits.detach(), extras)
+
+    def map_of(self, features: Features, gradient: Tensor) -> Tensor:
+        """The map (B, h, w) of one layer."""
+        return weighted_sum(self.weights(features.activation, gradient), features.activation, relu=self.relu)
+
+
+def fused(maps: Sequence[Tensor]) -> Tensor:
+    """One map of several (B, h, w), a layer each: each over its largest magnitude, enlarged to the finest, and their mean.
+
+    A layer that has no part in the score, such as another level of a pyramid, adds zeros. A single map stays as it is.
+    """
+    if len(maps) == 1:
+        return maps[0]
+    finest = max(((one.shape[1], one.shape[2]) for one in maps), key=lambda size: size[0] * size[1])
+    scaled = []
+    for one in maps:
+        largest = one.abs().amax(dim=SPACE, keepdim=True)
+        scaled.append(upsample(torch.where(largest > 0, one / largest, one), finest))
+    return torch.stack(scaled).mean(dim=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from xaicli.methods.score_cam import ScoreCAM
 from xaicli.network.classifier import Classifier
+from xaicli.registry import make_method
 from xaicli.targets import DECISION, TargetRule, Targets
 
 ClassifierOf = Callable[..., Classifier]
@@ -282,3 +283,46 @@ def test_on_real_weights_elephant_and_zebra_are_told_apart(assets: Path, classif
     elephant, zebra = (explain(GradCAM(), classifier, photos, TargetRule(index=index)).values for index in (386, 340))
     for one, other in zip(elephant.flatten(1), zebra.flatten(1), strict=True):
         assert torch.corrcoef(torch.stack([one, other]))[0, 1] < 0.7
+
+
+@pytest.mark.parametrize("method", [GradCAM, HiResCAM, LayerCAM])
+@pytest.mark.parametrize("relu", [True, False])
+def test_maps_of_several_layers_are_scaled_enlarged_and_averaged(
+    method: type[Method], relu: bool, tiny_cnn: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf
+) -> None:
+    """Of each layer the map by itself, over its largest magnitude; the coarser one enlarged by torch's own interpolation."""
+    classifier = classifier_of(tiny_cnn)
+    names = ("features.0", "features.3")
+    alone = [explain(method(layer=name, relu=relu), classifier, photo_batch).values for name in names]
+    found = explain(method(layer="+".join(names), relu=relu), classifier, photo_batch)
+    scaled = [one / one.abs().amax(dim=(2, 3), keepdim=True).clamp_min(1e-30) for one in alone]
+    size = tuple(alone[0].shape[2:])
+    expected = sum(nn.functional.interpolate(one, size, mode="bilinear") for one in scaled) / 2
+    assert_close(found.values, expected, atol=1e-5, rtol=1e-5)
+    largest = [explain(method(layer=name), classifier, photo_batch).extras["largest_gradient"] for name in names]
+    assert_close(found.extras["largest_gradient"], torch.maximum(*largest))
+
+
+def test_a_layer_without_a_part_in_the_score_adds_nothing(classifier_of: ClassifierOf, photo_batch: Tensor) -> None:
+    class TwoLevels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fine, self.coarse = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(3, 4, 3, 4, 1)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return torch.stack([self.fine(inputs).mean(dim=(1, 2, 3)), self.coarse(inputs).mean(dim=(1, 2, 3))], dim=1)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        classifier = classifier_of(TwoLevels().eval())
+    both = explain(HiResCAM(layer="fine+coarse", relu=False), classifier, photo_batch, TargetRule(index=0)).values
+    fine = explain(HiResCAM(layer="fine", relu=False), classifier, photo_batch, TargetRule(index=0)).values
+    assert_close(both, fine / fine.abs().amax(dim=(2, 3), keepdim=True) / 2)
+
+
+def test_several_layers_are_named_on_the_command_line_and_recorded(tiny_cnn: nn.Module, classifier_of: ClassifierOf) -> None:
+    method = make_method("layer-cam@layer=features.0+features.-1")
+    assert method.label == "layer-cam@layer=features.0+features.-1"
+    assert method.layers_read(classifier_of(tiny_cnn)) == ("features.0", f"features.{len(tiny_cnn.features) - 1}")
+    with pytest.raises(UsageError, match='no layer "none"'):
+        explain(make_method("grad-cam@layer=features.0+none"), classifier_of(tiny_cnn), torch.zeros(1, 3, 32, 32))

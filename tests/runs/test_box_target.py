@@ -201,3 +201,13 @@ def test_boxes_that_are_not_finite_are_an_error_of_the_model(square):
         detector.module.cls.weight.fill_(torch.nan)
     with pytest.raises(RunError, match="NaN or infinite boxes"):
         xaicli.explain(square, detector, "grad-cam")
+
+
+def test_what_a_folder_holds_of_boxes_is_not_made_again(square, tmp_path):
+    words = {"output": tmp_path / "maps", "target": "boxes@above=0.3"}
+    xaicli.explain(square, hand_made(), "grad-cam", **words)
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()}
+    again = xaicli.explain(square, hand_made(), "grad-cam", **words)
+    assert [one.record.target for one in again] == ["box:0", "box:1"]
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()} == before
+    assert len([name for name in before if name.endswith(".json")]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.stamps import definition_stamp, subject_stamp
 from xaicli.untrusted import is_file, is_folder
+
+TARGET = re.compile(r"\d+(-\d+)?|box_\d+-[0-9a-f]{6}")
+"""Resolved targets as names of files have them: classes, contrasts, boxes."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,7 @@ class OutputFolder:
         else:
             stem = self.folder / f"{self.stems[source]}.{safe_label(method.label)}"
             found = stem.parent.glob("*.json") if is_folder(stem.parent) else []
-            paths = sorted(
-                p for p in found if p.name.removeprefix(f"{stem.name}.").removesuffix(".json").replace("-", "").isdecimal()
-            )
+            paths = sorted(p for p in found if TARGET.fullmatch(p.name.removeprefix(f"{stem.name}.").removesuffix(".json")))
         return [path for path in paths if is_file(path)]
 
 
