@@ -76,7 +76,7 @@ def test_tokens_are_found_wherever_the_class_token_and_the_batch_stand(order: st
 )
 def test_tokens_in_another_order_are_refused_with_what_was_seen(order: str, place: str) -> None:
     seen = trace(Tokens(order))
-    with pytest.raises(UsageError, match=f"layer block is no picture of 3 x 5 cells: when the {place} moves most"):
+    with pytest.raises(UsageError, match=f"layer block is not a picture of 3 x 5 cells: when the {place} moves most"):
         named_layer(seen, "block")
 
 
@@ -172,14 +172,14 @@ def test_networks_whose_attention_looks_like_a_picture_are_read_at_their_patches
 
 def test_tokens_of_hieras_mask_units_are_refused() -> None:
     hiera = timm_model("hiera_tiny_224", embed_dim=16, stages=(1, 1, 1, 1), img_size=(64, 64))
-    with pytest.raises(UsageError, match="is no picture of 16 x 16 cells: when the top"):
+    with pytest.raises(UsageError, match="is not a picture of 16 x 16 cells: when the top"):
         layer_of(hiera, 64, "blocks.0")
 
 
 def test_tokens_of_nests_blocks_are_refused() -> None:
     nest = pytest.importorskip("timm.models.nest")
     make = lambda: nest.Nest(64, embed_dims=(16, 16, 16), num_heads=(1, 1, 1), depths=(1, 1, 1), num_classes=4)  # noqa: E731
-    with pytest.raises(UsageError, match="is no picture of"):
+    with pytest.raises(UsageError, match="is not a picture of"):
         layer_of(make, 64, "levels.0.transformer_encoder")
 
 

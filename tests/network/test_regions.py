@@ -103,7 +103,7 @@ def test_a_single_class_map_is_that_class_and_the_rest():
 
 
 def test_a_class_map_without_a_region_is_refused(inputs):
-    with pytest.raises(xaicli.XaiError, match="of which a region must be named"):
+    with pytest.raises(xaicli.XaiError, match="gives a class map: name a region of it"):
         segmenter()(inputs)
 
 

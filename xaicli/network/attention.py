@@ -6,10 +6,10 @@
     with attribution_mode(module), reading_attention(module, receive):
         logits = classifier(inputs)
 
-Fused attention never makes its probabilities. So queries, keys and values are caught where they enter it, after any norm of
-theirs and any rotary embedding, with mask and scale, and probabilities are computed from them for the rows that are asked for.
-Attention that is written out, as a softmax and a product with the values, is caught there. This holds for torchvision's, timm's
-and transformers' networks alike, and for one's own. The network's code and attributes are not touched.
+Fused attention never makes its probabilities. So queries, keys and values are read where they enter it (after their norms and
+rotary embeddings, with mask and scale), and the probabilities of the requested rows are computed from them. Attention that a
+network writes out, as a softmax and a product with the values, is read at the softmax. This works for the networks of
+torchvision, timm and transformers and for a user's own. The network's code and attributes are not touched.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Attention:
     causal: bool = False
     scale: float = 1.0
     written_out: Tensor | None = field(default=None, repr=False)
-    """The probabilities, where the network makes them itself."""
+    """The probabilities, if the network computes them itself."""
 
     def probabilities(self, rows: slice | Tensor | None = None) -> Tensor:
         """Attention probabilities (B, heads, N, M), or of some queries alone, (B, heads, rows, M), in float32."""
@@ -78,8 +78,8 @@ Receive = Callable[[Attention], None]
 def reading_attention(module: nn.Module, receive: Receive, *, graft: bool = False) -> Iterator[None]:
     """Hand every attention of every forward pass inside the `with` to `receive`, as it runs.
 
-    With `graft` the graph begins at the output of the first attention, or goes on where one arrives: `output` of each then has a
-    gradient also in a frozen network. Windowed attention has more rows in front than there are photos; see `Attention.value`.
+    With `graft` the graph begins at the output of the first attention, unless a graph arrives there: so every `output` has a
+    gradient in a frozen network too. The first axis of windowed attention counts windows, not photos; see `Attention.value`.
     """
     with observing(module) as seen:
 
@@ -128,7 +128,7 @@ class Reader(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        """`scaled_dot_product_attention`, seen."""
+        """Read a call of `scaled_dot_product_attention`."""
         output = function(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
         if enable_gqa and key.shape[-3] != query.shape[-3]:
             times = query.shape[-3] // key.shape[-3]
@@ -138,8 +138,8 @@ class Reader(TorchFunctionMode):
         return self.hand_over(Attention(name, module, value, output, query, key, attn_mask, is_causal, scale))
 
     def multi_head(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """`multi_head_attention_forward`, inside which no mode sees: the fused attention that it calls is caught by its name, for
-        the length of this call and for this thread alone."""
+        """Read a call of `multi_head_attention_forward`. No torch function mode sees inside it, so the fused attention that it
+        calls is replaced by name, during this call and in this thread alone."""
         fused = functional.scaled_dot_product_attention
 
         def seen(*inner: Any, **settings: Any) -> Tensor:

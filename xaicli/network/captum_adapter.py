@@ -1,9 +1,8 @@
 """captum's rule-based methods on a twin of the network.
 
-captum puts hooks and rules on modules and trusts that each activation is a module, used once, of a kind it knows; where
-that is not so it gives a map of another network without a word, and where it raises it leaves its marks on the model. Here
-it works on a twin that is thrown away, and each method says first, from the operations of the clean pass, whether its rules
-reach all of them.
+captum puts hooks and rules on modules. It assumes that each activation is a module of a known kind and used once; where that is
+wrong, its map silently explains another network, and an error leaves its hooks on the model. Here it works on a twin that is
+thrown away, and each method first checks that its rules reach every operation of the clean pass.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Arguments = tuple[Tensor, Tensor]
 
 
 class Scored(nn.Module):
-    """The twin with one number a photo as its output: the target's logit, or the difference of two."""
+    """The twin with one number per photo as its output: the target's logit, or a difference of two logits."""
 
     def __init__(self, network: nn.Module, logits: Callable[[object, int], Tensor]) -> None:
         super().__init__()
@@ -58,8 +57,8 @@ class TwinPass:
         return self.stacked(explain, self.chosen.classes, self.chosen.against)
 
     def each_class(self, explain: Callable[[Tensor, Arguments], Tensor]) -> Tensor:
-        """The same for a method that is not linear in the score: under a contrast the map of the one class less that of
-        the other."""
+        """The same for a method that is not linear in the score: for a contrast, the map of one class minus the map of the
+        other."""
         against = self.chosen.against
         plain = torch.full_like(against, NO_CLASS)
         values = self.stacked(explain, self.chosen.classes, plain)
@@ -97,7 +96,7 @@ def twin_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> Itera
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """captum announces each hook it sets as a warning."""
+    """Silence captum's warnings, one for each hook that it sets."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"captum\.")
         warnings.filterwarnings("ignore", message=r"(Setting|Input Tensor|Required)", category=UserWarning)
@@ -112,14 +111,15 @@ def refuse(method: str, model: str, what: str) -> UsageError:
 
 
 def single_use(method: str, model: str, found: TwinPass, kinds: tuple[type[nn.Module], ...], *, split: bool) -> None:
-    """See that each module of these kinds works once a pass: a module used again is split into one a call, or refused."""
+    """Make sure that each module of these kinds is used once per pass: a module that is used more often is split into one per
+    call, or refused."""
     for module in found.observed.called(kinds):
         calls = found.observed.times[module]
         if calls == 1:
             continue
         if not split:
             path = found.observed.paths[module]
-            what = f"its {type(module).__name__} {path} is used {calls} times in a pass, and the rule holds one use"
+            what = f"its {type(module).__name__} {path} is used {calls} times in a pass, and the rule allows one use"
             hint = f"Write {method}@split=true to give each use its own."
             raise UsageError(f"{method} cannot explain {model}: {what}", hint=hint)
         replace_module(found.network, module, PerCall(module, calls))

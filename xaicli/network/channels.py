@@ -10,12 +10,11 @@ from xaicli.sign import Sign
 
 ChannelRule = Literal["sum", "abs-sum", "max-abs"]
 
-CHANNELS_HELP = "colours to one number a pixel: their sum, the sum of magnitudes, or the largest magnitude"
+CHANNELS_HELP = "how colours become one number per pixel: their sum, the sum of magnitudes, or the largest magnitude"
 
 
 def reduce_channels(values: Tensor, rule: ChannelRule) -> Tensor:
-    """(..., 3, H, W) to (..., H, W). Only `sum` keeps signs, and with them the total of a method that divides up a
-    score."""
+    """(..., 3, H, W) to (..., H, W). Only `sum` keeps signs, and so the total of a method whose values sum to the score."""
     if rule == "sum":
         return values.sum(dim=-3)
     magnitudes = values.abs()

@@ -35,16 +35,16 @@ class Classifier:
 
     forward: the network as a function; module: the same as a torch module, None for a black box; name: its specification in
     canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
-    empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights, view
-    and what the network computes; weights_fingerprint: the same without the latter, by which explainers know their network;
-    outputs: whether they are of one softmax, a sigmoid each, or values; output_name: the entry to take of a tuple or dict;
-    pixels: of a network that gives a class map (B, C, H, W), what the outputs of a pixel are, None for all others; region: the
-    part of the class map, (H, W) bool, that one photo's outputs are of; decoding: of a detector, how its outputs become boxes;
-    boxes: those of the clean photo that one photo's outputs are of; probabilities: True where the network ends in that
-    softmax or sigmoid, which is undone here; masked_dtype: the precision of passes that only mask the input; batch_size: altered
-    copies a pass at most, None for what the device takes best; inconsistency: in words, why a photo's outputs are no function of
-    that photo alone, empty where they are; copies_input: the network writes into its input, and is handed a copy;
-    expected_passes: without gradients, of the whole run, 0 where it is not known.
+    empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights, view and
+    what the network computes; weights_fingerprint: the same without what the network computes, by which trained explainers
+    recognise their network; outputs: one softmax, one sigmoid per output, or values; output_name: the entry to take of a tuple or
+    dict; pixels: of a network that gives a class map (B, C, H, W), what the outputs of a pixel are, None for all others; region:
+    the part of the class map, (H, W) bool, that one photo's outputs are of; decoding: of a detector, how its outputs become
+    boxes; boxes: those of the clean photo that one photo's outputs are of; probabilities: True if the network itself ends in the
+    softmax or sigmoid, which is then undone here; masked_dtype: the precision of passes that only mask the input; batch_size:
+    maximum inputs per pass, None for what the device takes best; inconsistency: why the outputs for a photo depend on more than
+    that photo, in words, empty if they do not; copies_input: the network writes into its input and is therefore given a copy;
+    expected_passes: passes without gradients in the whole run, 0 if unknown.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -81,7 +81,8 @@ class Classifier:
         return self.logits(self.run(inputs), len(inputs))
 
     def run(self, inputs: Tensor) -> object:
-        """What the network returns in evaluation mode for a batch, which stays as it is; photo by photo where boxes want it."""
+        """What the network returns for a batch in evaluation mode; the batch itself is not changed. Runs photo by photo if the
+        decoding of boxes demands it."""
         inputs = inputs.clone() if self.copies_input else inputs
         with self.evaluating():
             if self.decoding is not None and self.decoding.one_by_one:
@@ -94,7 +95,7 @@ class Classifier:
         return eval_mode(self.module) if any(part.training for part in parts) else nullcontext()
 
     def masked(self, inputs: Tensor) -> Tensor:
-        """Logits of inputs that are masked copies of a photo, in `masked_dtype`, whatever the caller's autocast; no gradients."""
+        """Logits of masked copies of photos, computed in `masked_dtype` whatever the caller's autocast; no gradients."""
         half = self.masked_dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.masked_dtype if half else None, enabled=half):
             return self(inputs)
@@ -108,27 +109,29 @@ class Classifier:
             return self.of_boxes(self.decoding.read(output, photos, self.name))
         read = read_outputs(output, photos, self.name, self.output_name)
         if (read.ndim == 4) is (self.pixels is None):
-            raise RunError(f"{self.name} returned a tensor of shape {tuple(read.shape)}, and another form when it was loaded")
+            raise RunError(
+                f"{self.name} returned a tensor of shape {tuple(read.shape)}; its output had another form when it was loaded"
+            )
         if self.pixels is not None:
             return self.of_region(two_classes(read))
         if self.count and read.shape[1] != self.count and (read.shape[1], self.outputs) != (1, Outputs.SIGMOID):
-            raise RunError(f"{self.name} gave {read.shape[1]} outputs, and {self.count} when it was loaded")
+            raise RunError(f"{self.name} gave {read.shape[1]} outputs; it had {self.count} when it was loaded")
         if self.probabilities:
             read = self.outputs.undo(read)
         return torch.cat([-read, read], dim=1) if self.outputs is Outputs.SIGMOID and read.shape[1] == 1 else read
 
     def class_map(self, inputs: Tensor) -> Tensor:
-        """The class map (B, C, H, W), logits in float32, of a network that gives one."""
+        """The class map (B, C, H, W) of a network that gives one: logits in float32."""
         return two_classes(read_outputs(self.run(inputs), len(inputs), self.name, self.output_name))
 
     def of_region(self, class_map: Tensor) -> Tensor:
         """Outputs (B, 2C) of the region of this classifier's photo; raises RunError where none is fixed."""
         if self.region is None or self.pixels is None:
-            raise RunError(
-                f"{self.name} gives a class map, of which a region must be named", hint="Give --target CLASS@region=predicted."
-            )
+            raise RunError(f"{self.name} gives a class map: name a region of it", hint="Give --target CLASS@region=predicted.")
         if self.region.shape != class_map.shape[2:]:
-            raise RunError(f"{self.name} gave a class map of {tuple(class_map.shape[2:])}, and {tuple(self.region.shape)} before")
+            raise RunError(
+                f"{self.name} gave a class map of {tuple(class_map.shape[2:])}; it was {tuple(self.region.shape)} before"
+            )
         return of_region(class_map, self.region, self.pixels)
 
     def proposals(self, inputs: Tensor) -> Proposals:
@@ -140,7 +143,7 @@ class Classifier:
     def of_boxes(self, proposals: Proposals) -> Tensor:
         """Outputs (B, 2T) of the T boxes of this classifier's photo; raises RunError where none are fixed."""
         if self.boxes is None:
-            raise RunError(f"{self.name} gives boxes, of which one must be named", hint="Give --target box:0.")
+            raise RunError(f"{self.name} gives boxes: name one of them", hint="Give --target box:0.")
         return self.boxes.read(proposals)
 
     def for_boxes(self, boxes: FixedBoxes, names: tuple[str, ...]) -> Classifier:
@@ -152,26 +155,27 @@ class Classifier:
         return self.bound(region=region, outputs=Outputs.REGION)
 
     def region_of(self, target: int) -> Tensor | None:
-        """The part of the photo that a target is of, bool (h, w) over the input at any resolution; None where it is all of it."""
+        """The part of the photo that a target belongs to, bool (h, w) over the input at any resolution; None if it is all of it."""
         return self.region if self.boxes is None else self.boxes.mask(target, self.view.size)
 
     def class_of(self, target: int) -> int:
-        """The class that a target is of: of a box its class, else the target itself."""
+        """The class of a target: for a box, the class of the box; otherwise the target itself."""
         return target if self.boxes is None else int(self.boxes.labels[target])
 
     def bound(self, **changes: Any) -> Classifier:
-        """The classifier of one photo; what is known of the network's layers stays known."""
+        """The classifier of one photo; what is already known of the network's layers is kept."""
         made = dataclasses.replace(self, **changes)
         own = {part.name for part in dataclasses.fields(self) if part.init}
         made.__dict__.update({name: value for name, value in vars(self).items() if name not in own | {"shown_names"}})
         return made
 
     def feature_layer(self, name: str = "auto") -> FeatureLayer:
-        """The layer of that name, or the one found for this network; raises UsageError, or InputError where there is none."""
+        """The layer of that name, or the one found for this network; raises UsageError for a wrong name, InputError if none is
+        found."""
         wanted = self.layer if name == "auto" else name
         if wanted == "auto":
             return self.default_layer
-        # Once a name, not once a batch.
+        # Looked up once for each name, not for each batch.
         if wanted not in self.looked_up:
             with contained(f"{self.name}, when its layer {wanted} was looked up,"):
                 self.looked_up[wanted] = named_layer(self.trace, wanted)
@@ -189,7 +193,7 @@ class Classifier:
             return dry_run(self.torch_module, self.view.size)
 
     def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
-        """Several layers by name, as trainable attention reads them: with a grid each, but no gradient. Raises UsageError."""
+        """Several layers by name, as trainable attention reads them: each needs a grid, but no gradient. Raises UsageError."""
         if names not in self.looked_up_stages:
             with contained(f"{self.name}, when its layers were looked up,"):
                 self.looked_up_stages[names] = named_stages(self.trace, names)
@@ -197,19 +201,19 @@ class Classifier:
 
     @property
     def torch_module(self) -> nn.Module:
-        """The network as a torch module; raises RunError for a black box, which methods' needs rule out beforehand."""
+        """The network as a torch module; raises RunError for a black box (the `needs` of a method rule that out beforehand)."""
         if self.module is None:
             raise RunError(f"{self.name} is a black box: no layers", hint="Use a method that needs the forward pass alone.")
         return self.module
 
     def class_name(self, index: int) -> str:
-        """The first name of a class, all of them where another class has the same first, its index beside them where that is not
-        enough; its index alone where the model has no names."""
+        """The name of a class that is shown: its first name; all its names if another class has the same first name, with the
+        index if that is still ambiguous; the index alone if the model has no names."""
         return self.shown_names[index] if index < len(self.shown_names) else str(index)
 
     @cached_property
     def shown_names(self) -> tuple[str, ...]:
-        """One name a class, no two alike."""
+        """One name for each class, no two alike."""
         first = [names.split(",")[0].strip() for names in self.classes]
         seen, whole = Counter(first), Counter(self.classes)
         shown = (one if seen[one] == 1 else names.strip() for one, names in zip(first, self.classes, strict=True))

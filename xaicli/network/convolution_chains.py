@@ -12,8 +12,8 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU)
 
 
 class Chain(NamedTuple):
-    """Names of a convolution, of the batch norm that alone reads its output, and of the activation that alone reads that; empty
-    where there is none."""
+    """Names of a convolution, of the batch norm that is the only reader of its output, and of the activation that is the only
+    reader after it; empty if there is none."""
 
     convolution: str
     norm: str = ""
@@ -21,7 +21,7 @@ class Chain(NamedTuple):
 
 
 def chains(seen: Observed) -> list[Chain]:
-    """Each convolution with what alone reads it, modules that were called once; from a pass with numbered tensors."""
+    """Each convolution with the only readers of its output, from a pass with numbered tensors; modules that were called once."""
     parts = {path: part for part, path in seen.paths.items() if plain(part, seen)}
     times, after = seen.times, only_readers(parts, seen)
     after = {maker: reader for maker, reader in after.items() if times[parts[maker]] == times[parts[reader]] == 1}
@@ -36,7 +36,7 @@ def chains(seen: Observed) -> list[Chain]:
 
 
 def only_readers(parts: dict[str, nn.Module], seen: Observed) -> dict[str, str]:
-    """By the name of a convolution or norm, the norm or activation that alone reads what it gave."""
+    """For each convolution or norm, by name, the norm or activation that is the only reader of its output."""
     calls = [call for call in seen.ended if call.path in parts]
     makers = {call.returned: call.path for call in calls if not isinstance(call.module, ACTIVATIONS)}
     readers: dict[int | None, list[str]] = {}
@@ -51,11 +51,11 @@ def only_readers(parts: dict[str, nn.Module], seen: Observed) -> dict[str, str]:
 
 
 def works_in_place(call: Call) -> bool:
-    """An activation that works in place, before anything else has read: all that follows reads its result."""
+    """Whether a call is an activation in place that ran before anything else read its input: all later readers see its result."""
     return call.returned == call.received and call.reads == 1
 
 
 def plain(part: nn.Module, seen: Observed) -> bool:
-    """A convolution, batch norm or activation and nothing more: no subclass, no hook, no forward of its own."""
+    """Whether a module is exactly a convolution, batch norm or activation: no subclass, no hook, no forward of its own."""
     known = type(part) in (nn.Conv2d, *ACTIVATIONS) or (type(part) is nn.BatchNorm2d and part.running_mean is not None)
     return known and part not in seen.hooked and "forward" not in vars(part)

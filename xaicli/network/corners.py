@@ -1,4 +1,4 @@
-"""Proof of a layer's grid: when one corner of the input changes, the cell in that corner must be what moves most.
+"""Proof of a layer's grid: when one corner of the input changes, the cell in that corner must change most.
 
 An attention matrix of 197 x 197 entries, keys of tokens x head width, tokens that run down the columns or in windows, channels
 taken for rows, a class token counted as a patch: each has a plausible shape, and each moves at the wrong place.
@@ -22,17 +22,17 @@ from xaicli.network.tokens import Axes, Layout, Side
 
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 CHANGE = 2.0
-"""How much brighter a changed corner is, in standard deviations of inputs, beside noise of its own."""
+"""How much brighter a changed corner is made, in standard deviations of the inputs; noise is added too."""
 
 CENTRES_APART = 0.01
-"""How far the centres of what two neighbouring corners move must be apart, in sides of the grid."""
+"""Two neighbouring corners must change parts of the grid whose centres are this far apart, in sides of the grid."""
 
 
 @dataclass(frozen=True)
 class Movement:
     """For each corner of the input, in the order of `CORNERS`, the cell of the grid (row, column) that moves most; None where
-    nothing moves. tolerance: how far off the corner it may lie; in_order: whether all that moves is, on the average, further up
-    for the upper corners than for the lower ones, and further left for the left ones."""
+    nothing moves. tolerance: how far from the corner it may lie; in_order: whether the change is on average further up for the
+    upper corners than for the lower ones, and further left for the left ones."""
 
     grid: tuple[int, int]
     cells: tuple[tuple[int, int] | None, ...]
@@ -40,10 +40,9 @@ class Movement:
     in_order: bool
 
     def misplaced(self, convolved: bool) -> str:
-        """In words the first corner that moves another place of the grid; empty where all four move their own.
-
-        convolved: convolutions take or give these features. Their two axes are known, and deep ones see all of a small input, so
-        that it is enough if what moves is in order; where nothing moves at all, they are dead, and their maps are constant.
+        """The first corner that moves another place of the grid, in words; empty if all four corners move their own. convolved:
+        convolutions receive or return these features. Their axes are known, and a deep one sees all of a small input, so it is
+        enough that the movements are in order; if nothing moves, the features are dead and their maps constant.
         """
         if convolved and (self.in_order or not any(self.cells)):
             return ""
@@ -65,9 +64,8 @@ def corner_cell(corner: int, grid: tuple[int, int]) -> tuple[int, int]:
 def watch_corners(
     module: nn.Module, size: tuple[int, int], candidates: Mapping[tuple[str, Side], Sequence[Layout]]
 ) -> dict[tuple[str, Side, Layout], Movement]:
-    """How the grids of layers move, for layouts of one grid, in the last call of each layer; one pass of five inputs of `size`.
-
-    Layers that misfit their layout in this pass are left out.
+    """How the grids of layers move when corners of the input change, from one pass of five inputs of `size`; all layouts have the
+    same grid. The last call of each layer counts. A layer that does not fit its layout in this pass is left out.
     """
     grid = next(layout.grid for layouts in candidates.values() for layout in layouts)
     found: dict[tuple[str, Side, Layout], Movement] = {}
@@ -83,8 +81,8 @@ def watch_corners(
     def after(call: Call, args: object, kwargs: object, output: Any) -> None:
         note(call, "output", first_tensor(output))
 
-    # With a graph, as in the dry run: without one, some networks take another way, past their own modules. Nothing runs backward,
-    # so that nothing is kept for it.
+    # With a graph, as in the dry run: without one, some networks bypass their own modules. There is no backward pass, so nothing
+    # is kept for one.
     nothing_kept = torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, lambda kept: kept)
     with attribution_mode(module), observing(module, before=before, after=after), nothing_kept:
         module(with_changed_corners(noise(module, size), grid).requires_grad_() * 1)
@@ -92,7 +90,7 @@ def watch_corners(
 
 
 def with_changed_corners(photo: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The photo (1, 3, H, W), and four copies each of which has one corner changed, of the size of one cell: (5, 3, H, W)."""
+    """The photo (1, 3, H, W) and four copies of it, each with one corner of the size of one cell changed: (5, 3, H, W)."""
     height, width = photo.shape[2:]
     tall, wide = -(-height // grid[0]), -(-width // grid[1])
     generator = torch.Generator().manual_seed(2)
@@ -105,7 +103,7 @@ def with_changed_corners(photo: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def to_cells(tensor: Tensor, layout: Layout) -> Tensor | None:
-    """How far each cell of the grid moves at each changed corner, (4, h, w); None where the tensor misfits the layout."""
+    """How far each cell of the grid moves for each changed corner, (4, h, w); None if the tensor does not fit the layout."""
     try:
         features = layout.to_grid(tensor)
     except RunError:
@@ -121,7 +119,8 @@ def share_of_corner(cells: Tensor) -> Tensor:
 
 
 def most_moved(cells: Tensor) -> tuple[tuple[int, int] | None, ...]:
-    """For each corner the cell of (4, h, w) that moves most. Of features that are not finite nothing can be said: their own."""
+    """For each corner, the cell of (4, h, w) that moves most; the corner's own cell if features are not finite, since nothing can
+    be said of them."""
     if not bool(cells.isfinite().all()):
         return tuple(corner_cell(corner, (cells.shape[1], cells.shape[2])) for corner in range(len(CORNERS)))
     flat = share_of_corner(cells).flatten(1)
@@ -130,7 +129,7 @@ def most_moved(cells: Tensor) -> tuple[tuple[int, int] | None, ...]:
 
 
 def in_order(cells: Tensor) -> bool:
-    """Whether the centres of what moves, of cells (4, h, w), stand to each other as the corners do."""
+    """Whether the centres of movement in cells (4, h, w) are arranged as the corners are."""
     weights = cells / cells.sum(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cells.dtype).tiny)
     rows = (weights.sum(dim=2) * torch.arange(cells.shape[1], device=cells.device)).sum(dim=1) / cells.shape[1]
     columns = (weights.sum(dim=1) * torch.arange(cells.shape[2], device=cells.device)).sum(dim=1) / cells.shape[2]
@@ -139,8 +138,8 @@ def in_order(cells: Tensor) -> bool:
 
 
 def tolerance(layout: Layout) -> tuple[int, int]:
-    """How many rows and columns off the corner the cell may lie: overlapping patches and convolutions spread a change. A sequence
-    that is off by one token still shows, since the bottom left corner then moves the right end of the row above."""
+    """How many rows and columns from the corner the cell may lie, since overlapping patches and convolutions spread a change. A
+    sequence that is shifted by one token is still detected: the bottom left corner then moves the right end of the row above."""
     if layout.axes in (Axes.CHANNELS_FIRST, Axes.CHANNELS_LAST):
         return max(1, layout.grid[0] // 3), max(1, layout.grid[1] // 3)
     return (1, 1) if min(layout.grid) > 2 else (0, 0)

@@ -21,8 +21,8 @@ from xaicli.network.trace import LayerTrace, NetworkTrace
 class Recorder:
     """Notes the tensors of a dry run.
 
-    Each is handed on as a copy, as a tap does, so that its gradient is what a tap would read: a module that returns a map and its
-    mean may have none at the map.
+    Each tensor is handed on as a copy, as a tap does, so that its gradient is what a tap would read: a module that returns a map
+    and its mean may have no gradient at the map itself.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Recorder:
         layer.numbers = {side: self.number(tensor) for side, tensor in tensors.items() if tensor is not None}
 
     def handed_on(self, call: Call, side: Side, tensor: Tensor) -> Tensor:
-        """A copy of the tensor, in a graph of its own where none leads to it: frozen parts of a network are seen too."""
+        """A copy of the tensor. If no graph leads to it, one begins here, so that frozen parts of a network are seen too."""
         if not tensor.is_floating_point():
             return tensor
         with torch.enable_grad():
@@ -87,7 +87,8 @@ class Recorder:
         return int(self.numbers[tensor])
 
     def note_gradients(self, output: Tensor) -> None:
-        """One backward pass from a fixed mixture of all outputs, so that no one class decides: where it arrives is noted."""
+        """Run backward once from a fixed mixture of all outputs, so that no single class decides, and note where the gradient
+        arrives."""
         if not self.leaves or not output.requires_grad:
             return
         for (path, side), tensor in self.tensors.items():
@@ -103,7 +104,7 @@ class Recorder:
 def noting_reach(layer: LayerTrace, side: Side) -> Any:
     def hook(gradient: Tensor | None) -> None:
         if gradient is None:
-            # An operation behind the layer has no derivative, as quantised ones.
+            # A later operation has no derivative, as quantised ones have none.
             return
         for layout in layer.candidates[side]:
             if bool(layout.to_grid(gradient).any()):
@@ -117,7 +118,8 @@ def seen_as_layer(call: Call) -> bool:
 
 
 def dry_run(module: nn.Module, size: tuple[int, int]) -> NetworkTrace:
-    """What one pass of a fixed noise of `size` (height, width) shows. Raises RunError where the network returns no tensor."""
+    """Run fixed noise of `size` (height, width) through the network and return what it shows. Raises RunError if the network
+    returns no tensor."""
     recorder = Recorder()
     with attribution_mode(module), observing(module, before=recorder.before, after=recorder.after) as seen:
         output = first_tensor(module(noise(module, size)))
@@ -133,7 +135,7 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> NetworkTrace:
 
 
 def multiplications(part: nn.Module, output: Tensor | None) -> float:
-    """How many multiplications a convolution or linear layer took, the bulk of a network's work."""
+    """The multiplications of a convolution or linear layer, which are most of a network's work."""
     if output is None or not isinstance(part, nn.Conv2d | nn.Linear):
         return 0.0
     return float(output.numel() * part.weight[0].numel())

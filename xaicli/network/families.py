@@ -1,8 +1,7 @@
-"""Where the families of networks keep their features: one row a class of network.
-
-A class is looked up by name along its bases, so that torchvision's, timm's and transformers' networks, and what derives from
-them, are found alike, also inside a wrapper. Of several paths the first that exists counts. Each row is checked by a dry run;
-where its layer has no grid or no gradient, the layer is searched for as in an unknown network (`xaicli.network.layers`).
+"""The feature layer of known families of networks: one row for each class of network. A class is looked up by its name and the
+names of its bases. So networks of torchvision, timm and transformers are found, and classes derived from them, also inside a
+wrapper. The first path that exists counts. Each row is checked by a dry run; if its layer has no grid or no gradient, the layer
+is searched for as in an unknown network (`xaicli.network.layers`).
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ LayerPaths = tuple[LayerPath, ...]
 
 LAST_STAGE: LayerPaths = (LayerPath("encoder.stages.-1"), LayerPath("stages.-1"))
 
-# What precedes the last pool: one activation of full resolution.
+# The input of the last pool: one activation of full resolution.
 BEFORE_LAST_POOL: LayerPaths = (LayerPath("features.-2"),)
 
-# Transformers are known so that no part of them is taken for the whole, a convolutional stem for example. Their layer is searched
-# for: it depends on which tokens the head reads.
+# Transformers have a row so that no part of them, such as a convolutional stem, is taken for the whole network. Their layer is
+# searched for, since it depends on which tokens the head reads.
 SEARCHED: LayerPaths = ()
 
 FAMILIES: dict[str, LayerPaths] = {
@@ -69,7 +68,7 @@ FAMILIES: dict[str, LayerPaths] = {
 
 
 def known_family(module: nn.Module) -> tuple[str, LayerPaths]:
-    """The path of the outermost part of the network whose class has a row, and that row; no places where there is none."""
+    """The path of the outermost part of the network whose class has a row, and that row; an empty row if there is none."""
     for name, part in module.named_modules():
         for base in type(part).__mro__:
             if base.__name__ in FAMILIES:

@@ -1,8 +1,8 @@
 """A twin of a network with batch norms and activations folded into the convolutions before them: the same logits in less time.
 
-In evaluation mode a batch norm is a scale and a shift a channel, which the convolution's weights can hold; on a processor oneDNN
-applies an activation while it writes the convolution's output. Where that output is read by nothing else, which one pass shows
-operation by operation, the twin computes the same numbers but for rounding.
+In evaluation mode a batch norm scales and shifts each channel, which the convolution's weights can do as well; on a processor
+oneDNN applies an activation while it writes the convolution's output. One observed pass shows where nothing else reads that
+output; there the twin computes the same numbers up to rounding.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from xaicli.network.twin import replace_module, twin_of
 
 
 def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
-    """Logits (1, C) of `photo` (1, 3, H, W) from the network itself, and the classifier over its folded twin: the same classifier
-    where there is nothing to fold. The twin is made for passes in the classifier's `masked_dtype`. The network is left alone; the
+    """Logits (1, C) of `photo` (1, 3, H, W) from the network itself, and the classifier over its folded twin; the same classifier
+    if there is nothing to fold. The twin is made for passes in the classifier's `masked_dtype`. The network is not changed; the
     twin holds copies of its convolutions' weights."""
     module = classifier.module
     with eval_mode(module), torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
@@ -44,7 +44,7 @@ def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
     except XaiError:
         return logits, classifier
     parts = dict(twin.named_modules())
-    # In half precision the two by themselves are quicker than as one operation (measured on a ResNet-50).
+    # In half precision, two separate operations are faster than the fused one (measured on a ResNet-50).
     fuses = photo.device.type == "cpu" and classifier.masked_dtype == torch.float32 and has_fused()
     for chain in foldable:
         shorten(twin, parts, chain, fuses)
@@ -52,7 +52,7 @@ def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
 
 
 def shorten(twin: nn.Module, parts: dict[str, nn.Module], chain: Chain, fuses: bool) -> None:
-    """Let the convolution of a chain do what follows it, and nothing stand in the others' places."""
+    """Let the convolution of a chain do the work of the modules after it, and replace these by identities."""
     convolution = parts[chain.convolution]
     assert isinstance(convolution, nn.Conv2d)
     if chain.norm:
@@ -86,14 +86,15 @@ def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 class Fused(nn.Module):
     """A convolution and the activation after it as one operation of oneDNN, its weights laid out once.
 
-    The inputs say for which size: laid out for another one, oneDNN brings them into order anew in every pass, which takes longer
-    than a small convolution itself; batches of any length share a layout. apart: run both by themselves, as `taken_apart` wants.
+    The layout depends on the size of the inputs: with a layout for another size, oneDNN reorders the weights in every pass, which
+    takes longer than a small convolution itself. Batches of any length share a layout. apart: run both as separate operations,
+    for `taken_apart`.
     """
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None) -> None:
         super().__init__()
         self.apart = False
-        # In a tuple, so that they are no modules of the network.
+        # In a tuple, so that torch does not register them as submodules.
         self.parts = (convolution, activation or nn.Identity())
         self.geometry: tuple[Any, ...] = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
         self.activation: tuple[str, list[float]] = ("none", [])
@@ -120,8 +121,8 @@ class Fused(nn.Module):
 
 @contextmanager
 def taken_apart(module: nn.Module) -> Iterator[None]:
-    """Within, convolutions and activations of a twin are run one by one: what they compute can be counted, and NaN passes through
-    them, which oneDNN's ReLU does not let through."""
+    """Inside the `with`, the convolutions and activations of a twin run as separate operations: their work can be counted, and
+    NaN passes through them (oneDNN's ReLU stops it)."""
     fused = [part for part in module.modules() if isinstance(part, Fused)]
     try:
         for part in fused:
@@ -138,13 +139,12 @@ NAMES: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Hardswish: ("hardswish", []),
     nn.SiLU: ("swish", []),
 }
-"""Activations as oneDNN calls them, with their constants."""
+"""Activations by oneDNN's names, with their constants."""
 
 
 def has_fused() -> bool:
-    """Whether this build of torch has the operation, and it does what a convolution and an activation do.
-
-    It is torch's own, made for its compiler and not promised to users: so it is tried before it is relied on.
+    """Whether this build of torch has the fused operation, and it computes what a convolution and an activation compute. torch
+    made it for its compiler and does not document it, so it is tried out first.
     """
     with torch.random.fork_rng(devices=[]):
         convolution = nn.Conv2d(8, 8, 3, padding=1, groups=2).requires_grad_(False)
@@ -155,7 +155,7 @@ def has_fused() -> bool:
             expected = activation(functional.conv2d(inputs, convolution.weight, convolution.bias, padding=1, groups=2))
             if not torch.allclose(Fused(convolution, activation)(inputs), expected, atol=1e-5):
                 return False
-    # Whatever is raised by what is not promised means that it cannot be used.
+    # An undocumented operation may raise anything; then it cannot be used.
     except Exception:
         return False
     return True

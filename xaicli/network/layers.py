@@ -1,4 +1,4 @@
-"""The feature layer of a network: found by itself, or named; and the list of all layers."""
+"""The feature layer of a network, found automatically or by name, and the list of all layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xaicli.network.trace import LayerTrace, NetworkTrace
 
 LIST_THEM = "See xai list layers --model SPEC."
 ENCODERS = ("backbone", "encoder")
-"""What networks that give a class map call the part that makes features."""
+"""The names that networks with class maps give to the part that makes features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class FeatureLayer:
     call: int | None = None
 
     def __str__(self) -> str:
-        """The layer as it can be named again."""
+        """The layer in the form in which it is named."""
         side = "" if self.side == "output" else f":{self.side}"
         return f"{self.name}{side}" if self.call is None else f"{self.name}{side}#{self.call}"
 
@@ -47,7 +47,8 @@ class FeatureLayer:
 
 
 class LayerRow(NamedTuple):
-    """One line of `xai list layers`: name, kind of module, shape of its output, its grid (None where there is none), default?"""
+    """One line of `xai list layers`: name, kind of module, shape of its output, its grid (None without one), and whether it is
+    the default."""
 
     name: str
     kind: str
@@ -57,16 +58,14 @@ class LayerRow(NamedTuple):
 
 
 def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer:
-    """The layer that explains this network best.
-
-    The place that its family's row names, else the last layer with a grid of 2 x 2 cells or more, one that runs once if there is
-    such. Only layers count that have a gradient to the logits, and a grid that moves where the input changes. encoder: look in
-    the network's encoder alone, where it has one. Raises InputError where there is none.
+    """The layer that explains this network best. It is the layer in its family's row; without one, the last layer with a grid of
+    2 x 2 cells or more, preferably one that runs once. A layer counts only if it has a gradient to the logits and a grid that
+    moves where the input changes. encoder: search the network's encoder alone, if it has one. Raises InputError if no layer fits.
     """
     if not trace.has_graph:
         raise InputError(
             "no gradient passes the network: its forward pass runs under torch.no_grad",
-            hint="Take that away, or use a method that needs the forward pass alone.",
+            hint="Remove that, or use a method that needs the forward pass alone.",
         )
     prefix, places = known_family(trace.module)
     for place in places:
@@ -91,14 +90,13 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
 
 def named_layer(trace: NetworkTrace, name: str) -> FeatureLayer:
     """The layer of that name: a dotted path, negative indices allowed (`layer4.-1`); `:input` for what enters it (default
-    `:output`); `#CALL` where the module runs more than once (`relu#0`, the first; by default the last).
-
-    Raises UsageError where there is no such layer, where it has no spatial grid, where its grid is not where the input's is, or
-    where its gradient does not reach the logits.
+    `:output`); `#CALL` where the module runs more than once (`relu#0`, the first; by default the last). Raises UsageError if
+    there is no such layer, if it has no spatial grid, if its grid does not move with the input, or if its gradient does not reach
+    the logits.
     """
     match = re.fullmatch(r"([^:#]+)(?::(input|output))?(?:#(-?\d+))?", name.strip())
     if match is None:
-        raise UsageError(f'"{name}" is no layer', expected="a dotted path, then :input or :output if wanted", hint=LIST_THEM)
+        raise UsageError(f'"{name}" is not a layer', expected="a dotted path, then :input or :output if wanted", hint=LIST_THEM)
     path = find_path(trace.module, match[1])
     if path is None:
         known = [known for known, _ in trace.module.named_modules() if known]
@@ -119,7 +117,8 @@ def named_layer(trace: NetworkTrace, name: str) -> FeatureLayer:
 
 
 def refuse_unusable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> None:
-    """Raise UsageError unless a layer has a grid of more than one cell, in its place, and a gradient that reaches the logits."""
+    """Raise UsageError unless a layer has a grid of more than one cell that moves with the input, and a gradient that reaches the
+    logits."""
     candidates = [layout for layout in layer.candidates.get(side, ()) if max(layout.grid) >= 2]
     if not candidates:
         shape = layer.shapes.get(side)
@@ -129,7 +128,7 @@ def refuse_unusable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> None:
     if layout is None:
         rows, columns = candidates[0].grid
         why = trace.misplaced(layer, side, candidates[0])
-        raise UsageError(f"the {side} of layer {layer.name} is no picture of {rows} x {columns} cells: {why}", hint=LIST_THEM)
+        raise UsageError(f"the {side} of layer {layer.name} is not a picture of {rows} x {columns} cells: {why}", hint=LIST_THEM)
     if not trace.reaches_logits(layer, side):
         better = ""
         if layout.axes is Axes.TOKENS and side == "output" and trace.reaches_logits(layer, "input"):
@@ -139,7 +138,7 @@ def refuse_unusable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> None:
 
 
 def list_layers(trace: NetworkTrace) -> list[LayerRow]:
-    """Every layer that runs, in the order in which the network holds them."""
+    """Every layer that runs, in the network's order of modules."""
     try:
         default = default_layer(trace).name
     except InputError:
@@ -155,7 +154,7 @@ def list_layers(trace: NetworkTrace) -> list[LayerRow]:
 
 
 def layer_grid(trace: NetworkTrace, layer: LayerTrace) -> tuple[int, int] | None:
-    """The grid that a layer gives; also one of a single cell, which cannot be out of place."""
+    """The grid of a layer's output; a grid of one cell counts too, since it cannot be misplaced."""
     candidates = layer.candidates.get("output", ())
     if candidates and max(candidates[0].grid) < 2:
         return candidates[0].grid
@@ -173,7 +172,7 @@ def feature_layer(
 
 
 def usable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> bool:
-    """Whether a layer has a grid of 2 x 2 cells or more, in its place, and a gradient to the logits."""
+    """Whether a layer has a grid of 2 x 2 cells or more that moves with the input, and a gradient to the logits."""
     if not any(min(layout.grid) >= 2 and (side, layout) in layer.reached for layout in layer.candidates.get(side, ())):
         return False
     layout = trace.layout(layer, side)
@@ -181,12 +180,11 @@ def usable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> bool:
 
 
 def is_feature(layer: LayerTrace, blocks: set[str]) -> bool:
-    """Whether what a layer gives is a network's features, not an intermediate result of a transformer's block.
-
-    Features of a transformer are what its blocks give, and what a norm beside or directly inside a block makes of it. The norm
-    counts: behind a layer norm nothing depends on a token's length, so that before it, for each token, gradient times activation
-    sums to zero, and maps of the kind are rounding errors. Under a [class] token head the norm that enters the last block's
-    attention is thus the last place where patches matter; under a pooled head the norm before the pool.
+    """Whether a layer's output is a network's features, not an intermediate result inside a transformer's block. The features of
+    a transformer are the outputs of its blocks, and of a norm beside or directly inside a block. The norm matters: after a layer
+    norm nothing depends on a token's length, so before it gradient times activation sums to zero for each token, and such maps
+    are rounding errors. With a [class] token head, the norm before the last block's attention is thus the last place where
+    patches matter; with a pooled head, the norm before the pool.
     """
     candidates = layer.candidates.get("output", ())
     if not candidates:
@@ -202,7 +200,7 @@ def join(prefix: str, path: str) -> str:
 
 
 def find_path(module: nn.Module, path: str) -> str | None:
-    """The real dotted path for one that may hold negative indices; None where it leads nowhere."""
+    """The dotted path without negative indices; None if it leads nowhere."""
     names: list[str] = []
     for step in path.split("."):
         children = [name for name, _ in module.named_children()]
@@ -216,19 +214,19 @@ def find_path(module: nn.Module, path: str) -> str | None:
 
 
 def side_branches(module: nn.Module) -> tuple[str, ...]:
-    """Names, with a dot behind, of parts that look at features and have none themselves: they say `side_branch = True`."""
+    """Names, each followed by a dot, of parts that read features and have none themselves: they declare `side_branch = True`."""
     return tuple(f"{name}." for name, part in module.named_modules() if name and getattr(part, "side_branch", False) is True)
 
 
 def encoders(module: nn.Module) -> tuple[str, ...]:
-    """Names, with a dot behind, of the encoders of a network that gives a class map; of all of it where none is called so. What
-    the layers after the encoder give is nearly the class map itself, which explains nothing beyond the prediction."""
+    """Names, each followed by a dot, of the encoders of a network that gives a class map; the whole network if nothing is named
+    so. The outputs of layers after the encoder are nearly the class map itself, which explains nothing beyond the prediction."""
     found = [name for name, _ in module.named_modules() if name.rpartition(".")[2] in ENCODERS]
     return tuple(f"{name}." for name in found) or ("",)
 
 
 def repeated_blocks(module: nn.Module) -> set[str]:
-    """Names of the modules that stand in a row with others of their class: a transformer's blocks."""
+    """Names of the modules that are in a list with others of their class: a transformer's blocks."""
     blocks: set[str] = set()
     for name, part in module.named_modules():
         if not isinstance(part, nn.ModuleList | nn.Sequential):

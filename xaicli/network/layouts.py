@@ -25,7 +25,7 @@ IMAGE_SHAPED = (
 
 
 def find_candidates(layers: dict[str, LayerTrace], size: tuple[int, int], floating: Iterable[tuple[str, Side]]) -> None:
-    """Say of every tensor how it may be laid out: by what takes and gives it first, then by its size."""
+    """Find the possible layouts of every tensor, by the modules that receive and return it first, then by its size."""
     evidence: dict[int, Axes] = {}
     for layer, side, shape in shapes_of(layers.values()):
         axes = axes_of(layer.module)
@@ -50,8 +50,8 @@ def shapes_of(layers: Iterable[LayerTrace]) -> Iterator[tuple[LayerTrace, Side, 
 
 
 def image_layouts(shape: torch.Size, axes: Axes | None, size: tuple[int, int]) -> tuple[Layout, ...]:
-    """Layouts of a tensor of four axes: in the order that the modules at it demand; where none does, either one, the last only if
-    it has the proportions of the input."""
+    """Possible layouts of a tensor with four axes: the one that its modules demand. If none demands one, channels first, and
+    channels last too if that grid has the proportions of the input."""
     first, last = Layout(Axes.CHANNELS_FIRST, (shape[2], shape[3])), Layout(Axes.CHANNELS_LAST, (shape[1], shape[2]))
     if axes is not None:
         return (first,) if axes is Axes.CHANNELS_FIRST else (last,)
@@ -60,25 +60,25 @@ def image_layouts(shape: torch.Size, axes: Axes | None, size: tuple[int, int]) -
 
 
 def is_attention(shape: torch.Size, module: nn.Module, sequences: set[int]) -> bool:
-    """Whether what a single operation (a softmax, a dropout, a norm of queries) takes or gives is (1, heads, tokens, ...) or
-    (1, tokens, heads, ...): not a grid."""
+    """Whether the tensor of a single operation (a softmax, a dropout, a norm of queries) is (1, heads, tokens, ...) or (1,
+    tokens, heads, ...), which is no grid."""
     single = not isinstance(module, IMAGE_SHAPED) and not any(True for _ in module.children())
     return single and not sequences.isdisjoint(shape[1:3])
 
 
 def axes_of(module: nn.Module) -> Axes | None:
-    """The order of axes that a module demands of a four-dimensional tensor; None where it takes any."""
+    """The order of axes that a module demands of a four-dimensional tensor; None if it accepts any."""
     if isinstance(module, IMAGE_SHAPED):
         return Axes.CHANNELS_FIRST
     if isinstance(module, nn.LayerNorm):
-        # Layer norms of the kind called LayerNorm2d, or told so by an attribute, permute on their own.
+        # Layer norms named LayerNorm2d, or with an attribute that says so, permute the axes themselves.
         first = type(module).__name__.endswith("2d") or getattr(module, "data_format", "") == "channels_first"
         return Axes.CHANNELS_FIRST if first else Axes.CHANNELS_LAST
     return Axes.CHANNELS_LAST if isinstance(module, nn.Linear) else None
 
 
 def axes_within(layer: LayerTrace, shape: torch.Size, layers: dict[str, LayerTrace]) -> Axes | None:
-    """The order of axes of the first module inside `layer` that takes or gives this shape; None where there is no such."""
+    """The order of axes of the first module inside `layer` that receives or returns this shape; None if there is none."""
     for name, inner in layers.items():
         axes = axes_of(inner.module)
         if axes and name.startswith(f"{layer.name}.") and shape in inner.shapes.values():
@@ -87,8 +87,9 @@ def axes_within(layer: LayerTrace, shape: torch.Size, layers: dict[str, LayerTra
 
 
 def token_layouts(shape: torch.Size, layer: LayerTrace, size: tuple[int, int]) -> tuple[Layout, ...]:
-    """Tokens on the grid of the convolution before them that leaves the fewest over; of several, the latest; where no convolution
-    made patches, on squares that tile the input. The batch may stand second, and further tokens behind the patches."""
+    """Possible layouts of tokens. Their grid is that of an earlier convolution, the one with the fewest tokens left over (the
+    latest of several); without such a convolution, square patches that tile the input. The batch may be the second axis, and
+    further tokens may follow the patches."""
     if 1 not in shape[:2]:
         return ()
     axes = Axes.TOKENS if shape[0] == 1 else Axes.TOKENS_FIRST
@@ -101,6 +102,6 @@ def token_layouts(shape: torch.Size, layer: LayerTrace, size: tuple[int, int]) -
 
 
 def on_patches(tokens: int, layer: LayerTrace) -> Layout | None:
-    """Tokens on the grid of a convolution that ran before."""
+    """The layout of tokens on the grid of an earlier convolution; None if no grid fits."""
     fitting = [layout for patches in layer.patches if (layout := token_layout(tokens, patches)) is not None]
     return min(fitting, key=lambda layout: layout.prefix, default=None)

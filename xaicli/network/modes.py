@@ -1,4 +1,4 @@
-"""The modes of a network for the length of a `with` block: evaluation, and ready for gradients; each is as it was afterwards."""
+"""The modes of a network during a `with` block (evaluation, or ready for gradients), restored afterwards."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from xaicli.errors import InputError
 
 @contextmanager
 def eval_mode(*modules: nn.Module | None) -> Iterator[None]:
-    """Dropout and batch statistics are off inside; afterwards each submodule has the mode it had, also when something raises.
-
-    A black box (None) has no modes.
+    """Turn dropout and batch statistics off inside. Each submodule's mode is restored afterwards, also on an exception. A black
+    box (None) has no modes.
     """
     with switched_off((part for module in modules if module is not None for part in module.modules()), "training"):
         yield
@@ -24,9 +23,8 @@ def eval_mode(*modules: nn.Module | None) -> Iterator[None]:
 
 @contextmanager
 def switched_off(owners: Iterable[nn.Module | Tensor], flag: Literal["training", "requires_grad"]) -> Iterator[None]:
-    """The flag of each owner is False inside, and afterwards what it was, also when something raises.
-
-    Flags are set one by one, never through `train()` or `eval()`, which networks override (frozen batch norm, merged adapters).
+    """Set a flag of each owner to False inside, and restore it afterwards, also on an exception. Flags are set one by one, never
+    through `train()` or `eval()`, which networks override (frozen batch norm, merged adapters).
     """
     on = [owner for owner in owners if getattr(owner, flag)]
     try:
@@ -46,7 +44,7 @@ def attribution_mode(module: nn.Module, *, frozen: bool = True) -> Iterator[None
     Everything is restored, also on an exception. Raises InputError where parameters were created under `torch.inference_mode`:
     no gradient passes those.
     """
-    # One walk of the network for both: in a batch of few photos it takes as long as a layer.
+    # One walk over the modules for both flags: with few photos a walk takes as long as a layer.
     parts = list(module.modules())
     parameters = [tensor for part in parts for tensor in part._parameters.values() if tensor is not None]
     if any(tensor.is_inference() for tensor in parameters):

@@ -1,4 +1,4 @@
-"""The tensor inside what a module takes or returns: a tensor, a tuple that begins with one, or a mapping that holds one."""
+"""The tensor inside what a module receives or returns: a tensor, a tuple that begins with one, or a mapping that holds one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def first_tensor(value: Any) -> Tensor | None:
 
 
 def replace_first_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with its first tensor changed; everything else, and the type of `value`, stay."""
+    """`value` with its first tensor changed; all else, and the type of `value`, stays."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):
@@ -40,7 +40,7 @@ def replace_first_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def change_first_argument(
     args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Tensor], Tensor]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call with their first tensor changed, be it given by position or by name."""
+    """The arguments of a call with their first tensor changed, whether it is given by position or by name."""
     if first_tensor(args) is not None:
         return replace_first_tensor(args, change), kwargs
     return args, replace_first_tensor(kwargs, change)

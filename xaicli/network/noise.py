@@ -1,4 +1,4 @@
-"""A fixed input for passes in which nothing but the network itself is looked at."""
+"""A fixed input for passes that look at the network itself, not at a photo."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
         module(photos)
     [call.path for call in seen.calls]
 
-Whatever must be known of a pass is read here: the layers and their tensors (`dry_run`), what may be folded into one operation
+All that looks at a pass uses this: the layers and their tensors (`dry_run`), what may be folded into one operation
 (`convolution_chains`), which operations a rule has to cover (`operations`), what ended before a layer (Ablation-CAM).
 """
 
@@ -25,7 +25,7 @@ from xaicli.network.dispatch import DispatchWatch
 from xaicli.network.nested import first_tensor
 
 BOOKKEEPING = frozenset({"detach", "alias", "lift_fresh", "view_as"})
-"""Operations of torch's own that compute nothing."""
+"""Operations of torch that compute nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +45,11 @@ class Operation:
 
 @dataclass(eq=False)
 class Call:
-    """One call of a module. path: its dotted name, empty for the network itself; repeated: run again on the way back, as
+    """One call of a module. path: its dotted name, empty for the network itself; repeated: run again during the backward pass, as
     checkpointed parts are.
 
-    Where tensors are numbered: received, returned: the numbers of the first tensor that it received and of the first that it
-    returned; reads: how many operations had read the latter when the call ended.
+    If tensors are numbered: received, returned: the numbers of the first tensor that it received and of the first that it
+    returned; reads: how many operations had read that one when the call ended.
     """
 
     module: nn.Module
@@ -62,23 +62,23 @@ class Call:
 
 @dataclass(eq=False)
 class Observed:
-    """What was seen of a pass. calls: in the order in which they began; ended: in that in which they ended; operations: in order;
-    reads: how many operations read a tensor, by its number; hooked: modules with hooks of the user's own."""
+    """What was seen of a pass. calls: in the order in which they began; ended: in the order in which they ended; operations: in
+    order; reads: how many operations read a tensor, by its number; hooked: modules with the user's hooks."""
 
     paths: dict[nn.Module, str]
     hooked: frozenset[nn.Module]
     output: Any = None
     has_graph: bool = True
-    """Of `observe`: whether a gradient leads from the output to the photo."""
+    """Whether a gradient leads from the output to the photo; set by `observe`."""
     calls: list[Call] = field(default_factory=list)
     ended: list[Call] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     reads: Counter[int] = field(default_factory=Counter)
     running: list[Call] = field(default_factory=list)
     forward: bool = True
-    """Set to False before a backward pass: parts that run again then are not counted."""
+    """To be set to False before a backward pass, so that parts that run again then are not counted."""
     numbers: dict[int, int] = field(default_factory=dict)
-    """Numbers of tensors by identity, during the pass alone: none of them is let go meanwhile."""
+    """Numbers of tensors by identity, during the pass alone, while all of them are kept alive."""
 
     @property
     def times(self) -> Counter[nn.Module]:
@@ -104,9 +104,8 @@ After = Callable[[Call, tuple[Any, ...], dict[str, Any], Any], Any]
 def observing(
     network: nn.Module, *, before: Before | None = None, after: After | None = None, operations: bool = False
 ) -> Iterator[Observed]:
-    """Note what the network does in the passes within; hooks are on it for the length of the block.
-
-    operations: also note operations, and number the tensors that modules take and give; those tensors are kept until the end.
+    """Note what the network does in the passes inside the `with`, during which it has hooks. operations: also note operations,
+    and number the tensors that modules receive and return; those tensors are kept until the end.
     """
     hooked = frozenset(part for part in network.modules() if part._forward_hooks or part._forward_pre_hooks)
     seen = Observed({part: path for path, part in network.named_modules()}, hooked)
@@ -129,7 +128,7 @@ def observing(
 
     def leave(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         call = Call(part, seen.paths[part], repeated=not seen.forward)
-        # Where a module raised and its caller went on, those that it left behind go with it.
+        # If a module raised and its caller went on, the calls inside it never ended: drop them too.
         while seen.running and (call := seen.running.pop()).module is not part:
             pass
         if seen.forward:
@@ -141,7 +140,7 @@ def observing(
     with ExitStack() as stack:
         for part in seen.paths:
             if isinstance(part, torch.jit.ScriptModule):
-                # Takes no hooks; what it computes is seen as its caller's.
+                # It accepts no hooks; its operations count as its caller's.
                 continue
             stack.callback(part.register_forward_pre_hook(enter, with_kwargs=True).remove)
             stack.callback(part.register_forward_hook(leave, with_kwargs=True).remove)
@@ -157,8 +156,7 @@ def argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
 
 
 class Watch(DispatchWatch):
-    """Notes operations as torch dispatches them, below autograd, so that functions, methods and scripted code are seen
-    alike."""
+    """Notes operations as torch dispatches them, below autograd, so that functions, methods and scripted code are all seen."""
 
     def __init__(self, observed: Observed) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -184,7 +182,8 @@ class Watch(DispatchWatch):
 def observe(network: nn.Module, photos: Tensor) -> Observed:
     """Pass photos (B, 3, H, W) with a graph and note what happens; the output has no graph.
 
-    The network's parameters must be frozen, since what depends on the photo is told by its gradient: pass a twin.
+    The network's parameters must be frozen, since a tensor counts as depending on the photo if it requires a gradient: pass a
+    twin.
     """
     with observing(network, operations=True) as seen, torch.inference_mode(False), torch.enable_grad():
         # A copy of the leaf: networks may change their input in place.

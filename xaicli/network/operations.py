@@ -1,8 +1,6 @@
-"""What a network computes: which operations are linear, which only move numbers about.
-
-Rules and hooks reach modules alone. A ReLU called as a function, a module called twice, a GELU: rules pass over them
-without a word, and the map that comes out is of another network. In a pass that was observed they are found, whatever the
-network is written in.
+"""The operations of a network: which are linear, and which only move numbers about. Rules and hooks reach modules alone. They
+silently miss a ReLU that is called as a function, a module that is called twice, or a GELU, and the map then explains another
+network. An observed pass finds these, however the network is written.
 """
 
 from __future__ import annotations
@@ -31,20 +29,19 @@ LINEAR = ROUTING | frozenset(
         _upsample_bilinear2d_aa upsample_nearest2d"""
     )
 )
-"""Operations that are linear, up to a constant, in one operand that depends on the photo; sums and routes in any number
-of them."""
+"""Operations that are linear, up to a constant, in one operand that depends on the photo; sums and concatenations are linear in
+all operands."""
 
 SUMS = ROUTING | {"add", "sub", "rsub"}
 
 MAX_POOLING = frozenset(words("max_pool2d max_pool2d_with_indices mkldnn_max_pool2d adaptive_max_pool2d"))
 
 NORMS = frozenset(words("native_layer_norm native_group_norm"))
-"""Norms by the photo's own mean and deviation, which are not linear."""
+"""Norms that use the photo's own mean and deviation and so are not linear."""
 
 SOFTMAX = frozenset(words("_softmax _log_softmax"))
 
 
 def is_linear(operation: Operation) -> bool:
-    """Whether differences of inputs pass the operation unchanged in kind: a product of two that depend on the photo is
-    not linear."""
+    """Whether an operation is linear in the photo: a product of two operands that both depend on the photo is not."""
     return operation.name in LINEAR and (operation.operands == 1 or operation.name in SUMS)

@@ -1,6 +1,5 @@
-"""Which part of what a network returns holds its outputs: a tensor, or an entry of a tuple, list, dict or ModelOutput.
-
-Outputs are (B, C), or class maps (B, C, H, W).
+"""Where a network's return value holds its outputs: a tensor, or an entry of a tuple, list, dict or ModelOutput. Outputs are (B,
+C), or class maps (B, C, H, W).
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from xaicli.errors import RunError
 from xaicli.network.regions import is_class_map
 
 NAMED = ("logits", "out")
-"""What transformers and torchvision call the entry that counts."""
+"""The names that transformers and torchvision give to the entry with the logits."""
 
 
 def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> Tensor:
     """The outputs (B, C), or the class maps (B, C, H, W), of a model for B photos, in float32.
 
-    wanted: the entry to take, a key or an index (`--output-name`). Without it a tensor is taken as it is; of several entries the
-    one called `logits` or `out`, else the only tensor of B rows that has one of these forms. Raises RunError where there is none,
-    or more than one: an entry that merely happens to fit is never taken.
+    wanted: the entry to take, a key or an index (`--output-name`). Without it a single tensor counts; of several entries, the one
+    called `logits` or `out`, or else the only tensor of B rows that has one of these forms. Raises RunError if there is none or
+    more than one: the entry is never guessed.
     """
     entries = entries_of(output)
     if wanted:
@@ -47,7 +46,7 @@ def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> T
 
 
 def entries_of(output: object) -> dict[str, Any]:
-    """Entries by name: keys of a mapping, places of a tuple or list; none where the output is one tensor."""
+    """Entries by name: keys of a mapping, or positions in a tuple or list; none if the output is one tensor."""
     if isinstance(output, Mapping):
         return {str(key): value for key, value in output.items() if value is not None}
     if isinstance(output, tuple | list):
@@ -79,14 +78,14 @@ def as_logits(entry: object, photos: int, what: str) -> Tensor:
             hint="Wrap the network in a module that returns its logits alone, or give --output-name.",
         )
     if entry.ndim == 1 and len(entry) == photos:
-        # One number a photo: a network that squeezes its only output.
+        # One number per photo: a network that squeezes its only output.
         entry = entry[:, None]
     if (entry.ndim != 2 and not is_class_map(entry)) or entry.is_complex():
         raise RunError(f"{what} is a tensor of shape {tuple(entry.shape)}, {entry.dtype}", expected="logits (photos, classes)")
     if len(entry) != photos:
         raise RunError(
             f"{what} has {len(entry)} rows for {photos} photos",
-            expected="one row a photo",
+            expected="one row per photo",
             hint="A model of fixed batch size needs --batch-size to match.",
         )
     return entry.float()

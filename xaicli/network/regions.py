@@ -1,4 +1,4 @@
-"""Class maps (B, C, H, W), and what they say of a region: mean logits and mean probabilities."""
+"""Class maps (B, C, H, W), and their mean logits and mean probabilities over a region."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from xaicli.outputs import Outputs
 
 SMALLEST_SIDE = 2
-"""A class map of fewer cells a side is no map."""
+"""Minimum cells per side of a class map."""
 
 
 def is_class_map(tensor: Tensor | np.ndarray) -> bool:
@@ -18,7 +18,8 @@ def is_class_map(tensor: Tensor | np.ndarray) -> bool:
 
 
 def two_classes(logits: Tensor) -> Tensor:
-    """A class map (B, C, H, W) of at least two classes: a single one x becomes (-x / 2, x / 2), whose softmax is its sigmoid."""
+    """A class map (B, C, H, W) of at least two classes: a single class with logits x becomes two, (-x / 2, x / 2), whose softmax
+    is the sigmoid of x."""
     return logits if logits.shape[1] > 1 else torch.cat([-logits / 2, logits / 2], dim=1)
 
 

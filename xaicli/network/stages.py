@@ -1,4 +1,4 @@
-"""The layers that trainable attention reads: some stages of a network, shallow first, by its family or found."""
+"""The layers that trainable attention reads: a few stages of a network, shallow first, known by its family or found."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ SMALLEST_GRID = 2
 
 
 def find_stages(trace: NetworkTrace, count: int = 3, vit_tap: ViTTap = "ln1") -> tuple[FeatureLayer, ...]:
-    """Up to `count` layers of a network, shallow first, none behind its feature layer.
-
-    Of a convolutional network the last layer of each resolution: of a ResNet its last stages; of a VGG the pools that end its
-    blocks. Of a transformer the last blocks: what their first layer norm gives (`ln1`), or what they give (`block_out`). Raises
-    InputError where there is no layer with a grid.
+    """Up to `count` layers of a network, shallow first, none after its feature layer. In a convolutional network these are the
+    last layers of each resolution: the last stages of a ResNet, the pools that end the blocks of a VGG. In a transformer they are
+    the last blocks: the output of their first layer norm (`ln1`), or their own output (`block_out`). Raises InputError if no
+    layer has a grid.
     """
     last = default_layer(trace)
     if last.layout.axes is Axes.TOKENS:
@@ -42,7 +41,7 @@ def pools_of(trace: NetworkTrace) -> list[LayerTrace]:
 
 
 def resolutions(trace: NetworkTrace, last: FeatureLayer, count: int) -> tuple[FeatureLayer, ...]:
-    """The last layer of each resolution up to the feature layer, which stands for its own."""
+    """The last layer of each resolution up to the feature layer, which represents its own resolution."""
     found: dict[tuple[int, int], FeatureLayer] = {}
     for layer in trace.layers.values():
         if layer.name == last.name:
@@ -55,7 +54,7 @@ def resolutions(trace: NetworkTrace, last: FeatureLayer, count: int) -> tuple[Fe
 
 
 def like(trace: NetworkTrace, layer: LayerTrace, last: FeatureLayer) -> bool:
-    """Whether a layer's grid is a picture's, of the same proportions as the feature layer's, and not tokens."""
+    """Whether a layer's grid is a picture (not tokens) with the same proportions as the feature layer's."""
     layout = trace.layout(layer, "output")
     assert layout is not None
     (rows, columns), (height, width) = layout.grid, last.layout.grid
@@ -63,7 +62,8 @@ def like(trace: NetworkTrace, layer: LayerTrace, last: FeatureLayer) -> bool:
 
 
 def before_a_stride(trace: NetworkTrace, layer: LayerTrace) -> bool:
-    """Whether a layer is an intermediate step of a part that halves the resolution: it stands before the stride in there."""
+    """Whether a layer is an intermediate step of a part that halves the resolution: it comes before the stride inside that
+    part."""
     names, own = layer.name.split("."), grid_of(trace, layer)
     for depth in range(1, len(names)):
         part = trace.layers.get(".".join(names[:depth]))
@@ -88,7 +88,7 @@ def blocks(trace: NetworkTrace, last: FeatureLayer, count: int, vit_tap: ViTTap)
 
 
 def grid_of(trace: NetworkTrace, layer: LayerTrace, side: Side = "output") -> tuple[int, int] | None:
-    """The grid of a layer, where it is one of `SMALLEST_GRID` cells or more each way."""
+    """The grid of a layer, if it has `SMALLEST_GRID` cells or more each way."""
     if all(min(layout.grid) < SMALLEST_GRID for layout in layer.candidates.get(side, ())):
         return None
     layout = trace.layout(layer, side)
@@ -96,9 +96,8 @@ def grid_of(trace: NetworkTrace, layer: LayerTrace, side: Side = "output") -> tu
 
 
 def named_stages(trace: NetworkTrace, names: Sequence[str]) -> tuple[FeatureLayer, ...]:
-    """Layers by name, `PATH` or `PATH:input`, shallow first as they are given. Other than a feature layer they need no gradient.
-
-    Raises UsageError where a layer is not there, runs more than once, or has no grid.
+    """Layers by name, `PATH` or `PATH:input`, in the order given, shallow first. Unlike a feature layer they need no gradient.
+    Raises UsageError if a layer does not exist, runs more than once, or has no grid.
     """
     rectified = ""
     with contextlib.suppress(InputError):

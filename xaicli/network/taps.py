@@ -26,8 +26,8 @@ from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, replace_first_tensor
 
 SMALLEST_ACTIVATION = 1e-30
-"""Added to activations that the network passes through a ReLU of its own after ours, whose derivative at 0 would be 0: far below
-float32's resolution of any activation, it keeps that derivative 1."""
+"""Added to activations that the network passes through its own ReLU after ours, which would have derivative 0 at 0. It is far
+below float32's resolution of any activation and keeps that derivative at 1."""
 
 CHOOSE_ANOTHER = "Choose another: xai list layers --model SPEC."
 
@@ -42,18 +42,20 @@ class Features:
         self.layer = layer
         self.calls: list[Tensor] = []
         self.forward = True
-        """Whether a forward pass is going on; checkpointed parts of a network run again on the way back, which does not count."""
+        """Whether a forward pass is going on; checkpointed parts run again during the backward pass, and those calls do not
+        count."""
 
     @property
     def raw(self) -> Tensor:
-        """The layer's tensor as the network lays it out, part of the graph. Raises where the layer did not run, or ran often."""
+        """The layer's tensor as the network lays it out, part of the graph. Raises if the layer did not run, or ran several times
+        and no call is named."""
         call = self.layer.call
         if not self.calls:
             raise RunError(f"layer {self.layer} did not run in the forward pass", hint=CHOOSE_ANOTHER)
         if call is None and len(self.calls) > 1:
             raise UsageError(
                 f"layer {self.layer} runs {len(self.calls)} times in one forward pass",
-                expected="to be told which of them counts",
+                expected="the call that counts",
                 hint=f"Write layer={self.layer}#-1 for the last.",
             )
         try:
@@ -67,16 +69,15 @@ class Features:
         return self.layer.to_grid(self.raw.detach()).float()
 
     def gradients_of(self, scores: Tensor) -> Iterator[Tensor]:
-        """For each of T scores a photo, (B, T), their gradient (B, K, h, w), float32; one partial backward pass each."""
+        """For scores (B, T), the gradient (B, K, h, w), float32, of each of the T; one partial backward pass each."""
         for gradients in gradients_at([self], scores):
             yield self.layer.to_grid(gradients[0]).float()
 
 
 def gradients_at(features: Sequence[Features], scores: Tensor) -> Iterator[list[Tensor]]:
-    """For each of T scores a photo, (B, T), their gradients at several taps, each laid out as in the network.
-
-    One backward pass a score serves all taps. In eval mode photos do not mix, so that the sum over the batch gives each its own.
-    Raises RunError where no path leads from the taps to the scores.
+    """For scores (B, T), the gradients of each of the T at several taps, laid out as in the network. One backward pass per score
+    serves all taps. In eval mode photos do not mix, so the gradient of the sum over the batch is each photo's own. Raises
+    RunError if no path leads from the taps to the scores.
     """
     tensors = [feature.raw for feature in features]
     if not scores.requires_grad:
@@ -92,7 +93,7 @@ def gradients_at(features: Sequence[Features], scores: Tensor) -> Iterator[list[
 
 @contextmanager
 def tap(classifier: Classifier, layer: str = "auto", *, gradients: bool = True) -> Iterator[Features]:
-    """Read a classifier's feature layer: the one found for it, or the one named. Without `gradients` no graph is kept at all."""
+    """Read a classifier's feature layer: the one found for it, or the one named. Without `gradients` no graph is kept."""
     chosen = classifier.feature_layer(layer)
     with tap_many(classifier.torch_module, {chosen.name: chosen}, gradients=gradients) as features:
         yield features[chosen.name]
@@ -104,8 +105,8 @@ def tap_many(
 ) -> Iterator[dict[str, Features]]:
     """Read several layers of a network in one forward pass, each under a key of the caller's.
 
-    With `graft` the graph begins at the first of them that runs; without, it begins where the inputs or parameters require it.
-    Without `gradients` there is none. The network is in eval mode within, and as it was afterwards.
+    With `graft` the graph begins at the first of them that runs; without it, where the inputs or parameters require a gradient.
+    Without `gradients` there is no graph. The network is in eval mode inside the `with`; its modes are restored afterwards.
     """
     taps = {key: Features(layer) for key, layer in layers.items()}
     with ExitStack() as stack:
@@ -119,8 +120,8 @@ def tap_many(
 
 @contextmanager
 def listening(layers: Sequence[FeatureLayer]) -> Iterator[list[Features]]:
-    """Read several layers of a network that is frozen and in eval mode already, as in training; modes and precision stay the
-    caller's, and there are no gradients."""
+    """Read several layers of a network that is already frozen and in eval mode, as in training of an explainer. Modes and
+    precision stay as the caller set them; there are no gradients."""
     taps = [Features(layer) for layer in layers]
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
@@ -130,7 +131,7 @@ def listening(layers: Sequence[FeatureLayer]) -> Iterator[list[Features]]:
 
 
 def fresh_start(taps: Mapping[str, Features], *, detach: bool) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
-    """A hook for the whole network: forget the pass before; inputs carry no graph, and may come from inference mode."""
+    """A hook for the whole network: forget the previous pass; detach inputs, which may come from inference mode."""
 
     def own(value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -154,9 +155,9 @@ def attach(feature: Features, graft: bool, gradients: bool) -> torch.utils.hooks
     def record(tensor: Tensor) -> Tensor:
         if feature.layer.rectified:
             tensor = tensor.relu()
-        # A graft is made where no graph arrives; with several layers only the first, or it would cut the others' gradients.
-        # What is handed on is a copy: the next operation may work in place, and a leaf forbids that. A network may run its own
-        # backbone without gradients; what follows it may still have them.
+        # A graft is made where no graph arrives. With several layers only the first is grafted: a later graft would cut the
+        # gradient of the earlier layers. What is handed on is a copy: the next operation may work in place, and a leaf forbids
+        # that. A network may run its own backbone without gradients; what follows it may still have them.
         with torch.set_grad_enabled(gradients):
             begin = graft and gradients and not tensor.requires_grad
             kept = tensor.detach().clone().requires_grad_() if begin else tensor.clone()

@@ -1,8 +1,8 @@
 """Layouts of feature tensors, and how each becomes a grid (B, K, h, w).
 
-A vision transformer's tokens are laid out on the grid that its own patch embedding gave, after or before further tokens (class,
-distillation, registers). The grid is measured where the patches are made, so that non-square inputs keep their rows; whether a
-layout is right is proved by changing the input's corners (`xaicli.network.corners`).
+A vision transformer's tokens are laid out on the grid of its patch embedding, after or before further tokens (class,
+distillation, registers). The grid is measured where the patches are made, so that non-square inputs keep their rows. Changing the
+corners of the input proves a layout (`xaicli.network.corners`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from xaicli.errors import RunError
 
 MOST_PREFIX_TOKENS = 64
 Side = Literal["input", "output"]
-"""Of a module: what it takes, or what it gives."""
+"""Of a module: what it receives, or what it returns."""
 
 
 class Axes(enum.Enum):
@@ -35,7 +35,7 @@ class Layout:
     """How a tensor of features is laid out.
 
     axes: (B, K, h, w), (B, h, w, K), (B, prefix + h*w + trailing, K), or the latter with the batch second; grid: (h, w) at the
-    size the layout was measured at; prefix, trailing: how many tokens stand before and behind the patches.
+    size the layout was measured at; prefix, trailing: how many tokens come before and after the patches.
     """
 
     axes: Axes
@@ -48,7 +48,7 @@ class Layout:
         return 1 if self.axes is Axes.CHANNELS_FIRST else -1
 
     def to_grid(self, tensor: Tensor) -> Tensor:
-        """Features, or their gradients, as (B, K, h, w): row-major, patches alone. Raises RunError where they misfit."""
+        """Features, or their gradients, as (B, K, h, w): row-major, patches alone. Raises RunError if they do not fit."""
         tokens = self.axes in (Axes.TOKENS, Axes.TOKENS_FIRST)
         if tensor.ndim != (3 if tokens else 4):
             raise RunError(f"a feature layer gave a tensor of shape {tuple(tensor.shape)}", expected=self.axes.value)
@@ -71,8 +71,8 @@ class Layout:
 def token_layout(tokens: int, patches: tuple[int, int] | None) -> Layout | None:
     """The layout of a sequence of `tokens`, given the grid of patches that the network's own embedding made.
 
-    What is more than the patches are prefix tokens; what is fewer are patches merged two by two, as hierarchical networks do.
-    None where neither fits.
+    More tokens than patches means prefix tokens; fewer means that patches were merged two by two, as hierarchical networks do.
+    None if neither fits.
     """
     if patches is None:
         return None
@@ -85,8 +85,8 @@ def token_layout(tokens: int, patches: tuple[int, int] | None) -> Layout | None:
 
 
 def square_patches(tokens: int, size: tuple[int, int]) -> Layout | None:
-    """The layout of a sequence of `tokens` whose patches no convolution made: square patches that tile an input of `size`, as
-    many as there can be. None where there are no such."""
+    """The layout of a sequence of `tokens` whose patches were not made by a convolution: the largest number of square patches
+    that tile an input of `size`. None if none fit."""
     shared = math.gcd(*size)
     for side in (side for side in range(1, shared + 1) if shared % side == 0):
         rows, columns = size[0] // side, size[1] // side

@@ -19,8 +19,8 @@ class LayerTrace:
 
     shapes: of the tensors, by side, "input" and "output"; numbers: which tensor each was, the same number for the same tensor;
     candidates: by side, layouts that its shape allows, the likeliest first; reached: which of them have a gradient on their grid;
-    convolved: sides where convolutions, or what else works on pictures, take or give the tensor;
-    behind: by side, the share of the network's work that follows, 0 to 1; patches: grids of all convolutions that ran before.
+    convolved: sides whose tensor a convolution or another module for pictures receives or returns; behind: by side, the share of
+    the network's work that follows, 0 to 1; patches: grids of all convolutions that ran before.
     """
 
     name: str
@@ -39,8 +39,8 @@ class LayerTrace:
 class NetworkTrace:
     """What the dry run of a network showed at inputs of `size` (height, width).
 
-    layers: every module that ran but the network itself, by name, in the order in which they ended; begun: all that ran by name,
-    in the order in which they first began; has_graph: whether the outputs have a gradient at all.
+    layers: every module that ran except the network itself, by name, in the order in which they ended; begun: the names of all
+    modules that ran, in the order in which they first began; has_graph: whether the outputs have a gradient at all.
     """
 
     module: nn.Module
@@ -51,13 +51,13 @@ class NetworkTrace:
     movements: dict[tuple[int, int], dict[tuple[str, Side, Layout], Movement]] = field(default_factory=dict, repr=False)
 
     def layout(self, layer: LayerTrace, side: Side) -> Layout | None:
-        """The layout of a layer's grid: the first that moves where the input changes; None where there is none."""
+        """The layout of a layer's grid: the first candidate that moves where the input changes; None if none does."""
         return next((layout for layout in layer.candidates.get(side, ()) if not self.misplaced(layer, side, layout)), None)
 
     def misplaced(self, layer: LayerTrace, side: Side, layout: Layout) -> str:
-        """What speaks against a layout, in words; empty where each corner of the input moves its own corner of the grid.
+        """What speaks against a layout, in words; empty if each corner of the input moves its own corner of the grid.
 
-        All layers whose layouts have one grid are looked at in one pass.
+        One pass serves all layers whose layouts have the same grid.
         """
         if max(layout.grid) < 2:
             return "it has one cell"
@@ -73,6 +73,6 @@ class NetworkTrace:
         return "its shape changes with the number of photos" if movement is None else movement.misplaced(side in layer.convolved)
 
     def reaches_logits(self, layer: LayerTrace, side: Side) -> bool:
-        """Whether the gradient on the grid (further tokens left out) is anywhere non-zero, where the layer is tapped."""
+        """Whether the gradient at the layer is non-zero anywhere on its grid (further tokens left out)."""
         layout = self.layout(layer, side)
         return layout is not None and (side, layout) in layer.reached

@@ -1,8 +1,7 @@
 """A twin of a network: structure copied, weights shared.
 
-Rules that change how activations or gradients pass through a network are put on its twin, which is thrown away. So the
-user's network keeps no hook, no attribute and no swapped weight, whatever is raised meanwhile, and two threads may explain
-it at once.
+Rules that change how activations or gradients pass through a network are put on its twin, which is thrown away. So the user's
+network never gets a hook, an attribute or another weight, even after an exception, and two threads may explain it at once.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ def twin_of(module: nn.Module, name: str) -> nn.Module:
 
 
 def shared(tensor: Tensor) -> Tensor:
-    """The same memory as a tensor of its own; no gradient passes one made in inference mode, so that of those it is a
-    copy."""
+    """Another tensor on the same memory; a copy if the tensor was made in inference mode, since no gradient passes such a
+    tensor."""
     return tensor.clone() if tensor.is_inference() else tensor.data
 
 
@@ -62,9 +61,9 @@ def replace_module(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
 def give_copies(root: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
     """Let each module of these kinds work on a copy of its input.
 
-    captum changes the gradient of the tensor that enters a module. What else reads that tensor, a residual connection say,
-    would lose its part of it, and the activation that made it would be told the gradient from before the change: a ReLU
-    right before a max pooling.
+    captum changes the gradient of the tensor that enters a module. Another reader of that tensor, such as a residual connection,
+    would lose its part of the gradient, and the activation that made it (a ReLU right before a max pooling) would receive the
+    gradient from before the change.
     """
     for module in list(root.modules()):
         if isinstance(module, kinds):
@@ -72,14 +71,14 @@ def give_copies(root: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
 
 
 class Copy(nn.Module):
-    """Hands a tensor on as a copy that nothing else reads."""
+    """Passes its input on as a copy that nothing else reads."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.clone()
 
 
 class PerCall(nn.Module):
-    """One activation used several times in a pass, as so many activations that are each used once."""
+    """One activation that is used several times in a pass, as several activations that are each used once."""
 
     def __init__(self, activation: nn.Module, calls: int) -> None:
         super().__init__()
@@ -96,8 +95,8 @@ class PerCall(nn.Module):
 class SharedMaxPool(nn.Module):
     """Max pooling whose gradient is DeepLIFT's rule: photos and their baselines come as the two halves of a batch.
 
-    Of the larger of two maxima the places get the credit for the difference, in equal parts where several are largest, as all are
-    in a window of a plain baseline. Without a graph it pools, whatever comes.
+    The pixels of the larger of the two maxima get the credit for the difference, in equal parts if several are largest, as all
+    are in a window of a uniform baseline. Without a graph it is plain pooling.
     """
 
     def __init__(self, pool: nn.MaxPool2d) -> None:
@@ -116,7 +115,7 @@ class SharedMaxPool(nn.Module):
         return largest.reshape(*inputs.shape[:2], *steps)
 
     def windows(self, inputs: Tensor, steps: list[int]) -> Tensor:
-        """(N, C, windows, cells) of inputs (N, C, H, W), the lowest number there is where a window reaches beyond them."""
+        """The windows (N, C, windows, cells) of inputs (N, C, H, W), padded with the lowest float."""
         ends = [(steps[axis] - 1) * self.stride[axis] + self.kernel[axis] - self.padding[axis] for axis in (0, 1)]
         after = [ends[axis] - inputs.shape[2 + axis] for axis in (0, 1)]
         lowest = torch.finfo(inputs.dtype).min
@@ -134,13 +133,13 @@ class SharedMaxPool(nn.Module):
 
 
 def rescaled(photos: Tensor, starts: Tensor) -> Tensor:
-    """What each cell's difference is multiplied by, so that the products of a window (..., K) sum to its maximum's change."""
+    """The factors of the cells' differences such that the products over a window (..., K) sum to the change of its maximum."""
     best, reference = photos.amax(dim=-1, keepdim=True), starts.amax(dim=-1, keepdim=True)
     winners = torch.where(best > reference, photos == best, starts == reference)
     credit = (best - reference) * winners / winners.sum(dim=-1, keepdim=True)
     apart = photos - starts
     same = apart.abs() < 1e-10
-    # Of cells that did not change, the gradient.
+    # For cells that did not change, the gradient.
     gradient = (photos == best) / (photos == best).sum(dim=-1, keepdim=True)
     return torch.where(same, gradient, credit / torch.where(same, 1.0, apart))
 
