@@ -88,7 +88,7 @@ def test_paths_are_taken_from_the_suites_folder(tmp_path):
         ("expect = 1", "expected text"),
         ("crop = 999999999999999999999999", "a smaller number"),
         ('truth = "a\\u0000b"', "NUL"),
-        ("rule = [3]", "rule 1 is no table"),
+        ("rule = [3]", "rule 1 is not a table"),
         ("[rule]\nmetric = 'x'", "expected a list"),
         ("[[rule]]", "rule 1 names no metric"),
         ('[[rule]]\nmetric = "insertion"', "rule 1 demands nothing"),

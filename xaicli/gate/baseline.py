@@ -1,4 +1,4 @@
-"""The baseline: what a suite gave when somebody looked and approved."""
+"""The baseline: the results of a suite that somebody has looked at and approved."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from xaicli.kinds import show
 from xaicli.packages import versions
 
 FURTHER_SEEDS = 4
-"""How often a stochastic method is repeated with another seed, to learn how far its maps move by chance."""
+"""How often a stochastic method is repeated with another seed, to measure how far its maps move by chance."""
 
 Tick = Callable[[int], object]
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """photos: in the suite's order; definitions: how each map and score is made, by label; noise: what another seed does to the
-    maps of stochastic methods, by method label; view: how photos became inputs, by setting, empty in baselines of before."""
+    """photos: in the suite's order; definitions: how each map and score is made, by label; noise: how another seed changes the
+    maps of stochastic methods, by method label; view: how photos became inputs, by setting, empty in older baselines."""
 
     photos: tuple[PhotoResult, ...]
     definitions: Mapping[str, Mapping[str, Any]]
@@ -40,15 +40,14 @@ class Baseline:
 
 
 def photos_to_run(ready: ReadySuite) -> int:
-    """How many photos making a baseline explains, those of further seeds included."""
+    """How many photos are explained to make a baseline, repetitions with other seeds included."""
     return len(ready.sources) * (1 + FURTHER_SEEDS * any(method.stochastic for method in ready.methods))
 
 
 def make_baseline(ready: ReadySuite, tick: Tick = lambda done: None) -> Baseline:
-    """Run the suite, and stochastic methods further times to learn their noise. tick: told the number of photos done.
-
-    Raises InputError where there are no photos, or where a photo's outputs are no function of that photo alone; RunError where a
-    map is not finite: nothing could pass against it.
+    """Run the suite, and repeat stochastic methods to measure their noise. tick: called with the number of photos done. Raises
+    InputError if there are no photos, or if the outputs for a photo depend on more than that photo; RunError if a map is not
+    finite, since no later map could match it.
     """
     if why := ready.classifier.inconsistency:
         raise InputError(f"{ready.classifier.name} {why}", expected="a network whose outputs depend on the photo alone")
@@ -80,7 +79,7 @@ def view_of(ready: ReadySuite) -> dict[str, str]:
 
 
 def noise_of(ready: ReadySuite, photos: Sequence[PhotoResult], tick: Tick) -> dict[str, Noise]:
-    """What chance does to the maps of each stochastic method, from runs with further seeds on the classes of `photos`."""
+    """How far the maps of each stochastic method move by chance, from runs with other seeds on the classes of `photos`."""
     stochastic = tuple(method for method in ready.methods if method.stochastic)
     if not stochastic:
         return {}
@@ -99,5 +98,5 @@ def noise_of(ready: ReadySuite, photos: Sequence[PhotoResult], tick: Tick) -> di
 
 
 def other_seed(seed: int, repetition: int) -> int:
-    """A seed that differs from the suite's, also next to the largest there is."""
+    """A seed that differs from the suite's, also near the largest possible seed."""
     return seed + repetition if seed < 2**62 else seed - repetition

@@ -1,7 +1,8 @@
 """A baseline on disk: `baseline.json` for people and programs, and its maps beside it as safetensors.
 
-The record names its file of maps by content, and is renamed into place last: whenever writing stops, the folder holds the old
-baseline or the new one, whole. A baseline of a checked-out repository is not trusted: everything read is checked.
+The record names its file of maps by content and is renamed into place last. So whenever writing stops, the folder holds either
+the whole old baseline or the whole new one. A baseline in a checked-out repository is not trusted: everything that is read is
+checked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ RECORD = "baseline.json"
 MAPS = re.compile(r"maps-[0-9a-f]{16}\.safetensors")
 LARGEST_RECORD = 200_000_000
 LARGEST_MAPS = 4_000_000_000
-"""Bytes. More than that is no baseline."""
+"""Maximum bytes of a baseline."""
 TARGET = re.compile(r"(box:)?[0-9]{1,9}(-[0-9]{1,9})?(@[^\x00-\x1f\x7f]{1,300})?")
 """A class or a contrast, and what follows it, such as a region; or a box."""
 
@@ -45,7 +46,7 @@ T = TypeVar("T")
 
 
 def save(baseline: Baseline, folder: Path) -> int:
-    """Write a baseline in place of what is there; returns the bytes written."""
+    """Write a baseline, replacing an existing one; returns the bytes written."""
     placed = [(f"{at}/{label}", values) for at, photo in enumerate(baseline.photos) for label, values in photo.maps.items()]
     arrays = {name: np.ascontiguousarray(values) for name, values in placed}
     packed = safetensors.numpy.save(arrays)
@@ -86,7 +87,7 @@ def exists(folder: Path) -> bool:
 
 
 def load(folder: Path) -> Baseline:
-    """Read a baseline; raises UsageError where there is none, InputError where it is damaged or of a newer version."""
+    """Read a baseline; raises UsageError if there is none, InputError if it is damaged or of a newer version."""
     path = folder / RECORD
     if not is_file(path):
         raise UsageError(f"no baseline in {folder}", hint="Make one from a model that you trust: xai baseline")
@@ -98,7 +99,7 @@ def load(folder: Path) -> Baseline:
         if not MAPS.fullmatch(name):
             raise ValueError(f"maps in {name!r}")
         return baseline_of(record, safetensors.numpy.load(read(folder / name, LARGEST_MAPS)))
-    # What is wrong with a file that anybody may have written: safetensors, JSON and the checks below say it in these ways.
+    # An untrusted file may be wrong in any way: safetensors, JSON and the checks below raise these errors.
     except (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise damaged(folder, error) from error
     except safetensors.SafetensorError as error:
@@ -180,14 +181,14 @@ def by_label(entries: Any) -> list[tuple[str, Any]]:
 
 
 def taken(value: Any, kind: type[T]) -> T:
-    """`value`, which must be of that type; a yes or no is no number."""
+    """`value`, which must be of that type; a bool does not count as a number."""
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"a {type(value).__name__} where {kind.__name__} is expected")
     return value
 
 
 def text(value: Any) -> str:
-    """Text that a terminal may be shown."""
+    """Text that is safe to show in a terminal."""
     return printable(taken(value, str))
 
 

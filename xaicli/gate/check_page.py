@@ -1,4 +1,4 @@
-"""The page of a check: its verdicts, and of each photo that a failing rule names what the model looked at before and after."""
+"""The page of a check: its verdicts, and the maps before and after of each photo that a failing rule names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = "check.html"
 
 @dataclass(frozen=True)
 class ChangedPhoto:
-    """One photo under one method: decisions and probabilities of the target before and after, and how alike the maps are."""
+    """One photo and one method: decisions and probabilities of the target before and after, and how similar the maps are."""
 
     image: str
     method: str
@@ -44,14 +44,13 @@ class ChangedPhoto:
 
     @property
     def described(self) -> str:
-        """What the picture shows, for those who do not see it."""
+        """A description of the picture for people who cannot see it."""
         return f"{self.image}: the photo, the map of {self.method} before and after, and their difference"
 
 
 def write_page(ready: ReadySuite, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
-    """Write `check.html` beside the pictures, in the order of `worst_photos`; without any, remove the page of an earlier check.
-
-    Raises InputError where it cannot be written, UsageError where a file of others is in its place.
+    """Write `check.html` beside the pictures, in the order of `worst_photos`; without pictures, remove the page of an earlier
+    check. Raises InputError if it cannot be written, UsageError if another program's file is in its place.
     """
     path = folder / NAME
     if not pictures:
@@ -67,7 +66,7 @@ def write_page(ready: ReadySuite, outcome: Outcome, pictures: Sequence[Path], fo
 
 
 def page(ready: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -> str:
-    """The page as text; what stands in it is escaped, and nothing in it runs."""
+    """The page as text; its contents are escaped, and nothing in it can run."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = importlib.resources.files("xaicli.gate").joinpath(NAME).read_text(encoding="utf-8")
     style = text("style.css")

@@ -1,6 +1,6 @@
 """Verdicts as text, JSON, Markdown, JUnit XML, or annotations of a GitHub workflow.
 
-Names of photos, and what a baseline says, are others' text: none of it is taken for markup, or commands a terminal.
+Names of photos and texts of a baseline come from others: they are escaped, so that none acts as markup or as a terminal command.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def to_markdown(verdicts: Sequence[Verdict]) -> str:
 
 
 def in_cell(text: str) -> str:
-    """Text that Markdown shows as it is: no link, picture or mention either."""
+    """Text escaped for Markdown, so that it makes no link, picture or mention."""
     return "".join("\\" + char if char in "[]!@~" else char for char in in_markdown(text))
 
 
@@ -129,12 +129,12 @@ def to_junit(verdicts: Sequence[Verdict]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text without what XML forbids: control characters, lone surrogates, and two that are no characters."""
+    """Text without the characters that XML forbids: control characters, lone surrogates and two noncharacters."""
     return "".join(char if char not in "\ufffe\uffff" else "?" for char in printable(text))
 
 
 def to_github(verdicts: Sequence[Verdict]) -> str:
-    """Workflow commands: errors for failures, warnings for warnings and what is inconclusive, notices for notes."""
+    """Workflow commands: errors for failures, warnings for warnings and inconclusive rules, notices for notes."""
     kinds = {"fail": "error", "inconclusive": "warning", "note": "notice"}
     lines = []
     for verdict in verdicts:

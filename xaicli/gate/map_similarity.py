@@ -1,4 +1,4 @@
-"""How alike two maps of one photo are: Spearman correlation, and overlap of the strongest tenth."""
+"""How similar two maps of one photo are: Spearman correlation, and overlap of the strongest tenth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xaicli.scoring.similarity import rank_correlation
 
 STRONGEST = 0.1
 RARE = 0.01
-"""The share of maps of one method, made with another seed, that may lie below its floor: for each of the two numbers."""
+"""The share of a method's maps, made with another seed, that may lie below its floor, for each of the two numbers."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +25,27 @@ class Similarity:
     overlap: float
 
     def reaches(self, floor: Similarity) -> bool:
-        """NaN reaches nothing."""
+        """Whether both numbers reach the floor; NaN never does."""
         return self.spearman >= floor.spearman and self.overlap >= floor.overlap
 
     def above(self, floor: Similarity) -> float:
-        """By how much the nearer of the two numbers exceeds its floor; a map that is not finite is below everything."""
+        """By how much the number closer to its floor exceeds it; a map that is not finite is below every floor."""
         return -np.inf if np.isnan(self.spearman) else min(self.spearman - floor.spearman, self.overlap - floor.overlap)
 
     def shortfall(self, floor: Similarity) -> str:
-        """The number that is below its floor: the correlation, unless it is the overlap alone."""
+        """The number that is below its floor: the correlation, unless only the overlap is."""
         alone = self.overlap < floor.overlap and self.spearman >= floor.spearman
         return f"overlap {self.overlap:.2f}" if alone else f"{self.spearman:.2f}"
 
 
 FLOOR = Similarity(spearman=0.98, overlap=0.80)
-"""What maps must reach where nothing but rounding differs."""
+"""The similarity that maps must reach if only rounding differs."""
 
 
 def chance_floor(found: Sequence[Similarity]) -> Similarity:
-    """What maps of an unchanged model reach with another seed, all but one in a hundred, and never more than FLOOR.
-
-    Of both numbers the highest of those found, below which a further one is expected to fall no more often than that: of fewer
-    than 199 the lowest.
+    """The similarity that maps of an unchanged model reach with another seed in all but one case of a hundred; never more than
+    FLOOR. For each of the two numbers it is the highest value found such that a further one is expected to fall below it no more
+    often than that; with fewer than 199 values, the lowest.
     """
     place = max(0, int(RARE * (len(found) + 1)) - 1)
     spearman, overlap = (sorted(getattr(one, name) for one in found)[place] for name in ("spearman", "overlap"))
@@ -55,7 +54,7 @@ def chance_floor(found: Sequence[Similarity]) -> Similarity:
 
 @dataclass(frozen=True)
 class Noise:
-    """What the maps of a stochastic method do with another seed: their mean correlation photo by photo, and the floor of all."""
+    """How the maps of a stochastic method change with another seed: the mean correlation for each photo, and the common floor."""
 
     floor: Similarity
     expected: tuple[float, ...]
@@ -68,7 +67,8 @@ class Noise:
 
 
 def similarity(old: NDArray[np.float32], new: NDArray[np.float32], size: tuple[int, int]) -> Similarity:
-    """Of two maps, upsampled to the input's size; two constant maps are alike, and one that is not finite is like nothing."""
+    """The similarity of two maps, upsampled to the input's size. Two constant maps are equal; a map that is not finite is similar
+    to none."""
     if not (np.isfinite(old).all() and np.isfinite(new).all()):
         return Similarity(float("nan"), 0.0)
     constant = [values.min() == values.max() for values in (old, new)]
@@ -79,7 +79,7 @@ def similarity(old: NDArray[np.float32], new: NDArray[np.float32], size: tuple[i
 
 
 def overlap(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Of the pixels (HW,) that are strongest in each; of equal ones the first."""
+    """Intersection over union of the strongest tenth of the pixels (HW,) of each; of equal pixels the first count."""
     count = max(1, round(STRONGEST * first.numel()))
     chosen = torch.zeros(2, first.numel(), dtype=torch.bool)
     for row, values in zip(chosen, (first, second), strict=True):

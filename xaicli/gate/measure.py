@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One number, or why there is none."""
+    """One score, or the reason why there is none."""
 
     value: float | None
     status: str
@@ -54,10 +54,9 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
-    """What a run found of one photo.
-
-    image: its path from the suite's folder; target: what was explained, canonical; decision: the class the model chose;
-    probability: of the target on the clean photo; maps: by method label, (h, w); scores: by method and metric label.
+    """The results of a run for one photo. image: its path from the suite's folder; target: what was explained, canonical;
+    decision: the class the model chose; probability: of the target on the clean photo; maps: by method label, (h, w); scores: by
+    method and metric label.
     """
 
     image: str
@@ -72,7 +71,7 @@ class PhotoResult:
 
 @dataclass(frozen=True)
 class ReadySuite:
-    """A suite made ready: the model, photos, each content once, methods, metrics and rules that it names."""
+    """A suite made ready: its model, photos (each content once), methods, metrics and rules."""
 
     suite: Suite
     classifier: Classifier
@@ -85,12 +84,13 @@ class ReadySuite:
 
     @property
     def controlled(self) -> bool:
-        """Whether a rule holds insertion against the controls."""
+        """Whether a rule compares insertion with the controls."""
         return any(rule.metric == CONTROLS for rule in self.rules)
 
     @cached_property
     def controls(self) -> tuple[Method, ...]:
-        """The controls that insertion is held against, where a rule asks for them; `other` comes of the maps themselves."""
+        """The controls that insertion is compared with, if a rule asks for them; `other` needs no method, since it uses the maps
+        of other photos."""
         if not self.controlled:
             return ()
         named = {method.label for method in self.methods}
@@ -106,7 +106,7 @@ class ReadySuite:
 
 
 def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: str | None = None) -> ReadySuite:
-    """Load what a suite names; `model` and `weights` replace its own. Raises XaiError where anything cannot be used."""
+    """Load what a suite names; `model` and `weights` replace the suite's own. Raises XaiError if anything cannot be used."""
     refuse_untrusted(suite, trust=trust)
     methods, metrics = make_methods(placed(suite, suite.methods)), make_metrics(placed(suite, suite.metrics))
     rules = settle(suite.rules, suite.expect, [method.label for method in methods], metrics)
@@ -131,24 +131,24 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     target = suite.from_here(suite.target) if suite.target.startswith("@") else suite.target
     targets = choose_targets(target, classifier, sources)
     if targets.count != 1:
-        raise UsageError(f"a suite with target {suite.target}", expected="one target a photo")
+        raise UsageError(f"a suite with target {suite.target}", expected="one target per photo")
     return ReadySuite(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
 
 
 def refuse_untrusted(suite: Suite, *, trust: bool) -> None:
-    """Raise UsageError where a suite that somebody else may have written names code of its own."""
+    """Raise UsageError if an untrusted suite names code of its own."""
     for name in (*suite.methods, *suite.metrics):
         if is_own_file(name) and not trust:
             raise UsageError(f"{suite.path} would run the code in {name}", hint="Where you trust it, add --trust.")
 
 
 def placed(suite: Suite, names: Sequence[str]) -> list[str]:
-    """Methods or metrics as named, files taken from the suite's folder."""
+    """The methods or metrics that are named; paths of files start from the suite's folder."""
     return [suite.from_here(name) if is_own_file(name) else name for name in names]
 
 
 def each_once(sources: Sequence[Source]) -> tuple[Source, ...]:
-    """Photos without copies: two files of one content are one photo, and would count twice in every interval."""
+    """Photos without duplicates: two files of the same content are one photo, which would count twice in every interval."""
     found: dict[object, Source] = {}
     for source in sources:
         found.setdefault((content_hash(source) or source.path, source.frame), source)
@@ -156,7 +156,7 @@ def each_once(sources: Sequence[Source]) -> tuple[Source, ...]:
 
 
 def model_in(suite: Suite) -> str:
-    """The suite's model; a file is looked for from the suite's folder."""
+    """The suite's model; the path of a file starts from the suite's folder."""
     name = suite.model
     for prefix in ("", "onnx:", "hf:"):
         rest = name.removeprefix(prefix)
@@ -169,7 +169,8 @@ def model_in(suite: Suite) -> str:
 
 
 def with_classes(ready: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
-    """The ready that explains given classes: canonical targets by image path. Raises InputError where the model lacks one."""
+    """The suite with fixed classes to explain, given as canonical targets by image path. Raises InputError if the model lacks
+    one."""
     rules, count = {}, ready.classifier.count
     for image, text in targets.items():
         rule = TargetRule.of_name(text)
@@ -189,9 +190,8 @@ def with_classes(ready: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
 def run_suite(
     ready: ReadySuite, seed: int, *, score: bool = True, tick: Callable[[int], object] = lambda done: None
 ) -> tuple[PhotoResult, ...]:
-    """Explain and score every photo, in the suite's order; tick: told the number of photos done.
-
-    Raises XaiError at the first that cannot be used: no gate passes on part of its photos.
+    """Explain and score every photo, in the suite's order; tick: called with the number of photos done. Raises XaiError at the
+    first photo that cannot be used: a gate never passes on part of its photos.
     """
     found: dict[Source, PhotoResult] = {}
     explained = explained_photos(ready, seed, controls=score)
@@ -217,7 +217,7 @@ class ExplainedPhoto:
 
 
 def explained_photos(ready: ReadySuite, seed: int, *, controls: bool) -> Iterator[ExplainedPhoto]:
-    """Explain every photo, in the order of their content."""
+    """Explain every photo, in the order of their content hashes."""
     settings = Settings(seed=seed, precision=PRECISION)
     methods = (*ready.methods, *(ready.controls if controls else ()))
     explainers = [
@@ -248,7 +248,8 @@ def result_of(ready: ReadySuite, own: ExplainedPhoto, scores: Mapping[tuple[str,
 
 
 def shown_path(suite: Suite, source: Source) -> str:
-    """A photo's path from the suite's folder, so that a baseline says nothing of where it was made; its name alone outside."""
+    """A photo's path from the suite's folder, so that a baseline does not reveal where it was made; the bare name of a photo
+    outside it."""
     if source.file is not None and Path(source.path).name == source.file.name:
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             return source.file.resolve().relative_to(suite.folder.resolve()).as_posix()
@@ -256,7 +257,7 @@ def shown_path(suite: Suite, source: Source) -> str:
 
 
 def whole(made: Sequence[T | Failure | XaiError]) -> list[T]:
-    """All of them; raises the first fault among them."""
+    """All results; raises the first error among them."""
     found = []
     for one in made:
         if isinstance(one, Failure):

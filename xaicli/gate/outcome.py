@@ -1,4 +1,4 @@
-"""What a check finds: the suite run again, held against its baseline, and judged."""
+"""A check: run the suite again, compare it with its baseline, and judge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xaicli.kinds import show
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a check found. now: the photos of this run, in the order of the baseline's; sources: where they are."""
+    """The outcome of a check. now: the photos of this run, in the order of the baseline's; sources: where they are."""
 
     verdicts: tuple[Verdict, ...]
     baseline: Baseline
@@ -25,15 +25,15 @@ class Outcome:
     sources: tuple[Source, ...]
 
     def failed(self, *, strict: bool = False) -> bool:
-        """Whether the gate closes: a rule failed, or under `strict` one could not be decided."""
+        """Whether the check fails: a rule failed or, under `strict`, a rule could not be decided."""
         return any(verdict.failed or (strict and verdict.open) for verdict in self.verdicts)
 
 
 def run_against(ready: ReadySuite, baseline: Baseline, *, seed: int | None = None, tick: Tick = lambda done: None) -> Outcome:
     """Explain the baseline's classes again on the baseline's photos, and judge.
 
-    seed: of stochastic methods, by default the baseline's. Raises UsageError where the suite is another one than the baseline's,
-    InputError where photos are missing.
+    seed: of stochastic methods, by default the baseline's. Raises UsageError if the suite differs from the baseline's, InputError
+    if photos are missing.
     """
     refuse_other_definitions(ready, baseline)
     added = len(ready.sources) - len(baseline.photos)
@@ -49,7 +49,7 @@ def run_against(ready: ReadySuite, baseline: Baseline, *, seed: int | None = Non
 
 
 def refuse_other_definitions(ready: ReadySuite, baseline: Baseline) -> None:
-    """Raise UsageError, naming what differs, where maps or scores would be made in another way than the baseline's."""
+    """Raise UsageError, naming what differs, if maps or scores would be made in another way than the baseline's."""
     differs = list(differences(ready.definitions(), baseline.definitions))
     if ready.targets.text != baseline.target_rule:
         differs.append(f"target {baseline.target_rule} there, {ready.targets.text} here")
@@ -58,13 +58,13 @@ def refuse_other_definitions(ready: ReadySuite, baseline: Baseline) -> None:
     if differs:
         hint = "Renew it deliberately: xai check --update"
         if ready.suite.expect != baseline.expect:
-            # To renew it with the model at hand would make the model that nobody judged the measure.
+            # Renewing it with the current model would approve a model that nobody has judged.
             hint = "Make it again with the old model: xai baseline --overwrite"
         raise UsageError(f"the baseline was made with different settings: {'; '.join(differs)}", hint=hint)
 
 
 def differences(now: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """In words, what sets the definitions of two runs apart, by label."""
+    """The differences between the definitions of two runs, in words, by label."""
     yield from (f"{label} is new" for label in now if label not in before)
     yield from (f"{label} is gone" for label in before if label not in now)
     for label in (label for label in now if label in before):
@@ -80,7 +80,7 @@ def flat(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_order(ready: ReadySuite, baseline: Baseline) -> ReadySuite:
-    """The ready with the baseline's photos, in its order, matched by content; raises InputError where one is not there."""
+    """The suite with the baseline's photos, in the baseline's order, matched by content; raises InputError if one is missing."""
     by_content: dict[tuple[str | None, int], Source] = {}
     for source in ready.sources:
         by_content.setdefault((content_hash(source), source.frame), source)

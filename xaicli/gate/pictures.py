@@ -1,4 +1,4 @@
-"""Before, after and difference of the photos that a failing rule names first."""
+"""Pictures of before, after and difference for the photos that a failing rule names first."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from xaicli.sign import Sign
 from xaicli.targets import REGION, TargetRule
 
 ENDING = ".xai-check.png"
-"""Nothing else is called so: pictures of an earlier check can go without a look at what they are."""
+"""No other file has this ending, so pictures of an earlier check are deleted by name alone."""
 COLUMNS = ("before", "after", "difference")
 
 
 def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Path]:
-    """One picture a photo and method, `STEM.LABEL.xai-check.png`; pictures of an earlier check are removed.
-
-    Raises InputError where the folder cannot be written to.
+    """Draw one picture per photo and method, `STEM.LABEL.xai-check.png`, and remove those of an earlier check. Raises InputError
+    if the folder cannot be written to.
     """
     for old in folder.glob(f"*{ENDING}"):
         old.unlink(missing_ok=True)
@@ -42,7 +41,7 @@ def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Pat
 
 
 def worst_photos(outcome: Outcome) -> list[tuple[int, str]]:
-    """Place and method of the photos that failing rules name."""
+    """Position and method of the photos that failing rules name."""
     named = (
         (at, verdict.method)
         for verdict in outcome.verdicts
@@ -57,7 +56,7 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
     before, after = outcome.baseline.photos[at].maps[label], outcome.now[at].maps[label]
     sign = next(method.sign for method in ready.methods if method.label == label)
     if min(before.min(), after.min()) < 0:
-        # Of a contrast, methods of one sign give a difference, which has both.
+        # For a contrast, a non-negative method gives a difference of two maps, which has both signs.
         sign = Sign.SIGNED
     size, source = ready.classifier.view.size, outcome.sources[at]
     old, new = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].numpy() for values in (before, after))

@@ -1,6 +1,5 @@
-"""The gate as tests of a user's own suite: `pytest --xai` runs the suite's check, one test a rule.
-
-Loaded by pytest through its entry point; imports nothing heavy until a suite is collected.
+"""The gate as pytest tests: `pytest --xai` runs a suite's check, one test per rule. pytest loads this file through its entry
+point; nothing heavy is imported until a suite is collected.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ FILES = ("xai.toml", "pyproject.toml")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("xai", "saliency quality")
-    group.addoption("--xai", action="store_true", help="check the suite xai.toml against its baseline, one test a rule")
+    group.addoption("--xai", action="store_true", help="check the suite xai.toml against its baseline, one test per rule")
     group.addoption("--xai-trust", action="store_true", help="let the suite's own model file run")
     group.addoption("--xai-strict", action="store_true", help="rules that are inconclusive fail")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take in the suite at the root of the tests, also where `testpaths` names only a folder below it."""
+    """Add the suite in the root folder, even if `testpaths` names only a folder below it."""
     if not config.getoption("--xai"):
         return
     found = suite_of(config.rootpath)
@@ -44,7 +43,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def suite_of(folder: Path) -> Path | None:
-    """The suite's file in a folder; a pyproject.toml that cannot be read is not ours to complain of."""
+    """The suite's file in a folder; a pyproject.toml that cannot be read is ignored here."""
     from xaicli.errors import XaiError
     from xaicli.gate.suite import suite_in
 
@@ -55,7 +54,7 @@ def suite_of(folder: Path) -> Path | None:
 
 
 class SuiteFile(pytest.File):
-    """A suite: its check runs when it is collected, since only then are its verdicts known."""
+    """A suite. Its check runs at collection, since its tests are its verdicts."""
 
     def collect(self) -> Iterator[pytest.Item]:
         from xaicli.errors import XaiError

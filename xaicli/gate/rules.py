@@ -1,4 +1,4 @@
-"""What a suite demands: its rules as written, held against what it runs, and what holds where it states none."""
+"""The rules of a suite: reading them, checking them against what the suite runs, and the defaults."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ OF_SPECIAL = {
     DECISIONS: ("at-most",),
     CONTROLS: (),
 }
-"""What a rule may name beside metrics, and which bounds it then takes."""
+"""What a rule may name beside metrics, and the bounds that it then accepts."""
 RANGES = {MAP_SIMILARITY: (-1.0, 1.0), CONFIDENCE: (0.0, 1.0), DECISIONS: (0.0, 1.0)}
 WITHOUT_BOUND = (MAP_SIMILARITY, CONTROLS)
 
 TOLERANCE = 0.02
-"""The change of a score that a suite without rules allows, as a share of the metric's range."""
+"""The change of a score that is allowed without a rule, as a share of the metric's range."""
 
 MOST_CHANGED = {SAME_MODEL: 0.1, RETRAINED: 0.5}
-"""The share of photos that may be decided otherwise where no rule says so, by what the suite expects: past it, and not by
-chance, the check fails."""
+"""The share of photos whose decision may change without a rule, by what the suite expects. The check fails if more change, and
+not by chance."""
 
 Level = Literal["error", "warn"]
 Expect = Literal["same-model", "retrained"]
@@ -41,7 +41,7 @@ Expect = Literal["same-model", "retrained"]
 
 @dataclass(frozen=True)
 class Rule:
-    """One demand. metric: a metric's label or one of OF_SPECIAL; method: a label, or empty for all; at_least, at_most: on what is
+    """One rule. metric: a metric's label or one of OF_SPECIAL; method: a label, or empty for all; at_least, at_most: on what is
     measured now; tolerance: on the change since the baseline; where: the file, and the rule's number in it."""
 
     metric: str
@@ -54,9 +54,9 @@ class Rule:
 
 
 def read_rule(where: str, entry: Any) -> Rule:
-    """A rule as a suite's file states it; raises UsageError, naming `where`."""
+    """Read a rule of a suite's file; raises UsageError that names `where`."""
     if not isinstance(entry, dict):
-        raise UsageError(f"{where} is no table", expected="[[rule]]")
+        raise UsageError(f"{where} is not a table", expected="[[rule]]")
     check_keys(where, entry, KINDS)
     if "metric" not in entry:
         raise UsageError(f"{where} names no metric", expected=f"a metric, or {', '.join(OF_SPECIAL)}")
@@ -83,10 +83,9 @@ def finite(where: str, key: str, value: int | float) -> float:
 
 
 def settle(rules: Sequence[Rule], expect: Expect, methods: Sequence[str], metrics: Sequence[Metric]) -> tuple[Rule, ...]:
-    """The rules that a suite's run is judged by, of canonical labels and one kind of bound each.
-
-    methods: labels of what the suite runs. Without rules those of `expect` hold. Raises UsageError where a rule would judge
-    nothing: a method or metric that the suite does not run, a bound that means nothing there.
+    """The rules by which a suite's run is judged, with canonical labels and one kind of bound each. methods: labels of what the
+    suite runs. Without rules, the defaults of `expect` hold. Raises UsageError if a rule would judge nothing: a method or metric
+    that the suite does not run, or a bound without meaning there.
     """
     if rules:
         return tuple(part for rule in rules for part in settled(rule, methods, metrics))
@@ -144,10 +143,8 @@ def is_insertion(label: str) -> bool:
 
 
 def default_rules(expect: Expect, metrics: Sequence[Metric]) -> tuple[Rule, ...]:
-    """What holds where a suite states no rules.
-
-    The same model: maps stay, and so does every score. A retrained one: insertion is better than that of the controls, and no
-    score gets worse; one that has no better way is not judged.
+    """The rules of a suite that states none. For the same model: maps and scores do not change. For a retrained model: insertion
+    beats the controls, and no score gets worse (a score without a better direction is not judged).
     """
     if expect == SAME_MODEL:
         return (Rule(MAP_SIMILARITY), *(default_rule(metric) for metric in metrics))
@@ -159,7 +156,7 @@ def default_rule(metric: Metric) -> Rule:
     low, high = metric.range
     if not math.isfinite(high - low):
         raise UsageError(
-            f"{metric.label} has no smallest or no largest value, so that no tolerance goes without saying",
+            f"{metric.label} has no smallest or no largest value, so there is no default tolerance",
             hint=f'State rules, this one among them: [[rule]] metric = "{metric.label}", tolerance = …',
         )
     return Rule(metric.label, tolerance=TOLERANCE * (high - low))

@@ -1,4 +1,4 @@
-"""Verdicts on scores: their change held against a tolerance, their mean against bounds, insertion against the controls."""
+"""Verdicts on scores: their change against a tolerance, their mean against bounds, insertion against the controls."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from xaicli.rows import OTHER
 
 
 def score_verdict(rule: Rule, label: str, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    """A method's scores under one metric: photo by photo against the baseline's, or their mean against bounds.
-
-    A value that is not there now and was, or is nowhere, fails whatever the rule says.
+    """Judge a method's scores under one metric: their change since the baseline, photo by photo, or their mean against bounds. A
+    value that is missing now and was there before always fails, and so do scores without any value.
     """
     old, new = (values_of(photos, label, rule.metric) for photos in (baseline.photos, now))
     gone = np.flatnonzero(np.isnan(new) & ~np.isnan(old)).tolist()
@@ -44,7 +43,7 @@ def score_verdict(rule: Rule, label: str, ready: ReadySuite, baseline: Baseline,
 
 
 def values_of(photos: Iterable[PhotoResult], label: str, metric: str) -> Floats:
-    """Values by photo, NaN where there is none, a row that is missing included."""
+    """Values by photo; NaN if a photo has none or its row is missing."""
     scores = [photo.scores.get((label, metric)) for photo in photos]
     return np.array([np.nan if score is None or score.value is None else score.value for score in scores], dtype=np.float64)
 
@@ -57,14 +56,13 @@ def reasons(photos: Sequence[PhotoResult], places: Sequence[int], label: str, me
 def by_tolerance(
     rule: Rule, label: str, change: Floats, now: Sequence[PhotoResult], quantity: Quantity, *, worse: float
 ) -> Verdict:
-    """Fail where the interval of the change (photos,) of a quantity lies wholly beyond the tolerance, pass where wholly inside.
-
-    worse: the sign of a change for the worse, 0 where any change counts.
+    """Fail if the interval of the change (photos,) of a quantity lies wholly beyond the tolerance, pass if it lies wholly inside.
+    worse: the sign of a change for the worse, 0 if any change counts.
     """
     estimate, tolerance = stats.change(change, quantity), rule.tolerance or 0.0
     text = f"{with_interval(estimate, change, signed=True)}, tolerance {tolerance:g}"
     low, high = (-np.inf if worse > 0 else -tolerance), (np.inf if worse < 0 else tolerance)
-    # Of scores that are the same to the last bit there is nothing to doubt, unless they can only be one of two anyway.
+    # Scores that agree to the last bit leave no doubt, unless they are binary: those agree easily.
     exact = quantity.kind is not ValueKind.BINARY or worse == 0
     if exact and not np.isnan(change).all() and not np.nan_to_num(change).any():
         return Verdict.of("ok", rule.metric, text, estimate, rule, label)
@@ -76,7 +74,7 @@ def by_tolerance(
 
 
 def by_bounds(rule: Rule, label: str, values: Floats, now: Sequence[PhotoResult], quantity: Quantity) -> Verdict:
-    """Against bounds on the mean itself: the whole interval must be within them to pass, outside to fail."""
+    """Judge the mean itself by bounds: pass if the whole interval is within them, fail if it is wholly outside."""
     estimate = stats.mean(values, quantity)
     low = -np.inf if rule.at_least is None else rule.at_least
     high = np.inf if rule.at_most is None else rule.at_most
@@ -93,9 +91,8 @@ def by_bounds(rule: Rule, label: str, values: Floats, now: Sequence[PhotoResult]
 def held_against(
     estimate: Estimate, values: Floats, low: float, high: float, text: str, quantity: Quantity, *, paired: bool
 ) -> tuple[State, float | None, str]:
-    """Whether an interval lies within limits, outside, or across: the state, p of the failure, and the text with its reason.
-
-    values: (photos,) of the quantity, or, where `paired`, differences of two.
+    """Whether an interval lies within limits, outside, or across them: the state, p of the failure, and the text with its reason.
+    values: (photos,) of the quantity or, if `paired`, differences of two.
     """
     if estimate.value is None:
         return "inconclusive", None, f"{text}; one photo has no interval"
@@ -112,13 +109,13 @@ def held_against(
 
 
 def controls_verdicts(rule: Rule, ready: ReadySuite, methods: Sequence[str], now: Sequence[PhotoResult]) -> Iterator[Verdict]:
-    """Insertion against the controls: a method that does not beat them draws maps that say nothing."""
+    """Judge insertion against the controls: the maps of a method that does not beat them are worthless."""
     for metric, quantity in ((metric.label, metric.quantity) for metric in ready.metrics if is_insertion(metric.label)):
         for label in methods:
             for control in controls_of(ready, label, len(now)):
                 difference = values_of(now, label, metric) - values_of(now, control, metric)
                 estimate = stats.change(difference, quantity)
-                text = f"{metric} less that of {control}: {with_interval(estimate, difference, signed=True)}"
+                text = f"{metric} minus that of {control}: {with_interval(estimate, difference, signed=True)}"
                 if np.isnan(difference).all():
                     text = f"{metric}: no photo has a value"
                     yield Verdict.of("fail", f"beats {control.partition('@')[0]}", text, estimate, rule, label)
@@ -130,5 +127,5 @@ def controls_verdicts(rule: Rule, ready: ReadySuite, methods: Sequence[str], now
 
 
 def controls_of(ready: ReadySuite, label: str, photos: int) -> list[str]:
-    """The labels of the controls of a method; one photo has no other."""
+    """The labels of a method's controls; with one photo there is no control `other`."""
     return [control for control in CONTROL_METHODS if control != label] + [f"{OTHER}@base={label}"] * (photos > 1)

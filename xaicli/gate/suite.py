@@ -1,7 +1,5 @@
-"""What a gate checks: `xai.toml`, or `[tool.xai]` in `pyproject.toml`.
-
-A suite is part of a checked-out repository and as such not trusted: it names files and numbers, and model code of its own runs
-only where the user says so.
+"""A suite, which says what the gate checks: `xai.toml`, or `[tool.xai]` in `pyproject.toml`. A suite is part of a checked-out
+repository and so not trusted: its own model code runs only if the user allows it.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ PICTURES = "check"
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite as read. Paths are taken from the folder of the file."""
+    """A suite as read. Its paths start from the folder of its file."""
 
     path: Path
     model: str
@@ -47,7 +45,7 @@ class Suite:
         return self.path.parent
 
     def from_here(self, text: str) -> str:
-        """A path of the suite as seen from the current folder; what is no path (a glob, sample:hopper) keeps its form."""
+        """A path of the suite as seen from the current folder; `sample:hopper` and globs keep their form."""
         if text.startswith("sample:") or Path(text).is_absolute():
             return text
         if text.startswith("@"):
@@ -56,9 +54,8 @@ class Suite:
 
     @property
     def baseline_folder(self) -> Path:
-        """Where the baseline is, beside it the folder of pictures; raises UsageError unless both are inside the suite's folder.
-
-        A suite that somebody else wrote must not choose where on this machine files are written.
+        """The folder of the baseline, beside the folder of pictures. Raises UsageError unless both are inside the suite's folder:
+        an untrusted suite must not choose where on this machine files are written.
         """
         folder = self.folder / self.baseline
         try:
@@ -66,7 +63,7 @@ class Suite:
             places = [folder.resolve(), folder.parent.resolve(), (folder.parent / PICTURES).resolve()]
             fits = places[0] != inside and all(place.is_relative_to(inside) for place in places)
         except (OSError, RuntimeError):
-            # Links that lead in a circle.
+            # A circle of symbolic links.
             fits = False
         if not fits:
             raise UsageError(
@@ -109,7 +106,7 @@ KINDS = {
 
 
 def find_suite(given: str | None) -> Path:
-    """The suite's file: as given, else `xai.toml` or a `pyproject.toml` with `[tool.xai]` in the current folder."""
+    """The suite's file: the one named, or else `xai.toml` or a `pyproject.toml` with `[tool.xai]` in the current folder."""
     if given:
         path = Path(given)
         return (suite_in(path) or path / "xai.toml") if is_folder(path) else path
@@ -138,7 +135,7 @@ def table_of(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def read_suite(path: Path) -> Suite:
-    """A suite from its file; raises UsageError that names what is wrong in it."""
+    """Read a suite; raises UsageError that names what is wrong in it."""
     table = table_of(path, read_toml(path))
     if table is None:
         raise UsageError(f"{path} has no table [tool.xai]")
@@ -167,7 +164,7 @@ def read_suite(path: Path) -> Suite:
 
 
 def check_values(where: str, table: Mapping[str, Any]) -> None:
-    """Raise UsageError for what is of the right type and still means nothing."""
+    """Raise UsageError for values of the right type that make no sense."""
     if table.get("expect", SAME_MODEL) not in (SAME_MODEL, RETRAINED):
         raise UsageError(f'{where}: expect = "{show(table["expect"])}"', expected=f"{SAME_MODEL} or {RETRAINED}")
     if not 0 <= table.get("seed", 0) <= LARGEST_SEED:
@@ -181,7 +178,7 @@ def check_values(where: str, table: Mapping[str, Any]) -> None:
     if "methods" in table and not table["methods"]:
         raise UsageError(f"{where} names no methods", expected='methods = ["grad-cam"], or no such line')
     for key in ("seed", "limit", "resize", "crop"):
-        # TOML's whole numbers have no end, those of arrays do.
+        # TOML's integers have no limit; those of arrays do.
         listed = table[key] if isinstance(table.get(key), list) else [table.get(key, 0)]
         if any(isinstance(entry, int) and abs(entry) > LARGEST_SEED for entry in listed):
             raise UsageError(f"{where}: {key} = {show(table[key])}", expected="a smaller number")

@@ -1,4 +1,4 @@
-"""TOML that somebody else wrote: read within limits, its keys and types checked, faults said in words."""
+"""Untrusted TOML: read within limits, keys and types checked, errors in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "a list": (list,),
     "true or false": (bool,),
 }
-"""The kinds of value that a key may have, in words."""
+"""The types that a key's value may have, in words."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -36,13 +36,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(error.found, expected=error.expected, hint=HINT) from error
     except RecursionError as error:
         raise UsageError(f"{path} is nested too deeply", expected="a TOML file", hint=HINT) from error
-    # The fault of wrong TOML is a ValueError, and so are those of text that is not UTF-8 and of numbers that are too long.
+    # Wrong TOML, text that is not UTF-8 and numbers that are too long all raise ValueError.
     except ValueError as error:
         raise UsageError(f"{path} cannot be read: {show(error)}", expected="a TOML file", hint=HINT) from error
 
 
 def check_keys(where: str, table: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
-    """Raise UsageError for an unknown key, or a value that is not of its kind, one of TYPES."""
+    """Raise UsageError for an unknown key, or a value of another type than its key has (one of TYPES)."""
     for key, value in table.items():
         if key not in kinds:
             hint = did_you_mean(key, kinds) or f"Known: {', '.join(kinds)}."

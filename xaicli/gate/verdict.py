@@ -14,7 +14,7 @@ from xaicli.gate.rules import Level, Rule
 from xaicli.results.intervals import Estimate
 
 NAMED = 3
-"""Photos that a failure names."""
+"""Maximum photos that a failure names."""
 
 State = Literal["ok", "fail", "inconclusive", "note"]
 Floats = NDArray[np.float64]
@@ -25,8 +25,8 @@ class Verdict:
     """One line of a check.
 
     level: what a failure means; value, low, high: what was found, with its interval; worst: photos to look at first, each with a
-    number; places: which they are, of the baseline's; test: what interval and p rest on; p: of the failure, before Holm, None
-    where it does not rest on chance.
+    number; places: their positions in the baseline; test: the test behind interval and p; p: of the failure, before Holm, None if
+    chance plays no part.
     """
 
     state: State
@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def failed(self) -> bool:
-        """Whether this closes the gate."""
+        """Whether this verdict makes the check fail."""
         return self.state == "fail" and self.level == "error"
 
     @property
@@ -54,29 +54,29 @@ class Verdict:
 
     @property
     def open(self) -> bool:
-        """Whether this closes the gate under --strict."""
+        """Whether this verdict makes the check fail under --strict."""
         return self.state == "inconclusive" and self.level == "error"
 
     @classmethod
     def of(
         cls, state: State, what: str, text: str, estimate: Estimate, rule: Rule | None, method: str = "", **further: Any
     ) -> Verdict:
-        """A verdict on an estimate, by a rule or, where None, for the record."""
+        """A verdict on an estimate by a rule; without a rule it is only recorded."""
         level, metric = (rule.level, rule.metric) if rule else ("error", what)
         ends = (estimate.value, estimate.low, estimate.high)
         return cls(state, what, text, level, method, metric, *ends, test=estimate.test, **further)
 
 
 def named(photos: Sequence[PhotoResult], places: Sequence[int], numbers: Sequence[str] = ()) -> dict[str, Any]:
-    """The first of these photos, for a verdict: each by its path, with a number where there is one."""
+    """The first of these photos, for a verdict: each by its path, with its number if it has one."""
     first = places[:NAMED]
     shown = [f" {number}" for number in numbers[:NAMED]] or [""] * len(first)
     return {"worst": tuple(photos[at].image + number for at, number in zip(first, shown, strict=True)), "places": tuple(first)}
 
 
 def with_interval(estimate: Estimate, values: Floats, *, signed: bool = False) -> str:
-    """`0.71 [0.66, 0.75] by paired t`, n among it where values are missing; one photo has a value and no interval, nor have
-    values that are all equal."""
+    """`0.71 [0.66, 0.75] by paired t`, with n if values are missing. One photo has no interval, and neither have values that are
+    all equal."""
     form = "+.3f" if signed else ".3f"
     missing = f" (n = {estimate.n} of {estimate.of})" if estimate.n < estimate.of else ""
     if estimate.value is None:

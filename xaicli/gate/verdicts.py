@@ -1,4 +1,4 @@
-"""From two runs of a suite to verdicts: one a rule, a method and a metric, and some that need no rule."""
+"""From two runs of a suite to verdicts: one for each rule, method and metric, and some that need no rule."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from xaicli.metric import Quantity, ValueKind
 from xaicli.results import stats
 
 CHANCE = 2 * RARE
-"""The share of an unchanged model's maps that may fall below the floor of a stochastic method in one of its two numbers."""
+"""The share of an unchanged model's maps that may fall below a stochastic method's floor in one of the two numbers."""
 SHIFT = 0.05
-"""By how much the mean correlation may lie below what other seeds gave, beside its interval."""
+"""By how much the mean correlation may lie below that of other seeds, in addition to its interval."""
 LEVEL = 0.05
 SHARE = Quantity(ValueKind.BINARY, 0.0, 1.0)
 CORRELATION = Quantity(ValueKind.CONTINUOUS, -1.0, 1.0)
@@ -28,7 +28,7 @@ PROBABILITY = Quantity(ValueKind.CONTINUOUS, 0.0, 1.0)
 
 
 def judge(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool) -> list[Verdict]:
-    """All verdicts, Holm-corrected over those that rest on chance. same_seed: whether both runs drew the same random numbers."""
+    """All verdicts, Holm-corrected over those that chance affects. same_seed: whether both runs drew the same random numbers."""
     verdicts = [*facts(ready, baseline, now)]
     for rule in ready.rules:
         methods = [method.label for method in ready.methods if rule.method in ("", method.label)]
@@ -47,7 +47,7 @@ def judge(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, 
 
 
 def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """A failure that rests on chance stands only where it survives Holm's correction over all such rules."""
+    """A failure that chance may explain stands only if it survives Holm's correction over all such rules."""
     places = [at for at, verdict in enumerate(verdicts) if verdict.p is not None]
     adjusted = stats.holm([verdicts[at].p or 0.0 for at in places])
     result = list(verdicts)
@@ -59,11 +59,11 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return result
 
 
-# What is known without a rule: verdicts of their own, since faults can improve a score
+# Known without a rule. These have verdicts of their own, since a fault can improve a score
 
 
 def facts(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
-    """Maps that are not finite, the layer, the model."""
+    """Verdicts on maps that are not finite, on the layer, and on the model."""
     for label in (method.label for method in ready.methods):
         broken = [at for at, photo in enumerate(now) if not np.isfinite(photo.maps[label]).all()]
         if broken:
@@ -78,20 +78,20 @@ def facts(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> 
     before_and_now = [(name, before, view.get(name, "none")) for name, before in baseline.view.items()]
     moved = [f"{name} {before} at the baseline, {after} now" for name, before, after in before_and_now if before != after]
     if moved:
-        yield Verdict("note", "view", f"photos are prepared in another way: {'; '.join(moved)}", metric="view")
+        yield Verdict("note", "view", f"photos are prepared differently: {'; '.join(moved)}", metric="view")
     if baseline.fingerprint != ready.classifier.fingerprint:
         text = f"{baseline.fingerprint} at the baseline, {ready.classifier.fingerprint} now"
         yield Verdict("note", "model", text, metric="model")
 
 
 def same_place(before: str, now: str) -> bool:
-    """Whether two names are of one layer: one is the other within a wrapper (`features.18`, `m.features.18`)."""
+    """Whether two names mean the same layer, one of them inside a wrapper (`features.18`, `m.features.18`)."""
     longer, shorter = sorted((before, now), key=len, reverse=True)
     return longer == shorter or longer.endswith(f".{shorter}")
 
 
 def unasked(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
-    """Decisions and confidence, where no rule is about them."""
+    """Verdicts on decisions and confidence that no rule is about."""
     named_by_rules = {rule.metric for rule in ready.rules}
     if DECISIONS not in named_by_rules:
         yield decisions_verdict(None, ready, baseline, now)
@@ -100,8 +100,8 @@ def unasked(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -
 
 
 def decisions_verdict(rule: Rule | None, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    """How many photos the model decides otherwise: held against a rule's bound or, without one, a note until there are so many
-    that the default bound is certainly passed."""
+    """Judge how many decisions changed, by a rule's bound. Without a rule it is a note, until so many changed that the default
+    bound is certainly exceeded."""
     changes = np.array([old.decision != new.decision for old, new in zip(baseline.photos, now, strict=True)], dtype=np.float64)
     changed = np.flatnonzero(changes).tolist()
     estimate = stats.mean(changes, SHARE)
@@ -120,14 +120,14 @@ def decisions_verdict(rule: Rule | None, ready: ReadySuite, baseline: Baseline, 
     if estimate.low is None or estimate.low <= bound:
         return Verdict("note", DECISIONS, text, **about)
     text = f"{text}, more than {100 * bound:g} %, the most a suite without a rule for decisions allows"
-    # Rules take the place of the defaults: a suite that states some is warned.
+    # Rules replace the defaults, so a suite that states rules is only warned.
     level: Level = "warn" if ready.suite.rules else "error"
     return Verdict("fail", DECISIONS, text, level, p=stats.p_against(changes, bound, SHARE), **about)
 
 
 def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    """The probability of the baseline's class, as a rule bounds it or its change. Without one it is a note where it moved, and
-    inconclusive where it may have moved by more than a fiftieth."""
+    """Judge the probability of the baseline's class, or its change, by a rule. Without a rule a change is a note, and
+    inconclusive if it may exceed a fiftieth."""
     probabilities = np.array([photo.probability for photo in now])
     if rule is not None and rule.tolerance is None:
         return by_bounds(rule, "", probabilities, now, PROBABILITY)
@@ -142,7 +142,7 @@ def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[Phot
     moved = estimate.low is None or estimate.high is None or estimate.low > 0 or estimate.high < 0
     if moved or state == "ok":
         return Verdict.of("note" if moved else "ok", CONFIDENCE, text, estimate, None)
-    # No rule asks for it, so that it closes no gate, a strict one included.
+    # No rule asks for it, so it never makes a check fail, not even under --strict.
     return replace(Verdict.of("inconclusive", CONFIDENCE, judged, estimate, None), level="warn")
 
 
@@ -152,7 +152,8 @@ def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[Phot
 def map_verdict(
     rule: Rule, label: str, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool
 ) -> Verdict:
-    """Are the maps those of the baseline: every one where the random numbers are the same, else all but what chance explains."""
+    """Judge whether the maps are those of the baseline: every one if the random numbers are the same, or else all but those that
+    chance explains."""
     size = ready.classifier.view.size
     found = [similarity(old.maps[label], new.maps[label], size) for old, new in zip(baseline.photos, now, strict=True)]
     noise = None if same_seed else baseline.noise.get(label)
@@ -176,10 +177,8 @@ def map_verdict(
 
 
 def of_chance(below: int, photos: int, shift: Floats | None) -> float:
-    """The probability that another seed of an unchanged model does as much.
-
-    below: maps under the floor of chance; shift: (photos,) by how much each correlation exceeds its mean with other seeds. The
-    smaller probability of the two, doubled.
+    """The probability that an unchanged model with another seed differs as much: the smaller one of two, doubled. below: maps
+    under the floor of chance; shift: (photos,) by how much each correlation exceeds its mean with other seeds.
     """
     p = float(distributions.binom.sf(below - 1, photos, CHANCE))
     if shift is not None:
@@ -190,7 +189,7 @@ def of_chance(below: int, photos: int, shift: Floats | None) -> float:
 
 
 def floor_of(rule: Rule, floor: Similarity) -> Similarity:
-    """The rule's own floor in place of the correlation's; one that asks for less asks nothing of the overlap."""
+    """The rule's floor instead of the default for the correlation; a lower floor asks nothing of the overlap."""
     if rule.at_least is None:
         return floor
     return Similarity(rule.at_least, floor.overlap if rule.at_least >= floor.spearman else 0.0)

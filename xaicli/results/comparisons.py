@@ -16,7 +16,7 @@ from xaicli.rows import OTHER, Recipe
 
 SIGNIFICANT = 0.05
 BORROWED = f"{OTHER}@base="
-"""A control that belongs to one method: the label of that method follows."""
+"""Prefix of a control that belongs to one method, whose label follows."""
 
 State = Literal["better", "worse", "not shown"]
 Question = tuple[str, str]
@@ -26,9 +26,10 @@ Question = tuple[str, str]
 class Comparison:
     """Two methods under one metric, the better mean first; or a method and a control, the method first.
 
-    difference: first less second, paired, with its unadjusted p; p: adjusted by Holm over the `among` comparisons of the same
-    question; both None where the photos' differences are all equal; needed: photos at which four in five such tests would see the
-    difference. One question is how all methods stand to each other under one metric, or how one method stands to its controls.
+    difference: first minus second, paired, with its unadjusted p; p: adjusted by Holm over the `among` comparisons of the same
+    question; both are None if the differences of all photos are equal; needed: the number of photos with which four in five such
+    tests would detect the difference. One question compares all methods with each other under one metric, or one method with its
+    controls.
     """
 
     metric: str
@@ -47,7 +48,7 @@ class Comparison:
 
     @property
     def state(self) -> State:
-        """What is shown of the first: that it is better, or worse, or neither."""
+        """Whether the first is shown to be better, to be worse, or neither."""
         if not self.significant:
             return "not shown"
         return "better" if ((self.difference.value or 0.0) > 0) == self.higher_is_better else "worse"
@@ -80,7 +81,7 @@ def compared(
 def one_comparison(
     metric: str, first: str, second: str, values: NDArray[np.float64], recipe: Recipe, *, control: bool
 ) -> Comparison | None:
-    """The comparison that differences (photos,) allow, not yet corrected; None where fewer than two photos have both scores."""
+    """The comparison from differences (photos,), not yet corrected; None if fewer than two photos have both scores."""
     difference = stats.change(values, recipe.quantity)
     if difference.value is None:
         return None
@@ -92,8 +93,8 @@ def one_comparison(
 
 
 def meaningful(recipe: Recipe, against: str) -> bool:
-    """Whether a metric compares anything there: it says which way is better, and reads more of a photo than its map where the
-    other one is a map of another photo."""
+    """Whether a metric can compare the two: it must have a better direction, and where one of the two maps belongs to another
+    photo, it must read more than the map."""
     return recipe.direction != "neither" and not (recipe.of_map_alone and against.startswith(BORROWED))
 
 
@@ -117,11 +118,11 @@ def wanted_pairs(methods: Sequence[str], controls: Sequence[str]) -> list[tuple[
 
 
 def belongs(control: str, method: str) -> bool:
-    """Whether a control stands beside a method: all do, except another method's maps of other photos."""
+    """Whether a control belongs to a method: all do, except another method's maps of other photos."""
     return not control.startswith(BORROWED) or control.removeprefix(BORROWED) == method
 
 
 def turned(estimate: Estimate) -> Estimate:
-    """The estimate of second less first."""
+    """The estimate of second minus first."""
     value, low, high = (None if part is None else -part for part in (estimate.value, estimate.high, estimate.low))
     return replace(estimate, value=value, low=low, high=high)

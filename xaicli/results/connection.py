@@ -1,4 +1,4 @@
-"""Opening a store's file: who it belongs to, how it is journalled, and SQLite's faults in words."""
+"""Opening a store's file: checking that it is ours, choosing its journal, and SQLite's errors in words."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 60.0
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs")
-"""WAL shares memory between processes, which these do not do between machines."""
+"""File systems of a network. WAL needs memory shared between processes, which machines do not share."""
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-    """A connection to the store at `path`, of the newest schema; `write` creates and upgrades the file where need be.
-
-    Raises InputError where it is no store, a newer one, missing (when read), or where the folder, file or disk refuses.
+    """A connection to the store at `path`, of the newest schema; `write` creates or upgrades the file if needed. Raises
+    InputError if it is not a store, has a newer schema, is missing (when read), or if the folder, file or disk refuses.
     """
     if not write and not is_file(path):
         raise InputError(f"{path} is not there", expected="a store", hint="xai score PHOTOS -o STORE.db writes one.")
     if is_folder(path):
         raise InputError(f"{path} is a folder", expected="the name of a store's file", hint=f"Try -o {path / 'scores.db'}.")
     if is_there(path):
-        # SQLite itself would wait for what a pipe never sends.
+        # On a pipe, SQLite would wait forever.
         status_of(path, "a store")
     with plain_faults(path):
         connection = open_file(path, write=write)
@@ -55,7 +54,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
 
 def in_memory() -> sqlite3.Connection:
-    """A store that no file keeps: for scores that go to stdout alone."""
+    """A store in memory: for scores that go to stdout alone."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     settle(connection)
     schema.migrate(connection)
@@ -73,17 +72,17 @@ def open_file(path: Path, *, write: bool) -> sqlite3.Connection:
         unfinished = any(size_of(log) for log in beside)
         may_write = os.access(path.parent, os.W_OK)
         if "readonly" in str(error) and (may_write or unfinished):
-            # A writer was killed: what it had not finished must be taken back before anyone reads, which mode=ro may not.
+            # A writer was killed: its unfinished transaction must be rolled back before anyone reads, which mode=ro cannot do.
             take_back(path, name)
             return reader(name, "mode=ro")
         if may_write or unfinished:
             raise
-        # A store in WAL mode cannot be read in a folder that takes no files, unless nobody is writing to it.
+        # In a read-only folder, a store in WAL mode can be read only while nobody writes to it.
         return reader(name, "immutable=1")
 
 
 def reader(name: str, how: str) -> sqlite3.Connection:
-    """A connection that has read once: only then does SQLite look at what lies beside the file."""
+    """A connection that has read once: only then does SQLite look at the journal beside the file."""
     connection = sqlite3.connect(f"{name}?{how}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
@@ -94,21 +93,22 @@ def reader(name: str, how: str) -> sqlite3.Connection:
 
 
 def take_back(path: Path, name: str) -> None:
-    """Undo what a killed writer had begun, as SQLite does for whoever may write; raises InputError where one may not."""
+    """Roll back the transaction of a killed writer, which SQLite does for anyone who may write; raises InputError if we may
+    not."""
     try:
         reader(name, "mode=rw").close()
     except sqlite3.OperationalError as error:
         if "readonly" not in str(error):
             raise
         raise InputError(
-            f"{path} was left in the middle of a write, and may not be written to here",
-            expected="someone who may write to it to open it once",
+            f"{path} was left in the middle of a write, and this user may not write to it",
+            expected="to be opened once by someone who may write to it",
             hint="Have its owner run any command of xai on it, or copy it with the files beside it.",
         ) from error
 
 
 def settle(connection: sqlite3.Connection) -> None:
-    """Settings of every connection: temporary tables in memory, and nothing that a file's schema could run."""
+    """Settings of every connection: temporary tables in memory, and no code from a file's schema is run."""
     for setting in ("temp_store = MEMORY", "trusted_schema = OFF", "cell_size_check = ON", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {setting}")
 
@@ -152,7 +152,8 @@ def tell_of_older(path: Path, *, write: bool) -> None:
 
 
 def choose_journal(path: Path, connection: sqlite3.Connection) -> None:
-    """WAL where the file system allows it, else a rollback journal; a killed process loses nothing committed under either."""
+    """Choose WAL if the file system allows it, else a rollback journal; with either, a killed process loses nothing that was
+    committed."""
     wanted = "DELETE" if on_network(path) else "WAL"
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -160,7 +161,7 @@ def choose_journal(path: Path, connection: sqlite3.Connection) -> None:
             mode = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
             break
         except sqlite3.OperationalError as error:
-            # The busy time-out does not cover this switch, which two processes may want at once.
+            # The busy time-out does not cover this switch, and two processes may want it at once.
             if is_busy(error) and time.monotonic() < deadline:
                 time.sleep(0.02)
             elif wanted == "WAL" and not is_busy(error):
@@ -171,7 +172,7 @@ def choose_journal(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def close(connection: sqlite3.Connection) -> None:
-    """Close; the last writer leaves one file, without a log beside it, that can be read where nothing can be written."""
+    """Close. The last writer leaves one file without a log beside it, which can be read in a read-only folder."""
     with contextlib.suppress(sqlite3.Error):
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA journal_mode = DELETE")
@@ -179,7 +180,7 @@ def close(connection: sqlite3.Connection) -> None:
 
 
 def on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
-    """Whether the file lies on a network file system, as far as the system tells."""
+    """Whether the file lies on a network file system, as far as the operating system tells."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()
         place = path.parent.resolve()
@@ -191,7 +192,7 @@ def on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
 
 
 def upgraded_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """An older store, read as the newest: a copy in memory is upgraded, the file stays as it is."""
+    """An older store, read through an upgraded copy in memory; the file is not changed."""
     copy = sqlite3.connect(":memory:", isolation_level=None)
     connection.backup(copy)
     connection.close()
@@ -202,7 +203,7 @@ def upgraded_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """Several queries that see one state, whatever another process writes meanwhile."""
+    """Let several queries see the same state, even if another process writes meanwhile."""
     if connection.in_transaction:
         yield
         return
@@ -214,7 +215,7 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def listed(keys: Iterable[int]) -> str:
-    """Ids as SQL: they are integers of ours, and may be more than a statement takes parameters."""
+    """Ids as SQL text: they are our own integers, and there may be more than a statement accepts as parameters."""
     return ",".join(str(int(key)) for key in keys)
 
 
@@ -230,8 +231,8 @@ def plain_faults(path: Path | str) -> Iterator[None]:
     except sqlite3.Error as error:
         raise in_words(path, error) from error
     except UnicodeDecodeError as error:
-        # SQLite quotes a damaged schema in its message, which is then no text.
-        raise in_words(path, sqlite3.DatabaseError("its schema is no text")) from error
+        # SQLite quotes a damaged schema in its message, which then cannot be decoded.
+        raise in_words(path, sqlite3.DatabaseError("its schema is not text")) from error
 
 
 def in_words(path: Path | str, error: sqlite3.Error) -> InputError:
@@ -241,7 +242,7 @@ def in_words(path: Path | str, error: sqlite3.Error) -> InputError:
         return InputError(f"{path} is not a store", expected="an SQLite file written by xai", hint=elsewhere)
     if is_busy(error):
         found = f"{path} stayed locked for {BUSY_SECONDS:g} s"
-        return InputError(found, expected="another process to let go of it", hint="Run again: it does only what is missing.")
+        return InputError(found, expected="that the other process finishes", hint="Run again: it does only what is missing.")
     if "readonly" in text:
         return InputError(f"{path} cannot be written: read-only", expected="a file that can be written to", hint=elsewhere)
     if "full" in text:

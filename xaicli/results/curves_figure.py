@@ -1,4 +1,4 @@
-"""Scores as a figure: mean curves with their intervals, or means where a metric has no curve."""
+"""Scores as a figure: mean curves with their intervals, or means if a metric has no curve."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from xaicli.results.tables import heading
 
 GREYS = ("#6b7280", "#9ca3af", "#4b5563", "#d1d5db")
 COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7c3aed", "#b4236b", "#0e7490", "#854d0e", "#52525b")
-"""Those of the report's page; controls are grey."""
+"""The colours of the report's page; controls are grey."""
 DASHES = ("--", ":", "-.")
 MOST_LINES = 6
-"""Lines in one panel; beyond, the controls that are maps of other photos are left out."""
+"""Maximum lines in a panel; with more, the controls that are maps of other photos are left out."""
 
 
 def curves_figure(
@@ -29,7 +29,7 @@ def curves_figure(
 ) -> Figure:
     """A panel for each metric of each group: every method's mean curve with its 95 % band, or its mean with the interval.
 
-    columns: panels side by side. n stands in each panel's title. Raises UsageError where there is nothing to draw.
+    columns: panels side by side. Each panel's title gives n. Raises UsageError if there is nothing to draw.
     """
     panels = [(group, metric) for group in groups for metric in group.metrics]
     if not panels or columns < 1:
@@ -58,7 +58,7 @@ def curves_figure(
 
 
 def curves_of(group: Group, metric: str, curves: Sequence[MeanCurve]) -> dict[str, MeanCurve]:
-    """The curves of one panel by method label, methods first; of many lines those of other photos' maps are left out."""
+    """The curves of one panel by method label, methods first; if there are many, those of other photos' maps are left out."""
     by_definition = {curve.definition: curve for curve in curves if curve.model == group.fingerprint}
     found = {
         name: by_definition[cell.recipe.definition]

@@ -1,6 +1,6 @@
 """Rows for other programs: CSV, JSON lines, Parquet.
 
-Values are exact, texts as they are. A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula: import the
+Values are exact and texts unchanged. A spreadsheet reads a text that begins with `=`, `+`, `-` or `@` as a formula: import the
 columns `image`, `method` and `metric` as text.
 """
 
@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 50_000
 def export(store: Store, path: Path, form: str = "", selection: Selection | None = None) -> int:
     """Write the selected rows to a file, whole or not at all; returns how many.
 
-    form: one of FORMATS, by default what the file's name ends in. Raises UsageError where neither says it, InputError where the
+    form: one of FORMATS, by default the ending of the file's name. Raises UsageError if neither gives a format, InputError if the
     file cannot be written.
     """
     form = form or path.suffix.removeprefix(".").lower()
@@ -62,7 +62,7 @@ def records(store: Store, selection: Selection) -> Iterator[dict[str, Any]]:
 
 
 def write_csv(store: Store, file: BinaryIO, selection: Selection) -> int:
-    """Comma-separated UTF-8 with one header line; an empty field where there is no value."""
+    """Comma-separated UTF-8 with one header line; a missing value is an empty field."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     count = 0
     try:
@@ -72,13 +72,13 @@ def write_csv(store: Store, file: BinaryIO, selection: Selection) -> int:
             writer.writerow(record)
             count += 1
     finally:
-        # The file is the caller's, and stays open whatever happens.
+        # The file belongs to the caller and stays open, also on an exception.
         text.detach()
     return count
 
 
 def write_jsonl(store: Store, file: BinaryIO, selection: Selection) -> int:
-    """One JSON object a line; `null` where there is no value, no key where a metric has no such read-out."""
+    """One JSON object per line; a missing value is `null`, a read-out that a metric does not have has no key."""
     count = 0
     for record in records(store, selection):
         file.write(json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n")
@@ -87,7 +87,7 @@ def write_jsonl(store: Store, file: BinaryIO, selection: Selection) -> int:
 
 
 def write_parquet(store: Store, file: BinaryIO, selection: Selection) -> int:
-    """A Parquet table; null where there is no value. Raises InputError where pyarrow is not installed."""
+    """A Parquet table; a missing value is null. Raises InputError if pyarrow is not installed."""
     arrow = require("pyarrow", "parquet")
     parquet = importlib.import_module("pyarrow.parquet")
     names = store.readout_names(selection)

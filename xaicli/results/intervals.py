@@ -14,8 +14,8 @@ from scipy import special
 
 LEVEL = 0.95
 FEWEST, FEWEST_SKEWED = 10, 50
-"""With fewer photos the interval of a mean covers the truth less often than it says where scores happen to be skewed; and where
-a metric's scores are known to be."""
+"""Below these numbers of photos, the interval of a mean covers the truth less often than stated if scores are skewed: FEWEST for
+any metric, FEWEST_SKEWED for metrics known to be skewed."""
 
 STUDENT = "Student's t"
 PAIRED = "paired t"
@@ -29,10 +29,10 @@ Floats = NDArray[np.float64]
 class Estimate:
     """A mean, difference or ratio over photos.
 
-    low, high: the 95 % interval; n of `of`: photos that had a value, of those there are; p: two-sided, for the null hypothesis
-    that the value is 0; test: what interval and p rest on, in the words of a sentence; optimistic: whether the interval covers
-    the truth less often than it says. value is None where fewer than two photos had a value, or where a ratio's denominator is
-    not told apart from 0. low, high and p are None then too, and where all values are equal: these say nothing of their spread.
+    low, high: the 95 % interval; n of `of`: how many of the photos had a value; p: two-sided, for the null hypothesis that the
+    value is 0; test: the test behind interval and p, in words; optimistic: whether the interval covers the truth less often than
+    stated. value is None if fewer than two photos had a value, or if a ratio's denominator cannot be distinguished from 0. low,
+    high and p are None then too, and if all values are equal, since equal values do not show their spread.
     """
 
     value: float | None
@@ -49,14 +49,14 @@ class Estimate:
         return self.value is not None
 
     def within(self, low: float, high: float) -> Estimate:
-        """The estimate with an interval that stays between the smallest and the largest value there can be."""
+        """The estimate with its interval limited to the smallest and largest possible value."""
         if self.low is None or self.high is None:
             return self
         return replace(self, low=max(self.low, low), high=min(self.high, high))
 
 
 def paired(value: float, influence: Floats, of: int) -> Estimate:
-    """Student's interval and test of a mean difference; influence: (n,) what each photo moves it by, times n."""
+    """Student's interval and test of a mean difference; influence: (n,) the influence of each photo on it, times n."""
     n, error = len(influence), error_of(influence)
     if negligible(error, value):
         return Estimate(value, None, None, n, of, test=PAIRED)
@@ -66,9 +66,8 @@ def paired(value: float, influence: Floats, of: int) -> Estimate:
 
 
 def single(value: float, influence: Floats, of: int) -> Estimate:
-    """The interval of one mean: Student's, stretched to where the correction for skewness (Hall, 1992) reaches beyond it.
-
-    p is Student's, so that what the interval excludes p rejects.
+    """The interval of one mean: Student's, extended to the ends of the interval corrected for skewness (Hall, 1992) where those
+    lie outside. p is Student's, so p rejects whatever the interval excludes.
     """
     plain = replace(paired(value, influence, of), test=CORRECTED)
     if plain.low is None or plain.high is None:
@@ -78,7 +77,7 @@ def single(value: float, influence: Floats, of: int) -> Estimate:
 
 
 def corrected_ends(value: float, influence: Floats) -> tuple[float, float]:
-    """Where t, made symmetric by Hall's cubic transformation, reaches its quantiles.
+    """The ends of the interval at which t, made symmetric by Hall's cubic transformation, reaches its quantiles.
 
     With t = (mean - truth) / error and g = skewness / sqrt(n) the transformed t is t + g t^2 / 3 + g^2 t^3 / 27 + g / 6.
     (Hall: On the removal of skewness by transformation, J. R. Statist. Soc. B 54, 1992.)

@@ -17,7 +17,7 @@ from xaicli.results.reading import plain_damage
 from xaicli.untrusted import is_there
 
 TOLERANCE = 1e-5
-"""Shards agree to this: a larger difference under one key is not rounding."""
+"""Relative difference of two values under one key beyond which it is not rounding."""
 
 JOIN = """
 INSERT OR IGNORE INTO photos (content, frame) SELECT content, frame FROM other.photos ORDER BY id;
@@ -67,15 +67,15 @@ NAMED = 3
 def merge(sources: Sequence[str | Path], into: str | Path, *, overwrite: bool = False) -> int:
     """Join stores into a new one at `into`, whole or not at all; returns its number of rows.
 
-    A row that several stores hold under one key (definition, subject, seed) is kept once. Raises InputError where two of them
-    hold different values for it, or where one is no store; UsageError where `into` exists, except under `overwrite`.
+    A row that several stores hold under one key (definition, subject, seed) is kept once. Raises InputError if two stores hold
+    different values for it, or if a file is not a store; UsageError if `into` exists, except with `overwrite`.
     """
     into, paths = Path(into), [Path(source) for source in sources]
     if not paths:
         raise UsageError("no store to merge", expected="xai merge A.db B.db -o ALL.db")
     if is_there(into) and not overwrite:
         hint = "Name it among the stores to merge and write another, or add --overwrite."
-        raise UsageError(f"{into} is there already", expected="a new name", hint=hint)
+        raise UsageError(f"{into} exists already", expected="a new name", hint=hint)
     with temporary_beside(into) as temporary:
         joined = opening.connect(temporary, write=True)
         try:
@@ -95,7 +95,7 @@ def merge(sources: Sequence[str | Path], into: str | Path, *, overwrite: bool = 
 
 
 def settle_old(path: Path) -> None:
-    """Close the journal of the store that is replaced: SQLite would take what is left of it for a part of the new one."""
+    """Close the journal of the store that is replaced, since SQLite would read a leftover journal as part of the new store."""
     if not is_there(path):
         return
     opening.close(opening.connect(path, write=True))
@@ -105,7 +105,7 @@ def settle_old(path: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` for a store in the making; what is left of it goes."""
+    """A temporary name beside `path` for the new store; leftovers under that name are deleted."""
     temporary = part_of(path)
     try:
         with held(temporary):
@@ -117,7 +117,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
 
 
 def add(joined: sqlite3.Connection, path: Path) -> None:
-    """Take what the store at `path` holds into `joined`, or raise InputError and take nothing."""
+    """Add the contents of the store at `path` to `joined`; on an InputError nothing is added."""
     with readable_file(path) as file, opening.plain_faults(path):
         joined.execute("ATTACH DATABASE ? AS other", (f"file:{quote(os.fsencode(file.absolute()))}?mode=ro",))
         try:
@@ -146,7 +146,7 @@ def columns_of(joined: sqlite3.Connection, table: str) -> list[str]:
 
 @contextlib.contextmanager
 def readable_file(path: Path) -> Iterator[Path]:
-    """The store's file, or, where it is of an older schema, an upgraded copy of it."""
+    """The store's file, or an upgraded copy of it if its schema is older."""
     checked = opening.connect(path, write=False)
     try:
         with plain_damage(str(path)):

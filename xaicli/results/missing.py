@@ -1,4 +1,4 @@
-"""What a store does not hold yet: the question every run asks before it works."""
+"""Which rows a store does not hold yet, which every run asks before it works."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from xaicli.rows import Recipe, partner_number, steps_on_the_ring
 
 T = TypeVar("T", bound=Hashable)
 Wanted = tuple[str, int, str | None, str | None]
-"""Content hash, frame, the resolved target where it is known before the model ran, and the content of the partner where it is
-known whose map is the control `other`."""
+"""Content hash, frame, the resolved target if it is known before the model has run, and the content of the partner, whose map is
+the control `other`, if it is known."""
 
 
 def missing(
     connection: sqlite3.Connection, wanted: Sequence[Wanted], recipes: Sequence[Recipe], model: str, seed: int
 ) -> NDArray[np.bool_]:
-    """(wanted, recipes), True where no row is there. A photo and a recipe given twice are answered twice."""
+    """Missing rows as (wanted, recipes), True for a missing row. A photo or recipe that is given twice is answered twice."""
     photos, photo_of = distinct(wanted)
     named = {recipe.definition: recipe.has_partner for recipe in recipes}
     names, name_of = distinct([recipe.definition for recipe in recipes])
@@ -41,14 +41,14 @@ def missing(
 
 
 def rows_of(columns: Iterable[int]) -> str:
-    """The rows of recipes and one seed that were asked for, in SQL."""
+    """SQL for the requested rows of these recipes and one seed."""
     return f"FROM temp.asked a CROSS JOIN rows r ON r.subject = a.subject WHERE r.seed = ? AND r.recipe IN ({listed(columns)})"
 
 
 def mark(connection: sqlite3.Connection, columns: Mapping[int, int], seed: int, absent: NDArray[np.bool_]) -> None:
-    """Set False in `absent` what is there; columns: place by recipe."""
+    """Set `absent` to False for rows that exist; columns: position by recipe."""
     mine = rows_of(columns)
-    # Counting is quicker than fetching, and most photos of a run that is taken up again are complete.
+    # Counting is faster than fetching, and most photos of a resumed run are complete.
     counts = connection.execute(f"SELECT a.rowid, a.place {mine} GROUP BY a.rowid HAVING count(*) = {len(columns)}", (seed,))
     complete = np.fromiter(counts, dtype=[("row", "i8"), ("place", "i8")])
     absent[np.ix_(complete["place"], np.asarray(list(columns.values())))] = False
@@ -63,7 +63,7 @@ def mark(connection: sqlite3.Connection, columns: Mapping[int, int], seed: int, 
 def mark_others(
     connection: sqlite3.Connection, photos: Sequence[Wanted], columns: Mapping[int, int], seed: int, absent: NDArray[np.bool_]
 ) -> None:
-    """The same for the control `other`: a row counts whose partner is the wanted one, or a nearer one."""
+    """The same for the control `other`: a row counts if its partner is the wanted one or a nearer one."""
     for place, recipe, number in connection.execute(f"SELECT a.place, r.recipe, {NUMBER} {rows_of(columns)}", (seed,)):
         content, *_, partner = photos[place]
         near = partner is None or number is None
@@ -72,7 +72,7 @@ def mark_others(
 
 
 def ask(connection: sqlite3.Connection, photos: Sequence[Wanted], model: str) -> None:
-    """Fill the temporary table `asked`: the subjects of these photos under one model, each with the photo's place."""
+    """Fill the temporary table `asked` with the subjects of these photos under one model, each with the photo's position."""
     with snapshot(connection):
         for table in ("wanted (place INTEGER PRIMARY KEY, content, frame, target)", "asked (subject INTEGER, place INTEGER)"):
             connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table}")
@@ -90,6 +90,6 @@ def ask(connection: sqlite3.Connection, photos: Sequence[Wanted], model: str) ->
 
 
 def distinct(entries: Sequence[T]) -> tuple[list[T], NDArray[np.int64]]:
-    """The entries without repetition, and for each given one its place among them."""
+    """The entries without repetition, and the position of each given entry among them."""
     place = {entry: at for at, entry in enumerate(dict.fromkeys(entries))}
     return list(place), np.asarray([place[entry] for entry in entries], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""How many photos it would take to tell a mean from a bound, as far as the photos at hand can say."""
+"""How many photos it would take to distinguish a mean from a bound, estimated from the photos at hand."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from xaicli.results.rates import are_turns, rate_ends, shares, turn_ends
 from xaicli.results.stats import present
 
 MOST_PHOTOS = 1_000_000
-"""More than this is no advice."""
+"""Above this number no advice is given."""
 
 
 def photos_needed(spread: float, distance: float, *, power: float = 0.8) -> float:
-    """Photos at which a mean `distance` from a bound, of standard deviation `spread`, is told apart from it with that power.
-
-    Two-sided at the 5 % level, by the normal distribution; infinite where the distance is 0.
+    """The number of photos with which a mean at `distance` from a bound is distinguished from it with that power, for values of
+    standard deviation `spread`. Two-sided at the 5 % level, by the normal distribution; infinite if the distance is 0.
     """
     if not distance:
         return math.inf
@@ -31,15 +30,16 @@ def photos_needed(spread: float, distance: float, *, power: float = 0.8) -> floa
 
 
 def spread_of(values: ArrayLike) -> float:
-    """The standard deviation of one photo's value; 0 where fewer than two photos have one."""
+    """The standard deviation of one photo's value; 0 if fewer than two photos have one."""
     known, _ = present(values)
     return float(known.std(ddof=1)) if len(known) > 1 else 0.0
 
 
 def needed_to_judge(values: ArrayLike, low: float, high: float, quantity: Quantity, *, paired: bool) -> float:
-    """Photos at which the mean of values (photos,) would be told to lie within `low` to `high`, or outside; infinite where none.
+    """The number of photos with which the mean of values (photos,) would be shown to lie within `low` to `high`, or outside;
+    infinite if no number would do.
 
-    paired: whether the values are differences of the quantity. Of binary values the photos at which the exact interval of the
+    paired: whether the values are differences of the quantity. For binary values, the number with which the exact interval of the
     same rate lies on one side.
     """
     known, _ = present(values)
@@ -56,7 +56,8 @@ def needed_to_judge(values: ArrayLike, low: float, high: float, quantity: Quanti
 
 
 def fewest(interval: Callable[[int], tuple[float, float]], low: float, high: float, known: int) -> float:
-    """The fewest photos beyond `known` whose interval lies on one side of both bounds, by halving; infinite past a million."""
+    """The fewest photos beyond `known` whose interval lies on one side of both bounds, found by bisection; infinite above
+    MOST_PHOTOS."""
 
     def decides(n: int) -> bool:
         start, stop = interval(n)
@@ -72,7 +73,7 @@ def fewest(interval: Callable[[int], tuple[float, float]], low: float, high: flo
 
 
 def roughly(count: float) -> int:
-    """Two leading digits, rounded up: more would be a pretence."""
+    """Two leading digits, rounded up: more would be false precision."""
     step = 10 ** max(0, math.floor(math.log10(count)) - 1)
     return math.ceil(count / step) * step
 

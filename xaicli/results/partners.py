@@ -1,7 +1,7 @@
-"""Rows of the control `other` that several jobs left of one photo: which of them readers take.
+"""Which row of the control `other` is read if several jobs left one for the same photo.
 
-A row's partner is the next photo by content hash in its job, so that a larger job, or a merge, finds a nearer one. The row of the
-nearest partner is the one that a fresh run over all these photos would have made; the others stay in the store and in exports.
+A row's partner is the next photo by content hash in its job, so a larger job, or a merge, may find a nearer one. The row of the
+nearest partner is read: a new run over all these photos would have made that one. The others stay in the store and in exports.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from xaicli.results.connection import listed
 from xaicli.rows import PARTNER, Recipe, steps_on_the_ring
 
 NUMBER = f"CAST(json_extract(r.readouts, '$.{PARTNER}') AS INTEGER)"
-"""SQL: a row's partner, NULL where it has none."""
+"""SQL for a row's partner, NULL without one."""
 
 
 def superseded(connection: sqlite3.Connection, known: dict[int, Recipe]) -> list[int]:
-    """Rows of these recipes beside which stands the row of a nearer partner."""
+    """Rows of these recipes for which there is a row of a nearer partner."""
     columns = listed([key for key, recipe in known.items() if recipe.has_partner])
     of_one = "SELECT s.photo, s.model, s.target, r.recipe, r.seed, {what} FROM rows r JOIN subjects s ON s.id = r.subject"
     several = connection.execute(

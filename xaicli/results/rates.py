@@ -1,4 +1,4 @@
-"""Statistics of binary scores: hit rates, and who of two hits more often. Exact, since few photos decide them."""
+"""Statistics of binary scores: hit rates, and which of two hits more often. The tests are exact, since photos may be few."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NEAR = 1e-9
 
 
 def shares(values: Floats, quantity: Quantity) -> Floats:
-    """Binary values as 0 and 1; what is the mean of several, over seeds say, lies in between."""
+    """Binary values as 0 and 1; a mean of several, for example over seeds, lies in between."""
     return (values - quantity.low) / (quantity.high - quantity.low)
 
 
 def rate(values: Floats, quantity: Quantity, of: int) -> Estimate:
     """The mean of binary values (n,) with the Clopper-Pearson interval.
 
-    A part of a hit, the mean of several seeds say, counts as a miss for the lower end and as a hit for the upper.
+    A fraction of a hit (a mean over several seeds) counts as a miss for the lower end and as a hit for the upper end.
     """
     hits, n = float(shares(values, quantity).sum()), len(values)
     low, high = rate_ends(math.floor(hits + NEAR), math.ceil(hits - NEAR), n)
@@ -33,7 +33,7 @@ def rate(values: Floats, quantity: Quantity, of: int) -> Estimate:
 
 
 def rate_ends(fewest: int, most: int, n: int) -> tuple[float, float]:
-    """The exact interval of a rate of which between `fewest` and `most` of n hit."""
+    """The exact interval of a rate with between `fewest` and `most` hits of n."""
     tail = (1 - LEVEL) / 2
     low = float(special.betaincinv(fewest, n - fewest + 1, tail)) if fewest else 0.0
     high = float(special.betaincinv(most + 1, n - most, 1 - tail)) if most < n else 1.0
@@ -49,7 +49,7 @@ def rate_p(values: Floats, bound: float, quantity: Quantity) -> float:
 
 
 def are_turns(differences: Floats, quantity: Quantity) -> bool:
-    """Whether paired differences are those of binary values: 0, or the whole range up or down."""
+    """Whether paired differences may come from binary values: each is 0 or the whole range up or down."""
     parts = np.abs(differences) / (quantity.high - quantity.low)
     return bool(np.minimum(parts, np.abs(parts - 1)).max(initial=0.0) < NEAR)
 
@@ -57,8 +57,8 @@ def are_turns(differences: Floats, quantity: Quantity) -> bool:
 def turns(differences: Floats, quantity: Quantity, of: int) -> Estimate:
     """The mean of paired differences of binary values (n,), by the exact McNemar test.
 
-    Its interval is that of Bonett and Price (2012): one photo more of each turn, then the normal distribution; stretched to 0
-    where the exact test does not tell the mean from 0.
+    Its interval is that of Bonett and Price (2012): one photo is added in each direction, then the normal distribution is used.
+    It is extended to 0 if the exact test does not distinguish the mean from 0.
     """
     n, span = len(differences), quantity.high - quantity.low
     up, down = int((differences > NEAR * span).sum()), int((differences < -NEAR * span).sum())

@@ -1,6 +1,5 @@
-"""What is read from a store: rows, arrays of scores, photos, recipes, maps.
-
-A store may come from anywhere: what does not fit is an InputError, never a crash.
+"""Reading a store: rows, arrays of scores, photos, recipes, maps. A store may come from anywhere: unexpected contents raise
+InputError and never crash.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from xaicli.rows import OK, Curve, KeptMap, Recipe, Row, Run
 DIRECTIONS = ("higher", "lower", "neither")
 KINDS = tuple(kind.value for kind in ValueKind)
 LARGEST_MAP = 4_000_000
-"""Values in one kept map; a claim of more is damage."""
+"""Maximum values in a kept map; a larger one means damage."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows are read: labels of methods and metrics (all where empty), whether controls are among them, and of which photos
-    by (content, frame), of all where None."""
+    """Which rows are read: labels of methods and metrics (empty: all), whether controls are included, and which photos by
+    (content, frame) (None: all)."""
 
     methods: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
@@ -50,7 +49,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class StoredPhoto:
-    """A photo by content, and the paths it was given under, the first first."""
+    """A photo by content, and the paths under which it was given, in that order."""
 
     content: str
     frame: int
@@ -61,8 +60,8 @@ class StoredPhoto:
 class StoredScores:
     """N rows as arrays.
 
-    photo, recipe, model, status: (N,) indices into `photos`, `recipes`, `models`, `statuses`; value: (N,), NaN where none;
-    readouts: by name (N,), NaN where none.
+    photo, recipe, model, status: (N,) indices into `photos`, `recipes`, `models`, `statuses`; value: (N,), NaN if missing;
+    readouts: by name (N,), NaN if missing.
     """
 
     photo: NDArray[np.int64]
@@ -79,7 +78,7 @@ class StoredScores:
 
 @contextlib.contextmanager
 def plain_damage(name: str) -> Iterator[None]:
-    """SQLite's faults, and contents that are not what a store holds, as one InputError."""
+    """Turn SQLite's errors, and contents that do not belong in a store, into one InputError."""
     with plain_faults(name):
         try:
             yield
@@ -181,7 +180,7 @@ def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool, 
 
 
 def raw_curves(connection: sqlite3.Connection) -> Iterator[tuple[str, str, bytes, bytes]]:
-    """The curves as kept, those of one definition, model and grid together: definition, fingerprint, places, values (float32)."""
+    """The curves as stored, those of one definition, model and grid together: definition, fingerprint, x, values (float32)."""
     rest = superseded(connection, recipes(connection))
     found = connection.execute(
         "SELECT c.definition, m.fingerprint, g.x, k.y FROM curves k JOIN rows r ON r.id = k.row JOIN grids g ON g.id = k.grid "
@@ -204,7 +203,7 @@ def scores(connection: sqlite3.Connection, selection: Selection, *, readouts: bo
         photo_ids, model_ids = ids(connection, "photos"), ids(connection, "models")
         about = connection.execute("SELECT id, photo, model FROM subjects ORDER BY id")
         subjects = np.fromiter(about, dtype=[("id", "i8"), ("photo", "i8"), ("model", "i8")])
-        # NULL, no value, comes as infinity, since an array of numbers holds no NULL.
+        # NULL (no value) is read as infinity, since an array of numbers cannot hold NULL.
         mine = f"recipe IN ({listed(known)}) AND id NOT IN ({listed(superseded(connection, known))})"
         found = connection.execute(f"SELECT subject, recipe, ifnull(value, 9e999) FROM rows WHERE {mine} ORDER BY id")
         read = np.fromiter(found, dtype=[("subject", "i8"), ("recipe", "i8"), ("value", "f8")])
@@ -233,9 +232,8 @@ def ids(connection: sqlite3.Connection, table: str) -> NDArray[np.int64]:
 
 
 def read_statuses(connection: sqlite3.Connection, mine: str, value: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[str]]:
-    """A status a row: 0 is `ok`; the few others, whose value is NaN, come in the same order in a query of their own.
-
-    mine: which rows, in SQL.
+    """A status per row: 0 is `ok`; the few others, whose value is NaN, are read in the same order by a separate query. mine: SQL
+    that selects the rows.
     """
     found = connection.execute(f"SELECT status FROM rows WHERE {mine} AND value IS NULL ORDER BY id").fetchall()
     statuses = list(dict.fromkeys([OK, *(word for (word,) in found)]))
@@ -246,7 +244,7 @@ def read_statuses(connection: sqlite3.Connection, mine: str, value: NDArray[np.f
 
 
 def read_readouts(connection: sqlite3.Connection, mine: str, count: int) -> dict[str, NDArray[np.float64]]:
-    """The read-outs of `count` rows by name, in the order of the rows; NaN where a row has none of that name."""
+    """The read-outs of `count` rows by name, in the order of the rows; NaN if a row has none of that name."""
     found = connection.execute(f"SELECT readouts FROM rows WHERE {mine} ORDER BY id")
     result: dict[str, NDArray[np.float64]] = {}
     for at, (text,) in enumerate(found):
@@ -265,7 +263,7 @@ def readout_names(connection: sqlite3.Connection, selection: Selection) -> list[
 
 
 def places(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of `wanted` stands in the sorted `ids`; raises KeyError where one is not there."""
+    """The position of each of `wanted` in the sorted `ids`; raises KeyError if one is missing."""
     at = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
     if len(wanted) and (not len(ids) or not (ids[at] == wanted).all()):
         raise KeyError("a reference leads nowhere")

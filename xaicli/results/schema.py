@@ -1,4 +1,4 @@
-"""The tables of a store, as steps from one schema version to the next; `user_version` says how many were taken."""
+"""The tables of a store, as steps from one schema version to the next; `user_version` counts the steps taken."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlite3
 from xaicli.results import checksums
 
 APPLICATION_ID = 0x78616931
-"""`xai1`: what SQLite's header says of our files, so that another application's database is never taken for a store."""
+"""`xai1`: the application id in the SQLite header of a store, so that another application's database is never read as one."""
 
 FIRST = """
 CREATE TABLE photos (id INTEGER PRIMARY KEY, content TEXT NOT NULL, frame INTEGER NOT NULL, UNIQUE (content, frame));
@@ -64,7 +64,7 @@ UPDATE recipes SET kind = 'binary' WHERE json_extract(metric_content, '$.name')
     IN ('pointing-game', 'increase-in-confidence');
 UPDATE recipes SET of_map_alone = 1 WHERE json_extract(metric_content, '$.name') IN ('sparseness', 'entropy');
 """
-"""What values each metric gives: recipes of stores before this step are those of the metrics that there were then."""
+"""The kinds and ranges of values of metrics. Recipes in older stores get those of the metrics that existed then."""
 
 REGIONS = """
 ALTER TABLE maps ADD COLUMN region_height INTEGER NOT NULL DEFAULT 0;
@@ -80,16 +80,16 @@ CREATE TABLE checksums (
 """
 
 STEPS: list[str] = [FIRST, KINDS, REGIONS, CHECKSUMS]
-"""Step i leads from schema i to i + 1. Released steps are never edited: a change is a further step."""
+"""Step i leads from schema i to i + 1. Released steps are never edited: a change is a new step."""
 WITH_CHECKSUMS = 4
 """Stores of this schema and later ones have checksums of what they hold."""
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a store to the newest schema in one transaction; nothing happens where it is there already."""
+    """Bring a store to the newest schema in one transaction; do nothing if it has that schema."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Read again under the lock: another process may have done the work in between.
+        # Read the version again under the lock: another process may have upgraded in between.
         for step in STEPS[version(connection) :]:
             for statement in step.split(";\n"):
                 if statement.strip():
@@ -105,7 +105,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """Undo a transaction that failed; where that fails too, closing does it, and the first error is the one to be told."""
+    """Roll back a transaction that failed. If that fails too, closing does it, and the first error is the one to report."""
     with contextlib.suppress(sqlite3.Error):
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -124,6 +124,6 @@ def is_empty(connection: sqlite3.Connection) -> bool:
 
 
 def foreign_objects(connection: sqlite3.Connection) -> list[str]:
-    """Triggers and views: a store has none, and those of an untrusted file could run at any statement."""
+    """Triggers and views. A store has none, and those of an untrusted file could run at any statement."""
     found = connection.execute("SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchall()
     return [str(name) for (name,) in found]

@@ -1,4 +1,4 @@
-"""Sentences under a table: what the intervals and tests say, so that nobody has to read overlap by eye."""
+"""Sentences under a table: what the intervals and tests show, so that nobody has to judge overlaps by eye."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAID = {"not shown": ("is not shown to beat", "are not shown to beat"), "worse":
 
 
 def sentences(group: Group) -> list[str]:
-    """What cannot be told apart, what is not shown to beat its controls, and what has no value."""
+    """Sentences on methods that cannot be told apart, methods that are not shown to beat their controls, and missing values."""
     if group.photos == 1:
         return ["One photo has no interval and compares nothing: give more photos.", *absences(group)]
     undecided = ties(group)
@@ -36,7 +36,7 @@ def sentences(group: Group) -> list[str]:
 
 
 def ties(group: Group) -> list[str]:
-    """Neighbours in the ranking under each metric that the photos do not tell apart."""
+    """For each metric, neighbours in the ranking that these photos do not distinguish."""
     by_pair = {(c.metric, frozenset((c.first, c.second))): c for c in group.comparisons if not c.control}
     result = []
     for metric in group.metrics:
@@ -67,7 +67,7 @@ def tie(comparison: Comparison) -> str:
 
 
 def untestable(comparison: Comparison, second: str) -> str:
-    """Of photos that all differ by the same, in words."""
+    """A sentence on two methods whose scores differ by the same amount on every photo."""
     difference = comparison.difference
     what = f"differ by the same {number(difference.value, 3)}" if difference.value else "score the same"
     return f"{comparison.first} and {second} {what} on {comparison.metric}, on each of {difference.n:,} photos: nothing to test."
@@ -87,14 +87,15 @@ def probability(p: float) -> str:
 
 
 def defeats(group: Group) -> Iterator[str]:
-    """Methods that are not shown to beat a control, or are worse than it; the maps of other photos are one control."""
+    """Sentences on methods that are not shown to beat a control, or are worse than it; maps of other photos count as one
+    control."""
     controls = dict.fromkeys(named(control) for control in group.controls)
     for metric in group.metrics:
         mine = [c for c in group.comparisons if c.control and c.metric == metric]
         for control in controls:
             against = [c for c in mine if named(c.second) == control]
             yield from (untestable(c, in_words(control, 1)) for c in against if c.p is None)
-            # Methods whose tests differ, or were corrected for another number, do not share a sentence.
+            # Methods share a sentence only if they have the same test, corrected for the same number of comparisons.
             alike: dict[tuple[str, str, int], list[Comparison]] = {}
             for c in against:
                 if c.p is not None and c.state in SAID:
@@ -103,7 +104,7 @@ def defeats(group: Group) -> Iterator[str]:
 
 
 def against_control(comparisons: Sequence[Comparison], control: str) -> str:
-    """One sentence on methods that stand alike to a control."""
+    """One sentence on methods with the same result against a control."""
     count, said = len(comparisons), SAID[comparisons[0].state]
     alone = f"difference {with_interval(comparisons[0].difference)}; " if count == 1 else ""
     text = f"{joined([c.first for c in comparisons])} {said[count > 1]} {in_words(control, count)} on {comparisons[0].metric}"
@@ -115,14 +116,14 @@ def named(control: str) -> str:
 
 
 def in_words(control: str, methods: int) -> str:
-    """A control as a sentence about so many methods calls it."""
+    """The name of a control in a sentence about that many methods."""
     if control != BORROWED:
         return control
     return "its own map of another photo" if methods == 1 else "their own maps of other photos"
 
 
 def optimism(group: Group) -> Iterator[str]:
-    """Metrics whose intervals cover the truth less often than they say."""
+    """Sentences on metrics whose intervals cover the truth less often than stated."""
     found = {metric: cell.recipe.quantity.kind for (_, metric), cell in group.cells.items() if cell.estimate.optimistic}
     skewed = [metric for metric, kind in found.items() if kind is ValueKind.SKEWED]
     others = [metric for metric in found if metric not in skewed]
@@ -133,7 +134,8 @@ def optimism(group: Group) -> Iterator[str]:
 
 
 def absences(group: Group) -> list[str]:
-    """Cells that are not a mean over all photos, and why; methods and metrics that share a reason share a sentence."""
+    """Sentences on cells that are not a mean over all photos, and why; methods and metrics with the same reason share a
+    sentence."""
     methods_of: dict[tuple[str, int, str], list[str]] = {}
     for (method, metric), cell in group.cells.items():
         lost = cell.estimate.of - cell.estimate.n
@@ -161,7 +163,7 @@ def joined(names: Sequence[str]) -> str:
 
 
 def decimals_of(estimate: Estimate) -> int:
-    """Decimals that the width of the interval bears: 2 at a half width of 0.04, 1 at 3.3."""
+    """The number of decimals that the width of the interval justifies: 2 for a half width of 0.04, 1 for 3.3."""
     if estimate.low is None or estimate.high is None or estimate.value is None:
         return 0
     half = (estimate.high - estimate.low) / 2
@@ -170,7 +172,7 @@ def decimals_of(estimate: Estimate) -> int:
 
 
 def with_interval(estimate: Estimate, decimals: int | None = None) -> str:
-    """`0.61 [0.57, 0.65]`, with `~` where the interval is optimistic; equal values have none."""
+    """`0.61 [0.57, 0.65]`, with `~` if the interval is optimistic; equal values have no interval."""
     places = decimals_of(estimate) if decimals is None else decimals
     if estimate.low is None:
         return f"{number(estimate.value, max(places, 3))} (all equal)"
@@ -179,6 +181,6 @@ def with_interval(estimate: Estimate, decimals: int | None = None) -> str:
 
 
 def number(value: float | None, decimals: int) -> str:
-    """A number with so many decimals; a zero has no sign."""
+    """A number with that many decimals; a zero has no sign."""
     text = f"{value:.{decimals}f}" if value is not None else "–"
     return text.removeprefix("-") if not text.strip("-0.") else text

@@ -1,7 +1,7 @@
 """Statistics over photos: means, medians, paired differences, ratios of means, Holm's correction.
 
-Missing values are NaN: left out of a mean, and `n` of `of` says how many are in it. What a mean is of, a `Quantity`, decides its
-interval and its test.
+Missing values are NaN. They are left out of a mean, and `n` of `of` says how many values are in it. The `Quantity` of the values
+decides the interval and the test.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ANY = Quantity()
 
 
 def mean(values: ArrayLike, quantity: Quantity = ANY) -> Estimate:
-    """The mean of values (photos,), NaN where a photo has none; raises ValueError where one is infinite."""
+    """The mean of values (photos,), NaN for a missing value; raises ValueError if a value is infinite."""
     known, of = present(values)
     if len(known) < 2:
         return Estimate(None, None, None, len(known), of)
@@ -43,7 +43,7 @@ def difference(first: ArrayLike, second: ArrayLike, quantity: Quantity = ANY) ->
 
 
 def change(differences: ArrayLike, quantity: Quantity = ANY) -> Estimate:
-    """The mean of paired differences (photos,) of values of a quantity, NaN where a photo lacks one of the two."""
+    """The mean of paired differences (photos,) of values of a quantity, NaN if a photo lacks one of the two."""
     known, of = present(differences)
     if len(known) < 2:
         return Estimate(None, None, None, len(known), of)
@@ -62,9 +62,8 @@ def p_against(values: ArrayLike, bound: float, quantity: Quantity = ANY) -> floa
 
 
 def median(values: ArrayLike) -> Estimate:
-    """The median of values (photos,) with the interval between two of them, which holds whatever their distribution.
-
-    Below six photos no two of them lie far enough apart.
+    """The median of values (photos,). Its interval lies between two of the values and holds for any distribution; with fewer than
+    six photos there is no such interval.
     """
     known, of = present(values)
     n = len(known)
@@ -77,7 +76,7 @@ def median(values: ArrayLike) -> Estimate:
 
 
 def ratio_of_means(above: ArrayLike, below: ArrayLike) -> Estimate:
-    """mean(above) / mean(below) over the photos that have both; its error by the delta method, exact for a mean."""
+    """mean(above) / mean(below) over the photos that have both; the error is by the delta method, which is exact for a mean."""
     table = np.stack([np.asarray(part, dtype=np.float64) for part in (above, below)])
     finite(table)
     of = table.shape[1]
@@ -90,7 +89,7 @@ def ratio_of_means(above: ArrayLike, below: ArrayLike) -> Estimate:
 
 
 def present(values: ArrayLike) -> tuple[Floats, int]:
-    """The values that are there, and of how many."""
+    """The values that are not missing, and the number of all."""
     table = np.asarray(values, dtype=np.float64)
     finite(table)
     return table[~np.isnan(table)], len(table)
@@ -102,13 +101,14 @@ def finite(values: Floats) -> None:
 
 
 def differs_from_zero(below: Floats) -> bool:
-    """Whether the mean of a denominator is more than two standard errors from 0: else no interval of a ratio is finite."""
+    """Whether the mean of a denominator is more than two standard errors from 0; otherwise the interval of a ratio is
+    infinite."""
     spread = math.sqrt(float(((below - below.mean()) ** 2).sum()) / (len(below) - 1) / len(below))
     return abs(float(below.mean())) > 2 * spread
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number by Holm's step-down procedure (1979), in the order given."""
+    """p-values adjusted by Holm's step-down procedure (1979), in the order given."""
     order = np.argsort(np.asarray(p_values, dtype=np.float64), kind="stable")
     adjusted = np.empty(len(order))
     factors = np.arange(len(order), 0, -1)

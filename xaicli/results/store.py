@@ -1,7 +1,6 @@
-"""The store: score rows in one SQLite file, keyed by definition, subject and seed, one transaction a photo.
-
-A run that was killed loses at most the photo in work; running again asks `missing` and does only that; two processes may write to
-one file at once, and a row that is there already stays as it is.
+"""The store: score rows in one SQLite file, keyed by definition, subject and seed, one transaction per photo. A run that was
+killed loses at most the current photo; running again asks `missing` and does only that. Two processes may write to one file at
+once; an existing row is never changed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from xaicli.rows import KeptMap, Recipe, Row, Run
 
 
 class Store:
-    """Score rows, what they were made from, and how. Use as a context manager, or call `close`."""
+    """Score rows, and how and from what they were made. Use it as a context manager, or call `close`."""
 
     def __init__(
         self, connection: sqlite3.Connection, path: Path | None = None, *, curves: bool = True, maps: bool = True
@@ -39,17 +38,15 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = True, curves: bool = True, maps: bool = True) -> Self:
-        """The store at `path`, made where there is none. `write=False` reads and leaves the file as it is.
-
-        curves, maps: whether `add` keeps them. Raises InputError where the file is no store, of a newer schema, locked, or cannot
-        be written to.
+        """Open the store at `path`, or create it. `write=False` only reads and does not change the file. curves, maps: whether
+        `add` keeps them. Raises InputError if the file is not a store, has a newer schema, is locked, or cannot be written to.
         """
         path = Path(path)
         return cls(opening.connect(path, write=write), path, curves=curves, maps=maps)
 
     @classmethod
     def in_memory(cls) -> Self:
-        """A store that no file keeps, for scores that go to stdout alone."""
+        """A store in memory, for scores that go to stdout alone."""
         return cls(opening.in_memory())
 
     def close(self) -> None:
@@ -64,9 +61,8 @@ class Store:
     # Writing
 
     def add(self, rows: Iterable[Row], recipes: Iterable[Recipe], *, maps: Iterable[KeptMap] = (), run: Run | None = None) -> int:
-        """Keep the rows of one photo, all or none; returns how many were new. A row whose key is there already stays as it is.
-
-        recipes: those of the rows, known ones included. Raises InputError where the disk is full or the file stays locked.
+        """Write the rows of one photo, all or none; returns how many were new. A row whose key exists is not changed. recipes: of
+        all these rows. Raises InputError if the disk is full or the file stays locked.
         """
         fresh = 0
         with opening.plain_faults(self.name):
@@ -104,11 +100,11 @@ class Store:
         targets: Sequence[str | None] | None = None,
         partners: Sequence[str | None] | None = None,
     ) -> NDArray[np.bool_]:
-        """What is still to be done: (photos, recipes), True where no row is there.
+        """Which rows are missing: (photos, recipes), True for a missing row.
 
-        photos: (content hash, frame); model: the fingerprint; targets: the resolved target of each photo where it is known before
-        the model ran (a class, a contrast), None for a rule that reads it off the logits; partners: content hash of the photo
-        whose map is each one's control `other`: a row of a partner that is further away does not count.
+        photos: (content hash, frame); model: the fingerprint; targets: the resolved target of each photo if it is known before
+        the model has run (a class, a contrast), None for a rule that needs the logits; partners: for each photo, the content hash
+        of the photo whose map is its control `other`; a row of a more distant partner does not count.
         """
         nothing = [None] * len(photos)
         known = zip(photos, targets or nothing, partners or nothing, strict=True)
@@ -118,17 +114,15 @@ class Store:
             return missing(self._connection, wanted, recipes, model, seed)
 
     def rows(self, selection: Selection | None = None, *, curves: bool = False, nearest: bool = False) -> Iterator[Row]:
-        """The rows selected, photo by photo in the order they were first written; `curves` reads these too.
-
-        nearest: of a photo's rows of the control `other` the one of the nearest partner alone.
+        """The selected rows, photo by photo in the order in which they were first written; `curves` reads the curves too.
+        nearest: of a photo's rows of the control `other`, only the one of the nearest partner.
         """
         with self._reading(*checksums.CURVES if curves else ()):
             yield from reading.rows(self._connection, selection or Selection(), curves=curves, nearest=nearest)
 
     def scores(self, selection: Selection | None = None, *, readouts: bool = False) -> StoredScores:
-        """The selected rows' values as arrays, for statistics over many; `readouts` reads these too.
-
-        Of a photo's rows of the control `other` the one of the nearest partner alone.
+        """The values of the selected rows as arrays, for statistics; `readouts` reads the read-outs too. Of a photo's rows of the
+        control `other`, only the one of the nearest partner.
         """
         with self._reading():
             return reading.scores(self._connection, selection or Selection(), readouts=readouts)
@@ -139,32 +133,32 @@ class Store:
             return reading.readout_names(self._connection, selection or Selection())
 
     def recipes(self) -> list[Recipe]:
-        """How the numbers in the store are made, in the order first written."""
+        """The recipes of the numbers in the store, in the order in which they were first written."""
         with self._reading():
             return list(reading.recipes(self._connection).values())
 
     def photos(self) -> list[StoredPhoto]:
-        """The photos of the store by content, with every path they were given under."""
+        """The photos of the store by content, with every path under which they were given."""
         with self._reading():
             return reading.photos(self._connection)
 
     def models(self) -> dict[str, str]:
-        """Models by fingerprint: their specification as given."""
+        """The models' specifications by fingerprint."""
         with self._reading():
             return reading.models(self._connection)
 
     def runs(self) -> list[Run]:
-        """The circumstances that rows were made in."""
+        """The settings of the runs that made the rows."""
         with self._reading():
             return reading.runs(self._connection)
 
     def raw_curves(self) -> Iterator[tuple[str, str, bytes, bytes]]:
-        """Curves as kept, for sums over many: definition, model's fingerprint, places, values (little-endian float32)."""
+        """Curves as stored, for sums over many: definition, model's fingerprint, x, values (little-endian float32)."""
         with self._reading(*checksums.CURVES):
             yield from reading.raw_curves(self._connection)
 
     def maps(self, selection: Selection | None = None) -> Iterator[KeptMap]:
-        """Maps kept beside the scores, (h, w) float32 as they come back from float16, at most LARGEST_SIDE a side."""
+        """Maps stored beside the scores, (h, w) float32 converted from float16, at most LARGEST_SIDE per side."""
         with self._reading(*checksums.MAPS):
             yield from reading.maps(self._connection, selection or Selection())
 

@@ -1,4 +1,4 @@
-"""The summary of a store: for each method and metric the mean over photos with its interval, and all comparisons."""
+"""The summary of a store: the mean over photos with its interval for each method and metric, and all comparisons."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from xaicli.rows import OK, Recipe
 class Cell:
     """One method under one metric.
 
-    single: the value of the only photo there is, which has no interval and is no mean; statuses: how many rows have no value, by
-    reason; readouts: means of read-outs, ratios of means where the metric says so; median: of a metric whose values are skewed.
+    single: the value of the only photo, which has no interval; statuses: how many rows have no value, by reason; readouts: means
+    of read-outs, or ratios of means if the metric says so; median: only for a metric whose values are skewed.
     """
 
     recipe: Recipe
@@ -50,7 +50,7 @@ class Group:
     comparisons: tuple[Comparison, ...]
 
     def recipe(self, metric: str) -> Recipe:
-        """A recipe of that metric, for its direction and unit."""
+        """Any recipe of that metric, to read its direction and unit."""
         return next(cell.recipe for (_, named), cell in self.cells.items() if named == metric)
 
 
@@ -86,7 +86,7 @@ def group_of(scores: StoredScores, model: int, recipes: list[int]) -> Group:
 
 
 def cell_of(recipe: Recipe, values: NDArray[np.float64], statuses: Mapping[str, int]) -> Cell:
-    """What is said of a column of values (photos,), NaN where a photo has none."""
+    """The summary of a column of values (photos,), NaN for a missing value."""
     single = float(values[0]) if len(values) == 1 and not np.isnan(values[0]) else None
     skewed = recipe.quantity.kind is ValueKind.SKEWED
     median = stats.median(values) if skewed else None
@@ -96,7 +96,8 @@ def cell_of(recipe: Recipe, values: NDArray[np.float64], statuses: Mapping[str, 
 def by_photo(
     photo: NDArray[np.int64], column: NDArray[np.int64], value: NDArray[np.float64], shape: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """(photos, columns): the mean over a photo's targets and seeds, so that photos stay the unit; NaN where there is none."""
+    """The mean over each photo's targets and seeds, (photos, columns), so that photos are the unit of statistics; NaN if
+    missing."""
     place = photo * shape[1] + column
     there = ~np.isnan(value)
     size = shape[0] * shape[1]
@@ -116,7 +117,7 @@ def counted(column: NDArray[np.int64], status: NDArray[np.int64], words: Sequenc
 
 
 def with_readouts(cell: Cell, at: int, columns: Mapping[str, NDArray[np.float64]]) -> Cell:
-    """The cell with the means of its read-outs; a ratio of means where the recipe says that the read-out is one."""
+    """The cell with the means of its read-outs, or ratios of means if the recipe declares a read-out as a ratio."""
     found = {}
     for name in columns.keys() - {"value"}:
         if np.isnan(columns[name][:, at]).all():
@@ -130,7 +131,7 @@ def with_readouts(cell: Cell, at: int, columns: Mapping[str, NDArray[np.float64]
 
 
 def unique_labels(recipes: Sequence[Recipe]) -> list[tuple[str, str]]:
-    """(method, metric) labels; where two definitions share one, as after a new version, a number tells them apart."""
+    """Labels (method, metric); if two definitions have the same labels, as after a new version, a number distinguishes them."""
     methods = told_apart([(recipe.method, recipe.method_definition) for recipe in recipes])
     metrics = told_apart([(recipe.metric, str(recipe.metric_content)) for recipe in recipes])
     return list(zip(methods, metrics, strict=True))
@@ -147,7 +148,7 @@ def told_apart(named: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def ordered(cells: Mapping[tuple[str, str], Cell]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Methods and controls, the best first by the first metric that has a direction; metrics as first written."""
+    """Methods and controls, the best first by the first metric with a direction; metrics in the order first written."""
     metrics = tuple(dict.fromkeys(metric for _, metric in cells))
     judge = next((metric for (_, metric), cell in cells.items() if cell.recipe.direction != "neither"), None)
 

@@ -31,7 +31,7 @@ CSV_COLUMNS = (
 
 
 def render(groups: Sequence[Group], form: str, *, width: int | None = None) -> str:
-    """The groups in one of FORMATS, ending in a line break; width: of the table, in columns (0: as wide as it is)."""
+    """The groups in one of FORMATS, ending in a line break; width: of the table, in terminal columns (0: unlimited)."""
     if form == "json":
         return json.dumps({"level": LEVEL, "groups": [as_json(group) for group in groups]}, indent=1, ensure_ascii=False) + "\n"
     if form == "csv":
@@ -51,7 +51,7 @@ def render(groups: Sequence[Group], form: str, *, width: int | None = None) -> s
 
 
 def to_text(group: Group, width: int, *, titled: bool) -> str:
-    """The table, in blocks of as many metrics as fit, and the sentences under it."""
+    """The table, in blocks of as many metrics as fit the width, and the sentences under it."""
     names = [*group.methods, *group.controls]
     first = ["", *map(printable, names)]
     columns = [
@@ -94,7 +94,7 @@ def heading(group: Group, metric: str) -> str:
 
 
 def shown(group: Group, method: str, metric: str) -> str:
-    """One cell: the mean with its interval, and its n where that is not all photos."""
+    """One cell: the mean with its interval, and n if values are missing."""
     cell = group.cells.get((method, metric))
     if cell is None:
         return NOTHING
@@ -108,7 +108,7 @@ def shown(group: Group, method: str, metric: str) -> str:
 
 
 def shown_median(cell: Cell, places: int) -> str:
-    """The median beside the mean of skewed scores, with its interval from six photos on."""
+    """The median beside the mean of skewed scores, with its interval if there are six photos or more."""
     if cell.median is None or cell.median.value is None or cell.estimate.low is None:
         return ""
     alone = cell.median.low is None
@@ -116,7 +116,7 @@ def shown_median(cell: Cell, places: int) -> str:
 
 
 def decimals_in(group: Group, metric: str) -> int:
-    """One number of decimals a column, as the narrowest interval bears."""
+    """The number of decimals of a column, which its narrowest interval decides."""
     return max(decimals_of(cell.estimate) for (_, named), cell in group.cells.items() if named == metric)
 
 
@@ -133,13 +133,13 @@ def to_markdown(group: Group, *, titled: bool) -> str:
 
 
 def to_latex(group: Group) -> str:
-    """The table alone, for a paper, what it shows in a comment above it."""
+    """The table for a paper, with a comment above it that says what it shows."""
     about = f"% {printable(title(group))}; {caption(group)}"
     return f"{about}\n{latex(cells_of(group), right=[False, *[True] * len(group.metrics)])}\n"
 
 
 def cells_of(group: Group) -> list[list[str]]:
-    """Rows of methods and controls under a header, a column a metric."""
+    """Rows of methods and controls under a header, one column per metric."""
     names = [*group.methods, *group.controls]
     header = ["method", *(heading(group, metric) for metric in group.metrics)]
     return [header, *([method, *(shown(group, method, metric) for metric in group.metrics)] for method in names)]
@@ -149,7 +149,7 @@ def cells_of(group: Group) -> list[list[str]]:
 
 
 def to_csv(groups: Sequence[Group]) -> str:
-    """One line a cell: model, target rule, precision, method, metric, mean, interval, n."""
+    """One line per cell: model, target rule, precision, method, metric, mean, interval, n."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

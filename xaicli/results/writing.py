@@ -1,4 +1,4 @@
-"""Writing rows and what they refer to: each recipe, photo, model, subject, run and grid of curves once."""
+"""Writing rows and the records that they refer to: each recipe, photo, model, subject, run and curve grid once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xaicli.results import checksums
 from xaicli.rows import KeptMap, Recipe, Row, Run
 
 LARGEST_SIDE = 56
-"""Of a map kept for a report: maps are coarse, and a few KiB a photo are worth keeping where 100 would not be."""
+"""Maximum side of a map stored for a report. Maps are coarse, so a few KiB per photo are enough."""
 LARGEST_REGION = 112
 """Cells a side of a region kept for a report, a bit each."""
 LARGEST_SEED = 2**63 - 1
@@ -24,7 +24,8 @@ IDS_IN_MEMORY = 100_000
 
 
 class Writer:
-    """Writes inside the caller's transaction. `forget` must follow a rollback: ids in memory may be of records that are gone."""
+    """Writes inside the caller's transaction. Call `forget` after a rollback, since remembered ids may belong to records that are
+    gone."""
 
     def __init__(self, connection: sqlite3.Connection, *, curves: bool) -> None:
         self.connection = connection
@@ -35,7 +36,7 @@ class Writer:
         self.ids.clear()
 
     def id_of(self, table: str, /, **unique: Any) -> int | None:
-        """The id of the record of `table` with these values, from memory where it was asked for before."""
+        """The id of the record of `table` with these values, remembered after the first query."""
         key = (table, *unique.values())
         if key not in self.ids:
             where = " AND ".join(f"{name} = ?" for name in unique)
@@ -48,7 +49,7 @@ class Writer:
         return self.ids[key]
 
     def keep(self, table: str, unique: dict[str, Any], further: dict[str, Any] | None = None) -> int:
-        """The id of a record, which is written where it is new."""
+        """The id of a record, which is written if it is new."""
         known = self.id_of(table, **unique)
         if known is not None:
             return known
@@ -109,7 +110,7 @@ class Writer:
         if values.ndim != 2 or not values.size or not np.isfinite(values).all():
             return
         values = reduced(values)
-        # Scaled to at most 1, so that float16 neither overflows nor underflows.
+        # Scaled to at most 1, so that float16 does not overflow or underflow.
         peak = max(float(np.abs(values).max(initial=0.0)), float(np.finfo(np.float32).tiny))
         record = {
             "subject": subject,
@@ -130,7 +131,7 @@ class Writer:
 
 
 def reduced(values: NDArray[np.float32], most: int = LARGEST_SIDE) -> NDArray[np.float32]:
-    """A map of at most `most` values a side, each a mean: what is kept here is for drawing; scores are of the whole map."""
+    """A map reduced to at most `most` values per side by means. It is only for drawing; scores use the whole map."""
     height, width = (min(side, most) for side in values.shape)
     if (height, width) == values.shape:
         return values

@@ -17,7 +17,7 @@ from xaicli.results.store import Store
 
 @dataclass(frozen=True, eq=False)
 class MeanCurve:
-    """n curves of one definition and model on one grid: x, mean and half the width of its interval, (K,) each."""
+    """n curves of one definition and model on one grid: x, their mean, and half the width of its interval, (K,) each."""
 
     definition: str
     model: str
@@ -69,5 +69,5 @@ class Sums:
 
 
 def plain(values: NDArray[np.float64], digits: int = 4) -> list[float | None]:
-    """Numbers for JSON, rounded to what a drawing shows; None where there is none."""
+    """Numbers for JSON, rounded to what a drawing shows; None if missing."""
     return [None if math.isnan(value) else float(f"{value:.{digits}g}") for value in values.tolist()]

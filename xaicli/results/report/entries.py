@@ -1,4 +1,4 @@
-"""What the page's gallery shows: one entry a photo and target, with scores, curves and maps, as small as a page needs them."""
+"""The entries of the page's gallery: one per photo and target, with scores, curves and maps, reduced to what a page needs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from xaicli.rows import PARTNER, KeptMap, Row
 from xaicli.sign import Sign
 
 TableCell = tuple[int, int]
-"""A method and a metric, by their number in the group's table."""
+"""A method and a metric, by their positions in the group's table."""
 
 
 @dataclass(eq=False)
 class GalleryEntry:
-    """One photo and target in one group. values: those of its rows (seeds), whose mean is shown; statuses: why there is none."""
+    """One photo and target in one group. values: of its rows (one per seed), whose mean is shown; statuses: why a value is
+    missing."""
 
     photo: tuple[str, int]
     target: str
@@ -44,7 +45,7 @@ class GalleryEntry:
 
 
 class Index:
-    """The cell of the table of its group in which each definition stands."""
+    """For each definition, its group and its cell in the group's table."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
@@ -59,13 +60,13 @@ class Index:
 
 
 def entries_of(store: Store, groups: Sequence[Group], wanted: Iterable[StoredPhoto]) -> list[list[GalleryEntry]]:
-    """For each group its entries, photo by photo, of the photos wanted."""
+    """For each group, the entries of the wanted photos, photo by photo."""
     index = Index(groups)
     chosen = {(photo.content, photo.frame) for photo in wanted}
     found: list[dict[tuple[object, ...], GalleryEntry]] = [{} for _ in groups]
     by_subject: dict[str, str] = {}
     for row in store.rows(curves=True, nearest=True):
-        # A definition that is not there was added by another process since the summary was made.
+        # Another process may have added definitions since the summary was made.
         if (row.photo, row.frame) in chosen and (row.model, row.definition) in index.cells:
             number, cell = index.cells[row.model, row.definition]
             key = (row.photo, row.frame, row.target)
@@ -94,7 +95,7 @@ def add_row(entry: GalleryEntry, cell: TableCell, row: Row) -> None:
 
 
 def as_data(entries: Sequence[GalleryEntry], group: Group, photo_number: Mapping[tuple[str, int], int]) -> dict[str, Any]:
-    """The entries as compact JSON: numbers rounded to what is shown, curves and maps as bytes in base64."""
+    """The entries as compact JSON: numbers rounded to what is shown; curves and maps as base64."""
     grids: dict[tuple[float, ...], int] = {}
     ranges = [curve_range(entries, metric) for metric in range(len(group.metrics))]
     side = map_side(sum(len(entry.maps) for entry in entries))
@@ -122,7 +123,7 @@ def as_data(entries: Sequence[GalleryEntry], group: Group, photo_number: Mapping
 
 
 def curve_range(entries: Sequence[GalleryEntry], metric: int) -> tuple[float, float]:
-    """The range that a metric's curves are drawn in: 0 to 1 for probabilities, theirs where they reach beyond."""
+    """The range in which a metric's curves are drawn: 0 to 1, or the curves' own range if they leave it."""
     found = [curve for entry in entries for (_, at), curve in entry.curves.items() if at == metric]
     low = min((min(y) for _, y in found), default=0.0)
     high = max((max(y) for _, y in found), default=1.0)
@@ -139,7 +140,7 @@ def map_side(maps: int) -> int:
 
 
 def drawn(kept: KeptMap, side: int) -> dict[str, Any]:
-    """A map in 256 steps of the range that its colours span, and where it lies on the photo."""
+    """A map in 256 steps of its colour range, and where it lies on the photo."""
     values = reduced(legible(np.asarray(kept.values, dtype=np.float32)), side)
     sign = Sign.SIGNED if kept.signed else Sign.NONNEGATIVE
     scale = Scale.of([values], sign)

@@ -1,7 +1,5 @@
-"""The report: one HTML file that needs nothing else, and nothing of what it shows can run in it.
-
-Text is escaped by the template and set as text by the script; the page's own policy allows no script and no style but its own,
-and no connection to anywhere.
+"""The report: one self-contained HTML file in which no shown text can run. The template escapes text, and the script sets it as
+text. The page's content security policy allows only its own script and style, and no connections.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from xaicli.sign import Sign
 
 MOST_PHOTOS = 5_000
 MOST_NAMES = 4
-"""Methods or models that the title names."""
+"""Maximum methods or models that the title names."""
 SCRIPTS = ("base", "table", "chart", "overlay", "card", "gallery", "detail", "main")
 FILES = importlib.resources.files("xaicli.results.report")
 
@@ -49,9 +47,9 @@ def write_report(
 ) -> int:
     """Write the page of a store to `path`, whole or not at all; returns how many photos its gallery shows.
 
-    folders: where photos are looked for that do not lie where they were scored, beside the store's own folder; most_photos: in
-    the gallery, the worst by the first metric where there are more; tick: called once a photo. Raises InputError where the store
-    holds no scores or the file cannot be written.
+    folders: where else to search for photos that have moved, beside the store's own folder; most_photos: maximum photos in the
+    gallery (the worst by the first metric); tick: called once per photo. Raises InputError if the store holds no scores or the
+    file cannot be written.
     """
     groups = summarise(store)
     if not groups:
@@ -104,7 +102,7 @@ def page(store: Store, groups: Sequence[Group], photos: Sequence[StoredPhoto], p
 
 
 def title_of(groups: Sequence[Group]) -> str:
-    """What was compared: the methods by name where they are few, and the models."""
+    """What was compared: the methods (by name if they are few) and the models."""
     methods = list(dict.fromkeys(method for group in groups for method in group.methods))
     models = list(dict.fromkeys(group.model or group.fingerprint for group in groups))
     what = listed(methods) if len(methods) <= MOST_NAMES else f"{len(methods)} methods"
@@ -120,7 +118,7 @@ def listed(names: Sequence[str]) -> str:
 def data_of(
     store: Store, groups: Sequence[Group], photos: Sequence[StoredPhoto], pictures: Sequence[Thumbnail]
 ) -> dict[str, Any]:
-    """What the script reads: photos, and for each group its table's names, mean curves and gallery."""
+    """The data that the script reads: photos, and for each group the names in its table, mean curves and gallery."""
     number = {(photo.content, photo.frame): at for at, photo in enumerate(photos)}
     entries = entries_of(store, groups, photos)
     curves = mean_curves(store)
@@ -155,7 +153,8 @@ def data_of(
 
 
 def shown_paths(photos: Sequence[StoredPhoto]) -> list[str]:
-    """Paths as given, absolute ones without the folder they share: a page is sent to others, and says nothing of this machine."""
+    """Paths as given, absolute ones without the folder that they share: the page may be sent to others and must not describe this
+    machine."""
     paths = [photo.paths[0] for photo in photos]
     folders = [os.path.dirname(path) for path in paths if os.path.isabs(path)]
     if not folders:

@@ -1,4 +1,5 @@
-"""The summary table as the page shows it: each cell's text, the number it sorts by, its interval's place in the column."""
+"""The summary table as the page shows it: each cell's text, the number by which it is sorted, and the position of its interval in
+the column."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ WIDTH = 100.0
 
 @dataclass(frozen=True)
 class TableCell:
-    """low, mean, high: places in a bar of WIDTH units that all cells of the column share; None where there is no interval."""
+    """low, mean, high: positions on a bar of WIDTH units that all cells of the column share; None without an interval."""
 
     text: str
     interval: str = ""
@@ -64,7 +65,7 @@ def column(group: Group, metric: str) -> list[TableCell]:
 
 
 def axis(group: Group, metric: str) -> tuple[str, str] | None:
-    """The ends of the bars of a metric's column, None where it has no bars."""
+    """The ends of the bars of a metric's column, None if it has no bars."""
     found = [group.cells[name, metric].estimate for name in (*group.methods, *group.controls) if (name, metric) in group.cells]
     ends = [end for estimate in found for end in (estimate.low, estimate.high) if end is not None]
     if not ends or min(ends) == max(ends):

@@ -1,4 +1,4 @@
-"""Small pictures of the photos of a store, found again by path and content."""
+"""Small pictures of a store's photos, which are found again by path and content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHANGED = "changed since it was scored"
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture as a base64 JPEG and its width and height in pixels, or, in words, why there is none."""
+    """A picture as a base64 JPEG with its width and height in pixels, or the reason, in words, why there is none."""
 
     jpeg: str = ""
     size: tuple[int, int] = (0, 0)
@@ -36,7 +36,7 @@ class Thumbnail:
 def thumbnails(
     photos: Sequence[StoredPhoto], folders: Sequence[Path], tick: Callable[[], object] = lambda: None
 ) -> Iterator[Thumbnail]:
-    """A thumbnail for each photo, in order; `folders` are searched for paths that are not found as they are."""
+    """A thumbnail for each photo, in order; photos that are not found at their paths are searched for in `folders`."""
     side, quality = measure_for(len(photos))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for result in pool.map(lambda photo: thumbnail(photo, folders, side, quality), photos):
@@ -45,7 +45,7 @@ def thumbnails(
 
 
 def measure_for(photos: int) -> tuple[int, int]:
-    """The longer side in pixels and the JPEG quality: the more photos, the smaller, so that the page stays one that opens."""
+    """The longer side in pixels and the JPEG quality: smaller with more photos, so that a browser can still open the page."""
     return (320, 82) if photos <= 200 else (192, 76) if photos <= 1000 else (128, 70)
 
 
@@ -64,7 +64,7 @@ def thumbnail(photo: StoredPhoto, folders: Sequence[Path], side: int, quality: i
 
 
 def places(photo: StoredPhoto, folders: Sequence[Path]) -> Iterator[Path]:
-    """Where a photo may lie: its paths as given, then under each folder, whole and by name alone."""
+    """Paths where a photo may lie: as given, then below each folder, with the whole path and with the file's name alone."""
     for path in photo.paths:
         if path.startswith("sample:"):
             found = sample(path, photo.frame).file
@@ -78,9 +78,9 @@ def places(photo: StoredPhoto, folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def small(content: bytes, photo: StoredPhoto, side: int) -> Image.Image:
-    """The photo decoded, a JPEG straight at a fraction of its size, which takes a tenth of the time."""
+    """The decoded photo; a JPEG is decoded directly at a fraction of its size, in a tenth of the time."""
     if content.startswith(b"\xff\xd8") and photo.frame == 0:
-        # What the short way cannot read, the long way reads, or refuses in words.
+        # The slow way can read more files, and refuses the rest in words.
         with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             return drafted(content, photo.paths[0], side)
     return decode_bytes(content, photo.paths[0], photo.frame, WHITE, LARGEST_PHOTO).image
@@ -99,7 +99,7 @@ def drafted(content: bytes, name: str, side: int) -> Image.Image:
 def encoded(image: Image.Image, side: int, quality: int) -> Thumbnail:
     picture = image.convert("RGB")
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    # Without the camera's data: a report is sent to others, and says nothing of where a photo was taken.
+    # Without the camera's data: a report may be sent to others and must not say where a photo was taken.
     bare = Image.new("RGB", picture.size)
     bare.paste(picture)
     buffer = io.BytesIO()
