@@ -46,7 +46,7 @@ def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = F
         raise UsageError(f"{path} is a folder", expected="the name of a file", hint="Choose another name with -o.")
     if not overwrite and not is_own(path):
         raise UsageError(
-            f"{path} is there already, and xai did not write it", hint="Choose another name with -o, or --overwrite it."
+            f"{path} exists already, and xai did not write it", hint="Choose another name with -o, or --overwrite it."
         )
 
 

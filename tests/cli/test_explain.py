@@ -226,7 +226,7 @@ def test_photos_of_one_name_keep_their_folders(xai: Shell, tmp_path: Path) -> No
         (["sample:hopper", "--format", "xml"], 2, "--format"),
         (["sample:hopper", "--methd", "rise"], 2, "--method"),
         (["sample:hopper", "--device", "tpu"], 2, "tpu"),
-        (["sample:hopper", "--frame", "7"], 3, "none with the number 7"),
+        (["sample:hopper", "--frame", "7"], 3, "but no frame 7"),
         (["sample:hopper", "-o", "occupied"], 3, "occupied cannot be written"),
     ],
 )

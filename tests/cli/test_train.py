@@ -66,7 +66,7 @@ def test_another_command_is_refused_until_told_to_overwrite(folder, capsys):
     words = (*words, "2")
     code, _, err = run(capsys, *words)
     assert code == 2
-    assert err.startswith("error: my.safetensors is there already")
+    assert err.startswith("error: my.safetensors exists already")
     assert run(capsys, *words, "--overwrite")[0] == 0
 
 

@@ -345,7 +345,7 @@ def test_tensors_have_their_colours_first():
         (np.full((4, 4, 3), -0.1), "floats from -0.1 to -0.1"),
         (np.array([[np.nan, 1]]), "NaN"),
         (torch.zeros(4, 4, dtype=torch.int32), "type int32"),
-        (torch.zeros(3, 4, 4, dtype=torch.bfloat16), "that is no array"),
+        (torch.zeros(3, 4, 4, dtype=torch.bfloat16), "that cannot become an array"),
     ],
 )
 def test_arrays_that_are_no_photo_are_refused(array, said):

@@ -105,7 +105,7 @@ class TestCoco:
 
     def test_text_that_is_no_json_is_refused(self, tmp_path):
         (tmp_path / "a.json").write_text("{" * 100_000)
-        with pytest.raises(InputError, match="no COCO annotation"):
+        with pytest.raises(InputError, match="not a COCO annotation"):
             read(tmp_path)
 
 
@@ -140,7 +140,7 @@ class TestVoc:
 
     def test_broken_xml_is_refused(self, tmp_path):
         (tmp_path / "cat.xml").write_text(self.XML[:-9])
-        with pytest.raises(InputError, match="is no XML"):
+        with pytest.raises(InputError, match="is not XML"):
             read(tmp_path)
 
 
@@ -227,7 +227,7 @@ class TestMasks:
     @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
     def test_a_file_that_is_no_png_is_refused(self, tmp_path, content):
         (tmp_path / "cat.png").write_bytes(content)
-        with pytest.raises(InputError, match="no readable mask"):
+        with pytest.raises(InputError, match="not a readable mask"):
             mask_of(read(tmp_path))
 
     def test_photos_in_png_beside_other_annotations_are_no_masks(self, tmp_path):
@@ -285,7 +285,7 @@ class TestClasses:
         assert mask_of(read(self.boxes(tmp_path, label))).any()
 
     @pytest.mark.parametrize(
-        ("label", "why"), [("dog", "is no class"), ("crane", "is the name of 2 classes"), ("1", "is no class")]
+        ("label", "why"), [("dog", "is not a class"), ("crane", "is the name of 2 classes"), ("1", "is not a class")]
     )
     def test_a_label_that_is_not_one_class_asks_for_a_mapping(self, tmp_path, label, why):
         with pytest.raises(UsageError, match=why):

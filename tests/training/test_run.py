@@ -220,7 +220,7 @@ def test_one_class_is_nothing_to_learn(train_request, toy, tmp_path):
 
 def test_a_checkpoint_is_replaced_only_where_that_was_asked_for(train_request):
     finish(train_request(overrides={**QUICK, "epochs": 1}))
-    with pytest.raises(UsageError, match=r"is there already.*--overwrite"):
+    with pytest.raises(UsageError, match=r"exists already.*--overwrite"):
         prepare(train_request())
     prepare(train_request(overwrite=True))
 

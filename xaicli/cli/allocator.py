@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process."""
+"""Keep freed memory in the process for reuse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 
 MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD, ARENAS = -3, -1, -2, -8
-"""Names of glibc's malloc.h."""
+"""Constants of glibc's malloc.h."""
 
 LARGEST_MAPPED = 32 << 20
 PADDING = 64 << 20

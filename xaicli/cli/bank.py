@@ -18,8 +18,14 @@ xai explain cat.jpg --model timm:vit_small_patch16_224.dino --method daam@target
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="a memory bank of features for self-supervised networks")
 @click.argument("folder", type=click.Path(path_type=str))
-@option("Photos", "--labels", type=click.Path(path_type=str), metavar="FILE", help="CSV: image, label, in place of folder names.")
-@option("Photos", "--per-class", type=click.IntRange(min=1), metavar="N", help="The first N photos of each class only.")
+@option(
+    "Photos",
+    "--labels",
+    type=click.Path(path_type=str),
+    metavar="FILE",
+    help="CSV with columns image, label, instead of folder names.",
+)
+@option("Photos", "--per-class", type=click.IntRange(min=1), metavar="N", help="Only the first N photos of each class.")
 @model_options
 @option(
     "Output",
@@ -27,10 +33,10 @@ xai explain cat.jpg --model timm:vit_small_patch16_224.dino --method daam@target
     "--output",
     default="bank.safetensors",
     metavar="FILE",
-    help="The bank: features, labels, and their model.",
+    help="The bank: features, labels and their model.",
 )
 @format_option()
-@option("Output", "--overwrite", is_flag=True, help="Make it again, and replace another bank.")
+@option("Output", "--overwrite", is_flag=True, help="Make the bank again, or replace another one.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @batch_size_option()
 @verbosity_options

@@ -1,4 +1,4 @@
-"""`xai baseline`: store what a suite gives now, to hold later runs against."""
+"""`xai baseline`: store a suite's results, with which later runs are compared."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ suite_options = stack(
 )
 
 
-@click.command(cls=Command, examples=EXAMPLES, short_help="store what a suite gives now")
+@click.command(cls=Command, examples=EXAMPLES, short_help="store a suite's results for later checks")
 @suite_options
-@option("Output", "--overwrite", is_flag=True, help="Replace a baseline that is there.")
+@option("Output", "--overwrite", is_flag=True, help="Replace an existing baseline.")
 @verbosity_options
 def command(suite: str | None, trust: bool, model: str | None, weights: str | None, overwrite: bool) -> int:
     """Run a suite and keep its maps, scores and decisions as the baseline that xai check compares with."""

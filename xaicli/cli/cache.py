@@ -1,4 +1,4 @@
-"""`xai cache`: downloaded weights."""
+"""`xai cache`: the downloaded weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ xai cache clear --yes
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES, short_help="downloaded weights: where they are, how large, clear them")
+@click.command(cls=Command, examples=EXAMPLES, short_help="downloaded weights: list, locate or clear them")
 @click.argument("what", type=click.Choice(["list", "path", "clear"]), default="list")
 @format_option()
 @option("Running", "--yes", is_flag=True, help="Clear without asking.")

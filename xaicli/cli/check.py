@@ -1,4 +1,4 @@
-"""`xai check`: does the model still look where it looked."""
+"""`xai check`: does the model still look at the same places."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ xai check --update
 FORMATS = ("table", "markdown", "json", "junit", "github")
 
 
-@click.command(cls=Command, examples=EXAMPLES, short_help="hold a suite against its baseline")
+@click.command(cls=Command, examples=EXAMPLES, short_help="compare a suite with its baseline")
 @suite_options
 @option("Suite", "--seed", type=click.IntRange(min=0), help="Seed of stochastic methods.  [default: the baseline's]")
 @format_option(FORMATS)
@@ -30,9 +30,9 @@ FORMATS = ("table", "markdown", "json", "junit", "github")
     metavar="DIR",
     help="Folder of before-and-after pictures and their page.  [default: check beside the baseline]",
 )
-@option("Gate", "--strict", is_flag=True, help="Exit 1 also where a rule is inconclusive.")
-@option("Gate", "--update", is_flag=True, help="Make what is found now the baseline, after showing the difference.")
-@option("Gate", "--yes", is_flag=True, help="Update although a rule fails.")
+@option("Gate", "--strict", is_flag=True, help="Exit 1 also if a rule is inconclusive.")
+@option("Gate", "--update", is_flag=True, help="Show the differences, then make the present results the baseline.")
+@option("Gate", "--yes", is_flag=True, help="Update even if a rule fails.")
 @verbosity_options
 def command(
     suite: str | None,
@@ -46,7 +46,7 @@ def command(
     update: bool,
     yes: bool,
 ) -> int:
-    """Run a suite again and hold it against its baseline: maps, scores, confidence, decisions and the layer.
+    """Run a suite again and compare it with its baseline: maps, scores, confidence, decisions and the layer.
 
     Exit code 1 where a rule fails, with the methods, metrics and worst photos, and pictures of these. 2 where the suite is
     another than the baseline's, 3 where photos are missing.

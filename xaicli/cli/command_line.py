@@ -1,4 +1,4 @@
-"""The command line as it is recorded: without absolute paths and user names."""
+"""The command line as it is recorded, without absolute paths and user names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command shows a run on stderr: a bar on a terminal, a line a minute where there is none."""
+"""How a command shows progress on stderr: a bar on a terminal, otherwise a line every minute."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 LONG_RUN = 20.0
-"""Seconds. On a terminal an estimate is printed for runs that take longer."""
+"""On a terminal, an estimate is printed for runs that take longer than this many seconds."""
 BETWEEN_LINES = 60.0
-"""Seconds between lines where there is no terminal."""
+"""Seconds between lines without a terminal."""
 
 
 class CommandProgress(Progress):
-    """Tells of a run on stderr; stream: each row is also a JSON line on stdout, as soon as it is known."""
+    """Reports a run on stderr; stream: each row is also written to stdout as a JSON line as soon as it is known."""
 
     def __init__(self, *, stream: bool = False) -> None:
         self.verbosity = Verbosity.current()
@@ -44,7 +44,7 @@ class CommandProgress(Progress):
     def row(self, record: Mapping[str, Any]) -> None:
         if self.stream:
             click.echo(json.dumps(record, ensure_ascii=False))
-            # So that a reader sees it now.
+            # Flushed, so that a reader sees it at once.
             sys.stdout.flush()
 
     @contextmanager
@@ -72,7 +72,7 @@ class CommandProgress(Progress):
 
 
 class Count:
-    """How far a part of a run is, how fast, and how long it may take; `say` prints it."""
+    """Counts the items of a part of a run, and reports speed and remaining time through `say`."""
 
     def __init__(self, what: str, total: int | None, progress: Progress) -> None:
         self.what, self.total, self.progress = what, total, progress
@@ -86,7 +86,7 @@ class Count:
         return time.monotonic() - self.start
 
     def lines(self, done: int = 1, note: str = "", total: int | None = None) -> None:
-        """Count, and once a minute say how many are done, how many a minute, and the time left."""
+        """Count, and once a minute report how many are done, the speed and the time left."""
         seconds = self.add(done, total)
         if self.done and self.start + seconds - self.last_line >= BETWEEN_LINES and self.progress_wanted:
             self.last_line = self.start + seconds
@@ -99,7 +99,7 @@ class Count:
         return Verbosity.current().progress
 
     def estimate(self, done: int, total: int | None) -> None:
-        """Count, and after the first items of a long run say how long the whole may take."""
+        """Count, and after the first items of a long run report how long all may take."""
         first = self.done == 0
         seconds = self.add(done, total)
         if first and self.done and self.total and (whole := seconds / self.done * self.total) > LONG_RUN:

@@ -1,4 +1,4 @@
-"""`xai compare`: methods side by side, with scores and what the intervals say."""
+"""`xai compare`: methods side by side, with scores and conclusions from their intervals."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
 
 
 def models_of(options: ModelOptions) -> list[ModelOptions]:
-    """The options of each model that is named; raises UsageError where an option is of one model alone."""
+    """The options for each named model; raises UsageError for an option that makes sense for one model alone."""
     models = [part.strip() for part in split(options.model or "", ",")]
     if len(models) == 1:
         return [options]

@@ -1,4 +1,4 @@
-"""`xai completion`: the shell's part of completion."""
+"""`xai completion`: the script for shell completion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ xai completion fish > ~/.config/fish/completions/xai.fish
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @verbosity_options
 def command(shell: str) -> int:
-    """Print what makes the shell complete commands, options, methods, metrics and models."""
+    """Print a script that makes the shell complete commands, options, methods, metrics and models."""
     kind = get_completion_class(shell)
     assert kind is not None
     root = click.get_current_context().find_root().command

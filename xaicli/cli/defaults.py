@@ -1,6 +1,6 @@
 """Defaults that the user has set: `config.toml` in the user's configuration folder, and XAI_* environment variables.
 
-A configuration file in the current folder is never read: a checked-out repository must not change what `xai` does by being there.
+A configuration file in the current folder is never read: a checked-out repository must not change what `xai` does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LARGEST = 1_000_000
 
 
 def config_path() -> Path:
-    """Where the user's configuration file is looked for."""
+    """The path of the user's configuration file."""
     base = os.environ.get("XDG_CONFIG_HOME")
     if base:
         return Path(base) / "xaicli" / "config.toml"
@@ -37,7 +37,7 @@ def config_path() -> Path:
 
 
 def settings() -> dict[str, tuple[Any, str]]:
-    """Each setting that is given, with where it comes from: the environment wins over the file."""
+    """Each setting that is made, with its source; the environment wins over the file."""
     found: dict[str, tuple[Any, str]] = {}
     path = config_path()
     if is_file(path):

@@ -47,7 +47,7 @@ def command(name: str, form: str) -> int:
 
 
 def gather(name: str) -> dict[str, Any]:
-    """All that is declared of a method or metric, by name; a name that is neither is looked up among methods."""
+    """All that a method or metric declares, by name."""
     from xaicli import registry
     from xaicli.errors import UsageError
     from xaicli.method import Method
@@ -84,7 +84,7 @@ def gather(name: str) -> dict[str, Any]:
 
 
 def declared(cls: type[Definition]) -> dict[str, Any]:
-    """What the class says of needs, cost and sign, or of direction and range."""
+    """What a method declares of needs, cost and sign, or a metric of direction and range."""
     from xaicli.method import Method
     from xaicli.metric import Metric
 

@@ -1,4 +1,4 @@
-"""`xai doctor`: is the installation sound, and what of this model."""
+"""`xai doctor`: checks of the installation and of a model."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     "--scale",
     type=click.Choice(["image", "shared"]),
     default="image",
-    help="Colours scaled by each map, or by all maps of a method.",
+    help="Scale colours by each map alone, or by all maps of a method.",
 )
 @option("Output", "--colormap", metavar="NAME", help="A matplotlib colour map.  [default: inferno; diverging for signed maps]")
 @option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.75, help="Opacity of the strongest colour.")
@@ -82,7 +82,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     "--look",
     type=click.Choice(["heat", "grey", "contour"]),
     default="heat",
-    help="Colours over the photo, what stands out in white on black, or lines around it.",
+    help="heat: colours over the photo; grey: strength as white on black; contour: lines.",
 )
 @option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
 @option("Output", "--steps", is_flag=True, help="Also a strip of each map's steps: daam's, block by block.")
@@ -92,9 +92,9 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     "--step-scale",
     type=click.Choice(["common", "each"]),
     default="common",
-    help="Colours of steps scaled by all of them, or by each, as daam's authors show them.",
+    help="Scale the colours of steps by all steps, or by each alone, as daam's authors do.",
 )
-@option("Output", "--overwrite", is_flag=True, help="Make all again, and replace other results.")
+@option("Output", "--overwrite", is_flag=True, help="Make everything again, and replace other results.")
 @figure_options("Also a contact sheet for a paper", columns=False)
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Say what would be done, and its cost.")

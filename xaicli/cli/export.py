@@ -19,7 +19,7 @@ xai export scores.db --metric insertion --no-controls -o insertion.parquet
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="rows of a store as CSV, JSON lines or Parquet")
 @click.argument("store", metavar="STORE.db")
-@option("Output", "-o", "--output", metavar="FILE", help="The file; its ending says the format.  [default: stdout]")
+@option("Output", "-o", "--output", metavar="FILE", help="The file; its ending decides the format.  [default: stdout]")
 @option(
     "Output",
     "--format",
@@ -29,7 +29,7 @@ xai export scores.db --metric insertion --no-controls -o insertion.parquet
 )
 @option("Rows", "--method", multiple=True, metavar="LABEL", help="Only rows of these methods.")
 @option("Rows", "--metric", multiple=True, metavar="LABEL", help="Only rows of these metrics.")
-@option("Rows", "--controls/--no-controls", default=True, help="Rows of the controls too.")
+@option("Rows", "--controls/--no-controls", default=True, help="Include the rows of controls.")
 @option("Output", "--overwrite", is_flag=True, help="Replace a file that xai did not write.")
 @verbosity_options
 def command(

@@ -1,4 +1,4 @@
-"""The command `xai`: finds a command, runs it, and turns what goes wrong into one line and an exit code."""
+"""The command `xai`: finds a command, runs it, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from xaicli.errors import Terminated, XaiError, described, did_you_mean, is_out_
 from xaicli.packages import broken_pair
 
 PATIENCE = 5.0
-"""Seconds after which a run that was told to end, and did not, is told again."""
+"""Seconds after which a run that has not ended is told to end again."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class CommandSummary(NamedTuple):
-    """Where a command is, and what its line in the overview says; read without importing it."""
+    """Where a command is, and its line in the overview, which is shown without importing the command."""
 
     section: str
     module: str
@@ -45,19 +45,19 @@ COMMANDS = {
     "report": CommandSummary("Measure", "report", "one HTML page: table, curves, gallery"),
     "export": CommandSummary("Measure", "export", "rows of a store as CSV, JSON lines or Parquet"),
     "merge": CommandSummary("Measure", "merge", "join the stores of shards"),
-    "baseline": CommandSummary("Guard", "baseline", "store what a suite gives now"),
-    "check": CommandSummary("Guard", "check", "hold a suite against its baseline"),
+    "baseline": CommandSummary("Guard", "baseline", "store a suite's results for later checks"),
+    "check": CommandSummary("Guard", "check", "compare a suite with its baseline"),
     "train": CommandSummary("Train", "train", "train an explainer, or a classifier"),
     "bank": CommandSummary("Train", "bank", "a memory bank of features for self-supervised networks"),
     "doctor": CommandSummary("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
-    "cache": CommandSummary("Look after", "cache", "downloaded weights: where they are, how large, clear them"),
+    "cache": CommandSummary("Look after", "cache", "downloaded weights: list, locate or clear them"),
     "config": CommandSummary("Look after", "config", "defaults that are set, and where"),
     "completion": CommandSummary("Look after", "completion", "shell completion for bash, zsh or fish"),
 }
 
 
 class Overview(click.Group):
-    """Commands by what one wants, imported when they are run."""
+    """Commands grouped by purpose, imported when they are run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -118,13 +118,13 @@ def ignore_signals() -> None:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run one command line and return its exit code; everything that goes wrong is one line on stderr."""
+    """Run one command line and return its exit code; every error is one line on stderr."""
     if args is None and hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, terminate)
-        # Where a shell started the command in the background, an interrupt is ignored, and stays so.
+        # A shell that starts the command in the background has interrupts ignored; that stays so.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, interrupt)
-    # Pillow comments on damaged photos; we say it once, in our own words.
+    # Pillow warns of damaged photos; we report them once, in our own words.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     logging.getLogger("xaicli").addHandler(SHOWN)
@@ -151,7 +151,7 @@ def run_line(args: list[str] | None) -> int:
         return say("interrupted; what was finished is kept, and the same command goes on from there", 130, error)
     except Terminated:
         raise
-    # The last net: whatever falls through all others has an exit code of its own, for 1 is the gate's.
+    # Anything not handled above has its own exit code, since 1 belongs to the gate.
     except BaseException as error:
         if pair := broken_pair(error):
             return say(pair.line(), pair.exit_code, error)
@@ -161,7 +161,7 @@ def run_line(args: list[str] | None) -> int:
 
 
 class LoggedWarnings(logging.Handler):
-    """Shows warnings of the log as those of commands."""
+    """Shows logged warnings in the form of the command's own warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
         Verbosity.current().warn(record.getMessage())
@@ -171,7 +171,7 @@ SHOWN = LoggedWarnings(logging.WARNING)
 
 
 def flush() -> None:
-    """Write out stdout now, so that a closed pipe or a full disk is noticed where it can be reported."""
+    """Flush stdout now, so that a closed pipe or a full disk is noticed while it can be reported."""
     sys.stdout.flush()
 
 
@@ -195,7 +195,8 @@ def usage_line(error: click.ClickException) -> str:
 
 
 def nearest(message: str, choices: Sequence[str]) -> str:
-    """The choice that is part of what was typed, which click's message quotes: `gif` of 'a.gif'; else the first one."""
+    """The choice that is contained in what was typed (click's message quotes it): `gif` for 'a.gif'; otherwise the first
+    choice."""
     typed = message.partition("': '")[2].partition(" is not one of")[0]
     return next((choice for choice in choices if choice in typed), choices[0])
 
@@ -215,7 +216,7 @@ def terminate(number: int, frame: FrameType | None) -> None:
 
 
 def insist(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Where code of others swallows the exception that a handler raises, raise it again, until the program is at its end."""
+    """Raise the handler's exception again and again until the program ends, in case foreign code swallows it."""
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)

@@ -17,7 +17,7 @@ xai merge shard-*.db -o all.db --overwrite
 @click.command(cls=Command, examples=EXAMPLES, short_help="join the stores of shards")
 @click.argument("stores", nargs=-1, metavar="STORE.db...")
 @option("Output", "-o", "--output", required=True, metavar="ALL.db", help="The joined store.")
-@option("Output", "--overwrite", is_flag=True, help="Replace it where it is there.")
+@option("Output", "--overwrite", is_flag=True, help="Replace an existing store.")
 @verbosity_options
 def command(stores: tuple[str, ...], output: str, overwrite: bool) -> int:
     """Join stores, such as those of the shards of one job. A row that several hold is kept once; contradictions are refused."""

@@ -23,7 +23,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def option(group: str, *flags: str, **settings: Any) -> Decorator:
-    """An option that stands under the heading `group`."""
+    """An option under the heading `group`."""
     return click.option(*flags, cls=Grouped, group=group, **settings)
 
 
@@ -39,7 +39,7 @@ def stack(*decorators: Decorator) -> Decorator:
 
 
 def gathered(into: type[Any], name: str, *decorators: Decorator) -> Decorator:
-    """Options whose values reach the command as one dataclass, its argument `name`; the fields are named as the options."""
+    """Options whose values reach the command as one dataclass, in its argument `name`; the fields have the options' names."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -72,7 +72,7 @@ def complete_model(ctx: click.Context, parameter: click.Parameter, incomplete: s
 
 
 class Format(click.Choice[str]):
-    """One of several forms of output, some of which have a second name."""
+    """A choice of output formats, some of which have a second name."""
 
     ALIASES = {"md": "markdown", "text": "table"}
 
@@ -86,7 +86,7 @@ def format_option(formats: Sequence[str] = FORMATS, text: str = "What stdout sho
 
 
 class Numbers(click.ParamType):
-    """Numbers joined by commas, `count` of them where given; one number stands alone."""
+    """Numbers joined by commas, as many as one of `counts`; a single number is not put into a tuple."""
 
     name = "numbers"
 
@@ -108,7 +108,7 @@ class Numbers(click.ParamType):
 
 @dataclass(frozen=True)
 class PhotoOptions:
-    """How the photos that a command names are found and decoded; the same words as the parameters of every verb."""
+    """How the photos of a command are found and decoded; the fields have the names of the Python functions' parameters."""
 
     recursive: bool = False
     null: bool = False
@@ -118,13 +118,13 @@ class PhotoOptions:
     decode_timeout: float = 10.0
 
     def words(self) -> dict[str, Any]:
-        """As parameters of a verb."""
+        """The values as parameters of the Python function."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The model that a command names; None: as the model's own weights say."""
+    """The model that a command names; None: as the model's own weights define it."""
 
     model: str | None = None
     weights: str | None = None
@@ -148,7 +148,7 @@ class ModelOptions:
         return {name: value for name, value in values.items() if value not in (None, ())}
 
     def open(self) -> Classifier:
-        """The classifier; says on stderr which it is."""
+        """Load the classifier, and say on stderr which it is."""
         from xaicli.passes.device import threads
         from xaicli.runs.open_model import open_model
 
@@ -161,19 +161,19 @@ image_options = gathered(
     PhotoOptions,
     "photos",
     option("Photos", "--recursive", is_flag=True, help="Search folders below the folders given."),
-    option("Photos", "-0", "null", is_flag=True, help="Paths on standard input end in NUL, not in a line break."),
-    option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="The first N photos only.  [default: all]"),
+    option("Photos", "-0", "null", is_flag=True, help="Paths on standard input end in NUL instead of a line break."),
+    option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N photos.  [default: all]"),
     option(
         "Photos", "--frame", type=click.IntRange(min=0), default=0, metavar="N", help="Frame of animated or multi-page files."
     ),
-    option("Photos", "--background", default="white", metavar="COLOUR", help="What shows through transparent parts."),
+    option("Photos", "--background", default="white", metavar="COLOUR", help="The colour behind transparent parts."),
     option(
         "Photos",
         "--decode-timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=10.0,
         metavar="S",
-        help="Seconds a photo may take.",
+        help="Maximum seconds to decode a photo.",
     ),
 )
 
@@ -201,7 +201,7 @@ model_options = gathered(
         "--classes",
         type=click.Path(path_type=str),
         metavar="FILE",
-        help="Class names: a line each, or CSV with a column name, or JSON.  [default: the model's own]",
+        help="Class names: one per line, or CSV with a column name, or JSON.  [default: the model's own]",
     ),
     option("Model", "--prompts", metavar="TEXT,...", help="Of a text-image model: the texts that are its classes."),
     option(
@@ -230,7 +230,7 @@ model_options = gathered(
         "Model",
         "--outputs",
         type=click.Choice(("softmax", "sigmoid", "values")),
-        help="What the outputs are: classes of which one is right, labels of their own, or quantities.  [default: found]",
+        help="softmax: one class is right; sigmoid: independent labels; values: quantities.  [default: detected]",
     ),
     option("Model", "--output-name", metavar="KEY|INDEX", help="Which entry of a tuple or dict of outputs to explain."),
     option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto."),
@@ -239,7 +239,7 @@ model_options = gathered(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",
-        help="auto: bf16 for masked passes where the machine has it, else fp32.",
+        help="auto: bf16 for masked passes if the machine has it, else fp32.",
     ),
     option("Model", "--offline", is_flag=True, help="Download nothing."),
 )

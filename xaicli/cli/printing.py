@@ -1,4 +1,4 @@
-"""Results on stdout: a table for people, other forms for programs and papers."""
+"""Results on stdout: a table for people, other formats for programs and papers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["FORMATS", "print_result", "print_rows", "printing_partial", "termina
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], form: str) -> None:
-    """Print records of equal keys."""
+    """Print records that have the same keys."""
     show(rendered(rows, form, width=terminal_width()))
 
 
 def print_result(result: Tabular, form: str) -> None:
-    """Print what a verb gave back; JSON lines were streamed while it worked."""
+    """Print a result; its JSON lines, if asked for, were streamed while it was made."""
     if form != "jsonl" or not result.streamed:
         show(result.render(form, width=terminal_width()))
 
@@ -35,7 +35,7 @@ def show(text: str) -> None:
 
 @contextmanager
 def printing_partial(form: str) -> Iterator[None]:
-    """Where an error ends a run, print what was finished before it."""
+    """If an error ends a run, print what was finished before."""
     try:
         yield
     except XaiError as error:
@@ -45,5 +45,5 @@ def printing_partial(form: str) -> Iterator[None]:
 
 
 def terminal_width() -> int:
-    """Columns of the terminal that stdout is; 0, no limit, where it is none."""
+    """Columns of the terminal; 0 (no limit) if stdout is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

@@ -20,7 +20,7 @@ xai report scores.db --most 500 -o report.html
 @click.command(cls=Command, examples=EXAMPLES, short_help="one HTML page: table, curves, gallery")
 @click.argument("store", metavar="STORE.db")
 @option("Output", "-o", "--output", default="report.html", metavar="FILE.html", help="The page.")
-@option("Photos", "--photos", multiple=True, metavar="DIR", help="Where photos are looked for that have moved.")
+@option("Photos", "--photos", multiple=True, metavar="DIR", help="Folder to search for photos that have moved.")
 @option("Photos", "--most", type=click.IntRange(min=1), default=5000, metavar="N", help="Photos in the gallery, worst first.")
 @option("Output", "--overwrite", is_flag=True, help="Replace a file that xai did not write.")
 @figure_options("Also the mean curves for a paper")

@@ -14,7 +14,7 @@ DEFAULT_METRICS = ("deletion,insertion",)
 
 
 def controls_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--controls, which reaches the command empty under --no-controls."""
+    """The options --controls and --no-controls; the latter gives the command an empty `controls`."""
 
     @functools.wraps(command)
     def with_controls(*, controls: str, no_controls: bool, **values: Any) -> Any:
@@ -22,7 +22,7 @@ def controls_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     return stack(
         option(
-            "Scores", "--controls", default="random,center,other", metavar="LIST", help="Controls that stand beside each method."
+            "Scores", "--controls", default="random,center,other", metavar="LIST", help="Controls to compare each method with."
         ),
         option("Scores", "--no-controls", is_flag=True, help="No controls."),
     )(with_controls)

@@ -1,6 +1,5 @@
-"""Standard streams of a command: results that cannot be delivered end it in words, messages that cannot are dropped.
-
-A reader that closes the pipe (`xai export s.db | head -1`) has what it wants: the command ends at once, without a word and
+"""Standard streams of a command. If results cannot be written, the command ends with an error; messages that cannot be written
+are dropped. A reader that closes the pipe (`xai export s.db | head -1`) has what it wants: the command ends at once, silently and
 without an error.
 """
 
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, TextIO
 from xaicli.errors import InputError, XaiError
 
 COMMANDS = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
-"""What would move a terminal's cursor, or more: colours are not among it."""
+"""Control characters that could move a terminal's cursor or worse; colours are not among them."""
 
 
 def spelled(found: re.Match[str]) -> str:
@@ -25,13 +24,13 @@ def spelled(found: re.Match[str]) -> str:
 
 
 class ReaderGone(XaiError):
-    """Whoever read stdout closed it: it has what it wants, and nobody is left to tell (exit code 0)."""
+    """The reader of stdout closed it: it has what it wants (exit code 0)."""
 
     exit_code: ClassVar[int] = 0
 
 
 class Results(io.TextIOWrapper):
-    """stdout: raises InputError, in words, where it cannot be written to, and ReaderGone where nobody reads it any more."""
+    """stdout: raises InputError, in words, if it cannot be written to, and ReaderGone if its reader has closed it."""
 
     def write(self, text: str) -> int:
         with delivered():
@@ -43,7 +42,7 @@ class Results(io.TextIOWrapper):
 
 
 class ResultBytes(io.RawIOBase):
-    """stdout byte by byte, with its errors in words; a terminal gets them as text, without commands."""
+    """stdout for bytes, with its errors in words; on a terminal control characters are shown as text."""
 
     def write(self, content: Any) -> int:
         if sys.stdout.isatty():
@@ -58,7 +57,7 @@ class ResultBytes(io.RawIOBase):
 
 
 class Messages(io.TextIOWrapper):
-    """stderr: what cannot be written to it is dropped, since the exit code says the same."""
+    """stderr: what cannot be written is dropped, since the exit code says the same."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -82,30 +81,30 @@ def delivered() -> Iterator[None]:
 
 
 def set_up_streams() -> None:
-    """Replace stdout and stderr of this process. Streams that were closed are opened on nothing: a file that is opened later
-    must not come to stand in their place."""
+    """Replace stdout and stderr of this process. Closed streams are opened on the null device, so that no file opened later gets
+    their number."""
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            # A closed stdout stays one that cannot be written to.
+            # Writing to a stdout that was closed must stay an error.
             os.open(os.devnull, flags)
     sys.stdout = sys.__stdout__ = rewrapped(Results, sys.stdout, 1)  # type: ignore[misc]  # the old ones have lost their bytes
     sys.stderr = sys.__stderr__ = rewrapped(Messages, sys.stderr, 2)  # type: ignore[misc]
 
 
 def rewrapped(kind: type[io.TextIOWrapper], stream: TextIO | None, number: int) -> io.TextIOWrapper:
-    """A stream over the same bytes, of another kind."""
+    """A stream of another class over the same bytes."""
     if not isinstance(stream, io.TextIOWrapper):
         return kind(open(number, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
     encoding, errors, by_line = stream.encoding, stream.errors, stream.line_buffering
-    # Names of files that are no text must not end a command half-way through its results.
+    # File names that are not valid text must not end a command half-way through its results.
     errors = "backslashreplace" if errors == "strict" else errors
     return kind(stream.detach(), encoding=encoding, errors=errors, line_buffering=by_line, write_through=number == 2)
 
 
 def close_results() -> None:
-    """Let go of what stdout still holds, so that Python does not try to write it when it ends."""
+    """Drop what stdout still buffers, so that Python does not try to write it at exit."""
     try:
         sys.stdout.flush()
     except XaiError:

@@ -19,16 +19,22 @@ xai train classifier --model tiny --data train/ --val val/ -o my-net.safetensors
 """
 
 training_options = stack(
-    option("Training", "--epochs", type=click.IntRange(min=1), metavar="N", help="Times each photo is seen."),
+    option("Training", "--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over all photos."),
     option("Training", "--lr", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Largest learning rate."),
     option("Training", "--weight-decay", type=click.FloatRange(min=0), metavar="X", help="Weight decay."),
-    option("Training", "--schedule", type=click.Choice(["one-cycle", "step"]), help="How the learning rate goes."),
-    option("Training", "--optimizer", type=click.Choice(["sgd", "adamw"]), help="What turns gradients into steps."),
-    option("Training", "--ema", type=click.FloatRange(0, 1, max_open=True), metavar="X", help="Average weights with this decay."),
+    option("Training", "--schedule", type=click.Choice(["one-cycle", "step"]), help="The course of the learning rate."),
+    option("Training", "--optimizer", type=click.Choice(["sgd", "adamw"]), help="The optimiser."),
+    option(
+        "Training",
+        "--ema",
+        type=click.FloatRange(0, 1, max_open=True),
+        metavar="X",
+        help="Average the weights over steps, with this decay.",
+    ),
     option(
         "Training", "--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of training (a loss weight)."
     ),
-    option("Training", "--pretrained", is_flag=True, help="Start from the model's weights where a network is trained."),
+    option("Training", "--pretrained", is_flag=True, help="If a network is trained: start from the model's weights."),
     option("Training", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers."),
 )
 
@@ -39,20 +45,27 @@ training_options = stack(
     "Photos", "--data", required=True, metavar="DIR", help="FOLDER/CLASS/photo.jpg, a folder of photos, FILE.csv, or @list.txt."
 )
 @option("Photos", "--val", metavar="DIR", help="Held-out photos.  [default: one in fifty of --data]")
-@option("Photos", "--hold-out", type=click.IntRange(min=0), metavar="N", help="Hold N photos of --data out.")
+@option("Photos", "--hold-out", type=click.IntRange(min=0), metavar="N", help="Hold out N photos of --data.")
 @option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="Train on N photos, drawn with the seed.")
 @training_options
 @model_options
 @option("Output", "-o", "--output", metavar="FILE", help="The checkpoint.  [default: where methods look for it]")
 @option("Output", "--half", is_flag=True, help="Write weights in float16, half the size.")
-@option("Output", "--overwrite", is_flag=True, help="Replace a checkpoint that is there.")
-@option("Report", "--report", type=click.IntRange(min=0), default=16, metavar="N", help="Held-out photos scored afterwards.")
+@option("Output", "--overwrite", is_flag=True, help="Replace an existing checkpoint.")
+@option(
+    "Report",
+    "--report",
+    type=click.IntRange(min=0),
+    default=16,
+    metavar="N",
+    help="Number of held-out photos to score afterwards.",
+)
 @option("Report", "--truth", metavar="DIR", help="Boxes or masks of held-out photos, for the energy pointing game.")
 @option("Report", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes.")
 @batch_size_option("by the method")
 @option("Running", "--resume/--fresh", default=None, help="Demand a snapshot, or ignore one.  [default: use it]")
-@option("Running", "--save-every", type=click.FloatRange(min=0), default=300.0, metavar="SECONDS", help="Between snapshots.")
-@option("Running", "--keep-going", is_flag=True, help="Leave photos out that cannot be decoded; exit code 4.")
+@option("Running", "--save-every", type=click.FloatRange(min=0), default=300.0, metavar="SECONDS", help="Time between snapshots.")
+@option("Running", "--keep-going", is_flag=True, help="Leave out photos that cannot be decoded; exit code 4.")
 @verbosity_options
 def command(method: str, model: ModelOptions, parameters: tuple[str, ...], **words: Any) -> int:
     """Train an explainer for a model (t-tame, tame, p-tame), or a network: lfi-cam, classifier.

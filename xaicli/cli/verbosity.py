@@ -14,7 +14,7 @@ KEY = "xaicli.verbosity"
 
 @dataclass
 class Verbosity:
-    """Verbosity of one command line."""
+    """The verbosity of one command line."""
 
     verbose: bool = False
     quiet: bool = False
@@ -31,7 +31,7 @@ class Verbosity:
 
     @staticmethod
     def debug_wanted() -> bool:
-        """Whether --debug stands on the command line, also where parsing it failed."""
+        """Whether --debug is on the command line, even if parsing it failed."""
         return "--debug" in sys.argv
 
     @property
@@ -44,7 +44,7 @@ class Verbosity:
             click.secho(text, err=True, dim=True)
 
     def warn(self, text: str) -> None:
-        """A line that people should see also with -q."""
+        """A line that is shown even with -q."""
         click.secho(f"warning: {text}", err=True, fg="yellow")
 
 
@@ -71,7 +71,7 @@ def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Grouped(click.Option):
-    """An option that stands under a heading in the help."""
+    """An option that the help shows under a heading."""
 
     def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
         kwargs.setdefault("show_default", True)

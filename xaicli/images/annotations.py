@@ -26,7 +26,7 @@ LABEL_COLUMNS = ("label", "class", "name", "category")
 
 
 class Name(NamedTuple):
-    """What an annotation calls its photo: folders and stem, and the ending where it is known."""
+    """The name by which an annotation calls its photo: folders and stem, and the ending if it is known."""
 
     path: PurePosixPath
     ending: str = ""
@@ -44,8 +44,8 @@ class Name(NamedTuple):
 class Mark:
     """One marked object of a photo.
 
-    label: as annotated, None where the marked object is the target whatever that is; size: of the photo as annotated, where it is
-    said; classes: the model's class indices, joined by semicolons, where the annotation itself gives them.
+    label: as annotated, None if the mark counts for any target; size: of the annotated photo, if stated; classes: the model's
+    class indices, joined by semicolons, if the annotation itself states them.
     """
 
     photo: Name
@@ -56,7 +56,7 @@ class Mark:
 
 
 def read_marks(place: Path) -> tuple[list[Mark], str]:
-    """All marks in a folder, or in one file, and in words what they were read from; raises InputError where there are none."""
+    """All marks in a folder or file, and their source in words; raises InputError if there are none."""
     if is_file(place):
         kinds = {suffix: [place] for suffix in READERS if place.suffix.lower() == suffix}
     elif is_folder(place):
@@ -66,7 +66,8 @@ def read_marks(place: Path) -> tuple[list[Mark], str]:
     found: dict[str, list[Mark]] = {}
     for suffix, paths in kinds.items():
         marks = [mark for path in paths for mark in READERS[suffix](path, place)]
-        # Photos often lie beside their annotations, some of them PNG: masks are looked for where nothing else is.
+        # Photos, perhaps PNGs, often lie beside their annotations. So PNG masks are searched for only if there are no other
+        # annotations.
         if marks and not (suffix == ".png" and found):
             found[suffix] = marks
     if not found:
@@ -78,7 +79,7 @@ def read_marks(place: Path) -> tuple[list[Mark], str]:
 
 
 def below(path: Path, root: Path) -> PurePosixPath:
-    """The place of an annotation file below the folder given, without its ending."""
+    """The path of an annotation file below the given folder, without its ending."""
     return PurePosixPath((path.relative_to(root) if is_folder(root) else Path(path.name)).with_suffix("").as_posix())
 
 
@@ -87,18 +88,18 @@ def text_of(path: Path) -> str:
 
 
 def numbers(values: Any, what: str, count: int = 0) -> tuple[float, ...]:
-    """Finite numbers, `count` of them where given; raises InputError."""
+    """Read finite numbers, exactly `count` if given; raises InputError."""
     try:
         read = tuple(float(value) for value in values)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what} holds what is no number", expected="coordinates") from error
+        raise InputError(f"{what} holds something that is not a number", expected="coordinates") from error
     if not all(math.isfinite(value) for value in read) or (count and len(read) != count):
         raise InputError(f"{what} holds {len(read)} coordinates", expected=f"{count or 'finite'} numbers")
     return read
 
 
 def read_coco(path: Path, root: Path) -> Iterator[Mark]:
-    """Objects of a COCO JSON: polygons, run lengths, or boxes where there is no segmentation."""
+    """Objects of a COCO JSON: polygons, run lengths, or boxes if there is no segmentation."""
     try:
         content = json.loads(text_of(path))
         images = {image["id"]: image for image in content["images"]}
@@ -109,7 +110,7 @@ def read_coco(path: Path, root: Path) -> Iterator[Mark]:
             yield Mark(Name.of(str(image["file_name"])), categories[note["category_id"]], coco_shape(note, path), size)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path} is no COCO annotation ({type(error).__name__}: {error})", expected="images, categories, annotations"
+            f"{path} is not a COCO annotation ({type(error).__name__}: {error})", expected="images, categories, annotations"
         ) from error
 
 
@@ -129,10 +130,9 @@ def coco_shape(note: dict[str, Any], path: Path) -> Shape:
 
 
 def uncompressed(text: str) -> list[int]:
-    """COCO's run lengths from text.
-
-    A character from `0` on holds 5 bits, and a sixth that says that more follow; the fifth bit of a number's last character is
-    its sign; from the fourth number on it is the difference to the last but one.
+    """Decode COCO's run lengths from text. Each character, counted from `0`, holds 5 bits and a sixth bit that says whether more
+    follow. The fifth bit of a number's last character is its sign. From the fourth number on, each is stored as the difference
+    from the last but one.
     """
     counts: list[int] = []
     value = shift = 0
@@ -159,7 +159,7 @@ def read_voc(path: Path, root: Path) -> Iterator[Mark]:
     try:
         tree = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise InputError(f"{path} is no XML: {error}") from error
+        raise InputError(f"{path} is not XML: {error}") from error
     width, height = (int(tree.findtext(f"size/{side}") or 0) for side in ("width", "height"))
     for item in tree.iter("object"):
         corners = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
@@ -169,7 +169,8 @@ def read_voc(path: Path, root: Path) -> Iterator[Mark]:
 
 
 def read_yolo(path: Path, root: Path) -> Iterator[Mark]:
-    """Boxes and polygons of one photo, in shares of its sides; class numbers are lines of `classes.txt`, where there is one."""
+    """Boxes and polygons of one photo, in fractions of its sides; class numbers count the lines of `classes.txt`, if there is
+    one."""
     if path.stem in ("classes", "labels", "obj"):
         return
     names = class_names(path.parent, root)
@@ -190,7 +191,7 @@ def read_yolo(path: Path, root: Path) -> Iterator[Mark]:
 
 
 def class_names(folder: Path, root: Path) -> list[str]:
-    """YOLO's class names, one a line, from the folder of the annotations or the one given."""
+    """YOLO's class names, one per line, from the folder of the annotations or the given folder."""
     for place in (folder / "classes.txt", root / "classes.txt"):
         if is_file(place):
             return [line.strip() for line in text_of(place).splitlines()]
@@ -198,10 +199,8 @@ def class_names(folder: Path, root: Path) -> list[str]:
 
 
 def read_boxes(path: Path, root: Path) -> Iterator[Mark]:
-    """Boxes of a CSV with a header; another CSV holds none.
-
-    Columns: the photo (`file`), `x0,y0,x1,y1`, and where known `label`, `width`, `height`, and one that ends in `indices`: the
-    model's classes, joined by semicolons.
+    """Boxes of a CSV with a header; a CSV with other columns holds none. Columns: the photo (`file`), `x0,y0,x1,y1`; optionally
+    `label`, `width`, `height`, and a column that ends in `indices` with the model's classes, joined by semicolons.
     """
     reader = csv.DictReader(io.StringIO(text_of(path)))
     columns = {name.strip().lower(): name for name in reader.fieldnames or [] if name}
@@ -223,7 +222,7 @@ def read_boxes(path: Path, root: Path) -> Iterator[Mark]:
 
 
 def read_mask(path: Path, root: Path) -> Iterator[Mark]:
-    """A mask `STEM.png`; in a folder CLASS below the one given it marks that class, else the target whatever that is."""
+    """A mask `STEM.png`. In a folder CLASS below the given folder it marks that class; otherwise it counts for any target."""
     folders = below(path, root).parts[:-1]
     yield Mark(Name(PurePosixPath(path.stem)), folders[-1] if folders else None, MaskFile(path))
 

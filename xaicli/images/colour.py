@@ -16,19 +16,19 @@ from xaicli.sign import Sign
 
 SEQUENTIAL = "inferno"
 DIVERGING = "coolwarm"
-"""Its middle is a light grey."""
+"""A diverging colour map with a light grey middle."""
 
 LEVELS = 256
 SATURATED = 0.005
-"""The share of a map's cells that may lie beyond the range: a few extreme pixels of a fine map would leave all else invisible. A
-map of fewer than 200 cells has its full range."""
+"""The share of a map's cells that may lie outside the range, since a few extreme pixels of a fine map would make all others
+invisible. A map of fewer than 200 cells keeps its full range."""
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The range of values that the colours span. clipped: values beyond it exist, and take the last colour."""
+    """The range of values that the colours span. clipped: some values lie outside and get the last colour."""
 
     low: float
     high: float
@@ -36,8 +36,8 @@ class Scale:
 
     @classmethod
     def of(cls, maps: Iterable[Floats], sign: Sign, saturated: float = SATURATED) -> Scale:
-        """One range for all maps given, as they are drawn; symmetric about 0 where they are signed. Values that are not finite do
-        not count."""
+        """One range for all the given maps, as they are drawn; symmetric about 0 for signed maps. Non-finite values are
+        ignored."""
         limits = [cls.limits(legible(np.asarray(values)), sign, saturated) for values in maps]
         finite = [limit for limit in limits if limit is not None]
         if not finite:
@@ -48,7 +48,7 @@ class Scale:
 
     @staticmethod
     def limits(values: Floats, sign: Sign, saturated: float) -> tuple[float, float, float, float] | None:
-        """Range and extremes of one map's finite values: low, high, smallest, largest; None where there are none."""
+        """Range and extremes of one map's finite values: low, high, smallest, largest; None if no value is finite."""
         flat = np.sort(values[np.isfinite(values)].astype(np.float64), axis=None)
         if not flat.size:
             return None
@@ -58,7 +58,7 @@ class Scale:
             high = float(np.sort(np.abs(flat))[-1 - beyond]) or max(-smallest, largest)
             return -high, high, smallest, largest
         high = float(flat[-1 - beyond])
-        # Where nearly all of a map is one value, what stands out is all there is to see.
+        # If nearly all of a map is one value, the extremes are all that there is to see.
         return smallest, high if high > smallest else largest, smallest, largest
 
     @property
@@ -66,21 +66,21 @@ class Scale:
         return not self.high > self.low
 
     def fractions(self, values: Floats) -> NDArray[np.float32]:
-        """Where values lie in the range, clipped to 0..1; the middle throughout where the range is one value."""
+        """The position of values in the range, clipped to 0..1; all 0.5 if the range is a single value."""
         if self.is_constant:
             return np.full(values.shape, 0.5, dtype=np.float32)
         scaled = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
         return np.clip(scaled, 0, 1).astype(np.float32)
 
     def strengths(self, values: Floats, sign: Sign) -> NDArray[np.float32]:
-        """How much values stand out, 0..1: their distance from 0 where signed, else from the lowest; 0 in a constant map."""
+        """How much values stand out, 0..1: their distance from 0 if signed, else from the lowest value; 0 in a constant map."""
         if self.is_constant:
             return np.zeros(values.shape, dtype=np.float32)
         fractions = self.fractions(values)
         return np.abs(2 * fractions - 1) if sign is Sign.SIGNED else fractions
 
     def texts(self) -> tuple[str, str]:
-        """Both ends in words: `≥` where values lie beyond, `≈0` where an end is next to nothing beside the other."""
+        """Both ends as text: with `≥` if values lie beyond, `≈0` if an end is tiny compared with the other."""
         largest = max(abs(self.low), abs(self.high))
         ends = [f"{end:.3g}" if end == 0 or abs(end) >= largest / 1000 else "≈0" for end in (self.low, self.high)]
         low, high = (end.replace("-", "−") for end in ends)

@@ -1,4 +1,4 @@
-"""What is wrong with the bytes of a photo, in words: cut short, damaged, or something else altogether."""
+"""What is wrong with the bytes of a photo, in words: truncated, damaged, or not a photo at all."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ OTHERS = {
 }
 
 SAMPLES = 277
-"""The TIFF tag of samples a pixel."""
+"""The TIFF tag for samples per pixel."""
 
 CUT_SHORT = ("truncated", "unexpected end", "end of file", "not enough image data", "buffer is not large enough", "incomplete")
 
 
 def unidentified(content: bytes) -> str:
-    """Why no decoder took these bytes."""
+    """Why no decoder accepted these bytes."""
     kind = kind_of(content)
     if kind == "TIFF" and (bands := tiff_tag(content, SAMPLES) or 0) > 4:
-        return f"it is a TIFF of {bands} bands, and none of them is said to be red, green or blue (save three of them alone)"
+        return f"it is a TIFF of {bands} bands, and it does not say which are red, green and blue (save those three alone)"
     if kind in ("WebP", "AVIF") and not features.check(kind.lower()):
         return f"it is {kind}, which this installation of Pillow cannot read"
     if kind:
@@ -83,7 +83,7 @@ def undecodable(content: bytes, error: Exception) -> str:
 
 
 def kind_of(content: bytes) -> str:
-    """The format that the first bytes claim; empty where it is none that we read."""
+    """The format that the first bytes claim; empty if we do not read it."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WebP"
     if content[4:12] in (b"ftypavif", b"ftypavis"):
@@ -92,7 +92,7 @@ def kind_of(content: bytes) -> str:
 
 
 def promised_length(content: bytes) -> int:
-    """The length of the whole file as its header states it; 0 where the format does not say."""
+    """The length of the whole file according to its header; 0 if the format does not state it."""
     kind = kind_of(content)
     if kind == "WebP":
         return int.from_bytes(content[4:8], "little") + 8
@@ -102,7 +102,7 @@ def promised_length(content: bytes) -> int:
 
 
 def text_kind(content: bytes) -> str:
-    """What kind of text this is; empty where it is none."""
+    """What kind of text this is; empty if it is not text."""
     head = content[:4096]
     try:
         text = head.decode("utf-8")
@@ -128,7 +128,7 @@ def size_text(length: int) -> str:
 
 
 def bad_array(name: str, found: str) -> InputError:
-    """An array or tensor that is no photo."""
+    """The error for an array or tensor that is not a photo."""
     return InputError(
         f"{name} is an array of {found}",
         expected="(H, W), (H, W, 3) or a tensor (3, H, W), of uint8, uint16, bool, or floats in 0..1",

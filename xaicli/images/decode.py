@@ -1,4 +1,4 @@
-"""From a file, array or tensor to an RGB photo of 8 bits: upright, in sRGB terms, within limits."""
+"""From a file, array or tensor to an upright 8-bit RGB photo, within limits on size and time."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ PLUGINS = (
     AvifImagePlugin.AvifImageFile,
     PpmImagePlugin.PpmImageFile,
 )
-"""The decoders that untrusted bytes may reach; importing them registers them, once, before any thread opens a photo. A JPEG of
-several pictures (MPO) comes in through the JPEG decoder."""
+"""The decoders that untrusted bytes may reach. Importing registers them, once, before any thread opens a photo. The JPEG decoder
+also opens a JPEG of several pictures (MPO)."""
 
 FORMATS = tuple(plugin.format for plugin in PLUGINS)
 WHITE: Colour = (255, 255, 255)
 LARGEST_PHOTO = 178_956_970
-"""Pixels: where Pillow too refuses, lest a small file fill the memory."""
+"""Maximum pixels: Pillow's own limit, so that a small file cannot fill the memory."""
 
 LARGEST_FILE = 1 << 30
 """Bytes."""
@@ -66,7 +66,7 @@ class Photo:
     """A decoded photo.
 
     image: PIL, RGB, upright; content: SHA-256 of the file's bytes in hex, or of the array's; frame: which of `frames` it is;
-    notes: what was done to it that a user would not expect, in words; name: its path as given.
+    notes: in words, changes to it that a user may not expect; name: its path as given.
     """
 
     image: Image.Image
@@ -101,11 +101,11 @@ def decode(
         content = read(source.file, source.path, max_bytes)
         return decode_bytes(content, source.path, frame, background, max_pixels, seconds, admit)
     except MemoryError as error:
-        raise InputError(f"{source.path} needs more memory than there is", hint=SKIP) from error
+        raise InputError(f"{source.path} needs more memory than this machine has", hint=SKIP) from error
 
 
 def read(file: Path, name: str, max_bytes: int) -> bytes:
-    """The bytes of a photo's file; raises InputError for what is no file, is empty, or larger than `max_bytes`."""
+    """The bytes of a photo's file; raises InputError if it is not a file, is empty, or is larger than `max_bytes`."""
     try:
         # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
         with open(file, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as stream:
@@ -158,13 +158,13 @@ def decode_bytes(
         raise InputError(f"{name} is too large to open safely", expected=f"at most {max_pixels:,} pixels", hint=SKIP) from error
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is not a readable photo: {unidentified(content)}", hint=SKIP) from error
-    # On hostile bytes a decoder may raise anything at all; all of it means that this photo cannot be used.
+    # On hostile bytes a decoder may raise anything; each exception means that this photo cannot be used.
     except Exception as error:
         raise InputError(f"{name} is not a readable photo: {undecodable(content, error)}", hint=SKIP) from error
 
 
 def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
-    """Refuse before a pixel is decoded: a header of a few bytes can ask for all memory there is."""
+    """Refuse a photo that is too large before a pixel is decoded: a header of a few bytes can ask for all memory."""
     if image.width < 1 or image.height < 1:
         raise InputError(f"{name} is not a readable photo: it has {image.width} x {image.height} pixels", hint=SKIP)
     if image.width * image.height > max_pixels:
@@ -173,15 +173,15 @@ def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
 
 
 def select(image: Image.Image, name: str, frame: int) -> tuple[int, tuple[str, ...]]:
-    """Go to a frame or page; the number there are, and a note where there are several."""
+    """Go to a frame or page; returns how many there are, and a note if there are several."""
     frames = int(getattr(image, "n_frames", 1))
     if not 0 <= frame < frames:
         many = f"{frames} frames" if frames > 1 else "1 frame"
         last = f"0 to {frames - 1}" if frames > 1 else "0"
-        raise InputError(f"{name} has {many}, and none with the number {frame}", expected=f"--frame {last}", hint=SKIP)
+        raise InputError(f"{name} has {many}, but no frame {frame}", expected=f"--frame {last}", hint=SKIP)
     if image.tell() != frame:
         image.seek(frame)
-    # A JPEG of several pictures (MPO) holds one photo, and previews or depth beside it.
+    # A JPEG of several pictures (MPO) holds one photo, plus previews or a depth map.
     if frames == 1 or image.format == "MPO":
         return frames, ()
     what = f"{frames} pages: page" if image.format == "TIFF" else f"animated, {frames} frames: frame"
@@ -207,6 +207,6 @@ def decode_memory(source: Source, frame: int, background: Colour, max_pixels: in
         return Photo(rgb, memory_hash(source.memory), 0, 1, (*said, *turned), name)
     except (XaiError, MemoryError):
         raise
-    # PIL reads a picture when it is first looked at, so that the user's own file may fail here in any way.
+    # PIL reads a file lazily, so the user's own file may fail here in any way.
     except Exception as error:
         raise InputError(f"{name} is a PIL image that cannot be read: {error}", hint="Pass its path instead.") from error

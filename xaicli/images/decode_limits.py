@@ -1,4 +1,4 @@
-"""Photos that would take long to decode: refused by what their bytes say, or when their time is up."""
+"""Photos that would take long to decode are refused, by what their bytes say or when their time is up."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Callable
 from xaicli.errors import InputError
 
 SECONDS = 10.0
-"""A photo, by default."""
+"""Seconds per photo, by default."""
 
 MOST_SCANS = 100
-"""Of a JPEG: encoders write about ten, and each is a pass over all pixels."""
+"""Maximum scans of a JPEG. Encoders write about ten, and each scan is a pass over all pixels."""
 
 MOST_PAGES = 10_000
-"""Of a TIFF: to count them takes time that grows with their square."""
+"""Maximum pages of a TIFF. The time to count pages grows with the square of their number."""
 
 SKIP = "Skip such photos with --keep-going."
 
 
 class Timed(io.BytesIO):
-    """A photo's bytes, which can be read until its time is up: decoders read part by part."""
+    """A photo's bytes, readable until its time is up; decoders read them in parts."""
 
     def __init__(self, content: bytes, seconds: float) -> None:
         super().__init__(content)
@@ -41,7 +41,7 @@ class Timed(io.BytesIO):
 
 
 class OutOfTime(Exception):
-    """A photo took longer to decode than it may."""
+    """A photo took longer to decode than it is allowed to."""
 
 
 def took_too_long(name: str, seconds: float) -> InputError:
@@ -55,7 +55,7 @@ def took_too_long(name: str, seconds: float) -> InputError:
 def refuse_slow(content: bytes, name: str) -> None:
     """Raise InputError for a JPEG of too many scans, or a TIFF of too many pages, before anything is decoded."""
     if content.startswith(b"\xff\xd8"):
-        # Inside a scan 0xFF is followed by 0 or a restart, so that this marker is one.
+        # Inside a scan, 0xFF is followed by 0 or a restart marker, so these bytes are a real marker.
         scans = content.count(b"\xff\xda")
         if scans > MOST_SCANS:
             raise InputError(f"{name} is a JPEG of {scans} scans", expected=f"at most {MOST_SCANS}", hint=SKIP)
@@ -64,7 +64,7 @@ def refuse_slow(content: bytes, name: str) -> None:
 
 
 def pages_of(content: bytes) -> int:
-    """Pages of a TIFF, counted to MOST_PAGES + 1; each says where the next is."""
+    """The number of pages of a TIFF, counted up to MOST_PAGES + 1; each page points to the next."""
     order = "<" if content.startswith(b"II") else ">"
     pages, at = 0, struct.unpack_from(f"{order}I", content, 4)[0] if len(content) >= 8 else 0
     seen = set()
@@ -77,7 +77,7 @@ def pages_of(content: bytes) -> int:
 
 
 def tiff_tag(content: bytes, tag: int) -> int | None:
-    """The first number under a tag of a TIFF's first page; None where there is none."""
+    """The first number under a tag of a TIFF's first page; None if the tag is missing."""
     if content[:4] not in (b"II*\0", b"MM\0*") or len(content) < 8:
         return None
     order = "<" if content.startswith(b"II") else ">"
@@ -95,7 +95,8 @@ def tiff_tag(content: bytes, tag: int) -> int | None:
 
 
 def number_at(content: bytes, place: int, order: str, kind: int, count: int) -> int | None:
-    """The first of `count` whole numbers of a TIFF field: in its place where they fit into four bytes, elsewhere where not."""
+    """The first of `count` whole numbers of a TIFF field: stored in the field itself if they fit into four bytes, else where the
+    field points."""
     form = {3: "H", 4: "I"}.get(kind)
     if form is None or count < 1:
         return None
@@ -105,7 +106,7 @@ def number_at(content: bytes, place: int, order: str, kind: int, count: int) -> 
 
 
 def significant_bits(content: bytes) -> int | None:
-    """How many bits of each sample a PNG says that it uses (chunk sBIT); None where it does not."""
+    """How many bits of each sample a PNG uses according to its chunk sBIT; None without that chunk."""
     at = 8
     while content.startswith(b"\x89PNG") and at <= len(content) - 12:
         length, kind = struct.unpack_from(">I4s", content, at)

@@ -1,4 +1,4 @@
-"""What a file says of its samples: how many bits are used, how many bands there are."""
+"""What a file says about its samples: how many bits are used, how many bands there are."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ TIFF_SAMPLES, TIFF_MOST = 277, 281
 
 
 def largest_value(content: bytes, image: Image.Image) -> int | None:
-    """The value that is white in 16 bits, as the file says (PNG: sBIT, TIFF: MaxSampleValue); None where all bits are used.
-
-    PNG asks for samples that are scaled up, and scanners write them as they are: those are known by low
-    bits that no scaled sample has.
+    """The value of white in 16 bits according to the file (PNG: sBIT, TIFF: MaxSampleValue); None if all bits are used. PNG
+    demands samples scaled up to 16 bits, but some scanners write them unscaled: such files have low bits that no scaled sample
+    has.
     """
     if not image.mode.startswith("I"):
         return None
@@ -30,7 +29,7 @@ def largest_value(content: bytes, image: Image.Image) -> int | None:
 
 
 def bands_left_out(content: bytes, image: Image.Image) -> tuple[str, ...]:
-    """A note where a TIFF has more bands than colours and transparency."""
+    """A note if a TIFF has more bands than colours and transparency."""
     samples = tiff_tag(content, TIFF_SAMPLES) or 0
     shown = len(image.getbands())
     if samples <= max(shown, 1) or image.mode not in ("RGB", "L", "RGBA"):

@@ -27,15 +27,15 @@ ABOUT: dict[str, dict[str, str | None]] = {
     ".svg": {"Creator": MARK, "Date": None},
     ".png": {"Software": MARK},
 }
-"""What a figure says of itself, by the ending of its name. No date: the same command gives the same bytes."""
+"""The metadata of a figure, by the ending of its name. It has no date, so that the same command gives the same bytes."""
 WIDTH_CM, DPI = 16.0, 300
 CENTIMETRE = 1 / 2.54
 LINE = 0.33
-"""Centimetres that a line of text takes."""
+"""Height of a line of text in centimetres."""
 BESIDE_BAR = 0.8
-"""The share of a column that its picture takes; the rest is the colour bar's."""
+"""The share of a column's width for the picture; the rest is for the colour bar."""
 FONT: dict[Any, Any] = {"font.size": 7, "axes.titlesize": 7, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "xai"}
-"""Text stays text, so that a journal can set it again; the salt makes the same figure the same bytes."""
+"""Text stays text, so that a journal can typeset it anew; the salt makes the bytes of a figure reproducible."""
 
 
 def new_figure(width_cm: float, height_cm: float) -> Figure:
@@ -46,7 +46,7 @@ def new_figure(width_cm: float, height_cm: float) -> Figure:
 
 
 def claim_figure(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = False) -> None:
-    """Raise UsageError, before any work, where the name says no form that figures have, or a file there must not be replaced."""
+    """Raise UsageError, before any work, if the name has no known ending, or if an existing file must not be replaced."""
     if path.suffix.lower() not in ABOUT:
         raise UsageError(f"a figure called {path.name}", expected=f"a name that ends in {', '.join(ABOUT)}")
     claim(path, inputs, overwrite=overwrite)
@@ -70,9 +70,8 @@ def sheet_figure(
     width_cm: float = WIDTH_CM,
     dpi: int = DPI,
 ) -> Figure:
-    """A contact sheet: a row a photo with its decision, a column a method with its scores, a colour bar beside each map.
-
-    scales: one range for all maps of a column, which then has one bar at its foot.
+    """A contact sheet: one row per photo with its decision, one column per method with its scores, and a colour bar beside each
+    map. scales: one range for all maps of a column, which then has a single bar at its foot.
     """
     if not rows:
         raise UsageError("a figure of no photos", expected="at least one")
@@ -104,7 +103,7 @@ def lines_of(row: SheetRow) -> int:
 def draw_cell(
     axis: Axes, row: SheetRow, name: str, photo: Image.Image, shared: Scale | None, colormap: str | None, alpha: float, look: str
 ) -> None:
-    """A map on the photo with its colour bar and its lines; a pale photo and the reason where there is nothing to draw."""
+    """Draw a map on the photo with its colour bar and lines of text; a pale photo and the reason if there is no map to draw."""
     cell = row.cells.get(name)
     why = nothing_to_draw(cell)
     if cell is None or why:

@@ -44,10 +44,10 @@ def find(
 ) -> list[Source]:
     """Photos in the order of the arguments, each once; those of a folder or glob in natural order (`2.jpg` before `10.jpg`).
 
-    An argument is a file, a folder, a glob, `@list.txt`, `-` for paths on standard input, or `sample:hopper`; a file that is
-    literally called so comes first. recursive: look into folders of folders; null: paths on standard input end in NUL, not in a
-    line break; exclude: folders that are passed over (the output's). on_error: told of what cannot be found; without it
-    InputError is raised, as it is where no argument names anything.
+    An argument is a file, a folder, a glob, `@list.txt`, `-` for paths on standard input, or `sample:hopper`; a file with exactly
+    that name comes first. recursive: look into folders of folders; null: paths on standard input end in NUL, not in a line break;
+    exclude: folders that are skipped (the output's). on_error: called for each error; without it InputError is raised, as it also
+    is if no argument names anything.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"a limit of {limit} photos", expected="at least 1")
@@ -65,7 +65,7 @@ def find(
 
 @dataclass
 class Search:
-    """One search: its settings, how many faults it met, and the folders it has been in since it entered a tree."""
+    """One search: its settings, the number of errors, and the folders visited in the current tree."""
 
     recursive: bool
     null: bool
@@ -77,7 +77,7 @@ class Search:
     visited: set[tuple[int, int]] = field(default_factory=set)
 
     def argument(self, argument: str) -> list[Source]:
-        """All photos that one argument names; a fault is reported, or raised where nobody listens."""
+        """All photos that one argument names; an error is reported to `on_error`, or raised without it."""
         try:
             if argument == "-":
                 return self.entries(self.standard_input(), "standard input", None)
@@ -118,7 +118,7 @@ class Search:
         return self.folder(folder)
 
     def folder(self, folder: Path) -> list[Source]:
-        """Photos of a folder in natural order, hidden ones left out; pictures that xai drew too; each folder once."""
+        """Photos of a folder in natural order, without hidden files and pictures that xai drew; each folder is visited once."""
         try:
             status = os.stat(folder)
             with os.scandir(folder) as entries:
@@ -140,7 +140,7 @@ class Search:
         return photos
 
     def matches(self, pattern: str) -> list[Source]:
-        """Photos that a glob matches, and with `recursive` those of the folders that it matches."""
+        """Photos that a glob matches and, with `recursive`, the photos in folders that it matches."""
         paths = [Path(text) for text in sorted(glob.glob(pattern, recursive=True), key=natural)]
         photos = []
         for path in paths:
@@ -161,11 +161,11 @@ class Search:
         parts = content.split(b"\0") if self.null else [line.removesuffix(b"\r") for line in content.split(b"\n")]
         entries = [(at, part) for at, part in enumerate(parts, 1) if part]
         if not entries:
-            raise InputError("standard input names no photos", expected="one path a line, or paths that end in NUL with -0")
+            raise InputError("standard input names no photos", expected="one path per line, or paths that end in NUL with -0")
         return entries
 
     def entries(self, entries: Sequence[tuple[int, bytes]], where: str, folder: Path | None) -> list[Source]:
-        """Photos of a list; a path is looked for from here, then from the list's own folder."""
+        """Photos of a list; a relative path starts from the current folder or else from the list's folder."""
         photos = []
         for at, entry in entries:
             text = os.fsdecode(entry)
@@ -181,9 +181,9 @@ class Search:
 
 def read_list(path: Path) -> list[tuple[int, bytes]]:
     """The entries of a list of photos with their line numbers, without blank lines and comments (`#`)."""
-    content = read(path, "a list of photos, one path a line")
+    content = read(path, "a list of photos, one path per line")
     if b"\0" in content:
-        raise InputError(f"{readable(path)} is no list of photos", expected="a text file with one path a line")
+        raise InputError(f"{readable(path)} is no list of photos", expected="a text file with one path per line")
     lines = [line.strip() for line in content.removeprefix(b"\xef\xbb\xbf").splitlines()]
     entries = [(at, line) for at, line in enumerate(lines, 1) if line and not line.startswith(b"#")]
     if not entries:
@@ -192,7 +192,7 @@ def read_list(path: Path) -> list[tuple[int, bytes]]:
 
 
 def sample(argument: str, frame: int) -> Source:
-    """A photo that ships with a library we need anyway, so that a first try needs no photo."""
+    """A photo that ships with a required library, so that a first try needs no photo of one's own."""
     name = argument.removeprefix("sample:")
     if name not in SAMPLES:
         known = ", ".join(f"sample:{known}" for known in SAMPLES)
@@ -222,7 +222,7 @@ def status_of(path: Path, text: str) -> os.stat_result:
 
 
 def nearest(path: Path) -> str:
-    """The path in that folder that is nearest, as a question."""
+    """The most similar path in that folder, as a question."""
     try:
         names = os.listdir(path.parent)
     except OSError:
@@ -248,6 +248,6 @@ def holds_folders(folder: Path) -> bool:
 
 
 def natural(text: str) -> tuple[list[tuple[str, int]], str]:
-    """A sort key under which numbers count as numbers and case does not; the text itself breaks ties."""
+    """A sort key that orders numbers by value and ignores case; the text itself breaks ties."""
     parts = re.split(r"(\d+)", text.casefold().replace(os.sep, "\0"))
     return [(part, int(number)) for part, number in zip(parts[::2], [*parts[1::2], "-1"], strict=True)], text

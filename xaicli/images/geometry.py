@@ -1,4 +1,4 @@
-"""Where a photo lies in the model's view, and back: one scale and one offset an axis."""
+"""The mapping between a photo and the model's view of it, in both directions: one scale and one offset per axis."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Box = tuple[float, float, float, float]
 
 
 def offset(length: int, crop: int) -> int:
-    """Where a centre crop begins, rounded as torchvision rounds; below 0 where it pads."""
+    """Where a centre crop begins, rounded as torchvision rounds; negative if it pads."""
     return -((crop - length) // 2) if crop > length else round((length - crop) / 2)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The way from a photo to the model's view of it. All pairs are (x, y) or (width, height), in pixels.
+    """The mapping from a photo to the model's view of it. All pairs are (x, y) or (width, height), in pixels.
 
-    source: the photo; resized: the photo after the resize; offset: where the crop begins in the resized photo, below 0 where it
+    source: the photo; resized: the photo after the resize; offset: where the crop begins in the resized photo, negative if it
     pads; size: of the view.
     """
 
@@ -32,20 +32,20 @@ class Geometry:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """View pixels a photo pixel, along x and y."""
+        """View pixels per photo pixel, along x and y."""
         return self.resized[0] / self.source[0], self.resized[1] / self.source[1]
 
     def to_view(self, x: float, y: float) -> tuple[float, float]:
-        """The place in the view of a place in the photo; outside 0..size where the model does not see it."""
+        """The point in the view for a point in the photo; outside 0..size if the model does not see it."""
         return x * self.resized[0] / self.source[0] - self.offset[0], y * self.resized[1] / self.source[1] - self.offset[1]
 
     def to_source(self, x: float, y: float) -> tuple[float, float]:
-        """The place in the photo of a place in the view; outside the photo where the view is padded."""
+        """The point in the photo for a point in the view; outside the photo in the view's padding."""
         return (x + self.offset[0]) * self.source[0] / self.resized[0], (y + self.offset[1]) * self.source[1] / self.resized[1]
 
     @property
     def extent(self) -> Box:
-        """The view's borders in the photo's coordinates; reaches past the photo where the view is padded."""
+        """The view's borders in the photo's coordinates; outside the photo if the view is padded."""
         return (*self.to_source(0, 0), *self.to_source(*self.size))
 
     @property
@@ -60,17 +60,18 @@ class Geometry:
 
     @property
     def sees_all(self) -> bool:
-        """True where no part of the photo is cropped away."""
+        """Whether no part of the photo is cropped away."""
         return self.box == (0.0, 0.0, float(self.source[0]), float(self.source[1]))
 
     def box_to_view(self, box: Box, *, clipped: bool = True) -> Box:
-        """A box on the photo in view coordinates; clipped to the view, of no area where the model does not see it."""
+        """A box on the photo in view coordinates; if clipped to the view, a box that the model does not see has no area."""
         x0, y0, x1, y1 = box
         moved = (*self.to_view(x0, y0), *self.to_view(x1, y1))
         return clip(moved, self.size) if clipped else moved
 
     def as_dict(self) -> dict[str, list[int] | list[float]]:
-        """For the record: sizes as [width, height], the box the model saw as [x0, y0, x1, y1] in photo pixels."""
+        """Plain types for the record: sizes as [width, height], the box that the model saw as [x0, y0, x1, y1] in photo
+        pixels."""
         return {
             "source": list(self.source),
             "resized": list(self.resized),
@@ -81,7 +82,7 @@ class Geometry:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Geometry:
-        """The inverse of `as_dict`; raises InputError where `content` is no geometry."""
+        """The inverse of `as_dict`; raises InputError if `content` is not a geometry."""
         try:
             pairs = [tuple(int(part) for part in content[name]) for name in ("source", "resized", "offset", "size")]
         except (TypeError, KeyError, ValueError) as error:

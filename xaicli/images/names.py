@@ -1,4 +1,4 @@
-"""Names of files that every system takes, and stems that tell photos of one name apart."""
+"""File names that every system accepts, and distinct stems for photos of the same name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xaicli.images.source import Source
 
 LONGEST_LABEL = 80
 LONGEST_STEM = 120
-"""Bytes. A file is called STEM.LABEL.TARGET.ending; most systems take 255 bytes."""
+"""Maximum bytes of each part. A file is named STEM.LABEL.TARGET.ending, and most systems accept 255 bytes."""
 
 HASH_DIGITS = 6
 NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9.=_+@-]")
@@ -24,12 +24,13 @@ RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²�
 
 
 def safe_label(label: str) -> str:
-    """A label as part of a file name: ASCII letters, digits and `.=_-+@`; six hash digits where that changed or shortened it."""
+    """A label as part of a file name: ASCII letters, digits and `.=_-+@`; six hash digits follow if that changed or shortened
+    it."""
     return marked(label, NOT_IN_LABELS.sub("_", label), LONGEST_LABEL)
 
 
 def safe_stem(name: str) -> str:
-    """One part of a path that every system takes as the name of a file or folder; six hash digits where that changed it."""
+    """One part of a path that every system accepts as the name of a file or folder; six hash digits follow if that changed it."""
     kept = "".join(char if char.isprintable() and char not in NOT_IN_FILE_NAMES else "_" for char in name)
     kept = kept.rstrip(". ") or "_"
     if RESERVED.fullmatch(kept.partition(".")[0].rstrip(" ")):
@@ -38,7 +39,7 @@ def safe_stem(name: str) -> str:
 
 
 def marked(original: str, kept: str, longest: int) -> str:
-    """`kept`, cut to `longest` bytes; where it is not the original, with a dash and six digits of the original's hash."""
+    """`kept`, shortened to `longest` bytes; if it is not the original, a dash and six digits of the original's hash follow."""
     if kept == original and len(kept.encode()) <= longest:
         return kept
     room = longest - HASH_DIGITS - 1
@@ -51,10 +52,8 @@ def short_hash(text: str) -> str:
 
 
 def stems(sources: Sequence[Source]) -> dict[Source, str]:
-    """An output stem for each source, all different, also where case does not count: `cat`.
-
-    Photos of one name keep their endings where that is what differs (`cat.jpg`, `cat.png`), else as many of their folders as it
-    takes (`a/cat`, `b/cat`).
+    """An output stem for each source (`cat`), all different, even if case is ignored. Photos of the same name keep their endings
+    if these differ (`cat.jpg`, `cat.png`), or else as many of their folders as needed (`a/cat`, `b/cat`).
     """
     paths = {source: naming_path(source) for source in sources}
     chosen = {source: path.stem for source, path in paths.items()}
@@ -69,7 +68,7 @@ def stems(sources: Sequence[Source]) -> dict[Source, str]:
 
 
 def told_apart(paths: dict[Source, PurePath]) -> dict[Source, str]:
-    """Stems of photos that share one: with their folders where these differ, with their endings within one folder."""
+    """Stems of photos that share one: with their folders if these differ, with their endings inside one folder."""
     folders = {source: path.parent.parts for source, path in paths.items()}
     depth = depth_needed(set(folders.values()))
     within: dict[tuple[str, ...], list[Source]] = defaultdict(list)
@@ -85,7 +84,7 @@ def told_apart(paths: dict[Source, PurePath]) -> dict[Source, str]:
 
 
 def depth_needed(folders: Iterable[tuple[str, ...]]) -> int:
-    """How many folders, counted from the last, tell all of these apart."""
+    """How many folders, counted from the last, are needed to distinguish all of these."""
     distinct = set(folders)
     if len(distinct) < 2:
         return 0
@@ -94,20 +93,21 @@ def depth_needed(folders: Iterable[tuple[str, ...]]) -> int:
 
 
 def with_names(sources: Sequence[Source]) -> list[Source]:
-    """The sources, called in tables by their file's name, with as many folders before it as tell two of one name apart."""
+    """The sources with the names that tables show: the file's name, preceded by as many folders as needed to distinguish equal
+    names."""
     files = {source: naming_path(source) for source in sources if source.file is not None and not is_sample(source)}
     named = {}
     for group in groups({source: path.name for source, path in files.items()}):
         depth = depth_needed(files[source].parent.parts for source in group)
         for source in group:
             name = "/".join(files[source].parts[-depth - 1 :]).replace("//", "/")
-            # A name may hold whatever a file system takes, commands to a terminal too.
+            # A file's name may hold anything, even terminal commands.
             named[source] = replace(source, name="".join(char if char.isprintable() else "\ufffd" for char in name))
     return [named.get(source, source) for source in sources]
 
 
 def groups(names: dict[Source, str]) -> list[list[Source]]:
-    """Sources whose names are the same on a system where case and Unicode form do not count."""
+    """Groups of sources whose names are the same on a system that ignores case and Unicode form."""
     same: dict[str, list[Source]] = defaultdict(list)
     for source, name in names.items():
         same[unicodedata.normalize("NFC", name).casefold()].append(source)
@@ -115,7 +115,7 @@ def groups(names: dict[Source, str]) -> list[list[Source]]:
 
 
 def naming_path(source: Source) -> PurePath:
-    """The path that names are taken from: absolute, so that `../a/cat.jpg` has a folder `a`; printable."""
+    """The path from which names are made: absolute, so that `../a/cat.jpg` has a folder `a`."""
     if is_sample(source):
         return PurePath("sample", source.path.removeprefix("sample:"))
     return Path(os.path.abspath(source.path))

@@ -1,4 +1,4 @@
-"""A map drawn over its photo: the one place where maps are upsampled and laid on pictures."""
+"""A map drawn over its photo: the only place where maps are upsampled for drawing and laid on pictures."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from xaicli.images.smoothing import legible
 from xaicli.sign import Sign
 
 HEAT, GREY, CONTOUR = LOOKS = ("heat", "grey", "contour")
-"""How a map may look on its photo."""
+"""The ways in which a map may be drawn on its photo."""
 
 LEVELS = (0.25, 0.5, 0.75)
-"""Where contours run, as shares of the range."""
+"""The levels of contours, as shares of the range."""
 
 ALPHA = 0.75
 FALL = 0.7
-"""The opacity is this power of how much a value stands out: it falls slower than the value, so that weaker parts are seen."""
+"""The opacity is how much a value stands out, to this power: it falls slower than the value, so that weaker parts are visible."""
 
 BAND = 1 << 18
 """Pixels drawn at a time, so that memory does not grow with the photo; each takes about a hundred bytes meanwhile."""
@@ -57,14 +57,13 @@ def overlay(
     marks: Sequence[TargetMark] = (),
     in_place: bool = False,
 ) -> Image.Image:
-    """The photo, RGB and at its own resolution, with the map (h, w) over what the model saw.
-
-    That part has a thin frame where it is not the whole photo. scale: the range of colours, by default the map's own; colormap:
-    matplotlib's name; alpha: the opacity, 0..1, of what stands out most. It falls to 0 with the map, so that the photo stays
-    visible where nothing matters. look: `heat`, colours over the photo; `grey`, how much each part stands out, white on black, as
-    papers on gradients show it; `contour`, lines around what stands out by a quarter, a half and three quarters. A map that is
-    speckle is smoothed first. marks: what the target is of, drawn on top. in_place: draw on `photo` itself, which is RGB, and no
-    longer needed as it is. Raises InputError for a map that is not finite, UsageError for a look that cannot be.
+    """The photo, RGB and at its own resolution, with the map (h, w) drawn over the part that the model saw. That part has a thin
+    frame if it is not the whole photo. scale: the range of colours, by default the map's own; colormap: matplotlib's name; alpha:
+    the opacity, 0..1, of the strongest value. Opacity falls to 0 with the map, so that the photo stays visible where the map is
+    weak. look: `heat`, colours over the photo; `grey`, how much each part stands out, white on black, as papers on gradients show
+    it; `contour`, lines around what stands out by a quarter, a half and three quarters. A map that is speckle is smoothed first.
+    marks: what the target is of, drawn on top. in_place: draw on `photo` itself, which is RGB, and no longer needed as it is.
+    Raises InputError for a map that is not finite, UsageError for a look that cannot be.
     """
     if not 0 <= alpha <= 1:
         raise UsageError(f"alpha {alpha:g}", expected="an opacity from 0 to 1")
@@ -72,7 +71,7 @@ def overlay(
     refuse_unknown(look)
     grid = torch.from_numpy(np.ascontiguousarray(legible(as_grid(values).numpy())))
     if photo.size != geometry.source:
-        found = f"the map is of a photo of {geometry.source} pixels, and this one has {photo.size}"
+        found = f"the map belongs to a photo of {geometry.source} pixels, and this one has {photo.size}"
         raise InputError(found, expected="the photo that was explained")
     scale = scale or Scale.of([grid.numpy()], sign)
     # It is drawn on in bands, so that no further copy is in memory.
@@ -93,7 +92,7 @@ def overlay(
 
 
 def bands(grid: Tensor, geometry: Geometry, seen: tuple[int, int, int, int]) -> Iterator[tuple[int, int, Pixels]]:
-    """The map at the photo's pixels that the model saw, some rows at a time: first row, row after the last, values."""
+    """The map at the photo's pixels that the model saw, a few rows at a time: first row, row after the last, values."""
     left, top, right, bottom = seen
     rows = max(1, BAND // max(1, right - left))
     for start in range(top, bottom, rows):
@@ -117,7 +116,7 @@ def painted(
 def draw_contours(
     canvas: NDArray[np.uint8], grid: Tensor, geometry: Geometry, scale: Scale, sign: Sign, table: NDArray[np.uint8]
 ) -> None:
-    """Lines where what stands out passes a quarter, a half and three quarters of the range; canvas: what the model saw."""
+    """Draw lines at a quarter, a half and three quarters of the range; canvas: the part of the photo that the model saw."""
     found = bands(grid, geometry, pixels_seen(geometry))
     levels = np.concatenate([(scale.strengths(band, sign) * (1 + len(LEVELS))).astype(np.uint8) for _, _, band in found])
     thick = max(1, round(min(canvas.shape[:2]) / 200))
@@ -141,7 +140,7 @@ def refuse_unknown(look: str) -> None:
 
 
 def as_grid(values: Map) -> Tensor:
-    """A map (h, w) as a float32 tensor on the CPU; raises InputError where it cannot be drawn."""
+    """A map (h, w) as a float32 tensor on the CPU; raises InputError if it cannot be drawn."""
     grid = torch.as_tensor(values).detach().to("cpu", torch.float32)
     if grid.ndim != 2 or not grid.numel():
         raise InputError(f"a map of shape {tuple(grid.shape)}", expected="(height, width)")
@@ -160,7 +159,7 @@ def pixels_seen(geometry: Geometry) -> tuple[int, int, int, int]:
 def on_photo(grid: Tensor, geometry: Geometry, box: tuple[int, int, int, int]) -> Tensor:
     """The map at the pixels `box` (left, top, right, bottom) of the photo: bilinear between the centres of the map's cells.
 
-    Where the map is finer than the photo, each pixel takes the mean over its area.
+    If the map is finer than the photo, each pixel gets the mean over its area.
     """
     left, top, right, bottom = box
     cells_x = grid.shape[1] / geometry.size[0] * geometry.scale[0]
@@ -176,13 +175,13 @@ def on_photo(grid: Tensor, geometry: Geometry, box: tuple[int, int, int, int]) -
 
 
 def places(start: int, stop: int, fine: int, scale: float, offset: int, size: int) -> Tensor:
-    """Where photo pixels lie in the view, from -1 to 1, with `fine` samples a pixel."""
+    """The positions of photo pixels in the view, from -1 to 1, with `fine` samples per pixel."""
     centres = start + (torch.arange((stop - start) * fine, dtype=torch.float64) + 0.5) / fine
     return ((centres * scale - offset) / size * 2 - 1).float()
 
 
 def draw_frame(picture: Image.Image, box: tuple[int, int, int, int]) -> None:
-    """A thin light line with a dark one inside it, so that it shows on any photo."""
+    """Draw a thin light line with a dark one inside it, which is visible on any photo."""
     thick = max(1, round(min(picture.size) / 500))
     left, top, right, bottom = box
     draw = ImageDraw.Draw(picture)

@@ -1,4 +1,4 @@
-"""Pictures as files: whole or not at all, and with a word inside that says who wrote them."""
+"""Pictures as files: written whole or not at all, with metadata that says that xai wrote them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from xaicli.claims import MARK
 from xaicli.files import write_atomic
 
 COMPRESSION = 1
-"""Of 0 to 9: an overlay takes a third of the time that 6, the usual level, takes (`python -m benchmarks explain-folder`)."""
+"""PNG compression, 0 to 9: an overlay takes a third of the time of level 6, the usual one (`python -m benchmarks
+explain-folder`)."""
 
 
 def write_png(path: Path, picture: Image.Image) -> None:
-    """Write a PNG; raises InputError where the folder or the disk does not take it."""
+    """Write a PNG; raises InputError if the folder or disk refuses it."""
     write_atomic(path, lambda file: save_png(picture, file))
 
 

@@ -1,4 +1,4 @@
-"""Every kind of pixel to RGB of 8 bits: grey, palette, alpha, CMYK, 16 and 32 bits, floats."""
+"""Conversion of every kind of pixel to 8-bit RGB: grey, palette, alpha, CMYK, 16 and 32 bits, floats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a photo upright, by the orientation that its camera noted (EXIF 2.3, tag 274)."""
+"""The operation that makes a photo upright, by the orientation in its EXIF block (EXIF 2.3, tag 274)."""
 
 
 def to_rgb(image: Image.Image, background: Colour, white: int | None = None) -> tuple[Image.Image, Notes]:
@@ -49,10 +49,10 @@ def to_rgb(image: Image.Image, background: Colour, white: int | None = None) -> 
 
 
 def upright(rgb: Image.Image, image: Image.Image) -> tuple[Image.Image, Notes]:
-    """`rgb` turned as the EXIF block of `image` says; a block that cannot be read is left aside, and said so."""
+    """`rgb` turned as the EXIF block of `image` says; a block that cannot be read is ignored, with a note."""
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    # EXIF is a small file of its own; on hostile bytes its reader may raise anything, and the photo is good without it.
+    # On hostile bytes the EXIF reader may raise anything; the photo is usable without the block.
     except Exception:
         return rgb, ("its EXIF block cannot be read: taken as upright",)
     turn = TURNS.get(orientation) if isinstance(orientation, int) else None
@@ -60,7 +60,7 @@ def upright(rgb: Image.Image, image: Image.Image) -> tuple[Image.Image, Notes]:
 
 
 def on_background(image: Image.Image, background: Colour) -> tuple[Image.Image, Notes]:
-    """Transparency laid on a colour."""
+    """The photo with its transparent parts laid on a colour."""
     if image.mode in ("La", "PA"):
         image = image.convert({"La": "LA", "PA": "RGBA"}[image.mode])
     rgba = image.convert("RGBA")
@@ -72,7 +72,7 @@ def on_background(image: Image.Image, background: Colour) -> tuple[Image.Image, 
 
 
 def sixteen_bits(image: Image.Image, white: int | None = None) -> tuple[Image.Image, Notes]:
-    """Grey of 16 bits, or of 12 in a TIFF: 65535 (4095) is white, or what the file says; scaled."""
+    """Grey of 16 bits (or 12 in a TIFF), scaled so that 65535 (4095), or the file's own value, is white."""
     values = np.asarray(image).astype(np.uint32)
     tags = getattr(image, "tag_v2", {})
     bits = first(tags.get(TIFF_BITS), 16)
@@ -88,7 +88,8 @@ def scale_notes(white: int | None) -> Notes:
 
 
 def thirty_two_bits(image: Image.Image, white: int | None = None) -> tuple[Image.Image, Notes]:
-    """Integers: of a PGM or PNG 65535 is white, as their readers have scaled them; any other has no white, and is stretched."""
+    """32-bit integers. In a PGM or PNG, 65535 is white, as their readers scale them; other files do not define white and are
+    stretched."""
     values = np.asarray(image)
     if image.format in ("PPM", "PNG"):
         largest = white or 65535
@@ -98,7 +99,7 @@ def thirty_two_bits(image: Image.Image, white: int | None = None) -> tuple[Image
 
 
 def floats(values: np.ndarray) -> tuple[Image.Image, Notes]:
-    """Floats: taken as they are where all lie in 0..1, else stretched."""
+    """Floats: unchanged if all lie in 0..1, else stretched."""
     if not np.isfinite(values).all():
         raise ValueError("its pixels are not all finite numbers")
     if values.min() >= 0 and values.max() <= 1:
@@ -107,7 +108,7 @@ def floats(values: np.ndarray) -> tuple[Image.Image, Notes]:
 
 
 def stretched(values: np.ndarray, what: str) -> tuple[Image.Image, Notes]:
-    """The smallest value is black, the largest white; one value throughout is mid-grey."""
+    """Stretch values so that the smallest is black and the largest white; a constant picture is mid-grey."""
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
     return Image.fromarray(eight_bits(scaled)).convert("RGB"), (f"{what} from {low:g} (black) to {high:g} (white)",)
@@ -119,7 +120,7 @@ def eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def cmyk(image: Image.Image) -> tuple[Image.Image, Notes]:
-    """CMYK to sRGB through the profile that it carries; by the plain formula where it carries none that can be used."""
+    """CMYK to sRGB through its embedded profile, or by the plain formula if it has no usable profile."""
     profile = image.info.get("icc_profile")
     if not profile:
         return image.convert("RGB"), ("CMYK without a colour profile: colours are approximate",)
@@ -138,14 +139,14 @@ def cmyk(image: Image.Image) -> tuple[Image.Image, Notes]:
 
 
 def converted(image: Image.Image | None) -> Image.Image:
-    """The result of a profile conversion, which is None only where the conversion was asked for in place."""
+    """The result of a profile conversion, which is None only for a conversion in place."""
     if image is None:
         raise ValueError("its colour profile gives no picture")
     return image
 
 
 def array_to_rgb(array: np.ndarray, name: str, background: Colour, *, channels_first: bool) -> tuple[Image.Image, Notes]:
-    """An array (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 colours; `channels_first` decides where both could be."""
+    """An array (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 colours; `channels_first` decides if both are possible."""
     if array.ndim == 4 and array.shape[0] == 1:
         raise bad_array(name, f"shape {array.shape}, a batch of one")
     if array.ndim not in (2, 3) or 0 in array.shape:
@@ -162,7 +163,7 @@ def array_to_rgb(array: np.ndarray, name: str, background: Colour, *, channels_f
 
 
 def eight_bits_of(array: np.ndarray, name: str) -> np.ndarray:
-    """Values of any kind we take as uint8; raises InputError for others."""
+    """Values of any accepted type as uint8; raises InputError for others."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
@@ -179,7 +180,7 @@ def eight_bits_of(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def first(value: object, default: int) -> int:
-    """A TIFF tag as one number: some hold one a colour."""
+    """A TIFF tag as one number; some tags hold one number per colour."""
     if isinstance(value, tuple):
         value = value[0] if value else default
     return value if isinstance(value, int) else default

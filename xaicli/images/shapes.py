@@ -22,14 +22,14 @@ Size = tuple[int, int]
 """Width and height of a photo."""
 
 VOID = 255
-"""In masks with a palette the border between objects, which belongs to none (Pascal VOC)."""
+"""The border between objects in a mask with a palette; it belongs to no object (Pascal VOC)."""
 
 
 class Shape(Protocol):
     """A region of a photo."""
 
     def draw(self, view: View, size: Size) -> Mask:
-        """The region as the model sees it: bool (H, W); a photo of that size."""
+        """The region as the model sees it, bool (H, W), on a photo of that size."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class RelativeRectangle:
-    """A box in shares of the photo's width and height."""
+    """A box in fractions of the photo's width and height."""
 
     box: Box
 
@@ -60,7 +60,7 @@ class RelativeRectangle:
 
 @dataclass(frozen=True)
 class Polygons:
-    """Outlines x0, y0, x1, y1, ... of one object's parts, in the photo's pixels, or in shares of its width and height."""
+    """Outlines x0, y0, x1, y1, ... of one object's parts, in the photo's pixels or in fractions of its width and height."""
 
     outlines: tuple[tuple[float, ...], ...]
     relative: bool = False
@@ -77,8 +77,8 @@ class Polygons:
 
 
 def inside(corners: NDArray[np.float64], shape: tuple[int, int]) -> Mask:
-    """Which pixel centres of (H, W) lie in a polygon with corners (K, 2): those from which a ray crosses it an odd number of
-    times."""
+    """Which pixel centres of (H, W) lie in a polygon with corners (K, 2): a ray from such a centre crosses the outline an odd
+    number of times."""
     mask = np.zeros(shape, dtype=np.bool_)
     rows, columns = np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5
     for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
@@ -91,7 +91,7 @@ def inside(corners: NDArray[np.float64], shape: tuple[int, int]) -> Mask:
 
 @dataclass(frozen=True)
 class RunLengths:
-    """COCO's runs: lengths of stretches outside and inside, in turn, down the columns; height and width."""
+    """COCO's run lengths, alternately outside and inside the object, down the columns; with height and width."""
 
     counts: tuple[int, ...]
     shape: tuple[int, int]
@@ -100,7 +100,7 @@ class RunLengths:
         if self.shape != (size[1], size[0]):
             raise wrong_size("a mask by run lengths", (self.shape[1], self.shape[0]), size)
         pixels = self.shape[0] * self.shape[1]
-        # Checked before anything is made of them: a few digits can ask for all the memory there is.
+        # Checked before any allocation: a few digits can ask for all memory.
         if min(self.counts, default=0) < 0 or sum(self.counts) != pixels:
             raise InputError(f"run lengths of {sum(self.counts)} pixels", expected=f"{pixels}, none of them negative")
         inside = np.arange(len(self.counts)) % 2 == 1
@@ -110,7 +110,7 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A PNG of the photo's size: what is not 0 belongs to the object; in a palette 255 is the border, and does not."""
+    """A PNG of the photo's size. Non-zero pixels belong to the object, except 255 in a palette, which is the border."""
 
     path: Path
 
@@ -124,10 +124,10 @@ class MaskFile:
                 values = np.asarray(picture)
         except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise InputError(
-                f"{self.path} is no readable mask", expected="a PNG of the photo's size, 0 outside the object"
+                f"{self.path} is not a readable mask", expected="a PNG of the photo's size, 0 outside the object"
             ) from error
         if values.ndim == 3:
-            # An opaque alpha channel says nothing of the object.
+            # An opaque alpha channel says nothing about the object.
             values = values[..., :3].max(axis=2) if values.shape[2] >= 3 else values[..., 0]
         return view.prepare_mask((values != 0) & (values != VOID) if palette else values != 0)
 

@@ -1,4 +1,4 @@
-"""Contact sheets: a row a photo, a column a method, so that many explanations are seen at a glance."""
+"""Contact sheets: one row per photo and one column per method, to see many explanations at a glance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xaicli.sign import Sign
 WIDTH = 1600
 SMALLEST_CELL, LARGEST_CELL = 130, 420
 TALL = 2400
-"""Pixels. A sheet of many photos is set in several blocks side by side before it grows taller than this."""
+"""Maximum height in pixels; a taller sheet is split into blocks side by side."""
 
 GAP, MARGIN, BLOCK_GAP = 8, 20, 28
 BAR = 8
@@ -43,7 +43,7 @@ class SheetCell:
 
 @dataclass(frozen=True, eq=False)
 class SheetRow:
-    """One photo of a sheet: its name, the lines under it (decision and probability), and a cell a column by column name."""
+    """One photo of a sheet: its name, the lines under it (decision and probability), and its cells by column name."""
 
     photo: Image.Image
     geometry: Geometry
@@ -64,10 +64,10 @@ def sheet(
     width: int = WIDTH,
     look: str = HEAT,
 ) -> Image.Image:
-    """All rows on one picture. `rows` may be a generator where `count` is given: a photo is let go once it is drawn.
+    """Draw all rows on one picture. `rows` may be a generator if `count` is given, so that a photo is freed once it is drawn.
 
-    columns: method labels, in order; scales: one range for all maps of a column, which then has one colour bar on top; without it
-    each map has its own range and bar.
+    columns: method labels, in order; scales: one range for all maps of a column, which then has one colour bar on top; without
+    it, each map has its own range and bar.
     """
     if count is None:
         rows = list(rows)
@@ -80,7 +80,7 @@ def sheet(
 
 @dataclass
 class Sheet:
-    """A sheet in the making. count: how many photos it has room for; lines: how many lines fit under each map."""
+    """A sheet while it is drawn. count: how many photos it has room for; lines: how many lines fit under each map."""
 
     columns: tuple[str, ...]
     count: int
@@ -109,7 +109,7 @@ class Sheet:
         self.bars: set[tuple[int, int]] = set()
         self.added = 0
         full = 2 * MARGIN + self.blocks * self.block + (self.blocks - 1) * BLOCK_GAP
-        # As tall as square photos would make it; what is not needed is cut off at the end.
+        # Tall enough for square photos; the unused part is cut off at the end.
         self.canvas = Image.new("RGB", (full, first + self.rows * self.tallest + MARGIN), PAPER)
         self.draw = ImageDraw.Draw(self.canvas)
         self.draw_header()
@@ -143,9 +143,8 @@ class Sheet:
     def draw_cell(
         self, cell: SheetCell | None, thumb: Image.Image, geometry: Geometry, place: tuple[int, int], column: str
     ) -> int:
-        """A map on the photo, its colour bar and its lines; a pale photo and the reason where there is nothing to draw.
-
-        Returns where it ends, as y.
+        """Draw a map on the photo, its colour bar and lines of text; a pale photo and the reason if there is no map to draw.
+        Returns the y where it ends.
         """
         x, y = place
         below = y + thumb.height + 4
@@ -174,7 +173,8 @@ class Sheet:
         return self.captions(cell.lines[: self.lines], x, below + (self.bar if shared is None else 0))
 
     def captions(self, lines: Sequence[str], x: int, y: int, *, bold: bool = False) -> int:
-        """Lines of text; the first in ink, and bold where it is a name, the others fainter. Returns where they end, as y."""
+        """Write lines of text: the first in full colour (bold if it is a name), the others fainter. Returns the y where they
+        end."""
         for at, line in enumerate(lines):
             colour = FAINT if at else INK
             write(self.draw, (x, y + at * self.line), line, self.size, width=self.cell, bold=bold and not at, colour=colour)
@@ -186,7 +186,7 @@ class Sheet:
 
 
 def layout(columns: int, count: int, width: int = WIDTH) -> tuple[int, int]:
-    """How many photos stand side by side, and the side of a picture: as large as a sheet that is not too tall allows."""
+    """How many photos are side by side, and the side of a picture: as large as the maximum height allows."""
     across = 1 + columns
     best = (1, SMALLEST_CELL)
     for blocks in range(1, count + 1):
@@ -201,7 +201,7 @@ def layout(columns: int, count: int, width: int = WIDTH) -> tuple[int, int]:
 
 
 def nothing_to_draw(cell: SheetCell | None) -> tuple[str, ...]:
-    """Why a cell shows no map, in lines; empty where it shows one."""
+    """Why a cell shows no map, in lines of text; empty if it shows one."""
     if cell is None:
         return ("no map",)
     finite = np.isfinite(cell.values)
@@ -213,7 +213,8 @@ def nothing_to_draw(cell: SheetCell | None) -> tuple[str, ...]:
 
 
 def draw_bar(canvas: Image.Image, scale: Scale, table: NDArray[np.uint8], field: tuple[int, int, int, int], size: int) -> None:
-    """A horizontal colour bar in `field` (x, y, width, height), both ends of the range under it, and 0 where it lies between."""
+    """Draw a horizontal colour bar in `field` (x, y, width, height), with both ends of the range under it, and 0 if it lies
+    between them."""
     x, y, width, height = field
     levels = np.rint(np.linspace(0, len(table) - 1, width)).astype(np.intp)
     canvas.paste(Image.fromarray(np.repeat(table[levels][None], height, axis=0)), (x, y))

@@ -1,4 +1,4 @@
-"""A photo before it is opened: the path as given, what to call it, where it lies."""
+"""A photo before it is opened: its path as given, its name, and where it lies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xaicli.untrusted import readable
 class Source:
     """One photo to be explained.
 
-    path: as given, or `sample:NAME`; what rows and records call the photo. name: what a table calls it, by default the file's
+    path: as given, or `sample:NAME`; rows and records use it as the photo's name. name: the name in tables, by default the file's
     name. frame: the frame or page wanted. file: where it lies, None for a photo in memory, which is in `memory`.
     """
 
@@ -37,14 +37,14 @@ class Source:
 
     @classmethod
     def of(cls, photo: Any, frame: int = 0, name: str = "photo") -> Source:
-        """A source for a path, PIL image, array or tensor; `name` is what a photo in memory is called."""
+        """A source for a path, PIL image, array or tensor; `name` is the name of a photo in memory."""
         if isinstance(photo, cls):
             return photo
         if isinstance(photo, (str, os.PathLike)):
             return cls.of_file(Path(photo), frame)
         if isinstance(photo, Image.Image) or hasattr(photo, "__array__"):
             return cls(name, name, frame, None, photo)
-        raise InputError(f"a {type(photo).__name__} is no photo", expected="a path, a PIL image, a NumPy array or a tensor")
+        raise InputError(f"a {type(photo).__name__} is not a photo", expected="a path, a PIL image, a NumPy array or a tensor")
 
     @classmethod
     def of_file(cls, file: Path, frame: int = 0, path: str = "") -> Source:
@@ -53,7 +53,7 @@ class Source:
 
 
 def content_hash(source: Source) -> str | None:
-    """SHA-256 of the photo's bytes in hex, as `decode` gives it; None where the file cannot be read."""
+    """SHA-256 of the photo's bytes in hex, as `decode` gives it; None if the file cannot be read."""
     if source.file is None:
         return memory_hash(source.memory)
     try:
@@ -76,9 +76,11 @@ def memory_hash(photo: Any) -> str:
 
 
 def as_array(photo: Any) -> np.ndarray:
-    """A NumPy array or a tensor, on any device, as an array; raises InputError where it cannot be one."""
+    """A NumPy array or a tensor, on any device, as an array; raises InputError if that is impossible."""
     try:
-        # A tensor is known by its `detach`: this file does without torch, whose import takes seconds.
+        # A tensor is recognised by its `detach`: this file does not import torch, which takes seconds.
         return np.asarray(photo.detach().cpu() if hasattr(photo, "detach") else photo)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"a {type(photo).__name__} that is no array: {error}", expected="a NumPy array or a tensor") from error
+        raise InputError(
+            f"a {type(photo).__name__} that cannot become an array: {error}", expected="a NumPy array or a tensor"
+        ) from error

@@ -24,7 +24,7 @@ from xaicli.sign import Sign
 
 MOVING = ("gif", "webp")
 HOLD = 4
-"""How many times as long as the others the last step is shown."""
+"""The last step is shown this many times as long as the others."""
 
 Maps = NDArray[np.float32]
 Places = NDArray[np.floating]
@@ -47,7 +47,7 @@ def strip(
 ) -> Image.Image:
     """Step maps (L, h, w) side by side on one common scale, with one colour bar; as many lines as `width` asks for.
 
-    labels: one a step, by default 1 to L; path: the place (L, 2) that each step looked at, as in `draw_path`; marks: as in
+    labels: one per step, by default 1 to L; path: the place (L, 2) that each step looked at, as in `draw_path`; marks: as in
     `overlay`. Raises InputError for maps that are not finite.
     """
     scale = scale or common_scale(maps, sign)
@@ -85,8 +85,7 @@ def animation(
     milliseconds: int = 350,
     marks: Sequence[TargetMark] = (),
 ) -> bytes:
-    """A moving picture of step maps (L, h, w) on one common scale, as the bytes of a GIF or WebP file; it runs without end.
-
+    """A moving picture of step maps (L, h, w) on one common scale, as the bytes of a GIF or WebP file; it loops forever.
     milliseconds: how long a step is shown; the last one is held longer. Raises UsageError for another kind of file.
     """
     if kind not in MOVING:
@@ -141,9 +140,9 @@ def drawn_steps(
 
 
 def stretched(maps: Maps) -> Maps:
-    """Step maps (L, h, w) as the authors of DAAM show them: 0 to 1 each, by a sigmoid of the share of the last map's maximum.
-
-    Every step then reaches all colours, and early ones are no dimmer than late ones; a step that is the same everywhere is zeros.
+    """Step maps (L, h, w) as the authors of DAAM show them: each scaled to 0..1, after a sigmoid of its values relative to the
+    last map's maximum. Every step then uses all colours, and early steps are no dimmer than late ones; a constant step becomes
+    zeros.
     """
     peak = float(maps[-1].max())
     if not peak > 0:
@@ -160,14 +159,14 @@ def few_colours(frame: Image.Image) -> Image.Image:
 
 
 def common_scale(maps: Maps, sign: Sign) -> Scale:
-    """One range for all steps; raises InputError where there are none."""
+    """One range for all steps; raises InputError if there are none."""
     if np.ndim(maps) != 3 or not len(maps):
         raise InputError(f"step maps of shape {np.shape(maps)}", expected="(steps, height, width)")
     return Scale.of(list(np.asarray(maps)), sign)
 
 
 def step_names(labels: Sequence[str], count: int) -> list[str]:
-    """The labels given, or "1 of 12" and so on."""
+    """The given labels, or "1 of 12" and so on."""
     if labels and len(labels) != count:
-        raise UsageError(f"{len(labels)} labels for {count} steps", expected="one a step")
+        raise UsageError(f"{len(labels)} labels for {count} steps", expected="one per step")
     return list(labels) or [f"{at} of {count}" for at in range(1, count + 1)]

@@ -1,4 +1,4 @@
-"""Words in pictures: the font that matplotlib ships, measured, shortened, drawn alike on every machine."""
+"""Text in pictures, drawn in the font that matplotlib ships, so that it looks the same on every machine."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ ELLIPSIS = "…"
 
 @lru_cache(maxsize=16)
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans in pixels; the basic layout engine, since the other is not on every machine."""
+    """DejaVu Sans of a size in pixels, with the basic layout engine, since the other is not available on every machine."""
     file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
     return ImageFont.truetype(str(file), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def line_height(size: int) -> int:
-    """The distance of two lines of text, in pixels."""
+    """The distance between two lines of text, in pixels."""
     return round(size * 1.3)
 
 
 def shortened(text: str, width: float, size: int, bold: bool = False) -> str:
-    """Text that fits `width` pixels: its middle is left out where it is too long, so that both ends can be told apart."""
+    """Text that fits `width` pixels: if it is too long, its middle is left out, since names often differ at their ends."""
     plain = "".join(char if char.isprintable() else " " for char in text[:1000]).strip()
     face = font(size, bold)
     if face.getlength(plain) <= width:
@@ -42,7 +42,7 @@ def shortened(text: str, width: float, size: int, bold: bool = False) -> str:
 
 
 def without_middle(text: str, kept: int) -> str:
-    """`kept` characters of a text, the first half and the last."""
+    """`kept` characters of a text: half of them from its start, half from its end."""
     tail = kept // 2
     return text[: kept - tail] + ELLIPSIS + (text[-tail:] if tail else "")
 

@@ -1,4 +1,4 @@
-"""Ground truth: where the target of a photo is, as people marked it; matched by name, seen through the model's view."""
+"""Ground truth: where people marked the target in a photo; matched by name and seen through the model's view."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ Classes = frozenset[int]
 
 @dataclass(frozen=True, eq=False)
 class PhotoTruth:
-    """What is marked in one photo: shapes with the model's classes that count as each, None where any target counts."""
+    """The marks of one photo: shapes, each with the model's classes for which it counts (None: any target)."""
 
     marks: tuple[tuple[Classes | None, Shape], ...]
     view: View
     size: Size
 
     def mask(self, index: int) -> Mask | None:
-        """Where objects of a class are, as the model sees them: bool (H, W); None where none is marked in the photo.
-
-        All False where they are marked outside the part that the model sees.
+        """Where objects of a class are, as the model sees them: bool (H, W); None if none is marked in the photo. All False if
+        they are marked only outside the part that the model sees.
         """
         shapes = [shape for classes, shape in self.marks if classes is None or index in classes]
         if not shapes:
@@ -42,16 +41,15 @@ class PhotoTruth:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The annotations of many photos. `kind` says in words what they were read from."""
+    """The annotations of many photos. `kind` names their format in words."""
 
     marks: dict[str, dict[Name, list[tuple[Classes | None, Mark]]]]
     kind: str
 
     def of(self, path: str, size: Size, view: View) -> PhotoTruth | None:
-        """What is marked in the photo at `path`, of that width and height; None where nobody annotated it.
-
-        Matched by file name, its ending apart, and by folders where several annotations bear the name. Raises InputError where
-        two fit, or where the annotated photo had another size.
+        """The marks in the photo at `path`, of that width and height; None if it is not annotated. Photos are matched by file
+        name without the ending, and by folders if several annotations have that name. Raises InputError if two annotations fit,
+        or if the annotated photo had another size.
         """
         name = self.match(path)
         if name is None:
@@ -66,7 +64,7 @@ class Truth:
         """The name under which a photo is annotated."""
         photo = PurePath(path)
         entries = list(self.marks.get(photo.stem, {}))
-        # Photos are converted from one format to another more often than two of one name differ in content.
+        # The ending is ignored: photos are often converted to another format after they were annotated.
         named = [name for name in entries if name.ending in ("", photo.suffix.lower())] or entries
         shared = {name: common_folders(name.path.parts, photo.parts) for name in named}
         best = [name for name in named if shared[name] == max(shared.values())]
@@ -76,7 +74,7 @@ class Truth:
         return best[0] if best else None
 
     def count(self, paths: Iterable[str]) -> int:
-        """How many photos are annotated; raises InputError where two photos would share an annotation, or none has one."""
+        """How many photos are annotated; raises InputError if two photos would share an annotation, or if none has one."""
         found: dict[Name, str] = {}
         total = 0
         for path in paths:
@@ -105,8 +103,8 @@ def common_folders(one: Sequence[str], other: Sequence[str]) -> int:
 def read_truth(place: str | Path, classes: Sequence[str], count: int, mapping: str | Path | None = None) -> Truth:
     """Ground truth from a folder or file.
 
-    classes, count: of the model; mapping: a CSV of labels and the model's classes. Raises InputError where the annotations
-    cannot be read, UsageError where a label is no class of the model and no mapping says what it is.
+    classes, count: of the model; mapping: a CSV of labels and the model's classes. Raises InputError if the annotations cannot be
+    read, UsageError if a label is not a class of the model and the mapping does not list it.
     """
     marks, kind = read_marks(Path(place))
     names = NameTable(classes, count)
@@ -122,7 +120,7 @@ def read_truth(place: str | Path, classes: Sequence[str], count: int, mapping: s
 
 
 def classes_of(mark: Mark, names: NameTable, mapping: dict[str, Classes] | None) -> Classes | None:
-    """The model's classes that count as a mark; none of them where the mapping does not name its label, None where any counts."""
+    """The model's classes for which a mark counts; empty if the mapping does not list its label, None if any class counts."""
     if mark.label is None and not mark.classes:
         return None
     if mapping is not None and mark.label is not None:
@@ -130,17 +128,17 @@ def classes_of(mark: Mark, names: NameTable, mapping: dict[str, Classes] | None)
     if mark.classes:
         return indices_of(mark.classes, names, mark.label or mark.classes)
     label = mark.label or ""
-    # An annotation's number is no class of the model: COCO's 17 is a cat, ImageNet's a jay.
+    # An annotation's class number is not the model's: 17 is a cat in COCO and a jay in ImageNet.
     named = [] if label.isdecimal() else names.find(label)
     if len(named) != 1:
-        what = f"is the name of {len(named)} classes of the model" if named else "is no class of the model"
+        what = f"is the name of {len(named)} classes of the model" if named else "is not a class of the model"
         raise UsageError(f'label "{label}" of the ground truth {what}', hint="Say what labels mean: --truth-classes FILE.csv.")
     return frozenset(named)
 
 
 def read_mapping(path: Path, names: NameTable) -> dict[str, Classes]:
-    """Labels and the model's classes that count as them: a CSV of two columns, the second an index or name or several, joined by
-    semicolons; a first line that names no class is a header. Labels that are not named have no class."""
+    """Read which of the model's classes count for each label: a CSV of two columns, the second with one or more indices or names,
+    joined by semicolons. A first line that names no class is a header. Labels that are not listed have no class."""
     rows = [row for row in csv.reader(io.StringIO(text_of(path))) if row and any(cell.strip() for cell in row)]
     mapping: dict[str, Classes] = {}
     for number, row in enumerate(rows):

@@ -1,7 +1,7 @@
 """The model's view of a photo: resize, centre crop, normalise, and the geometry that leads back to the photo.
 
-Coordinates are continuous: pixel i of a row covers [i, i + 1). What `prepare` returns is bit for bit what torchvision's Resize,
-CenterCrop, conversion to float and Normalize give on a PIL photo.
+Coordinates are continuous: pixel i of a row covers [i, i + 1). `prepare` returns, bit for bit, what torchvision's Resize,
+CenterCrop, conversion to float and Normalize return for a PIL photo.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGEST_INPUT = 1 << 26
 """Pixels: 8192 x 8192."""
 LARGEST_RESIZED = 200_000_000
-"""Pixels. A photo of extreme proportions grows past this when its shorter side is resized, and is refused."""
+"""Maximum pixels after the resize. A photo of extreme proportions, whose shorter side is resized, may exceed it and is
+refused."""
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -41,10 +42,10 @@ class View:
     """How a photo becomes the input (3, H, W) of a network.
 
     resize: the length of the shorter side in pixels, an exact (height, width), or None; crop: the centre crop, a side or (height,
-    width), or None; a photo smaller than the crop is padded with black. interpolation: one of `INTERPOLATIONS`, PIL's, which
-    antialias when they shrink. mean, std: of the three colours in 0..1. letterbox: the grey, 0..255, around a photo that is
-    fitted whole, its proportions kept, into a resize of exact (height, width), as detectors take it. Raises UsageError where
-    these fix no input size.
+    width), or None; a photo smaller than the crop is padded with black. interpolation: one of `INTERPOLATIONS`, which are PIL's
+    and antialias when they shrink. mean, std: of the three colours in 0..1. letterbox: the grey, 0..255, around a photo that is
+    fitted whole, its proportions kept, into a resize of exact (height, width), as detectors take it. Raises UsageError if these
+    do not fix the input size.
     """
 
     resize: int | tuple[int, int] | None = 256
@@ -69,7 +70,7 @@ class View:
             )
         if self.crop is None and not isinstance(self.resize, tuple):
             raise UsageError(
-                f"{self.describe()} fixes no input size",
+                f"{self.describe()} does not fix the input size",
                 expected="a crop, or a resize to an exact HEIGHT x WIDTH",
                 hint="Give --crop SIDE.",
             )
@@ -100,7 +101,7 @@ class View:
         return (self.resize, long) if width <= height else (long, self.resize)
 
     def geometry(self, width: int, height: int) -> Geometry:
-        """Where a photo of that size lies in the view; raises InputError where its proportions are out of all reason."""
+        """The mapping of a photo of that size to the view; raises InputError if its proportions are too extreme."""
         if width < 1 or height < 1:
             raise InputError(f"a photo of {width} x {height} pixels", expected="at least one pixel")
         resized = self.resized(width, height)
@@ -133,7 +134,7 @@ class View:
     def resize_and_crop(
         self, picture: Image.Image, interpolation: Image.Resampling, around: tuple[int, ...] | int = 0
     ) -> Image.Image:
-        """Resize and crop; PIL's crop pads with black where it reaches past the picture, a letterbox with the colour `around`."""
+        """Resize and crop. A crop larger than the picture pads with black, a letterbox with the colour `around`."""
         geometry = self.geometry(picture.width, picture.height)
         if geometry.resized != picture.size:
             picture = picture.resize(geometry.resized, interpolation)
@@ -147,7 +148,7 @@ class View:
         return picture.crop((left, top, left + width, top + height))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Colours 0..1, (..., 3, H, W), less the mean, over the standard deviation."""
+        """Colours 0..1, (..., 3, H, W), minus the mean, divided by the standard deviation."""
         return (pixels - self.column(self.mean, pixels)) / self.column(self.std, pixels)
 
     def unnormalise(self, inputs: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ class View:
         return ", ".join([*parts, self.interpolation])
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types, for the record and the model's fingerprint; a letterbox only where there is one."""
+        """Plain JSON types, for the record and the model's fingerprint; a letterbox only if there is one."""
         plain = dataclasses.asdict(self)
         if self.letterbox is None:
             del plain["letterbox"]
@@ -178,7 +179,7 @@ class View:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> View:
-        """The inverse of `as_dict`; raises InputError where `content` is no view."""
+        """The inverse of `as_dict`; raises InputError if `content` is not a view."""
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(content, Mapping) or set(content) | {"letterbox"} != known:
             raise InputError("the record of a view is not complete", expected=", ".join(sorted(known)))
@@ -189,13 +190,13 @@ class View:
 
 
 def fitted(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a photo as large as fits into `size` (height, width), its proportions kept."""
+    """Width and height of a photo that is scaled to fit into `size` (height, width) with its proportions kept."""
     scale = min(size[1] / width, size[0] / height)
     return max(1, min(size[1], round(width * scale))), max(1, min(size[0], round(height * scale)))
 
 
 def length(name: str, value: Any) -> int | tuple[int, int] | None:
-    """A side or (height, width) in pixels, checked; a list of one side, as torchvision's presets hold it, is that side."""
+    """A side or (height, width) in pixels, checked; a list of one side, as in torchvision's presets, is that side."""
     if value is None:
         return None
     numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
@@ -205,7 +206,7 @@ def length(name: str, value: Any) -> int | tuple[int, int] | None:
 
 
 LARGEST_COLOUR = 3.0
-"""Means and standard deviations of colours in 0..1 lie below 1, and those of odd networks not far above."""
+"""A larger mean or standard deviation is not in units of 0..1: those lie below 1, or not far above for unusual networks."""
 
 
 def colour(name: str, value: Any) -> tuple[float, float, float]:

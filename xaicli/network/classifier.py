@@ -155,7 +155,7 @@ class Classifier:
         return self.bound(region=region, outputs=Outputs.REGION)
 
     def region_of(self, target: int) -> Tensor | None:
-        """The part of the photo that a target belongs to, bool (h, w) over the input at any resolution; None if it is all of it."""
+        """The part of the photo to which a target belongs, bool (h, w) over the input at any resolution; None: all of it."""
         return self.region if self.boxes is None else self.boxes.mask(target, self.view.size)
 
     def class_of(self, target: int) -> int:

@@ -70,4 +70,4 @@ def refuse_foreign(stem: Path, *, begun: bool = False) -> None:
     there = [path for path in (npy, png) if os.path.lexists(path)]
     if not there or begun or is_there(sidecar) or is_there(mark_of(stem)) or is_own(png):
         return
-    raise UsageError(f"{there[0]} is there already, and xai did not write it", hint=HINT)
+    raise UsageError(f"{there[0]} exists already, and xai did not write it", hint=HINT)

@@ -64,7 +64,7 @@ def is_complete(request: TrainRequest, output: Path, run: str) -> bool:
 
 
 def there_already(output: Path) -> UsageError:
-    return UsageError(f"{output} is there already", hint="Choose another name, or write --overwrite.")
+    return UsageError(f"{output} exists already", hint="Choose another name, or write --overwrite.")
 
 
 def require_output(request: TrainRequest, name: str, *, network: bool) -> None:
