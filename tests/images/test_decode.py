@@ -278,12 +278,12 @@ def test_the_first_frame_is_used_and_said_so(tmp_path, ending):
         assert pixels(photo)[3, 4].argmax() == frame
         assert pixels(photo)[3, 4].max() > 200
     for frame in (3, -1, 99):
-        with pytest.raises(InputError, match=rf"has 3 frames, and none with the number {frame}; expected --frame 0 to 2"):
+        with pytest.raises(InputError, match=rf"has 3 frames, but no frame {frame}; expected --frame 0 to 2"):
             decode(path, frame=frame)
 
 
 def test_a_photo_of_one_frame_has_no_second(tmp_path):
-    with pytest.raises(InputError, match="has 1 frame, and none with the number 1; expected --frame 0"):
+    with pytest.raises(InputError, match="has 1 frame, but no frame 1; expected --frame 0"):
         decode(saved(tmp_path, FRAMES[0], ".png"), frame=1)
 
 
@@ -374,7 +374,7 @@ def test_frames_of_photos_in_memory_are_refused():
 
 @pytest.mark.parametrize("wrong", [None, 5, ["a.jpg"], b"bytes"])
 def test_what_is_no_photo_is_refused(wrong):
-    with pytest.raises(InputError, match="is no photo"):
+    with pytest.raises(InputError, match="is not a photo"):
         decode(wrong)
 
 

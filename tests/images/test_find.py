@@ -253,7 +253,7 @@ def test_sources_are_made_of_paths_and_of_photos_in_memory(tmp_path):
 
 @pytest.mark.parametrize("wrong", [3, None, [1, 2], object()])
 def test_what_is_no_photo_makes_no_source(wrong):
-    with pytest.raises(InputError, match="is no photo"):
+    with pytest.raises(InputError, match="is not a photo"):
         Source.of(wrong)
 
 

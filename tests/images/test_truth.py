@@ -156,7 +156,7 @@ class TestYolo:
     def test_numbers_without_names_need_a_mapping(self, tmp_path):
         (tmp_path / "labels").mkdir()
         (tmp_path / "labels" / "cat.txt").write_text("0 0.4 0.25 0.4 0.25\n")
-        with pytest.raises(UsageError, match=r'label "0" of the ground truth is no class of the model. Say what labels mean'):
+        with pytest.raises(UsageError, match=r'label "0" of the ground truth is not a class of the model. Say what labels mean'):
             read(tmp_path / "labels")
         mapping = tmp_path / "map.csv"
         mapping.write_text("0,zebra\n")
