@@ -39,6 +39,9 @@ class PixelCurve(Metric):
     )
     variant: Literal["default", "rise"] = param("default", "`rise`: exactly as the authors' code does it")
     step: int | None = param(None, "variant rise: pixels a step; a 28th of them where not given", ge=1)
+    output: Literal["probability", "iou"] = param(
+        "probability", "what is followed; `iou`: how much of the clean prediction of a segmentation network is left", later=True
+    )
 
     needs = Needs.FORWARD
     range = (0.0, 1.0)
@@ -64,6 +67,10 @@ class PixelCurve(Metric):
         """The parameters, and of variant rise the order of ties that it fixes."""
         fixed = {"ties": "authors"} if self.variant == "rise" else {}
         return super().parameters_as_given() | fixed
+
+    @property
+    def needs_class_map(self) -> bool:
+        return self.output == "iou"
 
     def passes(self, size: tuple[int, int]) -> float:
         inner = len(self.counts(size[0] * size[1])) - 2
@@ -105,22 +112,27 @@ class PixelCurve(Metric):
         return self.integrate(case, ends, between, bare)
 
     def integrate(self, case: Case, ends: tuple[Outcomes, Outcomes], between: Outcomes, bare: Outcomes) -> Scores:
-        def curve(name: Literal["probability", "log_odds"]) -> Tensor:
+        followed: Literal["probability", "overlap"] = "overlap" if self.output == "iou" else "probability"
+
+        def curve(name: Literal["probability", "log_odds", "overlap"]) -> Tensor:
             first, inner, last = (in_float64(getattr(part, name)) for part in (ends[0], between, ends[1]))
             return torch.cat([first[:, None], inner.mean(dim=0), last[:, None]], dim=1)
 
-        probabilities = curve("probability")
-        places = self.fractions(case.size[0] * case.size[1]).to(probabilities.device)
-        values = torch.trapezoid(probabilities, places, dim=1)
-        full, empty = in_float64(case.clean.probability), in_float64(bare.probability)
+        points = curve(followed)
+        places = self.fractions(case.size[0] * case.size[1]).to(points.device)
+        values = torch.trapezoid(points, places, dim=1)
+        full, empty = in_float64(getattr(case.clean, followed)), in_float64(getattr(bare, followed))
+        if self.output == "iou":
+            # A class that was predicted nowhere has no overlap to lose.
+            values = values.masked_fill(full == 0, torch.nan)
         readouts = {
-            "log_odds": torch.trapezoid(curve("log_odds"), places, dim=1),
+            "log_odds": torch.trapezoid(curve("log_odds"), places, dim=1) * (torch.nan if self.output == "iou" else 1.0),
             "normalised": (values - empty) / (full - empty),
             "p0": full,
             "p_baseline": empty,
             "tied": case.tied,
         }
-        return Scores(values, readouts, (places, probabilities))
+        return Scores(values, readouts, (places, points))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +143,9 @@ class Deletion(PixelCurve):
     the baseline. The curve has `steps` equal fractions, both ends included (29 points by default); the area is a trapezoid over
     the true fraction of pixels removed. 0 to 1, lower is better. The class decided on the clean photo stays the target. Equal
     pixels go in one random order per photo, drawn from its seed. `variant=rise` is the authors' own definition: `step` pixels
-    at a time (a 28th of them), equal pixels in raster order, points evenly spaced.
+    at a time (a 28th of them), equal pixels in raster order, points evenly spaced. `output=iou`, for segmentation networks:
+    p(t) is the intersection over union of where the class is predicted and where it was on the clean photo, within the region
+    unless that is `predicted` (Nguyen et al., XEdgeAI, 2024, there against ground truth).
 
     `xai score photos/ --method grad-cam --metric deletion`
     """
@@ -152,7 +166,7 @@ class Insertion(PixelCurve):
     `integral over t in 0..1 of p(t)`, as `deletion`, but from the baseline to the photo: p(t) is the target's probability with
     the most salient share t of the pixels shown. 0 to 1, higher is better. The default baseline is the photo under a Gaussian
     blur of a sixteenth of its shorter side; that of `variant=rise` is the authors' weaker one, 11 x 11 and nearly flat. Values
-    of different baselines cannot be compared.
+    of different baselines cannot be compared. `output=iou` is as in `deletion`.
 
     `xai score photos/ --method grad-cam --metric insertion`
     """

@@ -125,7 +125,7 @@ class Metric(Definition):
     def __init_subclass__(cls, **options: Any) -> None:
         """Put `contained` around what a metric defines; `score` is contained where it runs, step by step."""
         super().__init_subclass__(**options)
-        contain_members(cls, ("direction", "range", "passes"), "metric")
+        contain_members(cls, ("direction", "range", "passes", "needs_class_map"), "metric")
 
     @property
     def direction(self) -> Direction:
@@ -146,6 +146,11 @@ class Metric(Definition):
     def quantity(self) -> Quantity:
         """What a mean over photos is a mean of."""
         return Quantity(self.kind, *self.range)
+
+    @property
+    def needs_class_map(self) -> bool:
+        """Whether the number is of where classes are predicted: a model that gives no class map is refused."""
+        return False
 
     @property
     def of_map_alone(self) -> bool:

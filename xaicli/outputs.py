@@ -8,8 +8,9 @@
 | region: classes of a region of a class map | mean logit over the region | mean probability over the region |
 | boxes: boxes of the clean photo | class score of the proposal that matches | its similarity to the box |
 
-Of the first three the outputs (B, C) are the logits, or values, themselves. Of a region they are (B, 2C): C mean logits, then C
-mean probabilities, since neither follows from the other. Of T boxes they are likewise (B, 2T): T scores, then T similarities.
+Of the first three the outputs (B, C) are the logits, or values, themselves. Of a region they are (B, 3C): C mean logits, C mean
+probabilities, since neither follows from the other, and C overlaps with the clean prediction. Of T boxes they are likewise
+(B, 2T): T scores, then T similarities.
 """
 
 from __future__ import annotations
@@ -39,21 +40,30 @@ class Outputs(enum.Enum):
     BOXES = "boxes"
 
     @property
-    def paired(self) -> bool:
-        """Whether outputs hold scores, and then as many probabilities."""
-        return self in (Outputs.REGION, Outputs.BOXES)
+    def blocks(self) -> int:
+        """How many numbers the outputs hold of each class, the first of all classes first: scores, probabilities, overlaps."""
+        return {Outputs.REGION: 3, Outputs.BOXES: 2}.get(self, 1)
+
+    def block(self, logits: Tensor, at: int) -> Tensor:
+        """The numbers (B, C) of that place among those of each class."""
+        count = logits.shape[1] // self.blocks
+        return logits[:, at * count : (at + 1) * count]
 
     def scores(self, logits: Tensor) -> Tensor:
         """The number of each class (B, C), for gradients and for the order of classes."""
-        return logits[:, : logits.shape[1] // 2] if self.paired else logits
+        return self.block(logits, 0)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The probability of each class of logits (B, C): softmax, or each label's sigmoid; values stay as they are."""
         if self is Outputs.SOFTMAX:
             return logits.softmax(dim=1)
-        if self.paired:
-            return logits[:, logits.shape[1] // 2 :]
+        if self.blocks > 1:
+            return self.block(logits, 1)
         return logits.sigmoid() if self is Outputs.SIGMOID else logits
+
+    def overlaps(self, logits: Tensor) -> Tensor:
+        """Of a region, the intersection over union (B, C) of each class with the clean prediction; NaN of all other outputs."""
+        return self.block(logits, 2) if self is Outputs.REGION else torch.full_like(self.scores(logits), torch.nan)
 
     def undo(self, probabilities: Tensor) -> Tensor:
         """Logits of probabilities (B, C): their logarithm, which differs from the logits by a constant a photo, or the inverse of
@@ -71,7 +81,7 @@ class Outputs(enum.Enum):
             return torch.full_like(chosen, torch.nan)
         if self is Outputs.SIGMOID:
             return chosen
-        if self.paired:
+        if self.blocks > 1:
             return self.probabilities(logits)[:, index].clamp(NEAREST_TO_ONE, 1 - NEAREST_TO_ONE).logit()
         others = logits.clone()
         others[:, index] = -torch.inf

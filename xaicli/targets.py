@@ -129,6 +129,12 @@ class Resolved:
         itself where they are values; under a contrast the difference of two."""
         return gather(self.outputs.probabilities(logits), self.classes, self.against)
 
+    def dice(self, logits: Tensor) -> Tensor:
+        """Dice coefficients (B, T) of where a class of a class map is predicted in copies of the photo and where it was in the
+        clean photo: 2 I / (1 + I) of their intersection over union I; under a contrast the difference of two."""
+        overlaps = self.outputs.overlaps(logits)
+        return gather(2 * overlaps / (1 + overlaps), self.classes, self.against)
+
     def __getitem__(self, rows: slice | Tensor) -> Resolved:
         return replace(self, classes=self.classes[rows], against=self.against[rows], scores=self.scores[rows])
 

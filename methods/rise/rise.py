@@ -31,8 +31,9 @@ class RISE(Method):
     """Mean of random masks, weighted by the score of the masked photo.
 
     `S(l) = E[f(x * M) M(l)] / E[M(l)]` (paper, section 3.1): the expected score of the photo x where pixel l is seen, over
-    random masks M; f is the target's probability or, with `score=logit`, its logit. Maps are (B, T, H, W) at the input's
-    resolution. Only differences within a map mean something: its level is the mean score of a masked photo.
+    random masks M; f is the target's probability or, with `score=logit`, its logit; of a class map `score=dice` is Seg-RISE, the
+    Dice coefficient of where the class is predicted with and without the mask (XEdgeAI, 2024). Maps are (B, T, H, W) at the
+    input's resolution. Only differences within a map mean something: its level is the mean score of a masked photo.
 
     Where the default differs from the paper: masks come in pairs of a grid and its complement, which cancels the noise of
     coverage, and outer cells are continued, not mirrored. `preset=paper` is the authors' (for ResNet-50 they take 8000 masks),
@@ -45,7 +46,9 @@ class RISE(Method):
     n_masks: int = param(4000, "maximum masks per photo", ge=2)
     grid: int | tuple[int, int] = param(7, "coarse cells a side, or ROWS+COLUMNS where the input is not square", ge=1)
     p1: float | tuple[float, ...] = param(0.5, "probability of an open cell; of several, masks take turns", gt=0, lt=1)
-    score: Literal["probability", "logit"] = param("probability", "what of the target is averaged")
+    score: Literal["probability", "logit", "dice"] = param(
+        "probability", "what of the target is averaged; `dice` is Seg-RISE's weight, for segmentation networks"
+    )
     baseline: float = param(0.0, "value under a closed mask, after normalisation: 0 is the mean colour")
     estimator: Estimator = param("center", "how scores become a map")
     sampling: Sampling = param("antithetic", "how masks depend on each other")
@@ -85,11 +88,18 @@ class RISE(Method):
         law = rise.law(rise.cells)
         even = law.even and rise.n_masks % law.unit == 0
         weighted = rise.estimator == "naive" or (rise.estimator == "center" and even)
-        return Sign.NONNEGATIVE if weighted and rise.score == "probability" else Sign.SIGNED
+        return Sign.NONNEGATIVE if weighted and rise.score != "logit" else Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """One pass a mask, beside the one in which the photo is decided."""
         return Cost(forward=self.applied.n_masks)
+
+    def require(self, classifier: Classifier) -> None:
+        if self.score == "dice" and classifier.pixels is None:
+            raise UsageError(
+                f"{self.label} compares class maps, and {classifier.name} gives none",
+                hint="Leave score out, or choose a segmentation model.",
+            )
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -164,6 +174,7 @@ class MaskedPasses:
         device, baseline = self.contents.device, self.rise.baseline
         bits, shifts = drawn.bits.to(device, torch.float32), drawn.shifts.to(device)
         content, scores = self.contents[row], self.scores[row, first:last]
+        score_of = {"probability": Resolved.probability, "logit": Resolved.logit, "dice": Resolved.dice}
 
         def write(out: Tensor, start: int, stop: int) -> None:
             masks = self.painter.masks(bits[start:stop], shifts[start:stop])
@@ -173,7 +184,7 @@ class MaskedPasses:
 
         def receive(logits: Tensor, start: int, stop: int) -> None:
             copies = self.chosen[torch.full((stop - start,), row, device=device)]
-            scores[start:stop] = copies.probability(logits) if self.rise.score == "probability" else copies.logit(logits)
+            scores[start:stop] = score_of[self.rise.score](copies, logits)
 
         return CopyJob(last - first, write, receive)
 

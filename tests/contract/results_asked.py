@@ -16,6 +16,8 @@ BUNDLED = {
     "tiny-vit": ("grad-cam", "rise@n_masks=64", "daam", "t-tame", "p-tame", "attention-rollout"),
 }
 """Methods by bundled network: those of which there are trained checkpoints, and some for the size of a real network."""
+OF_CLASS_MAPS = ("dice", "iou")
+"""Choices that need a segmentation network: closed forms hold them, in tests/methods/rise and tests/metrics."""
 AT_MANY_POINTS = ("integrated-gradients", "smoothgrad", "gradient-shap")
 """Methods that take gradients at so many points that one of them lies at a kink of ReLU: they are tried on smooth networks."""
 TWO, CONVOLUTIONAL = ("cnn", "vit"), ("cnn", "plain")
@@ -162,7 +164,11 @@ def choices(name: str) -> list[str]:
     labels = [cheap]
     for row in registry.describe(registry.definition_class(kind, name)):
         words = re.sub(r"^list of |, joined by \+$", "", row["type"]).split(" | ")
-        plain = [word for word in words if " " not in word and word not in ("int", "number", "text", "method", row["default"])]
+        plain = [
+            word
+            for word in words
+            if " " not in word and word not in ("int", "number", "text", "method", row["default"], *OF_CLASS_MAPS)
+        ]
         labels += [f"{cheap}@{row['name']}={word}" for word in plain]
     labels += [label for label in FURTHER if label.partition("@")[0] == name]
     return list(dict.fromkeys(filter(None, (canonical(name, label) for label in labels))))

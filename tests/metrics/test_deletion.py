@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+import xaicli
 from xaicli.errors import UsageError
 from xaicli.metric import Sign
 from xaicli.metrics.deletion import Deletion, Insertion
+from xaicli.registry import make_metric
+from xaicli.results.store import Store
 from xaicli.scoring.removal import rise_kernel
 
 PIXELS = [0.4, 0.1, 0.2, 0.3]
@@ -309,3 +313,77 @@ def test_each_target_of_a_photo_has_its_own_map_and_shares_the_ends(desk, counti
 def test_what_does_not_go_together_is_refused(make, words):
     with pytest.raises(UsageError, match=words.replace("|", r"\|")):
         make()
+
+
+# Overlaps of class maps
+
+
+class Grey(nn.Module):
+    """Class 1 where the photo is not black."""
+
+    def forward(self, inputs):
+        shares = inputs.mean(dim=1)
+        return torch.stack([torch.full_like(shares, 0.1), shares], dim=1)
+
+
+@pytest.fixture
+def segmented():
+    """Two grey rows of four pixels over two black ones, and a function that scores a map of them."""
+    photo = np.zeros((4, 4, 3), dtype=np.uint8)
+    photo[:2] = 128
+    view = {"resize": None, "crop": 4, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    classifier = xaicli.classifier(Grey(), classes=["black", "grey"], **view)
+
+    def scored(metric, values, target="grey", folder=None):
+        np.save(folder / "photo.npy", np.asarray(values, dtype=np.float32))
+        Image.fromarray(photo).save(folder / "photo.png")
+        table = xaicli.score(
+            folder / "photo.png", classifier, maps=folder, metric=metric, target=target, controls=False, output=folder / "s.db"
+        )
+        with Store.open(folder / "s.db", write=False) as store:
+            [row] = [row for row in store.rows(curves=True) if row.metric == make_metric(metric).label]
+        assert len(table.records()) == 1
+        return row
+
+    return scored
+
+
+def test_deletion_of_an_overlap_is_the_share_of_the_clean_prediction_that_is_left(segmented, tmp_path):
+    """The map is the order of the pixels: with the eight grey ones first, half of them are left after a quarter, none after a
+    half. The curve (1, 0.5, 0, 0, 0) has the area (0.75 + 0.25) / 4."""
+    order = np.arange(16, 0, -1).reshape(4, 4)
+    row = segmented("deletion@output=iou@steps=4", order, folder=tmp_path)
+    assert row.curve.y == pytest.approx([1, 0.5, 0, 0, 0])
+    assert row.value == pytest.approx((0.75 + 0.25) / 4)
+    assert (row.readouts["p0"], row.readouts["p_baseline"]) == (1, 0)
+    assert "log_odds" not in row.readouts
+
+
+def test_insertion_of_an_overlap_grows_from_the_baseline(segmented, tmp_path):
+    """The specification's curve (1, 0.5, 0) has the area 0.5, and so has the same one upwards."""
+    order = np.array([[8, 7, 6, 5], [4, 3, 2, 1], [0, 0, 0, 0], [0, 0, 0, 0]])
+    row = segmented("insertion@output=iou@steps=4@baseline=zero", order, folder=tmp_path)
+    assert row.curve.y == pytest.approx([0, 0.5, 1, 1, 1])
+    row = segmented("deletion@output=iou@variant=rise@step=8", order, folder=tmp_path)
+    assert row.curve.y == pytest.approx([1, 0, 0])
+
+
+def test_an_overlap_is_measured_within_the_region_that_is_named(segmented, tmp_path):
+    """Of the box over the first column two cells are grey; the first step takes the upper one of them."""
+    order = np.zeros((4, 4))
+    order[0] = [4, 3, 2, 1]
+    row = segmented("deletion@output=iou@steps=4", order, "grey@region=0:0:0.5:3.5", tmp_path)
+    assert row.curve.y[:2] == pytest.approx([1, 0.5])
+
+
+def test_a_class_that_is_predicted_nowhere_in_the_region_has_no_overlap(segmented, tmp_path):
+    row = segmented("deletion@output=iou@steps=4", np.arange(16).reshape(4, 4), "grey@region=0:3", tmp_path)
+    assert (row.value, row.status) == (None, "undefined")
+
+
+def test_overlaps_need_a_class_map_and_plain_stamps_stay(toy):
+    desk, photo, saliency = toy
+    with pytest.raises(UsageError, match=r"deletion@output=iou needs a class map"):
+        desk.rows(Deletion(output="iou"), photo, saliency)
+    assert "output" not in Deletion().parameters_as_given()
+    assert Deletion(output="iou").parameters_as_given()["output"] == "iou"

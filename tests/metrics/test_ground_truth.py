@@ -102,3 +102,17 @@ def test_an_empty_or_missing_mask_is_a_status_and_no_score(given, drawn, metric)
     rows = given.rows(metric, torch.zeros(4, 3, 4, 4), maps, truth=truth, sign=Sign.NONNEGATIVE)
     assert [row.status for row in rows] == ["empty-truth", "no-truth", "no-truth", "ok"]
     assert [row.value is None for row in rows] == [True, True, True, False]
+
+
+def test_the_region_metrics_of_the_specification_of_segmentation(desk, drawn):
+    """XEdgeAI, self-check 5: of [[0.5, 0.5], [0, 1]] half of the energy lies on [[1, 1], [0, 0]]; at half of the largest value
+    intersection over union is 2/3."""
+
+    def network(inputs):
+        raise AssertionError("a metric that declares no need of the model called it")
+
+    truth = [drawn({0: np.array([[True, True], [False, False]])})]
+    values = torch.tensor([[[0.5, 0.5], [0.0, 1.0]]])
+    for metric, expected in ((EnergyPointingGame(), 0.5), (IoU(), 2 / 3)):
+        [row] = desk(network, (2, 2)).rows(metric, torch.zeros(1, 3, 2, 2), values, truth=truth, sign=Sign.NONNEGATIVE)
+        assert row.value == pytest.approx(expected)

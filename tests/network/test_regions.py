@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import xaicli
-from xaicli.network.regions import of_region, two_classes
+from xaicli.network.regions import FixedRegion, predicted, two_classes
 from xaicli.outputs import Outputs
 from xaicli.registry import make_method
-from xaicli.targets import TargetRule, Targets
+from xaicli.targets import NO_CLASS, Resolved, TargetRule, Targets
 
 FEATURES = torch.tensor([[[[1.0, 2.0], [0.0, 1.0]], [[0.0, 2.0 - 1.0], [3.0, 1.0]]]])
 REGION = torch.tensor([[True, True], [False, False]])
@@ -45,7 +45,7 @@ def inputs():
 
 
 def explained(method, inputs, region=REGION, head=None):
-    classifier = segmenter(head).for_region(region)
+    classifier = segmenter(head).for_region(FixedRegion(region))
     targets = Targets((TargetRule(index=1),), classifier.outputs, "@region=predicted")
     maps = make_method(f"{method}@layer=backbone").attribute(classifier, inputs, targets, torch.tensor([0]))
     return maps.values[0, 0] * region.sum(), maps
@@ -90,11 +90,49 @@ def test_a_map_may_leave_the_region(inputs):
 def test_scores_and_probabilities_of_a_region_are_means():
     maps = torch.randn(3, 4, 5, 6)
     region = torch.rand(5, 6) > 0.5
-    both = of_region(maps, region, Outputs.SOFTMAX)
+    both = FixedRegion(region).read(maps, Outputs.SOFTMAX)
     torch.testing.assert_close(Outputs.REGION.scores(both), maps[:, :, region].mean(dim=2))
     torch.testing.assert_close(Outputs.REGION.probabilities(both), maps.softmax(dim=1)[:, :, region].mean(dim=2))
     odds = Outputs.REGION.log_odds(both, 2)
     torch.testing.assert_close(odds.sigmoid(), Outputs.REGION.probabilities(both)[:, 2])
+
+
+def class_map_of(*labels):
+    """Class maps (B, 2, h, w) whose class 1 is predicted where a label is 1."""
+    ones = torch.tensor(labels, dtype=torch.float32)
+    return torch.stack([1 - ones, ones], dim=1)
+
+
+def test_overlaps_and_dice_are_those_of_the_specification():
+    """Dice of [[1, 1], [0, 0]] and [[1, 0], [1, 0]] is 0.5: one cell of both, two and two; their intersection over union 1/3."""
+    clean = predicted(class_map_of([[1, 1], [0, 0]]), Outputs.SOFTMAX)[0]
+    region = FixedRegion(clean[1], clean)
+    copies = class_map_of([[1, 0], [1, 0]], [[1, 1], [0, 0]], [[0, 0], [0, 0]])
+    outputs = region.read(copies, Outputs.SOFTMAX)
+    torch.testing.assert_close(Outputs.REGION.overlaps(outputs)[:, 1], torch.tensor([1 / 3, 1.0, 0.0]))
+    classes = torch.ones(3, 1, dtype=torch.int64)
+    target = Resolved(classes, torch.full_like(classes, NO_CLASS), torch.zeros(3, 1), Outputs.REGION)
+    torch.testing.assert_close(target.dice(outputs)[:, 0], torch.tensor([0.5, 1.0, 0.0]))
+
+
+def test_overlaps_are_measured_within_a_region_that_is_named():
+    """Within the first column one cell of class 1 is left and one is new, 1/2; of class 0 nothing is left."""
+    clean = predicted(class_map_of([[1, 1], [0, 0]]), Outputs.SOFTMAX)[0]
+    column = torch.tensor([[True, False], [True, False]])
+    outputs = FixedRegion(column, clean, column).read(class_map_of([[1, 0], [1, 0]]), Outputs.SOFTMAX)
+    torch.testing.assert_close(Outputs.REGION.overlaps(outputs), torch.tensor([[0.0, 0.5]]))
+
+
+def test_a_class_that_is_nowhere_overlaps_with_nothing():
+    clean = predicted(class_map_of([[0, 0], [0, 0]]), Outputs.SOFTMAX)[0]
+    outputs = FixedRegion(REGION, clean).read(class_map_of([[0, 0], [0, 0]]), Outputs.SOFTMAX)
+    assert Outputs.REGION.overlaps(outputs).tolist() == [[1.0, 0.0]]
+
+
+def test_labels_of_a_pixel_are_predicted_each_for_itself():
+    class_map = torch.tensor([[[[2.0, -1.0]], [[1.0, -3.0]]]])
+    assert predicted(class_map, Outputs.SIGMOID).tolist() == [[[[True, False]], [[True, False]]]]
+    assert predicted(class_map, Outputs.SOFTMAX).tolist() == [[[[True, True]], [[False, False]]]]
 
 
 def test_a_single_class_map_is_that_class_and_the_rest():
@@ -110,6 +148,6 @@ def test_a_class_map_without_a_region_is_refused(inputs):
 def test_what_was_looked_up_of_the_layers_stays_known():
     made = segmenter()
     layer = made.default_layer
-    bound = made.for_region(REGION)
+    bound = made.for_region(FixedRegion(REGION))
     assert vars(bound)["default_layer"] is layer
     assert dataclasses.replace(bound).region is bound.region

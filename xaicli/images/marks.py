@@ -54,8 +54,9 @@ class RegionMark:
 def outline(region: Region) -> Segments:
     """The borders between what lies in a region (h, w) and what does not, as upright and level lines (n, 4): x0, y0, x1, y1 in
     cells, from 0 to w and 0 to h."""
-    rows, starts, stops = runs(np.diff(np.pad(region, ((1, 1), (0, 0))), axis=0))
-    columns, tops, bottoms = runs(np.diff(np.pad(region, ((0, 0), (1, 1))), axis=1).T)
+    below, beside = np.pad(region, ((1, 1), (0, 0))), np.pad(region, ((0, 0), (1, 1)))
+    rows, starts, stops = runs(below[1:] != below[:-1])
+    columns, tops, bottoms = runs((beside[:, 1:] != beside[:, :-1]).T)
     level = np.stack([starts, rows, stops, rows], axis=1)
     upright = np.stack([columns, tops, columns, bottoms], axis=1)
     return np.concatenate([level, upright]).astype(np.float64)

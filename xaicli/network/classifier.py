@@ -23,7 +23,7 @@ from xaicli.network.layers import FeatureLayer, default_layer, named_layer
 from xaicli.network.modes import eval_mode
 from xaicli.network.proposals import Decoding, Proposals
 from xaicli.network.raw_output import read_outputs
-from xaicli.network.regions import of_region, two_classes
+from xaicli.network.regions import FixedRegion, two_classes
 from xaicli.network.stages import named_stages
 from xaicli.network.trace import NetworkTrace
 from xaicli.outputs import Outputs
@@ -39,7 +39,7 @@ class Classifier:
     what the network computes; weights_fingerprint: the same without what the network computes, by which trained explainers
     recognise their network; outputs: one softmax, one sigmoid per output, or values; output_name: the entry to take of a tuple or
     dict; pixels: of a network that gives a class map (B, C, H, W), what the outputs of a pixel are, None for all others; region:
-    the part of the class map, (H, W) bool, that one photo's outputs are of; decoding: of a detector, how its outputs become
+    the part of the class map that one photo's outputs are of; decoding: of a detector, how its outputs become
     boxes; boxes: those of the clean photo that one photo's outputs are of; probabilities: True if the network itself ends in the
     softmax or sigmoid, which is then undone here; masked_dtype: the precision of passes that only mask the input; batch_size:
     maximum inputs per pass, None for what the device takes best; inconsistency: why the outputs for a photo depend on more than
@@ -59,7 +59,7 @@ class Classifier:
     outputs: Outputs = Outputs.SOFTMAX
     output_name: str = ""
     pixels: Outputs | None = None
-    region: Tensor | None = field(default=None, repr=False)
+    region: FixedRegion | None = field(default=None, repr=False)
     decoding: Decoding | None = field(default=None, repr=False)
     boxes: FixedBoxes | None = field(default=None, repr=False)
     probabilities: bool = False
@@ -125,14 +125,13 @@ class Classifier:
         return two_classes(read_outputs(self.run(inputs), len(inputs), self.name, self.output_name))
 
     def of_region(self, class_map: Tensor) -> Tensor:
-        """Outputs (B, 2C) of the region of this classifier's photo; raises RunError where none is fixed."""
+        """Outputs (B, 3C) of the region of this classifier's photo; raises RunError where none is fixed."""
         if self.region is None or self.pixels is None:
             raise RunError(f"{self.name} gives a class map: name a region of it", hint="Give --target CLASS@region=predicted.")
-        if self.region.shape != class_map.shape[2:]:
-            raise RunError(
-                f"{self.name} gave a class map of {tuple(class_map.shape[2:])}; it was {tuple(self.region.shape)} before"
-            )
-        return of_region(class_map, self.region, self.pixels)
+        before, now = tuple(self.region.cells.shape), tuple(class_map.shape[2:])
+        if now != before:
+            raise RunError(f"{self.name} gave a class map of {now}; it was {before} before")
+        return self.region.read(class_map, self.pixels)
 
     def proposals(self, inputs: Tensor) -> Proposals:
         """All that a detector proposes for a batch; raises RunError for another model."""
@@ -150,13 +149,15 @@ class Classifier:
         """The detector as a classifier of T boxes of one photo, each with a name."""
         return self.bound(boxes=boxes, classes=names, count=len(boxes), outputs=Outputs.BOXES)
 
-    def for_region(self, region: Tensor) -> Classifier:
-        """The network as a classifier of one region (H, W) of its class map."""
+    def for_region(self, region: FixedRegion) -> Classifier:
+        """The network as a classifier of one region of its class map."""
         return self.bound(region=region, outputs=Outputs.REGION)
 
     def region_of(self, target: int) -> Tensor | None:
         """The part of the photo to which a target belongs, bool (h, w) over the input at any resolution; None: all of it."""
-        return self.region if self.boxes is None else self.boxes.mask(target, self.view.size)
+        if self.boxes is not None:
+            return self.boxes.mask(target, self.view.size)
+        return None if self.region is None else self.region.cells
 
     def class_of(self, target: int) -> int:
         """The class of a target: for a box, the class of the box; otherwise the target itself."""

@@ -1,6 +1,8 @@
-"""Class maps (B, C, H, W), and their mean logits and mean probabilities over a region."""
+"""Class maps (B, C, H, W): mean logits and mean probabilities over a region, and overlaps with the clean prediction."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from xaicli.outputs import Outputs
 
 SMALLEST_SIDE = 2
 """Minimum cells per side of a class map."""
+SPACE = (-2, -1)
 
 
 def is_class_map(tensor: Tensor | np.ndarray) -> bool:
@@ -23,12 +26,44 @@ def two_classes(logits: Tensor) -> Tensor:
     return logits if logits.shape[1] > 1 else torch.cat([-logits / 2, logits / 2], dim=1)
 
 
-def of_region(logits: Tensor, region: Tensor, pixels: Outputs) -> Tensor:
-    """Mean logits and mean probabilities (B, 2C) of class maps (B, C, H, W) over `region` (H, W), bool, not empty.
+def predicted(class_map: Tensor, pixels: Outputs) -> Tensor:
+    """Where each class is predicted: bool (B, C, H, W) of class maps (B, C, H, W). One class a cell, the lowest index of equal
+    logits; of labels every one whose probability is above a half."""
+    if pixels is Outputs.SIGMOID:
+        return class_map > 0
+    classes = torch.arange(class_map.shape[1], device=class_map.device).view(-1, 1, 1)
+    return class_map.argmax(dim=1, keepdim=True) == classes
 
-    score_c = sum_ij R_ij Z_cij / sum_ij R_ij, and the same of softmax(Z)_cij, or of sigmoid(Z)_cij where `pixels` says so (Nguyen
-    et al., XEdgeAI, 2024: the sum there, the mean here, so that regions compare).
+
+@dataclass(frozen=True, eq=False)
+class FixedRegion:
+    """A region of one photo's class map, fixed on the clean photo.
+
+    cells: (H, W) bool, not empty; clean: (C, H, W) bool, where the clean photo's class map has each class, None where nobody asks
+    for overlaps; within: (H, W) bool, where they are measured, None for the whole map.
     """
-    weights = region.to(logits.dtype) / region.sum()
-    shares = pixels.probabilities(logits)
-    return torch.cat([torch.einsum("bchw,hw->bc", part, weights) for part in (logits, shares)], dim=1)
+
+    cells: Tensor
+    clean: Tensor | None = None
+    within: Tensor | None = None
+
+    def read(self, class_map: Tensor, pixels: Outputs) -> Tensor:
+        """Mean logits, mean probabilities and overlaps (B, 3C) of class maps (B, C, H, W) of copies of the photo.
+
+        score_c = sum_ij R_ij Z_cij / sum_ij R_ij with the region's cells R, and the same of softmax(Z)_cij, or of sigmoid(Z)_cij
+        where `pixels` says so (Nguyen et al., XEdgeAI, 2024: the sum there, the mean here, so that regions compare). The overlap
+        of a class is the intersection over union of where it is predicted and where it was on the clean photo, 0 where it was
+        nowhere; it has no gradient.
+        """
+        weights = self.cells.to(class_map.dtype) / self.cells.sum()
+        means = [torch.einsum("bchw,hw->bc", part, weights) for part in (class_map, pixels.probabilities(class_map))]
+        return torch.cat([*means, self.overlaps(class_map.detach(), pixels)], dim=1)
+
+    def overlaps(self, class_map: Tensor, pixels: Outputs) -> Tensor:
+        """Intersection over union (B, C) with the clean photo's."""
+        if self.clean is None:
+            return class_map.new_zeros(class_map.shape[:2])
+        now, clean = predicted(class_map, pixels), self.clean
+        if self.within is not None:
+            now, clean = now & self.within, clean & self.within
+        return (now & clean).sum(dim=SPACE) / (now | clean).sum(dim=SPACE).clamp_min(1)

@@ -12,11 +12,12 @@ from xaicli.errors import InputError
 from xaicli.images.marks import REGION
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
+from xaicli.network.regions import FixedRegion, predicted
 from xaicli.passes.queue import clean_logits
 from xaicli.runs.box_target import on_boxes
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.region_target import decided_class, named, region_of
-from xaicli.targets import NO_CLASS, DecidedTargets, TargetRule, Targets
+from xaicli.targets import NO_CLASS, PREDICTED, DecidedTargets, TargetRule, Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +62,17 @@ def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> Bound
 
 def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
     """A region fixed on the clean photo: never looked for again in altered copies."""
+    assert classifier.pixels is not None
     with (
         contained(classifier.name),
-        torch.inference_mode(),
+        torch.no_grad(),
         torch.autocast(classifier.device.type, enabled=False),
         eval_mode(classifier.module),
     ):
-        labels = classifier.class_map(loaded.input[None].to(classifier.device))[0].argmax(dim=0)
-    index = decided_class(labels, classifier) if rule.top else rule.index
+        clean = predicted(classifier.class_map(loaded.input[None].to(classifier.device)), classifier.pixels)[0]
+    index = decided_class(clean, classifier) if rule.top else rule.index
     geometry = classifier.view.geometry(*loaded.photo.image.size)
-    region = region_of(rule.region, index, labels, geometry, classifier)
+    cells = region_of(rule.region, index, clean[index], geometry, classifier)
     own = TargetRule(index=index, against=rule.against)
-    bound = classifier.for_region(region)
-    return BoundTargets(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"), {REGION: region[None, None]})
+    bound = classifier.for_region(FixedRegion(cells, clean, None if rule.region == PREDICTED else cells))
+    return BoundTargets(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"), {REGION: cells[None, None]})

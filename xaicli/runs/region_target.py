@@ -38,25 +38,25 @@ def canonical(rule: TargetRule) -> str:
     return str(replace(rule, region=named(rule.region)) if rule.region else rule)
 
 
-def decided_class(labels: Tensor, classifier: Classifier) -> int:
-    """The class that covers most of the predicted labels (h, w) beside the background; the background where it covers all."""
-    counts = torch.bincount(labels.flatten(), minlength=classifier.count)
+def decided_class(predicted: Tensor, classifier: Classifier) -> int:
+    """The class that covers most of a prediction, bool (C, h, w), beside the background; the background where it covers all."""
+    counts = predicted.sum(dim=(1, 2))
     background = [index for index in range(classifier.count) if classifier.class_name(index).lower() in BACKGROUND]
     beside = counts.clone()
     beside[background] = 0
     return int((beside if beside.any() else counts).argmax())
 
 
-def region_of(text: str, index: int, labels: Tensor, geometry: Geometry, classifier: Classifier) -> Tensor:
+def region_of(text: str, index: int, predicted: Tensor, geometry: Geometry, classifier: Classifier) -> Tensor:
     """The region (h, w), bool, at the class map's resolution.
 
     text: `predicted` (where the class was predicted), `component` (the largest connected part of that), a mask file over the
-    photo, a box `x0:y0:x1:y1` or a point `x:y` in pixels of the photo; labels: the predicted class of each cell, (h, w). Raises
-    InputError where the region is empty.
+    photo, a box `x0:y0:x1:y1` or a point `x:y` in pixels of the photo; predicted: where the class `index` was, bool (h, w).
+    Raises InputError where the region is empty.
     """
-    height, width = labels.shape
+    height, width = predicted.shape
     if text in (PREDICTED, COMPONENT):
-        found = (labels == index).cpu().numpy()
+        found = predicted.cpu().numpy()
         region = largest_component(found) if text == COMPONENT else found
     elif re.fullmatch(r"[\d.]+(:[\d.]+){1}|[\d.]+(:[\d.]+){3}", text):
         region = drawn([float(number) for number in text.split(":")], geometry, (height, width))
@@ -69,7 +69,7 @@ def region_of(text: str, index: int, labels: Tensor, geometry: Geometry, classif
             f"the region {text} of {classifier.class_name(index)} is empty in what the model sees",
             hint=f"Name another class or region: {REGIONS}.",
         )
-    return torch.from_numpy(region).to(labels.device)
+    return torch.from_numpy(region).to(predicted.device)
 
 
 def largest_component(found: Region) -> Region:

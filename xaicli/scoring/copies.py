@@ -33,12 +33,14 @@ class Outcomes:
     log_odds: the logarithm of p / (1 - p), computed from logits, so that it is exact where p is near 1; under a contrast A-B the
     difference of the two logits, the log-odds of A where only A and B are open; NaN where the outputs are values. logit: of the
     target, or the same difference. decided: 1 where the model decides for the target: no other class has a larger logit, or the
-    label's probability is at least 0.5.
+    label's probability is at least 0.5. overlap: of a region of a class map, the intersection over union of the target with the
+    clean prediction; NaN of all else, and under a contrast.
     """
 
     log_odds: Tensor
     logit: Tensor
     decided: Tensor
+    overlap: Tensor
     outputs: Outputs = Outputs.SOFTMAX
 
     @property
@@ -48,15 +50,16 @@ class Outcomes:
         return self.logit if self.outputs is Outputs.VALUES else self.log_odds.sigmoid()
 
     def __getitem__(self, rows: slice | Tensor) -> Outcomes:
-        return Outcomes(self.log_odds[rows], self.logit[rows], self.decided[rows], self.outputs)
+        return Outcomes(self.log_odds[rows], self.logit[rows], self.decided[rows], self.overlap[rows], self.outputs)
 
     def view(self, *shape: int) -> Outcomes:
-        return Outcomes(self.log_odds.view(shape), self.logit.view(shape), self.decided.view(shape), self.outputs)
+        log_odds, logit, decided, overlap = (part.view(shape) for part in (self.log_odds, self.logit, self.decided, self.overlap))
+        return Outcomes(log_odds, logit, decided, overlap, self.outputs)
 
     @classmethod
     def empty(cls, count: int, device: torch.device, outputs: Outputs = Outputs.SOFTMAX) -> Outcomes:
-        log_odds, logit, decided = torch.empty(3, count, device=device)
-        return cls(log_odds, logit, decided, outputs)
+        log_odds, logit, decided, overlap = torch.empty(4, count, device=device)
+        return cls(log_odds, logit, decided, overlap, outputs)
 
     def put(self, at: int, logits: Tensor, index: int, against: int) -> None:
         """Write what logits (n, C) say of one target from place `at` on; nothing leaves the device."""
@@ -66,10 +69,11 @@ class Outcomes:
             self.log_odds[rows] = self.outputs.log_odds(logits, index)
             self.logit[rows] = chosen
             self.decided[rows] = self.outputs.decided(logits, index)
+            self.overlap[rows] = self.outputs.overlaps(logits)[:, index]
         else:
             difference = chosen - logits[:, against]
             self.log_odds[rows] = torch.nan if self.outputs is Outputs.VALUES else difference
-            self.logit[rows], self.decided[rows] = difference, (difference > 0).float()
+            self.logit[rows], self.decided[rows], self.overlap[rows] = difference, (difference > 0).float(), torch.nan
 
 
 def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tensor) -> Copies:

@@ -212,6 +212,11 @@ def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Cl
                 f"{metric.label} needs probabilities, and the outputs of {classifier.name} are values",
                 hint="Leave it out; deletion and insertion follow the value itself.",
             )
+        if metric.needs_class_map and classifier.pixels is None:
+            raise UsageError(
+                f"{metric.label} needs a class map, and {classifier.name} gives one number a class",
+                hint="Give it without output=iou, or choose a segmentation model.",
+            )
         if missing := metric.needs & ~classifier.provides:
             found = f"{metric.label} needs {missing.words()}, and {classifier.name} has none"
             raise UsageError(found, hint="See xai list metrics.")
