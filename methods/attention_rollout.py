@@ -105,7 +105,7 @@ def tokens_read(classifier: Classifier) -> Tensor:
     tokens do not mix, so that the gradient of the logits there is zero at all others."""
     found: list[Attention] = []
     with attribution_mode(classifier.torch_module), reading_attention(classifier.torch_module, found.append, graft=True):
-        logits = classifier(noise(classifier.torch_module, classifier.view.size))
+        logits = classifier(noise(classifier.torch_module, classifier.view.size, classifier.view.channels))
         (gradient,) = torch.autograd.grad(logits.square().sum(), found[-1].output)
     read = gradient[0].abs().sum(dim=(0, 2)) > 0
     return read / read.sum()

@@ -201,3 +201,12 @@ def test_a_file_is_whole_or_not_there_at_all(tmp_path: Path) -> None:
         write_atomic(tmp_path / "a", fails)
     assert (tmp_path / "a").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_maps_in_a_folder_of_photos_are_no_photos_and_arrays_of_others_are(tmp_path: Path) -> None:
+    for name in ("scan.npy", "scan.grad-cam.npy", "scan.daam.steps.npy", "scan.band.npy"):
+        np.save(tmp_path / name, np.zeros((2, 2), np.uint8))
+    for name in ("scan.grad-cam.json", "scan.daam.json"):
+        (tmp_path / name).write_text('{\n "image": "scan.npy",\n "schema_version": 1\n}\n')
+    (tmp_path / "scan.band.json").write_text('{"bands": ["red"]}')
+    assert [Path(found.path).name for found in find([str(tmp_path)])] == ["scan.band.npy", "scan.npy"]

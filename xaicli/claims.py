@@ -71,6 +71,17 @@ def is_own(path: Path) -> bool:
 
 
 def is_own_picture(path: Path) -> bool:
-    """Whether a picture in a folder of photos is one that xai drew; names that none of ours bears are not opened."""
+    """Whether a picture or array in a folder of photos is one that xai made; names that none of ours bears are not opened."""
+    if path.suffix == ".npy":
+        return any(is_record(path.with_name(f"{stem}.json")) for stem in (path.stem, path.stem.rpartition(".")[0]) if "." in stem)
     named = path.suffix in (".png", ".gif", ".webp") and (path.name.count(".") > 1 or path.stem in ("sheet", "compare"))
     return named and is_own(path)
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file is the sidecar of a map."""
+    if not is_file(path):
+        return False
+    with opened(path, "a sidecar") as file:
+        file.seek(max(0, file.seek(0, 2) - LOOKED_AT))
+        return b'"schema_version": ' in file.read()

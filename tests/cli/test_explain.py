@@ -222,7 +222,7 @@ def test_photos_of_one_name_keep_their_folders(xai: Shell, tmp_path: Path) -> No
         (["sample:hopper", "--target", "crane"], 2, '"crane" is the name of 2 classes: 1, 2'),
         (["sample:hopper", "--target", "@nowhere.csv"], 2, "there is no file nowhere.csv"),
         (["sample:hopper", "--colormap", "jett"], 2, 'no colour map is called "jett"'),
-        (["sample:hopper", "--mean", "1,2"], 2, "--mean"),
+        (["sample:hopper", "--mean", "1,2"], 2, "mean 1,2 has 2 numbers"),
         (["sample:hopper", "--format", "xml"], 2, "--format"),
         (["sample:hopper", "--methd", "rise"], 2, "--method"),
         (["sample:hopper", "--device", "tpu"], 2, "tpu"),

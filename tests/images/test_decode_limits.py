@@ -15,8 +15,10 @@ from PIL import Image
 from xaicli.errors import InputError, UsageError
 from xaicli.images.decode import decode
 from xaicli.images.decode_limits import MOST_PAGES, MOST_SCANS, Timed
+from xaicli.images.photo_input import input_of
 from xaicli.images.source import Source
-from xaicli.images.view import View, colour
+from xaicli.images.view import View
+from xaicli.images.view_values import per_channel
 from xaicli.runs.photos import Failure, load
 
 
@@ -118,11 +120,12 @@ def test_bands_that_are_left_out_are_said(tmp_path: Path) -> None:
 
 def test_bands_without_colours_are_named_and_not_called_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(tiff_of(5, 1))
-    with pytest.raises(InputError, match="a TIFF of 5 bands"):
-        decode(tmp_path / "a.tif")
+    photo = decode(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="a photo of 5 bands; expected 3, as many as the network takes channels"):
+        input_of(photo, View())
 
 
 def test_means_in_units_of_0_to_255_are_refused_with_what_to_write() -> None:
     with pytest.raises(UsageError, match=r"units of 0 to 255; expected 0 to 1. Write 0.485,0.456,0.406"):
-        colour("mean", (123.675, 116.28, 103.53))
-    assert colour("mean", (0.5, 0.5, 0.5)) == (0.5, 0.5, 0.5)
+        per_channel("mean", (123.675, 116.28, 103.53))
+    assert per_channel("mean", (0.5, 0.5, 0.5)) == (0.5, 0.5, 0.5)

@@ -7,8 +7,9 @@ from torch import nn
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Needs
-from xaicli.models.assemble import Overrides, names_for
+from xaicli.models.assemble import names_for
 from xaicli.models.from_module import classifier
+from xaicli.models.input_view import Overrides
 
 
 def with_output(function, classes=3):

@@ -94,7 +94,15 @@ def test_a_program_that_takes_no_photos_is_refused(export):
     with pytest.raises(InputError, match="expected one input of photos"):
         load_classifier(str(export(Flat(), torch.zeros(2, 3))))
     with pytest.raises(InputError, match="expected one input of photos"):
-        load_classifier(str(export(Flat(), torch.zeros(2, 1, 8, 8))))
+        load_classifier(str(export(Flat(), torch.zeros(2, 3, 8, 8, dtype=torch.int64))))
+
+
+def test_a_program_of_four_channels_says_so(export):
+    class Mean(nn.Module):
+        def forward(self, inputs):
+            return inputs.mean(dim=(2, 3))
+
+    assert load_classifier(str(export(Mean(), torch.zeros(2, 4, 8, 8)))).view.channels == 4
 
 
 def test_a_size_the_program_cannot_take_is_reported_in_one_line(export, tiny_cnn, photo_batch):

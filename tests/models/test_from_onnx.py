@@ -6,7 +6,7 @@ from torch import nn
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Needs
-from xaicli.models.from_onnx import external_files, view_for
+from xaicli.models.from_onnx import channels_of, external_files, view_for
 from xaicli.models.load import load_classifier
 
 onnx = pytest.importorskip("onnx")
@@ -166,7 +166,7 @@ def test_names_of_weight_files_are_read_whatever_their_length(length):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (untouched((1, 1, 8, 8)), r"the input input of net\.onnx has the shape \[1, 1, 8, 8\]; expected one input of photos"),
+        (untouched((1, 8, 8)), r"the input input of net\.onnx has the shape \[1, 8, 8\]; expected one input of photos"),
         (untouched(("batch", 3, 8)), r"has the shape \['batch', 3, 8\]"),
         (graph(kind=TensorProto.INT32), r"is tensor\(int32\)"),
     ],
@@ -226,3 +226,12 @@ def test_a_network_exported_by_torch_gives_the_network_s_logits(tmp_path, tiny_c
     torch.testing.assert_close(classifier(photo_batch), tiny_cnn(photo_batch), atol=1e-5, rtol=1e-5)
     assert classifier.view.size == (32, 32)
     assert isinstance(tiny_cnn, nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"),
+    [((3, 8), (3, False)), ((8, 3), (3, True)), ((1, 28), (1, False)), ((28, 1), (1, True)), ((13, 64), (13, False))],
+)
+def test_the_axis_of_channels_is_the_one_of_three_else_the_shorter(shape, channels):
+    assert channels_of(*shape) == channels
+    assert channels_of(None, None) == (3, False)

@@ -12,6 +12,7 @@ from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
+    bands_option,
     batch_size_option,
     figure_options,
     format_option,
@@ -41,6 +42,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 @image_options
 @model_options
 @option("Output", "-o", "--output", default="xai-out", metavar="DIR", help="Folder for compare.png and compare.db.")
+@bands_option
 @format_option(FORMATS)
 @figure_options("Also the mean curves for a paper")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")

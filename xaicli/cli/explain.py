@@ -11,6 +11,7 @@ from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
+    bands_option,
     batch_size_option,
     complete_definition,
     figure_options,
@@ -84,6 +85,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     default="heat",
     help="heat: colours over the photo; grey: strength as white on black; contour: lines.",
 )
+@bands_option
 @option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
 @option("Output", "--steps", is_flag=True, help="Also a strip of each map's steps: daam's, block by block.")
 @option("Output", "--animate", type=click.Choice(["gif", "webp"]), help="Also a moving picture of the steps.")

@@ -124,9 +124,10 @@ def main(args: list[str] | None = None) -> int:
         # A shell that starts the command in the background has interrupts ignored; that stays so.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, interrupt)
-    # Pillow warns of damaged photos; we report them once, in our own words.
-    warnings.filterwarnings("ignore", module="PIL")
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    # Libraries warn of damaged photos; we report them once, in our own words.
+    warnings.filterwarnings("ignore", module="PIL|pydicom|tifffile")
+    for library in ("PIL", "pydicom", "tifffile"):
+        logging.getLogger(library).addHandler(logging.NullHandler())
     logging.getLogger("xaicli").addHandler(SHOWN)
     with apart():
         return run_line(args)

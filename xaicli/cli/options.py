@@ -86,11 +86,11 @@ def format_option(formats: Sequence[str] = FORMATS, text: str = "What stdout sho
 
 
 class Numbers(click.ParamType):
-    """Numbers joined by commas, as many as one of `counts`; a single number is not put into a tuple."""
+    """Numbers joined by commas, as many as one of `counts` where given; a single number is then not put into a tuple."""
 
     name = "numbers"
 
-    def __init__(self, kind: type[int] | type[float], counts: tuple[int, ...]) -> None:
+    def __init__(self, kind: type[int] | type[float], counts: tuple[int, ...] = ()) -> None:
         self.kind, self.counts = kind, counts
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -100,9 +100,9 @@ class Numbers(click.ParamType):
             numbers = tuple(self.kind(part) for part in str(value).replace("x", ",").split(","))
         except ValueError:
             numbers = ()
-        if len(numbers) not in self.counts:
-            wanted = " or ".join(map(str, self.counts))
-            self.fail(f"{value!r} is not {wanted} numbers joined by commas", param, ctx)
+        if not numbers or (self.counts and len(numbers) not in self.counts):
+            wanted = f"{' or '.join(map(str, self.counts))} " if self.counts else ""
+            self.fail(f"{value!r} is not {wanted}numbers joined by commas", param, ctx)
         return numbers[0] if len(numbers) == 1 and 1 in self.counts else numbers
 
 
@@ -134,8 +134,12 @@ class ModelOptions:
     resize: int | tuple[int, int] | None = None
     crop: int | tuple[int, int] | None = None
     interpolation: str | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    channels: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    window: str | None = None
+    input_scale: float | None = None
+    input_order: str | None = None
     outputs: str | None = None
     output_name: str | None = None
     device: str = "auto"
@@ -216,16 +220,31 @@ model_options = gathered(
     ),
     option("Model", "--crop", type=Numbers(int, (1, 2)), metavar="N|H,W", help="Centre crop.  [default: as trained]"),
     option("Model", "--interpolation", metavar="NAME", help="bilinear, bicubic, nearest, lanczos, box.  [default: as trained]"),
+    option("Model", "--channels", type=click.IntRange(min=1), metavar="N", help="Channels of the input.  [default: found]"),
     option(
-        "Model", "--mean", type=Numbers(float, (3,)), metavar="R,G,B", help="Mean of the colours in 0..1.  [default: as trained]"
+        "Model",
+        "--mean",
+        type=Numbers(float),
+        metavar="R,G,B|N,…",
+        help="Mean of each channel, pixels in 0..1.  [default: as trained]",
     ),
     option(
         "Model",
         "--std",
-        type=Numbers(float, (3,)),
-        metavar="R,G,B",
-        help="Standard deviation of the colours.  [default: as trained]",
+        type=Numbers(float),
+        metavar="R,G,B|N,…",
+        help="Standard deviation of each channel.  [default: as trained]",
     ),
+    option(
+        "Model",
+        "--window",
+        metavar="LOW:HIGH|…",
+        help="Black and white of photos of more than 8 bits; or percentile, or full.  [default: as the file declares]",
+    ),
+    option(
+        "Model", "--input-scale", type=float, metavar="N", help="What white is before mean and std: 255 for bytes.  [default: 1]"
+    ),
+    option("Model", "--input-order", type=click.Choice(("rgb", "bgr")), help="Blue first, or red.  [default: rgb]"),
     option(
         "Model",
         "--outputs",
@@ -242,6 +261,15 @@ model_options = gathered(
         help="auto: bf16 for masked passes if the machine has it, else fp32.",
     ),
     option("Model", "--offline", is_flag=True, help="Download nothing."),
+)
+
+
+bands_option = option(
+    "Output",
+    "--bands",
+    default="",
+    metavar="R+G+B|N",
+    help="Bands of a photo that are drawn, numbered from 1.  [default: the first three, or grey]",
 )
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from xaicli.gate.measure import ReadySuite
 from xaicli.gate.outcome import Outcome
 from xaicli.images.colour import Scale
-from xaicli.images.decode import decode
 from xaicli.images.names import safe_label, stems
+from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.passes.upsampling import upsample
@@ -60,12 +60,12 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
         sign = Sign.SIGNED
     size, source = ready.classifier.view.size, outcome.sources[at]
     old, new = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].numpy() for values in (before, after))
-    photo = decode(source, frame=source.frame)
+    photo = picture_of_photo(source, ready.classifier.view)
     cells = {"before": SheetCell(before, sign), "after": SheetCell(after, sign), "difference": SheetCell(new - old, Sign.SIGNED)}
     scale = Scale.of([before, after], sign)
     scales = {"before": scale, "after": scale, "difference": Scale.of([new - old], Sign.SIGNED)}
     name = in_words(outcome.now[at].target, ready)
-    row = SheetRow(photo.image, ready.classifier.view.geometry(*photo.image.size), source.name, (name,), cells)
+    row = SheetRow(photo, ready.classifier.view.geometry(*photo.size), source.name, (name,), cells)
     return sheet([row], COLUMNS, scales=scales, title=f"{label} on {ready.classifier.name}")
 
 

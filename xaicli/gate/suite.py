@@ -15,7 +15,8 @@ from xaicli.gate.toml_file import check_keys, read_toml, texts
 from xaicli.kinds import show
 from xaicli.untrusted import is_file, is_folder
 
-MODEL_KEYS = ("weights", "classes", "prompts", "template", "resize", "crop", "interpolation", "mean", "std", "device")
+MODEL_KEYS = ("weights", "classes", "prompts", "template", "resize", "crop", "interpolation", "mean", "std", "device", "channels")
+VIEW_KEYS = ("window", "input-scale", "input-order")
 LARGEST_SEED = 2**63 - 1
 PICTURES = "check"
 
@@ -102,6 +103,10 @@ KINDS = {
     "mean": "a list",
     "std": "a list",
     "device": "text",
+    "channels": "a whole number",
+    "window": "text",
+    "input-scale": "a number",
+    "input-order": "text",
 }
 
 
@@ -159,7 +164,11 @@ def read_suite(path: Path) -> Suite:
         truth_classes=table.get("truth-classes", ""),
         baseline=table.get("baseline", ".xai/baseline"),
         rules=tuple(read_rule(f"{path}, rule {number}", entry) for number, entry in enumerate(table.get("rule", []), 1)),
-        options={key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key in MODEL_KEYS},
+        options={
+            key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
+            for key, value in table.items()
+            if key in MODEL_KEYS + VIEW_KEYS
+        },
     )
 
 

@@ -88,6 +88,8 @@ def kind_of(content: bytes) -> str:
         return "WebP"
     if content[4:12] in (b"ftypavif", b"ftypavis"):
         return "AVIF"
+    if content[128:132] == b"DICM":
+        return "DICOM"
     return next((name for magic, name in MAGIC.items() if content.startswith(magic)), "")
 
 

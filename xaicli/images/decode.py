@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import stat
@@ -28,7 +29,9 @@ from xaicli.images.damage import undecodable, unidentified
 from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_slow, took_too_long
 from xaicli.images.encoding import bands_left_out, largest_value
 from xaicli.images.footprint import footprint
-from xaicli.images.pixels import array_to_rgb, to_rgb, upright
+from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
+from xaicli.images.pixels import EXIF_ORIENTATION, to_rgb, upright
+from xaicli.images.samples import Bands, Reading, Samples, turned
 from xaicli.images.source import Source, as_array, memory_hash
 
 Colour = tuple[int, int, int]
@@ -66,7 +69,8 @@ class Photo:
     """A decoded photo.
 
     image: PIL, RGB, upright; content: SHA-256 of the file's bytes in hex, or of the array's; frame: which of `frames` it is;
-    notes: in words, changes to it that a user may not expect; name: its path as given.
+    notes: in words, changes to it that a user may not expect; name: its path as given; bands: the numbers (C, H, W) in
+    0..1 of a photo of more than 8 bits or other than three bands, of which the image is a picture.
     """
 
     image: Image.Image
@@ -75,6 +79,7 @@ class Photo:
     frames: int = 1
     notes: tuple[str, ...] = ()
     name: str = "photo"
+    bands: Bands | None = None
 
 
 def decode(
@@ -82,14 +87,16 @@ def decode(
     frame: int = 0,
     background: Colour = WHITE,
     *,
+    reading: Reading = Reading(),
     max_pixels: int = LARGEST_PHOTO,
     max_bytes: int = LARGEST_FILE,
     seconds: float = SECONDS,
     admit: Admit = at_once,
 ) -> Photo:
-    """Decode a `Source`, a path, a PIL image, a NumPy array (H, W) or (H, W, C), or a tensor (C, H, W).
+    """Decode a `Source`, a path, a PIL image, a NumPy array (H, W), (H, W, C) or (C, H, W), or a tensor (C, H, W).
 
-    Arrays are uint8, uint16, bool, or floats in 0..1. EXIF orientation is applied; transparency is laid on `background`; CMYK
+    reading: what the network takes, and which values are black and white. Arrays are uint8, uint16, bool, or floats in 0..1, and
+    others with a window. EXIF orientation is applied; transparency is laid on `background`; CMYK
     goes to sRGB through its own profile. RGB profiles are left alone, as in the pipelines that networks were trained with. Raises
     InputError, in words, whatever the bytes are, and where decoding takes longer than `seconds`. admit: called before the pixels
     of a file are decoded, with the bytes of memory that they take at most; it may wait, which does not count. Safe in threads.
@@ -97,9 +104,9 @@ def decode(
     source = Source.of(photo, frame)
     try:
         if source.file is None:
-            return decode_memory(source, frame, background, max_pixels)
+            return decode_memory(source, frame, background, max_pixels, reading)
         content = read(source.file, source.path, max_bytes)
-        return decode_bytes(content, source.path, frame, background, max_pixels, seconds, admit)
+        return decode_bytes(content, source.path, frame, background, max_pixels, seconds, admit, reading)
     except MemoryError as error:
         raise InputError(f"{source.path} needs more memory than this machine has", hint=SKIP) from error
 
@@ -136,22 +143,32 @@ def decode_bytes(
     max_pixels: int,
     seconds: float = SECONDS,
     admit: Admit = at_once,
+    reading: Reading = Reading(),
 ) -> Photo:
     refuse_slow(content, name)
     try:
         timed = Timed(content, seconds)
+        numbers = pixels_in(timed, content, name, frame, background, reading, max_pixels, admit)
+        if numbers is not None:
+            return photo_of(numbers, hashlib.sha256(content).hexdigest(), frame, name)
         with Image.open(timed, formats=FORMATS) as image:
             check_size(image, name, max_pixels)
             timed.pause(lambda: admit(footprint(image, content)))
             frames, notes = select(image, name, frame)
             check_size(image, name, max_pixels)
             image.load()
-            rgb, said = to_rgb(image, background, largest_value(content, image))
-            rgb, turned = upright(rgb, image)
+            white = largest_value(content, image)
+            if (samples := samples_of_picture(image, reading, white)) is not None:
+                pixels = pixels_of(upright_samples(samples, image), reading)
+                return photo_of(pixels, hashlib.sha256(content).hexdigest(), frame, name, frames, notes)
+            rgb, said = to_rgb(image, background, white)
+            rgb, unread = upright(rgb, image)
             left_out = bands_left_out(content, image)
-            return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, (*notes, *left_out, *said, *turned), name)
-    except (XaiError, MemoryError):
+            return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, (*notes, *left_out, *said, *unread), name)
+    except MemoryError:
         raise
+    except XaiError as error:
+        raise error.about(name) from error.__cause__
     except OutOfTime as error:
         raise took_too_long(name, seconds) from error
     except Image.DecompressionBombError as error:
@@ -161,6 +178,23 @@ def decode_bytes(
     # On hostile bytes a decoder may raise anything; each exception means that this photo cannot be used.
     except Exception as error:
         raise InputError(f"{name} is not a readable photo: {undecodable(content, error)}", hint=SKIP) from error
+
+
+def photo_of(
+    pixels: Pixels, content: str, frame: int, name: str, frames: int | None = None, notes: tuple[str, ...] = ()
+) -> Photo:
+    """A photo of what was decoded."""
+    return Photo(pixels.image, content, frame, frames or pixels.frames, (*notes, *pixels.notes), name, pixels.bands)
+
+
+def upright_samples(samples: Samples, image: Image.Image) -> Samples:
+    """Samples turned as the EXIF block of the image says, where it can be read."""
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    # As in `upright`: a block that cannot be read is left aside.
+    except Exception:
+        return samples
+    return dataclasses.replace(samples, values=turned(samples.values, orientation))
 
 
 def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
@@ -188,7 +222,7 @@ def select(image: Image.Image, name: str, frame: int) -> tuple[int, tuple[str, .
     return frames, (f"{what} {frame} used",)
 
 
-def decode_memory(source: Source, frame: int, background: Colour, max_pixels: int) -> Photo:
+def decode_memory(source: Source, frame: int, background: Colour, max_pixels: int, reading: Reading) -> Photo:
     """A PIL image, array or tensor that a Python user hands in; it is not changed."""
     name = source.path
     if frame:
@@ -197,14 +231,19 @@ def decode_memory(source: Source, frame: int, background: Colour, max_pixels: in
         array = as_array(source.memory)
         if array.size > 4 * max_pixels:
             raise InputError(f"{name} is an array of shape {array.shape}", expected=f"at most {max_pixels:,} pixels")
-        rgb, notes = array_to_rgb(array, name, background, channels_first=hasattr(source.memory, "detach"))
-        return Photo(rgb, memory_hash(source.memory), 0, 1, notes, name)
+        try:
+            pixels = pixels_of_array(array, name, background, reading, channels_first=hasattr(source.memory, "detach"))
+        except XaiError as error:
+            raise error.about(name) from error.__cause__
+        return photo_of(pixels, memory_hash(source.memory), 0, name)
     try:
         check_size(source.memory, name, max_pixels)
         image = source.memory.copy()
+        if (samples := samples_of_picture(image, reading)) is not None:
+            return photo_of(pixels_of(upright_samples(samples, image), reading), memory_hash(source.memory), 0, name)
         rgb, said = to_rgb(image, background)
-        rgb, turned = upright(rgb, image)
-        return Photo(rgb, memory_hash(source.memory), 0, 1, (*said, *turned), name)
+        rgb, unread = upright(rgb, image)
+        return Photo(rgb, memory_hash(source.memory), 0, 1, (*said, *unread), name)
     except (XaiError, MemoryError):
         raise
     # PIL reads a file lazily, so the user's own file may fail here in any way.

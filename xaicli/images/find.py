@@ -24,7 +24,7 @@ __all__ = ["Source", "content_hash", "find", "safe_label", "stems"]
 
 ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".avif"}
-    | {".ppm", ".pgm", ".pbm", ".pnm"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".npy", ".npz", ".dcm", ".dicom"}
 )
 SAMPLES = {"hopper": "grace_hopper.jpg"}
 

@@ -7,7 +7,6 @@ CenterCrop, conversion to float and Normalize return for a PIL photo.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,8 @@ from torch import Tensor
 
 from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
 from xaicli.images.geometry import Geometry, offset
+from xaicli.images.view_values import ORDERS, join, length, per_channel, positive, sides
+from xaicli.images.window import DECLARED, Window
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -39,29 +40,37 @@ INTERPOLATIONS = {
 
 @dataclass(frozen=True)
 class View:
-    """How a photo becomes the input (3, H, W) of a network.
+    """How a photo becomes the input (C, H, W) of a network.
 
     resize: the length of the shorter side in pixels, an exact (height, width), or None; crop: the centre crop, a side or (height,
     width), or None; a photo smaller than the crop is padded with black. interpolation: one of `INTERPOLATIONS`, which are PIL's
-    and antialias when they shrink. mean, std: of the three colours in 0..1. letterbox: the grey, 0..255, around a photo that is
-    fitted whole, its proportions kept, into a resize of exact (height, width), as detectors take it. Raises UsageError if these
-    do not fix the input size.
+    and antialias when they shrink. mean, std: one number for each channel, in the network's order; a pixel p in 0..1 becomes the
+    input `(scale p - mean) / std`. window: which values of a photo of more than 8 bits are black and white, see `Window`; scale:
+    the value of white before mean and std, 255 for networks that take bytes; order: `rgb`, or `bgr` for networks that take blue
+    first. letterbox: the grey, 0..255, around a photo that is fitted whole, its proportions kept, into a resize of exact (height,
+    width), as detectors take it. Raises UsageError if these do not fix the input size.
     """
 
     resize: int | tuple[int, int] | None = 256
     crop: int | tuple[int, int] | None = 224
     interpolation: str = "bilinear"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     letterbox: int | None = None
+    window: str = DECLARED
+    scale: float = 1.0
+    order: str = "rgb"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resize", length("resize", self.resize))
         object.__setattr__(self, "crop", length("crop", self.crop))
-        object.__setattr__(self, "mean", colour("mean", self.mean))
-        object.__setattr__(self, "std", colour("std", self.std))
+        object.__setattr__(self, "scale", positive("input scale", self.scale))
+        object.__setattr__(self, "mean", per_channel("mean", self.mean, self.scale))
+        object.__setattr__(self, "std", per_channel("std", self.std, self.scale))
+        object.__setattr__(self, "window", Window.parse(self.window).text)
         if min(self.std) <= 0:
-            raise UsageError(f"std {join(self.std)} is not a standard deviation", expected="three numbers above 0")
+            raise UsageError(f"std {join(self.std)} is not a standard deviation", expected="numbers above 0")
+        self.check_channels()
         if self.interpolation not in INTERPOLATIONS:
             raise UsageError(
                 f'no interpolation "{self.interpolation}"',
@@ -80,6 +89,23 @@ class View:
             raise UsageError(
                 f"an input of {self.size[0]} x {self.size[1]} pixels", expected=f"at most {LARGEST_INPUT:,} pixels in all"
             )
+
+    def check_channels(self) -> None:
+        """Raise UsageError where mean, std and order are not of one number of channels."""
+        if len(self.mean) != len(self.std):
+            raise UsageError(
+                f"mean {join(self.mean)} has {len(self.mean)} numbers and std {join(self.std)} has {len(self.std)}",
+                expected="one of each for every channel of the network",
+            )
+        if self.order not in ORDERS:
+            raise UsageError(f'no input order "{self.order}"', expected=" or ".join(ORDERS))
+        if self.order != ORDERS[0] and self.channels != 3:
+            raise UsageError(f"input order {self.order} of {self.channels} channels", expected="three, which are colours")
+
+    @property
+    def channels(self) -> int:
+        """How many channels the input has."""
+        return len(self.mean)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -117,12 +143,34 @@ class View:
         return Geometry((width, height), resized, (left, top), (out_width, out_height))
 
     def prepare(self, photo: Image.Image) -> Tensor:
-        """The input (3, H, W), float32, of an RGB photo."""
+        """The input (C, H, W), float32, of an RGB photo: of one channel its grey, of three its colours; others are refused."""
         if photo.mode != "RGB":
             raise InputError(f"a photo in mode {photo.mode}", expected="RGB", hint="Pass it through xaicli.images.decode.")
-        picture = self.resize_and_crop(photo, INTERPOLATIONS[self.interpolation], (self.letterbox or 0,) * 3)
-        pixels = torch.from_numpy(np.array(picture, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+        if self.channels not in (1, 3):
+            raise self.other_bands(3)
+        kept, around = (photo, (self.letterbox or 0,) * 3) if self.channels == 3 else (photo.convert("L"), self.letterbox or 0)
+        picture = self.resize_and_crop(kept, INTERPOLATIONS[self.interpolation], around)
+        pixels = torch.from_numpy(np.atleast_3d(np.array(picture, dtype=np.uint8))).permute(2, 0, 1).contiguous()
+        pixels = pixels if self.order == "rgb" else pixels.flip(0)
         return self.normalise(pixels.to(torch.float32).div_(255))
+
+    def prepare_bands(self, bands: np.ndarray) -> Tensor:
+        """The input (C, H, W), float32, of bands (C, H, W) in 0..1, float32; raises InputError for another number of bands."""
+        if len(bands) != self.channels:
+            raise self.other_bands(len(bands))
+        interpolation, around = INTERPOLATIONS[self.interpolation], (self.letterbox or 0) / 255
+        pictures = (Image.fromarray(np.ascontiguousarray(band)) for band in bands)
+        cut = [np.asarray(self.resize_and_crop(picture, interpolation, around)) for picture in pictures]
+        # Filters with negative lobes reach past black and white, and pictures of bytes are cut off there too.
+        pixels = torch.from_numpy(np.stack(cut if self.order == "rgb" else cut[::-1]).clip(0, 1))
+        return self.normalise(pixels)
+
+    def other_bands(self, count: int) -> InputError:
+        """The refusal of a photo of another number of bands than the network takes."""
+        wanted = f"{self.channels}, as many as the network takes channels"
+        named = "grey or colour photos" if self.channels in (1, 3) else f"photos of {self.channels} bands (TIFF, .npy, .npz)"
+        hint = f"Name {named}, or another --model."
+        return InputError(f"a photo of {count} band{'s' if count != 1 else ''}", expected=wanted, hint=hint)
 
     def prepare_mask(self, mask: np.ndarray) -> np.ndarray:
         """A mask over the photo, bool (h, w), as the model sees it: bool (H, W), nearest, False in the padding."""
@@ -132,7 +180,7 @@ class View:
         return np.asarray(picture) > 127
 
     def resize_and_crop(
-        self, picture: Image.Image, interpolation: Image.Resampling, around: tuple[int, ...] | int = 0
+        self, picture: Image.Image, interpolation: Image.Resampling, around: tuple[int, ...] | float = 0
     ) -> Image.Image:
         """Resize and crop. A crop larger than the picture pads with black, a letterbox with the colour `around`."""
         geometry = self.geometry(picture.width, picture.height)
@@ -148,85 +196,61 @@ class View:
         return picture.crop((left, top, left + width, top + height))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Colours 0..1, (..., 3, H, W), minus the mean, divided by the standard deviation."""
-        return (pixels - self.column(self.mean, pixels)) / self.column(self.std, pixels)
+        """Pixels 0..1, (..., C, H, W), to inputs: times the scale, minus the mean, divided by the standard deviation."""
+        scaled = pixels if self.scale == 1 else pixels * self.scale
+        return (scaled - self.column(self.mean, pixels)) / self.column(self.std, pixels)
 
     def unnormalise(self, inputs: Tensor) -> Tensor:
         """The inverse of `normalise`; not clipped, differentiable."""
-        return inputs * self.column(self.std, inputs) + self.column(self.mean, inputs)
+        scaled = inputs * self.column(self.std, inputs) + self.column(self.mean, inputs)
+        return scaled if self.scale == 1 else scaled / self.scale
 
     def pixels(self, inputs: Tensor) -> Tensor:
-        """Colours of normalised inputs (..., 3, H, W), clipped to 0..1."""
+        """Pixels of normalised inputs (..., C, H, W), clipped to 0..1, in the network's order."""
         return self.unnormalise(inputs).clamp(0, 1)
 
     @staticmethod
-    def column(colour: Sequence[float], like: Tensor) -> Tensor:
-        return torch.tensor(colour, dtype=like.dtype, device=like.device).view(3, 1, 1)
+    def column(numbers: Sequence[float], like: Tensor) -> Tensor:
+        return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(-1, 1, 1)
 
     def describe(self) -> str:
-        """In words: "resize 256, crop 224, bilinear"."""
+        """In words: "resize 256, crop 224, bilinear"; with channels, window, scale and order where these are unusual."""
         fit = "resize" if self.letterbox is None else "letterbox"
         parts = [] if self.resize is None else [f"{fit} {sides(self.resize)}"]
         parts += [] if self.crop is None else [f"crop {sides(self.crop)}"]
-        return ", ".join([*parts, self.interpolation])
+        parts += [self.interpolation]
+        if self.channels == 1:
+            parts += ["1 channel: colour photos become grey"]
+        elif self.channels != 3:
+            parts += [f"{self.channels} channels"]
+        parts += [] if self.window == DECLARED else [f"window {self.window}"]
+        parts += [] if self.scale == 1 else [f"inputs 0 to {self.scale:g}"]
+        return ", ".join([*parts, *([] if self.order == "rgb" else ["blue first"])])
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types, for the record and the model's fingerprint; a letterbox only if there is one."""
+        """Plain JSON types, for the record and the model's fingerprint; `LATER` settings where they are not the usual ones."""
         plain = dataclasses.asdict(self)
-        if self.letterbox is None:
-            del plain["letterbox"]
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+        usual = {field.name: field.default for field in dataclasses.fields(self) if field.name in LATER}
+        kept = {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> View:
         """The inverse of `as_dict`; raises InputError if `content` is not a view."""
         known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(content, Mapping) or set(content) | {"letterbox"} != known:
-            raise InputError("the record of a view is not complete", expected=", ".join(sorted(known)))
+        if not isinstance(content, Mapping) or not known - LATER <= set(content) <= known:
+            raise InputError("the record of a view is not complete", expected=", ".join(sorted(known - LATER)))
         try:
             return cls(**content)
         except XaiError as error:
             raise InputError(error.found, expected=error.expected) from error
 
 
+LATER = {"window", "scale", "order", "letterbox"}
+"""Settings that came after views were first stamped: at their defaults they are no part of a stamp."""
+
+
 def fitted(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
     """Width and height of a photo that is scaled to fit into `size` (height, width) with its proportions kept."""
     scale = min(size[1] / width, size[0] / height)
     return max(1, min(size[1], round(width * scale))), max(1, min(size[0], round(height * scale)))
-
-
-def length(name: str, value: Any) -> int | tuple[int, int] | None:
-    """A side or (height, width) in pixels, checked; a list of one side, as in torchvision's presets, is that side."""
-    if value is None:
-        return None
-    numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    if not 1 <= len(numbers) <= 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
-        raise UsageError(f"{name} {value!r} is not a size", expected="a whole number of pixels above 0, or HEIGHT and WIDTH")
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-LARGEST_COLOUR = 3.0
-"""A larger mean or standard deviation is not in units of 0..1: those lie below 1, or not far above for unusual networks."""
-
-
-def colour(name: str, value: Any) -> tuple[float, float, float]:
-    """Three finite numbers."""
-    try:
-        red, green, blue = (float(part) for part in value)
-    except (TypeError, ValueError):
-        red = math.nan
-    if math.isnan(red) or not all(math.isfinite(part) for part in (red, green, blue)):
-        raise UsageError(f"{name} {value!r} is not a colour", expected="three numbers, one each for red, green and blue")
-    if max(red, green, blue) > LARGEST_COLOUR:
-        scaled = join([part / 255 for part in (red, green, blue)])
-        raise UsageError(f"{name} {join((red, green, blue))} is in units of 0 to 255", expected="0 to 1", hint=f"Write {scaled}.")
-    return red, green, blue
-
-
-def join(numbers: Sequence[float]) -> str:
-    return ",".join(f"{number:g}" for number in numbers)
-
-
-def sides(value: int | tuple[int, int]) -> str:
-    """A size in words: "224", or "192 x 224" as height x width."""
-    return str(value) if isinstance(value, int) else f"{value[0]} x {value[1]}"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from xaicli.containment import contained
 from xaicli.errors import InputError, RunError
-from xaicli.images.view import View
 from xaicli.models.fingerprint import Account, computed, file_fingerprint, module_fingerprint, network_fingerprint
 from xaicli.models.from_hf import LogitsOnly
+from xaicli.models.input_view import Overrides
 from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.models.probe import output_kind
 from xaicli.models.trial import Trial, outputs_on_trial, trial_inputs, try_network
@@ -26,23 +24,6 @@ from xaicli.stamps import stamp
 
 OF_ATTENTION = ("attention", "attn", "mhsa", "transformer")
 """How modules that hold attention are called, by class or by name. What such a network cannot do after all, a method refuses."""
-Side = int | tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """Parts of the view that the user states; None keeps what the weights say."""
-
-    resize: Side | None = None
-    crop: Side | None = None
-    interpolation: str | None = None
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
-
-    def apply(self, view: View) -> View:
-        stated = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        changes = {name: value for name, value in stated.items() if value is not None}
-        return dataclasses.replace(view, **changes) if changes else view
 
 
 def assemble(
@@ -63,8 +44,8 @@ def assemble(
     must be as many as the outputs; the source's own are dropped with a notice where they are not. outputs: what the user says
     they are; output_name: which entry of a tuple or dict they are. Raises InputError and RunError.
     """
-    view = overrides.apply(loaded.view)
     module = None if loaded.module is None else prepared(loaded.module, device)
+    view = overrides.apply(loaded.view, module, loaded.name)
     forward = module if module is not None else loaded.forward
     assert forward is not None
     at = loaded.device or device
@@ -176,7 +157,7 @@ def of_detector(
 
 def settled(detector: Classifier) -> Classifier:
     """The detector with a decode function that takes one photo at a time, where it cannot read the output for two."""
-    inputs = trial_inputs(detector.view.size).to(detector.device)
+    inputs = trial_inputs(detector.view.size, detector.view.channels).to(detector.device)
     with contained(f"{detector.name} on a trial input"), torch.no_grad():
         try:
             detector.proposals(inputs)
@@ -203,7 +184,7 @@ def account_of(classifier: Classifier, trial: Trial) -> Account:
         on_processor = copy.deepcopy(classifier.module).cpu()
         with torch.no_grad():
             there = dataclasses.replace(classifier, forward=on_processor, module=on_processor)
-            return computed(outputs_on_trial(there, trial_inputs(classifier.view.size)))
+            return computed(outputs_on_trial(there, trial_inputs(classifier.view.size, classifier.view.channels)))
     # A network that cannot be copied, or runs on its device alone, may raise anything: then its device's numbers count.
     except Exception:
         return computed(trial.outputs)

@@ -13,10 +13,12 @@ from torch import nn
 
 from xaicli.containment import contained
 from xaicli.errors import InputError, UsageError
-from xaicli.images.view import View, colour
+from xaicli.images.view import View
+from xaicli.images.view_values import per_channel
 from xaicli.models import torchvision_detectors
-from xaicli.models.assemble import Side, assemble
+from xaicli.models.assemble import assemble
 from xaicli.models.from_module import device_of, names
+from xaicli.models.input_view import Side
 from xaicli.models.model_request import LoadedModel
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
@@ -94,5 +96,5 @@ def view_of(
     """A network's own view with what the user says in its place."""
     size = own.size if resize is None else (resize, resize) if isinstance(resize, int) else resize
     boxed = own.letterbox is not None if letterbox is None else letterbox
-    colours = (own.mean if mean is None else colour("mean", mean), own.std if std is None else colour("std", std))
+    colours = (own.mean if mean is None else per_channel("mean", mean), own.std if std is None else per_channel("std", std))
     return View(size, None, interpolation, *colours, torchvision_detectors.GREY if boxed else None)

@@ -34,12 +34,13 @@ MOST = 2**20
 
 @dataclass(frozen=True)
 class ExportSignature:
-    """What a program takes: least and most photos a batch (None: any), height and width (None: any), its type."""
+    """What a program takes: least and most photos a batch (None: any), height and width (None: any), its type and channels."""
 
     least: int
     most: int | None
     size: tuple[int, int] | None
     dtype: torch.dtype
+    channels: int = 3
 
 
 def load(request: Request) -> LoadedModel:
@@ -59,7 +60,8 @@ def load(request: Request) -> LoadedModel:
     def forward(inputs: Tensor) -> Any:
         return in_batches(lambda part: network(part.to(signature.dtype)), inputs, signature.least, signature.most)
 
-    return LoadedModel(request.canonical("", file.name), view_for(signature.size), forward=forward, content=sha256_file(file))
+    view = view_for(signature.size, signature.channels)
+    return LoadedModel(request.canonical("", file.name), view, forward=forward, content=sha256_file(file))
 
 
 def read(file: Path) -> Any:
@@ -93,16 +95,16 @@ def signature_of(program: Any, file: Path) -> ExportSignature:
     """What the program takes; raises InputError where that is no batch of photos."""
     names = program.graph_signature.user_inputs
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    wanted = "one input of photos (batch, 3, height, width)"
+    wanted = "one input of photos (batch, channels, height, width)"
     if len(values) != 1 or not isinstance(values[0], Tensor) or values[0].ndim != 4:
         raise InputError(f"{file.name} takes {len(names)} inputs, {', '.join(map(str, names)) or 'none'}", expected=wanted)
     value = values[0]
     batch, channels, height, width = value.shape
-    if fixed(channels) not in (3, None) or not value.is_floating_point():
+    if not value.is_floating_point():
         raise InputError(f"{file.name} takes {value.dtype} of shape {list(map(str, value.shape))}", expected=wanted)
     least, most = bounds(program, batch)
     size = (int(height), int(width)) if fixed(height) and fixed(width) else None
-    return ExportSignature(least, most, size, value.dtype)
+    return ExportSignature(least, most, size, value.dtype, fixed(channels) or 3)
 
 
 def fixed(side: Any) -> int | None:

@@ -12,10 +12,11 @@ from torch import nn
 
 from xaicli.containment import contained
 from xaicli.errors import InputError, UsageError
-from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View, colour
+from xaicli.images.view import View
 from xaicli.models import from_open_clip, hf_text_image
-from xaicli.models.assemble import Side, assemble
+from xaicli.models.assemble import assemble
 from xaicli.models.classes import read_classes
+from xaicli.models.input_view import Overrides, Side
 from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.prompts import read_prompts
 from xaicli.models.text_image import classifier_of_prompts
@@ -33,8 +34,12 @@ def classifier(
     resize: Side | None = 256,
     crop: Side | None = 224,
     interpolation: str = "bilinear",
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    channels: int | None = None,
+    window: str = "declared",
+    input_scale: float = 1.0,
+    input_order: str = "rgb",
     classes: Sequence[str] | str | Path | None = None,
     prompts: str | Sequence[str] | None = None,
     template: str | Sequence[str] | None = None,
@@ -46,21 +51,26 @@ def classifier(
     device: str | torch.device | None = None,
     precision: str = "auto",
 ) -> Classifier:
-    """A classifier from a torch module that takes (B, 3, H, W) and returns logits (B, C).
+    """A classifier from a torch module that takes (B, C, H, W) and returns logits (B, C).
 
-    resize, crop, interpolation, mean, std: how photos are prepared, colours in 0..1; classes: names by index, or a file of them;
-    prompts, template, tokenizer: of a text-image model of transformers or open_clip, the texts that are its classes, sentences
-    that take them in the place of {}, and what makes tokens of them; layer: the feature layer; outputs: `softmax`, `sigmoid`
-    (labels of their own, or one yes-or-no output) or `values`, found where not given; output_name: the key or index of the
-    outputs, where the module returns a tuple or dict; name: what results call it, by default the module's class; device: where it
-    runs, by default where it is; another one moves it there.
+    resize, crop, interpolation: how photos are prepared; channels: how many the network takes, by default three, or as many as
+    its first convolution does; mean, std: a number a channel, or one for all, by default ImageNet's for three channels in 0..1,
+    else 0 and 1; window: which values of photos of more than 8 bits are black and white; input_scale: what white is before mean
+    and std, 255 for networks that take bytes; input_order: "rgb", or "bgr" for networks that take blue first.
+
+    classes: names by index, or a file of them; prompts, template, tokenizer: of a text-image model of transformers or open_clip,
+    the texts that are its classes, sentences that take them in the place of {}, and what makes tokens of them; layer: the feature
+    layer; outputs: `softmax`, `sigmoid` (labels of their own, or one yes-or-no output) or `values`, found where not given;
+    output_name: the key or index of the outputs, where the module returns a tuple or dict; name: what results call it, by default
+    the module's class; device: where it runs, by default where it is; another one moves it there.
 
     The module itself is used, not a copy. Passes run in evaluation mode; afterwards each of its parts has the mode it had.
     Raises XaiError.
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.classifier(module)")
-    view = View(resize, crop, interpolation, colour("mean", mean), colour("std", std))
+    view = View(resize, crop, interpolation)
+    overrides = Overrides(mean=mean, std=std, channels=channels, window=window, input_scale=input_scale, input_order=input_order)
     called = name or type(module).__name__
     given = names(classes)
     where = device_of(module) if device is None else resolve_device(device)
@@ -73,6 +83,7 @@ def classifier(
             loaded,
             device=where,
             precision=precision,
+            overrides=overrides,
             classes=given,
             layer=layer,
             outputs=outputs_named(outputs),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import InputError, RunError, UsageError
-from xaicli.images.view import View
+from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View
 from xaicli.models.accepted_batches import in_batches
 from xaicli.models.model_request import LoadedModel, Request
 from xaicli.packages import require
@@ -26,11 +26,14 @@ TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(dou
 LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x01-\x7f])")
 """How ONNX, in protocol buffers, writes the name of a file that holds weights: its length in base 128 follows, then the name."""
 USUAL_SHARE = 256 / 224
+FEW = 32
+"""Channels at most where the other axis may have any length."""
 
 
 @dataclass(frozen=True)
 class OnnxSignature:
-    """What a graph takes: name and type of its input, the batch (None: any), height and width (None: any), the order of axes."""
+    """What a graph takes: name and type of its input, the batch (None: any), height and width (None: any), the order of axes, its
+    channels."""
 
     name: str
     dtype: Any
@@ -38,6 +41,7 @@ class OnnxSignature:
     size: tuple[int, int] | None
     channels_last: bool
     output: str
+    channels: int
 
 
 def load(request: Request) -> LoadedModel:
@@ -56,7 +60,7 @@ def load(request: Request) -> LoadedModel:
         return in_batches(lambda part: run(session, signature, part, file), inputs, signature.batch or 1, signature.batch)
 
     name, content = request.canonical("onnx", file.name), content_of(file)
-    return LoadedModel(name, view_for(signature.size), forward=forward, content=content, device=device)
+    return LoadedModel(name, view_for(signature.size, signature.channels), forward=forward, content=content, device=device)
 
 
 def device_for(onnxruntime: ModuleType, request: Request) -> torch.device:
@@ -92,19 +96,29 @@ def open_session(onnxruntime: ModuleType, file: Path, device: torch.device) -> A
 def signature_of(session: Any, file: Path) -> OnnxSignature:
     """What the graph takes and gives; raises InputError where that is no batch of photos in, logits out."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    wanted = "one input of photos (batch, 3, height, width) in floating point"
+    wanted = "one input of photos (batch, channels, height, width) in floating point"
     if len(inputs) != 1:
         raise InputError(f"{file.name} has {len(inputs)} inputs ({', '.join(entry.name for entry in inputs)})", expected=wanted)
     entry = inputs[0]
     if entry.type not in TYPES:
         raise InputError(f"the input {entry.name} of {file.name} is {entry.type}", expected=wanted)
     shape = [side if isinstance(side, int) and side > 0 else None for side in entry.shape]
-    if len(shape) != 4 or (3 not in (shape[1], shape[3]) and None not in (shape[1], shape[3])):
+    if len(shape) != 4:
         raise InputError(f"the input {entry.name} of {file.name} has the shape {list(entry.shape)}", expected=wanted)
-    channels_last = shape[1] != 3 and shape[3] == 3
+    channels, channels_last = channels_of(shape[1], shape[3])
     height, width = shape[1:3] if channels_last else shape[2:4]
     size = (height, width) if height and width else None
-    return OnnxSignature(entry.name, TYPES[entry.type], shape[0], size, channels_last, output_of(outputs, file))
+    return OnnxSignature(entry.name, TYPES[entry.type], shape[0], size, channels_last, output_of(outputs, file), channels)
+
+
+def channels_of(first: int | None, last: int | None) -> tuple[int, bool]:
+    """How many channels there are, and whether their axis is the last: three, or the axis that a picture is not likely to have as
+    a side. None: an axis of any length."""
+    if first == 3 or last == 3:
+        return 3, first != 3
+    if first is None:
+        return (3, False) if last is None or last > FEW else (last, True)
+    return (last, True) if last is not None and last < first else (first, False)
 
 
 def output_of(outputs: list[Any], file: Path) -> str:
@@ -137,12 +151,15 @@ def reason_of(error: Exception) -> str:
     return (text.partition(" failed:")[2] or text.partition(" : ")[2] or text)[:200]
 
 
-def view_for(size: tuple[int, int] | None) -> View:
-    """The usual view, or one of the size that a program fixes, its resize in the usual proportion."""
+def view_for(size: tuple[int, int] | None, channels: int = 3) -> View:
+    """The usual view, or one of the size that a program fixes, its resize in the usual proportion; of other channels than three
+    mean and deviation are 0 and 1."""
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
     if size is None:
-        return View()
+        return View(mean=mean, std=std)
     height, width = (round(side * USUAL_SHARE) for side in size)
-    return View(height, size[0]) if size[0] == size[1] else View((height, width), size)
+    square = size[0] == size[1]
+    return View(height if square else (height, width), size[0] if square else size, mean=mean, std=std)
 
 
 def content_of(file: Path) -> str:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.errors import InputError
-from xaicli.images.view import View, colour
+from xaicli.images.view import View
+from xaicli.images.view_values import per_channel
 from xaicli.models.hf_view import RESAMPLING, measure_colours, view_of
 from xaicli.models.model_request import LoadedModel, Notice, Request
 from xaicli.models.text_image import TextImageModel, classifier_of_prompts
@@ -108,7 +109,7 @@ def squashed(processor: Any, patch: int, name: str, notice: Notice) -> View:
     notice(f"{name} takes photos of any shape; here they are squashed to {side} x {side} pixels (see --resize)")
     resample = getattr(processor, "resample", None)
     interpolation = RESAMPLING.get(2 if resample is None else int(resample), "bilinear")
-    mean, std = colour("mean", processor.image_mean), colour("std", processor.image_std)
+    mean, std = per_channel("mean", processor.image_mean), per_channel("std", processor.image_std)
     return View((side, side), None, interpolation, mean, std)
 
 

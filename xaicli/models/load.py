@@ -15,10 +15,11 @@ from xaicli.containment import contained
 from xaicli.errors import InputError, UsageError
 from xaicli.models import from_checkpoint, from_export, from_file, from_hf, from_onnx, from_open_clip, from_timm, from_torchvision
 from xaicli.models.architecture import OURS
-from xaicli.models.assemble import Overrides, Side, assemble
+from xaicli.models.assemble import assemble
 from xaicli.models.catalogue import DEFAULT
 from xaicli.models.checkpoint import is_checkpoint
 from xaicli.models.classes import read_classes
+from xaicli.models.input_view import Overrides, Side
 from xaicli.models.model_request import LoadedModel, Notice, Request
 from xaicli.models.prompts import read_prompts
 from xaicli.network.classifier import Classifier
@@ -75,6 +76,10 @@ def load_classifier(
     interpolation: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    channels: int | None = None,
+    window: str | None = None,
+    input_scale: float | None = None,
+    input_order: str | None = None,
     classes: str | Path | None = None,
     prompts: str | Sequence[str] | None = None,
     template: str | Sequence[str] | None = None,
@@ -90,8 +95,9 @@ def load_classifier(
 ) -> Classifier:
     """The classifier that a specification names.
 
-    weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std:
-    parts of the view that replace what the weights say; classes: a file of class names, or of prompts; prompts: texts that are
+    weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std,
+    window, input_scale, input_order: parts of the view that replace what the weights say; channels: how many the network takes,
+    found where not given; classes: a file of class names, or of prompts; prompts: texts that are
     the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, that takes each prompt in
     the place of {}; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, found where not given; output_name: the
     key or index of the outputs, where a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
@@ -103,7 +109,7 @@ def load_classifier(
     load, name = source_of(parsed.name)
     notice = notice or logger.info
     given = None if classes is None else read_classes(Path(classes))
-    overrides = Overrides(resize, crop, interpolation, mean, std)
+    overrides = Overrides(resize, crop, interpolation, mean, std, channels, window, input_scale, input_order)
     place = resolve_device(device)
     request = Request(
         name=name,

@@ -35,7 +35,7 @@ def try_network(classifier: Classifier) -> Trial:
     Raises RunError where the network fails or returns something else than outputs.
     """
     height, width = classifier.view.size
-    inputs = trial_inputs(classifier.view.size).to(classifier.device)
+    inputs = trial_inputs(classifier.view.size, classifier.view.channels).to(classifier.device)
 
     # Not inference mode: what a network computes once and keeps would then be of no use to gradients.
     with (
@@ -67,9 +67,9 @@ EACH_TIME = "gives other outputs for the same photo each time, as dropout inside
 BESIDE_OTHERS = "gives a photo other outputs beside other photos, as a norm by the batch's statistics does"
 
 
-def trial_inputs(size: tuple[int, int]) -> Tensor:
-    """Two fixed random inputs (2, 3, H, W)."""
-    return torch.randn(TRIAL_PHOTOS, 3, *size, generator=torch.Generator().manual_seed(0))
+def trial_inputs(size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Two fixed random inputs (2, C, H, W)."""
+    return torch.randn(TRIAL_PHOTOS, channels, *size, generator=torch.Generator().manual_seed(0))
 
 
 def near(one: Tensor, other: Tensor) -> bool:

@@ -31,7 +31,7 @@ from xaicli.outputs import Outputs
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """An image classifier: called with a batch (B, 3, H, W), preprocessed, it gives logits (B, C) in float32.
+    """An image classifier: called with a batch (B, channels, H, W), preprocessed, it gives logits (B, C) in float32.
 
     forward: the network as a function; module: the same as a torch module, None for a black box; name: its specification in
     canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
@@ -191,7 +191,7 @@ class Classifier:
     def trace(self) -> NetworkTrace:
         """What a dry run of the network shows at inputs of the view's size; run once."""
         with contained(f"{self.name}, in a dry run,"):
-            return dry_run(self.torch_module, self.view.size)
+            return dry_run(self.torch_module, self.view.size, self.view.channels)
 
     def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
         """Several layers by name, as trainable attention reads them: each needs a grid, but no gradient. Raises UsageError."""

@@ -62,7 +62,7 @@ def corner_cell(corner: int, grid: tuple[int, int]) -> tuple[int, int]:
 
 
 def watch_corners(
-    module: nn.Module, size: tuple[int, int], candidates: Mapping[tuple[str, Side], Sequence[Layout]]
+    module: nn.Module, size: tuple[int, int], candidates: Mapping[tuple[str, Side], Sequence[Layout]], channels: int = 3
 ) -> dict[tuple[str, Side, Layout], Movement]:
     """How the grids of layers move when corners of the input change, from one pass of five inputs of `size`; all layouts have the
     same grid. The last call of each layer counts. A layer that does not fit its layout in this pass is left out.
@@ -85,12 +85,12 @@ def watch_corners(
     # is kept for one.
     nothing_kept = torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, lambda kept: kept)
     with attribution_mode(module), observing(module, before=before, after=after), nothing_kept:
-        module(with_changed_corners(noise(module, size), grid).requires_grad_() * 1)
+        module(with_changed_corners(noise(module, size, channels), grid).requires_grad_() * 1)
     return found
 
 
 def with_changed_corners(photo: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The photo (1, 3, H, W) and four copies of it, each with one corner of the size of one cell changed: (5, 3, H, W)."""
+    """The photo (1, C, H, W) and four copies of it, each with one corner of the size of one cell changed: (5, C, H, W)."""
     height, width = photo.shape[2:]
     tall, wide = -(-height // grid[0]), -(-width // grid[1])
     generator = torch.Generator().manual_seed(2)

@@ -117,12 +117,12 @@ def seen_as_layer(call: Call) -> bool:
     return bool(call.path) and not isinstance(call.module, torch.jit.ScriptModule)
 
 
-def dry_run(module: nn.Module, size: tuple[int, int]) -> NetworkTrace:
-    """Run fixed noise of `size` (height, width) through the network and return what it shows. Raises RunError if the network
-    returns no tensor."""
+def dry_run(module: nn.Module, size: tuple[int, int], channels: int = 3) -> NetworkTrace:
+    """Run fixed noise of `size` (height, width) and so many channels through the network and return what it shows. Raises
+    RunError if the network returns no tensor."""
     recorder = Recorder()
     with attribution_mode(module), observing(module, before=recorder.before, after=recorder.after) as seen:
-        output = first_tensor(module(noise(module, size)))
+        output = first_tensor(module(noise(module, size, channels)))
         seen.forward = False
         if output is None:
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")
@@ -131,7 +131,7 @@ def dry_run(module: nn.Module, size: tuple[int, int]) -> NetworkTrace:
     for layer in recorder.layers.values():
         layer.behind = {side: 1 - before / max(recorder.work, 1.0) for side, before in layer.behind.items()}
     begun = tuple(dict.fromkeys(call.path for call in seen.calls))
-    return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients)
+    return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients, channels=channels)
 
 
 def multiplications(part: nn.Module, output: Tensor | None) -> float:

@@ -37,7 +37,7 @@ class LayerTrace:
 
 @dataclass(eq=False)
 class NetworkTrace:
-    """What the dry run of a network showed at inputs of `size` (height, width).
+    """What the dry run of a network showed at inputs of `size` (height, width) and so many `channels`.
 
     layers: every module that ran except the network itself, by name, in the order in which they ended; begun: the names of all
     modules that ran, in the order in which they first began; has_graph: whether the outputs have a gradient at all.
@@ -49,6 +49,7 @@ class NetworkTrace:
     begun: tuple[str, ...]
     has_graph: bool = True
     movements: dict[tuple[int, int], dict[tuple[str, Side, Layout], Movement]] = field(default_factory=dict, repr=False)
+    channels: int = 3
 
     def layout(self, layer: LayerTrace, side: Side) -> Layout | None:
         """The layout of a layer's grid: the first candidate that moves where the input changes; None if none does."""
@@ -68,7 +69,7 @@ class NetworkTrace:
                 for side in SIDES
                 if (fitting := [one for one in other.candidates.get(side, ()) if one.grid == layout.grid])
             }
-            self.movements[layout.grid] = watch_corners(self.module, self.size, wanted)
+            self.movements[layout.grid] = watch_corners(self.module, self.size, wanted, self.channels)
         movement = self.movements[layout.grid].get((layer.name, side, layout))
         return "its shape changes with the number of photos" if movement is None else movement.misplaced(side in layer.convolved)
 

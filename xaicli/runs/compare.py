@@ -13,6 +13,7 @@ from xaicli.grammar import split
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import safe_label
+from xaicli.images.samples import parse_bands
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
@@ -49,6 +50,7 @@ def compare(
     background: str | tuple[int, int, int] = "white",
     decode_timeout: float = SECONDS,
     output: str | Path | None = None,
+    bands: str | Sequence[int] = (),
     figure: str | Path | None = None,
     figure_width: float = WIDTH_CM,
     figure_columns: int = 2,
@@ -64,19 +66,21 @@ def compare(
 
     classifier: one, or several, each with a table and a sheet of the methods that run on it; output: a folder for compare.png and
     compare.db, which keeps rows so that running again does only what is missing; None: rows stay in memory and no sheet is drawn.
-    figure: a .pdf, .svg or .png of the mean curves, figure_width centimetres wide, panels in figure_columns. All else is as in
-    `xaicli.score`.
+    bands: those of a photo that are drawn, "3+2+1"; figure: a .pdf, .svg or .png of the mean curves, figure_width centimetres
+    wide, panels in figure_columns. All else is as in `xaicli.score`.
 
         print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
     """
     request = ScoreRequest.of(locals())
     request.check()
+    shown = parse_bands(bands)
     if figure is not None:
         claim_figure(Path(figure), [source.file for source in request.photos.sources])
     if not request.methods:
         raise UsageError("no methods are named", expected="--method A,B", hint="xai list methods shows them.")
     models = models_of(classifier)
     runs = [request.run(model, progress=progress, leave_out=len(models) > 1) for model in models]
+    runs = [replace(run, settings=replace(run.settings, bands=shown)) for run in runs]
     folder = None if output is None else Path(output)
     if dry_run:
         return plan_of(runs, folder and folder / STORE, progress)

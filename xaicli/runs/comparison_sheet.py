@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xaicli.images.decode import decode
 from xaicli.images.marks import REGION, marks_of
+from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
@@ -65,14 +65,13 @@ def shown(run: ScoreRun, store: Store) -> Iterator[SheetPhoto]:
 
 
 def row_of(run: ScoreRun, photo: SheetPhoto, labels: list[str]) -> SheetRow:
-    decoded = decode(
-        photo.source, frame=photo.source.frame, background=run.settings.background, seconds=run.settings.decode_timeout
-    )
+    own, view = run.settings, run.classifier.view
+    picture = picture_of_photo(photo.source, view, own.background, own.decode_timeout, own.bands)
     first = next(iter(photo.scores.values()))
     p = next((row.readouts["p0"] for row in photo.scores.values() if "p0" in row.readouts), None)
     line = first.target_name if p is None else f"{first.target_name} {p:.2f}"
     cells = {label: cell_of(run, photo, label) for label in labels if label in photo.maps}
-    return SheetRow(decoded.image, run.classifier.view.geometry(*decoded.image.size), photo.source.name, (line,), cells)
+    return SheetRow(picture, view.geometry(*picture.size), photo.source.name, (line,), cells)
 
 
 def cell_of(run: ScoreRun, photo: SheetPhoto, label: str) -> SheetCell:

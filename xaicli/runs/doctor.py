@@ -145,7 +145,7 @@ def logits_of_noise(classifier: Classifier) -> Finding:
 
 def noise(classifier: Classifier) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, 3, *classifier.view.size, generator=generator).to(classifier.device)
+    return torch.randn(2, classifier.view.channels, *classifier.view.size, generator=generator).to(classifier.device)
 
 
 def examine_layer(classifier: Classifier) -> Iterator[Finding]:

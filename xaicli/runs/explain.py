@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from xaicli.images.decode_limits import SECONDS
 from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import stems
 from xaicli.images.overlay import ALPHA, HEAT
+from xaicli.images.samples import parse_bands
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.progress import SILENT, Progress
@@ -59,6 +61,7 @@ def explain(
     colormap: str | None = None,
     alpha: float = ALPHA,
     look: str = HEAT,
+    bands: str | Sequence[int] = (),
     sheet: bool = False,
     steps: bool = False,
     animate: str | None = None,
@@ -82,15 +85,16 @@ def explain(
 
     output: a folder for maps, overlays and records, as `xai explain` writes them; what is complete there is not made again. None:
     all stays in memory, and what would lie beside the maps in a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is
-    refused. look: "heat", "grey" or "contour"; figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide.
-    batch_size: inputs per pass; dry_run: make nothing, and say what would be made; command: recorded beside the results. Raises
-    XaiError at the first photo that cannot be used, unless `keep_going`; its `partial` is what was finished before.
+    refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; figure: a contact
+    sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; dry_run: make nothing, and say what
+    would be made; command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless
+    `keep_going`; its `partial` is what was finished before.
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
     request = RunRequest.of(locals())
     request.check()
-    style = OverlayStyle(colormap, alpha, look=look)
+    style = OverlayStyle(colormap, alpha, look=look, bands=parse_bands(bands))
     style.check()
     step_pictures = StepPictures(steps, animate, step_scale == "each")
     found = request.photos
@@ -104,7 +108,7 @@ def explain(
         classifier=model,
         methods=methods,
         targets=choose_targets(target, model, found.sources),
-        settings=request.settings,
+        settings=replace(request.settings, bands=style.bands),
         output=OutputFolder(Path(output or ""), stems(found.sources)),
         style=style,
         overwrite=overwrite,

@@ -49,7 +49,8 @@ class MapCache:
 
     def load(self, source: Source) -> LoadedPhoto:
         if source not in self.photos:
-            loaded = load(source, self.classifier.view, self.settings.background, self.settings.decode_timeout)
+            own = self.settings
+            loaded = load(source, self.classifier.view, own.background, own.decode_timeout, bands=own.bands)
             if isinstance(loaded, Failure):
                 raise loaded.error
             self.photos[source] = loaded

@@ -16,12 +16,13 @@ from xaicli.sign import Sign
 @dataclass(frozen=True)
 class OverlayStyle:
     """colormap: matplotlib's name, or None for the house's; alpha: the opacity, 0..1, of what stands out most; scale: the range
-    of colours, None for each map's own; look: one of `LOOKS`."""
+    of colours, None for each map's own; look: one of `LOOKS`; bands: those of the photo that are drawn, () for the usual ones."""
 
     colormap: str | None = None
     alpha: float = ALPHA
     scale: Scale | None = None
     look: str = HEAT
+    bands: tuple[int, ...] = ()
 
     def check(self) -> None:
         """Raise UsageError now, not after the first map, where the colour map or the look is unknown."""
@@ -36,4 +37,5 @@ class OverlayStyle:
     def as_dict(self) -> dict[str, Any]:
         scale = None if self.scale is None else [self.scale.low, self.scale.high]
         look = {} if self.look == HEAT else {"look": self.look}
-        return {"colormap": self.colormap, "alpha": self.alpha, "scale": scale, **look}
+        bands = {"bands": list(self.bands)} if self.bands else {}
+        return {"colormap": self.colormap, "alpha": self.alpha, "scale": scale, **look, **bands}

@@ -109,7 +109,7 @@ def passes_in_words(run: ScoreRun) -> str:
 
 def seconds_a_pass(classifier: Classifier) -> float:
     """How long one input takes through the network, when several go together."""
-    inputs = torch.zeros(INPUTS, 3, *classifier.view.size, device=classifier.device)
+    inputs = torch.zeros(INPUTS, classifier.view.channels, *classifier.view.size, device=classifier.device)
     clean_logits(classifier, inputs)
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < MEASURED:

@@ -60,7 +60,8 @@ def explain_photos(
         classifier = dataclasses.replace(classifier, expected_passes=forward * len(sources))
     room = room or PhotoRoom()
     batch: list[LoadedPhoto] = []
-    for item in load_ahead(sources, classifier.view, settings.background, settings.decode_timeout, 2 * size, room):
+    look = settings.background, settings.decode_timeout
+    for item in load_ahead(sources, classifier.view, *look, 2 * size, room, settings.bands):
         if isinstance(item, LoadedPhoto):
             batch.append(item)
         full = len(batch) == size or sum(loaded.bytes for loaded in batch) >= room.limit * BATCH_SHARE

@@ -12,6 +12,7 @@ from torch import Tensor
 from xaicli.errors import XaiError
 from xaicli.images.decode import Photo, decode
 from xaicli.images.decode_limits import SECONDS
+from xaicli.images.photo_input import drawn, input_of, reading_of
 from xaicli.images.source import Source
 from xaicli.images.view import View
 from xaicli.runs.photo_room import PhotoRoom
@@ -24,7 +25,7 @@ BYTES_A_PIXEL = 4
 
 @dataclass(frozen=True, eq=False)
 class LoadedPhoto:
-    """A decoded photo and the input (3, H, W) that the network sees of it."""
+    """A decoded photo and the input (C, H, W) that the network sees of it."""
 
     source: Source
     photo: Photo
@@ -50,17 +51,26 @@ def load(
     background: tuple[int, int, int],
     seconds: float = SECONDS,
     admit: Callable[[int], None] = lambda size: None,
+    bands: tuple[int, ...] = (),
 ) -> LoadedPhoto | Failure:
-    """Decode and prepare one photo; a photo that cannot be used becomes a Failure. admit: as in `decode`."""
+    """Decode and prepare one photo; a photo that cannot be used becomes a Failure. admit: as in `decode`; bands: those that are
+    drawn."""
     try:
-        photo = decode(source, frame=source.frame, background=background, seconds=seconds, admit=admit)
-        return LoadedPhoto(source, photo, view.prepare(photo.image))
+        reading = reading_of(view, bands)
+        photo = decode(source, frame=source.frame, background=background, reading=reading, seconds=seconds, admit=admit)
+        return LoadedPhoto(source, drawn(photo, bands), input_of(photo, view))
     except XaiError as error:
         return Failure(source, error.about(source.name))
 
 
 def load_into(
-    room: PhotoRoom, number: int, source: Source, view: View, background: tuple[int, int, int], seconds: float
+    room: PhotoRoom,
+    number: int,
+    source: Source,
+    view: View,
+    background: tuple[int, int, int],
+    seconds: float,
+    bands: tuple[int, ...],
 ) -> list[LoadedPhoto | Failure]:
     """Decode and prepare a photo when there is room for it, which is free again when nobody holds the photo any more.
 
@@ -73,7 +83,7 @@ def load_into(
         taken[0] = size
 
     try:
-        item = load(source, view, background, seconds, admit)
+        item = load(source, view, background, seconds, admit, bands)
     except BaseException:
         room.take(-taken[0])
         raise
@@ -93,14 +103,18 @@ def load_ahead(
     seconds: float = SECONDS,
     ahead: int = 16,
     room: PhotoRoom | None = None,
+    bands: tuple[int, ...] = (),
 ) -> Iterator[LoadedPhoto | Failure]:
-    """Photos in order, up to `ahead` of them decoded before they are asked for, and fewer where `room` has none for them."""
+    """Photos in order, up to `ahead` of them decoded before they are asked for, and fewer where `room` has none for them.
+
+    bands: those that are drawn.
+    """
     room = room or PhotoRoom()
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
         waiting: deque[tuple[int, Future[list[LoadedPhoto | Failure]]]] = deque()
         try:
             for number, source in enumerate(sources):
-                waiting.append((number, pool.submit(load_into, room, number, source, view, background, seconds)))
+                waiting.append((number, pool.submit(load_into, room, number, source, view, background, seconds, bands)))
                 if len(waiting) > ahead:
                     yield taken_from(waiting, room)
             while waiting:

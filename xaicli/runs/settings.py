@@ -15,7 +15,8 @@ class Settings:
     """How a run is done; only `precision` is part of what a result is.
 
     batch_size: inputs a pass at most, photos or altered copies of them; None for what memory takes best. background: what shows
-    through transparent photos. command: recorded beside the results.
+    through transparent photos. bands: numbers from 1 of those that are drawn as red, green and blue, or of one that is drawn as
+    grey. command: recorded beside the results.
     """
 
     seed: int = 0
@@ -23,6 +24,7 @@ class Settings:
     batch_size: int | None = None
     background: tuple[int, int, int] = (255, 255, 255)
     decode_timeout: float = SECONDS
+    bands: tuple[int, ...] = ()
     command: str = ""
 
 

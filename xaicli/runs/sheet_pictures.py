@@ -14,8 +14,8 @@ from xaicli.attribution import Attribution, Record, load_array
 from xaicli.files import write_atomic
 from xaicli.images.boxes_drawn import box_marks
 from xaicli.images.colour import Scale
-from xaicli.images.decode import decode
 from xaicli.images.marks import REGION, TargetMark, marks_of
+from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
@@ -76,8 +76,8 @@ def read(run: FolderRun, written: WrittenMap) -> Attribution:
 
 
 def decoded(run: FolderRun, source: Source) -> Image.Image:
-    settings = run.settings
-    return decode(source, frame=source.frame, background=settings.background, seconds=settings.decode_timeout).image
+    own = run.settings
+    return picture_of_photo(source, run.classifier.view, own.background, own.decode_timeout, own.bands)
 
 
 def draw_sheet(run: FolderRun, done: Sequence[WrittenMap], path: Path) -> None:

@@ -10,7 +10,8 @@ from torch import nn
 
 from xaicli.errors import InputError, UsageError
 from xaicli.models.architecture import build
-from xaicli.models.assemble import Overrides, assemble
+from xaicli.models.assemble import assemble
+from xaicli.models.input_view import Overrides
 from xaicli.models.load import load_classifier
 from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.network.classifier import Classifier

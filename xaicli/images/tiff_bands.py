@@ -1,0 +1,126 @@
+"""TIFF files that Pillow cannot read as they are: of many bands, or of colours of 16 bits; read by tifffile."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xaicli.errors import InputError
+from xaicli.images.decode_limits import Timed, tiff_tag
+from xaicli.images.samples import LARGEST, Reading, Samples, of_bands, turned
+from xaicli.images.window import DECLARED, Range
+from xaicli.packages import require
+
+MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 258, 262, 274, 277
+SMALLEST, LARGEST_VALUE = 280, 281
+FLOAT_SMALLEST, FLOAT_LARGEST = 340, 341
+WHITE_IS_ZERO, RGB = 0, 2
+DEFLATE = (8, 32946, 50013)
+
+
+def wants_tifffile(content: bytes, reading: Reading) -> bool:
+    """Whether a file is a TIFF that tifffile is to read.
+
+    For networks of one or three channels Pillow reads greys and colours; where a file has other bands, or colours of 16 bits that
+    are not all used, it cannot.
+    """
+    if content[:4] not in MAGICS:
+        return False
+    if reading.channels not in (1, 3):
+        return True
+    samples, colours = tiff_tag(content, SAMPLES) or 1, tiff_tag(content, PHOTOMETRIC) == RGB
+    deep = samples > 1 and (tiff_tag(content, BITS) or 8) > 8
+    if deep and (reading.window.text != DECLARED or (tiff_tag(content, LARGEST_VALUE) or 65535) < 65535):
+        return True
+    return samples > 4 and not colours
+
+
+def read_tiff(
+    timed: Timed, content: bytes, reading: Reading, frame: int, max_pixels: int, admit: Callable[[int], None]
+) -> Samples:
+    """The bands of a page; where pages have one band each, and there are as many as the network takes, of all pages.
+
+    admit: called with the bytes of its numbers before they are decoded. Raises InputError, and whatever tifffile raises on
+    damaged bytes.
+    """
+    tifffile = require("tifffile", "tiff")
+    with tifffile.TiffFile(timed) as file:
+        pages = file.pages
+        count = len(pages)
+        first = pages.first
+        stack = count == reading.channels and count > 1 and first.samplesperpixel == 1
+        if not stack and not 0 <= frame < count:
+            raise InputError(f"{count} page{'s' if count != 1 else ''}, and none with the number {frame}", expected="--frame 0")
+        taken = [pages[at] for at in range(count)] if stack else [pages[frame]]
+        refuse_large(taken, max_pixels)
+        admit(sum(page.nbytes for page in taken))
+        arrays = [read_page(page, content) for page in taken]
+    if stack and len({array.shape for array in arrays}) > 1:
+        raise InputError("pages of several sizes, which cannot be bands of one photo", expected="pages of one size")
+    made = of_bands(np.concatenate([bands_first(page, array) for page, array in zip(taken, arrays, strict=True)]))
+    page = taken[0]
+    notes = (f"{count} pages: page {frame} used",) if count > 1 and not stack else ()
+    values = turned(made.values, value_of(page, ORIENTATION))
+    inverted = value_of(page, PHOTOMETRIC) == WHITE_IS_ZERO
+    return Samples(values, declared(page) or made.declared, made.widest, inverted, 1 if stack else count, notes)
+
+
+def refuse_large(pages: list[Any], max_pixels: int) -> None:
+    """Raise InputError before room is made for what headers ask for."""
+    for page in pages:
+        if page.ndim < 2 or page.imagedepth != 1 or page.imagewidth < 1 or page.imagelength < 1:
+            raise InputError(f"a page of shape {page.shape}", expected="(height, width), with bands")
+        if page.imagewidth * page.imagelength > max_pixels:
+            raise InputError(f"{page.imagewidth} x {page.imagelength} pixels", expected=f"at most {max_pixels:,} pixels in all")
+    total = sum(page.nbytes for page in pages)
+    if total > LARGEST:
+        raise InputError(f"a TIFF that unpacks to {total:,} bytes", expected=f"at most {LARGEST:,}")
+
+
+def read_page(page: Any, content: bytes) -> Any:
+    """A page's array; raises InputError where it is packed in a way that is not read here, or unpacks to more than it says."""
+    if page.compression in DEFLATE:
+        for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            unpacker = zlib.decompressobj()
+            unpacker.decompress(content[start : start + length], page.nbytes + 1)
+            if unpacker.unconsumed_tail:
+                raise InputError("a TIFF that unpacks to more than it says", expected="a photo")
+    try:
+        return page.asarray(maxworkers=1)
+    except ValueError as error:
+        if "imagecodecs" in str(error):
+            packed = getattr(page.compression, "name", page.compression)
+            raise InputError(f"a TIFF packed by {packed}", hint="Type: pip install imagecodecs") from error
+        raise
+
+
+def bands_first(page: Any, array: Any) -> Any:
+    """A page's array as (bands, height, width), by what the page says of its axes."""
+    axes = page.axes
+    if array.ndim == 2:
+        return array[None]
+    if array.ndim != 3 or "S" not in axes:
+        raise InputError(f"a page of shape {array.shape} (axes {axes})", expected="(height, width), with bands")
+    return np.moveaxis(array, axes.index("S"), 0)
+
+
+def declared(page: Any) -> Range | None:
+    """The values that are black and white as the page says; None where it does not."""
+    for low, high in ((FLOAT_SMALLEST, FLOAT_LARGEST), (SMALLEST, LARGEST_VALUE)):
+        top, bottom = value_of(page, high), value_of(page, low)
+        if isinstance(top, int | float) and float(top) > float(bottom if isinstance(bottom, int | float) else 0):
+            return float(bottom if isinstance(bottom, int | float) else 0), float(top)
+    return None
+
+
+def value_of(page: Any, tag: int) -> object:
+    """A tag's value, or the first of several; None where it is absent or cannot be read."""
+    try:
+        value = page.tags[tag].value
+    except (KeyError, TypeError, ValueError):
+        return None
+    return value[0] if isinstance(value, tuple) and value else value

@@ -1,0 +1,111 @@
+"""The view of a loaded network: what its source says, what the user states, and how many channels the network takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from xaicli.containment import contained
+from xaicli.errors import UsageError, XaiError
+from xaicli.images.view import View
+from xaicli.images.view_values import MOST_CHANNELS, join, per_channel
+
+Side = int | tuple[int, int]
+
+COLOURS = 3
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Parts of the view that the user states; None keeps what the weights say.
+
+    mean, std: a number a channel, or one for all; channels: how many the network takes, found where not given.
+    """
+
+    resize: Side | None = None
+    crop: Side | None = None
+    interpolation: str | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    channels: int | None = None
+    window: str | None = None
+    input_scale: float | None = None
+    input_order: str | None = None
+
+    def apply(self, view: View, module: nn.Module | None = None, name: str = "the network") -> View:
+        """The view with what the user states, for as many channels as the network takes.
+
+        Where channels or scale are not the source's, its mean and standard deviation mean nothing any more: they become 0 and 1
+        where they are not stated. Raises UsageError.
+        """
+        plain: dict[str, Any] = {"resize": self.resize, "crop": self.crop, "interpolation": self.interpolation}
+        plain |= {"window": self.window, "scale": self.input_scale, "order": self.input_order}
+        channels = self.channels_for(view, module, name)
+        scale = view.scale if self.input_scale is None else self.input_scale
+        kept = channels == view.channels and scale == view.scale
+        colours: dict[str, Any] = {
+            "mean": self.stated("mean", self.mean, channels, name, scale) or (view.mean if kept else (0.0,) * channels),
+            "std": self.stated("std", self.std, channels, name, scale) or (view.std if kept else (1.0,) * channels),
+        }
+        changes = {key: value for key, value in plain.items() if value is not None}
+        changes |= {key: value for key, value in colours.items() if value != getattr(view, key)}
+        return dataclasses.replace(view, **changes) if changes else view
+
+    def channels_for(self, view: View, module: nn.Module | None, name: str) -> int:
+        """How many channels the network takes: as stated, else as found, else as many as means are stated."""
+        if self.channels is not None:
+            whole = isinstance(self.channels, int) and not isinstance(self.channels, bool)
+            if not whole or not 1 <= self.channels <= MOST_CHANNELS:
+                raise UsageError(f"channels {self.channels!r:.30}", expected=f"a whole number from 1 to {MOST_CHANNELS}")
+            return self.channels
+        if view.channels != COLOURS:
+            return view.channels
+        own = None if module is None else first_channels(module)
+        if own in (None, COLOURS):
+            counts = [len(given) for given in (self.mean, self.std) if isinstance(given, Sequence) and len(given) > 1]
+            return counts[0] if own is None and counts else COLOURS
+        assert module is not None
+        assert own is not None
+        return COLOURS if takes(module, COLOURS, view, name) else own
+
+    @staticmethod
+    def stated(
+        what: str, given: Sequence[float] | float | None, channels: int, name: str, scale: float
+    ) -> tuple[float, ...] | None:
+        """One number a channel, of one that stands for all or of as many; raises UsageError for another number of them."""
+        if given is None:
+            return None
+        numbers = per_channel(what, (given,) if isinstance(given, int | float) else given, scale)
+        if len(numbers) == 1:
+            return numbers * channels
+        if len(numbers) != channels:
+            took = f"{name} takes {channels} channel{'s' if channels != 1 else ''}"
+            raise UsageError(
+                f"{what} {join(numbers)} has {len(numbers)} numbers, and {took}",
+                expected=f"{channels} numbers, or one for all",
+                hint=f"Where the network takes {len(numbers)} channels, add --channels {len(numbers)}.",
+            )
+        return numbers
+
+
+def first_channels(module: nn.Module) -> int | None:
+    """The channels that a network's first convolution takes, in the order its parts are held; None where it has none."""
+    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+    return None if first is None or not 1 <= first.in_channels <= MOST_CHANNELS else first.in_channels
+
+
+def takes(module: nn.Module, channels: int, view: View, name: str) -> bool:
+    """Whether a network runs on inputs of so many channels; the caller's random numbers stay as they were."""
+    at = next((tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()), None)
+    inputs = torch.zeros(2, channels, *view.size).to(at if at is not None else torch.zeros(()))
+    try:
+        with contained(name), torch.random.fork_rng(devices=[]), torch.no_grad():
+            module(inputs)
+    except XaiError:
+        return False
+    return True
