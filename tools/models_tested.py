@@ -26,7 +26,7 @@ from torch import nn
 
 from xaicli.errors import XaiError, text_of
 from xaicli.files import write_atomic
-from xaicli.models.from_hf import LogitsOnly
+from xaicli.models.from_hf import LogitsOnly, require_photos
 from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import default_layer
 
@@ -35,7 +35,8 @@ MEMORY = 8 << 30
 SECONDS = 600
 RESULTS = Path("docs/results/models-tested.jsonl")
 FAMILIES = Path(__file__).with_name("timm_families.txt")
-"""timm's families, each with its smallest network by parameters: what `timm.list_models()` gave when the file was made."""
+"""timm's families, each with its smallest network by parameters, as `timm.list_models()` gave them when the file was made; and
+the side of its inputs where its own would take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,17 @@ def of_timm() -> Iterator[TriedNetwork]:
     import timm
 
     for line in FAMILIES.read_text().splitlines():
-        family, name = line.split()
+        family, name, *smaller = line.split()
+        size = int(smaller[0]) if smaller else 0
 
-        def make(name: str = name) -> nn.Module:
-            return timm.create_model(name, pretrained=False)
+        def make(name: str = name, size: int = size) -> nn.Module:
+            try:
+                return timm.create_model(name, pretrained=False, **({"img_size": size} if size else {}))
+            # What takes any size is not told one.
+            except TypeError:
+                return timm.create_model(name, pretrained=False)
 
-        yield TriedNetwork("timm", family, name, make)
+        yield TriedNetwork("timm", family, name, make, size)
 
 
 def of_transformers() -> Iterator[TriedNetwork]:
@@ -109,7 +115,9 @@ def of_transformers() -> Iterator[TriedNetwork]:
         kind: Any = found[0] if isinstance(found, tuple) else found
 
         def make(config: Any = config, kind: Any = kind) -> nn.Module:
-            return LogitsOnly(kind(config()), False)
+            model = kind(config())
+            require_photos(f"hf:{kind.__name__}", model)
+            return LogitsOnly(model, False)
 
         yield TriedNetwork("transformers", config.__name__.removesuffix("Config"), kind.__name__, make)
 

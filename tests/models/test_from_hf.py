@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
+from xaicli.models.from_hf import LogitsOnly, require_photos
 from xaicli.models.load import load_classifier
 
 transformers = pytest.importorskip("transformers")
@@ -86,6 +87,27 @@ def test_weights_from_a_file_replace_the_folder_s(folder, tmp_path):
     with torch.no_grad():
         assert torch.equal(classifier(inputs), other(inputs).logits)
     assert classifier.name == "hf:vit@weights=net.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "told"),
+    [
+        ("ImageGPT", {"n_positions": 16, "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 1}, "a sequence of tokens"),
+        ("Siglip2", {"vision_config": {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}}, "patches that its"),
+    ],
+)
+def test_a_network_that_takes_no_photo_is_refused_in_words(kind, settings, told):
+    transformers = pytest.importorskip("transformers")
+    network = getattr(transformers, f"{kind}ForImageClassification")(getattr(transformers, f"{kind}Config")(**settings))
+    with pytest.raises(InputError, match=rf"hf:net takes {told}.*FILE\.py:FUNCTION"):
+        require_photos("hf:net", network)
+
+
+def test_logits_that_go_by_another_name_are_found():
+    transformers = pytest.importorskip("transformers")
+    network = transformers.PPLCNetForImageClassification(transformers.PPLCNetConfig(num_labels=3)).eval()
+    with torch.no_grad():
+        assert LogitsOnly(network, False)(torch.randn(1, 3, 32, 32)).shape == (1, 3)
 
 
 def test_a_network_without_a_trained_head_is_refused(folder):

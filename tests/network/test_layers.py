@@ -131,6 +131,27 @@ def test_an_unknown_transformer_is_read_where_its_head_reads_it(prefix: int, nam
     assert (layer.name, layer.layout.prefix, layer.layout.grid) == (name, prefix, (3, 5))
 
 
+class ConvolvedKeys(nn.Module):
+    """A block of a transformer whose keys and values come from a convolution, as CvT's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+        self.keys = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        grid = self.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, (3, 5))
+        keys = self.keys(grid).flatten(2).transpose(1, 2)
+        return tokens + (tokens @ keys.transpose(1, 2)).softmax(dim=-1) @ keys
+
+
+def test_a_convolution_that_makes_keys_of_a_block_is_no_feature_layer() -> None:
+    torch.manual_seed(0)
+    module = MeanPooledBlocks(prefix=1)
+    module.blocks = nn.ModuleList([ConvolvedKeys() for _ in range(2)])
+    assert default_layer(dry_run(module.eval(), (24, 40))).name == "blocks.1.norm"
+
+
 def test_channels_last_is_told_by_structure_even_where_height_equals_channels() -> None:
     class ChannelsLast(nn.Module):
         def __init__(self) -> None:

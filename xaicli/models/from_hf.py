@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ class LogitsOnly(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         output = self.model(pixel_values=inputs.flip(1) if self.reverse else inputs)
-        logits: Tensor = output.logits
+        # Some have logits without their name.
+        logits: Tensor = output.logits if hasattr(output, "logits") else output.last_hidden_state
         return logits
 
 
@@ -73,6 +75,7 @@ def load(request: Request) -> LoadedModel:
         with hub_client(request, local) as where:
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder) if local else request.name, **where)
         return text_image_classifier(model, processor, tokenizer, name, request)
+    require_photos(f"hf:{request.name}", model)
     colours = measure_colours(processor)
     view = view_of(processor, colours, f"hf:{request.name}", request.notice)
     return LoadedModel(
@@ -137,6 +140,18 @@ def require_head(name: str, report: dict[str, Any]) -> None:
             expected="a model fine-tuned for image classification",
             hint="For a network without a head use timm:NAME.",
         )
+
+
+def require_photos(name: str, model: nn.Module) -> None:
+    """Raise InputError where a network of transformers takes something else than whole photos."""
+    if getattr(model, "main_input_name", "") == "input_ids":
+        found = "takes a sequence of tokens, not a photo"
+    elif "spatial_shapes" in inspect.signature(model.forward).parameters:
+        found = "takes patches that its processor cuts, not a photo"
+    else:
+        return
+    hint = "Wrap it in a module that does that to a photo: --model FILE.py:FUNCTION."
+    raise InputError(f"{name} {found}", expected="a network of photos (B, 3, H, W)", hint=hint)
 
 
 def names_of(config: Any, count: int) -> tuple[str, ...]:

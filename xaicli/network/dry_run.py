@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.layers: dict[str, LayerTrace] = {}
-        self.tensors: dict[tuple[str, Side], Tensor] = {}
+        self.latest: dict[tuple[str, Side], object] = {}
         self.leaves: list[Tensor] = []
         self.grids: list[tuple[int, int]] = []
         self.begun: dict[nn.Module, float] = {}
@@ -73,10 +74,11 @@ class Recorder:
             if not tensor.requires_grad:
                 start = tensor.detach().clone().requires_grad_()
                 self.leaves.append(start)
-            kept = start * 1
-            handed = kept * 1
+            handed = start * 1
         if not call.repeated:
-            self.tensors[call.path, side] = kept
+            # The hook alone is kept: the tensor itself lives no longer than the network needs it.
+            self.latest[call.path, side] = mark = object()
+            handed.register_hook(self.noting_reach(call.path, side, mark))
         self.numbers[handed] = self.number(tensor)
         return handed
 
@@ -91,26 +93,23 @@ class Recorder:
         arrives."""
         if not self.leaves or not output.requires_grad:
             return
-        for (path, side), tensor in self.tensors.items():
-            layer = self.layers.get(path)
-            if layer is not None and layer.candidates.get(side):
-                tensor.register_hook(noting_reach(layer, side))
-        self.tensors.clear()
         generator = torch.Generator().manual_seed(1)
         weights = torch.randn(output.shape, generator=generator).to(output)
         torch.autograd.grad((output * weights).sum(), self.leaves, allow_unused=True)
 
+    def noting_reach(self, path: str, side: Side, mark: object) -> Callable[[Tensor | None], None]:
+        """A hook that notes where a gradient arrives, in the last call of a layer."""
 
-def noting_reach(layer: LayerTrace, side: Side) -> Any:
-    def hook(gradient: Tensor | None) -> None:
-        if gradient is None:
-            # A later operation has no derivative, as quantised ones have none.
-            return
-        for layout in layer.candidates[side]:
-            if bool(layout.to_grid(gradient).any()):
-                layer.reached.add((side, layout))
+        def hook(gradient: Tensor | None) -> None:
+            layer = self.layers.get(path)
+            # Where an operation behind the layer has no derivative, as quantised ones, there is no gradient.
+            if gradient is None or layer is None or self.latest[path, side] is not mark:
+                return
+            for layout in layer.candidates.get(side, ()):
+                if bool(layout.to_grid(gradient).any()):
+                    layer.reached.add((side, layout))
 
-    return hook
+        return hook
 
 
 def seen_as_layer(call: Call) -> bool:
@@ -126,7 +125,7 @@ def dry_run(module: nn.Module, size: tuple[int, int], channels: int = 3) -> Netw
         seen.forward = False
         if output is None:
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")
-        find_candidates(recorder.layers, size, recorder.tensors)
+        find_candidates(recorder.layers, size, recorder.latest)
         recorder.note_gradients(output)
     for layer in recorder.layers.values():
         layer.behind = {side: 1 - before / max(recorder.work, 1.0) for side, before in layer.behind.items()}

@@ -73,13 +73,14 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
         if name in trace.layers and usable(trace, trace.layers[name], place.side):
             return feature_layer(trace, trace.layers[name], place.side, rectified=place.rectified)
     blocks, aside = repeated_blocks(trace.module), side_branches(trace.module)
+    of_tokens = tuple(f"{name}." for name in blocks if name in trace.layers and gives_tokens(trace.layers[name]))
     inside = encoders(trace.module) if encoder else ("",)
     for once in (True, False):
         for layer in reversed(trace.layers.values()):
             apart = f"{layer.name}.".startswith(aside) or not f"{layer.name}.".startswith(inside)
             if apart or (layer.calls == 1) is not once:
                 continue
-            if is_feature(layer, blocks) and usable(trace, layer, "output"):
+            if is_feature(layer, blocks, of_tokens) and usable(trace, layer, "output"):
                 return feature_layer(trace, layer, "output", call=None if once else -1)
     raise InputError(
         "no layer of this network has a spatial grid and a gradient to the logits",
@@ -179,12 +180,17 @@ def usable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> bool:
     return layout is not None and min(layout.grid) >= 2 and (side, layout) in layer.reached
 
 
-def is_feature(layer: LayerTrace, blocks: set[str]) -> bool:
+def gives_tokens(layer: LayerTrace) -> bool:
+    return any(layout.axes in (Axes.TOKENS, Axes.TOKENS_FIRST) for layout in layer.candidates.get("output", ()))
+
+
+def is_feature(layer: LayerTrace, blocks: set[str], of_tokens: tuple[str, ...]) -> bool:
     """Whether a layer's output is a network's features, not an intermediate result inside a transformer's block. The features of
     a transformer are the outputs of its blocks, and of a norm beside or directly inside a block. The norm matters: after a layer
     norm nothing depends on a token's length, so before it gradient times activation sums to zero for each token, and such maps
     are rounding errors. With a [class] token head, the norm before the last block's attention is thus the last place where
-    patches matter; with a pooled head, the norm before the pool.
+    patches matter; with a pooled head, the norm before the pool. A convolution inside a block that gives tokens, one of
+    `of_tokens`, makes keys, values or a part of them.
     """
     candidates = layer.candidates.get("output", ())
     if not candidates:
@@ -192,7 +198,9 @@ def is_feature(layer: LayerTrace, blocks: set[str]) -> bool:
     parent = layer.name.rpartition(".")[0]
     is_norm = "norm" in type(layer.module).__name__.lower()
     inside = any(layer.name.startswith(f"{block}.") for block in blocks)
-    return candidates[0].axes is Axes.CHANNELS_FIRST or layer.name in blocks or (is_norm and (not inside or parent in blocks))
+    if candidates[0].axes is Axes.CHANNELS_FIRST:
+        return not layer.name.startswith(of_tokens)
+    return layer.name in blocks or (is_norm and (not inside or parent in blocks))
 
 
 def join(prefix: str, path: str) -> str:
