@@ -221,3 +221,10 @@ def test_rows_of_resolved_targets_can_be_taken():
     assert isinstance(resolved[1:], Resolved)
     assert resolved[1:].names(0) == ["0"]
     assert resolved[torch.tensor([1, 0])].classes.tolist() == [[0], [3]]
+
+
+@pytest.mark.parametrize("bound", ["nan", "inf", "1", "-0.1", "half", "", "0x1p-1"])
+@pytest.mark.parametrize("kind", ["positive", "boxes"])
+def test_a_bound_that_is_no_probability_is_said_to_be_none(kind, bound):
+    with pytest.raises(UsageError, match=f"above={bound} is not a probability; expected a number from 0 to below 1"):
+        parse_target(f"{kind}@above={bound}", ("cat", "dog"), 2)

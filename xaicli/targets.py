@@ -7,6 +7,7 @@ that the decision is made in the method's own first forward pass and a photo is 
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -252,7 +253,7 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
         if len(top[1]) > LONGEST_INDEX or not 1 <= int(top[1]) <= count:
             raise UsageError(f"target {shorten(text)} cannot be met", expected=f"top1 to top{count}")
         return TargetRule(top=int(top[1]))
-    positive = re.fullmatch(r"positive(?:@above=([0-9.eE+-]+))?", text.strip().lower())
+    positive = re.fullmatch(r"positive(?:@above=(.*))?", text.strip().lower())
     names = name_table(tuple(classes), count)
     if not names.find(text) and (of_boxes := parse_boxes(text.strip(), names)) is not None:
         return of_boxes
@@ -275,7 +276,7 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
 
 def parse_boxes(text: str, names: NameTable) -> TargetRule | None:
     """A rule of boxes: `box:0`, `CLASS@box=0`, `boxes` (`boxes@above=0.3`); None where the text names none. Raises UsageError."""
-    if every := re.fullmatch(rf"{BOXES}(?:@above=([0-9.eE+-]+))?", text.lower()):
+    if every := re.fullmatch(rf"{BOXES}(?:@above=(.*))?", text.lower()):
         return positive_rule(every[1], boxes=True)
     name, of_class, number = text.partition(BOX_OF_CLASS)
     if not of_class and not text.lower().startswith(BOX):
@@ -293,9 +294,12 @@ def parse_boxes(text: str, names: NameTable) -> TargetRule | None:
 def positive_rule(bound: str | None, *, boxes: bool = False) -> TargetRule:
     """Every label, or box, above a bound, 0.5 where none is given."""
     try:
-        return TargetRule(above=EVEN if bound is None else float(bound), boxes=boxes)
-    except ValueError as error:
-        raise UsageError(f"above={bound} is not a probability", expected="a number from 0 to below 1") from error
+        above = EVEN if bound is None else float(bound)
+    except ValueError:
+        above = math.nan
+    if not 0 <= above < 1:
+        raise UsageError(f"above={bound} is not a probability", expected="a number from 0 to below 1")
+    return TargetRule(above=above, boxes=boxes)
 
 
 @functools.lru_cache(maxsize=4)

@@ -62,6 +62,23 @@ def earlier():
     return make(layer="features")
 
 
+class Wrapped(nn.Module):
+    def __init__(self, first=None):
+        super().__init__()
+        self.first, self.m = first, net()
+
+    def forward(self, x):
+        return self.m(x) if self.first is None else self.first(x) + self.m(x)
+
+
+def wrapped():
+    return xaicli.classifier(Wrapped(), resize=32, crop=32, layer="m.late")
+
+
+def ensemble():
+    return xaicli.classifier(Wrapped(net(seed=3)), resize=32, crop=32, layer="first.late")
+
+
 def plain():
     return make(mean=(0, 0, 0), std=(1, 1, 1))
 

@@ -38,6 +38,7 @@ def made(value: float = 0.25, seed: int = 0) -> Baseline:
         photos=photos,
         definitions={"grad-cam": {"name": "grad-cam", "version": 1, "parameters": {"relu": True, "layer": "auto"}}},
         layers={"grad-cam": "features.7"},
+        places={"grad-cam": "8 x 4 x 4, 0.1250 behind"},
         model="net.py:make",
         fingerprint="f" * 16,
         target_rule="top1",
@@ -58,7 +59,7 @@ def assert_same(one: Baseline, other: Baseline) -> None:
             assert (score.value, score.status) == (new.scores[key].value, new.scores[key].status)
         for name in ("image", "content", "frame", "target", "decision", "probability"):
             assert getattr(old, name) == getattr(new, name)
-    for name in ("definitions", "layers", "model", "fingerprint", "target_rule", "expect", "seed", "noise", "versions"):
+    for name in ("definitions", "layers", "places", "model", "fingerprint", "target_rule", "expect", "seed", "noise", "versions"):
         assert getattr(one, name) == getattr(other, name)
 
 

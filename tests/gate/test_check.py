@@ -57,6 +57,19 @@ def test_faults_are_seen_in_the_maps(room, find, method, model):
     assert len(verdict.places) == 3
 
 
+def test_a_layer_within_a_wrapper_is_the_same_layer(room):
+    baseline = room.baseline()
+    assert "layer" not in states(room.check(baseline, model="wrapped"))
+    within = room.baseline(model="wrapped")
+    assert within.layers == {"grad-cam": "m.late"}
+    assert "layer" not in states(room.check(within))
+
+
+def test_a_layer_elsewhere_that_ends_in_the_same_name_is_another(room, find):
+    verdict = find(room.check(room.baseline(), model="ensemble"), "layer")
+    assert (verdict.failed, verdict.text) == (True, "late at the baseline, first.late now")
+
+
 def test_another_layer_is_a_verdict_of_its_own_and_seen_in_the_maps(room, find):
     outcome = room.check(room.baseline(), model="earlier")
     assert find(outcome, "layer").failed

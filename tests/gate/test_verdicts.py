@@ -16,7 +16,7 @@ from xaicli.gate.measure import PhotoResult, ReadySuite, Score
 from xaicli.gate.rules import CONTROLS, MAP_SIMILARITY, Rule
 from xaicli.gate.suite import Suite
 from xaicli.gate.verdict import Verdict
-from xaicli.gate.verdicts import judge, same_place
+from xaicli.gate.verdicts import judge
 from xaicli.registry import make_methods, make_metrics
 from xaicli.results import stats
 from xaicli.results.needed import photos_needed
@@ -336,12 +336,6 @@ def test_a_changed_layer_is_a_verdict_of_its_own(verdicts):
     assert one(found, "map similarity").state == "ok"
     retrained = verdicts(photos(), photos(), Rule(MAP_SIMILARITY), layer="features.3", expect="retrained")
     assert one(retrained, "layer").state == "note"
-
-
-@pytest.mark.parametrize(("now", "fails"), [("m.features", False), ("m.features.1", True), ("myfeatures", True)])
-def test_a_layer_within_a_wrapper_is_the_same_layer(now, fails):
-    assert same_place("features", now) is not fails
-    assert same_place(now, "features") is not fails
 
 
 def test_another_model_is_noted(verdicts):

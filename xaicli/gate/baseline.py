@@ -24,7 +24,8 @@ Tick = Callable[[int], object]
 @dataclass(frozen=True, eq=False)
 class Baseline:
     """photos: in the suite's order; definitions: how each map and score is made, by label; noise: how another seed changes the
-    maps of stochastic methods, by method label; view: how photos became inputs, by setting, empty in older baselines."""
+    maps of stochastic methods, by method label; view: how photos became inputs, by setting, empty in older baselines;
+    places: where the layers are in the network, by method label, empty likewise."""
 
     photos: tuple[PhotoResult, ...]
     definitions: Mapping[str, Mapping[str, Any]]
@@ -37,6 +38,7 @@ class Baseline:
     noise: Mapping[str, Noise] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     view: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def photos_to_run(ready: ReadySuite) -> int:
@@ -62,6 +64,7 @@ def make_baseline(ready: ReadySuite, tick: Tick = lambda done: None) -> Baseline
         photos=photos,
         definitions=ready.definitions(),
         layers=ready.layers(),
+        places=ready.places(),
         model=ready.classifier.name,
         fingerprint=ready.classifier.fingerprint,
         target_rule=ready.targets.text,

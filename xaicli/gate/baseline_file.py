@@ -132,6 +132,7 @@ def baseline_of(record: Mapping[str, Any], maps: Maps) -> Baseline:
         noise={label: noise_of(entry, len(photos)) for label, entry in by_label(record["noise"])},
         versions={label: text(version) for label, version in by_label(record["versions"])},
         view={name: text(value) for name, value in by_label(record.get("view", {}))},
+        places={label: text(place) for label, place in by_label(record.get("places", {}))},
     )
 
 

@@ -30,7 +30,7 @@ from xaicli.runs.binding import bind
 from xaicli.runs.controls import name_of, swapped, with_partners
 from xaicli.runs.photo_maps import maps_of_each
 from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
-from xaicli.runs.records import recorded_path, resolved_layer
+from xaicli.runs.records import place_of_layer, recorded_path, resolved_layer
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice, choose_targets
 from xaicli.scoring.explanation import Explainer, Explanation
@@ -103,6 +103,10 @@ class ReadySuite:
     def layers(self) -> dict[str, str]:
         """The resolved feature layer of each method that has one."""
         return {method.label: layer for method in self.methods if (layer := resolved_layer(method, self.classifier))}
+
+    def places(self) -> dict[str, str]:
+        """Where these layers are in the network."""
+        return {method.label: place for method in self.methods if (place := place_of_layer(method, self.classifier))}
 
 
 def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: str | None = None) -> ReadySuite:

@@ -116,6 +116,12 @@ def extras_of(maps: Maps, at: int) -> tuple[dict[str, float], dict[str, np.ndarr
     return numbers, arrays
 
 
+def place_of_layer(method: Method, classifier: Classifier) -> str:
+    """Where in the network those layers are, by structure and not by name: channels, grid, and the share of the work behind."""
+    layers = [classifier.feature_layer(name) for name in method.layers_read(classifier)]
+    return " + ".join(f"{one.channels} x {one.layout.grid[0]} x {one.layout.grid[1]}, {one.behind:.4f} behind" for one in layers)
+
+
 def resolved_layer(method: Method, classifier: Classifier) -> str:
     """The layers that a method reads on this classifier, joined by `+`; empty where it reads none."""
     return "+".join(method.layers_read(classifier))
