@@ -250,7 +250,7 @@ def test_contrasts_and_targets_from_a_file_are_explained_again(room):
 
 def test_several_targets_a_photo_are_refused(room):
     room.suite(target="top3")
-    with pytest.raises(UsageError, match="one target a photo"):
+    with pytest.raises(UsageError, match="one target per photo"):
         room.bench()
 
 

@@ -72,7 +72,7 @@ def facts(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> 
     places = ready.places()
     for label, layer in ready.layers().items():
         before = baseline.layers.get(label, layer)
-        if before != layer and not (within(before, layer) and baseline.places.get(label) == places[label]):
+        if before != layer and not (within(before, layer) and baseline.places.get(label) == places.get(label)):
             text = f"{before} at the baseline, {layer} now"
             yield Verdict("fail" if ready.suite.expect == SAME_MODEL else "note", "layer", text, method=label, metric="layer")
     view = view_of(ready)

@@ -13,6 +13,7 @@ from xaicli.attribution import Attribution, Prediction, Record, status_of
 from xaicli.boxes import shown_box
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
+from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
 from xaicli.runs.photos import LoadedPhoto
@@ -117,7 +118,10 @@ def extras_of(maps: Maps, at: int) -> tuple[dict[str, float], dict[str, np.ndarr
 
 
 def place_of_layer(method: Method, classifier: Classifier) -> str:
-    """Where in the network those layers are, by structure and not by name: channels, grid, and the share of the work behind."""
+    """Where in the network those layers are, by structure and not by name: channels, grid, and the share of the work behind.
+    Empty for trained explainers, which know their network by its weights."""
+    if Needs.CHECKPOINT in method.needs:
+        return ""
     layers = [classifier.feature_layer(name) for name in method.layers_read(classifier)]
     return " + ".join(f"{one.channels} x {one.layout.grid[0]} x {one.layout.grid[1]}, {one.behind:.4f} behind" for one in layers)
 
