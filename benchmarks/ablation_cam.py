@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.figures import Figure
 from benchmarks.networks import classifier, photos, settled
 from benchmarks.timing import ratios
-from xaicli.methods.ablation_cam.ablation_cam import AblationCAM
+from xaicli.methods.ablation_cam import AblationCAM
 from xaicli.network.classifier import Classifier
 from xaicli.passes.upsampling import unit_range, upsample
 from xaicli.targets import DECISION, Targets

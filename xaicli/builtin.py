@@ -45,7 +45,7 @@ METHODS: dict[str, Builtin] = {
         "score_cam:ScoreCAM", "Score-CAM: channels weighted by the score of the photo seen through each of them"
     ),
     "ablation-cam": Builtin(
-        "ablation_cam.ablation_cam:AblationCAM",
+        "ablation_cam:AblationCAM",
         "Ablation-CAM: channels weighted by the fall of the score when each is set to zero",
     ),
     "attention-rollout": Builtin(
@@ -54,6 +54,14 @@ METHODS: dict[str, Builtin] = {
         ("rollout",),
     ),
     "daam": Builtin("daam.daam:DAAM", "Dynamic accumulated attention: what each patch gave to the class token, block by block"),
+    "gae": Builtin(
+        "gae:GAE",
+        "Generic attention explainability: relevance handed on through attention, weighted by its gradient",
+        ("generic-attention-explainability",),
+    ),
+    "legrad": Builtin(
+        "legrad:LeGrad", "LeGrad: how each block's own score would rise if more attention went to a patch, summed over blocks"
+    ),
     "ucag": Builtin(
         "ucag.ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
     ),

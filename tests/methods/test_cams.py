@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from xaicli.errors import UsageError
 from xaicli.method import Maps, Method
-from xaicli.methods.ablation_cam.ablation_cam import AblationCAM
+from xaicli.methods.ablation_cam import AblationCAM
 from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from xaicli.methods.score_cam import ScoreCAM

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.methods.ablation_cam.suffix import Suffix, suffix
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
+from xaicli.network.suffix import Suffix, suffix
 from xaicli.network.weighted_sum import weighted_sum
 from xaicli.targets import Resolved, Targets
 

@@ -12,10 +12,10 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from xaicli.errors import RunError, UsageError
-from xaicli.methods.ablation_cam.suffix import suffix
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.nested import replace_first_tensor
+from xaicli.network.suffix import suffix
 
 ClassifierOf = Callable[..., Classifier]
 Size = tuple[int, int]

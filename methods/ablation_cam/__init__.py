@@ -1,1 +1,0 @@
-"""Ablation-CAM, and the passes that run only what follows a layer."""
