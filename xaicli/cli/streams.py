@@ -1,6 +1,7 @@
-"""Standard streams of a command. If results cannot be written, the command ends with an error; messages that cannot be written
-are dropped. A reader that closes the pipe (`xai export s.db | head -1`) has what it wants: the command ends at once, silently and
-without an error.
+"""Standard streams of a command.
+
+If results cannot be written, the command ends with an error; messages that cannot be written are dropped. A reader that closes
+the pipe (`xai export s.db | head -1`) has what it wants: the command ends at once, silently and without an error.
 """
 
 from __future__ import annotations

@@ -47,9 +47,10 @@ def photos_to_run(ready: ReadySuite) -> int:
 
 
 def make_baseline(ready: ReadySuite, tick: Tick = lambda done: None) -> Baseline:
-    """Run the suite, and repeat stochastic methods to measure their noise. tick: called with the number of photos done. Raises
-    InputError if there are no photos, or if the outputs for a photo depend on more than that photo; RunError if a map is not
-    finite, since no later map could match it.
+    """Run the suite, and repeat stochastic methods to measure their noise. tick: called with the number of photos done.
+
+    Raises InputError if there are no photos, or if the outputs for a photo depend on more than that photo; RunError if a map is
+    not finite, since no later map could match it.
     """
     if why := ready.classifier.inconsistency:
         raise InputError(f"{ready.classifier.name} {why}", expected="a network whose outputs depend on the photo alone")

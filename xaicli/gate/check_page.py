@@ -50,7 +50,9 @@ class ChangedPhoto:
 
 def write_page(ready: ReadySuite, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
     """Write `check.html` beside the pictures, in the order of `worst_photos`; without pictures, remove the page of an earlier
-    check. Raises InputError if it cannot be written, UsageError if another program's file is in its place.
+    check.
+
+    Raises InputError if it cannot be written, UsageError if another program's file is in its place.
     """
     path = folder / NAME
     if not pictures:

@@ -44,8 +44,10 @@ FLOOR = Similarity(spearman=0.98, overlap=0.80)
 
 def chance_floor(found: Sequence[Similarity]) -> Similarity:
     """The similarity that maps of an unchanged model reach with another seed in all but one case of a hundred; never more than
-    FLOOR. For each of the two numbers it is the highest value found such that a further one is expected to fall below it no more
-    often than that; with fewer than 199 values, the lowest.
+    FLOOR.
+
+    For each of the two numbers it is the highest value found such that a further one is expected to fall below it no more often
+    than that; with fewer than 199 values, the lowest.
     """
     place = max(0, int(RARE * (len(found) + 1)) - 1)
     spearman, overlap = (sorted(getattr(one, name) for one in found)[place] for name in ("spearman", "overlap"))

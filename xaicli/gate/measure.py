@@ -54,9 +54,10 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
-    """The results of a run for one photo. image: its path from the suite's folder; target: what was explained, canonical;
-    decision: the class the model chose; probability: of the target on the clean photo; maps: by method label, (h, w); scores: by
-    method and metric label.
+    """The results of a run for one photo.
+
+    image: its path from the suite's folder; target: what was explained, canonical; decision: the class the model chose;
+    probability: of the target on the clean photo; maps: by method label, (h, w); scores: by method and metric label.
     """
 
     image: str
@@ -194,8 +195,9 @@ def with_classes(ready: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
 def run_suite(
     ready: ReadySuite, seed: int, *, score: bool = True, tick: Callable[[int], object] = lambda done: None
 ) -> tuple[PhotoResult, ...]:
-    """Explain and score every photo, in the suite's order; tick: called with the number of photos done. Raises XaiError at the
-    first photo that cannot be used: a gate never passes on part of its photos.
+    """Explain and score every photo, in the suite's order; tick: called with the number of photos done.
+
+    Raises XaiError at the first photo that cannot be used: a gate never passes on part of its photos.
     """
     found: dict[Source, PhotoResult] = {}
     explained = explained_photos(ready, seed, controls=score)

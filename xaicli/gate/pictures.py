@@ -25,8 +25,9 @@ COLUMNS = ("before", "after", "difference")
 
 
 def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Path]:
-    """Draw one picture per photo and method, `STEM.LABEL.xai-check.png`, and remove those of an earlier check. Raises InputError
-    if the folder cannot be written to.
+    """Draw one picture per photo and method, `STEM.LABEL.xai-check.png`, and remove those of an earlier check.
+
+    Raises InputError if the folder cannot be written to.
     """
     for old in folder.glob(f"*{ENDING}"):
         old.unlink(missing_ok=True)

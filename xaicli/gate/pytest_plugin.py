@@ -1,5 +1,6 @@
-"""The gate as pytest tests: `pytest --xai` runs a suite's check, one test per rule. pytest loads this file through its entry
-point; nothing heavy is imported until a suite is collected.
+"""The gate as pytest tests: `pytest --xai` runs a suite's check, one test per rule.
+
+pytest loads this file through its entry point; nothing heavy is imported until a suite is collected.
 """
 
 from __future__ import annotations

@@ -83,9 +83,10 @@ def finite(where: str, key: str, value: int | float) -> float:
 
 
 def settle(rules: Sequence[Rule], expect: Expect, methods: Sequence[str], metrics: Sequence[Metric]) -> tuple[Rule, ...]:
-    """The rules by which a suite's run is judged, with canonical labels and one kind of bound each. methods: labels of what the
-    suite runs. Without rules, the defaults of `expect` hold. Raises UsageError if a rule would judge nothing: a method or metric
-    that the suite does not run, or a bound without meaning there.
+    """The rules by which a suite's run is judged, with canonical labels and one kind of bound each.
+
+    methods: labels of what the suite runs. Without rules, the defaults of `expect` hold. Raises UsageError if a rule would judge
+    nothing: a method or metric that the suite does not run, or a bound without meaning there.
     """
     if rules:
         return tuple(part for rule in rules for part in settled(rule, methods, metrics))
@@ -143,8 +144,10 @@ def is_insertion(label: str) -> bool:
 
 
 def default_rules(expect: Expect, metrics: Sequence[Metric]) -> tuple[Rule, ...]:
-    """The rules of a suite that states none. For the same model: maps and scores do not change. For a retrained model: insertion
-    beats the controls, and no score gets worse (a score without a better direction is not judged).
+    """The rules of a suite that states none.
+
+    For the same model: maps and scores do not change. For a retrained model: insertion beats the controls, and no score gets
+    worse (a score without a better direction is not judged).
     """
     if expect == SAME_MODEL:
         return (Rule(MAP_SIMILARITY), *(default_rule(metric) for metric in metrics))

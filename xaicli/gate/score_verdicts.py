@@ -19,8 +19,9 @@ from xaicli.rows import OTHER
 
 
 def score_verdict(rule: Rule, label: str, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    """Judge a method's scores under one metric: their change since the baseline, photo by photo, or their mean against bounds. A
-    value that is missing now and was there before always fails, and so do scores without any value.
+    """Judge a method's scores under one metric: their change since the baseline, photo by photo, or their mean against bounds.
+
+    A value that is missing now and was there before always fails, and so do scores without any value.
     """
     old, new = (values_of(photos, label, rule.metric) for photos in (baseline.photos, now))
     gone = np.flatnonzero(np.isnan(new) & ~np.isnan(old)).tolist()
@@ -57,6 +58,7 @@ def by_tolerance(
     rule: Rule, label: str, change: Floats, now: Sequence[PhotoResult], quantity: Quantity, *, worse: float
 ) -> Verdict:
     """Fail if the interval of the change (photos,) of a quantity lies wholly beyond the tolerance, pass if it lies wholly inside.
+
     worse: the sign of a change for the worse, 0 if any change counts.
     """
     estimate, tolerance = stats.change(change, quantity), rule.tolerance or 0.0
@@ -92,6 +94,7 @@ def held_against(
     estimate: Estimate, values: Floats, low: float, high: float, text: str, quantity: Quantity, *, paired: bool
 ) -> tuple[State, float | None, str]:
     """Whether an interval lies within limits, outside, or across them: the state, p of the failure, and the text with its reason.
+
     values: (photos,) of the quantity or, if `paired`, differences of two.
     """
     if estimate.value is None:

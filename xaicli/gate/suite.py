@@ -1,5 +1,6 @@
-"""A suite, which says what the gate checks: `xai.toml`, or `[tool.xai]` in `pyproject.toml`. A suite is part of a checked-out
-repository and so not trusted: its own model code runs only if the user allows it.
+"""A suite, which says what the gate checks: `xai.toml`, or `[tool.xai]` in `pyproject.toml`.
+
+A suite is part of a checked-out repository and so not trusted: its own model code runs only if the user allows it.
 """
 
 from __future__ import annotations
@@ -55,8 +56,10 @@ class Suite:
 
     @property
     def baseline_folder(self) -> Path:
-        """The folder of the baseline, beside the folder of pictures. Raises UsageError unless both are inside the suite's folder:
-        an untrusted suite must not choose where on this machine files are written.
+        """The folder of the baseline, beside the folder of pictures.
+
+        Raises UsageError unless both are inside the suite's folder: an untrusted suite must not choose where on this machine
+        files are written.
         """
         folder = self.folder / self.baseline
         try:

@@ -179,8 +179,9 @@ def map_verdict(
 
 
 def of_chance(below: int, photos: int, shift: Floats | None) -> float:
-    """The probability that an unchanged model with another seed differs as much: the smaller one of two, doubled. below: maps
-    under the floor of chance; shift: (photos,) by how much each correlation exceeds its mean with other seeds.
+    """The probability that an unchanged model with another seed differs as much: the smaller one of two, doubled.
+
+    below: maps under the floor of chance; shift: (photos,) by how much each correlation exceeds its mean with other seeds.
     """
     p = float(distributions.binom.sf(below - 1, photos, CHANCE))
     if shift is not None:

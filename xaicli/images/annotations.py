@@ -130,9 +130,10 @@ def coco_shape(note: dict[str, Any], path: Path) -> Shape:
 
 
 def uncompressed(text: str) -> list[int]:
-    """Decode COCO's run lengths from text. Each character, counted from `0`, holds 5 bits and a sixth bit that says whether more
-    follow. The fifth bit of a number's last character is its sign. From the fourth number on, each is stored as the difference
-    from the last but one.
+    """Decode COCO's run lengths from text.
+
+    Each character, counted from `0`, holds 5 bits and a sixth bit that says whether more follow. The fifth bit of a number's last
+    character is its sign. From the fourth number on, each is stored as the difference from the last but one.
     """
     counts: list[int] = []
     value = shift = 0
@@ -199,8 +200,10 @@ def class_names(folder: Path, root: Path) -> list[str]:
 
 
 def read_boxes(path: Path, root: Path) -> Iterator[Mark]:
-    """Boxes of a CSV with a header; a CSV with other columns holds none. Columns: the photo (`file`), `x0,y0,x1,y1`; optionally
-    `label`, `width`, `height`, and a column that ends in `indices` with the model's classes, joined by semicolons.
+    """Boxes of a CSV with a header; a CSV with other columns holds none.
+
+    Columns: the photo (`file`), `x0,y0,x1,y1`; optionally `label`, `width`, `height`, and a column that ends in `indices` with
+    the model's classes, joined by semicolons.
     """
     reader = csv.DictReader(io.StringIO(text_of(path)))
     columns = {name.strip().lower(): name for name in reader.fieldnames or [] if name}

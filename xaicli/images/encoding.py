@@ -12,9 +12,10 @@ TIFF_SAMPLES, TIFF_MOST = 277, 281
 
 
 def largest_value(content: bytes, image: Image.Image) -> int | None:
-    """The value of white in 16 bits according to the file (PNG: sBIT, TIFF: MaxSampleValue); None if all bits are used. PNG
-    demands samples scaled up to 16 bits, but some scanners write them unscaled: such files have low bits that no scaled sample
-    has.
+    """The value of white in 16 bits according to the file (PNG: sBIT, TIFF: MaxSampleValue); None if all bits are used.
+
+    PNG demands samples scaled up to 16 bits, but some scanners write them unscaled: such files have low bits that no scaled
+    sample has.
     """
     if not image.mode.startswith("I"):
         return None

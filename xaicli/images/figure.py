@@ -71,7 +71,9 @@ def sheet_figure(
     dpi: int = DPI,
 ) -> Figure:
     """A contact sheet: one row per photo with its decision, one column per method with its scores, and a colour bar beside each
-    map. scales: one range for all maps of a column, which then has a single bar at its foot.
+    map.
+
+    scales: one range for all maps of a column, which then has a single bar at its foot.
     """
     if not rows:
         raise UsageError("a figure of no photos", expected="at least one")

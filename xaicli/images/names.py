@@ -52,8 +52,10 @@ def short_hash(text: str) -> str:
 
 
 def stems(sources: Sequence[Source]) -> dict[Source, str]:
-    """An output stem for each source (`cat`), all different, even if case is ignored. Photos of the same name keep their endings
-    if these differ (`cat.jpg`, `cat.png`), or else as many of their folders as needed (`a/cat`, `b/cat`).
+    """An output stem for each source (`cat`), all different, even if case is ignored.
+
+    Photos of the same name keep their endings if these differ (`cat.jpg`, `cat.png`), or else as many of their folders as needed
+    (`a/cat`, `b/cat`).
     """
     paths = {source: naming_path(source) for source in sources}
     chosen = {source: path.stem for source, path in paths.items()}

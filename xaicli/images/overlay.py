@@ -57,13 +57,14 @@ def overlay(
     marks: Sequence[TargetMark] = (),
     in_place: bool = False,
 ) -> Image.Image:
-    """The photo, RGB and at its own resolution, with the map (h, w) drawn over the part that the model saw. That part has a thin
-    frame if it is not the whole photo. scale: the range of colours, by default the map's own; colormap: matplotlib's name; alpha:
-    the opacity, 0..1, of the strongest value. Opacity falls to 0 with the map, so that the photo stays visible where the map is
-    weak. look: `heat`, colours over the photo; `grey`, how much each part stands out, white on black, as papers on gradients show
-    it; `contour`, lines around what stands out by a quarter, a half and three quarters. A map that is speckle is smoothed first.
-    marks: what the target is of, drawn on top. in_place: draw on `photo` itself, which is RGB, and no longer needed as it is.
-    Raises InputError for a map that is not finite, UsageError for a look that cannot be.
+    """The photo, RGB and at its own resolution, with the map (h, w) drawn over the part that the model saw.
+
+    That part has a thin frame if it is not the whole photo. scale: the range of colours, by default the map's own; colormap:
+    matplotlib's name; alpha: the opacity, 0..1, of the strongest value. Opacity falls to 0 with the map, so that the photo stays
+    visible where the map is weak. look: `heat`, colours over the photo; `grey`, how much each part stands out, white on black, as
+    papers on gradients show it; `contour`, lines around what stands out by a quarter, a half and three quarters. A map that is
+    speckle is smoothed first. marks: what the target is of, drawn on top. in_place: draw on `photo` itself, which is RGB, and no
+    longer needed as it is. Raises InputError for a map that is not finite, UsageError for a look that cannot be.
     """
     if not 0 <= alpha <= 1:
         raise UsageError(f"alpha {alpha:g}", expected="an opacity from 0 to 1")

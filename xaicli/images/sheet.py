@@ -144,6 +144,7 @@ class Sheet:
         self, cell: SheetCell | None, thumb: Image.Image, geometry: Geometry, place: tuple[int, int], column: str
     ) -> int:
         """Draw a map on the photo, its colour bar and lines of text; a pale photo and the reason if there is no map to draw.
+
         Returns the y where it ends.
         """
         x, y = place

@@ -1,5 +1,7 @@
 """Smoothing of noisy maps for drawing: gradients of single pixels are speckle, in which nothing can be seen at the size of a
-sheet. Only the drawing is smoothed; the map itself does not change.
+sheet.
+
+Only the drawing is smoothed; the map itself does not change.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ def animation(
     marks: Sequence[TargetMark] = (),
 ) -> bytes:
     """A moving picture of step maps (L, h, w) on one common scale, as the bytes of a GIF or WebP file; it loops forever.
+
     milliseconds: how long a step is shown; the last one is held longer. Raises UsageError for another kind of file.
     """
     if kind not in MOVING:
@@ -141,8 +142,9 @@ def drawn_steps(
 
 def stretched(maps: Maps) -> Maps:
     """Step maps (L, h, w) as the authors of DAAM show them: each scaled to 0..1, after a sigmoid of its values relative to the
-    last map's maximum. Every step then uses all colours, and early steps are no dimmer than late ones; a constant step becomes
-    zeros.
+    last map's maximum.
+
+    Every step then uses all colours, and early steps are no dimmer than late ones; a constant step becomes zeros.
     """
     peak = float(maps[-1].max())
     if not peak > 0:

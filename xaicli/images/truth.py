@@ -29,8 +29,9 @@ class PhotoTruth:
     size: Size
 
     def mask(self, index: int) -> Mask | None:
-        """Where objects of a class are, as the model sees them: bool (H, W); None if none is marked in the photo. All False if
-        they are marked only outside the part that the model sees.
+        """Where objects of a class are, as the model sees them: bool (H, W); None if none is marked in the photo.
+
+        All False if they are marked only outside the part that the model sees.
         """
         shapes = [shape for classes, shape in self.marks if classes is None or index in classes]
         if not shapes:
@@ -47,9 +48,10 @@ class Truth:
     kind: str
 
     def of(self, path: str, size: Size, view: View) -> PhotoTruth | None:
-        """The marks in the photo at `path`, of that width and height; None if it is not annotated. Photos are matched by file
-        name without the ending, and by folders if several annotations have that name. Raises InputError if two annotations fit,
-        or if the annotated photo had another size.
+        """The marks in the photo at `path`, of that width and height; None if it is not annotated.
+
+        Photos are matched by file name without the ending, and by folders if several annotations have that name. Raises
+        InputError if two annotations fit, or if the annotated photo had another size.
         """
         name = self.match(path)
         if name is None:

@@ -40,9 +40,10 @@ class Movement:
     in_order: bool
 
     def misplaced(self, convolved: bool) -> str:
-        """The first corner that moves another place of the grid, in words; empty if all four corners move their own. convolved:
-        convolutions receive or return these features. Their axes are known, and a deep one sees all of a small input, so it is
-        enough that the movements are in order; if nothing moves, the features are dead and their maps constant.
+        """The first corner that moves another place of the grid, in words; empty if all four corners move their own.
+
+        convolved: convolutions receive or return these features. Their axes are known, and a deep one sees all of a small input,
+        so it is enough that the movements are in order; if nothing moves, the features are dead and their maps constant.
         """
         if convolved and (self.in_order or not any(self.cells)):
             return ""
@@ -65,7 +66,9 @@ def watch_corners(
     module: nn.Module, size: tuple[int, int], candidates: Mapping[tuple[str, Side], Sequence[Layout]], channels: int = 3
 ) -> dict[tuple[str, Side, Layout], Movement]:
     """How the grids of layers move when corners of the input change, from one pass of five inputs of `size`; all layouts have the
-    same grid. The last call of each layer counts. A layer that does not fit its layout in this pass is left out.
+    same grid.
+
+    The last call of each layer counts. A layer that does not fit its layout in this pass is left out.
     """
     grid = next(layout.grid for layouts in candidates.values() for layout in layouts)
     found: dict[tuple[str, Side, Layout], Movement] = {}

@@ -1,7 +1,8 @@
-"""The feature layer of known families of networks: one row for each class of network. A class is looked up by its name and the
-names of its bases. So networks of torchvision, timm and transformers are found, and classes derived from them, also inside a
-wrapper. The first path that exists counts. Each row is checked by a dry run; if its layer has no grid or no gradient, the layer
-is searched for as in an unknown network (`xaicli.network.layers`).
+"""The feature layer of known families of networks: one row for each class of network.
+
+A class is looked up by its name and the names of its bases. So networks of torchvision, timm and transformers are found, and
+classes derived from them, also inside a wrapper. The first path that exists counts. Each row is checked by a dry run; if its
+layer has no grid or no gradient, the layer is searched for as in an unknown network (`xaicli.network.layers`).
 """
 
 from __future__ import annotations

@@ -143,8 +143,9 @@ NAMES: dict[type[nn.Module], tuple[str, list[float]]] = {
 
 
 def has_fused() -> bool:
-    """Whether this build of torch has the fused operation, and it computes what a convolution and an activation compute. torch
-    made it for its compiler and does not document it, so it is tried out first.
+    """Whether this build of torch has the fused operation, and it computes what a convolution and an activation compute.
+
+    torch made it for its compiler and does not document it, so it is tried out first.
     """
     with torch.random.fork_rng(devices=[]):
         convolution = nn.Conv2d(8, 8, 3, padding=1, groups=2).requires_grad_(False)

@@ -58,9 +58,11 @@ class LayerRow(NamedTuple):
 
 
 def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer:
-    """The layer that explains this network best. It is the layer in its family's row; without one, the last layer with a grid of
-    2 x 2 cells or more, preferably one that runs once. A layer counts only if it has a gradient to the logits and a grid that
-    moves where the input changes. encoder: search the network's encoder alone, if it has one. Raises InputError if no layer fits.
+    """The layer that explains this network best.
+
+    It is the layer in its family's row; without one, the last layer with a grid of 2 x 2 cells or more, preferably one that runs
+    once. A layer counts only if it has a gradient to the logits and a grid that moves where the input changes. encoder: search
+    the network's encoder alone, if it has one. Raises InputError if no layer fits.
     """
     if not trace.has_graph:
         raise InputError(
@@ -91,9 +93,10 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
 
 def named_layer(trace: NetworkTrace, name: str) -> FeatureLayer:
     """The layer of that name: a dotted path, negative indices allowed (`layer4.-1`); `:input` for what enters it (default
-    `:output`); `#CALL` where the module runs more than once (`relu#0`, the first; by default the last). Raises UsageError if
-    there is no such layer, if it has no spatial grid, if its grid does not move with the input, or if its gradient does not reach
-    the logits.
+    `:output`); `#CALL` where the module runs more than once (`relu#0`, the first; by default the last).
+
+    Raises UsageError if there is no such layer, if it has no spatial grid, if its grid does not move with the input, or if its
+    gradient does not reach the logits.
     """
     match = re.fullmatch(r"([^:#]+)(?::(input|output))?(?:#(-?\d+))?", name.strip())
     if match is None:
@@ -185,12 +188,13 @@ def gives_tokens(layer: LayerTrace) -> bool:
 
 
 def is_feature(layer: LayerTrace, blocks: set[str], of_tokens: tuple[str, ...]) -> bool:
-    """Whether a layer's output is a network's features, not an intermediate result inside a transformer's block. The features of
-    a transformer are the outputs of its blocks, and of a norm beside or directly inside a block. The norm matters: after a layer
-    norm nothing depends on a token's length, so before it gradient times activation sums to zero for each token, and such maps
-    are rounding errors. With a [class] token head, the norm before the last block's attention is thus the last place where
-    patches matter; with a pooled head, the norm before the pool. A convolution inside a block that gives tokens, one of
-    `of_tokens`, makes keys, values or a part of them.
+    """Whether a layer's output is a network's features, not an intermediate result inside a transformer's block.
+
+    The features of a transformer are the outputs of its blocks, and of a norm beside or directly inside a block. The norm
+    matters: after a layer norm nothing depends on a token's length, so before it gradient times activation sums to zero for each
+    token, and such maps are rounding errors. With a [class] token head, the norm before the last block's attention is thus the
+    last place where patches matter; with a pooled head, the norm before the pool. A convolution inside a block that gives tokens,
+    one of `of_tokens`, makes keys, values or a part of them.
     """
     candidates = layer.candidates.get("output", ())
     if not candidates:

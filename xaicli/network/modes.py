@@ -14,8 +14,9 @@ from xaicli.errors import InputError
 
 @contextmanager
 def eval_mode(*modules: nn.Module | None) -> Iterator[None]:
-    """Turn dropout and batch statistics off inside. Each submodule's mode is restored afterwards, also on an exception. A black
-    box (None) has no modes.
+    """Turn dropout and batch statistics off inside.
+
+    Each submodule's mode is restored afterwards, also on an exception. A black box (None) has no modes.
     """
     with switched_off((part for module in modules if module is not None for part in module.modules()), "training"):
         yield
@@ -23,8 +24,9 @@ def eval_mode(*modules: nn.Module | None) -> Iterator[None]:
 
 @contextmanager
 def switched_off(owners: Iterable[nn.Module | Tensor], flag: Literal["training", "requires_grad"]) -> Iterator[None]:
-    """Set a flag of each owner to False inside, and restore it afterwards, also on an exception. Flags are set one by one, never
-    through `train()` or `eval()`, which networks override (frozen batch norm, merged adapters).
+    """Set a flag of each owner to False inside, and restore it afterwards, also on an exception.
+
+    Flags are set one by one, never through `train()` or `eval()`, which networks override (frozen batch norm, merged adapters).
     """
     on = [owner for owner in owners if getattr(owner, flag)]
     try:

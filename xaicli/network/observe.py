@@ -104,8 +104,10 @@ After = Callable[[Call, tuple[Any, ...], dict[str, Any], Any], Any]
 def observing(
     network: nn.Module, *, before: Before | None = None, after: After | None = None, operations: bool = False
 ) -> Iterator[Observed]:
-    """Note what the network does in the passes inside the `with`, during which it has hooks. operations: also note operations,
-    and number the tensors that modules receive and return; those tensors are kept until the end.
+    """Note what the network does in the passes inside the `with`, during which it has hooks.
+
+    operations: also note operations, and number the tensors that modules receive and return; those tensors are kept until the
+    end.
     """
     hooked = frozenset(part for part in network.modules() if part._forward_hooks or part._forward_pre_hooks)
     seen = Observed({part: path for path, part in network.named_modules()}, hooked)

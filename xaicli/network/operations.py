@@ -1,6 +1,7 @@
-"""The operations of a network: which are linear, and which only move numbers about. Rules and hooks reach modules alone. They
-silently miss a ReLU that is called as a function, a module that is called twice, or a GELU, and the map then explains another
-network. An observed pass finds these, however the network is written.
+"""The operations of a network: which are linear, and which only move numbers about.
+
+Rules and hooks reach modules alone. They silently miss a ReLU that is called as a function, a module that is called twice, or a
+GELU, and the map then explains another network. An observed pass finds these, however the network is written.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Where a network's return value holds its outputs: a tensor, or an entry of a tuple, list, dict or ModelOutput. Outputs are (B,
-C), or class maps (B, C, H, W).
+"""Where a network's return value holds its outputs: a tensor, or an entry of a tuple, list, dict or ModelOutput.
+
+Outputs are (B, C), or class maps (B, C, H, W).
 """
 
 from __future__ import annotations

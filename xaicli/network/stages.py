@@ -19,10 +19,11 @@ SMALLEST_GRID = 2
 
 
 def find_stages(trace: NetworkTrace, count: int = 3, vit_tap: ViTTap = "ln1") -> tuple[FeatureLayer, ...]:
-    """Up to `count` layers of a network, shallow first, none after its feature layer. In a convolutional network these are the
-    last layers of each resolution: the last stages of a ResNet, the pools that end the blocks of a VGG. In a transformer they are
-    the last blocks: the output of their first layer norm (`ln1`), or their own output (`block_out`). Raises InputError if no
-    layer has a grid.
+    """Up to `count` layers of a network, shallow first, none after its feature layer.
+
+    In a convolutional network these are the last layers of each resolution: the last stages of a ResNet, the pools that end the
+    blocks of a VGG. In a transformer they are the last blocks: the output of their first layer norm (`ln1`), or their own output
+    (`block_out`). Raises InputError if no layer has a grid.
     """
     last = default_layer(trace)
     if last.layout.axes is Axes.TOKENS:
@@ -97,6 +98,7 @@ def grid_of(trace: NetworkTrace, layer: LayerTrace, side: Side = "output") -> tu
 
 def named_stages(trace: NetworkTrace, names: Sequence[str]) -> tuple[FeatureLayer, ...]:
     """Layers by name, `PATH` or `PATH:input`, in the order given, shallow first. Unlike a feature layer they need no gradient.
+
     Raises UsageError if a layer does not exist, runs more than once, or has no grid.
     """
     rectified = ""

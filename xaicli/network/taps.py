@@ -75,9 +75,10 @@ class Features:
 
 
 def gradients_at(features: Sequence[Features], scores: Tensor) -> Iterator[list[Tensor]]:
-    """For scores (B, T), the gradients of each of the T at several taps, laid out as in the network. One backward pass per score
-    serves all taps. In eval mode photos do not mix, so the gradient of the sum over the batch is each photo's own. Raises
-    RunError if no path leads from the taps to the scores.
+    """For scores (B, T), the gradients of each of the T at several taps, laid out as in the network.
+
+    One backward pass per score serves all taps. In eval mode photos do not mix, so the gradient of the sum over the batch is each
+    photo's own. Raises RunError if no path leads from the taps to the scores.
     """
     tensors = [feature.raw for feature in features]
     if not scores.requires_grad:

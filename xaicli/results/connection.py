@@ -24,8 +24,9 @@ NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ce
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-    """A connection to the store at `path`, of the newest schema; `write` creates or upgrades the file if needed. Raises
-    InputError if it is not a store, has a newer schema, is missing (when read), or if the folder, file or disk refuses.
+    """A connection to the store at `path`, of the newest schema; `write` creates or upgrades the file if needed.
+
+    Raises InputError if it is not a store, has a newer schema, is missing (when read), or if the folder, file or disk refuses.
     """
     if not write and not is_file(path):
         raise InputError(f"{path} is not there", expected="a store", hint="xai score PHOTOS -o STORE.db writes one.")

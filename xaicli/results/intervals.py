@@ -67,7 +67,9 @@ def paired(value: float, influence: Floats, of: int) -> Estimate:
 
 def single(value: float, influence: Floats, of: int) -> Estimate:
     """The interval of one mean: Student's, extended to the ends of the interval corrected for skewness (Hall, 1992) where those
-    lie outside. p is Student's, so p rejects whatever the interval excludes.
+    lie outside.
+
+    p is Student's, so p rejects whatever the interval excludes.
     """
     plain = replace(paired(value, influence, of), test=CORRECTED)
     if plain.low is None or plain.high is None:

@@ -19,7 +19,9 @@ MOST_PHOTOS = 1_000_000
 
 def photos_needed(spread: float, distance: float, *, power: float = 0.8) -> float:
     """The number of photos with which a mean at `distance` from a bound is distinguished from it with that power, for values of
-    standard deviation `spread`. Two-sided at the 5 % level, by the normal distribution; infinite if the distance is 0.
+    standard deviation `spread`.
+
+    Two-sided at the 5 % level, by the normal distribution; infinite if the distance is 0.
     """
     if not distance:
         return math.inf

@@ -1,5 +1,6 @@
-"""Reading a store: rows, arrays of scores, photos, recipes, maps. A store may come from anywhere: unexpected contents raise
-InputError and never crash.
+"""Reading a store: rows, arrays of scores, photos, recipes, maps.
+
+A store may come from anywhere: unexpected contents raise InputError and never crash.
 """
 
 from __future__ import annotations
@@ -232,8 +233,9 @@ def ids(connection: sqlite3.Connection, table: str) -> NDArray[np.int64]:
 
 
 def read_statuses(connection: sqlite3.Connection, mine: str, value: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[str]]:
-    """A status per row: 0 is `ok`; the few others, whose value is NaN, are read in the same order by a separate query. mine: SQL
-    that selects the rows.
+    """A status per row: 0 is `ok`; the few others, whose value is NaN, are read in the same order by a separate query.
+
+    mine: SQL that selects the rows.
     """
     found = connection.execute(f"SELECT status FROM rows WHERE {mine} AND value IS NULL ORDER BY id").fetchall()
     statuses = list(dict.fromkeys([OK, *(word for (word,) in found)]))

@@ -62,8 +62,10 @@ def p_against(values: ArrayLike, bound: float, quantity: Quantity = ANY) -> floa
 
 
 def median(values: ArrayLike) -> Estimate:
-    """The median of values (photos,). Its interval lies between two of the values and holds for any distribution; with fewer than
-    six photos there is no such interval.
+    """The median of values (photos,).
+
+    Its interval lies between two of the values and holds for any distribution; with fewer than six photos there is no such
+    interval.
     """
     known, of = present(values)
     n = len(known)

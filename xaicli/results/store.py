@@ -1,6 +1,7 @@
-"""The store: score rows in one SQLite file, keyed by definition, subject and seed, one transaction per photo. A run that was
-killed loses at most the current photo; running again asks `missing` and does only that. Two processes may write to one file at
-once; an existing row is never changed.
+"""The store: score rows in one SQLite file, keyed by definition, subject and seed, one transaction per photo.
+
+A run that was killed loses at most the current photo; running again asks `missing` and does only that. Two processes may write to
+one file at once; an existing row is never changed.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = True, curves: bool = True, maps: bool = True) -> Self:
-        """Open the store at `path`, or create it. `write=False` only reads and does not change the file. curves, maps: whether
-        `add` keeps them. Raises InputError if the file is not a store, has a newer schema, is locked, or cannot be written to.
+        """Open the store at `path`, or create it. `write=False` only reads and does not change the file.
+
+        curves, maps: whether `add` keeps them. Raises InputError if the file is not a store, has a newer schema, is locked, or
+        cannot be written to.
         """
         path = Path(path)
         return cls(opening.connect(path, write=write), path, curves=curves, maps=maps)
@@ -61,8 +64,9 @@ class Store:
     # Writing
 
     def add(self, rows: Iterable[Row], recipes: Iterable[Recipe], *, maps: Iterable[KeptMap] = (), run: Run | None = None) -> int:
-        """Write the rows of one photo, all or none; returns how many were new. A row whose key exists is not changed. recipes: of
-        all these rows. Raises InputError if the disk is full or the file stays locked.
+        """Write the rows of one photo, all or none; returns how many were new. A row whose key exists is not changed.
+
+        recipes: of all these rows. Raises InputError if the disk is full or the file stays locked.
         """
         fresh = 0
         with opening.plain_faults(self.name):
@@ -115,14 +119,16 @@ class Store:
 
     def rows(self, selection: Selection | None = None, *, curves: bool = False, nearest: bool = False) -> Iterator[Row]:
         """The selected rows, photo by photo in the order in which they were first written; `curves` reads the curves too.
+
         nearest: of a photo's rows of the control `other`, only the one of the nearest partner.
         """
         with self._reading(*checksums.CURVES if curves else ()):
             yield from reading.rows(self._connection, selection or Selection(), curves=curves, nearest=nearest)
 
     def scores(self, selection: Selection | None = None, *, readouts: bool = False) -> StoredScores:
-        """The values of the selected rows as arrays, for statistics; `readouts` reads the read-outs too. Of a photo's rows of the
-        control `other`, only the one of the nearest partner.
+        """The values of the selected rows as arrays, for statistics; `readouts` reads the read-outs too.
+
+        Of a photo's rows of the control `other`, only the one of the nearest partner.
         """
         with self._reading():
             return reading.scores(self._connection, selection or Selection(), readouts=readouts)

@@ -1,5 +1,7 @@
-"""The report: one self-contained HTML file in which no shown text can run. The template escapes text, and the script sets it as
-text. The page's content security policy allows only its own script and style, and no connections.
+"""The report: one self-contained HTML file in which no shown text can run.
+
+The template escapes text, and the script sets it as text. The page's content security policy allows only its own script and
+style, and no connections.
 """
 
 from __future__ import annotations
