@@ -223,7 +223,7 @@ def test_what_cannot_be_made_is_refused_in_words(
 def test_a_classifier_is_banked_with_a_warning(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = Path(__file__).parents[1] / "data" / "net.py"
     assert main(["bank", str(train), "--model", f"{net}:make"]) == 0
-    assert "its scores of classes are kept, not its features" in capsys.readouterr().err
+    assert "the bank will hold its class scores, not its features" in capsys.readouterr().err
 
 
 def test_a_classifier_whose_scores_are_taken_for_features_is_explained_with_a_warning(

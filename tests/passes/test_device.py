@@ -65,7 +65,7 @@ def test_an_unknown_device_is_refused_with_those_that_can_be(wanted):
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:0", "mps"])
 def test_a_device_that_is_absent_is_refused_with_those_that_are_here(no_accelerator, wanted):
-    with pytest.raises(UsageError, match=r"was asked for, and .* Here: cpu; leave out --device") as caught:
+    with pytest.raises(UsageError, match=r"was asked for, but .* Here: cpu; leave out --device") as caught:
         resolve_device(wanted)
     assert caught.value.exit_code == 2
 

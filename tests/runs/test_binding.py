@@ -65,7 +65,7 @@ def test_positive_needs_labels(outputs):
 
 
 def test_values_have_no_decision():
-    with pytest.raises(UsageError, match="gives 3 values, and none of them is a decision"):
+    with pytest.raises(UsageError, match="gives 3 values; none of them is a decision"):
         choose_targets("top1", model("values"))
     assert choose_targets("green", model("values")).text == "1"
 

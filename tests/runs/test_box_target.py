@@ -103,7 +103,7 @@ def test_what_names_no_box_is_refused_for_a_detector(square, target):
 
 @pytest.mark.parametrize("target", ["box:0", "boxes", "0@box=0"])
 def test_boxes_of_a_classifier_are_refused(square, tiny_cnn, target):
-    with pytest.raises(UsageError, match="needs a detector, and"):
+    with pytest.raises(UsageError, match="needs a detector, but"):
         xaicli.explain(square, xaicli.classifier(tiny_cnn, resize=16, crop=16), "grad-cam", target=target)
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def gaussian(side: int, sigma: float, like: Tensor) -> Tensor:
-    """A window of `side` places, odd, that sums to 1."""
+    """A Gaussian window of `side` values (odd) that sums to 1."""
     half = (side - 1) * 0.5
     places = torch.linspace(-half, half, side, dtype=like.dtype, device=like.device)
     heights = torch.exp(-0.5 * (places / sigma).pow(2))
@@ -16,12 +16,12 @@ def gaussian(side: int, sigma: float, like: Tensor) -> Tensor:
 
 
 def gaussian_blur(values: Tensor, width: int, height: int, sigma: float) -> Tensor:
-    """Floats (..., C, H, W) under a Gaussian window of width x height places, both odd."""
+    """Floats (..., C, H, W) blurred by a Gaussian window of width x height pixels, both odd."""
     return blurred(values, gaussian(width, sigma, values), gaussian(height, sigma, values))
 
 
 def blurred(values: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """Values (..., C, H, W) under the product of two windows, reflected at the borders."""
+    """Values (..., C, H, W) filtered by the product of two windows, reflected at the borders."""
     channels, shape = values.shape[-3], values.shape
     window = torch.mm(down[:, None], across[None, :]).expand(channels, 1, len(down), len(across))
     sides = [len(across) // 2, len(across) // 2, len(down) // 2, len(down) // 2]

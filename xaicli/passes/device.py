@@ -18,14 +18,14 @@ from xaicli.errors import UsageError
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16", "svebf16"})
-"""What /proc/cpuinfo calls bf16 arithmetic in hardware: on x86 AMX and AVX-512 BF16, on ARM the last two."""
+"""The names of bf16 arithmetic in /proc/cpuinfo: AMX and AVX-512 BF16 on x86, the last two on ARM."""
 CPU_INFO = Path("/proc/cpuinfo")
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """One device that is here: its name for `--device`, what it is, and whether it computes in bf16 by itself."""
+    """A device of this machine: its name for `--device`, a description, and whether it has bf16 in hardware."""
 
     device: str
     description: str
@@ -33,7 +33,7 @@ class DeviceFacts:
 
 
 def resolve_device(wanted: str | torch.device = "auto") -> torch.device:
-    """The device of that name; `auto` is the first of cuda, mps, cpu that is here. Raises UsageError where it is not."""
+    """The device of that name; `auto` is the first of cuda, mps and cpu that exists. Raises UsageError if it does not exist."""
     text = str(wanted).strip().lower()
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps() else "cpu")
@@ -43,14 +43,14 @@ def resolve_device(wanted: str | torch.device = "auto") -> torch.device:
     if kind == "cuda":
         require_cuda(int(index or 0))
     if kind == "mps" and not has_mps():
-        raise UsageError("mps was asked for, and this machine or this build of torch has none", hint=here())
+        raise UsageError("mps was asked for, but this machine or this build of torch does not have it", hint=here())
     return torch.device(text)
 
 
 def require_cuda(index: int) -> None:
     if not torch.cuda.is_available():
         reason = "torch sees no GPU" if torch.version.cuda or torch.version.hip else "this torch is a CPU-only build"
-        raise UsageError(f"cuda was asked for, and {reason}", hint=here())
+        raise UsageError(f"cuda was asked for, but {reason}", hint=here())
     if index >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise UsageError(f"no device cuda:{index}", expected=f"cuda:0 to cuda:{last}" if last else "cuda, the only one")
@@ -65,7 +65,7 @@ def has_mps() -> bool:
 
 
 def device_facts() -> list[DeviceFacts]:
-    """All devices that are here, the CPU last."""
+    """All devices of this machine, the CPU last."""
     facts = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -97,7 +97,7 @@ def cpu_has_bf16() -> bool:
 
 
 def masked_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The type of passes that only mask the input: under `auto` bf16 where the hardware has it. Raises UsageError."""
+    """The type of passes that only mask the input: for `auto`, bf16 if the hardware has it. Raises UsageError."""
     if precision not in PRECISIONS:
         raise UsageError(f'no precision "{precision}"', expected=", ".join(PRECISIONS))
     if precision == "bf16" or (precision == "auto" and has_bf16(device)):
@@ -106,7 +106,7 @@ def masked_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def sensible_threads() -> int:
-    """Threads for arithmetic: torch's choice, or the user's by OMP_NUM_THREADS, but no more than this process may run on."""
+    """Threads for arithmetic: torch's choice, or the user's by OMP_NUM_THREADS, but no more than this process may use."""
     if os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS"):
         return torch.get_num_threads()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -114,7 +114,7 @@ def sensible_threads() -> int:
 
 
 def quota(file: Path) -> int:
-    """Processors' worth of time that a container grants, rounded up; a large number where it sets no limit."""
+    """How many processors' time a container grants, rounded up; a large number if it sets no limit."""
     try:
         granted, period = file.read_text(encoding="ascii").split()
         return max(1, math.ceil(int(granted) / int(period)))
@@ -124,7 +124,7 @@ def quota(file: Path) -> int:
 
 @contextmanager
 def threads(count: int | None = None) -> Iterator[int]:
-    """Run torch on `count` threads, by default `sensible_threads()`; the number before is restored."""
+    """Run torch on `count` threads, by default `sensible_threads()`; the previous number is restored."""
     before = torch.get_num_threads()
     wanted = count or sensible_threads()
     try:

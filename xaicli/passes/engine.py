@@ -18,10 +18,11 @@ from xaicli.network.modes import eval_mode
 from xaicli.network.taps import tap_many
 
 WORTH_FOLDING = 64
-"""Passes from which on a twin is made: it takes as long as about fifteen passes (MobileNetV2, ResNet-18 and 50)."""
+"""A twin is made if at least this many passes are expected: making it takes as long as about fifteen (MobileNetV2, ResNet-18 and
+50)."""
 
 TOLERANCE = 1e-5
-"""Of the largest logit: how far a twin may be off the network, as batches of another size are."""
+"""How far a twin's logits may differ from the network's, relative to the largest; batches of another size differ as much."""
 
 
 State: TypeAlias = tuple[object, ...]
@@ -29,7 +30,7 @@ State: TypeAlias = tuple[object, ...]
 
 @dataclass(frozen=True, eq=False)
 class Twin:
-    """A network's folded twin, None where there is nothing to fold or it gave other logits.
+    """A network's folded twin; None if there is nothing to fold or if its logits differ.
 
     state: of the network when the twin was made; readable: by name of a layer, whether the twin has the same features there.
     """
@@ -40,15 +41,16 @@ class Twin:
 
 
 TWINS: WeakKeyDictionary[nn.Module, Twin] = WeakKeyDictionary()
-"""Twins by network: made once, gone with the network."""
+"""Twins by network: each is made once and dropped with its network."""
 
 
 def engine_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: bool) -> Classifier:
-    """The classifier over the network that runs `passes` passes of inputs like `photo` (1, 3, H, W), without gradients, soonest.
+    """The classifier over the network that runs `passes` passes of inputs like `photo` (1, 3, H, W), without gradients, in the
+    shortest time.
 
-    That is the network itself where fewer than 64 passes are expected, here or in the whole run, where its twin does not give the
-    same logits for the photo, or under bf16, whose rounding folding would move by more than 1e-5. The choice depends on nothing
-    that ran before, so that the same call gives the same bytes. exact: float32, else `masked_dtype`.
+    It is the network itself if fewer than 64 passes are expected (here and in the whole run), if its twin gives other logits for
+    the photo, or in bf16, where folding would change the rounding by more than 1e-5. The choice depends on nothing that ran
+    before, so that the same call gives the same bytes. exact: float32, else `masked_dtype`.
     """
     twin = twin_for(classifier, photo, passes, exact=exact)
     return classifier if twin is None or twin.network is None else over(classifier, twin.network)
@@ -57,9 +59,9 @@ def engine_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: b
 def reading_engine_for(
     classifier: Classifier, photo: Tensor, passes: float, layers: Sequence[FeatureLayer]
 ) -> tuple[Classifier, Sequence[FeatureLayer]]:
-    """The same for float32 passes in which layers are read, and these layers in the network that runs.
+    """The same for float32 passes in which layers are read; returns these layers in the network that runs, too.
 
-    That is the network itself where its twin has other features at one of the layers: a batch norm's own input, say.
+    It is the network itself if its twin has other features at one of the layers, such as the input of a batch norm.
     """
     twin = twin_for(classifier, photo, passes, exact=True)
     if twin is None or twin.network is None:
@@ -74,7 +76,8 @@ def reading_engine_for(
 
 
 def twin_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: bool) -> Twin | None:
-    """The network's twin where passes pay for it: the one that is known, unless the network has changed since, or a new one."""
+    """The network's twin, if there are enough passes to pay for it: the known one unless the network has changed since, or else a
+    new one."""
     module = classifier.module
     too_few = max(passes, classifier.expected_passes) < WORTH_FOLDING
     rounded = not exact and classifier.masked_dtype != torch.float32
@@ -95,7 +98,7 @@ def over(classifier: Classifier, network: nn.Module) -> Classifier:
 
 
 def has_norms(module: nn.Module) -> bool:
-    """Whether there may be something to fold."""
+    """Whether the network may have something to fold."""
     return any(isinstance(part, nn.BatchNorm2d) for part in module.modules())
 
 
@@ -106,7 +109,7 @@ def state_of(module: nn.Module) -> State:
     owned = [tensor for part in parts for own in (part._parameters, part._buffers) for tensor in own.values()]
     tensors = [tensor.detach() for tensor in owned if tensor is not None]
     versions = [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in owned if tensor is not None]
-    # What is written through `.data` leaves the version as it was.
+    # Writing through `.data` does not change the version, so norms are compared too.
     floating = [tensor for tensor in tensors if tensor.is_floating_point()]
     norms = map(float, torch._foreach_norm(floating)) if floating else ()
     return (*kinds, *versions, *norms)
@@ -120,12 +123,12 @@ def gives(engine: Classifier, photo: Tensor, logits: Tensor) -> bool:
 
 
 def features(classifier: Classifier, photo: Tensor, layers: Sequence[FeatureLayer]) -> list[Tensor]:
-    """What layers of a classifier's network have for a photo."""
+    """The features of a classifier's layers for a photo."""
     with tap_many(classifier.torch_module, {str(layer): layer for layer in layers}, gradients=False) as taps:
         classifier(photo.clone())
         return [tap.raw for tap in taps.values()]
 
 
 def near(found: Tensor, expected: Tensor) -> bool:
-    """Whether two tensors are the same but for rounding; never where one is not finite."""
+    """Whether two tensors are equal up to rounding; never if one is not finite."""
     return found.shape == expected.shape and bool(((found - expected).abs() <= TOLERANCE * expected.abs().max()).all())

@@ -1,4 +1,4 @@
-"""Which score of the target a method explains that passes altered copies: the logit or the probability."""
+"""Which score of the target a method that runs altered copies explains: the logit or the probability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How inputs lie in memory: channels last where convolutions are faster on it and the network takes it."""
+"""The memory layout of inputs: channels last if convolutions are faster with it and the network accepts it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from torch import nn
 from xaicli.network.classifier import Classifier
 
 REFUSAL = "view size is not compatible"
-"""How torch begins to say that a tensor cannot be flattened with `view`: old networks do so, and take contiguous input alone."""
+"""The beginning of torch's message that a tensor cannot be flattened with `view`: old networks do that and accept only contiguous
+input."""
 
 
 def fastest_layout(classifier: Classifier, dtype: torch.dtype = torch.float32) -> torch.memory_format:
     """Channels last for networks with convolutions on a CPU, where they run 1.2 to 1.5 times as fast, and on tensor cores in half
-    precision. Values differ in the last bits alone."""
+    precision. Values differ only in their last bits."""
     module, kind = classifier.module, classifier.device.type
     gains = kind == "cpu" or (kind == "cuda" and dtype != torch.float32)
     if gains and module is not None and any(isinstance(part, nn.Conv2d) for part in module.modules()):
@@ -22,5 +23,5 @@ def fastest_layout(classifier: Classifier, dtype: torch.dtype = torch.float32) -
 
 
 def is_refused(layout: torch.memory_format, error: BaseException) -> bool:
-    """Whether a network failed because it takes contiguous input alone, and should be given it."""
+    """Whether a network failed because it accepts only contiguous input."""
     return layout == torch.channels_last and REFUSAL in str(error)

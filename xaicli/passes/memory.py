@@ -1,4 +1,4 @@
-"""Batch sizes that fit, and smaller ones where memory runs out."""
+"""Batch sizes that fit into memory, and smaller ones if it runs out."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from xaicli.network.classifier import Classifier
 T = TypeVar("T")
 
 PIXELS_CPU = 16 * 224 * 224
-"""A CPU is fastest while a layer's activations stay near its caches: 8 to 16 photos of 224 pixels,
-6 to 12 of 322, on ResNet-50 and MobileNetV3."""
+"""A CPU is fastest while a layer's activations fit its caches: with 8 to 16 photos of 224 pixels, or 6 to 12 of 322 (ResNet-50,
+MobileNetV3)."""
 
 PIXELS_DEVICE = 128 * 224 * 224
-"""An accelerator is full well below this; more only takes memory."""
+"""An accelerator is fully used well below this; more only takes memory."""
 
 BYTES_A_PIXEL = 2048
-"""Activation memory of one forward pass for each input pixel, generous for the networks that torchvision ships."""
+"""Activation memory of a forward pass per input pixel; a generous estimate for torchvision's networks."""
 
 LARGEST = 512
 
 
 def batch_size_for(device: torch.device, height: int, width: int) -> int:
-    """How many copies of (height, width) to pass at once: a power of two from 1 to 512, the nearest to what is fastest."""
+    """How many copies of (height, width) to run at once: the power of two from 1 to 512 that is nearest to the fastest number."""
     pixels = PIXELS_CPU if device.type == "cpu" else PIXELS_DEVICE
     copies = 1 << round(math.log2(max(1, pixels / (height * width))))
     if device.type == "cuda":
@@ -45,7 +45,7 @@ def batch_size_for(device: torch.device, height: int, width: int) -> int:
 class Chunk:
     """How many items are processed at once: `size`, halved each time memory runs out, down to one.
 
-    too_large: the error to raise where the item of that number does not fit by itself.
+    too_large: makes the error for the item of that number, which does not fit even alone.
     """
 
     size: int
@@ -53,13 +53,13 @@ class Chunk:
     too_large: Callable[[int], RunError]
 
     def attempt(self, work: Callable[[], T], start: int = 0, count: int | None = None) -> T | None:
-        """What `work` returns; None where it ran out of memory on `count` items from `start` on: try again with fewer.
+        """What `work` returns; None if it ran out of memory on `count` items from `start` on: try again with fewer.
 
-        Raises `too_large` where it ran out on a single item; other exceptions pass through.
+        Raises `too_large` if it ran out on a single item; other exceptions pass through.
         """
         try:
             return work()
-        # A RunError is what code of others, kept apart, made of its own exception.
+        # Foreign code is contained, so its out-of-memory error arrives as the cause of a RunError.
         except (RuntimeError, MemoryError, RunError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -76,7 +76,7 @@ class Chunk:
 def in_chunks(work: Callable[[int, int], T], count: int, chunk: Chunk) -> Iterator[tuple[int, T]]:
     """Process `count` items in order: yields the start of each range and what `work(start, stop)` returned for it.
 
-    Ranges are at most `chunk.size` long. A range on which memory runs out is tried again at half the length.
+    Ranges are at most `chunk.size` long. If memory runs out on a range, half of it is tried again.
     """
     start = 0
     while start < count:
@@ -88,9 +88,10 @@ def in_chunks(work: Callable[[int, int], T], count: int, chunk: Chunk) -> Iterat
 
 
 def chunk_for(classifier: Classifier, size: tuple[int, int], *, times: int = 1, what: str = "") -> Chunk:
-    """How many inputs of `size` (height, width) to pass at once: the classifier's batch size, else what its device takes best.
+    """How many inputs of `size` (height, width) to run at once: the classifier's batch size, or else what suits its device best.
 
-    times: memory of one input in forward passes without gradients; what: who runs out of memory, the classifier by default.
+    times: the memory of one input, in forward passes without gradients; what: the name for the error message, by default the
+    classifier's.
     """
     height, width = size
 
@@ -104,7 +105,7 @@ def chunk_for(classifier: Classifier, size: tuple[int, int], *, times: int = 1, 
 
 
 def free_memory(device: torch.device) -> None:
-    """Give unused memory back before a smaller attempt."""
+    """Release unused memory before a smaller attempt."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,8 +1,8 @@
 """The masked-forward queue: many altered copies of many photos through one network, in full batches.
 
-A method or metric describes its work as jobs: so many copies, how to write them, what to do with their logits. `run`
-packs copies of successive jobs (photos, methods, steps) into batches, so that a pass is never half empty, and reads the
-jobs one after the other, so that memory depends on the batch size alone.
+A method or metric describes its work as jobs: how many copies, how to write them, what to do with their logits. `run` packs the
+copies of successive jobs (photos, methods, steps) into full batches. It reads one job after the other, so that memory depends on
+the batch size alone.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ class CopyJob:
     """`size` altered copies of one photo.
 
     write(out, start, stop) writes copies `start` to `stop` into `out` (stop - start, 3, H, W), a slice of a buffer that is
-    used again: it must write every element and keep no reference. receive(logits, start, stop) receives their logits
-    (stop - start, C) float32, a tensor of its own. Ranges come in order and cover each copy once; where they are cut depends
-    on the batches. `write` may be called again for a range, or a shorter one, after memory ran out. Writing runs ahead of
-    receiving, by up to two batches.
+    reused: it must write every element and keep no reference. receive(logits, start, stop) gets their logits (stop - start, C), a
+    float32 tensor of its own. Ranges come in order and cover each copy once; their limits depend on the batches. After memory ran
+    out, `write` may be called again for the same or a shorter range. Writing runs up to two batches ahead of receiving.
     """
 
     size: int
@@ -47,14 +46,14 @@ def run(
     passes: float | None = None,
     exact: bool,
 ) -> int:
-    """Pass all copies of all jobs, of `shape` (3, H, W), through the classifier; returns the batch size in use at the end.
+    """Run all copies of all jobs, of `shape` (3, H, W), through the classifier; returns the batch size in use at the end.
 
-    exact: float32 (decisions, scores); else the classifier's `masked_dtype`. batch_size: copies a pass, by default the
-    classifier's, or else what the device takes best; it is halved when memory runs out, and the work goes on where it stopped.
-    passes: how many copies are expected, which decides what network runs them (see `engine_for`); by default those of a list of
-    jobs. Results agree to 1e-5 in float32 for any batch size and any neighbours. The network is in evaluation mode meanwhile,
-    without gradients. Raises RunError where not even one copy fits, or where the network returns another number of rows
-    than it was given.
+    exact: float32 (decisions, scores); else the classifier's `masked_dtype`. batch_size: copies per pass, by default the
+    classifier's, or else what suits the device best; it is halved when memory runs out, and the work continues where it stopped.
+    passes: the expected number of copies, which decides which network runs them (see `engine_for`); by default the number in a
+    list of jobs. Results agree to 1e-5 in float32 for any batch size and any neighbours. The network runs in evaluation mode
+    without gradients. Raises RunError if not even one copy fits, or if the network returns another number of rows than it was
+    given.
     """
     chunk = chunk_for(classifier, (shape[1], shape[2]))
     if batch_size is not None:
@@ -72,9 +71,10 @@ def run(
 
 
 def clean_logits(classifier: Classifier, inputs: Tensor, *, passes: float | None = None, exact: bool = True) -> Tensor:
-    """Logits (B, C) float32 of photos (B, 3, H, W) as they are: the pass in which a method that only masks decides.
+    """Logits (B, C) float32 of unaltered photos (B, 3, H, W): the clean pass of a method that only masks, on which the decision
+    is made.
 
-    passes, exact: as of `run`.
+    passes, exact: as in `run`.
     """
     pieces: list[Tensor] = []
     photos = CopyJob(
@@ -82,7 +82,7 @@ def clean_logits(classifier: Classifier, inputs: Tensor, *, passes: float | None
         write=lambda out, start, stop: out.copy_(inputs[start:stop]),
         receive=lambda logits, start, stop: pieces.append(logits),
     )
-    # Memory that ran out is the caller's to handle.
+    # Out of memory is handled by the caller.
     with contained(classifier.name, passing=is_out_of_memory):
         run(classifier, [photos], (inputs.shape[1], inputs.shape[2], inputs.shape[3]), passes=passes, exact=exact)
     return torch.cat(pieces) if pieces else inputs.new_zeros((0, classifier.count))
@@ -117,7 +117,7 @@ class Queue:
         self.layout = fastest_layout(self.classifier, torch.float32 if self.exact else self.classifier.masked_dtype)
 
     def add(self, job: CopyJob) -> None:
-        """Write a job's copies, passing on each batch that gets full."""
+        """Write a job's copies, and run each batch that is full."""
         at = 0
         while at < job.size:
             if self.filled >= self.chunk.size:
@@ -125,7 +125,7 @@ class Queue:
             at += self.write(job, at, min(job.size, at + self.chunk.size - self.filled))
 
     def write(self, job: CopyJob, start: int, stop: int) -> int:
-        """Write copies into the buffer; returns how many: none where memory ran out and the batch was made smaller."""
+        """Write copies into the buffer; returns how many: 0 if memory ran out and the batch was made smaller."""
 
         def written_part() -> JobPart:
             buffer = self.room()
@@ -144,7 +144,7 @@ class Queue:
 
     def room(self) -> Tensor:
         if self.buffer is None:
-            # Not an inference tensor even inside inference mode: those do not tell when they were changed.
+            # Never an inference tensor: those do not count their changes.
             with torch.inference_mode(False):
                 self.buffer = torch.empty(
                     (self.chunk.size, *self.shape), dtype=torch.float32, device=self.classifier.device, memory_format=self.layout
@@ -152,7 +152,7 @@ class Queue:
         return self.buffer
 
     def flush(self) -> None:
-        """Pass the batch on, whatever it holds."""
+        """Run the batch, full or not."""
         if not self.filled or self.buffer is None:
             return
         pieces, at = [], 0
@@ -181,7 +181,7 @@ class Queue:
                 at += count
 
     def attempt(self, copies: Tensor) -> Tensor | None:
-        """Logits of the copies, or None where memory ran out, or the layout was refused, and the caller shall try again."""
+        """Logits of the copies; None if memory ran out or the layout was refused, and the caller should try again."""
         try:
             logits = self.chunk.attempt(lambda: self.forward(copies))
         except RuntimeError as error:
@@ -190,7 +190,7 @@ class Queue:
             self.layout = torch.contiguous_format
             self.buffer = self.room().contiguous()
             return None
-        # A copy made outside inference mode, so that takers may keep and change it.
+        # A copy made outside inference mode, so that receivers may keep and change it.
         return None if logits is None else logits.clone()
 
     def forward(self, copies: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class Queue:
             return self.engine(copies)
 
     def deliver(self) -> None:
-        """Hand the logits of the batch before to those who asked for them."""
+        """Hand the logits of the previous batch to the jobs that asked for them."""
         if self.computed is None:
             return
         logits, parts = self.computed

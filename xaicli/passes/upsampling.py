@@ -1,4 +1,4 @@
-"""From a map's own resolution to that of the model's input: the one place where maps are upsampled."""
+"""From a map's own resolution to that of the model's input: the only place where maps are upsampled for scoring."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from xaicli.float64 import in_float64
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (N, h, w) at `size` (H, W), bilinear with half-pixel centres (align_corners=False), float32.
 
-    Weights are summed in float64 and rounded once: where neighbours are equal the result is that very value, so that a plateau of
-    the map stays a tie of pixels and does not become an order made of rounding errors.
+    Weights are summed in float64 and rounded once. So between equal neighbours the result is exactly their value: a plateau of
+    the map stays a tie of pixels, and rounding errors do not order it.
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps.float()
@@ -22,7 +22,7 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def unit_range(maps: Tensor) -> Tensor:
-    """Each map (N, h, w) less its minimum, over its range: 0 to 1. A constant map becomes zeros."""
+    """Each map (N, h, w) minus its minimum, divided by its range: 0 to 1. A constant map becomes zeros."""
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     span = high - low
     return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1), 0)

@@ -1,4 +1,5 @@
-"""Making a memory bank: features of a folder of labelled photos, kept part by part, so that a run goes on where it stopped."""
+"""Making a memory bank: features of a folder of labelled photos, saved part by part, so that a run can continue where it
+stopped."""
 
 from __future__ import annotations
 
@@ -36,12 +37,12 @@ from xaicli.words import count, span
 BATCH = 16
 PART_PHOTOS = 256
 PART_SECONDS = 20.0
-"""A part is written when it holds so many photos, or is so old: that much is lost at most when a run is killed."""
+"""A part is written when it holds this many photos or is this old; no more is lost when a run is killed."""
 
 
 @dataclass(frozen=True)
 class BankRun:
-    """One call of `xai bank`: photos, the network whose features they get, and the file that the bank becomes."""
+    """One call of `xai bank`: the photos, the network that makes their features, and the file of the bank."""
 
     photos: LabelledPhotos
     classifier: Classifier
@@ -52,18 +53,18 @@ class BankRun:
 
     @property
     def parts(self) -> Path:
-        """The folder of what is finished so far."""
+        """The folder of the parts finished so far."""
         return self.path.with_name(f"{self.path.name}.parts")
 
     def check(self) -> None:
-        """Raise UsageError where the path of the bank is a folder, or does not end in .safetensors."""
+        """Raise UsageError if the path of the bank is a folder, or does not end in .safetensors."""
         if is_folder(self.path):
             raise UsageError(f"{self.path} is a folder", expected="a file", hint="Give -o FILE.")
         if self.path.suffix != ENDING:
             raise UsageError(f"-o {self.path.name}", expected=f"a name that ends in {ENDING}")
 
     def is_complete(self) -> bool:
-        """Whether the bank is there; raises UsageError where another one is, or something else."""
+        """Whether the bank exists; raises UsageError if the file is another bank or something else."""
         self.check()
         if self.overwrite or not is_there(self.path):
             return False
@@ -78,14 +79,14 @@ class BankRun:
         return True
 
     def finished(self) -> set[int]:
-        """Photos whose features an earlier run that was stopped has kept; raises UsageError where they are another network's."""
+        """Photos whose features an earlier, stopped run has saved; raises UsageError if they belong to another network."""
         if self.overwrite:
             shutil.rmtree(self.parts, ignore_errors=True)
         known = {key for keys, _ in self.kept() for key in keys}
         return {place for place, key in enumerate(self.photos.keys) if key in known}
 
     def kept(self) -> Iterator[tuple[list[str], Tensor]]:
-        """Keys of photos and their features, of each part on disk."""
+        """The keys of photos and their features, for each part on disk."""
         for path in sorted(self.parts.glob("*.safetensors")):
             try:
                 with safetensors.safe_open(path, "pt") as file:
@@ -98,10 +99,10 @@ class BankRun:
             yield keys, features
 
     def run(self) -> Generator[Source | Failure, None, None]:
-        """Yield each photo once its features are known, those of an earlier run first; then write the bank.
+        """Yield each photo once its features are known, first those of an earlier run; then write the bank.
 
-        A Failure is yielded for a photo that cannot be used; the last, unless the run keeps going. What is finished is kept when
-        the run is stopped.
+        A Failure is yielded for a photo that cannot be used; it is the last item unless the run keeps going. What is finished is
+        kept when the run is stopped.
         """
         require_writable(self.path.parent)
         done = self.finished()
@@ -136,7 +137,7 @@ class BankRun:
             yield from self.features(batch, part)
 
     def features(self, batch: list[tuple[int, LoadedPhoto]], part: Part) -> Iterator[Source | Failure]:
-        """Pass a batch and keep its features, each of length one."""
+        """Run a batch and keep its features, each normalised to length 1."""
         inputs = torch.stack([loaded.input for _, loaded in batch]).to(self.classifier.device)
         features = functional.normalize(clean_logits(self.classifier, inputs).cpu(), dim=1)
         for (place, loaded), row in zip(batch, features, strict=True):
@@ -148,7 +149,7 @@ class BankRun:
                 yield Failure(loaded.source, RunError(found, hint="Check weights and preprocessing (xai doctor --model SPEC)."))
 
     def assemble(self) -> None:
-        """Write the bank of all photos that have features, in their order, and drop the parts."""
+        """Write the bank of all photos that have features, in their order, and delete the parts."""
         parts = list(self.kept())
         row_of = {key: row for row, key in enumerate(key for keys, _ in parts for key in keys)}
         places = [place for place, key in enumerate(self.photos.keys) if key in row_of]
@@ -167,7 +168,7 @@ def another(path: Path, what: str) -> UsageError:
 
 
 class Part:
-    """Features that are not on disk yet."""
+    """A part of the bank in memory: features that are not on disk yet."""
 
     def __init__(self, folder: Path, keys: Sequence[str], fingerprint: str) -> None:
         self.folder, self.keys, self.fingerprint = folder, keys, fingerprint
@@ -180,7 +181,7 @@ class Part:
             self.write()
 
     def write(self) -> None:
-        """Put on disk what is waiting, under a name that follows from the photos."""
+        """Write the waiting features, under a name that follows from the photos."""
         if not self.waiting:
             return
         keys = [self.keys[place] for place in self.waiting]
@@ -192,7 +193,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class BuiltBank(Tabular):
-    """A bank that is complete; errors: of photos that it lacks, under `keep_going`."""
+    """A complete bank; errors: of photos that are missing in it, under `keep_going`."""
 
     path: Path
     bank: Bank
@@ -224,18 +225,19 @@ def build_bank(
     batch_size: int | None = None,
     progress: Progress = SILENT,
 ) -> BuiltBank:
-    """A memory bank of the features of a folder's photos, FOLDER/CLASS/photo.jpg, in the file `output`.
+    """Make a memory bank of the features of a folder's photos, FOLDER/CLASS/photo.jpg, in the file `output`.
 
-    classifier: a network without head, whose outputs are its features, or its specification; labels: a CSV file of the columns
-    image and label in place of folder names; per_class: the first so many photos of each class; keep_going: go on past photos
-    that fail; batch_size: inputs a pass. A file that is complete is read; a run that was stopped goes on. Raises XaiError.
+    classifier: a network without head, whose outputs are its features, or its specification; labels: a CSV file with columns
+    image and label, instead of folder names; per_class: use only this many photos of each class, the first ones; keep_going:
+    continue past photos that fail; batch_size: inputs per pass. A complete file is only read; a run that was stopped continues.
+    Raises XaiError.
 
         xaicli.build_bank("train/", "timm:vit_small_patch16_224.dino", "dino.safetensors").bank
     """
     photos = find_labelled(folder, labels, per_class)
     model = open_model(classifier, progress=progress)
     if model.classes:
-        progress.warn(f"{model.name} is a classifier: its scores of classes are kept, not its features")
+        progress.warn(f"{model.name} is a classifier: the bank will hold its class scores, not its features")
     run = BankRun(photos, model, Path(output), overwrite, keep_going, batch_size or BATCH)
     errors: list[XaiError] = []
     if run.is_complete():
@@ -246,7 +248,7 @@ def build_bank(
 
 
 def carry_out(run: BankRun, progress: Progress) -> list[XaiError]:
-    """Make the bank; returns what failed. Raises the failure at which a run ends that does not go on past it."""
+    """Make the bank; returns the errors. Without `keep_going`, the first error is raised."""
     start, total = time.monotonic(), len(run.photos.sources)
     if not run.overwrite and (earlier := len(run.finished())):
         progress.say(f"{count(earlier, 'photo')} finished before")

@@ -1,4 +1,4 @@
-"""`xaicli.baseline`: what a suite gives now, kept to hold later runs against."""
+"""`xaicli.baseline`: a suite's results, stored to compare later runs with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xaicli.words import count
 
 @dataclass(frozen=True, eq=False)
 class MadeBaseline(Tabular):
-    """A baseline on disk: a record a photo. size: bytes in `folder`; methods: labels."""
+    """A baseline on disk, with a record for each photo. size: bytes in `folder`; methods: labels."""
 
     baseline: Baseline
     folder: Path
@@ -59,7 +59,7 @@ def baseline(
     """Run a suite and keep its maps, scores and decisions as the baseline that `xaicli.check` compares with.
 
     suite: its file, by default xai.toml or [tool.xai] in pyproject.toml of the current folder; trust: let the suite's own model
-    file run; model, weights: others than the suite's; overwrite: replace a baseline. Raises XaiError.
+    file run; model, weights: used instead of the suite's; overwrite: replace an existing baseline. Raises XaiError.
 
         xaicli.baseline("xai.toml")
     """
@@ -74,7 +74,7 @@ def baseline(
 
 
 def write_baseline(ready: ReadySuite, folder: Path, progress: Progress) -> MadeBaseline:
-    """Run a suite that is ready and write what it gives."""
+    """Run a suite that is ready and write its results."""
     with progress.task("photos", photos_to_run(ready)) as step:
         made = make_baseline(ready, lambda done: step())
     return MadeBaseline(made, folder, save(made, folder), tuple(method.label for method in ready.methods))

@@ -1,4 +1,4 @@
-"""Targets that depend on what the model says of the clean photo, fixed before the photo is explained."""
+"""Targets that depend on the model's output for the clean photo: they are fixed before the photo is explained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xaicli.targets import NO_CLASS, PREDICTED, DecidedTargets, TargetRule, Targ
 
 @dataclass(frozen=True, eq=False)
 class BoundTargets:
-    """One photo's targets, and the classifier that they are targets of.
+    """One photo's targets, and the classifier to which they belong.
 
     marks: what pictures show of the T targets, (1, T, ...) by name, as `xaicli.images.marks` reads it; kept beside each map.
     """
@@ -35,9 +35,9 @@ class BoundTargets:
 def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
     """The targets of one photo.
 
-    Most rules need no look at the photo. `positive` takes one pass: every label whose probability is above the rule's bound. A
-    region of a class map takes one pass too, and makes a classifier of that region; so do boxes of a detector. Raises InputError
-    where there is no such label or box, or nothing in the region.
+    Most rules do not depend on the photo. `positive` takes one pass and means every label whose probability is above the rule's
+    bound. A region of a class map takes one pass too and makes a classifier of that region, as boxes of a detector do. Raises
+    InputError if there is no such label or box, or if the region is empty.
     """
     if rule.of_boxes:
         geometry = classifier.view.geometry(*loaded.photo.image.size)
@@ -61,7 +61,7 @@ def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> Bound
 
 
 def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
-    """A region fixed on the clean photo: never looked for again in altered copies."""
+    """A region, fixed on the clean photo: it stays the same for altered copies."""
     assert classifier.pixels is not None
     with (
         contained(classifier.name),

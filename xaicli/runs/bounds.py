@@ -24,20 +24,20 @@ class Bound:
     side: Literal["least", "most"]
 
     def failures(self, group: Group) -> Iterator[str]:
-        """A line for each method of a group that does not keep it; a mean without an interval keeps none."""
+        """A line for each method of a group that violates the bound; a mean without an interval always does."""
         for method in group.methods:
-            # Where the store holds two versions of a metric, neither bears its plain name.
+            # If the store holds two versions of a metric, neither has the plain name.
             cell = group.cells.get((method, self.metric))
             low, high = (None, None) if cell is None else (cell.estimate.low, cell.estimate.high)
             found = low if self.side == "least" else high
             if found is None or (found < self.limit if self.side == "least" else found > self.limit):
                 end = "lower" if self.side == "least" else "upper"
                 shown = "unknown (too few photos)" if found is None else f"{found:.3f}"
-                yield f"{method}  {self.metric}: {end} end {shown}, at {self.side} {self.limit:g} wanted"
+                yield f"{method}  {self.metric}: {end} end {shown}, wanted at {self.side} {self.limit:g}"
 
 
 def read_bounds(fail_under: Given, fail_over: Given, metrics: Sequence[str]) -> list[Bound]:
-    """The bounds, each on a metric that is scored; raises UsageError for any other."""
+    """The bounds; raises UsageError for a metric that is not scored."""
     bounds = [Bound(*bound, "least") for bound in parsed(fail_under, "--fail-under")]
     bounds += [Bound(*bound, "most") for bound in parsed(fail_over, "--fail-over")]
     for bound in bounds:
@@ -51,7 +51,7 @@ def read_bounds(fail_under: Given, fail_over: Given, metrics: Sequence[str]) -> 
 
 
 def parsed(given: Given, option: str) -> Iterator[tuple[str, float]]:
-    """Metric labels and numbers."""
+    """Parse metric labels and numbers."""
     if isinstance(given, Mapping):
         given = [f"{name}={limit}" for name, limit in given.items()]
     for text in [given] if isinstance(given, str) else given:
@@ -66,7 +66,7 @@ def parsed(given: Given, option: str) -> Iterator[tuple[str, float]]:
 
 
 def failures_of(groups: Sequence[Group], bounds: Sequence[Bound]) -> list[str]:
-    """A line for each bound that is not kept."""
+    """A line for each violated bound."""
     if bounds and not groups:
         return ["nothing was scored"]
     return [line for group in groups for bound in bounds for line in bound.failures(group)]

@@ -17,15 +17,15 @@ from xaicli.network.proposals import Decoding, Proposals
 from xaicli.targets import NO_CLASS, DecidedTargets, TargetRule
 
 KEPT = 5
-"""Boxes that a record lists, as it lists the five best classes of a classifier."""
+"""Maximum boxes that a record lists, like the five best classes of a classifier."""
 LISTED = 5
 
 
 def on_boxes(classifier: Classifier, inputs: Tensor, geometry: Geometry, rule: TargetRule) -> tuple[Classifier, DecidedTargets]:
-    """The detector as a classifier of the photo's boxes, and which of them the rule means.
+    """The detector as a classifier of the photo's boxes, and the boxes that the rule means.
 
-    Boxes are numbered by their confidence on the clean photo (1, 3, H, W). Raises InputError where the rule means none, RunError
-    where boxes are not finite.
+    Boxes are numbered by their confidence on the clean photo (1, 3, H, W). Raises InputError if the rule means none, RunError if
+    boxes are not finite.
     """
     decoding = classifier.decoding
     assert decoding is not None
@@ -40,7 +40,7 @@ def on_boxes(classifier: Classifier, inputs: Tensor, geometry: Geometry, rule: T
     boxes = described(proposals, found, geometry, classifier)
     wanted = numbers_of(rule, boxes, proposals.scores[0, found].argmax(dim=1).tolist(), classifier, decoding)
     kept = max(KEPT, max(wanted) + 1)
-    # Not inference tensors: gradients pass by them.
+    # Not inference tensors, since gradients are computed with them.
     with torch.inference_mode(False):
         plain = Proposals(proposals.boxes.clone(), proposals.scores.clone())
         fixed = FixedBoxes.of(plain, found[:kept].clone(), decoding.floor)
@@ -68,7 +68,7 @@ def described(proposals: Proposals, found: Tensor, geometry: Geometry, classifie
 def numbers_of(
     rule: TargetRule, boxes: Sequence[FoundBox], labels: Sequence[int], classifier: Classifier, decoding: Decoding
 ) -> list[int]:
-    """Which of a photo's boxes a rule means; raises InputError, with those that there are, where it means none."""
+    """Which of a photo's boxes a rule means; raises InputError, which lists the boxes, if it means none."""
     if not boxes:
         raise InputError(
             f"{classifier.name} finds no box of confidence above {decoding.floor:g}", hint="Choose another photo or detector."

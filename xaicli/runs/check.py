@@ -1,4 +1,4 @@
-"""`xaicli.check`: does the model still look where it looked."""
+"""`xaicli.check`: does the model still look at the same places."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from xaicli.words import count
 
 @dataclass(frozen=True, eq=False)
 class Checked(Tabular):
-    """The verdicts of a check, a record each.
+    """The verdicts of a check, one record each.
 
-    outcome: None where nothing could be compared and the baseline was renewed; pictures: the folder of those of failures, if any
-    were drawn; failed: whether the gate closes; renewed: the new baseline of an update.
+    outcome: None if nothing could be compared and the baseline was renewed; pictures: the folder of pictures of failures, if any
+    were drawn; failed: whether the check fails; renewed: the new baseline of an update.
     """
 
     outcome: Outcome | None
@@ -58,12 +58,12 @@ def check(
     yes: bool = False,
     progress: Progress = SILENT,
 ) -> Checked:
-    """Run a suite again and hold it against its baseline: maps, scores, confidence, decisions and the layer.
+    """Run a suite again and compare it with its baseline: maps, scores, confidence, decisions and the layer.
 
     suite, trust, model, weights: as in `xaicli.baseline`; seed: of stochastic methods, by default the baseline's; output: the
-    folder of before-and-after pictures and their page, by default beside the baseline; strict: fail also where a rule is
-    inconclusive; update: make what is found now the baseline, where a rule fails only with `yes`. Raises UsageError where the
-    suite is another than the baseline's, InputError where photos are missing.
+    folder of before-and-after pictures and their page, by default beside the baseline; strict: fail also if a rule is
+    inconclusive; update: make the present results the baseline (if a rule fails, only with `yes`). Raises UsageError if the suite
+    differs from the baseline's, InputError if photos are missing.
 
         assert not xaicli.check("xai.toml").failed
     """
@@ -73,7 +73,7 @@ def check(
     ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
     outcome, drawn = None, None
     try:
-        # Before any work: a baseline made with other settings can only be renewed.
+        # Checked before any work: a baseline made with other settings can only be renewed.
         refuse_other_definitions(ready, before)
         outcome = compared(ready, before, seed, progress)
     except (UsageError, InputError) as error:
@@ -96,7 +96,8 @@ def compared(ready: ReadySuite, before: Baseline, seed: int | None, progress: Pr
 
 
 def draw(ready: ReadySuite, outcome: Outcome, folder: Path, progress: Progress) -> Path | None:
-    """The folder of pictures of what failed, None without any; a read-only checkout may not take them."""
+    """Draw pictures of the failures; returns their folder, None without any. A read-only checkout cannot hold them, which is only
+    a warning."""
     try:
         drawn = draw_failures(ready, outcome, folder)
         if page := write_page(ready, outcome, drawn, folder):
@@ -108,7 +109,7 @@ def draw(ready: ReadySuite, outcome: Outcome, folder: Path, progress: Progress) 
 
 
 def renew(ready: ReadySuite, folder: Path, progress: Progress) -> MadeBaseline:
-    """Make what is found now the baseline."""
+    """Make the present results the baseline."""
     made = write_baseline(ready, folder, progress)
     photos = count(len(made.baseline.photos), "photo")
     progress.say(f"the baseline in {folder} is renewed: {photos}, model {made.baseline.fingerprint[:8]}")

@@ -1,4 +1,4 @@
-"""`xaicli.compare`: methods side by side, with scores and what the intervals say."""
+"""`xaicli.compare`: methods side by side, with scores and conclusions from their intervals."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def compare(
 ) -> ScoreTable:
     """Compare methods: a table of means with paired differences, and a contact sheet with scores under each map.
 
-    classifier: one, or several, each with a table and a sheet of the methods that run on it; output: a folder for compare.png and
-    compare.db, which keeps rows so that running again does only what is missing; None: rows stay in memory and no sheet is drawn.
-    bands: those of a photo that are drawn, "3+2+1"; figure: a .pdf, .svg or .png of the mean curves, figure_width centimetres
-    wide, panels in figure_columns. All else is as in `xaicli.score`.
+    classifier: one or several; each gets a table and a sheet of the methods that run on it. output: a folder for compare.png and
+    compare.db, which keeps the rows so that running again does only what is missing; None: rows stay in memory and no sheet is
+    drawn. bands: those of a photo that are drawn, "3+2+1"; figure: a .pdf, .svg or .png of the mean curves, figure_width
+    centimetres wide, panels in figure_columns. All other parameters are as in `xaicli.score`.
 
         print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
     """
@@ -96,7 +96,7 @@ def compare(
 
 
 def models_of(given: Model | Sequence[Model]) -> list[Model]:
-    """Each model that is named, once."""
+    """The named models, each once."""
     if isinstance(given, str):
         models: list[Model] = [part.strip() for part in split(given, ",")]
         if "" in models:
@@ -124,13 +124,13 @@ def scored(runs: Sequence[ScoreRun], store: Store, folder: Path | None, request:
 
 
 def sheet_path(folder: Path, run: ScoreRun, runs: Sequence[ScoreRun]) -> Path:
-    """Where the sheet of a model goes."""
+    """The path of a model's sheet."""
     name = SHEET if len(runs) == 1 else f"{SHEET}.{safe_label(run.classifier.name)}"
     return folder / f"{name}.png"
 
 
 def drawn(run: ScoreRun, store: Store, sheet: Path, failed: int, progress: Progress) -> list[Path]:
-    """Draw the sheet of a run, and say where it is; empty where there is nothing to draw."""
+    """Draw the sheet of a run and say where it is; returns its path, or nothing if there is nothing to draw."""
     on_sheet = draw_comparison(run, store, sheet)
     if not on_sheet:
         return []

@@ -20,7 +20,7 @@ from xaicli.runs.score_run import ScoreRun
 from xaicli.sign import Sign
 
 MOST = 200
-"""Photos on one sheet."""
+"""Maximum photos on one sheet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def draw_comparison(run: ScoreRun, store: Store, path: Path) -> int:
 
 
 def shown(run: ScoreRun, store: Store) -> Iterator[SheetPhoto]:
-    """The run's photos in the order given, with what the store holds of them under this run's model and seed."""
+    """The run's photos in the order given, with their rows and maps in the store for this run's model and seed."""
     selection = Selection(tuple(method.label for method in run.methods), tuple(metric.label for metric in run.metrics), False)
     definitions = {recipe.definition for recipe in run.recipes}
     scores: dict[str, dict[tuple[str, str], Row]] = {}

@@ -1,7 +1,7 @@
 """The control `other`: the same method's map of another photo.
 
-`random` and `center` are methods; `other` is made of a method's maps. A method that does not beat it draws maps that look right
-on any photo.
+`random` and `center` are methods; `other` uses a method's own maps. A method that does not beat it draws maps that look right on
+any photo.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from xaicli.scoring.explanation import Explainer, Explanation
 
 T = TypeVar("T")
 VERSION = 2
-"""Of the control `other`: 2 since a score says whose map it is of."""
+"""The version of the control `other`: 2 since a score names the photo whose map it uses."""
 CONTROL_NAMES = (*CONTROLS, OTHER)
 """All controls, in the order of tables."""
 
 
 def other(explainer: Explainer) -> Explainer:
-    """The control of a method."""
+    """The explainer of a method's control `other`."""
     return dataclasses.replace(
         explainer,
         label=f"{OTHER}@base={explainer.label}",
@@ -41,14 +41,14 @@ def other(explainer: Explainer) -> Explainer:
 def swapped(own: Explanation, lent: Tensor, partner: str) -> Explanation:
     """The control of a photo's explanation: the maps (T, h, w) of its partner, for the photo's own targets.
 
-    A photo that has more targets than its partner takes the partner's maps again from the first.
+    If the photo has more targets than its partner, the partner's maps are repeated from the first.
     """
     places = [at % len(lent) for at in range(len(own.targets))]
     return Explanation(other(own.explainer), lent[places], own.targets, partner)
 
 
 def name_of(partner: Photo) -> str:
-    """What rows call the photo whose map they are of: its content, and its frame where that is not the first."""
+    """The name that rows give to the partner: its content, and its frame if that is not the first."""
     return f"{partner.content}/{partner.frame}" if partner.frame else partner.content
 
 
@@ -57,7 +57,7 @@ class Ring:
     """The photos of a job in a ring, sorted by content hash. The order in which
     they are given does not matter.
 
-    Photos of equal content, such as the frames of one file, count as one.
+    Photos with the same content, such as the frames of one file, count as one.
     """
 
     contents: Mapping[Source, str]
@@ -91,9 +91,9 @@ class Ring:
 
 
 def with_partners(photos: Iterable[T], content: Callable[[T], str]) -> Iterator[tuple[T, T | None]]:
-    """Each photo with its partner; None where all are of one content.
+    """Each photo with its partner; None if all have the same content.
 
-    photos: in the order of their content. The partner is the first photo of the next content, and after the last the very first.
+    photos: sorted by content. The partner is the first photo of the next content; after the last content, the first photo of all.
     """
     waiting: list[T] = []
     first = None

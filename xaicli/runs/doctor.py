@@ -1,4 +1,4 @@
-"""What `xai doctor` looks at: the installation, and a model's pitfalls."""
+"""The checks of `xai doctor`: the installation, and a model's pitfalls."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class Diagnosis(Tabular):
 
     @property
     def faults(self) -> tuple[Finding, ...]:
-        """What must be mended."""
+        """Findings that must be repaired."""
         return tuple(finding for finding in self.findings if finding.state == "fault")
 
 
 def doctor(classifier: Model = None) -> Diagnosis:
-    """Look at the installation: versions, devices, plugins, cache; and at a classifier where one is named.
+    """Check the installation (versions, devices, plugins, cache) and, if given, a classifier.
 
-    classifier: loaded, or a specification such as "resnet50": its view, layer and gradient, activations that hooks trip over, a
-    softmax inside, class names. Raises XaiError where it cannot be loaded.
+    classifier: loaded, or a specification such as "resnet50". Checked are its view, layer and gradient, activations that are
+    unsuitable for hooks, a softmax inside, and class names. Raises XaiError if it cannot be loaded.
 
         print(xaicli.doctor("resnet50"))
     """
@@ -111,7 +111,8 @@ def cuda() -> Finding:
 
 
 def examine_model(classifier: Classifier) -> Iterator[Finding]:
-    """The view, the classes, the layer and its gradient, activations that hooks trip over, softmax inside, the patch grid."""
+    """Check the view, the classes, the layer and its gradient, activations that are unsuitable for hooks, a softmax inside, and
+    the patch grid."""
     yield Finding("view", "ok", f"{classifier.view.describe()}, input {' x '.join(map(str, classifier.view.size))}")
     yield Finding("fingerprint", "ok", classifier.fingerprint)
     named = len(classifier.classes)
@@ -126,7 +127,7 @@ def examine_model(classifier: Classifier) -> Iterator[Finding]:
     if classifier.inconsistency:
         yield Finding("one photo", "fault", f"the network {classifier.inconsistency}")
     else:
-        written = "; it writes into its input, and is handed a copy" if classifier.copies_input else ""
+        written = "; it writes into its input, so it is given a copy" if classifier.copies_input else ""
         yield Finding("one photo", "ok", f"the same outputs again, and alone or beside another{written}")
     yield logits_of_noise(classifier)
     if classifier.module is None:

@@ -37,7 +37,7 @@ from xaicli.runs.written_map import WrittenMap
 from xaicli.words import count, span
 
 SCORES = ("deletion", "insertion")
-"""The metrics of `score` where none are named."""
+"""The metrics of `score` if none are named."""
 SHEET = "sheet.png"
 
 
@@ -81,14 +81,14 @@ def explain(
 
     images: one photo or several, paths as on the command line or pictures in memory; classifier: loaded, a specification such as
     "resnet50", or a function that loads one; method: a specification such as "rise@n_masks=2000", a method, or several, by
-    default grad-cam, and rise for a black box; target: "top1", "top5", a class index or name, "A-B".
+    default grad-cam, or rise for a black box; target: "top1", "top5", a class index or name, "A-B".
 
-    output: a folder for maps, overlays and records, as `xai explain` writes them; what is complete there is not made again. None:
-    all stays in memory, and what would lie beside the maps in a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is
-    refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; figure: a contact
-    sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; dry_run: make nothing, and say what
-    would be made; command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless
-    `keep_going`; its `partial` is what was finished before.
+    output: a folder for maps, overlays and records, as `xai explain` writes them; complete results there are not made again.
+    None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is refused. look:
+    "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; figure: a contact sheet as .pdf,
+    .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; dry_run: make nothing, and say what would be made;
+    command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its
+    `partial` is what was finished before.
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
@@ -132,7 +132,7 @@ def explain(
 
 
 def dry(run: FolderRun, complete: Complete, progress: Progress) -> Explanations:
-    """What would be done, a record a method."""
+    """What would be done, one record per method."""
     rows = []
     for method in run.methods:
         done = sum(complete.has(source, method) for source in run.sources)
@@ -153,14 +153,14 @@ def dry(run: FolderRun, complete: Complete, progress: Progress) -> Explanations:
 
 
 def refuse_files(metrics: Sequence[Metric], **files: Any) -> None:
-    """Raise UsageError where something is asked for that lies beside maps in a folder."""
+    """Raise UsageError if something is asked for that needs an output folder."""
     asked = [name for name, value in files.items() if value] + ["metric"] * bool(metrics)
     if asked:
         raise UsageError(f"{asked[0]} without a folder", expected="output=FOLDER", hint="To score photos alone: xaicli.score.")
 
 
 def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:
-    """The attributions of a run, nothing written."""
+    """The attributions of a run, without writing files."""
     for one in run.methods:
         require_fit(one, run.classifier)
     made: list[Attribution] = []
@@ -178,7 +178,7 @@ def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:
 
 
 def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress) -> Explanations:
-    """Make what the folder lacks, then the pictures that need all maps; says how it went."""
+    """Make what is missing in the folder, then the pictures that need all maps; say how it went."""
     start = time.monotonic()
     run.check_metrics()
     if run.sheet:
@@ -211,7 +211,7 @@ def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress) -> Explan
 
 
 def finished(result: Explanations, keep_going: bool) -> Explanations:
-    """The result; raises the first error, with the result as its `partial`, where a run does not go on past errors."""
+    """The result; without `keep_going`, the first error is raised, with the result as its `partial`."""
     if result.errors and not keep_going:
         error = result.errors[0]
         error.partial = result
@@ -220,7 +220,7 @@ def finished(result: Explanations, keep_going: bool) -> Explanations:
 
 
 def cost_of(run: FolderRun) -> str:
-    """What a photo costs, in words."""
+    """The cost of a photo, in words."""
     costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
     return f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} per photo"
 

@@ -1,4 +1,4 @@
-"""What explaining photos gives back: attributions in memory or on disk, and a record of each."""
+"""The result of explaining photos: attributions in memory or on disk, and a record of each."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ COLUMNS = ("image", "decision", "p", "method")
 class Explanations(Tabular, Sequence[Attribution]):
     """Attributions in the order of photos, methods and targets, and a record of each.
 
-    table: the keys that the printed table shows; errors: of photos that have none, under `keep_going`. Of a dry run there are no
-    attributions, and a record is what a method would do.
+    table: the keys that the printed table shows; errors: of photos without attributions, under `keep_going`. A dry run has no
+    attributions; its records say what each method would do.
     """
 
     streamed = True
@@ -52,7 +52,7 @@ class Explanations(Tabular, Sequence[Attribution]):
         return self.made[at]
 
     def figure(self, path: str | Path, *, width_cm: float = WIDTH_CM, dpi: int = DPI, look: str = HEAT) -> Path:
-        """Write a contact sheet, a row a photo and a column a method, as a PDF, SVG or PNG of a width in centimetres."""
+        """Write a contact sheet, one row per photo and one column per method, as a PDF, SVG or PNG of a width in centimetres."""
         columns = list(dict.fromkeys(column(one.record) for one in self.made))
         save_figure(sheet_figure(sheet_rows(self.made), columns, look=look, width_cm=width_cm, dpi=dpi), Path(path), dpi)
         return Path(path)
@@ -63,7 +63,7 @@ class Explanations(Tabular, Sequence[Attribution]):
 
 @dataclass(frozen=True, eq=False)
 class OnDisk(Sequence[Attribution]):
-    """Attributions that are read when they are asked for."""
+    """Attributions that are read from disk when they are asked for."""
 
     run: FolderRun
     written: Sequence[WrittenMap]
@@ -96,7 +96,7 @@ def sheet_rows(made: Iterable[Attribution]) -> list[SheetRow]:
 
 
 def row_of(record: Record, written: WrittenMap | None = None) -> dict[str, Any]:
-    """The record of a map as one row; with its files where it was written."""
+    """The record of a map as one row, with its files if it was written."""
     row: dict[str, Any] = {
         "image": record.image,
         "decision": record.decision.name,

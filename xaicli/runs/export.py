@@ -20,7 +20,7 @@ from xaicli.words import count
 
 @dataclass(frozen=True)
 class ExportedRows(Tabular):
-    """Rows of a store; `rows` reads them when it is asked. output: the file they were written to; number: how many were."""
+    """Rows of a store, which `rows` reads on first use. output: the file to which they were written; number: how many."""
 
     store: Path
     selection: Selection
@@ -34,7 +34,7 @@ class ExportedRows(Tabular):
             return [row.record() for row in opened.rows(self.selection)]
 
     def __str__(self) -> str:
-        """What the command prints: the rows as CSV, or where they went."""
+        """What the command prints: the rows as CSV, or the file to which they were written."""
         if self.output is not None:
             return f"{count(self.number, 'row')} in {self.output}"
         text = io.BytesIO()
@@ -55,9 +55,9 @@ def export(
 ) -> ExportedRows:
     """The rows of a store: image, method, target, metric, value, status, definition, subject, seed, then read-outs.
 
-    output: a file, whose ending says the format, an open binary file, or None: the rows are in the result alone; format: csv,
-    jsonl or parquet; method, metric: labels, all where empty; controls: whether their rows are among them; overwrite: a file
-    that xai did not write. Raises XaiError.
+    output: a file, whose ending decides the format, an open binary file, or None (the rows are only in the result); format: csv,
+    jsonl or parquet; method, metric: labels (empty: all); controls: include the rows of controls; overwrite: replace a file that
+    xai did not write. Raises XaiError.
 
         xaicli.export("scores.db", metric="insertion").to_pandas()
     """

@@ -1,4 +1,4 @@
-"""The photos that a verb is given: paths as on the command line, or pictures in memory."""
+"""The photos given to a public function: paths as on the command line, or pictures in memory."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def find_photos(
 ) -> FoundPhotos:
     """The photos that `images` names; those in memory are called photo-1, photo-2, … in their order.
 
-    recursive: look into folders of folders; null: paths on standard input end in NUL; exclude: a folder that is passed over.
-    Raises UsageError where none is named, InputError where one is missing.
+    recursive: look into folders of folders; null: paths on standard input end in NUL; exclude: a folder to skip. Raises
+    UsageError if no photo is named, InputError if one is missing.
     """
     photos = [images] if is_photo(images) else list(images)
     errors: list[XaiError] = []
@@ -64,12 +64,13 @@ def find_photos(
 
 
 def in_memory(photos: list[Any], frame: int) -> list[Source]:
-    """Sources of photos of which at least one is in memory."""
+    """Sources of photos, at least one of which is in memory."""
     if len(photos) == 1:
         return [Source.of(photos[0], frame)]
     return with_names([Source.of(photo, frame, f"photo-{number}") for number, photo in enumerate(photos, 1)])
 
 
 def is_photo(images: Photos) -> bool:
-    """Whether something that can be iterated over is one photo: a path, a picture, an array of two or three dimensions."""
+    """Whether the argument is a single photo (a path, a picture, an array of two or three dimensions) although it may be
+    iterable."""
     return isinstance(images, str | os.PathLike | Source) or getattr(images, "ndim", 4) <= 3 or not isinstance(images, Iterable)

@@ -1,6 +1,6 @@
 """Explaining photos into a folder: skip what is complete, explain the rest, write while the network works.
 
-A photo is read once: its maps are scored, drawn and written while it is in hand.
+A photo is read once: its maps are scored, drawn and written while it is in memory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WRITES_WAITING = 4
 
 @dataclass(frozen=True, eq=False)
 class MapInHand:
-    """A map with its photo, and the stem of its files. on_disk: its record, where the files are complete already."""
+    """A map with its photo, and the stem of its files. on_disk: its record, if the files are already complete."""
 
     attribution: Attribution
     method: Method
@@ -52,10 +52,10 @@ class MapInHand:
 
 @dataclass(frozen=True)
 class FolderRun:
-    """One call of `xai explain`: what is explained, how, and where to.
+    """One call of `xai explain` that writes a folder: what is explained, how, and where results go.
 
-    metrics: scores beside the maps; step_pictures: what is drawn of maps that grow step by step; shared: overlays will get one
-    scale a method in the end; sheet: a sheet will show the photos.
+    metrics: scores beside the maps; step_pictures: pictures of maps that grow step by step; shared: overlays get one scale per
+    method at the end; sheet: a contact sheet will show the photos.
     """
 
     sources: Sequence[Source]
@@ -73,18 +73,18 @@ class FolderRun:
     sheet: bool = False
 
     def find(self) -> Complete:
-        """What is complete already; raises UsageError where another result stands in a place that this run would write."""
+        """What is already complete; raises UsageError if another result has a name that this run would write."""
         refuse_taken(self.output, self.sources, self.methods, self.targets, overwrite=self.overwrite)
         if self.overwrite:
             return Complete()
         return find_complete(self.output, self.sources, self.methods, self.targets, self.classifier, self.settings)
 
     def check_metrics(self) -> None:
-        """Raise UsageError before any work where a metric cannot score a method's maps."""
+        """Raise UsageError before any work if a metric cannot score a method's maps."""
         refuse_unscorable(self.metrics, self.explainers if self.metrics else {}, self.classifier)
 
     def check(self) -> None:
-        """Raise before any work where a method cannot run on this classifier, or the folder cannot be written."""
+        """Raise XaiError before any work if a method cannot run on this classifier, or if the folder cannot be written."""
         self.style.check()
         for method in self.methods:
             require_fit(method, self.classifier)
@@ -101,13 +101,13 @@ class FolderRun:
         return layout(columns, len(self.sources))[1]
 
     def cost(self) -> dict[str, Cost]:
-        """Passes a photo by method label."""
+        """Passes per photo by method label."""
         return {method.label: method.cost(self.classifier) for method in self.methods}
 
     def run(self, found: Complete) -> Generator[list[WrittenMap] | Failure, None, None]:
-        """Yield the results of each photo, in the order given, once they are on disk; a Failure where a photo has none.
+        """Yield the results of each photo, in the order given, once they are on disk, or a Failure.
 
-        A failure is the last that is yielded, unless the run keeps going.
+        A Failure is the last item unless the run keeps going.
         """
         todo = [source for source in self.sources if not self.is_done(source, found)]
         # All overlays but the last are drawn on a copy of the photo.
@@ -130,7 +130,7 @@ class FolderRun:
                     maps, fault = self.in_hand(result, found)
                     room.draw(result.loaded)
                     waiting.append(pool.submit(self.write, result, maps))
-                    # The thread alone keeps the photo, which is gone when it is drawn.
+                    # Only the thread holds the photo, which is freed once it is drawn.
                     del maps
                     result = None if fault is None else Failure(source, fault)
                     if result is not None:
@@ -145,13 +145,13 @@ class FolderRun:
                 yield result
 
     def is_done(self, source: Source, found: Complete) -> bool:
-        """Whether a photo needs no further work, so that it need not be read."""
+        """Whether a photo needs no further work and so need not be read."""
         if self.sheet or not all(found.has(source, method) for method in self.methods):
             return False
         return all(self.is_current(record) for method in self.methods for record in found.records[source, method.label])
 
     def is_current(self, record: Record) -> bool:
-        """Whether a record has all its scores and the overlay its style, and no steps are to be drawn."""
+        """Whether a record has all scores, its overlay has the run's style, and no steps are to be drawn."""
         steps = self.step_pictures.wanted and STEPS in record.arrays
         return not (steps or self.lacks_scores(record) or self.lacks_style(record))
 
@@ -176,7 +176,7 @@ class FolderRun:
         return kept
 
     def in_hand(self, result: Explained, found: Complete) -> tuple[list[MapInHand], XaiError | None]:
-        """All maps of a photo with their scores, complete ones included; and the error, where scoring failed."""
+        """All maps of a photo with their scores, complete ones included; and the error, if scoring failed."""
         source, photo = result.loaded.source, result.loaded.photo.image
         maps: list[MapInHand] = []
         try:
@@ -207,7 +207,7 @@ class FolderRun:
     def write(self, result: Explained, maps: Sequence[MapInHand]) -> list[WrittenMap]:
         source, written = result.loaded.source, []
         small = thumbnail(result.loaded.photo.image, self.thumbnail_side) if self.sheet else None
-        # What comes last is drawn on the photo itself: nobody looks at it afterwards.
+        # The last overlay is drawn on the photo itself, which is not needed afterwards.
         last = maps[-1] if maps and not self.step_pictures.wanted else None
         for one in maps:
             if one.on_disk is None:
@@ -219,7 +219,7 @@ class FolderRun:
         return written
 
     def save(self, source: Source, one: MapInHand, *, in_place: bool) -> Record:
-        """Write a new map, its overlay and its record, the record last and once."""
+        """Write a new map, its overlay and, last, its record."""
         styled = self.styled(one.attribution)
         with claimed(one.stem) as begun:
             self.require_free(source, one.method, one.stem, begun=begun)
@@ -243,7 +243,7 @@ class FolderRun:
         return replace(attribution, record=replace(attribution.record, look=self.style.as_dict()))
 
     def require_free(self, source: Source, method: Method, stem: Path, *, begun: bool) -> None:
-        """Raise UsageError where another run wrote a different result here in the meantime."""
+        """Raise UsageError if another run wrote a different result here in the meantime."""
         if self.overwrite:
             return
         refuse_foreign(stem, begun=begun)

@@ -1,4 +1,4 @@
-"""Maps that another program wrote, in place of a method's: `xai score --maps DIR`."""
+"""Maps that another program wrote, scored instead of a method's: `xai score --maps DIR`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from xaicli.stamps import sha256_file
 from xaicli.untrusted import entries_of, is_file, is_folder
 
 PLAIN = "maps"
-"""What maps are called that bear no label of their own."""
+"""The label of maps whose files have none."""
 
 
 @dataclass(frozen=True)
 class GivenMaps:
-    """Maps of one label, a file (h, w) a photo: of the photo as the model sees it, at any resolution."""
+    """Maps of one label, one file (h, w) per photo: they cover the photo as the model sees it, at any resolution."""
 
     label: str
     files: Mapping[Source, Path] = field(repr=False)
@@ -41,14 +41,14 @@ class GivenMaps:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the definition stamp covers: other files are another definition."""
+        """The content of the definition stamp: other files make another definition."""
         return {"name": PLAIN, "version": 1, "parameters": {"label": self.label, "files": self.digest}}
 
     def explainer(self, target_rule: str, precision: str) -> Explainer:
         return Explainer(self.label, self.content, self.sign, target_rule, precision, name=PLAIN, passes="0 passes")
 
     def read(self, loaded: LoadedPhoto, classifier: Classifier, targets: TargetChoice) -> Maps:
-        """The map of one photo, for the target that the clean photo gives."""
+        """The map of one photo, for the target that is resolved on the clean photo."""
         bound = bind(classifier, loaded, targets.rule_of(loaded.source))
         logits = clean_logits(bound.classifier, loaded.input[None].to(classifier.device))
         resolved = bound.targets.resolve(logits)
@@ -57,9 +57,9 @@ class GivenMaps:
 
 
 def given_maps(folder: Path, sources: Sequence[Source]) -> list[GivenMaps]:
-    """The maps of a folder, one entry for each label found beside the photos.
+    """The maps of a folder, one entry for each label.
 
-    A file is called STEM.npy, or STEM.LABEL.npy. Raises InputError where a photo lacks one, or a file holds no map.
+    Files are named STEM.npy or STEM.LABEL.npy. Raises InputError if a photo's map is missing, or if a file does not hold a map.
     """
     if not is_folder(folder):
         raise InputError(f"{folder} is no folder", expected="a folder of maps, STEM.npy or STEM.LABEL.npy")
@@ -72,7 +72,9 @@ def given_maps(folder: Path, sources: Sequence[Source]) -> list[GivenMaps]:
             label = "" if missing in ([], [PLAIN]) else f".{missing[0]}"
             stem = Path(source.name).stem
             raise InputError(
-                f"{source.path} has no map in {folder}", expected=f"{stem}{label}.npy", hint="Every photo needs each label."
+                f"{source.path} has no map in {folder}",
+                expected=f"{stem}{label}.npy",
+                hint="Every photo needs a map of each label.",
             )
     return [of_label(label, {source: files[label] for source, files in found.items()}) for label in labels]
 
@@ -100,12 +102,12 @@ def beside(files: Sequence[Path], source: Source) -> dict[str, Path]:
 
 
 def is_part_of_result(path: Path) -> bool:
-    """Whether a file is a further array of a map of `xai explain`, such as its steps or its region, and no map itself."""
+    """Whether a file of `xai explain` is not a map but a further array of one, such as its steps or its region."""
     return is_file(path.with_name(f"{path.name.removesuffix('.npy').rpartition('.')[0]}.json"))
 
 
 def read_map(path: Path) -> Tensor:
-    """One map (h, w), float32; raises InputError where the file holds something else."""
+    """Read one map (h, w), float32; raises InputError if the file holds something else."""
     values = load_array(path)
     if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
         raise InputError(

@@ -1,4 +1,4 @@
-"""Photos of a folder with their classes, by the names of folders or by a table."""
+"""Photos of a folder with their classes, from the names of folders or from a table."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class LabelledPhotos:
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """By what photos are known again: their paths below the folder, and the sizes of their files."""
+        """Keys that identify the photos in a later run: paths below the folder, and file sizes."""
         sizes = [size_of(source.file) if source.file else 0 for source in self.sources]
         return tuple(f"{name} {size}" for name, size in zip(self.names, sizes, strict=True))
 
     @property
     def stamp(self) -> str:
-        """What a bank is made from."""
+        """A hash of the photos and labels from which a bank is made."""
         return stamp({"photos": list(self.keys), "labels": list(self.labels), "classes": list(self.classes)})
 
 
 def find_labelled(folder: str | Path, table: str | Path | None = None, per_class: int | None = None) -> LabelledPhotos:
-    """All photos below a folder with their classes: the name of the folder of the first level that a photo lies in, or what a
-    CSV file of the columns image and label says. per_class: the first so many photos of each class.
+    """All photos below a folder with their classes: the name of the first-level folder that contains the photo, or the label in a
+    CSV file with columns image and label. per_class: use only this many photos of each class, the first ones.
 
-    Raises InputError and UsageError; a photo without a label is an error under folders, and left out under a table.
+    Raises InputError and UsageError. A photo without a label is an error with folders, and is left out with a table.
     """
     folder = Path(folder)
     if not is_folder(folder):
@@ -65,7 +65,7 @@ def find_labelled(folder: str | Path, table: str | Path | None = None, per_class
 
 
 def label_of(name: str, table: dict[str, str] | None, folder: Path) -> str | None:
-    """The class of a photo, by its path below the folder; None where a table does not name it."""
+    """The class of a photo, by its path below the folder; None if a table does not list it."""
     if table is not None:
         path = Path(name)
         return next((table[key] for key in (name, path.name, path.stem) if key in table), None)
@@ -94,5 +94,5 @@ def read_labels(path: Path) -> dict[str, str]:
         if len(row) <= max(image, label) or not row[label]:
             raise InputError(f"{path} has a row without a label: {','.join(row)}", expected="IMAGE,LABEL")
         if labels.setdefault(row[image], row[label]) != row[label]:
-            raise InputError(f"{path} gives {row[image]} two labels", expected="one row a photo")
+            raise InputError(f"{path} gives {row[image]} two labels", expected="one row per photo")
     return labels

@@ -1,4 +1,4 @@
-"""A cache of photos and maps for scoring: those in work, and the partners whose maps the control `other` uses."""
+"""A cache of photos and maps for scoring: the current ones, and the partners whose maps the control `other` uses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from xaicli.runs.target_choice import TargetChoice
 
 @dataclass
 class MapCache:
-    """LoadedPhoto photos, their maps by method label, and what is wrong with those that cannot be used.
+    """Loaded photos, their maps by method label, and the errors of photos that cannot be used.
 
-    ring: the photos of the whole job that lend their maps to the control `other`; empty where there is no such control.
+    ring: the photos of the whole job whose maps serve as the control `other`; empty without that control.
     """
 
     classifier: Classifier
@@ -34,7 +34,7 @@ class MapCache:
     faults: dict[Source, XaiError] = field(default_factory=dict)
 
     def fetch(self, source: Source, labels: Collection[str]) -> dict[str, Maps]:
-        """A photo's maps by label, made where they are not here; raises XaiError where the photo cannot be used."""
+        """A photo's maps by label, made if they are missing; raises XaiError if the photo cannot be used."""
         if source in self.faults:
             raise self.faults[source]
         try:
@@ -65,7 +65,7 @@ class MapCache:
         return made
 
     def partner(self, source: Source, labels: Collection[str]) -> Source | None:
-        """The next photo by content whose maps can be made; they are in the cache then. Order and shard do not matter.
+        """The next photo by content whose maps can be made; they are then in the cache. Order and shard do not matter.
 
         A photo that cannot be used is skipped.
         """

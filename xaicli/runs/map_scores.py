@@ -26,12 +26,12 @@ MapScores = dict[tuple[str, str], dict[str, float | str]]
 def explainers_of(
     methods: Sequence[Method], classifier: Classifier, targets: TargetChoice, settings: Settings
 ) -> dict[str, Explainer]:
-    """By method label."""
+    """Explainers by method label."""
     return {method.label: Explainer.of(method, classifier, targets.text, settings.precision) for method in methods}
 
 
 def refuse_unscorable(metrics: Sequence[Metric], explainers: Mapping[str, Explainer], classifier: Classifier) -> None:
-    """Raise UsageError before any work where a metric cannot score a method's maps."""
+    """Raise UsageError before any work if a metric cannot score a method's maps."""
     for explainer in explainers.values():
         refuse_unfit(metrics, explainer, classifier, truth=False)
 
@@ -45,7 +45,7 @@ def scores_of_maps(
     targets: TargetChoice,
     seed: int,
 ) -> MapScores:
-    """Scores of maps of one photo, just made or read from disk."""
+    """Scores of one photo's maps, whether just made or read from disk."""
     path, photo, inputs = loaded.source.path, loaded.photo, loaded.input.to(classifier.device)
     bound = bind(classifier, loaded, targets.rule_of(loaded.source)).classifier
     scored = ScoredPhoto(bound, path, photo.content, photo.frame, inputs, seed)

@@ -10,10 +10,10 @@ from xaicli.runs.written_file import WrittenFile
 
 
 def merge(stores: Sequence[str | Path], output: str | Path, *, overwrite: bool = False) -> WrittenFile:
-    """Join stores, such as those of the shards of one job, into a new one. A row that several hold is kept once.
+    """Join stores, such as those of the shards of one job, into a new one. A row that several stores hold is kept once.
 
-    overwrite: replace a store that is there. Raises InputError where two stores contradict each other or one is no store,
-    UsageError where `output` exists.
+    overwrite: replace an existing store. Raises InputError if two stores contradict each other or one is not a store, UsageError
+    if `output` exists.
 
         xaicli.merge(["a.db", "b.db"], "all.db")
     """

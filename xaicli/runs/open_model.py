@@ -1,4 +1,4 @@
-"""The classifier that a verb is given: one that is loaded, or a specification."""
+"""The classifier given to a public function: a loaded one, or a specification."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from xaicli.outputs import Outputs
 from xaicli.progress import SILENT, Progress
 
 Model = Classifier | str | Callable[[], Classifier] | None
-"""A loaded classifier, a specification, a function that loads one when everything else is known to be right, or the default."""
+"""A loaded classifier, a specification, a function that loads one (called after everything else was checked), or None for the
+default."""
 
 
 def open_model(model: Model, *, progress: Progress = SILENT, bars: bool = False, **options: Any) -> Classifier:
     """The classifier itself, what a function loads, or what a specification names; options: those of `load_classifier`.
 
-    progress: told in one line which model it is; bars: whether downloads show a bar.
+    progress: gets one line that names the model; bars: whether downloads show a bar.
     """
     if isinstance(model, Classifier):
         return model
@@ -30,7 +31,7 @@ def open_model(model: Model, *, progress: Progress = SILENT, bars: bool = False,
 
 
 def describe_model(classifier: Classifier, others: str = "") -> str:
-    """One line on a classifier; others: what is said of other ones."""
+    """One line on a classifier; others: a remark on other models."""
     height, width = classifier.view.size
     size = f"{height} px" if height == width else f"{height} x {width} px"
     known = f"{outputs_of(classifier)}, {size}, {classifier.view.describe()}"

@@ -1,4 +1,4 @@
-"""The folder that `xai explain` writes: names, what is already complete, what must not be replaced."""
+"""The output folder of `xai explain`: names of files, what is already complete, what must not be replaced."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from xaicli.stamps import definition_stamp, subject_stamp
 from xaicli.untrusted import is_file, is_folder
 
 TARGET = re.compile(r"\d+(-\d+)?|box_\d+-[0-9a-f]{6}")
-"""Resolved targets as names of files have them: classes, contrasts, boxes."""
+"""Resolved targets in file names: classes, contrasts, boxes."""
 
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """Where results go. `stems` holds the file stem of each photo, folders included where names clash."""
+    """Where results go. `stems` holds the file stem of each photo, with folders if names clash."""
 
     folder: Path
     stems: dict[Source, str]
 
     def stem(self, source: Source, method: Method, targets: TargetChoice, target: str) -> str:
-        """`STEM.LABEL`, and the target where it is not the model's decision."""
+        """`STEM.LABEL`, with the target if it is not the model's decision."""
         ending = "" if targets.is_decision else f".{safe_label(target)}"
         return f"{self.stems[source]}.{safe_label(method.label)}{ending}"
 
@@ -41,7 +41,7 @@ class OutputFolder:
         return self.folder / f"{self.stem(source, method, targets, target)}{ending}"
 
     def sidecars(self, source: Source, method: Method, targets: TargetChoice) -> list[Path]:
-        """The sidecars that stand where this photo's results would go."""
+        """Existing sidecars where this photo's results would go."""
         rule = targets.rule_of(source)
         if rule.known or targets.is_decision:
             paths = [self.path(source, method, targets, canonical(rule), ".json")]
@@ -54,7 +54,7 @@ class OutputFolder:
 
 @dataclass(frozen=True)
 class Complete:
-    """What an output folder already holds of a run: complete records by photo and method label."""
+    """The part of a run that an output folder already holds: complete records by photo and method label."""
 
     records: dict[tuple[Source, str], list[Record]] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ def find_complete(
     classifier: Classifier,
     settings: Settings,
 ) -> Complete:
-    """Read the sidecars that are there; raises UsageError, naming what differs, where one belongs to another result."""
+    """Read the existing sidecars; raises UsageError, naming what differs, if one belongs to another result."""
     found = Complete()
     for source in sources:
         for method in methods:
@@ -90,7 +90,7 @@ def find_complete(
 def refuse_taken(
     output: OutputFolder, sources: Sequence[Source], methods: Sequence[Method], targets: TargetChoice, *, overwrite: bool
 ) -> None:
-    """Raise UsageError, before any work, where a result would stand in the place of one of the photos, or of a file of others."""
+    """Raise UsageError, before any work, if a result would replace one of the photos, or a file that xai did not write."""
     photos = {os.path.realpath(source.file): source for source in sources if source.file is not None}
     folder = os.path.realpath(output.folder)
     for source in sources:
@@ -109,7 +109,7 @@ def refuse_taken(
 def refuse_other(
     path: Path, source: Source, method: Method, targets: TargetChoice, classifier: Classifier, settings: Settings
 ) -> None:
-    """Raise UsageError where a sidecar belongs to another result than this run gives."""
+    """Raise UsageError if a sidecar belongs to another result than this run's."""
     if different := differences(read(path), source, method, targets, classifier, settings):
         raise UsageError(f"{path} holds another result: {', '.join(different)}", hint=HINT)
 
@@ -124,7 +124,7 @@ def read(path: Path) -> Record:
 def differences(
     record: Record, source: Source, method: Method, targets: TargetChoice, classifier: Classifier, settings: Settings
 ) -> list[str]:
-    """In words, what sets a record apart from the result that this run would give; empty where nothing does."""
+    """The differences between a record and this run's result, in words; empty if there are none."""
     different = []
     if record.definition != definition_stamp(method, targets.text, settings.precision):
         given = {"method": method.label, "target": targets.text, "precision": settings.precision, "version": method.version}
@@ -140,5 +140,5 @@ def differences(
     if photo is not None and (record.photo, record.frame) != (photo, source.frame):
         different.append(f"photo content {record.photo[:8]} there, {photo[:8]} here")
     elif not different and record.subject != subject_stamp(record.photo, record.frame, record.fingerprint, record.target):
-        different.append("a subject stamp that does not fit its record")
+        different.append("its subject stamp does not match its record")
     return different

@@ -15,8 +15,8 @@ from xaicli.sign import Sign
 
 @dataclass(frozen=True)
 class OverlayStyle:
-    """colormap: matplotlib's name, or None for the house's; alpha: the opacity, 0..1, of what stands out most; scale: the range
-    of colours, None for each map's own; look: one of `LOOKS`; bands: those of the photo that are drawn, () for the usual ones."""
+    """colormap: matplotlib's name, or None for the house's; alpha: the opacity, 0..1, of the strongest value; scale: the range of
+    colours, None for each map's own; look: one of `LOOKS`; bands: those of the photo that are drawn, () for the usual ones."""
 
     colormap: str | None = None
     alpha: float = ALPHA
@@ -25,13 +25,13 @@ class OverlayStyle:
     bands: tuple[int, ...] = ()
 
     def check(self) -> None:
-        """Raise UsageError now, not after the first map, where the colour map or the look is unknown."""
+        """Raise UsageError for an unknown colour map or look, before any map is made."""
         refuse_unknown(self.look)
         if self.colormap is not None:
             palette(Sign.SIGNED, self.colormap)
 
     def draw(self, attribution: Attribution, *, in_place: bool = False) -> Image.Image:
-        """The overlay of one finite map; in_place: drawn on the attribution's picture itself."""
+        """The overlay of one finite map; in_place: draw on the attribution's picture itself."""
         return attribution.overlay(scale=self.scale, colormap=self.colormap, alpha=self.alpha, look=self.look, in_place=in_place)
 
     def as_dict(self) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from xaicli.untrusted import is_there
 from xaicli.words import count, span
 
 MEASURED = 0.5
-"""Seconds that the measurement of a pass takes, about."""
+"""Approximate seconds for measuring a pass."""
 INPUTS = 8
-"""Inputs a pass of the measurement."""
+"""Inputs per pass of the measurement."""
 CONTROLS = "controls"
 BACKWARD = 2.0
-"""A backward pass in forward passes."""
+"""The cost of a backward pass in forward passes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PlannedTable(ScoreTable):
 
 
 def plan_of(runs: Sequence[ScoreRun], path: Path | None, progress: Progress) -> PlannedTable:
-    """The passes and the time that runs would take; path: a store that may hold a part of it."""
+    """The passes and the time that runs would take; path: a store that may already hold part of the rows."""
     rows: list[dict[str, Any]] = []
     for run in runs:
         todo = len(run.sources)
@@ -81,7 +81,7 @@ def row_of(run: ScoreRun, label: str, explaining: float, scoring: float, todo: i
 
 
 def per_method(run: ScoreRun) -> dict[str, tuple[float, float]]:
-    """Forward passes a photo, to explain and to score, by method; all controls together are one entry."""
+    """Forward passes per photo, to explain and to score, by method; all controls together are one entry."""
     scoring = sum(metric.passes(run.classifier.view.size) for metric in run.metrics)
     costs = {method.label: method.cost(run.classifier) for method in run.methods}
     found = {label: (cost.forward + BACKWARD * cost.backward, scoring) for label, cost in costs.items()}
@@ -93,12 +93,12 @@ def per_method(run: ScoreRun) -> dict[str, tuple[float, float]]:
 
 
 def per_photo(run: ScoreRun) -> dict[str, float]:
-    """Forward passes a photo, by method and for all controls."""
+    """Forward passes per photo, by method and for all controls."""
     return {label: explaining + scoring for label, (explaining, scoring) in per_method(run).items()}
 
 
 def passes_in_words(run: ScoreRun) -> str:
-    """What a photo costs, and how much of it the controls are."""
+    """The cost of a photo, and the share of the controls in it."""
     passes = per_photo(run)
     total, without = sum(passes.values()), sum(taken for label, taken in passes.items() if not label.startswith(CONTROLS))
     line = f"about {count(round(total), 'pass', 'passes')} per photo"
@@ -108,12 +108,12 @@ def passes_in_words(run: ScoreRun) -> str:
 
 
 def seconds_a_pass(classifier: Classifier) -> float:
-    """How long one input takes through the network, when several go together."""
+    """Seconds per input when several inputs run in one pass."""
     inputs = torch.zeros(INPUTS, classifier.view.channels, *classifier.view.size, device=classifier.device)
     clean_logits(classifier, inputs)
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < MEASURED:
-        # Reading a number waits for the device.
+        # Reading a number waits until the device has finished.
         float(clean_logits(classifier, inputs).sum())
         done += INPUTS
     return (time.perf_counter() - start) / done

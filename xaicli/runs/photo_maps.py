@@ -27,12 +27,12 @@ from xaicli.targets import Targets
 LARGEST_BATCH = 16
 PASSES_A_BATCH = 4096
 BATCH_SHARE = 1 / 4
-"""Of the room for photos: what a batch may take before it is full."""
+"""The share of the memory for photos that a batch may take before it is full."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """One photo and its attributions by method label, one a target."""
+    """One photo and its attributions by method label, one for each target."""
 
     loaded: LoadedPhoto
     made: dict[str, list[Attribution]] = field(default_factory=dict)
@@ -50,9 +50,10 @@ def explain_photos(
     wanted: Wanted = lambda source, method: True,
     room: PhotoRoom | None = None,
 ) -> Iterator[Explained | Failure]:
-    """Explain photos in order. A photo that fails is yielded as a Failure after all photos before it; the caller decides to stop.
+    """Explain photos in order. A photo that fails is yielded as a Failure, in its place in the order; the caller decides whether
+    to stop.
 
-    wanted: says whether a method's maps of a photo are to be made; room: what all photos in work may take of the memory.
+    wanted: whether a method's maps of a photo should be made; room: the memory for all photos in work.
     """
     size = photos_at_once(methods, classifier, settings.batch_size)
     if isinstance(sources, Sized):
@@ -70,15 +71,15 @@ def explain_photos(
             batch = []
         if isinstance(item, Failure):
             yield item
-        # Held no longer than it is needed: the next photo may wait for its room.
+        # Freed at once: the next photo may wait for its memory.
         del item
     if batch:
         yield from explain_batch(batch, classifier, methods, targets, settings, wanted)
 
 
 def photos_at_once(methods: Sequence[Method], classifier: Classifier, batch_size: int | None) -> int:
-    """Photos that are explained together: no more than a pass may have inputs, and fewer where a method runs many passes a photo,
-    so that little is lost when a run is stopped."""
+    """How many photos are explained together: at most the inputs of a pass, and fewer if a method runs many passes per photo, so
+    that little is lost when a run is stopped."""
     passes = max((method.cost(classifier).forward for method in methods), default=1)
     return max(1, min(batch_size or LARGEST_BATCH, int(PASSES_A_BATCH // max(passes, 1))))
 
@@ -91,7 +92,7 @@ def explain_batch(
     settings: Settings,
     wanted: Wanted,
 ) -> Iterator[Explained | Failure]:
-    """All methods on one batch, which is empty then; each only on the photos that lack its map."""
+    """Run all methods on one batch, each only on the photos whose map is missing; the batch is empty afterwards."""
     results = [Explained(loaded) for loaded in batch]
     failures: dict[int, XaiError] = {}
     for method in methods:
@@ -107,7 +108,7 @@ def explain_batch(
                     failures[row] = error.about(batch[row].source.name)
     batch.clear()
     for row in range(len(results)):
-        # Each photo is its taker's alone from here on, who lets it go before the others are asked for.
+        # From here on only the caller holds each photo, and frees it before it asks for the next.
         yield outcome(results.pop(0), failures.get(row))
 
 
@@ -118,13 +119,13 @@ def outcome(result: Explained, error: XaiError | None) -> Explained | Failure:
 def maps_of_each(
     batch: list[LoadedPhoto], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
 ) -> list[Maps | XaiError]:
-    """The maps of each photo as a batch of one, or its fault; a batch that fails is tried photo by photo."""
+    """The maps of each photo as a batch of one, or its error; a batch that fails is tried photo by photo."""
     if not batch:
         return []
     try:
         parts = attribute(batch, classifier, method, targets, settings)
     except (InputError, RunError) as error:
-        # What a model has nothing of in one photo is that photo's fault; all else that is wrong with inputs is the run's.
+        # A target that one photo does not have is an error of that photo; any other wrong input is an error of the run.
         if isinstance(error, InputError) and not targets.bound:
             raise
         if len(batch) == 1:
@@ -140,7 +141,7 @@ def maps_of_each(
 def attribute(
     batch: list[LoadedPhoto], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
 ) -> list[tuple[Maps, list[LoadedPhoto]]]:
-    """Maps of a batch, in as few parts as memory allows."""
+    """Maps of a batch, split into as few parts as memory allows."""
 
     def too_large(at: int) -> RunError:
         hint = "Give a smaller --resize and --crop, or --precision bf16."
@@ -157,7 +158,7 @@ def attribute(
 
 
 def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
-    """Maps of all photos of a batch together; of one alone where its targets are fixed on its clean pass."""
+    """Maps of all photos of a batch together; of a single photo if its targets are fixed on its clean pass."""
     inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
     marks: dict[str, Tensor] = {}
     if targets.bound:
@@ -169,7 +170,7 @@ def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, ta
     seeds = torch.tensor(
         [photo_seed(settings.seed, loaded.photo.content, loaded.photo.frame, method.name) for loaded in batch], dtype=torch.int64
     )
-    # Precision is the run's to choose: a caller's autocast would reach the arithmetic of methods too.
+    # The run chooses the precision: a caller's autocast must not change the arithmetic of methods.
     with torch.autocast(classifier.device.type, enabled=False):
         maps = method.attribute(classifier, inputs, rules, seeds)
     if method.decision_only:
@@ -178,7 +179,7 @@ def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, ta
 
 
 def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> None:
-    """Raise UsageError where a map was asked for of another target than the decision, by a method that knows no other."""
+    """Raise UsageError if a method that explains only the decision was asked for another target."""
     decisions = classifier.outputs.scores(maps.logits).argmax(dim=1, keepdim=True)
     other = (maps.targets.classes != decisions) | (maps.targets.against >= 0)
     for row, column in other.nonzero()[:1].tolist():

@@ -1,5 +1,4 @@
-"""The bytes that the decoded photos of a run take together, which have a limit: from before a photo is decoded until nobody
-holds it."""
+"""A limit on the memory of a run's decoded photos. A photo counts from before it is decoded until nobody holds it."""
 
 from __future__ import annotations
 
@@ -10,16 +9,16 @@ from threading import Condition
 from typing import Any
 
 ROOM = 320 << 20
-"""Bytes: four photos of 24 megapixels. A photo that takes more is let in when it is the only one."""
+"""Bytes: four photos of 24 megapixels. A larger photo is admitted when it is the only one."""
 
 
 @dataclass(eq=False)
 class PhotoRoom:
-    """Room for decoded photos: those being decoded, those that wait for the network, its batch, and those being drawn.
+    """The memory for decoded photos: those being decoded, those that wait for the network, its batch, and those being drawn.
 
-    limit: bytes; copies: how many pictures of its size a photo needs when it is drawn; held: bytes taken now, and `most` so far;
-    drawing: photos in the hands of those who draw; asked: the number of the photo that the run waits for; next: the first
-    that has not entered, and `passed` those after it that have.
+    limit: bytes; copies: how many pictures of its size a photo needs when it is drawn; held: bytes in use now, and `most` so far;
+    drawing: photos being drawn; asked: the number of the photo that the run waits for; next: the first that has not entered, and
+    `passed` those after it that have.
     """
 
     limit: int = field(default_factory=lambda: ROOM)
@@ -33,16 +32,16 @@ class PhotoRoom:
     changed: Condition = field(default_factory=Condition)
 
     def enter(self, number: int, size: int) -> None:
-        """Wait until `size` bytes can be taken for the photo of that number."""
+        """Wait until the photo of that number may use `size` bytes."""
         with self.changed:
             self.changed.wait_for(lambda: self.may_enter(number, size))
             self.take(size)
             self.pass_on(number)
 
     def may_enter(self, number: int, size: int) -> bool:
-        """Whether there is room; for the photo that is asked for also where there will never be more.
+        """Whether a photo may enter: there is room, or it is the photo that the run waits for and no more room will become free.
 
-        Photos enter in order: one that comes later must not take the room of the one that is asked for.
+        Photos enter in order, so that a later one cannot take the room of the one that the run waits for.
         """
         if math.isinf(self.asked):
             return True
@@ -51,7 +50,7 @@ class PhotoRoom:
         return self.held + size <= self.limit or (number <= self.asked and not self.drawing)
 
     def pass_on(self, number: int) -> None:
-        """Let later photos in too: this one is in, or cannot be used."""
+        """Let later photos enter: this one has entered, or cannot be used."""
         with self.changed:
             self.passed |= {number} if number >= self.next else set()
             while self.next in self.passed:
@@ -66,7 +65,7 @@ class PhotoRoom:
             self.changed.notify_all()
 
     def keep(self, holder: Any, taken: int, size: int) -> None:
-        """Take `size` bytes in place of `taken` for as long as `holder` lives."""
+        """Count `size` bytes instead of `taken` as long as `holder` lives."""
         self.take(size - taken)
         weakref.finalize(holder, self.take, -size).atexit = False
 
@@ -77,11 +76,11 @@ class PhotoRoom:
             self.changed.notify_all()
 
     def end(self) -> None:
-        """Nobody asks for photos any more: let all in that wait, so that their threads end."""
+        """End: admit all waiting photos, so that their threads end."""
         self.ask(math.inf)
 
     def draw(self, holder: Any) -> None:
-        """Hand a photo to those who draw, who let go of `holder` by themselves."""
+        """Note that a photo is being drawn, until `holder` is freed."""
         self.count_drawing(1)
         weakref.finalize(holder, self.count_drawing, -1).atexit = False
 

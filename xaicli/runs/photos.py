@@ -20,7 +20,7 @@ from xaicli.runs.photo_room import PhotoRoom
 DECODE_THREADS = 2
 
 BYTES_A_PIXEL = 4
-"""Of an RGB photo in Pillow's memory."""
+"""Bytes per pixel of an RGB photo in Pillow's memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class LoadedPhoto:
 
     @property
     def bytes(self) -> int:
-        """What the decoded photo takes of the memory."""
+        """The memory of the decoded photo."""
         return BYTES_A_PIXEL * self.photo.image.width * self.photo.image.height
 
 
@@ -72,9 +72,9 @@ def load_into(
     seconds: float,
     bands: tuple[int, ...],
 ) -> list[LoadedPhoto | Failure]:
-    """Decode and prepare a photo when there is room for it, which is free again when nobody holds the photo any more.
+    """Decode and prepare a photo when there is room for it; the room is free again when nobody holds the photo.
 
-    It comes in a list, out of which it is taken: the thread that made it must not hold it for longer than its taker.
+    The photo is returned in a list, from which the caller takes it, so that the thread does not hold it longer than the caller.
     """
     taken = [0]
 
@@ -105,7 +105,7 @@ def load_ahead(
     room: PhotoRoom | None = None,
     bands: tuple[int, ...] = (),
 ) -> Iterator[LoadedPhoto | Failure]:
-    """Photos in order, up to `ahead` of them decoded before they are asked for, and fewer where `room` has none for them.
+    """Photos in order. Up to `ahead` of them are decoded before they are asked for, fewer if `room` is short.
 
     bands: those that are drawn.
     """
@@ -122,12 +122,12 @@ def load_ahead(
         finally:
             for _, future in waiting:
                 future.cancel()
-            # Threads that wait for room end too.
+            # Let threads that wait for room end, too.
             room.end()
 
 
 def taken_from(waiting: deque[tuple[int, Future[list[LoadedPhoto | Failure]]]], room: PhotoRoom) -> LoadedPhoto | Failure:
-    """The photo that comes next, once it is decoded."""
+    """The next photo, once it is decoded."""
     number, future = waiting.popleft()
     room.ask(number)
     return future.result().pop()

@@ -28,7 +28,7 @@ TOP = 5
 def attributions_of(
     maps: Maps, loaded: LoadedPhoto, classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings
 ) -> list[Attribution]:
-    """The attributions of one photo, a batch of one, one a target."""
+    """The attributions of one photo (a batch of one), one for each target."""
     names = maps.targets.names(0)
     logits = maps.logits[0]
     boxes, rules = maps.targets.boxes, maps.targets.rules(0)
@@ -40,7 +40,7 @@ def attributions_of(
     values = maps.values[0].detach().cpu().numpy()
     sign = method.sign
     if sign is Sign.NONNEGATIVE and bool((values < 0).any()):
-        # Of a contrast, RISE and its kin give a difference, which has both signs.
+        # For a contrast, RISE and similar methods give a difference, which has both signs.
         sign = Sign.SIGNED
     made = []
     for at, rule in enumerate(rules):
@@ -85,8 +85,8 @@ def attributions_of(
 
 
 def naming(maps: Maps, classifier: Classifier) -> tuple[Callable[[int], str], Callable[[int], float]]:
-    """What targets are called by number, and how probable they are. A box is as similar to itself as can be: what says something
-    is its confidence."""
+    """The names of targets by number, and their probabilities. A box is always perfectly similar to itself, so its confidence is
+    given instead."""
     if boxes := maps.targets.boxes:
         return partial(shown_box, boxes=boxes), lambda number: boxes[number].score
     probabilities = classifier.outputs.probabilities(maps.logits)[0].tolist()
@@ -94,12 +94,12 @@ def naming(maps: Maps, classifier: Classifier) -> tuple[Callable[[int], str], Ca
 
 
 def cautions(classifier: Classifier) -> tuple[str, ...]:
-    """What a reader of a record should know of the network."""
+    """Warnings about the network for readers of a record."""
     return (f"the network {classifier.inconsistency}",) if classifier.inconsistency else ()
 
 
 def recorded_path(source: Source) -> str:
-    """The path as given; of an absolute one the name alone, so that records say nothing of the machine they were made on."""
+    """The path as given; for an absolute path the name alone, so that records do not describe the machine."""
     return source.name if Path(source.path).is_absolute() else source.path
 
 
@@ -127,5 +127,5 @@ def place_of_layer(method: Method, classifier: Classifier) -> str:
 
 
 def resolved_layer(method: Method, classifier: Classifier) -> str:
-    """The layers that a method reads on this classifier, joined by `+`; empty where it reads none."""
+    """The layers that a method reads on this classifier, joined by `+`; empty if it reads none."""
     return "+".join(method.layers_read(classifier))

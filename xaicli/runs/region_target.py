@@ -28,13 +28,13 @@ Region = NDArray[np.bool_]
 
 
 def named(region: str) -> str:
-    """A region as results name it: a mask by its file's name and content, whatever folder it lies in."""
+    """A region's name in results; a mask is named by its file's name and content, not by its folder."""
     path = Path(region)
     return f"{path.name}~{sha256_file(path)[:6]}" if path.suffix and is_file(path) else region
 
 
 def canonical(rule: TargetRule) -> str:
-    """A rule as results name it."""
+    """A rule's name in results."""
     return str(replace(rule, region=named(rule.region)) if rule.region else rule)
 
 
@@ -52,7 +52,7 @@ def region_of(text: str, index: int, predicted: Tensor, geometry: Geometry, clas
 
     text: `predicted` (where the class was predicted), `component` (the largest connected part of that), a mask file over the
     photo, a box `x0:y0:x1:y1` or a point `x:y` in pixels of the photo; predicted: where the class `index` was, bool (h, w).
-    Raises InputError where the region is empty.
+    Raises InputError if the region is empty.
     """
     height, width = predicted.shape
     if text in (PREDICTED, COMPONENT):
@@ -66,7 +66,7 @@ def region_of(text: str, index: int, predicted: Tensor, geometry: Geometry, clas
         region = of_mask(Path(text), geometry, classifier, (height, width))
     if not region.any():
         raise InputError(
-            f"the region {text} of {classifier.class_name(index)} is empty in what the model sees",
+            f"the region {text} of {classifier.class_name(index)} is empty in the part that the model sees",
             hint=f"Name another class or region: {REGIONS}.",
         )
     return torch.from_numpy(region).to(predicted.device)
@@ -83,7 +83,7 @@ def largest_component(found: Region) -> Region:
 
 
 def drawn(numbers: list[float], geometry: Geometry, size: tuple[int, int]) -> Region:
-    """A box or a point of the photo on a class map of `size` (height, width): all cells that it touches."""
+    """The cells that a box or point of the photo touches on a class map of `size` (height, width)."""
     corners = numbers if len(numbers) == 4 else [*numbers, *numbers]
     left, top = geometry.to_view(*corners[:2])
     right, bottom = geometry.to_view(*corners[2:])
@@ -96,11 +96,11 @@ def drawn(numbers: list[float], geometry: Geometry, size: tuple[int, int]) -> Re
 
 
 def of_mask(path: Path, geometry: Geometry, classifier: Classifier, size: tuple[int, int]) -> Region:
-    """A mask file over the photo (not zero: inside), seen as the model sees the photo, nearest at the class map's cells."""
+    """A mask file over the photo (non-zero: inside), as the model sees the photo, sampled at the class map's cells."""
     mask = np.asarray(decode(Source(str(path))).image).max(axis=2) > 0
     if (mask.shape[1], mask.shape[0]) != geometry.source:
         raise UsageError(
-            f"the mask {path.name} has {mask.shape[1]} x {mask.shape[0]} pixels, and the photo {geometry.source[0]} x "
+            f"the mask {path.name} has {mask.shape[1]} x {mask.shape[0]} pixels, but the photo {geometry.source[0]} x "
             f"{geometry.source[1]}",
             expected="a mask of the photo's size",
         )

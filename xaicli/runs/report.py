@@ -31,10 +31,9 @@ def report(
 ) -> WrittenFile:
     """Write one self-contained HTML page of a store: the table of means, curves, and a gallery of photos, worst first.
 
-    photos: folders where photos are looked for that have moved; most: photos in the gallery; figure: also a .pdf, .svg or .png of
-    the mean curves, figure_width centimetres wide, panels in figure_columns; overwrite: replace files that xai did not write.
-    Raises InputError where the store
-    holds no scores, or a file cannot be read or written.
+    photos: folders to search for photos that have moved; most: maximum photos in the gallery; figure: also a .pdf, .svg or .png
+    of the mean curves, figure_width centimetres wide, panels in figure_columns; overwrite: replace files that xai did not write.
+    Raises InputError if the store holds no scores, or if a file cannot be read or written.
 
         xaicli.report("scores.db", "report.html")
     """

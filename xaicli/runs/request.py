@@ -1,4 +1,4 @@
-"""What every run over photos is asked: which photos, methods and target, and how. `xaicli.explain` says what each word means."""
+"""The request of a run over photos: which photos, methods and target, and how. `xaicli.explain` explains each parameter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from xaicli.runs.settings import Settings, colour
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """The parameters that explaining, scoring and comparing share. output: where results go; its photos are not explained."""
+    """The parameters that explaining, scoring and comparing share. output: where results go; pictures in that folder are not
+    explained."""
 
     images: Photos
     method: str | Method | Sequence[str | Method] | None = None
@@ -42,12 +43,13 @@ class RunRequest:
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
-        """The request in a verb's parameters, which have the names of the fields; further ones are left to the verb."""
+        """The request in the parameters of a public function, which have the names of the fields; other parameters are
+        ignored."""
         return cls(**{field.name: parameters[field.name] for field in dataclasses.fields(cls) if field.name in parameters})
 
     @cached_property
     def photos(self) -> FoundPhotos:
-        """The photos of the whole job, and what could not be found."""
+        """The photos of the whole job, and the errors of those that were not found."""
         return find_photos(
             self.images,
             recursive=self.recursive,
@@ -64,7 +66,7 @@ class RunRequest:
         return list_methods(self.method)
 
     def check(self) -> None:
-        """Raise XaiError for what is wrong in the words alone, before a model is loaded."""
+        """Raise XaiError for errors in the parameters alone, before a model is loaded."""
         _ = self.photos, self.methods
 
     @property
@@ -79,12 +81,12 @@ class RunRequest:
         )
 
     def open(self, model: Model, progress: Progress) -> Classifier:
-        """The classifier, with the batch size that is asked for."""
+        """The classifier, with the requested batch size."""
         classifier = open_model(model, precision=self.precision, progress=progress)
         return dataclasses.replace(classifier, batch_size=self.batch_size) if self.batch_size else classifier
 
     def methods_for(self, classifier: Classifier, progress: Progress) -> list[Method]:
-        """The methods that are named; where none is, the default for this classifier, which is then said."""
+        """The named methods; without any, the default for this classifier, which is then reported."""
         if self.methods:
             return self.methods
         (method,) = make_methods([default_method(classifier)])

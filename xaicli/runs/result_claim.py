@@ -1,4 +1,5 @@
-"""The place of one result in a folder: held by one run at a time, and known as begun where a run was killed in it."""
+"""A lock on one result in a folder, so that one run at a time writes it; a leftover mark shows that a run was killed while
+writing."""
 
 from __future__ import annotations
 
@@ -18,15 +19,15 @@ HINT = "Choose another folder with -o DIR, or --overwrite it."
 
 
 def mark_of(stem: Path) -> Path:
-    """The file that stands beside a result while it is written; hidden, and of a length that every file system takes."""
+    """The mark: a hidden file beside a result while it is written, with a name that every file system accepts."""
     return stem.with_name(f".{hashlib.blake2b(os.fsencode(stem.name), digest_size=8).hexdigest()}.claim")
 
 
 @contextlib.contextmanager
 def claimed(stem: Path) -> Iterator[bool]:
-    """Hold the place of a result, waiting for another run that does; gives whether a killed run had begun it.
+    """Lock a result, waiting for another run that has it; gives whether a killed run had begun it.
 
-    Raises InputError where the folder cannot be written to.
+    Raises InputError if the folder cannot be written to.
     """
     mark = mark_of(stem)
     try:
@@ -40,7 +41,7 @@ def claimed(stem: Path) -> Iterator[bool]:
             os.write(number, b"1")
         yield begun
     finally:
-        # Where writing failed half-way, the mark says whose half it is.
+        # If writing failed half-way, the mark stays and says that the files are ours.
         npy, _, sidecar = (Path(f"{stem}{ending}") for ending in ENDINGS)
         if is_there(sidecar) or not os.path.lexists(npy):
             with contextlib.suppress(OSError):
@@ -49,7 +50,7 @@ def claimed(stem: Path) -> Iterator[bool]:
 
 
 def taken(mark: Path) -> int:
-    """The mark, open and locked; another run may have removed it between the two."""
+    """Open and lock the mark; another run may remove it between the two, so try again."""
     while True:
         number = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
         lock(number)
@@ -60,12 +61,12 @@ def taken(mark: Path) -> int:
 
 
 def release(stem: Path) -> None:
-    """Remove the mark of a result that is complete, where a run was killed just before it did."""
+    """Remove the mark of a complete result, left by a run that was killed just before it removed it."""
     remove_if_left(mark_of(stem))
 
 
 def refuse_foreign(stem: Path, *, begun: bool = False) -> None:
-    """Raise UsageError where files without a sidecar stand in the place of a result, and no run of ours began them."""
+    """Raise UsageError if files without a sidecar have the names of a result, and no run of xai began them."""
     npy, png, sidecar = (Path(f"{stem}{ending}") for ending in ENDINGS)
     there = [path for path in (npy, png) if os.path.lexists(path)]
     if not there or begun or is_there(sidecar) or is_there(mark_of(stem)) or is_own(png):

@@ -55,17 +55,17 @@ def score(
     command: str = "",
     progress: Progress = SILENT,
 ) -> ScoreTable:
-    """Score the heatmaps of photos: deletion and insertion, or any metrics, beside the controls.
+    """Score the heatmaps of photos by deletion and insertion, or any metrics, and compare them with controls.
 
     images, classifier, method, target: as in `xaicli.explain`; metric: specifications or metrics; controls: which of "random",
-    "center" and "other" stand beside each method, False for none; truth: masks, COCO JSON, YOLO polygons or boxes; truth_classes:
-    a CSV of its labels and the model's classes; maps: a folder of maps of another program, in place of methods.
+    "center" and "other" to compare each method with, False for none; truth: masks, COCO JSON, YOLO polygons or boxes;
+    truth_classes: a CSV of its labels and the model's classes; maps: a folder of another program's maps, instead of methods.
 
     output: a store (SQLite) that keeps the rows, so that running again does only what is missing; curves, keep_maps: whether it
-    keeps the curves under scores, and small maps for `xaicli.report`; fail_under, fail_over: bounds such as {"insertion": 0.5} on
+    keeps the curves of scores, and small maps for `xaicli.report`; fail_under, fail_over: bounds such as {"insertion": 0.5} on
     the lower and the upper end of each method's interval, see `failed`; shard: "I/N", the I-th of N parts of the photos; dry_run:
-    score nothing, and say what it would take; batch_size: inputs per pass. Raises XaiError at the first photo that cannot be
-    used, unless `keep_going`; its `partial` is what was finished before.
+    score nothing, and say how many passes it would take; batch_size: inputs per pass. Raises XaiError at the first photo that
+    cannot be used, unless `keep_going`; its `partial` is what was finished before.
 
         print(xaicli.score("photos/", "resnet50", ["grad-cam", "rise"], metric=["insertion"]))
     """
@@ -87,7 +87,7 @@ def score(
 
 
 def carry_out(run: ScoreRun, store: Store, lost: Sequence[XaiError], progress: Progress) -> list[XaiError]:
-    """Score what the store lacks; returns what failed, and says how it went."""
+    """Score what is missing in the store, and say how it went; returns the errors."""
     start, errors = time.monotonic(), list(lost)
     for error in lost:
         progress.warn(error.found)
@@ -116,7 +116,7 @@ def carry_out(run: ScoreRun, store: Store, lost: Sequence[XaiError], progress: P
 
 
 def finished(result: ScoreTable, keep_going: bool) -> ScoreTable:
-    """The result; raises the first error, with the result as its `partial`, where a run does not go on past errors."""
+    """The result; without `keep_going`, the first error is raised, with the result as its `partial`."""
     if result.errors and not keep_going:
         error = result.errors[0]
         error.partial = result

@@ -1,4 +1,4 @@
-"""What is asked for when photos are scored, in the words of `xai score` and `xai compare`, and the run that it becomes."""
+"""The request of `xai score` and `xai compare`, and the scoring run that is made from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from xaicli.runs.target_choice import choose_targets
 from xaicli.words import count
 
 METRICS = ("deletion,insertion",)
-"""The metrics where none are named."""
+"""The metrics if none are named."""
 ALL_CONTROLS = ",".join(CONTROL_NAMES)
 
 
@@ -68,7 +68,8 @@ class ScoreRequest(RunRequest):
         _ = self.metrics, self.control_names
 
     def run(self, model: Model, *, progress: Progress = SILENT, leave_out: bool = False) -> ScoreRun:
-        """The run on one model; leave_out: methods that cannot run on it, in place of refusing it, unless there is no other."""
+        """The run on one model. leave_out: leave out methods that cannot run on it (if others can), instead of raising
+        UsageError."""
         self.check()
         classifier = self.open(model, progress)
         methods = self.methods_for(classifier, progress) if self.maps is None else []
@@ -84,14 +85,14 @@ class ScoreRequest(RunRequest):
             truth=self.read_truth(classifier, progress),
             keep_going=self.keep_going,
             all_sources=sources,
-            # A partner's map is borrowed for the control, so that all photos of the job need theirs.
+            # The control `other` uses the map of a partner, so all photos of the job need one.
             given_maps=given_maps(Path(self.maps), sources) if self.maps is not None else (),
         )
         run.check()
         return run
 
     def read_truth(self, classifier: Classifier, progress: Progress) -> Truth | None:
-        """The ground truth; says of how many photos there is one."""
+        """The ground truth; reports how many photos have one."""
         if self.truth is None:
             return None
         truth = read_truth(self.truth, classifier.classes, classifier.count, self.truth_classes)
@@ -101,7 +102,7 @@ class ScoreRequest(RunRequest):
 
 
 def fitting(methods: list[Method], classifier: Classifier, progress: Progress) -> list[Method]:
-    """The methods that run on a classifier, all where none does; says which are left out."""
+    """The methods that run on a classifier (all, if none does); reports which are left out."""
     fit = [method for method in methods if unfit(method, classifier) is None] or methods
     if left := ", ".join(method.label for method in methods if method not in fit):
         progress.say(f"not for {classifier.name}: {left}")
@@ -114,5 +115,5 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
         return None
     part, slash, parts = text.partition("/")
     if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise UsageError(f"--shard {text} is no shard", expected="I/N with I from 1 to N, such as 3/8")
+        raise UsageError(f"--shard {text} is not a shard", expected="I/N with I from 1 to N, such as 3/8")
     return int(part), int(parts)

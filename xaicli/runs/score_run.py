@@ -36,10 +36,10 @@ from xaicli.sign import Sign
 
 @dataclass(frozen=True)
 class ScoreRun:
-    """One call of `xai score`: which photos, maps and metrics, and how.
+    """A scoring run: which photos, maps and metrics, and how.
 
-    sources: the photos of this run; all_sources: those of the whole job, of which this run may be a shard: the control `other`
-    takes its maps from them; controls: names of CONTROL_NAMES; given_maps: maps from files, in place of methods.
+    sources: the photos of this run; all_sources: the photos of the whole job, of which this run may be a shard, and from which
+    the control `other` takes its maps; controls: names of CONTROL_NAMES; given_maps: maps from files, instead of methods.
     """
 
     sources: Sequence[Source]
@@ -55,7 +55,7 @@ class ScoreRun:
     given_maps: Sequence[GivenMaps] = ()
 
     def check(self) -> None:
-        """Raise UsageError before any work where a method cannot run, or a metric cannot score its maps."""
+        """Raise UsageError before any work if a method cannot run, or if a metric cannot score its maps."""
         for method in self.methods:
             require_fit(method, self.classifier)
         for explainer in self.explainers:
@@ -76,12 +76,12 @@ class ScoreRun:
 
     @cached_property
     def ring(self) -> Ring:
-        """The photos whose maps the control `other` takes; empty without it, or where there is one photo."""
+        """The photos whose maps the control `other` uses; empty without that control, or with one photo."""
         return Ring(self.contents if OTHER in self.controls and len(set(self.contents.values())) > 1 else {})
 
     @cached_property
     def own(self) -> list[Explainer]:
-        """What makes maps of a photo itself: methods, files, and the controls that are methods."""
+        """What explains a photo itself: methods, files, and the controls that are methods."""
         rule, precision = self.targets.text, self.settings.precision
         methods = [
             Explainer.of(method, self.classifier, rule, precision, control=method not in self.methods)
@@ -96,12 +96,12 @@ class ScoreRun:
 
     @property
     def explainers(self) -> list[Explainer]:
-        """All that is scored, known before any map is made."""
+        """Everything that is scored; known before any map is made."""
         return [*self.own, *self.others.values()]
 
     @property
     def labels(self) -> list[str]:
-        """What is scored, controls apart."""
+        """The labels of what is scored, without controls."""
         return [method.label for method in self.methods] + [maps.label for maps in self.given_maps]
 
     @cached_property
@@ -122,9 +122,9 @@ class ScoreRun:
         )
 
     def missing(self, store: Store, sources: Sequence[Source], partner: str | None = None) -> NDArray[np.bool_]:
-        """(sources, recipes): what the store does not hold yet. A photo that cannot be read is missing.
+        """Which rows are missing in the store: (sources, recipes). A photo that cannot be read counts as missing.
 
-        partner: content of the photo whose map stands beside these, in place of the next one's.
+        partner: content of the photo whose map is the control, if it is not the next photo's.
         """
         return store.missing(
             [(self.contents.get(source, ""), source.frame) for source in sources],
@@ -140,11 +140,12 @@ class ScoreRun:
         return [canonical(rule) if rule.known else None for rule in rules]
 
     def run(self, store: Store) -> Generator[list[Row] | Failure, None, None]:
-        """Score what the store lacks and keep it, one transaction a photo; yields the new rows of each photo, or why it has none.
+        """Score what is missing in the store and write it, one transaction per photo; yields the new rows of each photo, or a
+        Failure.
 
         One photo at a time is enough: the copies of its methods, metrics and steps fill the queue's batches, and a run that is
-        killed loses the photo in work alone. A failure is the last that is yielded, unless the run keeps going. Raises
-        InputError where the store cannot be written to.
+        killed loses only the current photo. A Failure is the last item unless the run keeps going. Raises InputError if the store
+        cannot be written to.
         """
         todo = self.incomplete(store, self.sources)
         if self.ring.contents:
@@ -154,7 +155,7 @@ class ScoreRun:
         last_partner = next(self.ring.after(todo[-1]), None) if todo else None
         coming = set(todo)
         for source in todo:
-            # Another process may have scored it by now, or it is a copy of a photo that was just scored.
+            # Another process may have scored it by now, or it has the same content as a photo that was just scored.
             gaps = self.missing(store, [source])[0]
             if gaps.any():
                 result = self.score_photo(source, gaps, cache, store)
@@ -166,12 +167,12 @@ class ScoreRun:
             cache.keep_only(coming)
 
     def incomplete(self, store: Store, sources: Sequence[Source]) -> list[Source]:
-        """The photos of which the store lacks a row."""
+        """The photos with at least one missing row."""
         gaps = self.missing(store, sources)
         return [source for source, gap in zip(sources, gaps, strict=True) if gap.any()]
 
     def score_photo(self, source: Source, gaps: NDArray[np.bool_], cache: MapCache, store: Store) -> list[Row] | Failure:
-        """Explain and score a photo, and keep its new rows; gaps: (recipes,), what the store lacks."""
+        """Explain and score a photo, and write its new rows; gaps: (recipes,), which rows are missing."""
         wanted = {recipe.definition: recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
         labels = set(wanted.values())
         bases = {base for base, control in self.others.items() if control.label in labels}
@@ -190,13 +191,13 @@ class ScoreRun:
     def swapped(
         self, source: Source, own: Sequence[Explanation], bases: Collection[str], cache: MapCache, store: Store
     ) -> list[Explanation]:
-        """The controls `other` of a photo that the store lacks."""
+        """The controls `other` of a photo that are missing in the store."""
         partner = cache.partner(source, bases) if bases else None
         if partner is None:
             return []
         content = self.contents[partner]
         if content != self.ring.partner(source):
-            # The next photo cannot be used: what the store may hold is of the one after it.
+            # The next photo cannot be used: the store may hold a row with the partner after it.
             gaps = self.missing(store, [source], content)[0]
             lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
             bases = {base for base in bases if self.others[base].label in lacking}
@@ -211,7 +212,7 @@ class ScoreRun:
         return ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, self.settings.seed, truth)
 
     def kept_maps(self, photo: ScoredPhoto, loaded: LoadedPhoto, explanations: Sequence[Explanation]) -> list[KeptMap]:
-        """A photo's maps as a report draws them; controls are not kept."""
+        """A photo's maps in the form in which a report draws them; those of controls are not kept."""
         width, height = loaded.photo.image.size
         left, top, right, bottom = self.classifier.view.geometry(width, height).extent
         return [
@@ -232,10 +233,11 @@ class ScoreRun:
 
 
 def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:
-    """The photos of shard `part`, from 1 to `parts`, by content: the same on every machine, in any order.
+    """The photos of shard `part`, from 1 to `parts`.
 
-    Shards differ by at most one photo. Neighbours by content stay together, since the control `other` needs their maps. Photos
-    that cannot be read belong to the first shard, which reports them once.
+    They are chosen by content: the same on every machine and in any order. The sizes of shards differ by at most one photo.
+    Neighbours by content stay together, since the control `other` needs their maps. Photos that cannot be read belong to the
+    first shard, so that they are reported once.
     """
     contents = [content_hash(source) or "" for source in sources]
     places = {content: place for place, content in enumerate(sorted(set(contents)))}

@@ -1,4 +1,4 @@
-"""What scoring photos gives back: rows, and the table of means that the command prints."""
+"""The result of scoring photos: rows, and the table of means that the command prints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ScoreTable(Tabular):
     """Scores of photos: `rows` has one record for each photo, method, target and metric; printed, it is the table of means.
 
     groups: the means with their intervals and comparisons; store: the file that holds the rows, or the store in memory; errors:
-    of photos that have no scores, under `keep_going`; failures: bounds that are not met, each in a line; sheets: pictures drawn.
+    of photos without scores, under `keep_going`; failures: violated bounds, one line each; sheets: pictures drawn.
     """
 
     streamed = True
@@ -41,7 +41,7 @@ class ScoreTable(Tabular):
 
     @property
     def failed(self) -> bool:
-        """Whether a bound of `fail_under` or `fail_over` is not met."""
+        """Whether a bound of `fail_under` or `fail_over` is violated."""
         return bool(self.failures)
 
     def records(self) -> list[dict[str, Any]]:
@@ -72,7 +72,7 @@ class ScoreTable(Tabular):
 
 
 def rows_of(run: ScoreRun, store: Store) -> Iterator[Row]:
-    """The rows of a run's photos that a store holds, those of earlier runs among them."""
+    """The rows of a run's photos in a store, including those of earlier runs."""
     definitions = {recipe.definition for recipe in run.recipes}
     for row in store.rows(selection_of(run)):
         mine = row.definition in definitions and row.model == run.classifier.fingerprint and row.seed == run.settings.seed
@@ -81,7 +81,7 @@ def rows_of(run: ScoreRun, store: Store) -> Iterator[Row]:
 
 
 def selection_of(run: ScoreRun) -> Selection:
-    """The run's methods, metrics and photos: a store may hold more, of an earlier run."""
+    """The selection of the run's methods, metrics and photos, since a store may hold others of earlier runs."""
     methods = tuple(dict.fromkeys(recipe.method for recipe in run.recipes))
     photos = frozenset((run.contents.get(source, ""), source.frame) for source in run.sources)
     return Selection(methods, tuple(metric.label for metric in run.metrics), bool(run.controls), photos)

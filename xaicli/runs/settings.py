@@ -12,10 +12,10 @@ from xaicli.images.decode_limits import SECONDS
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is done; only `precision` is part of what a result is.
+    """How a run is done; only `precision` is part of a result's definition.
 
-    batch_size: inputs a pass at most, photos or altered copies of them; None for what memory takes best. background: what shows
-    through transparent photos. bands: numbers from 1 of those that are drawn as red, green and blue, or of one that is drawn as
+    batch_size: maximum inputs per pass, photos or altered copies; None for what suits the memory best. background: the colour
+    behind transparent parts. bands: numbers from 1 of those that are drawn as red, green and blue, or of one that is drawn as
     grey. command: recorded beside the results.
     """
 
@@ -35,5 +35,5 @@ def colour(given: str | tuple[int, int, int]) -> tuple[int, int, int]:
     try:
         red, green, blue, *_ = ImageColor.getrgb(given)
     except ValueError as error:
-        raise UsageError(f"{given!r} is no colour", expected="a name or #rrggbb") from error
+        raise UsageError(f"{given!r} is not a colour", expected="a name or #rrggbb") from error
     return red, green, blue

@@ -26,7 +26,7 @@ from xaicli.sign import Sign
 
 
 def redraw(run: FolderRun, done: Sequence[WrittenMap]) -> None:
-    """Bring all overlays to one scale for all maps of a method, which is known when all are made."""
+    """Redraw all overlays on one scale per method, which is known only when all maps are made."""
     styles = shared_styles(run, done)
     for source, own in by_photo(done).items():
         stale = [
@@ -44,7 +44,7 @@ def style_of(written: WrittenMap, styles: Mapping[str, OverlayStyle], run: Folde
 
 
 def restyle(attribution: Attribution, written: WrittenMap, style: OverlayStyle) -> None:
-    """Draw an overlay again, and say so in its record."""
+    """Draw an overlay again, and update its record."""
     styled = replace(attribution, record=replace(attribution.record, look=style.as_dict()))
     write_png(written.path(".png"), style.draw(styled))
     content = styled.record.to_json().encode("utf-8", "backslashreplace")
@@ -60,7 +60,7 @@ def by_photo(done: Sequence[WrittenMap]) -> dict[Source, list[WrittenMap]]:
 
 
 def shared_styles(run: FolderRun, done: Sequence[WrittenMap]) -> dict[str, OverlayStyle]:
-    """The run's style with one range a method, over all its finite maps."""
+    """The run's style with one range per method, over all its finite maps."""
     styles = {}
     for label in dict.fromkeys(written.record.method for written in done):
         own = [written for written in done if written.record.method == label and written.record.status != "non-finite"]
@@ -71,7 +71,7 @@ def shared_styles(run: FolderRun, done: Sequence[WrittenMap]) -> dict[str, Overl
 
 
 def read(run: FolderRun, written: WrittenMap) -> Attribution:
-    """A map as it is on disk, with its photo."""
+    """A map read from disk, with its photo."""
     return Attribution.load(written.path(".json"), decoded(run, written.source))
 
 
@@ -81,7 +81,7 @@ def decoded(run: FolderRun, source: Source) -> Image.Image:
 
 
 def draw_sheet(run: FolderRun, done: Sequence[WrittenMap], path: Path) -> None:
-    """One contact sheet of all: a row a photo, a column a method (and, for the top k, a target)."""
+    """Draw one contact sheet: a row per photo, a column per method (and per target, for the top k)."""
     photos = by_photo(done)
     columns = list(dict.fromkeys(column(written.record) for written in done))
     labels = {column(written.record): written.record.method for written in done}
@@ -102,7 +102,7 @@ def draw_sheet(run: FolderRun, done: Sequence[WrittenMap], path: Path) -> None:
 
 
 def column(record: Record) -> str:
-    """The column of a map: its method, and its rank among the targets where there are several."""
+    """The column of a map: its method, and its rank among the targets if there are several."""
     return record.method if len(record.targets) < 2 else f"{record.method} #{record.targets.index(record.target) + 1}"
 
 
@@ -115,7 +115,7 @@ def row(run: FolderRun, source: Source, own: Sequence[WrittenMap]) -> SheetRow:
 
 
 def cell(written: WrittenMap) -> SheetCell:
-    """A map with its marks, as they are on disk."""
+    """A map with its marks, read from disk."""
     marked = [name for name in (REGION,) if name in written.record.arrays]
     marks = marks_of({name: load_array(written.path(f".{name}.npy")) for name in marked})
     marks += box_marks(written.record.box, written.record.size)
@@ -123,7 +123,7 @@ def cell(written: WrittenMap) -> SheetCell:
 
 
 def cell_of(record: Record, values: NDArray[np.float32], marks: tuple[TargetMark, ...] = ()) -> SheetCell:
-    """A map of a sheet with what stands under it: the target where it is not the decision, and scores."""
+    """A map on a sheet with the lines under it: the target if it is not the decision, and scores."""
     of_target = () if record.rule == "top1" else (f"{record.target_name} {record.target_probability:.2f}",)
     scores = tuple(f"{label} {value:.3f}" for label, value in record.scores.items() if isinstance(value, float))
     return SheetCell(values, Sign(record.sign), of_target + scores, marks)

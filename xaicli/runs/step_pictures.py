@@ -1,4 +1,4 @@
-"""Pictures of maps that grow step by step, such as a transformer's block by block: the strip, and the moving picture."""
+"""Pictures of maps that grow step by step, such as block by block in a transformer: a strip, and a moving picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xaicli.sign import Sign
 
 STEPS = "steps"
 SCAN_PATH = "scanpath"
-"""The extra of a method that looks at one place after the other: (steps, 2), row and column in shares of the input."""
+"""The extra of a method that looks at one place after another: (steps, 2), row and column in fractions of the input."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class StepPictures:
     """Which pictures of steps are wanted.
 
     strip: all steps side by side, `STEM.LABEL.steps.png`; animate: a moving picture, `STEM.LABEL.steps.gif` or `.webp`; each:
-    every step stretched to all colours, as the authors of DAAM show it; else all steps share one scale.
+    every step uses all colours, as the authors of DAAM show it; otherwise all steps share one scale.
     """
 
     strip: bool = False
@@ -41,7 +41,7 @@ class StepPictures:
         return self.strip or self.animate is not None
 
     def check(self, methods: Sequence[Method]) -> None:
-        """Raise UsageError, before any work, where no method has steps."""
+        """Raise UsageError, before any work, if no method has steps."""
         if self.wanted and not any(method.stepwise for method in methods):
             raise UsageError(
                 f"{', '.join(method.label for method in methods)} has no steps to draw",
@@ -50,7 +50,7 @@ class StepPictures:
             )
 
     def draw(self, attribution: Attribution, stem: Path, style: OverlayStyle) -> None:
-        """Draw the steps of a map, with its photo, beside its files; nothing where it has none or is not finite."""
+        """Draw the steps of a map, with its photo, beside its files; do nothing if it has no steps or is not finite."""
         steps, photo = attribution.steps, attribution.picture
         if not self.wanted or steps is None or photo is None or attribution.status == "non-finite":
             return

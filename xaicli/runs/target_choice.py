@@ -1,4 +1,4 @@
-"""What `--target` says of each photo: one rule for all, or a rule a photo from a CSV file."""
+"""The meaning of `--target` for each photo: one rule for all, or a rule for each photo from a CSV file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from xaicli.targets import DECISION, NO_CLASS, PREDICTED, TargetRule, out_of_ran
 from xaicli.untrusted import read_text
 
 REGION_OF_DECISION = TargetRule(top=1, region=PREDICTED)
-"""Of a class map: the class that covers most beside the background, where it was predicted."""
+"""The default for a class map: the class that covers most (except the background), in the region where it was predicted."""
 
 BEST_BOX = TargetRule(index=0, boxes=True)
-"""Of a detector: the most certain box."""
+"""The default for a detector: the most certain box."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TargetChoice:
     file: str = ""
 
     def rule_of(self, source: Source) -> TargetRule:
-        """The rule of one photo, matched by its path or name; raises UsageError where the file does not name it."""
+        """The rule of one photo, matched by its path or name; raises UsageError if the file does not list it."""
         if not self.file:
             return self.rule
         path = Path(source.path)
@@ -48,7 +48,7 @@ class TargetChoice:
 
     @property
     def bound(self) -> bool:
-        """Whether each photo's targets are fixed on its clean pass, so that photos are explained one at a time."""
+        """Whether each photo's targets are fixed on its clean pass; photos are then explained one at a time."""
         return self.rule.bound or any(rule.bound for rule in self.by_image.values())
 
     @property
@@ -62,7 +62,7 @@ def choose_targets(text: str | int, classifier: Classifier, sources: Iterable[So
     An int is a class index.
     """
     if isinstance(text, int):
-        # A number in Python is an index, also where a class is called by another number.
+        # A number in Python is always an index, even if a class has a number as its name.
         if not 0 <= text < classifier.count:
             raise out_of_range(text, classifier.count)
         rule = fitted(TargetRule(index=text), classifier)
@@ -79,27 +79,27 @@ def choose_targets(text: str | int, classifier: Classifier, sources: Iterable[So
 
 
 def fitted(rule: TargetRule, classifier: Classifier) -> TargetRule:
-    """The rule, for a class map with the region that was predicted where none is named; for a detector the decision is the most
-    certain box."""
+    """The rule, completed: for a class map, with the predicted region if none is named; for a detector, the decision means the
+    most certain box."""
     if classifier.decoding is not None and rule == DECISION:
         return BEST_BOX
     return replace(rule, region=PREDICTED) if classifier.pixels is not None and not rule.region else rule
 
 
 def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
-    """Raise UsageError where a rule means nothing for the kind of outputs that the model has."""
+    """Raise UsageError if a rule has no meaning for the model's kind of outputs."""
     if rule.of_boxes is (classifier.decoding is None):
         raise wrong_kind(rule, classifier)
     if rule.region and classifier.pixels is None:
         raise UsageError(
-            f"--target {rule} needs a class map, and {classifier.name} gives one number a class",
+            f"--target {rule} needs a class map, but {classifier.name} gives one number per class",
             hint="Leave @region= out, or choose a segmentation model.",
         )
     if rule.region and rule.top > 1:
         raise UsageError(f"--target {rule} names several classes", expected="one class of a region")
     if rule.above is not None and not rule.boxes and classifier.outputs is not Outputs.SIGMOID:
         raise UsageError(
-            f"--target {rule} needs labels with probabilities of their own, and the outputs of {classifier.name} are "
+            f"--target {rule} needs labels with probabilities of their own, but the outputs of {classifier.name} are "
             f"{classifier.outputs.value}",
             hint="Name a class: --target CLASS@region=predicted."
             if classifier.pixels is not None
@@ -107,21 +107,21 @@ def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
         )
     if rule.top and classifier.outputs is Outputs.VALUES and classifier.count > 1:
         raise UsageError(
-            f"{classifier.name} gives {classifier.count} values, and none of them is a decision",
+            f"{classifier.name} gives {classifier.count} values; none of them is a decision",
             expected="one of them by index or name",
             hint="Give --target 0.",
         )
 
 
 def wrong_kind(rule: TargetRule, classifier: Classifier) -> UsageError:
-    """What to say where boxes are asked of a model that gives none, or something else of a detector."""
+    """The error if boxes are asked of a model without boxes, or something else of a detector."""
     if rule.of_boxes:
         return UsageError(
-            f"--target {rule} needs a detector, and {classifier.name} gives no boxes", hint="Name a class, or choose a detector."
+            f"--target {rule} needs a detector, but {classifier.name} gives no boxes", hint="Name a class, or choose a detector."
         )
     known = rule.index >= 0 and rule.against == NO_CLASS and not rule.region
     return UsageError(
-        f"--target {rule} names no box, and {classifier.name} is a detector",
+        f"--target {rule} names no box, but {classifier.name} is a detector",
         expected="box:0, CLASS@box=0 or boxes@above=0.5",
         hint=f"Give --target {rule.index}@box=0." if known else "Give --target box:0.",
     )
@@ -152,9 +152,9 @@ def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
         except XaiError as error:
             raise UsageError(f"{path}, {image}: {error.found}", expected=error.expected, hint=error.hint) from error
         if rule.count != 1:
-            raise UsageError(f"{path} asks for {rule} of {image}", expected="one target a photo")
+            raise UsageError(f"{path} asks for {rule} of {image}", expected="one target per photo")
         if rules.get(image, rule) != rule:
-            raise UsageError(f"{path} names two targets for {image}", expected="one row a photo")
+            raise UsageError(f"{path} names two targets for {image}", expected="one row per photo")
         rules[image] = rule
     if not rules:
         raise UsageError(f"{path} names no targets", expected="a CSV file with the columns image and target")

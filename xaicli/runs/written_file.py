@@ -1,4 +1,4 @@
-"""What a verb that writes one file gives back."""
+"""The result of a public function that writes one file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xaicli.words import count
 
 @dataclass(frozen=True)
 class WrittenFile(Tabular):
-    """A file that was written; number: how many of what `word` names it holds."""
+    """A file that was written; number, word: what it holds, such as 12 rows."""
 
     path: Path
     number: int

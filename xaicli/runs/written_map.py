@@ -13,7 +13,7 @@ from xaicli.images.source import Source
 
 @dataclass(frozen=True)
 class WrittenMap:
-    """A map's record and its files. kept: it was complete before; thumbnail: of the photo, where a sheet will show it."""
+    """A map's record and its files. kept: it was complete before; thumbnail: of the photo, if a sheet will show it."""
 
     source: Source
     record: Record
@@ -26,6 +26,6 @@ class WrittenMap:
 
     @property
     def picture(self) -> str:
-        """The overlay, or the array where the map cannot be drawn."""
+        """The overlay, or the array if the map cannot be drawn."""
         ending = ".npy" if self.record.status == "non-finite" else ".png"
         return f"{self.stem}{ending}"

@@ -1,4 +1,4 @@
-"""What a metric is given: maps, and all that may be read beside them."""
+"""A case, which a metric scores: maps, and everything else that a metric may read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xaicli.targets import NO_CLASS, TargetRule, Targets
 
 T = TypeVar("T")
 AT_ONCE = 8
-"""Maps that a method makes in one batch when a metric asks it to explain again."""
+"""Maximum maps per batch when a metric lets a method explain again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +30,8 @@ class Case:
     """N maps of one photo by one method, each for one target; an item is one of them.
 
     maps: (N, h, w) float32 at the method's own resolution, finite, none constant; classes, against: (N,), the targets, -1 in
-    `against` where there is no contrast. `clean_logits` (1, C), `truth_masks` and `explains` are there only for metrics that
-    declare that they need them.
+    `against` where there is no contrast. `clean_logits` (1, C), `truth_masks` and `explains` exist only for metrics that declare
+    that they need them.
     """
 
     scored: ScoredPhoto
@@ -52,12 +52,12 @@ class Case:
 
     @property
     def label(self) -> str:
-        """The method's."""
+        """The label of the method."""
         return self.explainer.label
 
     @property
     def sign(self) -> Sign:
-        """Of the maps."""
+        """The sign of the maps."""
         return self.explainer.sign
 
     @property
@@ -76,20 +76,20 @@ class Case:
 
     @cached_property
     def clean(self) -> Outcomes:
-        """What the model made of the clean photo: (N,) each."""
+        """The outcomes for the clean photo: (N,) each."""
         return self.outcomes(self.logits)
 
     @property
     def logits(self) -> Tensor:
-        """Logits of the clean photo, once an item: (N, C)."""
+        """Logits of the clean photo, repeated for each item: (N, C)."""
         return declared(self.clean_logits, "needs").expand(len(self), -1)
 
     def decided(self, logits: Tensor) -> Tensor:
-        """Whether the model decides for each item's target, by logits (N, C): (N,) bool. Of a contrast A-B: for A, not B."""
+        """Whether the model decides for each item's target, by logits (N, C): (N,) bool. For a contrast A-B: for A, not B."""
         return self.outcomes(logits).decided > 0
 
     def outcomes(self, logits: Tensor) -> Outcomes:
-        """What logits (N, C) say of each item's target."""
+        """The outcomes of logits (N, C) for each item's target."""
         outcomes = Outcomes.empty(len(self), logits.device, self.classifier.outputs)
         for item, (index, against) in enumerate(zip(self.classes, self.against, strict=True)):
             outcomes.put(item, logits[item : item + 1], index, against)
@@ -102,12 +102,12 @@ class Case:
 
     @property
     def again(self) -> Explainer:
-        """What explains again."""
+        """The explainer, for metrics that explain again."""
         return declared(self.explainer if self.explains else None, "needs_explain")
 
     @property
     def truth(self) -> Tensor:
-        """Where the target is: (N, H, W) bool, at least one pixel set in each."""
+        """Ground truth of the target: (N, H, W) bool, with at least one pixel set in each."""
         return declared(self.truth_masks, "needs_truth")
 
     def photo(self, item: int) -> Tensor:
@@ -115,11 +115,11 @@ class Case:
         return self.scored.input
 
     def baseline(self, item: int, kind: AnyScoreBaseline) -> Tensor:
-        """What takes the place of removed pixels of an item: (3, H, W)."""
+        """The baseline that replaces removed pixels of an item: (3, H, W)."""
         return self.scored.baseline(kind)
 
     def baseline_copies(self, kind: AnyScoreBaseline) -> list[Copies]:
-        """One copy an item: nothing left of the photo. Shared by all that ask for it."""
+        """One copy per item in which the whole photo is replaced by the baseline; shared by all metrics that ask for it."""
         return [whole(item, self.baseline(item, kind), shared=("baseline", kind)) for item in range(len(self))]
 
     @cached_property
@@ -129,7 +129,7 @@ class Case:
 
     @cached_property
     def ranks(self) -> Tensor:
-        """The place of each pixel in descending order, ties in the photo's random order: (N, H, W) int32."""
+        """The rank of each pixel in descending order, ties in the photo's random order: (N, H, W) int32."""
         return ranking.ranks(self.upsampled, self.seeds)
 
     @cached_property
@@ -139,12 +139,12 @@ class Case:
 
     @cached_property
     def authors_ranks(self) -> Tensor:
-        """`ranks` with ties highest index first, as RISE's authors have it."""
+        """`ranks` with ties highest index first, as in the code of RISE's authors."""
         return ranking.ranks(self.upsampled, self.seeds, Ties.AUTHORS)
 
     @cached_property
     def tied(self) -> Tensor:
-        """The share of pixels (N,) whose saliency another pixel has too."""
+        """The share of pixels (N,) with the same saliency as another pixel."""
         return ranking.tied_share(self.upsampled)
 
     def explain(
@@ -154,7 +154,7 @@ class Case:
         classes: Sequence[int] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Maps (N, h, w) of the same method, and the logits (N, C), for the same photo, targets and seed but for what is given.
+        """Maps (N, h, w) of the same method, and the logits (N, C), for the same photo, targets and seed except those given.
 
         inputs: (N, 3, H, W); classes: (N,) other targets; seeds: (N,).
         """
@@ -178,7 +178,7 @@ class Case:
 
 
 def declared(given: T | None, declaration: str) -> T:
-    """What a metric asked for; a metric that reads what it did not declare is wrong wherever it runs."""
+    """The requested value; raises an error for a metric that reads what it does not declare."""
     if given is None:
         raise TypeError(f"this metric reads what it has not declared: set `{declaration}` in its class")
     return given

@@ -1,4 +1,4 @@
-"""Changed copies of photos that a metric asks the model about, and what the model made of them."""
+"""Altered copies of photos that a metric runs through the model, and their outcomes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from xaicli.targets import NO_CLASS
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """`count` changed copies of the photo of one item of a case.
+    """`count` altered copies of the photo of one item of a case.
 
-    write(out, start, stop): write copies `start` to `stop` into `out` (stop - start, 3, H, W), as `CopyJob` says.
-    shared: under an equal key the single copy of a photo is passed once for all metrics and methods scored together.
+    write(out, start, stop): writes copies `start` to `stop` into `out` (stop - start, 3, H, W), as in `CopyJob`. shared: a key;
+    single copies of a photo with the same key run once for all metrics and methods scored together.
     """
 
     item: int
@@ -28,7 +28,7 @@ class Copies:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What the model made of copies, for the target of each: all (M,).
+    """The outcomes of M copies for the target of each: all (M,).
 
     log_odds: the logarithm of p / (1 - p), computed from logits, so that it is exact where p is near 1; under a contrast A-B the
     difference of the two logits, the log-odds of A where only A and B are open; NaN where the outputs are values. logit: of the
@@ -45,7 +45,7 @@ class Outcomes:
 
     @property
     def probability(self) -> Tensor:
-        """Probability of the target, 0 to 1; under a contrast that of A where only A and B are open; a value itself where the
+        """Probability of the target, 0 to 1; for a contrast A-B, of A if only A and B are possible; the value itself if the
         outputs are values."""
         return self.logit if self.outputs is Outputs.VALUES else self.log_odds.sigmoid()
 
@@ -62,7 +62,7 @@ class Outcomes:
         return cls(log_odds, logit, decided, overlap, outputs)
 
     def put(self, at: int, logits: Tensor, index: int, against: int) -> None:
-        """Write what logits (n, C) say of one target from place `at` on; nothing leaves the device."""
+        """Write the outcomes of logits (n, C) for one target from index `at` on; nothing leaves the device."""
         rows = slice(at, at + len(logits))
         chosen = logits[:, index]
         if against == NO_CLASS:
@@ -77,7 +77,7 @@ class Outcomes:
 
 
 def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tensor) -> Copies:
-    """Copies in which the `counts[i]` highest ranked pixels are those of `first`, the others those of `rest`.
+    """Copies whose `counts[i]` highest ranked pixels come from `first` and the others from `rest`.
 
     ranks: (H, W) int32; counts: (K,) int32 on the same device; first, rest: (3, H, W).
     """
@@ -90,7 +90,7 @@ def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tens
 
 
 def blended(item: int, masks: Tensor, photo: Tensor, baseline: Tensor, shared: Hashable = None) -> Copies:
-    """Copies that are `photo` (3, H, W) where a mask (K, H, W) is 1 and `baseline` where it is 0, blended linearly."""
+    """Copies that blend linearly between `photo` (3, H, W), where a mask (K, H, W) is 1, and `baseline`, where it is 0."""
 
     def write(out: Tensor, start: int, stop: int) -> None:
         torch.lerp(baseline, photo, masks[start:stop, None], out=out)
@@ -99,7 +99,7 @@ def blended(item: int, masks: Tensor, photo: Tensor, baseline: Tensor, shared: H
 
 
 def whole(item: int, picture: Tensor, shared: Hashable = None) -> Copies:
-    """One copy: `picture` (3, H, W) as it is."""
+    """One copy: `picture` (3, H, W), unchanged."""
 
     def write(out: Tensor, start: int, stop: int) -> None:
         out.copy_(picture.expand_as(out))

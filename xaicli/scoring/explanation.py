@@ -1,4 +1,4 @@
-"""What is scored: maps of a photo, and where they come from."""
+"""The explanations that are scored: maps of a photo, and where they come from."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from xaicli.sign import Sign
 from xaicli.targets import TargetRule, Targets
 
 Attribute: TypeAlias = Callable[[Classifier, Tensor, Targets, Tensor], Maps]
-"""`Method.attribute`, or what stands for it."""
+"""`Method.attribute`, or a function like it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explainer:
     """Where maps come from: a method, a control, or files that another program wrote.
 
-    label, content: as in `rows.Recipe`; target_rule: as given (`top1`); name: the method's, under which its seeds are drawn;
-    passes: its cost in words; attribute: makes the maps again, None where nothing can.
+    label, content: as in `rows.Recipe`; target_rule: as given (`top1`); name: the method's, from which its seeds are derived;
+    passes: its cost in words; attribute: makes the maps again, None if that is impossible.
     """
 
     label: str
@@ -59,7 +59,7 @@ class Explainer:
         return self.sign in metric.signs and not (metric.needs_explain and self.attribute is None)
 
     def recipe(self, metric: Metric) -> Recipe:
-        """How the scores of these maps under a metric are made."""
+        """The recipe of the scores of these maps under a metric."""
         return Recipe(
             method=self.label,
             metric=metric.label,
@@ -77,7 +77,7 @@ class Explainer:
 class Explanation:
     """The maps (T, h, w) of one photo by one explainer, and the target of each.
 
-    partner: of the control `other`, the SHA-256 of the photo whose maps these are, and its frame where that is not the first.
+    partner: for the control `other`, the SHA-256 of the photo to which these maps belong, and its frame if that is not the first.
     """
 
     explainer: Explainer

@@ -1,4 +1,4 @@
-"""Running metrics side by side: one queue for the copies that all of them ask for."""
+"""Running metrics side by side: one queue for the copies that all metrics ask for."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from xaicli.scoring.photo import ScoredPhoto
 
 T = TypeVar("T")
 Shared: TypeAlias = dict[Hashable, Tensor]
-"""Logits (1, C) of copies that several metrics share, by key."""
+"""Logits (1, C) of shared copies, by key."""
 
 
 @dataclass(eq=False)
 class Measurement:
-    """One metric on one case: its copies while it waits for their outcomes, its scores when it is done."""
+    """One metric on one case: its copies while it waits for outcomes, its scores when it is done."""
 
     metric: Metric
     case: Case
@@ -66,20 +66,20 @@ class Measurement:
             raise self.wrong(answer)
 
     def wrong(self, answer: object) -> RunError:
-        return RunError(
-            f"{self.metric.label} gave a {type(answer).__name__}", expected="Scores, or a list of Copies to be passed"
-        )
+        return RunError(f"{self.metric.label} gave a {type(answer).__name__}", expected="Scores, or a list of Copies to run")
 
     def finish(self, scores: Scores) -> None:
-        """Keep the scores, on the CPU; raises RunError where there is not one number an item."""
+        """Keep the scores, on the CPU; raises RunError unless there is one number per item."""
         parts = {"values": scores.values, **scores.readouts}
         for name, given in parts.items():
             if not isinstance(given, Tensor) or given.is_complex():
-                raise RunError(f"{self.metric.label} gave {name} that are no real numbers", expected="a tensor, one number a map")
+                raise RunError(
+                    f"{self.metric.label} gave {name} that are no real numbers", expected="a tensor, one number per map"
+                )
             if given.shape != (len(self.case),):
                 raise RunError(
                     f"{self.metric.label} gave {name} of shape {tuple(given.shape)} for {len(self.case)} maps",
-                    expected="one number a map",
+                    expected="one number per map",
                 )
         if scores.curve is not None and scores.curve[1].shape != (len(self.case), *scores.curve[0].shape):
             raise RunError(
@@ -91,7 +91,7 @@ class Measurement:
         self.scores, self.copies, self.measuring = Scores(scores.values.cpu(), numbers, curve), (), None
 
     def guarded(self, step: Callable[[], T]) -> T:
-        """What `step` gives; what a metric raises is reported under its name."""
+        """The result of `step`; what a metric raises is reported under its name."""
         maps = f"the maps of {self.case.label or 'a method'}"
         try:
             with contained(f"{self.metric.label} on {maps}", passing=is_out_of_memory):
@@ -101,7 +101,7 @@ class Measurement:
             raise RunError(found, hint="Give a smaller --resize and --crop, or leave this metric out.") from error
 
     def places(self) -> Iterator[tuple[Copies, int]]:
-        """The copies and where their outcomes begin."""
+        """The copies, each with the index at which its outcomes begin."""
         at = 0
         for copies in self.copies:
             yield copies, at
@@ -111,7 +111,7 @@ class Measurement:
         self.outcomes.put(at, logits, self.case.classes[copies.item], self.case.against[copies.item])
 
     def jobs(self, shared: Shared, expected: set[Hashable]) -> Iterator[CopyJob]:
-        """The work for the queue, without what is shared and expected already."""
+        """The jobs for the queue, without shared copies that are already expected."""
         for copies, at in self.places():
             if copies.shared is None:
                 yield CopyJob(copies.count, copies.write, self.taker(copies, at))
@@ -139,7 +139,7 @@ def keeper(shared: Shared, key: Hashable) -> Callable[[Tensor, int, int], None]:
 def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]]) -> list[Scores]:
     """The scores of each metric on its case, all of one photo.
 
-    All copies are passed in float32, in full batches; those under a shared key once. Raises RunError where a metric fails.
+    All copies run in float32, in full batches; those with a shared key run once. Raises RunError if a metric fails.
     """
     measurements = [Measurement(metric, case) for metric, case in work]
     for measurement in measurements:
@@ -158,8 +158,8 @@ def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]]) -> list[Sco
 
 
 def at_once(photo: ScoredPhoto) -> int | None:
-    """Copies a pass, None for the queue's own choice. In float32 a processor is fastest with two photos a thread, four at least:
-    their activations stay near its caches (MobileNet v2 and v3, ResNet-18 and 50, DeiT)."""
+    """Copies per pass, None for the queue's own choice. In float32 a processor is fastest with two photos per thread, at least
+    four: their activations fit its caches (MobileNet v2 and v3, ResNet-18 and 50, DeiT)."""
     device = photo.input.device
     if device.type != "cpu" or photo.classifier.batch_size is not None:
         return None

@@ -1,4 +1,4 @@
-"""The photo that scores are of."""
+"""The photo whose maps are scored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from xaicli.stamps import subject_stamp
 AnyScoreBaseline: TypeAlias = ScoreBaseline | Literal["rise-blur"]
 
 SEEDS_OF_SCORES = "scores"
-"""The name under which the seed of scores is drawn: one a photo for all methods and metrics, so that their scores are paired."""
+"""The name from which the seed of scores is derived: one seed per photo for all methods and metrics, so that their scores are
+paired."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,7 @@ class ScoredPhoto:
     """One photo as a classifier sees it.
 
     image: its path as given; content: SHA-256 of its bytes in hex; frame: of a file that holds several; input: (3, H, W),
-    preprocessed, on the classifier's device; seed: the run's; truth: what is marked in it, None where nobody annotated it.
+    preprocessed, on the classifier's device; seed: the run's; truth: its marks, None if it is not annotated.
     """
 
     classifier: Classifier
@@ -51,11 +52,11 @@ class ScoredPhoto:
         return self.seed_for(SEEDS_OF_SCORES)
 
     def subject(self, target: str, partner: str = "") -> str:
-        """The subject stamp of a score for a canonical target; partner: the photo whose map is scored, where it is another."""
+        """The subject stamp of a score for a canonical target; partner: the photo whose map is scored, if it is another photo."""
         return subject_stamp(self.content, self.frame, self.classifier.fingerprint, target, partner)
 
     def baseline(self, kind: AnyScoreBaseline) -> Tensor:
-        """What takes the place of removed pixels: (3, H, W), as `removal.score_baselines` defines it; made once."""
+        """The baseline that replaces removed pixels: (3, H, W), as `removal.score_baselines` defines it; made once."""
         if kind not in self.made:
             self.made[kind] = score_baselines(kind, self.input[None], (self.score_seed,), self.classifier.view)[0]
         return self.made[kind]

@@ -1,7 +1,8 @@
-"""The order of pixels by saliency, and what to do about ties.
+"""The order of pixels by saliency, and how ties are broken.
 
-Rectified maps have large plateaus. Removing them in raster order is removing stripes, which moves a score by as much as methods
-differ; so ties are broken by one random order a photo, drawn from the photo's seed: the same for all methods and metrics.
+Rectified maps have large plateaus. Removing these in raster order would remove stripes, which changes a score by as much as
+methods differ. So ties are broken by one random order per photo, drawn from the photo's seed and the same for all methods and
+metrics.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from xaicli.passes.seeds import stream
 
 
 class Ties(enum.Enum):
-    """What comes first among pixels of equal saliency."""
+    """Which pixels come first among those of equal saliency."""
 
     SEEDED = "a random order a photo"
     REVERSED = "the reverse of that order"
@@ -25,15 +26,15 @@ class Ties(enum.Enum):
 
 
 def ranks(values: Tensor, seeds: tuple[int, ...], ties: Ties = Ties.SEEDED) -> Tensor:
-    """The place of each pixel in descending order of saliency, 0 to HW - 1: (N, H, W) int32 of maps (N, H, W).
+    """The rank of each pixel in descending order of saliency, 0 to HW - 1: (N, H, W) int32 of maps (N, H, W).
 
-    seeds: (N,), one a photo.
+    seeds: (N,), one per photo.
     """
     result = torch.empty(values.shape, dtype=torch.int32, device=values.device)
     places = torch.arange(values[0].numel(), dtype=torch.int32, device=values.device) if len(values) else result
     for row, seed in enumerate(seeds):
         first = tie_order(seed, ties, tuple(values.shape[1:])).to(values.device)
-        # Adding zero makes -0.0 the equal of 0.0 for every sort there is.
+        # Adding zero turns -0.0 into 0.0, which some sorts would order.
         order = first[(values[row].flatten()[first] + 0.0).argsort(descending=True, stable=True)]
         result[row].view(-1)[order] = places
     return result
@@ -49,7 +50,7 @@ def tie_order(seed: int, ties: Ties, shape: tuple[int, ...]) -> Tensor:
 
 
 def tied_share(values: Tensor) -> Tensor:
-    """Of each map (N, H, W) the share of pixels (N,), 0 to 1, whose value another pixel has too."""
+    """For each map (N, H, W), the share of pixels (N,), 0 to 1, with the same value as another pixel."""
     ordered = values.flatten(1).sort(dim=1).values
     same = ordered[:, 1:] == ordered[:, :-1]
     none = same.new_zeros(len(values), 1)

@@ -1,4 +1,4 @@
-"""What takes the place of removed pixels when maps are scored."""
+"""The baselines that replace removed pixels when maps are scored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RISE_SIDE, RISE_SIGMA = 11, 5.0
 
 
 def score_baselines(kind: ScoreBaseline | Literal["rise-blur"], inputs: Tensor, seeds: Sequence[int], view: View) -> Tensor:
-    """What replaces the pixels of preprocessed photos (P, 3, H, W): as many pictures of the same shape.
+    """The baselines of preprocessed photos (P, 3, H, W), in the same shape.
 
     zero: 0 after normalisation, the data's mean colour; black: pixels of 0; mean: the photo's own mean colour; blur: the photo
     under a strong Gaussian; noise: pixels uniform in 0..1, drawn from each photo's seed; rise-blur: RISE's own blur.
@@ -37,8 +37,8 @@ def score_baselines(kind: ScoreBaseline | Literal["rise-blur"], inputs: Tensor, 
 
 
 def rise_kernel() -> Tensor:
-    """The authors' blur (11, 11): an impulse through SciPy's Gaussian filter, whose reflecting border folds the tails back, so
-    that it sums to 1 and is nearly flat."""
+    """The authors' kernel (11, 11): an impulse filtered by SciPy's Gaussian filter. Its reflecting border folds the tails back,
+    so the kernel sums to 1 and is nearly flat."""
     impulse = np.zeros((RISE_SIDE, RISE_SIDE))
     impulse[RISE_SIDE // 2, RISE_SIDE // 2] = 1
     return torch.from_numpy(scipy.ndimage.gaussian_filter(impulse, RISE_SIGMA)).float()

@@ -1,7 +1,7 @@
-"""Scoring one photo: its maps under metrics, and the rows that come of it.
+"""Scoring one photo: from its maps and the metrics to rows.
 
-What `xai score`, `xai explain --score`, `xai compare` and the gate share. The copies that all metrics and methods ask the model
-about run in one queue; the clean pass and the baselines are passed once.
+`xai score`, `xai explain --score`, `xai compare` and the gate share it. The copies of all metrics and methods run in one queue;
+the clean photo and the baselines run once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Explainer", "Explanation", "ScoredPhoto", "refuse_unfit", "score_pho
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """The maps of one explanation under one metric, with the status of each: known before anything is computed."""
+    """The maps of one explanation under one metric, with the status of each, which is known before anything is computed."""
 
     explanation: Explanation
     metric: Metric
@@ -45,7 +45,7 @@ class Column:
 
     @property
     def items(self) -> list[int]:
-        """Maps that can be scored."""
+        """The indices of maps that can be scored."""
         return [at for at, status in enumerate(self.statuses) if status == OK]
 
 
@@ -58,9 +58,9 @@ def score_photo(
 ) -> list[Row]:
     """Score every map of a photo with every metric that can read it, in the order method, target, metric.
 
-    wanted: definitions of the rows that are to be made, all without. A row is one (method, target,
-    metric): a constant or non-finite map, and one without the ground truth that a metric asks for, keep a status and get no
-    value. Raises RunError where the model gives NaN for the clean photo, or where a metric fails.
+    wanted: definitions of the rows to make, None for all. A row is one (method, target, metric). A map that is constant or not
+    finite, or lacks the ground truth that a metric needs, gets a status and no value. Raises RunError if the model gives NaN for
+    the clean photo, or if a metric fails.
     """
     with contained(f"{photo.classifier.name} on {photo.image}, when maps were scored,"):
         return rows_of(photo, explanations, metrics, wanted)
@@ -110,7 +110,7 @@ def status_of(photo: ScoredPhoto, explanation: Explanation, metric: Metric, targ
 
 
 def truth_of(photo: ScoredPhoto, explanation: Explanation, target: int) -> np.ndarray | None:
-    """Where a target is marked, bool (H, W); None where it is not. A box is its own ground truth where there is no other."""
+    """The ground truth of a target, bool (H, W); None if it is not marked. A box without other ground truth is its own."""
     number, classifier = explanation.targets[target].index, photo.classifier
     if photo.truth is not None:
         return photo.truth.mask(classifier.class_of(number))
@@ -118,7 +118,7 @@ def truth_of(photo: ScoredPhoto, explanation: Explanation, target: int) -> np.nd
 
 
 def clean_pass(photo: ScoredPhoto, columns: Sequence[Column]) -> Tensor | None:
-    """The logits (1, C) of the photo where a metric needs the model."""
+    """The logits (1, C) of the photo, if a metric needs the model."""
     if not any(column.metric.needs for column in columns):
         return None
     classifier = photo.classifier
@@ -132,7 +132,7 @@ def clean_pass(photo: ScoredPhoto, columns: Sequence[Column]) -> Tensor | None:
 
 
 def case_of(photo: ScoredPhoto, column: Column, logits: Tensor | None, made: dict[object, Case]) -> Case:
-    """The case of a column; metrics that read the same things of the same maps share it, and what it works out."""
+    """The case of a column; metrics that read the same things of the same maps share it and its cached results."""
     metric, explanation, items = column.metric, column.explanation, column.items
     key = (id(explanation), tuple(items), bool(metric.needs), metric.needs_truth, metric.needs_explain)
     if key not in made:
@@ -190,18 +190,18 @@ def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | Non
 
 
 def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Classifier, *, truth: bool) -> None:
-    """Raise UsageError, before any work, where a metric cannot score the maps of a method; truth: whether there is any."""
+    """Raise UsageError, before any work, if a metric cannot score the maps of a method; truth: whether there is ground truth."""
     label, sign = explainer.label, explainer.sign
     for metric in metrics:
         if sign not in metric.signs:
             accepted = " or ".join(sorted(kind.value for kind in metric.signs))
             raise UsageError(
-                f"{metric.label} needs {accepted} maps, and those of {label} are {sign.value}",
+                f"{metric.label} needs {accepted} maps, but those of {label} are {sign.value}",
                 hint=f"Leave one of them out, or see xai describe {label.partition('@')[0]} for a parameter such as relu.",
             )
         if metric.needs_explain and explainer.attribute is None:
             raise UsageError(
-                f"{metric.label} must explain again, and the maps of {label} came from files",
+                f"{metric.label} must explain again, but the maps of {label} came from files",
                 hint="Give --method instead of --maps.",
             )
         if metric.needs_truth and not truth and classifier.decoding is None:
@@ -209,7 +209,7 @@ def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Cl
             raise UsageError(f"{metric.label} needs ground truth", hint=hint)
         if metric.needs_probability and classifier.outputs is Outputs.VALUES:
             raise UsageError(
-                f"{metric.label} needs probabilities, and the outputs of {classifier.name} are values",
+                f"{metric.label} needs probabilities, but the outputs of {classifier.name} are values",
                 hint="Leave it out; deletion and insertion follow the value itself.",
             )
         if metric.needs_class_map and classifier.pixels is None:
@@ -218,5 +218,5 @@ def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Cl
                 hint="Give it without output=iou, or choose a segmentation model.",
             )
         if missing := metric.needs & ~classifier.provides:
-            found = f"{metric.label} needs {missing.words()}, and {classifier.name} has none"
+            found = f"{metric.label} needs {missing.words()}, but {classifier.name} has none"
             raise UsageError(found, hint="See xai list metrics.")

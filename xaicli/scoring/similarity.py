@@ -1,4 +1,4 @@
-"""How alike two maps are."""
+"""How similar two maps are."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from xaicli.float64 import in_float64
 from xaicli.passes.blur import blurred
 
 WINDOW, SIGMA = 11, 1.5
-"""Pixels: the window of Wang et al. (2004)."""
+"""Side of the window in pixels (Wang et al., 2004)."""
 
 
 def spearman(first: Tensor, second: Tensor) -> Tensor:
-    """Rank correlation (N,) of maps (N, ...), equal values sharing their mean rank; NaN where a map is constant or not finite."""
+    """Rank correlation (N,) of maps (N, ...), equal values share their mean rank; NaN if a map is constant or not finite."""
     pairs = zip(first.flatten(1), second.flatten(1), strict=True)
     return torch.tensor([rank_correlation(one, other) for one, other in pairs], dtype=torch.float64)
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
-    """Spearman's correlation of two maps (n,); NaN where one is constant or not finite.
+    """Spearman's correlation of two maps (n,); NaN if one is constant or not finite.
 
-    Ranks are scipy's. Its `spearmanr` takes as long, and gives a map and itself 0.9999999999999999 where this gives 1.
+    Ranks are scipy's. Its `spearmanr` takes as long, and gives 0.9999999999999999 for a map and itself, where this gives 1.
     """
     if not bool(first.isfinite().all() and second.isfinite().all()):
         return float("nan")
@@ -35,10 +35,9 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
-    """Structural similarity (N,) of maps (N, H, W) with values in 0..1 (Wang et al., 2004), edges reflected; 1 where they are
-    equal.
+    """Structural similarity (N,) of maps (N, H, W) with values in 0..1 (Wang et al., 2004), edges reflected; 1 for equal maps.
 
-    The window is a Gaussian of 11 pixels and sigma 1.5, smaller where the map is.
+    The window is a Gaussian of 11 pixels and sigma 1.5, or smaller for a smaller map.
     """
     one, other = in_float64(first), in_float64(second)
     side = min(WINDOW, *(2 * length - 1 for length in first.shape[1:]))
