@@ -226,7 +226,7 @@ def test_a_sign_that_a_metric_cannot_read_is_refused_in_words(shell) -> None:
     Image.fromarray(np.full((40, 40), 255, dtype=np.uint8)).save("masks/0.png")
     words = ["--truth", "masks", "--metric", "energy-pointing-game"]
     assert shell.score(*words, images="photos/0.png", method="grad-cam@relu=false") == 2
-    assert "energy-pointing-game needs non-negative maps, and those of grad-cam@relu=false are signed" in shell.error
+    assert "energy-pointing-game needs non-negative maps, but those of grad-cam@relu=false are signed" in shell.error
     assert "relu" in shell.error
 
 

@@ -220,9 +220,9 @@ class TestRefusals:
         refuse_unfit([Entropy(), metric], explainer, classifier, truth=truth)
 
     def test_a_sign_that_means_nothing_to_a_metric(self):
-        with pytest.raises(UsageError, match="energy-pointing-game needs non-negative maps, and those of ig are signed"):
+        with pytest.raises(UsageError, match="energy-pointing-game needs non-negative maps, but those of ig are signed"):
             self.refuse(EnergyPointingGame())
-        with pytest.raises(UsageError, match="needs non-negative or signed maps, and those of ig are rank-only"):
+        with pytest.raises(UsageError, match="needs non-negative or signed maps, but those of ig are rank-only"):
             self.refuse(Infidelity(), sign=Sign.RANK_ONLY)
 
     def test_maps_from_files_cannot_explain_again(self):
@@ -235,7 +235,7 @@ class TestRefusals:
         self.refuse(PointingGame(), truth=True)
 
     def test_what_the_model_cannot_do(self):
-        with pytest.raises(UsageError, match="randomization needs gradients, and net has none"):
+        with pytest.raises(UsageError, match="randomization needs gradients, but net has none"):
             self.refuse(Randomization())
 
     def test_what_fits_passes(self):
