@@ -226,7 +226,7 @@ class TestRefusals:
             self.refuse(Infidelity(), sign=Sign.RANK_ONLY)
 
     def test_maps_from_files_cannot_explain_again(self):
-        with pytest.raises(UsageError, match="stability must explain again, and the maps of ig came from files"):
+        with pytest.raises(UsageError, match="stability must explain again, but the maps of ig came from files"):
             self.refuse(Stability(), explains=False)
 
     def test_ground_truth_that_was_not_given(self):
