@@ -99,6 +99,9 @@ METHODS: dict[str, Builtin] = {
         "rise.d_rise:DRISE",
         "D-RISE: mean of random masks, weighted by how well the masked photo's best proposal reproduces the box",
     ),
+    "odam": Builtin(
+        "odam:ODAM", "ODAM: gradient times activation at every place, for one box: for its score, or for one of its sides"
+    ),
     "random": Builtin("random_map:RandomMap", "Noise of 7 x 7 values that knows nothing of the photo: a control"),
     "center": Builtin("center:Center", "Gaussian in the middle of every photo: a control"),
     "saliency": Builtin(

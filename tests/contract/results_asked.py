@@ -29,11 +29,12 @@ TRIED_ON = {
     "tame": ("tiny",),
     "p-tame": ("tiny", "tiny-vit"),
     "d-rise": ("boxes",),
+    "odam": ("boxes",),
     **dict.fromkeys(AT_MANY_POINTS, SMOOTH),
     **dict.fromkeys(("guided-backprop", "deconvolution", "guided-grad-cam", "deeplift", "lrp"), CONVOLUTIONAL),
 }
 """Where choices of a method are tried, by default on two networks: those that it does not refuse and has a checkpoint for."""
-WITHOUT_CONTRAST = ("lfi-cam", "d-rise")
+WITHOUT_CONTRAST = ("lfi-cam", "d-rise", "odam")
 
 CHEAP = {
     "rise": "n_masks=64",
@@ -74,6 +75,8 @@ FURTHER = (
     "ucag@slices=3@blur=3+1@variant=official",
     "rise@n_masks=64@grid=3+4@p1=0.3",
     "d-rise@n_masks=64@grid=3+4@p1=0.3@baseline=0.5",
+    "odam@layer=backbone.0+backbone.6",
+    "odam@smooth=box@size=5",
     "rise@n_masks=64@p1=0.2+0.5@baseline=0.5",
     "rise@n_masks=1024@n_min=256@tol=0.5",
     "smoothgrad@n_samples=8@noise=0.3",

@@ -1,4 +1,4 @@
-"""Image classifiers of transformers, from the hub or a folder; the processor's settings become the view."""
+"""Networks of transformers, from the hub or a folder; the processor's settings become the view."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import InputError, XaiError
 from xaicli.models.fit import fit
+from xaicli.models.hf_detectors import detector, finds_objects
 from xaicli.models.hf_text_image import reads_texts, text_image_classifier
 from xaicli.models.hf_view import measure_colours, view_of
 from xaicli.models.hub import cannot_load, hub
@@ -77,6 +78,8 @@ def load(request: Request) -> LoadedModel:
         return text_image_classifier(model, processor, tokenizer, name, request)
     require_photos(f"hf:{request.name}", model)
     colours = measure_colours(processor)
+    if finds_objects(model.config):
+        return detector(model, processor, colours, name, names_of(model.config, model.config.num_labels))
     view = view_of(processor, colours, f"hf:{request.name}", request.notice)
     return LoadedModel(
         name,
@@ -124,9 +127,12 @@ def hub_client(request: Request, local: bool) -> Iterator[dict[str, Any]]:
 
 
 def auto_class(transformers: ModuleType, config: Any) -> Any:
-    """What builds a network of its configuration: an image classifier, a text-image model, or one that gives a class map."""
+    """What builds a network of its configuration: an image classifier, a text-image model, a detector, or one that gives a class
+    map."""
     if reads_texts(transformers, config):
         return transformers.AutoModelForZeroShotImageClassification
+    if finds_objects(config):
+        return transformers.AutoModelForObjectDetection
     segments = any(str(name).endswith("ForSemanticSegmentation") for name in config.architectures or ())
     return transformers.AutoModelForSemanticSegmentation if segments else transformers.AutoModelForImageClassification
 

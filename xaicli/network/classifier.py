@@ -191,7 +191,11 @@ class Classifier:
     def trace(self) -> NetworkTrace:
         """What a dry run of the network shows at inputs of the view's size; run once."""
         with contained(f"{self.name}, in a dry run,"):
-            return dry_run(self.torch_module, self.view.size, self.view.channels)
+            channels = self.view.channels
+            if self.decoding is None:
+                return dry_run(self.torch_module, self.view.size, channels)
+            read = dataclasses.replace(self.decoding, one_by_one=False).read
+            return dry_run(self.torch_module, self.view.size, channels, lambda output: read(output, 1, self.name).scores)
 
     def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
         """Several layers by name, as trainable attention reads them: each needs a grid, but no gradient. Raises UsageError."""

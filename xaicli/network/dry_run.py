@@ -116,12 +116,14 @@ def seen_as_layer(call: Call) -> bool:
     return bool(call.path) and not isinstance(call.module, torch.jit.ScriptModule)
 
 
-def dry_run(module: nn.Module, size: tuple[int, int], channels: int = 3) -> NetworkTrace:
-    """Run fixed noise of `size` (height, width) and so many channels through the network and return what it shows. Raises
-    RunError if the network returns no tensor."""
+def dry_run(
+    module: nn.Module, size: tuple[int, int], channels: int = 3, read: Callable[[Any], Tensor | None] = first_tensor
+) -> NetworkTrace:
+    """Run fixed noise of `size` (height, width) and so many channels through the network and return what it shows; read: the
+    logits of its output. Raises RunError if the network returns no tensor."""
     recorder = Recorder()
     with attribution_mode(module), observing(module, before=recorder.before, after=recorder.after) as seen:
-        output = first_tensor(module(noise(module, size, channels)))
+        output = read(module(noise(module, size, channels)))
         seen.forward = False
         if output is None:
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")

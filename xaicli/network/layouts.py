@@ -89,7 +89,7 @@ def axes_within(layer: LayerTrace, shape: torch.Size, layers: dict[str, LayerTra
 def token_layouts(shape: torch.Size, layer: LayerTrace, size: tuple[int, int]) -> tuple[Layout, ...]:
     """Possible layouts of tokens. Their grid is that of an earlier convolution, the one with the fewest tokens left over (the
     latest of several); without such a convolution, square patches that tile the input. The batch may be the second axis, and
-    further tokens may follow the patches."""
+    further tokens may follow the patches, all of them or all but the first."""
     if 1 not in shape[:2]:
         return ()
     axes = Axes.TOKENS if shape[0] == 1 else Axes.TOKENS_FIRST
@@ -98,7 +98,8 @@ def token_layouts(shape: torch.Size, layer: LayerTrace, size: tuple[int, int]) -
     if found is None:
         return ()
     before = Layout(axes, found.grid, found.prefix)
-    return (before, Layout(axes, found.grid, 0, found.prefix)) if found.prefix else (before,)
+    behind = [Layout(axes, found.grid, first, found.prefix - first) for first in (0, 1) if first < found.prefix]
+    return (before, *behind)
 
 
 def on_patches(tokens: int, layer: LayerTrace) -> Layout | None:

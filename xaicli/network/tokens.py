@@ -17,6 +17,8 @@ from torch import Tensor
 from xaicli.errors import RunError
 
 MOST_PREFIX_TOKENS = 64
+MOST_FURTHER_TOKENS = 160
+"""Beside patches that a convolution made: a detector may have a hundred tokens for its boxes."""
 Side = Literal["input", "output"]
 """Of a module: what it receives, or what it returns."""
 
@@ -77,7 +79,7 @@ def token_layout(tokens: int, patches: tuple[int, int] | None) -> Layout | None:
     if patches is None:
         return None
     rows, columns = patches
-    if 0 <= tokens - rows * columns <= MOST_PREFIX_TOKENS:
+    if 0 <= tokens - rows * columns <= MOST_FURTHER_TOKENS:
         return Layout(Axes.TOKENS, (rows, columns), tokens - rows * columns)
     while rows * columns > tokens and rows * columns > 1:
         rows, columns = -(-rows // 2), -(-columns // 2)
