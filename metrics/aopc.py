@@ -33,6 +33,7 @@ class AOPC(Metric):
     aliases = ("pixel-flipping",)
     direction = Direction.HIGHER
     needs = Needs.FORWARD
+    follows_output = True
     readouts = {
         "p0": "probability of the target on the clean photo",
         "tied": "share of pixels whose saliency another pixel has too",

@@ -44,6 +44,7 @@ class PixelCurve(Metric):
     )
 
     needs = Needs.FORWARD
+    follows_output = True
     range = (0.0, 1.0)
     readouts = READOUTS
     ratios = {"normalised": NORMALISED}

@@ -36,6 +36,8 @@ ANY_SIGN = frozenset(Sign)
 MAGNITUDES = frozenset({Sign.SIGNED, Sign.NONNEGATIVE})
 """Signs of maps whose values mean more than their order."""
 
+VALUES = "values"
+"""Outputs that are quantities (`xaicli.outputs`, which imports torch)."""
 CONSTANT = "constant"
 NON_FINITE = "non-finite"
 NO_TRUTH = "no-truth"
@@ -113,6 +115,8 @@ class Metric(Definition):
     needs_truth: ClassVar[bool] = False
     needs_probability: ClassVar[bool] = False
     """True where the number means nothing unless the model's outputs are probabilities: a model of values is refused."""
+    follows_output: ClassVar[bool] = False
+    """True where the number is in units of the target's probability, and so of the value itself where the outputs are values."""
     needs_explain: ClassVar[bool] = False
     """True where the method must explain again: such a metric cannot score maps that another program wrote."""
     signs: ClassVar[frozenset[Sign]] = ANY_SIGN
@@ -146,6 +150,14 @@ class Metric(Definition):
     def quantity(self) -> Quantity:
         """What a mean over photos is a mean of."""
         return Quantity(self.kind, *self.range)
+
+    def is_of_value(self, outputs: str) -> bool:
+        """Whether scores of a model with outputs of that kind (`softmax`, `values`, ...) are in units of its own values."""
+        return self.follows_output and outputs == VALUES
+
+    def quantity_of(self, outputs: str) -> Quantity:
+        """What a mean over photos is a mean of, by the kind of the model's outputs: values have no ends that are known."""
+        return Quantity(self.kind) if self.is_of_value(outputs) else self.quantity
 
     @property
     def needs_class_map(self) -> bool:

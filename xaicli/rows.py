@@ -117,9 +117,9 @@ class Recipe:
         )
 
 
-def recorded_of(metric: Metric) -> dict[str, Any]:
-    """What a recipe records of a metric beside its stamp, in plain JSON types."""
-    quantity = metric.quantity
+def recorded_of(metric: Metric, outputs: str = "") -> dict[str, Any]:
+    """What a recipe records of a metric beside its stamp, in plain JSON types; outputs: the kind of the model's."""
+    quantity = metric.quantity_of(outputs)
     return {
         "direction": metric.direction.value,
         "unit": metric.unit,

@@ -14,7 +14,8 @@ from torch import nn
 import xaicli
 from xaicli.errors import UsageError
 from xaicli.metric import Metric
-from xaicli.registry import make_metric
+from xaicli.registry import make_method, make_metric
+from xaicli.rows import Recipe
 from xaicli.runs.target_choice import choose_targets
 from xaicli.scoring.explanation import Explainer
 from xaicli.scoring.scoring import refuse_unfit
@@ -90,6 +91,44 @@ def test_the_curve_of_a_value_is_the_value_itself(capsys, tmp_path):
     [row] = [json.loads(line) for line in xai.out.splitlines()]
     assert row["p0"] == pytest.approx(8 * ((200 + 7.5) / 255 - 0.5), abs=1e-4)
     assert "log_odds" not in row
+
+
+def test_a_value_is_said_beside_that_of_the_baseline():
+    """8 (colour - 0.5) of the photo, and -4 of black, which is the mean colour of a view with mean 0."""
+    explained = xaicli.explain(photo(200, 100, 10), model("values"), method="grad-cam@layer=features", target="red")
+    value = 8 * ((200 + 7.5) / 255 - 0.5)
+    [record] = [one.record for one in explained]
+    assert (record.target_probability, record.extras["baseline_value"]) == (pytest.approx(value, abs=1e-4), pytest.approx(-4.0))
+    [row] = explained.records()
+    assert (row["output"], row["value"], row["baseline"]) == ("red", pytest.approx(value, abs=1e-4), pytest.approx(-4.0))
+    assert "decision" not in row
+    assert "red" in str(explained)
+    of_classes = xaicli.explain(photo(200, 100, 10), model("softmax"), method="grad-cam@layer=features")
+    assert of_classes[0].record.extras.keys() == {"largest_gradient"}
+
+
+def test_the_interval_of_a_value_is_not_cut_to_probabilities():
+    """The values of red photos fall to -4 as pixels go: the interval reaches below 0; of a softmax it ends at 0."""
+    photos = [photo(level, 0, 0) for level in (150, 170, 190, 210)]
+    found = {}
+    for outputs in ("values", "softmax"):
+        table = xaicli.score(
+            photos, model(outputs), "grad-cam@layer=features", metric="deletion@steps=2", target="red", controls=False
+        )
+        [found[outputs]] = table.groups
+    for outputs, group in found.items():
+        [cell] = group.cells.values()
+        assert (cell.recipe.lowest, cell.recipe.highest) == ((-np.inf, np.inf) if outputs == "values" else (0, 1))
+    [of_values], [of_classes] = (list(found[outputs].cells.values()) for outputs in ("values", "softmax"))
+    assert of_values.estimate.low < 0
+    assert of_classes.estimate.low >= 0
+    assert of_values.recipe.metric_content == of_classes.recipe.metric_content | {"outputs": "values"}
+    assert (
+        Recipe.of(
+            make_method("grad-cam@layer=features"), make_metric("deletion@steps=2"), of_classes.recipe.target_rule, "auto"
+        ).definition
+        == of_classes.recipe.definition
+    )
 
 
 NET = """

@@ -35,12 +35,13 @@ def score_verdict(rule: Rule, label: str, ready: ReadySuite, baseline: Baseline,
     if lacking:
         return Verdict("fail", rule.metric, lacking, rule.level, label, rule.metric, **named(now, gone))
     metric = next(metric for metric in ready.metrics if metric.label == rule.metric)
+    quantity = metric.quantity_of(ready.classifier.outputs.value)
     if rule.tolerance is None:
-        return by_bounds(rule, label, new, now, metric.quantity)
+        return by_bounds(rule, label, new, now, quantity)
     worse = 0.0
     if ready.suite.expect == RETRAINED and metric.direction is not Direction.NEITHER:
         worse = 1.0 if metric.direction is Direction.LOWER else -1.0
-    return by_tolerance(rule, label, new - old, now, metric.quantity, worse=worse)
+    return by_tolerance(rule, label, new - old, now, quantity, worse=worse)
 
 
 def values_of(photos: Iterable[PhotoResult], label: str, metric: str) -> Floats:

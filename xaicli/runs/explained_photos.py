@@ -13,11 +13,13 @@ from xaicli.images.figure import DPI, WIDTH_CM, save_figure, sheet_figure
 from xaicli.images.overlay import HEAT
 from xaicli.images.sheet import SheetRow
 from xaicli.runs.folder import FolderRun
+from xaicli.runs.records import BASELINE_VALUE, said
 from xaicli.runs.sheet_pictures import cell_of, column, read
 from xaicli.runs.written_map import WrittenMap
 from xaicli.tabular import Tabular
 
-COLUMNS = ("image", "decision", "p", "method")
+COLUMNS = ("image", "decision", "p", "output", "value", "baseline", "method")
+"""The decision and its probability; or a value, of the photo and of the baseline, a photo of the mean colour."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +41,7 @@ class Explanations(Tabular, Sequence[Attribution]):
 
     @property
     def shown(self) -> list[str]:
-        return list(self.table)
+        return [key for key in self.table if not self.found or any(key in row for row in self.found)]
 
     def __len__(self) -> int:
         return len(self.made)
@@ -88,7 +90,7 @@ def sheet_rows(made: Iterable[Attribution]) -> list[SheetRow]:
             continue
         key = (record.photo, record.frame)
         if key not in rows:
-            decision = (f"{record.decision.name} {record.decision.probability:.2f}",)
+            decision = (said(record),)
             geometry = one.view.geometry(*one.picture.size)
             rows[key] = SheetRow(one.picture, geometry, Path(record.image).name, decision, {})
         rows[key] = replace(rows[key], cells={**rows[key].cells, column(record): cell_of(record, one.values, one.marks)})
@@ -97,12 +99,12 @@ def sheet_rows(made: Iterable[Attribution]) -> list[SheetRow]:
 
 def row_of(record: Record, written: WrittenMap | None = None) -> dict[str, Any]:
     """The record of a map as one row, with its files if it was written."""
-    row: dict[str, Any] = {
-        "image": record.image,
-        "decision": record.decision.name,
-        "p": record.decision.probability,
-        "method": record.method,
-    }
+    row: dict[str, Any] = {"image": record.image}
+    if BASELINE_VALUE in record.extras:
+        row |= {"output": record.target_name, "value": record.target_probability, "baseline": record.extras[BASELINE_VALUE]}
+    else:
+        row |= {"decision": record.decision.name, "p": record.decision.probability}
+    row["method"] = record.method
     if written is not None:
         row["map"] = written.picture if record.status == "ok" else f"{written.picture} ({record.status})"
     row |= {

@@ -44,8 +44,9 @@ class GivenMaps:
         """The content of the definition stamp: other files make another definition."""
         return {"name": PLAIN, "version": 1, "parameters": {"label": self.label, "files": self.digest}}
 
-    def explainer(self, target_rule: str, precision: str) -> Explainer:
-        return Explainer(self.label, self.content, self.sign, target_rule, precision, name=PLAIN, passes="0 passes")
+    def explainer(self, target_rule: str, precision: str, outputs: str) -> Explainer:
+        kind: dict[str, Any] = {"name": PLAIN, "passes": "0 passes", "outputs": outputs}
+        return Explainer(self.label, self.content, self.sign, target_rule, precision, **kind)
 
     def read(self, loaded: LoadedPhoto, classifier: Classifier, targets: TargetChoice) -> Maps:
         """The map of one photo, for the target that is resolved on the clean photo."""

@@ -14,12 +14,14 @@ from xaicli.errors import InputError, RunError, UsageError, XaiError
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method, Needs
 from xaicli.network.classifier import Classifier
+from xaicli.outputs import Outputs
 from xaicli.passes.memory import Chunk, in_chunks
+from xaicli.passes.queue import clean_logits
 from xaicli.passes.seeds import photo_seed
 from xaicli.runs.binding import bind
 from xaicli.runs.photo_room import PhotoRoom
 from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
-from xaicli.runs.records import attributions_of
+from xaicli.runs.records import BASELINE_VALUE, attributions_of
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.targets import Targets
@@ -175,6 +177,9 @@ def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, ta
         maps = method.attribute(classifier, inputs, rules, seeds)
     if method.decision_only:
         refuse_other_targets(maps, classifier, method)
+    if classifier.outputs is Outputs.VALUES:
+        nothing = clean_logits(classifier, torch.zeros_like(inputs[:1]))
+        marks[BASELINE_VALUE] = maps.targets.probability(nothing.expand(len(inputs), -1)).detach()
     return dataclasses.replace(maps, extras=maps.extras | marks)
 
 

@@ -23,6 +23,8 @@ from xaicli.sign import Sign
 from xaicli.stamps import definition_stamp, subject_stamp
 
 TOP = 5
+BASELINE_VALUE = "baseline_value"
+"""Among a record's numbers, of a model of values: that of a photo of the mean colour, which the photo's own is held against."""
 
 
 def attributions_of(
@@ -91,6 +93,13 @@ def naming(maps: Maps, classifier: Classifier) -> tuple[Callable[[int], str], Ca
         return partial(shown_box, boxes=boxes), lambda number: boxes[number].score
     probabilities = classifier.outputs.probabilities(maps.logits)[0].tolist()
     return classifier.class_name, probabilities.__getitem__
+
+
+def said(record: Record) -> str:
+    """What a model says of a photo, in one line: its decision and probability, or the value that is explained."""
+    if BASELINE_VALUE in record.extras:
+        return f"{record.target_name} {record.target_probability:.4g}, baseline {record.extras[BASELINE_VALUE]:.4g}"
+    return f"{record.decision.name} {record.decision.probability:.2f}"
 
 
 def cautions(classifier: Classifier) -> tuple[str, ...]:

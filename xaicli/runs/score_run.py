@@ -87,7 +87,7 @@ class ScoreRun:
             Explainer.of(method, self.classifier, rule, precision, control=method not in self.methods)
             for method in self.all_methods
         ]
-        return methods + [maps.explainer(rule, precision) for maps in self.given_maps]
+        return methods + [maps.explainer(rule, precision, self.classifier.outputs.value) for maps in self.given_maps]
 
     @cached_property
     def others(self) -> dict[str, Explainer]:

@@ -21,6 +21,7 @@ from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.overlay_style import OverlayStyle
+from xaicli.runs.records import said
 from xaicli.runs.written_map import WrittenMap
 from xaicli.sign import Sign
 
@@ -110,7 +111,7 @@ def row(run: FolderRun, source: Source, own: Sequence[WrittenMap]) -> SheetRow:
     record, small = own[0].record, own[0].thumbnail
     assert small is not None
     cells = {column(written.record): cell(written) for written in own}
-    lines = (f"{record.decision.name} {record.decision.probability:.2f}",)
+    lines = (said(record),)
     return SheetRow(small, run.classifier.view.geometry(*record.size), source.name, lines, cells)
 
 

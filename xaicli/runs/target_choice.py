@@ -103,6 +103,8 @@ def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
             f"{classifier.outputs.value}",
             hint="Name a class: --target CLASS@region=predicted."
             if classifier.pixels is not None
+            else "Name an output: --target 0."
+            if classifier.outputs is Outputs.VALUES
             else "Give --target top5, or --outputs sigmoid where each output is a label.",
         )
     if rule.top and classifier.outputs is Outputs.VALUES and classifier.count > 1:

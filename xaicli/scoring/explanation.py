@@ -25,7 +25,8 @@ class Explainer:
     """Where maps come from: a method, a control, or files that another program wrote.
 
     label, content: as in `rows.Recipe`; target_rule: as given (`top1`); name: the method's, from which its seeds are derived;
-    passes: its cost in words; attribute: makes the maps again, None if that is impossible.
+    passes: its cost in words; attribute: makes the maps again, None if that is impossible; outputs: the kind of
+    the model's.
     """
 
     label: str
@@ -38,6 +39,7 @@ class Explainer:
     control: bool = False
     attribute: Attribute | None = None
     stochastic: bool = False
+    outputs: str = ""
 
     @classmethod
     def of(cls, method: Method, classifier: Classifier, target_rule: str, precision: str, *, control: bool = False) -> Explainer:
@@ -52,6 +54,7 @@ class Explainer:
             control=control,
             attribute=method.attribute,
             stochastic=method.stochastic,
+            outputs=classifier.outputs.value,
         )
 
     def suits(self, metric: Metric) -> bool:
@@ -59,17 +62,18 @@ class Explainer:
         return self.sign in metric.signs and not (metric.needs_explain and self.attribute is None)
 
     def recipe(self, metric: Metric) -> Recipe:
-        """The recipe of the scores of these maps under a metric."""
+        """The recipe of the scores of these maps under a metric; the curve of a value is not that of a probability."""
+        of_values = {"outputs": self.outputs} if metric.is_of_value(self.outputs) else {}
         return Recipe(
             method=self.label,
             metric=metric.label,
             method_content=self.content,
-            metric_content=as_json(metric),
+            metric_content=as_json(metric) | of_values,
             target_rule=self.target_rule,
             precision=self.precision,
             control=self.control,
             passes=self.passes,
-            **recorded_of(metric),
+            **recorded_of(metric, self.outputs),
         )
 
 
