@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xaicli.attribution import load_record
+from xaicli.attribution import Attribution, load_record
 from xaicli.cli.main import main
 from xaicli.cli.streams import Results
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.images.view import View
 from xaicli.results import checksums
 from xaicli.results.store import Store
+from xaicli.stamps import CHECKSUM, with_checksum
 
 TESTS = Path(__file__).resolve().parent
 MODEL = ("--model", f"{TESTS / 'data' / 'net.py'}:make", "--crop", "32", "--resize", "32")
@@ -49,11 +50,33 @@ def sidecar(capsys: pytest.CaptureFixture[str]) -> Path:
     return Path("xai-out/a.center.json")
 
 
+def changed(whole: dict[str, Any], entry: str, value: Any) -> dict[str, Any]:
+    """A sidecar with another entry, and the checksum that fits."""
+    return with_checksum({name: old for name, old in whole.items() if name != CHECKSUM} | {entry: value})
+
+
+def test_a_sidecar_that_changed_is_refused_and_one_of_before_checksums_is_read(sidecar: Path) -> None:
+    whole = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(whole | {"target_probability": whole["target_probability"] + 0.001}))
+    with pytest.raises(InputError, match="its checksum is another"):
+        load_record(sidecar)
+    sidecar.write_text(json.dumps({name: value for name, value in whole.items() if name not in (CHECKSUM, "checksums")}))
+    assert Attribution.load(sidecar).record.target_probability == whole["target_probability"]
+
+
+def test_a_map_that_changed_is_not_that_of_its_record(sidecar: Path) -> None:
+    path = sidecar.with_suffix(".npy")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match="is not the array that its record was written with"):
+        Attribution.load(sidecar)
+
+
 def test_a_sidecar_whose_entries_are_of_other_types_is_refused_or_means_nothing_else(sidecar: Path) -> None:
     whole = json.loads(sidecar.read_text())
     for entry in ENTRIES:
         for what, value in WRONG.items():
-            sidecar.write_text(json.dumps(whole | {entry: value}))
+            sidecar.write_text(json.dumps(changed(whole, entry, value)))
             if FITTING.get(entry) == what or (entry in ("arrays", "notes") and what == "a list"):
                 continue
             try:
@@ -74,7 +97,7 @@ def test_a_sidecar_that_is_no_record_is_a_line_of_explain(
 
 def test_an_array_beside_a_sidecar_has_no_path_in_its_name(sidecar: Path) -> None:
     whole = json.loads(sidecar.read_text())
-    sidecar.write_text(json.dumps(whole | {"arrays": ["../../x"]}))
+    sidecar.write_text(json.dumps(changed(whole, "arrays", ["../../x"])))
     with pytest.raises(InputError):
         load_record(sidecar)
 

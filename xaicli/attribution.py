@@ -24,9 +24,12 @@ from xaicli.images.overlay import ALPHA, HEAT, overlay
 from xaicli.images.picture_file import save_png, write_png
 from xaicli.images.view import View
 from xaicli.sign import Sign
+from xaicli.stamps import array_checksum, with_checksum, without_checksum
 from xaicli.untrusted import opened, read
 
 SCHEMA_VERSION = 1
+MAP = "map"
+"""The map's name among the arrays of a record."""
 LARGEST_RECORD = 4_000_000
 
 
@@ -86,12 +89,13 @@ class Record:
     scores: dict[str, Any] = field(default_factory=dict)
     box: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+    checksums: dict[str, str] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> str:
         content = dataclasses.asdict(self)
         if not self.box:
             del content["box"]
-        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(with_checksum(content), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Record:
@@ -100,6 +104,7 @@ class Record:
             given = json.loads(text)
             newer = int(given["schema_version"]) > SCHEMA_VERSION
             if not newer:
+                given = without_checksum(given)
                 given["decision"] = Prediction(**given["decision"])
                 given["top"] = tuple(Prediction(**row) for row in given["top"])
                 for name in ("size", "targets", "notes", "arrays"):
@@ -133,9 +138,9 @@ def checked(record: Record) -> Record:
                 raise TypeError(f"{part.name} is a {type(value).__name__}, not a {kind}")
             if isinstance(value, int) and abs(value) >= MOST:
                 raise ValueError(f"{part.name} is out of range")
-    texts = (*record.targets, *record.notes, *record.arrays, *record.versions.values())
+    texts = (*record.targets, *record.notes, *record.arrays, *record.versions.values(), *record.checksums.values())
     if not all(isinstance(text, str) for text in texts):
-        raise TypeError("targets, notes, arrays and versions hold texts")
+        raise TypeError("targets, notes, arrays, versions and checksums hold texts")
     if len(record.size) != 2 or not all(isinstance(side, int) and 0 < side < MOST for side in record.size):
         raise ValueError(f"size {record.size!r:.40}")
     if not record.top or not record.targets:
@@ -238,7 +243,9 @@ class Attribution:
         if drawing is not None:
             write_png(place[".png"], drawing)
             written.append(place[".png"])
-        write_atomic(place[".json"], lambda file: file.write(self.record.to_json().encode("utf-8", "backslashreplace")))
+        arrays = {MAP: self.values, **self.extras}
+        record = dataclasses.replace(self.record, checksums={name: array_checksum(array) for name, array in arrays.items()})
+        write_atomic(place[".json"], lambda file: file.write(record.to_json().encode("utf-8", "backslashreplace")))
         return [*written, place[".json"]]
 
     @classmethod
@@ -247,14 +254,22 @@ class Attribution:
         path = Path(path).with_suffix(".json") if Path(path).suffix != ".json" else Path(path)
         record = load_record(path)
         stem = path.name.removesuffix(".json")
-        extras = {name: load_array(path.with_name(f"{stem}.{name}.npy")) for name in record.arrays}
-        return cls(load_array(path.with_name(f"{stem}.npy")), record, extras, picture)
+        extras = {name: load_own_array(path.with_name(f"{stem}.{name}.npy"), record, name) for name in record.arrays}
+        return cls(load_own_array(path.with_name(f"{stem}.npy"), record, MAP), record, extras, picture)
 
 
 def load_record(path: Path) -> Record:
     """Read a sidecar; raises InputError where it is missing, too large or no record."""
     content = read(path, "a sidecar written by xai explain", LARGEST_RECORD)
     return Record.from_json(content.decode("utf-8", "replace"), str(path))
+
+
+def load_own_array(path: Path, record: Record, name: str) -> NDArray[Any]:
+    """Read an array of a record; raises InputError where it is not the one written with it, as far as the record tells."""
+    array = load_array(path)
+    if name in record.checksums and array_checksum(array) != record.checksums[name]:
+        raise InputError(f"{path} is not the array that its record was written with", hint="Explain again, with --overwrite.")
+    return array
 
 
 def load_array(path: Path) -> NDArray[Any]:

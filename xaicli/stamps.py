@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xaicli.params import Definition
 from xaicli.untrusted import in_words, opened
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 STAMP_LENGTH = 16
+CHECKSUM = "checksum"
+"""The entry of a JSON object that tells whether the others are as they were written."""
 
 
 def sha256_file(path: Path) -> str:
@@ -49,3 +55,27 @@ def subject_stamp(photo: str, frame: int, fingerprint: str, target: str, partner
     """
     content = {"photo": photo, "frame": frame, "model": fingerprint, "target": target}
     return stamp(content | {"partner": partner} if partner else content)
+
+
+def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with one more entry, by which `without_checksum` knows it again."""
+    return {**content, CHECKSUM: checksum_of(content)}
+
+
+def without_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The object that was given to `with_checksum`; raises ValueError where it has changed since. Older ones have no checksum."""
+    rest = {name: value for name, value in content.items() if name != CHECKSUM}
+    if CHECKSUM in content and content[CHECKSUM] != checksum_of(rest):
+        raise ValueError("something in it is not what was written: its checksum is another")
+    return rest
+
+
+def checksum_of(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=dict)
+    return hashlib.sha256(text.encode()).hexdigest()[:STAMP_LENGTH]
+
+
+def array_checksum(array: NDArray[Any]) -> str:
+    """16 hex digits over an array's values, shape and type."""
+    about = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(about + array.tobytes()).hexdigest()[:STAMP_LENGTH]

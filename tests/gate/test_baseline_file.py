@@ -17,6 +17,7 @@ from xaicli.gate.baseline import Baseline
 from xaicli.gate.baseline_file import load, save
 from xaicli.gate.map_similarity import Noise, Similarity
 from xaicli.gate.measure import PhotoResult, Score
+from xaicli.stamps import CHECKSUM, with_checksum
 
 
 def made(value: float = 0.25, seed: int = 0) -> Baseline:
@@ -130,7 +131,36 @@ def change(folder: Path, edit) -> None:
     path = folder / "baseline.json"
     record = json.loads(path.read_text())
     edit(record)
-    path.write_text(json.dumps(record))
+    # By somebody who knows of the checksum.
+    path.write_text(json.dumps(with_checksum(without(record))))
+
+
+def without(record: dict) -> dict:
+    return {name: value for name, value in record.items() if name != CHECKSUM}
+
+
+def test_a_record_that_changed_is_refused(tmp_path):
+    save(made(), tmp_path)
+    record = json.loads((tmp_path / "baseline.json").read_text())
+    record["photos"][0]["probability"] += 0.001
+    (tmp_path / "baseline.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"is damaged .*its checksum is another"):
+        load(tmp_path)
+
+
+def test_maps_that_changed_by_a_bit_are_refused(tmp_path):
+    save(made(), tmp_path)
+    content = maps_file(tmp_path).read_bytes()
+    maps_file(tmp_path).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match="is not what was written"):
+        load(tmp_path)
+
+
+def test_a_baseline_of_before_checksums_is_read(tmp_path):
+    save(made(), tmp_path)
+    record = json.loads((tmp_path / "baseline.json").read_text())
+    (tmp_path / "baseline.json").write_text(json.dumps(without(record)))
+    assert load(tmp_path).model == made().model
 
 
 def maps_file(folder: Path) -> Path:

@@ -156,3 +156,24 @@ def test_a_full_disk_leaves_no_half_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no space left"):
         write_checkpoint(tmp_path / "x.safetensors", {"w": torch.zeros(1)}, {"method": "x"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_changed_by_a_bit_is_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    tensors = {"net.weight": torch.arange(6.0).reshape(2, 3), "net.count": torch.tensor(3)}
+    write_checkpoint(path, tensors, {"method": "t-tame", "seed": 17}, half=True)
+    whole = path.read_bytes()
+    assert torch.equal(read_checkpoint(path).tensors["net.weight"], tensors["net.weight"])
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InputError, match="a tensor is not what was written"):
+        read_checkpoint(path)
+    path.write_bytes(whole.replace(b": 17", b": 18"))
+    with pytest.raises(InputError, match="its checksum is another"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_of_before_checksums_is_read(tmp_path):
+    path = tmp_path / "x.safetensors"
+    header = {"xaicli": json.dumps({"schema": 1, "method": "t-tame"})}
+    safetensors.torch.save_file({"net.weight": torch.ones(2)}, path, header)
+    assert read_checkpoint(path).metadata == {"schema": 1, "method": "t-tame"}

@@ -29,6 +29,7 @@ from xaicli.gate.baseline import Baseline
 from xaicli.gate.map_similarity import Noise, Similarity
 from xaicli.gate.measure import PhotoResult, Score
 from xaicli.kinds import show
+from xaicli.stamps import with_checksum, without_checksum
 from xaicli.terminal import printable
 from xaicli.untrusted import is_file, is_there
 
@@ -50,7 +51,7 @@ def save(baseline: Baseline, folder: Path) -> int:
     placed = [(f"{at}/{label}", values) for at, photo in enumerate(baseline.photos) for label, values in photo.maps.items()]
     arrays = {name: np.ascontiguousarray(values) for name, values in placed}
     packed = safetensors.numpy.save(arrays)
-    name = f"maps-{hashlib.sha256(packed).hexdigest()[:16]}.safetensors"
+    name = maps_name(packed)
     fields = {field.name: getattr(baseline, field.name) for field in dataclasses.fields(baseline)}
     record = {
         "schema": SCHEMA,
@@ -59,14 +60,20 @@ def save(baseline: Baseline, folder: Path) -> int:
         "noise": {label: dataclasses.asdict(noise) for label, noise in baseline.noise.items()},
         "photos": [photo_record(photo) for photo in baseline.photos],
     }
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=dict).encode("utf-8", "backslashreplace")
+    text = json.dumps(with_checksum(record), indent=1, ensure_ascii=False, allow_nan=False, default=dict)
     write_atomic(folder / name, lambda file: file.write(packed))
-    write_atomic(folder / RECORD, lambda file: file.write(text))
+    content = text.encode("utf-8", "backslashreplace")
+    write_atomic(folder / RECORD, lambda file: file.write(content))
     for old in folder.iterdir():
         if MAPS.fullmatch(old.name) and old.name != name:
             with contextlib.suppress(OSError):
                 old.unlink()
-    return len(text) + len(packed)
+    return len(content) + len(packed)
+
+
+def maps_name(packed: bytes) -> str:
+    """The name of a file of maps, by its content."""
+    return f"maps-{hashlib.sha256(packed).hexdigest()[:16]}.safetensors"
 
 
 def photo_record(photo: PhotoResult) -> dict[str, Any]:
@@ -95,10 +102,14 @@ def load(folder: Path) -> Baseline:
         record = taken(json.loads(read(path, LARGEST_RECORD)), dict)
         if taken(record["schema"], int) > SCHEMA:
             raise InputError(f"{path} was written by a newer version", hint="Upgrade xaicli, or make the baseline again.")
+        record = without_checksum(record)
         name = taken(record["maps"], str)
         if not MAPS.fullmatch(name):
             raise ValueError(f"maps in {name!r}")
-        return baseline_of(record, safetensors.numpy.load(read(folder / name, LARGEST_MAPS)))
+        packed = read(folder / name, LARGEST_MAPS)
+        if maps_name(packed) != name:
+            raise ValueError(f"something in {name} is not what was written")
+        return baseline_of(record, safetensors.numpy.load(packed))
     # An untrusted file may be wrong in any way: safetensors, JSON and the checks below raise these errors.
     except (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise damaged(folder, error) from error

@@ -20,11 +20,13 @@ from xaicli.files import write_atomic
 from xaicli.models.cache import cache_folder
 from xaicli.models.weights import kind_of, read_safetensors
 from xaicli.network.classifier import Classifier
-from xaicli.stamps import stamp
+from xaicli.stamps import array_checksum, checksum_of, stamp, with_checksum, without_checksum
 from xaicli.untrusted import changed_at, is_file, status_of
 
 KEY = "xaicli"
 """Where the metadata stand in the file's header, as JSON."""
+TENSORS = "tensors"
+"""The entry of the metadata that tells whether the tensors are as they were written."""
 SCHEMA = 1
 ENDING = ".safetensors"
 BUNDLED = Path(__file__).resolve().parent / "bundled"
@@ -69,7 +71,8 @@ def about_classifier(classifier: Classifier) -> dict[str, Any]:
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, half: bool = False) -> None:
     """Write tensors and metadata in one file, whole or not at all; half: floating tensors in float16. Raises InputError."""
     plain = {name: stored(tensor, half) for name, tensor in tensors.items()}
-    header = {KEY: json.dumps({"schema": SCHEMA, **metadata}, sort_keys=True, allow_nan=False)}
+    about = with_checksum({"schema": SCHEMA, **metadata, TENSORS: tensors_checksum(plain)})
+    header = {KEY: json.dumps(about, sort_keys=True, allow_nan=False)}
     content = safetensors.torch.save(plain, header)
     write_atomic(path, lambda file: file.write(content))
 
@@ -114,6 +117,8 @@ def checked(path: Path, header: str) -> dict[str, Any]:
         metadata = json.loads(header)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the metadata of {path} are no JSON", expected="a checkpoint of xai train") from error
+    if isinstance(metadata, dict):
+        metadata = intact(path, metadata)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("method"), str):
         raise InputError(f"the metadata of {path} name no method", expected="a checkpoint of xai train")
     if metadata.get("schema") != SCHEMA:
@@ -121,6 +126,23 @@ def checked(path: Path, header: str) -> dict[str, Any]:
             f"{path} is a checkpoint of version {metadata.get('schema')!r}", expected=f"version {SCHEMA}", hint="Update xaicli."
         )
     return metadata
+
+
+def intact(path: Path, metadata: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return without_checksum(metadata)
+    except ValueError as error:
+        raise InputError(f"the metadata of {path} are damaged: {error}", hint="Copy the file again.") from error
+
+
+def tensors_checksum(tensors: Mapping[str, Tensor]) -> str:
+    """16 hex digits over the tensors as they lie in the file, names included."""
+    return checksum_of(
+        {
+            name: [str(tensor.dtype), list(tensor.shape), array_checksum(tensor.reshape(-1).view(torch.uint8).numpy())]
+            for name, tensor in tensors.items()
+        }
+    )
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -133,7 +155,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
 @functools.lru_cache(maxsize=8)
 def read_once(path: Path, changed: int, size: int) -> Checkpoint:
     metadata = read_metadata(path)
-    return Checkpoint(path, dict(read_safetensors(path)), metadata)
+    tensors = dict(read_safetensors(path))
+    # Older checkpoints have no checksum of their tensors.
+    if TENSORS in metadata and tensors_checksum(safetensors.torch.load_file(path)) != metadata[TENSORS]:
+        raise InputError(f"{path} is damaged: a tensor is not what was written", hint="Copy it again; its checksum is another.")
+    return Checkpoint(path, tensors, metadata)
 
 
 def checkpoint_for(method: str, classifier: Classifier, given: str = "auto") -> Checkpoint:

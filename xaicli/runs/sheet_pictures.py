@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xaicli.attribution import Attribution, Record, load_array
+from xaicli.attribution import MAP, Attribution, Record, load_own_array
 from xaicli.files import write_atomic
 from xaicli.images.boxes_drawn import box_marks
 from xaicli.images.colour import Scale
@@ -66,7 +66,9 @@ def shared_styles(run: FolderRun, done: Sequence[WrittenMap]) -> dict[str, Overl
     for label in dict.fromkeys(written.record.method for written in done):
         own = [written for written in done if written.record.method == label and written.record.status != "non-finite"]
         if own:
-            scale = Scale.of((load_array(written.path(".npy")) for written in own), Sign(own[0].record.sign))
+            scale = Scale.of(
+                (load_own_array(written.path(".npy"), written.record, MAP) for written in own), Sign(own[0].record.sign)
+            )
             styles[label] = replace(run.style, scale=scale)
     return styles
 
@@ -118,9 +120,9 @@ def row(run: FolderRun, source: Source, own: Sequence[WrittenMap]) -> SheetRow:
 def cell(written: WrittenMap) -> SheetCell:
     """A map with its marks, read from disk."""
     marked = [name for name in (REGION,) if name in written.record.arrays]
-    marks = marks_of({name: load_array(written.path(f".{name}.npy")) for name in marked})
+    marks = marks_of({name: load_own_array(written.path(f".{name}.npy"), written.record, name) for name in marked})
     marks += box_marks(written.record.box, written.record.size)
-    return cell_of(written.record, load_array(written.path(".npy")), marks)
+    return cell_of(written.record, load_own_array(written.path(".npy"), written.record, MAP), marks)
 
 
 def cell_of(record: Record, values: NDArray[np.float32], marks: tuple[TargetMark, ...] = ()) -> SheetCell:
