@@ -60,7 +60,11 @@ def test_a_sidecar_that_changed_is_refused_and_one_of_before_checksums_is_read(s
     sidecar.write_text(json.dumps(whole | {"target_probability": whole["target_probability"] + 0.001}))
     with pytest.raises(InputError, match="its checksum is another"):
         load_record(sidecar)
-    sidecar.write_text(json.dumps({name: value for name, value in whole.items() if name not in (CHECKSUM, "checksums")}))
+    before = {name: value for name, value in whole.items() if name not in (CHECKSUM, "checksums")}
+    sidecar.write_text(json.dumps(before))
+    with pytest.raises(InputError, match="its checksum is another"):
+        load_record(sidecar)
+    sidecar.write_text(json.dumps(before | {"schema_version": 1}))
     assert Attribution.load(sidecar).record.target_probability == whole["target_probability"]
 
 

@@ -27,7 +27,7 @@ from xaicli.sign import Sign
 from xaicli.stamps import array_checksum, with_checksum, without_checksum
 from xaicli.untrusted import opened, read
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAP = "map"
 """The map's name among the arrays of a record."""
 LARGEST_RECORD = 4_000_000
@@ -104,7 +104,7 @@ class Record:
             given = json.loads(text)
             newer = int(given["schema_version"]) > SCHEMA_VERSION
             if not newer:
-                given = without_checksum(given)
+                given = without_checksum(given, given["schema_version"])
                 given["decision"] = Prediction(**given["decision"])
                 given["top"] = tuple(Prediction(**row) for row in given["top"])
                 for name in ("size", "targets", "notes", "arrays"):

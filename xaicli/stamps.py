@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 STAMP_LENGTH = 16
 CHECKSUM = "checksum"
 """The entry of a JSON object that tells whether the others are as they were written."""
+FIRST_SCHEMA = 1
+"""Sidecars, baselines and checkpoints of this version have no checksum."""
 
 
 def sha256_file(path: Path) -> str:
@@ -62,10 +64,12 @@ def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, CHECKSUM: checksum_of(content)}
 
 
-def without_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The object that was given to `with_checksum`; raises ValueError where it has changed since. Older ones have no checksum."""
+def without_checksum(content: Mapping[str, Any], schema: object) -> dict[str, Any]:
+    """The object that was given to `with_checksum`; raises ValueError where it has changed since."""
+    if schema == FIRST_SCHEMA:
+        return dict(content)
     rest = {name: value for name, value in content.items() if name != CHECKSUM}
-    if CHECKSUM in content and content[CHECKSUM] != checksum_of(rest):
+    if content.get(CHECKSUM) != checksum_of(rest):
         raise ValueError("something in it is not what was written: its checksum is another")
     return rest
 

@@ -134,7 +134,7 @@ def plain(metadata: dict[str, str] | None) -> bytes:
         (plain({"xaicli": "{"}), "are no JSON"),
         (plain({"xaicli": "[1]"}), "name no method"),
         (plain({"xaicli": json.dumps({"method": 3, "schema": 1})}), "name no method"),
-        (plain({"xaicli": json.dumps({"method": "x", "schema": 99})}), "of version 99; expected version 1"),
+        (plain({"xaicli": json.dumps({"method": "x", "schema": 99})}), "of version 99; expected version 2"),
         (b"PK\x03\x04" + b"0" * 80, "readable safetensors|no checkpoint"),
     ],
 )

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-IMPORTED = ("torch", "torchvision", "safetensors.torch", "scipy.special", "matplotlib.figure", "PIL.Image", "xaicli.builtin")
-VERBS = ("explain", "score", "baseline", "check", "train", "merge", "export", "report")
+IMPORTED = ("torch", "torchvision", "safetensors.torch", "scipy.special", "matplotlib.figure", "PIL.Image")
+VERBS = ("explain", "score", "baseline", "check", "train")
 
 ESCAPED = 70
 """The code of a command that an exception left."""
@@ -113,8 +113,13 @@ def serve() -> None:
     """Answer questions, one a line: the id of a process that was started, the code that one ended with."""
     import importlib
 
-    for name in (*IMPORTED, *(f"xaicli.cli.{verb}" for verb in VERBS), "xaicli.runs.explanations", "xaicli.training.train"):
+    import xaicli
+
+    for name in (*IMPORTED, *(f"xaicli.cli.{verb}" for verb in VERBS)):
         importlib.import_module(name)
+    for verb in VERBS:
+        # Named once, a function is imported with all that it needs.
+        assert callable(getattr(xaicli, verb))
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:

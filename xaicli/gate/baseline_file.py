@@ -33,7 +33,7 @@ from xaicli.stamps import with_checksum, without_checksum
 from xaicli.terminal import printable
 from xaicli.untrusted import is_file, is_there
 
-SCHEMA = 1
+SCHEMA = 2
 RECORD = "baseline.json"
 MAPS = re.compile(r"maps-[0-9a-f]{16}\.safetensors")
 LARGEST_RECORD = 200_000_000
@@ -102,7 +102,7 @@ def load(folder: Path) -> Baseline:
         record = taken(json.loads(read(path, LARGEST_RECORD)), dict)
         if taken(record["schema"], int) > SCHEMA:
             raise InputError(f"{path} was written by a newer version", hint="Upgrade xaicli, or make the baseline again.")
-        record = without_checksum(record)
+        record = without_checksum(record, record["schema"])
         name = taken(record["maps"], str)
         if not MAPS.fullmatch(name):
             raise ValueError(f"maps in {name!r}")

@@ -20,14 +20,14 @@ from xaicli.files import write_atomic
 from xaicli.models.cache import cache_folder
 from xaicli.models.weights import kind_of, read_safetensors
 from xaicli.network.classifier import Classifier
-from xaicli.stamps import array_checksum, checksum_of, stamp, with_checksum, without_checksum
+from xaicli.stamps import FIRST_SCHEMA, array_checksum, checksum_of, stamp, with_checksum, without_checksum
 from xaicli.untrusted import changed_at, is_file, status_of
 
 KEY = "xaicli"
 """Where the metadata stand in the file's header, as JSON."""
 TENSORS = "tensors"
 """The entry of the metadata that tells whether the tensors are as they were written."""
-SCHEMA = 1
+SCHEMA = 2
 ENDING = ".safetensors"
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 """The networks and explainers that ship with the package."""
@@ -117,20 +117,18 @@ def checked(path: Path, header: str) -> dict[str, Any]:
         metadata = json.loads(header)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the metadata of {path} are no JSON", expected="a checkpoint of xai train") from error
-    if isinstance(metadata, dict):
-        metadata = intact(path, metadata)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("method"), str):
         raise InputError(f"the metadata of {path} name no method", expected="a checkpoint of xai train")
-    if metadata.get("schema") != SCHEMA:
+    if metadata.get("schema") not in (FIRST_SCHEMA, SCHEMA):
         raise InputError(
             f"{path} is a checkpoint of version {metadata.get('schema')!r}", expected=f"version {SCHEMA}", hint="Update xaicli."
         )
-    return metadata
+    return intact(path, metadata)
 
 
 def intact(path: Path, metadata: dict[str, Any]) -> dict[str, Any]:
     try:
-        return without_checksum(metadata)
+        return without_checksum(metadata, metadata["schema"])
     except ValueError as error:
         raise InputError(f"the metadata of {path} are damaged: {error}", hint="Copy the file again.") from error
 
@@ -156,8 +154,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def read_once(path: Path, changed: int, size: int) -> Checkpoint:
     metadata = read_metadata(path)
     tensors = dict(read_safetensors(path))
-    # Older checkpoints have no checksum of their tensors.
-    if TENSORS in metadata and tensors_checksum(safetensors.torch.load_file(path)) != metadata[TENSORS]:
+    known = metadata["schema"] == FIRST_SCHEMA or metadata[TENSORS] == tensors_checksum(safetensors.torch.load_file(path))
+    if not known:
         raise InputError(f"{path} is damaged: a tensor is not what was written", hint="Copy it again; its checksum is another.")
     return Checkpoint(path, tensors, metadata)
 
