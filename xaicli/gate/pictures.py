@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from xaicli.claims import claim
 from xaicli.gate.measure import ReadySuite
 from xaicli.gate.outcome import Outcome
 from xaicli.images.colour import Scale
@@ -20,7 +22,6 @@ from xaicli.sign import Sign
 from xaicli.targets import REGION, TargetRule
 
 ENDING = ".xai-check.png"
-"""No other file has this ending, so pictures of an earlier check are deleted by name alone."""
 COLUMNS = ("before", "after", "difference")
 
 
@@ -29,7 +30,7 @@ def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Pat
 
     Raises InputError if the folder cannot be written to.
     """
-    for old in folder.glob(f"*{ENDING}"):
+    for old in pictures_in(folder):
         old.unlink(missing_ok=True)
     named = stems(list(dict.fromkeys(outcome.sources)))
     paths = []
@@ -39,6 +40,18 @@ def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Pat
         write_png(path, picture)
         paths.append(path)
     return paths
+
+
+def claim_pictures(folder: Path, page: str, inputs: Iterable[Path | None]) -> None:
+    """Raise UsageError, before any work, where a picture of a check or its page would replace a file of others, or an input."""
+    inputs = list(inputs)
+    for path in (*pictures_in(folder), folder / page):
+        claim(path, inputs)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """What is called as the pictures of a check are."""
+    return sorted(folder.glob(f"*{ENDING}"))
 
 
 def worst_photos(outcome: Outcome) -> list[tuple[int, str]]:

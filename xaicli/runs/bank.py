@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xaicli.claims import claim
 from xaicli.errors import InputError, RunError, UsageError, XaiError
 from xaicli.files import require_writable, write_atomic
 from xaicli.images.source import Source
 from xaicli.models.checkpoint import ENDING
 from xaicli.models.feature_bank import Bank, read_bank, read_metadata
+from xaicli.named_files import files_named
 from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
 from xaicli.progress import SILENT, Progress
@@ -234,6 +236,7 @@ def build_bank(
 
         xaicli.build_bank("train/", "timm:vit_small_patch16_224.dino", "dino.safetensors").bank
     """
+    claim(Path(output), files_named(locals()), overwrite=True)
     photos = find_labelled(folder, labels, per_class)
     model = open_model(classifier, progress=progress)
     if model.classes:

@@ -9,12 +9,14 @@ from typing import Any
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.baseline_file import load
+from xaicli.gate.check_page import NAME as PAGE
 from xaicli.gate.check_page import write_page
 from xaicli.gate.formats import record_of, render
 from xaicli.gate.measure import ReadySuite, make_ready
 from xaicli.gate.outcome import Outcome, refuse_other_definitions, run_against
-from xaicli.gate.pictures import draw_failures
+from xaicli.gate.pictures import claim_pictures, draw_failures
 from xaicli.gate.suite import find_suite, read_suite
+from xaicli.named_files import files_named
 from xaicli.progress import SILENT, Progress
 from xaicli.runs.baseline import MadeBaseline, write_baseline
 from xaicli.tabular import Tabular
@@ -67,8 +69,10 @@ def check(
 
         assert not xaicli.check("xai.toml").failed
     """
+    named = locals()
     read = read_suite(find_suite(None if suite is None else str(suite)))
     pictures = read.pictures_folder if output is None else Path(output)
+    claim_pictures(pictures, PAGE, files_named(named))
     before = load(read.baseline_folder)
     ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
     outcome, drawn = None, None

@@ -16,6 +16,7 @@ from xaicli.images.names import safe_label
 from xaicli.images.samples import parse_bands
 from xaicli.method import Method
 from xaicli.metric import Metric
+from xaicli.named_files import files_named
 from xaicli.network.classifier import Classifier
 from xaicli.progress import SILENT, Progress
 from xaicli.results.store import Store
@@ -71,11 +72,12 @@ def compare(
 
         print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
     """
-    request = ScoreRequest.of(locals())
+    request, inputs = ScoreRequest.of(locals()), files_named(locals())
     request.check()
     shown = parse_bands(bands)
+    inputs += [source.file for source in request.photos.sources if source.file is not None]
     if figure is not None:
-        claim_figure(Path(figure), [source.file for source in request.photos.sources])
+        claim_figure(Path(figure), inputs)
     if not request.methods:
         raise UsageError("no methods are named", expected="--method A,B", hint="xai list methods shows them.")
     models = models_of(classifier)
@@ -88,7 +90,7 @@ def compare(
         store = Store.in_memory()
         return finished(replace(scored(runs, store, None, request, progress), store=store), keep_going)
     for run in runs:
-        claim(sheet_path(folder, run, runs), [source.file for source in run.sources])
+        claim(sheet_path(folder, run, runs), inputs)
     require_writable(folder)
     with Store.open(folder / STORE) as opened:
         table = scored(runs, opened, folder, request, progress)

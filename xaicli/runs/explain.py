@@ -19,6 +19,7 @@ from xaicli.images.overlay import ALPHA, HEAT
 from xaicli.images.samples import parse_bands
 from xaicli.method import Method
 from xaicli.metric import Metric
+from xaicli.named_files import files_named
 from xaicli.progress import SILENT, Progress
 from xaicli.registry import require_fit
 from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
@@ -92,14 +93,15 @@ def explain(
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
-    request = RunRequest.of(locals())
+    request, inputs = RunRequest.of(locals()), files_named(locals())
     request.check()
     style = OverlayStyle(colormap, alpha, look=look, bands=parse_bands(bands))
     style.check()
     step_pictures = StepPictures(steps, animate, step_scale == "each")
     found = request.photos
+    inputs += [source.file for source in found.sources if source.file is not None]
     if figure is not None:
-        claim_figure(Path(figure), [source.file for source in found.sources], overwrite=overwrite)
+        claim_figure(Path(figure), inputs, overwrite=overwrite)
     model = request.open(classifier, progress)
     methods = request.methods_for(model, progress)
     step_pictures.check(methods)
@@ -117,6 +119,7 @@ def explain(
         step_pictures=step_pictures,
         shared=scale == "shared",
         sheet=sheet,
+        inputs=inputs,
     )
     if dry_run:
         run.check_metrics()
@@ -182,7 +185,7 @@ def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress) -> Explan
     start = time.monotonic()
     run.check_metrics()
     if run.sheet:
-        claim(run.output.folder / SHEET, [source.file for source in run.sources], overwrite=run.overwrite)
+        claim(run.output.folder / SHEET, run.inputs, overwrite=run.overwrite)
     complete = run.find()
     run.check()
     progress.say(cost_of(run))

@@ -28,7 +28,7 @@ from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photo_maps import Explained, explain_photos
 from xaicli.runs.photo_room import PhotoRoom
 from xaicli.runs.photos import Failure
-from xaicli.runs.result_claim import claimed, refuse_foreign, release
+from xaicli.runs.result_claim import ENDINGS, claimed, refuse_foreign, release
 from xaicli.runs.settings import Settings
 from xaicli.runs.step_pictures import STEPS, StepPictures
 from xaicli.runs.target_choice import TargetChoice
@@ -55,7 +55,7 @@ class FolderRun:
     """One call of `xai explain` that writes a folder: what is explained, how, and where results go.
 
     metrics: scores beside the maps; step_pictures: pictures of maps that grow step by step; shared: overlays get one scale per
-    method at the end; sheet: a contact sheet will show the photos.
+    method at the end; sheet: a contact sheet will show the photos; inputs: files that the run reads, its photos among them.
     """
 
     sources: Sequence[Source]
@@ -71,10 +71,12 @@ class FolderRun:
     step_pictures: StepPictures = field(default_factory=StepPictures)
     shared: bool = False
     sheet: bool = False
+    inputs: Sequence[Path] = ()
 
     def find(self) -> Complete:
         """What is already complete; raises UsageError if another result has a name that this run would write."""
-        refuse_taken(self.output, self.sources, self.methods, self.targets, overwrite=self.overwrite)
+        endings = [*ENDINGS, *self.step_pictures.endings]
+        refuse_taken(self.output, self.sources, self.methods, self.targets, self.inputs, endings, overwrite=self.overwrite)
         if self.overwrite:
             return Complete()
         return find_complete(self.output, self.sources, self.methods, self.targets, self.classifier, self.settings)

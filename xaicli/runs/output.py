@@ -15,7 +15,7 @@ from xaicli.images.source import Source, content_hash
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.runs.region_target import canonical
-from xaicli.runs.result_claim import ENDINGS, HINT, refuse_foreign
+from xaicli.runs.result_claim import ENDINGS, HINT, refuse_foreign, refuse_foreign_picture
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.stamps import definition_stamp, subject_stamp
@@ -88,22 +88,34 @@ def find_complete(
 
 
 def refuse_taken(
-    output: OutputFolder, sources: Sequence[Source], methods: Sequence[Method], targets: TargetChoice, *, overwrite: bool
+    output: OutputFolder,
+    sources: Sequence[Source],
+    methods: Sequence[Method],
+    targets: TargetChoice,
+    inputs: Sequence[Path],
+    endings: Sequence[str],
+    *,
+    overwrite: bool,
 ) -> None:
-    """Raise UsageError, before any work, if a result would replace one of the photos, or a file that xai did not write."""
-    photos = {os.path.realpath(source.file): source for source in sources if source.file is not None}
+    """Raise UsageError, before any work, if a result would replace a file that the run reads, or one that xai did not write.
+
+    endings: of the files of a result, pictures of steps among them.
+    """
+    read = {os.path.realpath(path): path for path in inputs}
     folder = os.path.realpath(output.folder)
     for source in sources:
         rule = targets.rule_of(source)
         for method in methods if rule.count == 1 else ():
             stem = output.stem(source, method, targets, str(rule))
-            for ending in ENDINGS:
-                if (taken := photos.get(os.path.join(folder, f"{stem}{ending}"))) is not None:
+            for ending in endings:
+                if (taken := read.get(os.path.join(folder, f"{stem}{ending}"))) is not None:
                     raise UsageError(
-                        f"{stem}{ending} would replace the photo {taken.path}", hint="Choose another folder with -o DIR."
+                        f"{stem}{ending} would replace {taken}, which this run reads", hint="Choose another folder with -o DIR."
                     )
             if not overwrite:
                 refuse_foreign(output.folder / stem)
+                for ending in endings[len(ENDINGS) :] if method.stepwise else ():
+                    refuse_foreign_picture(output.folder / f"{stem}{ending}")
 
 
 def refuse_other(

@@ -72,3 +72,9 @@ def refuse_foreign(stem: Path, *, begun: bool = False) -> None:
     if not there or begun or is_there(sidecar) or is_there(mark_of(stem)) or is_own(png):
         return
     raise UsageError(f"{there[0]} exists already, and xai did not write it", hint=HINT)
+
+
+def refuse_foreign_picture(path: Path) -> None:
+    """Raise UsageError where a picture beside a result, such as that of its steps, would replace a file of others."""
+    if os.path.lexists(path) and not is_own(path):
+        raise UsageError(f"{path} exists already, and xai did not write it", hint=HINT)

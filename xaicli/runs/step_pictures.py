@@ -40,6 +40,11 @@ class StepPictures:
     def wanted(self) -> bool:
         return self.strip or self.animate is not None
 
+    @property
+    def endings(self) -> list[str]:
+        """How the files are called, behind the stem of a map."""
+        return [f".{STEPS}.{kind}" for kind in (["png"] * self.strip + [self.animate or ""]) if kind]
+
     def check(self, methods: Sequence[Method]) -> None:
         """Raise UsageError, before any work, if no method has steps."""
         if self.wanted and not any(method.stepwise for method in methods):

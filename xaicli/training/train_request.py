@@ -11,6 +11,7 @@ from xaicli.claims import claim
 from xaicli.errors import UsageError
 from xaicli.files import require_writable
 from xaicli.models.checkpoint import ENDING, checkpoints_folder, is_checkpoint, read_metadata
+from xaicli.named_files import files_named
 from xaicli.training.curve import curve_path
 from xaicli.training.snapshot import snapshot_path
 from xaicli.untrusted import is_file
@@ -76,9 +77,9 @@ def require_output(request: TrainRequest, name: str, *, network: bool) -> None:
         return
     if request.output.suffix != ENDING:
         raise UsageError(f"-o {request.output.name}", expected=f"a name that ends in {ENDING}")
-    inputs = [request.model, request.data, request.val, request.model_options.get("weights")]
-    claim(request.output, [Path(given) for given in inputs if given], overwrite=True)
-    claim(curve_path(request.output), overwrite=request.overwrite)
+    inputs = files_named(vars(request))
+    claim(request.output, inputs, overwrite=True)
+    claim(curve_path(request.output), inputs, overwrite=request.overwrite)
     if os.path.lexists(request.output) and not request.overwrite and not is_checkpoint(request.output):
         raise there_already(request.output)
     require_writable(request.output.parent)

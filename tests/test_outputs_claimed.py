@@ -1,0 +1,85 @@
+"""Every file that a command writes: never over a file of others, never over one that the command line names as an input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xaicli.cli.main import main
+from xaicli.named_files import files_named
+
+NET = Path(__file__).resolve().parent / "data" / "net.py"
+MODEL = ("--model", f"{NET}:make", "--crop", "32", "--resize", "32")
+STEPPED = ("--model", "tiny-vit", "--method", "daam", "--target", "top1", "--steps", "--animate", "gif")
+CAM = ("--method", "grad-cam", "--metric", "sparseness", "--no-controls")
+TRAIN = ("train", "classifier", "--model", "tiny@widths=6+8@blocks=1", "--data", "classes", "--epochs", "1")
+BANK = ("bank", "classes", *MODEL)
+
+WRITERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "explain: map": (("explain", "a.png", *MODEL, "--method", "center", "-o", "."), "a.center.npy"),
+    "explain: overlay": (("explain", "a.png", *MODEL, "--method", "center", "-o", "."), "a.center.png"),
+    "explain: sheet": (("explain", "a.png", *MODEL, "--method", "center", "-o", ".", "--sheet"), "sheet.png"),
+    "explain: figure": (("explain", "a.png", *MODEL, "--method", "center", "-o", ".", "--figure", "f.pdf"), "f.pdf"),
+    "explain: steps": (("explain", "a.png", *STEPPED, "-o", "."), "a.daam.steps.png"),
+    "explain: moving steps": (("explain", "a.png", *STEPPED, "-o", "."), "a.daam.steps.gif"),
+    "compare: sheet": (("compare", "a.png", *MODEL, *CAM, "-o", "."), "compare.png"),
+    "compare: figure": (("compare", "a.png", *MODEL, *CAM, "-o", ".", "--figure", "f.svg"), "f.svg"),
+    "compare: store": (("compare", "a.png", *MODEL, *CAM, "-o", "."), "compare.db"),
+    "score: store": (("score", "a.png", *MODEL, *CAM, "-o", "s.db"), "s.db"),
+    "train: checkpoint": ((*TRAIN, "-o", "my.safetensors"), "my.safetensors"),
+    "train: curve": ((*TRAIN, "-o", "my.safetensors"), "my.curve.png"),
+    "bank": ((*BANK, "-o", "bank.safetensors"), "bank.safetensors"),
+    "check: picture": (("check", "-o", "shown"), "shown/a.grad-cam.xai-check.png"),
+    "check: page": (("check", "-o", "shown"), "shown/check.html"),
+}
+REPLACES = ("explain", "train", "bank")
+"""Commands that replace files of others under --overwrite."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a photo, photos of two classes, a suite."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    for name in ("a.png", *(f"classes/{kind}/{number}.png" for kind in "xy" for number in range(4))):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(name)
+    Path("xai.toml").write_text(f'model = "{NET}:make"\nimages = ["a.png"]\nmethods = ["grad-cam"]\nmetrics = []\n')
+    return tmp_path
+
+
+def refused(words: tuple[str, ...], output: str, content: bytes) -> None:
+    Path(output).parent.mkdir(exist_ok=True)
+    Path(output).write_bytes(content)
+    before = sorted(str(path) for path in Path().rglob("*"))
+    # A store says by itself that it is none: that is an input that cannot be used.
+    assert main([*words, "-q"]) in ((2, 3) if output.endswith(".db") else (2,))
+    assert Path(output).read_bytes() == content
+    assert sorted(str(path) for path in Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_of_others_stays_and_nothing_is_done(name: str, folder: Path) -> None:
+    words, output = WRITERS[name]
+    refused(words, output, b"a file of somebody else's\n" * 20)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in WRITERS if not name.startswith(("explain: moving", "compare: store", "score"))]
+)
+def test_a_file_that_the_run_reads_stays_even_when_all_may_be_replaced(name: str, folder: Path) -> None:
+    words, output = WRITERS[name]
+    force = ("--overwrite",) if words[0] in REPLACES else ()
+    given = ("--weights", output) if words[0] == "check" else ("--classes", output)
+    names = [f"{at},c{at}" for at in range(200 if "tiny-vit" in words else 4)]
+    refused((*words, *given, *force), output, "\n".join(names).encode())
+
+
+def test_files_are_found_wherever_a_call_names_them(folder: Path) -> None:
+    for name in ("list.txt", "w.pth", "my.py", "bank.st", "out.db"):
+        Path(name).touch()
+    words = {"images": ["@list.txt"], "classifier": "my.py:make", "method": "daam@bank=bank.st,center", "weights": Path("w.pth")}
+    assert {str(path) for path in files_named({**words, "output": "out.db"})} == {"list.txt", "my.py", "bank.st", "w.pth"}
