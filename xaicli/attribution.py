@@ -19,6 +19,7 @@ from xaicli.errors import InputError, described, text_of
 from xaicli.files import write_atomic
 from xaicli.images.boxes_drawn import box_marks
 from xaicli.images.colour import Scale
+from xaicli.images.geometry import Geometry
 from xaicli.images.marks import TargetMark, marks_of
 from xaicli.images.overlay import ALPHA, HEAT, overlay
 from xaicli.images.picture_file import save_png, write_png
@@ -208,9 +209,13 @@ class Attribution:
             raise InputError(
                 f"the photo of {self.record.image} is not at hand", hint="Read it: dataclasses.replace(attribution, picture=…)."
             )
-        geometry = self.view.geometry(*self.picture.size)
+        geometry = self.geometry_on(self.picture)
         drawn: dict[str, Any] = {"scale": scale, "colormap": colormap, "alpha": alpha, "look": look, "marks": self.marks}
         return overlay(self.picture, self.values, geometry, self.sign, **drawn, in_place=in_place)
+
+    def geometry_on(self, picture: Image.Image) -> Geometry:
+        """Where the view lies on a picture of the photo, which may be smaller than the photo."""
+        return dataclasses.replace(self.view.geometry(*self.record.size), source=picture.size)
 
     def show(self) -> None:
         """Open the overlay in the system's picture viewer."""

@@ -279,7 +279,7 @@ def scores_of(
 ) -> dict[tuple[str, str], Score]:
     """Scores of a photo by method and metric."""
     classifier, truth, path, photo = ready.classifier, ready.truth, loaded.source.path, loaded.photo
-    marked = truth.of(path, photo.image.size, classifier.view) if truth else None
+    marked = truth.of(path, photo.size, classifier.view) if truth else None
     inputs = loaded.input.to(classifier.device)
     bound = bind(classifier, loaded, ready.targets.rule_of(loaded.source)).classifier
     scored = ScoredPhoto(bound, path, photo.content, photo.frame, inputs, seed, marked)

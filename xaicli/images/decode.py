@@ -29,8 +29,9 @@ from xaicli.images.damage import undecodable, unidentified
 from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_slow, took_too_long
 from xaicli.images.encoding import bands_left_out, largest_value
 from xaicli.images.footprint import footprint
+from xaicli.images.large_photo import LargePhoto, is_large
 from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
-from xaicli.images.pixels import EXIF_ORIENTATION, to_rgb, upright
+from xaicli.images.pixels import EXIF_ORIENTATION, orientation_of, to_rgb, upright
 from xaicli.images.samples import Bands, Reading, Samples, turned
 from xaicli.images.source import Source, as_array, memory_hash
 
@@ -69,8 +70,9 @@ class Photo:
     """A decoded photo.
 
     image: PIL, RGB, upright; content: SHA-256 of the file's bytes in hex, or of the array's; frame: which of `frames` it is;
-    notes: in words, changes to it that a user may not expect; name: its path as given; bands: the numbers (C, H, W) in
-    0..1 of a photo of more than 8 bits or other than three bands, of which the image is a picture.
+    notes: in words, changes to it that a user may not expect; name: its path as given; bands: the numbers (C, H, W) in 0..1 of a
+    photo of more than 8 bits or other than three bands, of which the image is a picture; whole: a photo that is too large to be
+    held as RGB, of which the image is a smaller picture; size: width and height of the photo itself.
     """
 
     image: Image.Image
@@ -80,6 +82,17 @@ class Photo:
     notes: tuple[str, ...] = ()
     name: str = "photo"
     bands: Bands | None = None
+    whole: LargePhoto | None = None
+    size: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.size == (0, 0):
+            object.__setattr__(self, "size", self.pixels.size)
+
+    @property
+    def pixels(self) -> Image.Image | LargePhoto:
+        """All pixels of the photo, for its view."""
+        return self.image if self.whole is None else self.whole
 
 
 def decode(
@@ -161,6 +174,8 @@ def decode_bytes(
             if (samples := samples_of_picture(image, reading, white)) is not None:
                 pixels = pixels_of(upright_samples(samples, image), reading)
                 return photo_of(pixels, hashlib.sha256(content).hexdigest(), frame, name, frames, notes)
+            if is_large(image):
+                return large_photo(image, hashlib.sha256(content).hexdigest(), frame, frames, notes, background, name)
             rgb, said = to_rgb(image, background, white)
             rgb, unread = upright(rgb, image)
             left_out = bands_left_out(content, image)
@@ -195,6 +210,17 @@ def upright_samples(samples: Samples, image: Image.Image) -> Samples:
     except Exception:
         return samples
     return dataclasses.replace(samples, values=turned(samples.values, orientation))
+
+
+def large_photo(
+    image: Image.Image, content: str, frame: int, frames: int, notes: tuple[str, ...], background: Colour, name: str
+) -> Photo:
+    """A photo that is taken part by part."""
+    orientation, unread = orientation_of(image)
+    whole = LargePhoto(image, orientation, background)
+    drawn = whole.reduced()
+    smaller = f"{image.width * image.height:,} pixels are many: its overlay is {whole.factor} times smaller"
+    return Photo(drawn, content, frame, frames, (*notes, *whole.notes, *unread, smaller), name, whole)
 
 
 def check_size(image: Image.Image, name: str, max_pixels: int) -> None:

@@ -6,6 +6,7 @@ import contextlib
 
 from PIL import Image
 
+from xaicli.images.large_photo import LARGEST_DRAWN, is_large
 from xaicli.images.pixels import EXIF_ORIENTATION
 
 SMALL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
@@ -23,6 +24,8 @@ def footprint(image: Image.Image, content: bytes) -> int:
     size = image.width * image.height
     inside = INSIDE.get(image.format or "", COEFFICIENTS if "progressive" in image.info else 0)
     native = SMALL.get(image.mode, BYTES_A_PIXEL)
+    if is_large(image):
+        return len(content) + size * native + max(size * inside, size + BYTES_A_PIXEL * LARGEST_DRAWN)
     copies = BYTES_A_PIXEL if image.mode != "RGB" or is_turned(image) or getattr(image, "n_frames", 1) > 1 else 0
     return len(content) + size * (native + max(inside, copies))
 

@@ -32,7 +32,7 @@ def input_of(photo: Photo, view: View) -> Tensor:
     """
     bands = photo.bands
     if bands is None or (len(bands) == 1 and view.channels == 3):
-        return view.prepare(photo.image)
+        return view.prepare(photo.pixels)
     if len(bands) == 3 and view.channels == 1:
         bands = np.tensordot(GREY, bands, axes=1)[None]
     return view.prepare_bands(bands)
@@ -44,7 +44,7 @@ def drawn(photo: Photo, bands: tuple[int, ...] = ()) -> Photo:
     Raises UsageError for a band that it does not have.
     """
     image = redrawn(photo.image, bands) if photo.bands is None else photo.image
-    return dataclasses.replace(photo, image=image, bands=None)
+    return dataclasses.replace(photo, image=image, bands=None, whole=None)
 
 
 def picture_of_photo(

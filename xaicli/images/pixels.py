@@ -50,13 +50,19 @@ def to_rgb(image: Image.Image, background: Colour, white: int | None = None) -> 
 
 def upright(rgb: Image.Image, image: Image.Image) -> tuple[Image.Image, Notes]:
     """`rgb` turned as the EXIF block of `image` says; a block that cannot be read is ignored, with a note."""
+    orientation, unread = orientation_of(image)
+    turn = TURNS.get(orientation)
+    return (rgb if turn is None else rgb.transpose(turn)), unread
+
+
+def orientation_of(image: Image.Image) -> tuple[int, Notes]:
+    """The orientation in the EXIF block, 1 for upright; a block that cannot be read is ignored, with a note."""
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     # On hostile bytes the EXIF reader may raise anything; the photo is usable without the block.
     except Exception:
-        return rgb, ("its EXIF block cannot be read: taken as upright",)
-    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
-    return (rgb if turn is None else rgb.transpose(turn)), ()
+        return 1, ("its EXIF block cannot be read: taken as upright",)
+    return (orientation if isinstance(orientation, int) else 1), ()
 
 
 def on_background(image: Image.Image, background: Colour) -> tuple[Image.Image, Notes]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
 from xaicli.images.geometry import Geometry, offset
+from xaicli.images.large_photo import LargePhoto
 from xaicli.images.view_values import ORDERS, join, length, per_channel, positive, sides
 from xaicli.images.window import DECLARED, Window
 
@@ -142,7 +143,7 @@ class View:
         left, top = (0, 0) if whole else (offset(resized[0], out_width), offset(resized[1], out_height))
         return Geometry((width, height), resized, (left, top), (out_width, out_height))
 
-    def prepare(self, photo: Image.Image) -> Tensor:
+    def prepare(self, photo: Image.Image | LargePhoto) -> Tensor:
         """The input (C, H, W), float32, of an RGB photo: of one channel its grey, of three its colours; others are refused."""
         if photo.mode != "RGB":
             raise InputError(f"a photo in mode {photo.mode}", expected="RGB", hint="Pass it through xaicli.images.decode.")
@@ -180,13 +181,16 @@ class View:
         return np.asarray(picture) > 127
 
     def resize_and_crop(
-        self, picture: Image.Image, interpolation: Image.Resampling, around: tuple[int, ...] | float = 0
+        self, picture: Image.Image | LargePhoto, interpolation: Image.Resampling, around: tuple[int, ...] | float = 0
     ) -> Image.Image:
         """Resize and crop. A crop larger than the picture pads with black, a letterbox with the colour `around`."""
         geometry = self.geometry(picture.width, picture.height)
         if geometry.resized != picture.size:
             picture = picture.resize(geometry.resized, interpolation)
         (left, top), (width, height) = geometry.offset, geometry.size
+        if isinstance(picture, LargePhoto):
+            # No view is as large as such a photo: what is not resized is cropped.
+            return picture.crop((left, top, left + width, top + height))
         if (left, top, width, height) == (0, 0, *picture.size):
             return picture
         if self.letterbox is not None:

@@ -40,7 +40,7 @@ def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> Bound
     InputError if there is no such label or box, or if the region is empty.
     """
     if rule.of_boxes:
-        geometry = classifier.view.geometry(*loaded.photo.image.size)
+        geometry = classifier.view.geometry(*loaded.photo.size)
         return BoundTargets(*on_boxes(classifier, loaded.input[None].to(classifier.device), geometry, rule))
     if rule.region:
         return in_region(classifier, loaded, rule)
@@ -71,7 +71,7 @@ def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> 
     ):
         clean = predicted(classifier.class_map(loaded.input[None].to(classifier.device)), classifier.pixels)[0]
     index = decided_class(clean, classifier) if rule.top else rule.index
-    geometry = classifier.view.geometry(*loaded.photo.image.size)
+    geometry = classifier.view.geometry(*loaded.photo.size)
     cells = region_of(rule.region, index, clean[index], geometry, classifier)
     own = TargetRule(index=index, against=rule.against)
     bound = classifier.for_region(FixedRegion(cells, clean, None if rule.region == PREDICTED else cells))

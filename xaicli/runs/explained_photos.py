@@ -91,7 +91,7 @@ def sheet_rows(made: Iterable[Attribution]) -> list[SheetRow]:
         key = (record.photo, record.frame)
         if key not in rows:
             decision = (said(record),)
-            geometry = one.view.geometry(*one.picture.size)
+            geometry = one.geometry_on(one.picture)
             rows[key] = SheetRow(one.picture, geometry, Path(record.image).name, decision, {})
         rows[key] = replace(rows[key], cells={**rows[key].cells, column(record): cell_of(record, one.values, one.marks)})
     return list(rows.values())

@@ -51,7 +51,7 @@ def attributions_of(
             image=recorded_path(loaded.source),
             photo=loaded.photo.content,
             frame=loaded.photo.frame,
-            size=loaded.photo.image.size,
+            size=loaded.photo.size,
             method=method.label,
             parameters=method.parameters_as_given(),
             version=method.version,

@@ -97,7 +97,8 @@ def drawn(numbers: list[float], geometry: Geometry, size: tuple[int, int]) -> Re
 
 def of_mask(path: Path, geometry: Geometry, classifier: Classifier, size: tuple[int, int]) -> Region:
     """A mask file over the photo (non-zero: inside), as the model sees the photo, sampled at the class map's cells."""
-    mask = np.asarray(decode(Source(str(path))).image).max(axis=2) > 0
+    photo = decode(Source(str(path)))
+    mask = np.asarray(photo.pixels.crop((0, 0, *photo.size))).max(axis=2) > 0
     if (mask.shape[1], mask.shape[0]) != geometry.source:
         raise UsageError(
             f"the mask {path.name} has {mask.shape[1]} x {mask.shape[0]} pixels, but the photo {geometry.source[0]} x "

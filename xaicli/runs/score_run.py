@@ -206,14 +206,14 @@ class ScoreRun:
 
     def scored(self, loaded: LoadedPhoto) -> ScoredPhoto:
         path, photo, view = loaded.source.path, loaded.photo, self.classifier.view
-        truth = self.truth.of(path, photo.image.size, view) if self.truth else None
+        truth = self.truth.of(path, photo.size, view) if self.truth else None
         inputs = loaded.input.to(self.classifier.device)
         classifier = bind(self.classifier, loaded, self.targets.rule_of(loaded.source)).classifier
         return ScoredPhoto(classifier, path, photo.content, photo.frame, inputs, self.settings.seed, truth)
 
     def kept_maps(self, photo: ScoredPhoto, loaded: LoadedPhoto, explanations: Sequence[Explanation]) -> list[KeptMap]:
         """A photo's maps in the form in which a report draws them; those of controls are not kept."""
-        width, height = loaded.photo.image.size
+        width, height = loaded.photo.size
         left, top, right, bottom = self.classifier.view.geometry(width, height).extent
         return [
             KeptMap(

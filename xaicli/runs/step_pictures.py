@@ -62,7 +62,7 @@ class StepPictures:
         sign, scale = attribution.sign, None
         if self.each:
             steps, sign, scale = stretched(steps), Sign.NONNEGATIVE, Scale(0.0, 1.0)
-        geometry = attribution.view.geometry(*photo.size)
+        geometry = attribution.geometry_on(photo)
         path, marks = attribution.extras.get(SCAN_PATH), attribution.marks
         look: dict[str, Any] = {"scale": scale, "colormap": style.colormap, "alpha": style.alpha, "path": path, "marks": marks}
         if self.strip:

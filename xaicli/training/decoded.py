@@ -90,7 +90,7 @@ def stored_view(view: View, margin: float) -> View:
 
 def pixels_of(source: Source, view: View) -> Bytes:
     """A photo as the view cuts it, (H, W, 3); raises InputError."""
-    picture = view.resize_and_crop(decode(source, frame=source.frame).image, INTERPOLATIONS[view.interpolation])
+    picture = view.resize_and_crop(decode(source, frame=source.frame).pixels, INTERPOLATIONS[view.interpolation])
     return np.asarray(picture, dtype=np.uint8)
 
 
