@@ -70,9 +70,9 @@ class Photo:
     """A decoded photo.
 
     image: PIL, RGB, upright; content: SHA-256 of the file's bytes in hex, or of the array's; frame: which of `frames` it is;
-    notes: in words, changes to it that a user may not expect; name: its path as given; bands: the numbers (C, H, W) in 0..1 of a
-    photo of more than 8 bits or other than three bands, of which the image is a picture; whole: a photo that is too large to be
-    held as RGB, of which the image is a smaller picture; size: width and height of the photo itself.
+    notes: in words, changes to it that a user may not expect; name: its path as given; bands: the numbers (C, H, W) in 0..1
+    of a photo of more than 8 bits or other than three bands, of which the image is a picture; whole: a photo that is too large
+    to be held as RGB, of which the image is a smaller picture; size: width and height of the photo itself.
     """
 
     image: Image.Image

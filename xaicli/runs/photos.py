@@ -80,7 +80,7 @@ def load_into(
 
     def admit(size: int) -> None:
         room.enter(number, size)
-        taken[0] = size
+        taken[0] += size
 
     try:
         item = load(source, view, background, seconds, admit, bands)
