@@ -220,7 +220,7 @@ def large_photo(
     whole = LargePhoto(image, orientation, background)
     drawn = whole.reduced()
     smaller = f"{image.width * image.height:,} pixels are many: its overlay is {whole.factor} times smaller"
-    return Photo(drawn, content, frame, frames, (*notes, *whole.notes, *unread, smaller), name, whole)
+    return Photo(drawn, content, frame, frames, (*notes, *whole.notes, *unread, smaller), name, whole=whole)
 
 
 def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
