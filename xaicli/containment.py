@@ -38,11 +38,16 @@ def apart() -> Iterator[None]:
 class contained:  # reads as what it does: `with contained("net.py:make")`
     """Run code of others: what it raises becomes the RunError "WHAT raised TYPE: text".
 
-    what: whose code it is, and on what; passing: exceptions that the caller handles itself, such as those of full memory.
+    what: whose code it is, and on what; hint: what to type next, which may depend on what was raised; passing: exceptions that the
+    caller handles itself, such as those of full memory.
     """
 
     def __init__(
-        self, what: str, *, hint: str = TRACEBACK, passing: Callable[[BaseException], bool] = lambda error: False
+        self,
+        what: str,
+        *,
+        hint: Callable[[BaseException], str] | str = TRACEBACK,
+        passing: Callable[[BaseException], bool] = lambda error: False,
     ) -> None:
         self.what, self.hint, self.passing = what, hint, passing
         self.printing = contextlib.ExitStack()
@@ -57,7 +62,8 @@ class contained:  # reads as what it does: `with contained("net.py:make")`
             return
         if pair := broken_pair(error):
             raise pair from error
-        raise RunError(f"{self.what} raised {described(error)}", hint=self.hint) from error
+        hint = self.hint if isinstance(self.hint, str) else self.hint(error)
+        raise RunError(f"{self.what} raised {described(error)}", hint=hint) from error
 
 
 def contain_members(cls: type[Any], names: Sequence[str], kind: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xaicli.errors import RunError
 from xaicli.models.fingerprint import computed
 from xaicli.models.from_module import classifier
 
@@ -66,3 +67,39 @@ def test_rounding_and_thread_counts_do_not_count() -> None:
     assert computed(outputs) != computed(outputs.flip(1))
     assert computed(outputs) != computed(2 * outputs)
     assert computed(outputs.fill_(torch.nan)) == ["not finite"]
+
+
+class Raising(nn.Module):
+    """Raises an error, whatever it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.linear, self.error = nn.Linear(3, 3), error
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "hinted"),
+    [
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x9 and 16x2)"), True),
+        (ValueError("Input image size (224*224) doesn't match model (384*384)."), True),
+        (AssertionError("Input height (224) doesn't match model (256)."), True),
+        (KeyError("labels"), False),
+        (AttributeError("'NoneType' object has no attribute 'shape'"), False),
+        (RuntimeError("a licence is missing"), False),
+    ],
+)
+def test_another_size_is_advised_only_where_the_size_is_the_reason(error: Exception, hinted: bool) -> None:
+    with pytest.raises(RunError) as told:
+        classifier(Raising(error), crop=8)
+    assert ("--resize" in told.value.line()) is hinted
+    assert ("--debug" in told.value.line()) is not hinted
+
+
+def test_the_advice_to_take_another_size_helps_where_it_is_given() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
+    with pytest.raises(RunError, match="--resize and --crop"):
+        classifier(module, crop=8)
+    assert classifier(module, crop=16).count == 2

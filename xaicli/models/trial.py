@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from xaicli.containment import contained
+from xaicli.containment import TRACEBACK, contained
+from xaicli.errors import text_of
 from xaicli.models.probe import LastSigmoid
 from xaicli.network.classifier import Classifier
 from xaicli.network.raw_output import read_outputs
 
 TRIAL_PHOTOS = 2
+OF_SIZE = re.compile(r"\b(sizes?|shapes?|heights?|widths?|dimensions?|resolution|patch(es)?)\b", re.IGNORECASE)
 TOLERANCE = 2e-3
 """Of the largest output: how far a photo's outputs may be off in a batch of another size, by rounding. Dropout is far above."""
 
@@ -39,9 +42,7 @@ def try_network(classifier: Classifier) -> Trial:
 
     # Not inference mode: what a network computes once and keeps would then be of no use to gradients.
     with (
-        contained(
-            f"{classifier.name} on inputs of {height} x {width} pixels", hint="Another size is set by --resize and --crop."
-        ),
+        contained(f"{classifier.name} on inputs of {height} x {width} pixels", hint=what_helps),
         torch.random.fork_rng(devices=[classifier.device] if classifier.device.type == "cuda" else []),
         torch.no_grad(),
     ):
@@ -54,6 +55,12 @@ def try_network(classifier: Classifier) -> Trial:
             again = outputs_on_trial(classifier, inputs[:1].clone())
             inconsistency = BESIDE_OTHERS if near(alone, again) else EACH_TIME
     return Trial(outputs, seen.applied, inconsistency, not torch.equal(handed, inputs))
+
+
+def what_helps(error: BaseException) -> str:
+    """Another size, where the network says that this one is the reason."""
+    of_size = isinstance(error, RuntimeError | ValueError | AssertionError) and OF_SIZE.search(text_of(error))
+    return "Another size is set by --resize and --crop." if of_size else TRACEBACK
 
 
 def outputs_on_trial(classifier: Classifier, photos: Tensor) -> Tensor:
