@@ -67,6 +67,6 @@ class IoU(Metric):
     def score(self, case: Case) -> Scores:
         part = upsample(unit_range(case.maps), case.size) >= self.threshold
         both = in_float64((part & case.truth).sum(dim=(1, 2)))
-        either = (part | case.truth).sum(dim=(1, 2))
-        readouts = {"precision": both / part.sum(dim=(1, 2)), "recall": both / case.truth.sum(dim=(1, 2))}
+        either, found, marked = (in_float64(one.sum(dim=(1, 2))) for one in (part | case.truth, part, case.truth))
+        readouts = {"precision": both / found, "recall": both / marked}
         return Scores(both / either, readouts)

@@ -33,7 +33,7 @@ class Sparseness(Metric):
     def score(self, case: Case) -> Scores:
         values = in_float64(case.maps).abs().flatten(1).sort(dim=1).values
         count = values.shape[1]
-        weights = 2 * torch.arange(1, count + 1, device=case.device) - count - 1
+        weights = 2 * torch.arange(1, count + 1, device=values.device) - count - 1
         return Scores((values * weights).sum(dim=1) / (count * values.sum(dim=1)))
 
 

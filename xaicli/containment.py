@@ -38,8 +38,8 @@ def apart() -> Iterator[None]:
 class contained:  # reads as what it does: `with contained("net.py:make")`
     """Run code of others: what it raises becomes the RunError "WHAT raised TYPE: text".
 
-    what: whose code it is, and on what; hint: what to type next, which may depend on what was raised; passing: exceptions that the
-    caller handles itself, such as those of full memory.
+    what: whose code it is, and on what; hint: what to type next, which may depend on what was raised; passing: exceptions that
+    the caller handles itself, such as those of full memory.
     """
 
     def __init__(
