@@ -47,8 +47,9 @@ ROOMS = {
 
 MIDDLE = {*ROOMS, "runs", "gate", "training", "results"} - {"methods", "metrics"}
 ROOMS |= dict.fromkeys(("runs", "gate", "training", "results"), MIDDLE) | {"cli": MIDDLE}
-FILES = {"method": "interface", "task": "interface", "metric": "scoring", "rows": "scoring"}
-"""Single files that belong to another room than the lowest: what a method is, what a metric is, and what it scores."""
+FILES = {"method": "interface", "task": "interface", "metric": "scoring", "rows": "scoring", "description": "attribution"}
+"""Single files that belong to another room than the lowest: what a method is, what a metric is and what it scores, what a map
+says."""
 
 EXTRAS = ("timm", "transformers", "huggingface_hub", "onnxruntime", "pyarrow", "ray")
 """Packages that are not always installed, imported where they are needed."""

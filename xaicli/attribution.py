@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xaicli.description import facts, sentence
 from xaicli.errors import InputError, described, text_of
 from xaicli.files import write_atomic
 from xaicli.images.boxes_drawn import box_marks
@@ -216,6 +217,14 @@ class Attribution:
     def geometry_on(self, picture: Image.Image) -> Geometry:
         """Where the view lies on a picture of the photo, which may be smaller than the photo."""
         return dataclasses.replace(self.view.geometry(*self.record.size), source=picture.size)
+
+    def facts(self) -> dict[str, Any]:
+        """Where the map is, how concentrated, and what its removal does, as plain JSON values: `xaicli.description.facts`."""
+        return facts(self.values, self.record)
+
+    def describe(self) -> str:
+        """The same as one plain sentence, made by fixed rules."""
+        return sentence(self.facts())
 
     def show(self) -> None:
         """Open the overlay in the system's picture viewer."""

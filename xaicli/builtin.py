@@ -161,6 +161,9 @@ METHODS: dict[str, Builtin] = {
 METRICS: dict[str, Builtin] = {
     "deletion": Builtin("deletion:Deletion", "Area under the probability while the most salient pixels are removed"),
     "insertion": Builtin("deletion:Insertion", "Area under the probability while the most salient pixels are put back"),
+    "removal": Builtin(
+        "removed_area:Removal", "Probability of the target left when the most salient tenth of the photo is removed"
+    ),
     "average-drop": Builtin(
         "average_drop:AverageDrop",
         "Probability lost when only the salient part of the photo is kept, in percent of what it was",

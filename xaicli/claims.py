@@ -22,6 +22,7 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
     (b'<meta name="generator" content="xaicli',),
     (b"image,method,target,metric,value,status,definition,subject,seed",),
     (b'{"image": ', b'"definition": "', b'"subject": "'),
+    (b'{\n "generator": "xaicli"',),
     (b"PAR1", b"xaicli"),
     (b"%PDF", b"/Producer (xaicli)"),
     (b"<svg", b"<dc:title>xaicli</dc:title>"),

@@ -96,6 +96,8 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     default="common",
     help="Scale the colours of steps by all steps, or by each alone, as daam's authors do.",
 )
+@option("Output", "--text", is_flag=True, help="Say of each map in one sentence where it lies and what its removal does.")
+@option("Output", "--facts", is_flag=True, help="Also the numbers behind that sentence, .facts.json beside each map.")
 @option("Output", "--overwrite", is_flag=True, help="Make everything again, and replace other results.")
 @figure_options("Also a contact sheet for a paper", columns=False)
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")

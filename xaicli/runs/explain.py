@@ -25,6 +25,7 @@ from xaicli.registry import require_fit
 from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
 from xaicli.runs.find_photos import FoundPhotos, Photos
 from xaicli.runs.folder import FolderRun
+from xaicli.runs.map_texts import MapTexts
 from xaicli.runs.open_model import Model
 from xaicli.runs.output import Complete, OutputFolder
 from xaicli.runs.overlay_style import OverlayStyle
@@ -67,6 +68,8 @@ def explain(
     steps: bool = False,
     animate: str | None = None,
     step_scale: str = "common",
+    text: bool = False,
+    facts: bool = False,
     figure: str | Path | None = None,
     figure_width: float = WIDTH_CM,
     dpi: int = DPI,
@@ -85,11 +88,12 @@ def explain(
     default grad-cam, or rise for a black box; target: "top1", "top5", a class index or name, "A-B".
 
     output: a folder for maps, overlays and records, as `xai explain` writes them; complete results there are not made again.
-    None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`) is refused. look:
-    "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; figure: a contact sheet as .pdf,
-    .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; dry_run: make nothing, and say what would be made;
-    command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its
-    `partial` is what was finished before.
+    None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`, `text`, `facts`)
+    is refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; text: a sentence
+    of each map, with what blurring its most salient tenth does to the probability; facts: the same as JSON, `STEM.facts.json`;
+    figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; dry_run: make
+    nothing, and say what would be made; command: recorded beside the results. Raises XaiError at the first photo that cannot be
+    used, unless `keep_going`; its `partial` is what was finished before.
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
@@ -105,6 +109,7 @@ def explain(
     model = request.open(classifier, progress)
     methods = request.methods_for(model, progress)
     step_pictures.check(methods)
+    texts = MapTexts(text, facts, overwrite)
     run = FolderRun(
         sources=found.sources,
         classifier=model,
@@ -115,7 +120,7 @@ def explain(
         style=style,
         overwrite=overwrite,
         keep_going=keep_going,
-        metrics=list_metrics(metric or (SCORES if score else ())),
+        metrics=[*list_metrics(metric or (SCORES if score else ())), *list_metrics(texts.metrics(model))],
         step_pictures=step_pictures,
         shared=scale == "shared",
         sheet=sheet,
@@ -125,10 +130,10 @@ def explain(
         run.check_metrics()
         return dry(run, run.find() if output else Complete(), progress)
     if output is None:
-        refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate)
+        refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate, text=text, facts=facts)
         made = in_memory(run, found.errors)
     else:
-        made = in_folder(run, found, progress)
+        made = in_folder(run, found, progress, texts)
     if figure is not None and made:
         progress.say(f"figure {made.figure(figure, width_cm=figure_width, dpi=dpi, look=look)}")
     return finished(made, keep_going)
@@ -180,7 +185,7 @@ def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:
     )
 
 
-def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress) -> Explanations:
+def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress, texts: MapTexts) -> Explanations:
     """Make what is missing in the folder, then the pictures that need all maps; say how it went."""
     start = time.monotonic()
     run.check_metrics()
@@ -193,6 +198,7 @@ def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress) -> Explan
     for error in errors:
         progress.warn(error.found)
     done: list[WrittenMap] = []
+    rows: list[dict[str, Any]] = []
     with closing(run.run(complete)) as results:
         for result in progress.track(results, "explaining", len(run.sources)):
             if isinstance(result, Failure):
@@ -202,14 +208,14 @@ def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress) -> Explan
                 continue
             done += result
             for written in result:
-                progress.row(row_of(written.record, written))
+                rows.append(row_of(written.record, written) | texts.of(written))
+                progress.row(rows[-1])
     if run.shared:
         redraw(run, done)
     if run.sheet and done:
         draw_sheet(run, done, run.output.folder / SHEET)
     summarise(run, done, errors, time.monotonic() - start, progress)
-    rows = [row_of(written.record, written) for written in done]
-    table = (*COLUMNS, *(metric.label for metric in run.metrics), "map")
+    table = texts.COLUMNS if texts.text else (*COLUMNS, *(metric.label for metric in run.metrics), "map")
     return Explanations(OnDisk(run, done), rows, table, tuple(errors))
 
 

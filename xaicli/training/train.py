@@ -74,6 +74,10 @@ def train(
     interpolation: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    channels: int | None = None,
+    window: str | None = None,
+    input_scale: float | None = None,
+    input_order: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     offline: bool = False,
@@ -111,6 +115,7 @@ def train(
     entries = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "shape": schedule}
     entries |= {"optimizer": optimizer, "ema": ema}
     view = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
+    view |= {"channels": channels, "window": window, "input_scale": input_scale, "input_order": input_order}
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
     options |= {"outputs": outputs, "output_name": output_name}
     typed = {key: str(value) for key, value in (parameters or {}).items()}
