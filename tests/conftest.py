@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,10 @@ from xaicli.network.modes import eval_mode
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = Path(os.environ.get("XAI_ASSETS", ROOT.parent / "shared" / "assets"))
+
+# On a busy machine an example may take any time.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 torch.set_num_threads(int(os.environ.get("XAI_TEST_THREADS", "1")))
 
