@@ -26,6 +26,7 @@ BENCHMARKS = {
     "rise-time": "RISE: a plain loop over it on MobileNetV2, and it over the bare passes of its masks on ResNet-50",
     "rise-variance": "variance of RISE at equal masks, by sampling and estimate",
     "rise-memory": "memory of RISE above the network's own",
+    "d-rise": "D-RISE over the bare passes of a detector",
     "scoring": "deletion and insertion over a plain loop and over torch-cam, and their memory",
     "fuser": "the class-sparse fuser of trainable attention over the dense formula: time, memory, steps of P-TAME",
     "trained": "explaining with trained methods over bare forward passes",
