@@ -56,7 +56,8 @@ class AblationCAM(Method):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         layer = classifier.feature_layer(self.layer)
-        targets.resolve(inputs.new_zeros(len(inputs), classifier.count))  # What does not fit is refused before any work.
+        # What does not fit is refused before any work.
+        targets.resolve(inputs.new_zeros(len(inputs), classifier.outputs.columns(classifier.count)))
         maps, logits = [], []
         for row, photo in enumerate(inputs.split(1)):
             with suffix(classifier, layer, photo) as rest:

@@ -49,6 +49,10 @@ class Outputs(enum.Enum):
         count = logits.shape[1] // self.blocks
         return logits[:, at * count : (at + 1) * count]
 
+    def columns(self, count: int) -> int:
+        """How many columns outputs of `count` targets have."""
+        return self.blocks * count
+
     def scores(self, logits: Tensor) -> Tensor:
         """The number of each class (B, C), for gradients and for the order of classes."""
         return self.block(logits, 0)

@@ -122,6 +122,9 @@ class UCAG(Method):
         if classifier.pixels is not None:
             found = f"ucag explains slices of the photo, and a region of {classifier.name} lies in the whole photo"
             raise UsageError(found, hint=f"Leave ucag out: --method {self.base.label}.")
+        if classifier.decoding is not None:
+            found = f"ucag explains slices of the photo, and boxes of {classifier.name} lie in the whole photo"
+            raise UsageError(found, hint=f"Leave ucag out: --method {self.base.label}.")
         self.base.require(classifier)
 
     def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
