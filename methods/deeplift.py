@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, single_use, twin_pass
-from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.operations import is_linear
 from xaicli.network.twin import SharedMaxPool, give_copies, replace_module
@@ -65,7 +65,8 @@ class DeepLIFT(Method):
             with torch.no_grad():
                 base = found.chosen.logit(classifier.logits(found.network(starts), len(starts)))
             gap = found.chosen.scores - base - values.sum(dim=(2, 3, 4))
-            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, {"gap": gap})
+            extras = {"gap": gap, **channel_maps(values, self.channels)}
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, extras)
 
     def prepare(self, model: str, found: TwinPass) -> None:
         """Refuse networks that the rules do not reach; make the twin fit for them."""

@@ -11,7 +11,7 @@ from torchvision.models.convnext import LayerNorm2d
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, twin_pass
-from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.convolution_chains import chains
 from xaicli.network.folding import take_in
@@ -78,7 +78,7 @@ class LRP(Method):
                 return photos.detach() * gradient
 
             values = found.each_target(explain)
-            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, channel_maps(values, self.channels))
 
     def check(self, classifier: Classifier, found: TwinPass) -> None:
         """Raise UsageError unless each operation is one that relevance has a rule for."""

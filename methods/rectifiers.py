@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, single_use, twin_pass
-from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.observe import Operation
@@ -75,7 +75,7 @@ class RectifierRule(Method):
             prepare(self.name, classifier.name, found, split=self.split)
             rule = self.rule(found.scored)
             values = found.each_target(lambda photos, arguments: rule.attribute(photos, additional_forward_args=arguments))
-            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, channel_maps(values, self.channels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,4 +168,4 @@ class GuidedGradCAM(RectifierRule):
                 return product
 
             values = found.each_target(explain)
-            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits)
+            return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, channel_maps(values, self.channels))

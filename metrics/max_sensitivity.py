@@ -43,7 +43,8 @@ class MaxSensitivity(Metric):
     def score(self, case: Case) -> Scores:
         photos = torch.stack([case.photo(item) for item in range(len(case))])
         # Colours are in 0..1 before normalisation, which divides them, and their changes, by the standard deviation.
-        scale = torch.tensor(case.classifier.view.std, device=case.device).view(3, 1, 1)
+        view = case.classifier.view
+        scale = torch.tensor(view.std, device=case.device).view(-1, 1, 1) / view.scale
         size = in_float64(case.maps).flatten(1).norm(dim=1)
         changes, decided = [], []
         for draw in range(self.draws):

@@ -87,8 +87,14 @@ class Stability(Metric):
         return view.normalise(torch.from_numpy(saved).permute(0, 3, 1, 2).float().div_(255).to(photos.device))
 
     def compressed(self, photo: np.ndarray) -> np.ndarray:
+        """Bytes (H, W, C) after a JPEG of three colours, or of each channel by itself."""
+        if photo.shape[2] != 3:
+            return np.stack([self.saved(photo[..., channel]) for channel in range(photo.shape[2])], axis=2)
+        return self.saved(photo)
+
+    def saved(self, pixels: np.ndarray) -> np.ndarray:
         buffer = io.BytesIO()
-        Image.fromarray(photo).save(buffer, "JPEG", quality=self.quality)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=self.quality)
         return np.array(Image.open(buffer, formats=["JPEG"]))
 
     def compared(self, before: Tensor, after: Tensor, change: Change) -> Tensor:

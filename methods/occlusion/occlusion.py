@@ -12,6 +12,7 @@ from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.occlusion.crop_plan import Box
 from xaicli.methods.occlusion.hidden_boxes import pass_with_hidden_boxes
+from xaicli.network.channels import channel_maps, reduce_channels
 from xaicli.network.classifier import Classifier
 from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
 from xaicli.passes.explained_score import SCORE_HELP, Score, scores_of
@@ -29,6 +30,8 @@ class Occlusion(Method):
     `map(l) = mean over the windows that hide pixel l of (y - y_w)`: y is the target's logit, y_w the logit with window w
     replaced by the baseline. Maps are (B, T, H, W) at the input's size, signed, in logits or, with `score=probability`, in
     probability. Windows begin at the upper left corner; the last of a row or column may be cut off by the border.
+    With `channels=each` a window hides one channel at a time: `extras["channels"]`, (B, T, C, H, W), holds the map of each, and
+    the map is their sum.
 
     `xai explain cat.jpg --method occlusion@window=32@stride=16`
     """
@@ -37,6 +40,9 @@ class Occlusion(Method):
     stride: int | Literal["auto"] = param("auto", "pixels between windows, at most a window; auto is half a window", ge=1)
     baseline: Baseline = param("zero", BASELINE_HELP)
     score: Score = param("logit", SCORE_HELP)
+    channels: Literal["all", "each"] = param(
+        "all", "what a window hides: all channels, or each by itself, whose maps are summed and kept beside the sum", later=True
+    )
 
     name = "occlusion"
     aliases = ("sliding-window",)
@@ -52,6 +58,8 @@ class Occlusion(Method):
         size = classifier.view.size if classifier else (224, 224)
         window, stride = self.sides(size)
         windows = len(stretches(size[0], window, stride)) * len(stretches(size[1], window, stride))
+        if self.channels == "each":
+            return Cost(forward=1 + (3 + windows) * (classifier.view.channels if classifier else 3))
         return Cost(forward=4 + windows)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
@@ -61,11 +69,18 @@ class Occlusion(Method):
         (height, width), (window, stride) = inputs.shape[-2:], self.sides((inputs.shape[-2], inputs.shape[-1]))
         down, across = stretches(height, window, stride), stretches(width, window, stride)
         boxes = [(*rows, *columns) for rows in down for columns in across]
-        falls = self.falls(classifier, inputs, boxes, chosen).reshape(len(inputs), -1, len(down), len(across))
         over_rows, over_columns = covered(height, down).to(inputs.device), covered(width, across).to(inputs.device)
         hits = over_rows.sum(dim=0)[:, None] * over_columns.sum(dim=0)
-        values = torch.einsum("yh,btyx,xw->bthw", over_rows, falls, over_columns) / hits
-        return Maps(values, chosen, logits)
+
+        def map_of(hidden: Tensor) -> Tensor:
+            falls = self.falls(classifier, inputs, hidden, boxes, chosen).reshape(len(inputs), -1, len(down), len(across))
+            return torch.einsum("yh,btyx,xw->bthw", over_rows, falls, over_columns) / hits
+
+        hidden = baseline_inputs(self.baseline, classifier.view, inputs)
+        if self.channels == "all":
+            return Maps(map_of(hidden), chosen, logits)
+        each = torch.stack([map_of(in_channel(channel, hidden, inputs)) for channel in range(inputs.shape[1])], dim=2)
+        return Maps(reduce_channels(each, "each"), chosen, logits, channel_maps(each, "each"))
 
     def sides(self, size: tuple[int, int]) -> tuple[int, int]:
         """Window and stride in pixels; raises UsageError where windows are too large or leave gaps."""
@@ -79,9 +94,8 @@ class Occlusion(Method):
             raise UsageError(found, expected=f"at most {window}")
         return window, stride
 
-    def falls(self, classifier: Classifier, inputs: Tensor, boxes: list[Box], chosen: Resolved) -> Tensor:
-        """What the scores lose (B, T, windows) where one window is hidden."""
-        hidden = baseline_inputs(self.baseline, classifier.view, inputs)
+    def falls(self, classifier: Classifier, inputs: Tensor, hidden: Tensor, boxes: list[Box], chosen: Resolved) -> Tensor:
+        """What the scores lose (B, T, windows) where one window shows `hidden`."""
         scores = torch.zeros(len(inputs), chosen.classes.shape[1], len(boxes), device=inputs.device)
 
         def receive(row: int, start: int, logits: Tensor) -> None:
@@ -89,6 +103,13 @@ class Occlusion(Method):
 
         clean = pass_with_hidden_boxes(classifier, inputs, hidden, boxes, receive)
         return scores_of(chosen, clean, self.score)[..., None] - scores
+
+
+def in_channel(channel: int, hidden: Tensor, inputs: Tensor) -> Tensor:
+    """The inputs (B, C, H, W) with one channel of `hidden`."""
+    mixed = inputs.clone()
+    mixed[:, channel] = hidden[:, channel]
+    return mixed
 
 
 def stretches(side: int, window: int, stride: int) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.pixel_gradients.input_gradients import Point, clean_pass, weighted_gradients
-from xaicli.network.channels import CHANNELS_HELP, ChannelRule, reduce_channels, sign_of
+from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
 from xaicli.passes.queue import clean_logits
@@ -59,7 +59,8 @@ class Saliency(PixelGradients):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         clean = clean_pass(classifier, inputs, targets)
-        return Maps(reduce_channels(clean.gradients, self.channels), clean.chosen, clean.logits)
+        extras = channel_maps(clean.gradients, self.channels)
+        return Maps(reduce_channels(clean.gradients, self.channels), clean.chosen, clean.logits, extras)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,9 @@ class InputXGradient(PixelGradients):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         clean = clean_pass(classifier, inputs, targets)
-        return Maps(reduce_channels(clean.gradients * inputs[:, None], self.channels), clean.chosen, clean.logits)
+        values = clean.gradients * inputs[:, None]
+        extras = channel_maps(values, self.channels)
+        return Maps(reduce_channels(values, self.channels), clean.chosen, clean.logits, extras)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +131,7 @@ class IntegratedGradients(PixelGradients):
         (gradients,) = weighted_gradients(classifier, points, chosen, inputs.shape)
         values = gradients * difference[:, None]
         gap = chosen.scores - chosen.logit(clean_logits(classifier, starts)) - values.sum(dim=(2, 3, 4))
-        return Maps(reduce_channels(values, self.channels), chosen, logits, {"gap": gap})
+        return Maps(reduce_channels(values, self.channels), chosen, logits, {"gap": gap, **channel_maps(values, self.channels)})
 
 
 def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +176,7 @@ class SmoothGrad(PixelGradients):
         powers = {"mean": (1,), "square": (2,), "variance": (1, 2)}[self.statistic]
         sums = weighted_gradients(classifier, self.points(inputs, seeds), chosen, inputs.shape, powers)
         values = (sums[1] - sums[0] ** 2).clamp_min(0) if self.statistic == "variance" else sums[0]
-        return Maps(reduce_channels(values, self.channels), chosen, logits)
+        return Maps(reduce_channels(values, self.channels), chosen, logits, channel_maps(values, self.channels))
 
     def points(self, inputs: Tensor, seeds: Tensor) -> Iterator[Point]:
         spread = self.noise * (inputs.amax(dim=(1, 2, 3)) - inputs.amin(dim=(1, 2, 3)))
@@ -214,7 +217,7 @@ class GradientSHAP(PixelGradients):
         chosen = targets.resolve(logits)
         starts = torch.stack([baseline_inputs(name, classifier.view, inputs) for name in self.baselines], dim=1)
         (values,) = weighted_gradients(classifier, self.points(inputs, starts, seeds), chosen, inputs.shape)
-        return Maps(reduce_channels(values, self.channels), chosen, logits)
+        return Maps(reduce_channels(values, self.channels), chosen, logits, channel_maps(values, self.channels))
 
     def points(self, inputs: Tensor, starts: Tensor, seeds: Tensor) -> Iterator[Point]:
         spread = self.noise * (inputs.amax(dim=(1, 2, 3)) - inputs.amin(dim=(1, 2, 3)))

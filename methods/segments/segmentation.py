@@ -31,14 +31,14 @@ WHITE = SRGB_TO_XYZ.sum(axis=1)
 
 
 def segment(kind: Segments, view: View, photo: Tensor, count: int) -> Tensor:
-    """The segment at each pixel of one preprocessed photo (3, H, W): (H, W) int64 from 0, none missing, about `count` of
+    """The segment at each pixel of one preprocessed photo (C, H, W): (H, W) int64 from 0, none missing, about `count` of
     them."""
     height, width = photo.shape[-2:]
     if count > height * width:
         raise UsageError(f"{count} segments in a photo of {height} x {width} pixels", expected=f"at most {height * width}")
     if kind == "grid":
         return grid(height, width, count).to(photo.device)
-    return torch.from_numpy(slic(view.pixels(photo).cpu().double().numpy(), count)).to(photo.device)
+    return torch.from_numpy(slic(view.colours(photo).cpu().double().numpy(), count)).to(photo.device)
 
 
 def hidden_inputs(name: SegmentBaseline, view: View, inputs: Tensor, labels: Sequence[Tensor]) -> Tensor:
@@ -114,8 +114,8 @@ def compact(labels: np.ndarray) -> np.ndarray:
 
 
 def segment_means(photo: Tensor, labels: Tensor) -> Tensor:
-    """The photo (3, H, W) with each segment in its mean colour."""
+    """The photo (C, H, W) with each segment in its mean colour."""
     count = int(labels.max()) + 1
     member = torch.nn.functional.one_hot(labels.reshape(-1), count).to(photo.dtype)
-    means = photo.reshape(3, -1) @ member / member.sum(dim=0)
+    means = photo.reshape(len(photo), -1) @ member / member.sum(dim=0)
     return means[:, labels]

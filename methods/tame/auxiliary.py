@@ -57,8 +57,15 @@ def default_auxiliary(device: torch.device) -> tuple[str, Classifier]:
 
 def seen_by(auxiliary: View, inputs: Tensor, view: View) -> Tensor:
     """Inputs (B, 3, H, W) that were prepared for `view`, as the auxiliary network takes them: its colours, and its size."""
-    if (auxiliary.mean, auxiliary.std) != (view.mean, view.std):
-        inputs = auxiliary.normalise(view.unnormalise(inputs))
+    if view.channels != auxiliary.channels:
+        raise UsageError(
+            f"a network of {view.channels} channels beside an auxiliary one of {auxiliary.channels}",
+            expected="as many channels",
+            hint="Use t-tame, which needs no auxiliary network.",
+        )
+    if (auxiliary.mean, auxiliary.std, auxiliary.scale, auxiliary.order) != (view.mean, view.std, view.scale, view.order):
+        pixels = view.unnormalise(inputs)
+        inputs = auxiliary.normalise(pixels if auxiliary.order == view.order else pixels.flip(1))
     if tuple(inputs.shape[2:]) == auxiliary.size:
         return inputs
     return functional.interpolate(inputs, auxiliary.size, mode="bilinear", align_corners=False, antialias=True)

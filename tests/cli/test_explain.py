@@ -316,3 +316,38 @@ def test_a_read_only_folder_is_noticed_before_any_work(xai: Shell, tmp_path: Pat
     locked.chmod(stat.S_IRUSR | stat.S_IXUSR)
     assert xai("sample:hopper", "-o", locked) == 3
     assert "cannot be written" in xai.error
+
+
+BANDS_NET = """
+import torch, xaicli
+from torch import nn
+
+def make():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    return xaicli.classifier(net.eval(), resize=None, crop=16)
+"""
+
+
+def test_bands_are_explained_each_and_drawn_as_they_are_chosen(xai: Shell, tmp_path: Path) -> None:
+    (tmp_path / "bands.py").write_text(BANDS_NET)
+    bands = np.random.default_rng(0).integers(0, 10_000, (4, 20, 20)).astype(np.uint16)
+    np.save(tmp_path / "field.npy", bands)
+    given, model = ["field.npy", "--window", "0:10000", "-o", "out"], "bands.py:make"
+    line = [*given, "--method", "saliency@channels=each", "--format", "json"]
+    assert xai(*line, "--bands", "3+2+1", model=model) == 0, xai.err
+    assert "4 channels, window 0:10000" in xai.err
+    stem = tmp_path / "out" / "field.saliency@channels=each"
+    channels = np.load(f"{stem}.channels.npy")
+    assert channels.shape == (4, 16, 16)
+    assert np.allclose(np.load(f"{stem}.npy"), channels.sum(axis=0), atol=1e-6)
+    assert Image.open(f"{stem}.channels.png").mode == "RGB"
+    record = json.loads(Path(f"{stem}.json").read_text())
+    assert record["look"]["bands"] == [3, 2, 1]
+    assert record["view"]["window"] == "0:10000"
+    before = Path(f"{stem}.png").read_bytes()
+    assert xai(*line, "--bands", "4", model=model) == 0
+    assert Path(f"{stem}.png").read_bytes() != before
+    assert xai(*line, "--bands", "5", model=model) == 2
+    assert "--bands 5 of a photo of 4 bands" in xai.error
+    assert xai(*given, "--method", "saliency", "--channels", "3", model=model) == 5

@@ -55,6 +55,11 @@ def cheap(cls: type[Method]) -> Method:
     return cls(**{**few, **CHEAP.get(cls.name, {})})
 
 
+@pytest.fixture
+def cheap_of() -> Callable[[type[Method]], Method]:
+    return cheap
+
+
 @dataclass
 class Trial:
     """One method on one network: `explain` gives the maps of some of the photos, by default their decisions'."""

@@ -213,6 +213,20 @@ class View:
         """Pixels of normalised inputs (..., C, H, W), clipped to 0..1, in the network's order."""
         return self.unnormalise(inputs).clamp(0, 1)
 
+    def colours(self, inputs: Tensor) -> Tensor:
+        """Red, green and blue (..., 3, H, W) in 0..1 of normalised inputs, for what looks at colours.
+
+        Of one or two channels the first as grey; of more than three the first three, stretched together to the whole range.
+        """
+        pixels = self.pixels(inputs)
+        if self.channels == 3:
+            return pixels if self.order == "rgb" else pixels.flip(-3)
+        if self.channels < 3:
+            return pixels[..., :1, :, :].expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])
+        first = pixels[..., :3, :, :]
+        low, high = first.amin(dim=(-3, -2, -1), keepdim=True), first.amax(dim=(-3, -2, -1), keepdim=True)
+        return (first - low) / (high - low).clamp_min(torch.finfo(first.dtype).tiny)
+
     @staticmethod
     def column(numbers: Sequence[float], like: Tensor) -> Tensor:
         return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(-1, 1, 1)

@@ -22,6 +22,7 @@ from xaicli.method import Cost, Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.registry import require_fit
+from xaicli.runs.channel_pictures import draw_channels, has_channels
 from xaicli.runs.map_scores import explainers_of, refuse_unscorable, scores_of_maps
 from xaicli.runs.output import Complete, OutputFolder, find_complete, refuse_other, refuse_taken
 from xaicli.runs.overlay_style import OverlayStyle
@@ -210,10 +211,12 @@ class FolderRun:
         source, written = result.loaded.source, []
         small = thumbnail(result.loaded.photo.image, self.thumbnail_side) if self.sheet else None
         # The last overlay is drawn on the photo itself, which is not needed afterwards.
-        last = maps[-1] if maps and not self.step_pictures.wanted else None
+        further = self.step_pictures.wanted or any(has_channels(one.attribution) for one in maps)
+        last = None if further or not maps else maps[-1]
         for one in maps:
             if one.on_disk is None:
                 record = self.save(source, one, in_place=one is last)
+                draw_channels(one.attribution, one.stem, self.style)
             else:
                 record = self.update(one, one.on_disk)
             self.step_pictures.draw(one.attribution, one.stem, self.style)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from xaicli.errors import InputError, XaiError
 from xaicli.images.decode import decode
+from xaicli.images.photo_input import reading_of
 from xaicli.images.source import Source
 from xaicli.images.view import INTERPOLATIONS, View
 from xaicli.training.data import Listing
@@ -90,7 +91,8 @@ def stored_view(view: View, margin: float) -> View:
 
 def pixels_of(source: Source, view: View) -> Bytes:
     """A photo as the view cuts it, (H, W, 3); raises InputError."""
-    picture = view.resize_and_crop(decode(source, frame=source.frame).pixels, INTERPOLATIONS[view.interpolation])
+    photo = decode(source, frame=source.frame, reading=reading_of(view))
+    picture = view.resize_and_crop(photo.pixels, INTERPOLATIONS[view.interpolation])
     return np.asarray(picture, dtype=np.uint8)
 
 

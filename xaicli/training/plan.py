@@ -55,6 +55,7 @@ def prepare(
     with torch.random.fork_rng():
         torch.manual_seed(digest(request.seed, "initial weights") >> 1)
         classifier, spec = the_classifier(request, learner, listing, notice)
+        refuse_channels(classifier)
         with contained(f"{learner.label} for {classifier.name}"):
             task = learner.task(classifier, request.seed)
     if task.needs_labels:
@@ -75,6 +76,14 @@ def prepare(
     training = make_training(request, learner, task, schedule, listing, held, output, on_error, report)
     complete = is_complete(request, output, run_stamp(request, training.identity))
     return TrainRun(request, learner, task, training, output, listing, held, spec, complete)
+
+
+def refuse_channels(classifier: Classifier) -> None:
+    """Raise UsageError for a network that takes other than the three colours of photos, red first: training varies those."""
+    view = classifier.view
+    if view.channels != 3 or view.order != "rgb":
+        taken = f"{view.channels} channel{'s' if view.channels != 1 else ''}" if view.channels != 3 else "blue first"
+        raise UsageError(f"{classifier.name} takes {taken}", expected="three colours, red first, for training")
 
 
 def make_training(
