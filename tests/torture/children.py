@@ -98,6 +98,11 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def virtual(pid: int) -> int:
+    """Bytes of address space that a process has, which RLIMIT_AS counts."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def descriptors(pid: int) -> int:
     """Files that a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
