@@ -81,10 +81,6 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     offline: bool = False,
-    channels: int | None = None,
-    window: str | None = None,
-    input_scale: float | None = None,
-    input_order: str | None = None,
     outputs: str | None = None,
     output_name: str | None = None,
     output: str | Path | None = None,
@@ -121,7 +117,6 @@ def train(
     view = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
     view |= {"channels": channels, "window": window, "input_scale": input_scale, "input_order": input_order}
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
-    options |= {"channels": channels, "window": window, "input_scale": input_scale, "input_order": input_order}
     options |= {"outputs": outputs, "output_name": output_name}
     typed = {key: str(value) for key, value in (parameters or {}).items()}
     texts = {"prompts": prompts, "template": template}
