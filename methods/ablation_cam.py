@@ -15,7 +15,6 @@ from xaicli.network.suffix import Suffix, suffix
 from xaicli.network.weighted_sum import weighted_sum
 from xaicli.targets import Resolved, Targets
 
-CHUNK_BYTES = 2**25
 SMALLEST_SCORE = 1e-8
 
 
@@ -62,7 +61,7 @@ class AblationCAM(Method):
         for row, photo in enumerate(inputs.split(1)):
             with suffix(classifier, layer, photo) as rest:
                 own = targets.photo(row).resolve(rest.logits)
-                falls = falls_of(rest, layer, own, copies_at_once(rest, classifier.batch_size))
+                falls = falls_of(rest, layer, own, rest.copies_at_once(classifier.batch_size))
                 if self.form == "relative":
                     falls = falls / (own.scores.abs() + SMALLEST_SCORE)
                 activation = layer.to_grid(rest.activation)[0].float()
@@ -83,9 +82,3 @@ def falls_of(rest: Suffix, layer: FeatureLayer, chosen: Resolved, copies: int) -
         layer.to_grid(ablated)[rows, channels] = 0
         falls[channels] = chosen.scores - chosen[torch.zeros_like(rows)].logit(rest(ablated))
     return falls
-
-
-def copies_at_once(rest: Suffix, limit: int | None) -> int:
-    """How many altered activations are passed on together: few enough for the processor's caches and the user's batch size."""
-    most = max(1, CHUNK_BYTES // (rest.activation.numel() * rest.activation.element_size()))
-    return most if limit is None else min(most, limit)

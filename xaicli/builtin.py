@@ -62,6 +62,16 @@ METHODS: dict[str, Builtin] = {
     "legrad": Builtin(
         "legrad:LeGrad", "LeGrad: how each block's own score would rise if more attention went to a patch, summed over blocks"
     ),
+    "grad-eclip": Builtin(
+        "grad_eclip:GradECLIP",
+        "Grad-ECLIP: values of patches, weighted by the class token's gradient and by likeness to its query",
+    ),
+    "finer-cam": Builtin("finer_cam:FinerCAM", "Finer-CAM: a CAM of what sets a class apart from the classes most like it"),
+    "recipro-cam": Builtin(
+        "recipro_cam:ReciproCAM",
+        "Recipro-CAM: the score of each place of a feature map where it stands alone; without gradients",
+        ("vit-recipro-cam",),
+    ),
     "ucag": Builtin(
         "ucag.ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
     ),

@@ -97,6 +97,8 @@ class Reader(TorchFunctionMode):
         super().__init__()
         self.receive, self.where, self.graft = receive, where, graft
         self.softmax: Tensor | None = None
+        self.product: tuple[Tensor, Tensor] | None = None
+        """Of written-out attention: queries, and keys as columns, the last product before the softmax."""
         self.last: Attention | None = None
         self.thread = threading.get_ident()
 
@@ -109,11 +111,21 @@ class Reader(TorchFunctionMode):
         result = func(*args, **kwargs)
         if func in SOFTMAX and result.ndim == 4:
             self.softmax = result
-        elif func in PRODUCTS and args[0] is self.softmax:
+        elif func in PRODUCTS and self.softmax is not None and args[0] is self.softmax:
+            query, key = self.factors(self.softmax)
             self.softmax = None
             name, module = self.where()
-            return self.hand_over(Attention(name, module, args[1], result, written_out=args[0]))
+            return self.hand_over(Attention(name, module, args[1], result, query, key, written_out=args[0]))
+        elif func in PRODUCTS and result.ndim == 4:
+            self.product = (args[0], args[1])
         return result
+
+    def factors(self, probabilities: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Queries and keys of written-out attention, as far as a product of their shapes came before its softmax."""
+        product, self.product = self.product, None
+        if product is None or (*product[0].shape[:-1], product[1].shape[-1]) != probabilities.shape:
+            return None, None
+        return product[0], product[1].transpose(-2, -1)
 
     def fused(
         self,

@@ -26,6 +26,8 @@ from xaicli.network.observe import Call, argument, observing
 Answer = Callable[..., Any]
 Memory = tuple[tuple[nn.Module, Any], ...]
 
+CHUNK_BYTES = 2**25
+"""Of altered activations that are passed on together: few enough for a processor's caches."""
 TOLERANCE = 1e-4
 """Of the largest logit: how far a suffix may be off the whole network, which batches of another size alone bring about."""
 
@@ -65,6 +67,11 @@ class Suffix:
                 )
                 stack.callback(hook.remove)
             return self.classifier(self.photo.expand(count, *self.photo.shape[1:]))
+
+    def copies_at_once(self, limit: int | None) -> int:
+        """How many altered activations are passed on together, `limit` at most."""
+        most = max(1, CHUNK_BYTES // (self.activation.numel() * self.activation.element_size()))
+        return most if limit is None else min(most, limit)
 
     def broadcast(self, value: Any, count: int) -> Any:
         """What a module gave for one photo, for `count` copies of it."""

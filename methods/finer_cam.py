@@ -1,0 +1,117 @@
+"""Finer-CAM (Zhang et al., 2025): a class against the classes that are most like it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xaicli.errors import UsageError
+from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.methods.grad_cam import GradCAM, GradientCAM
+from xaicli.network.classifier import Classifier
+from xaicli.targets import NO_CLASS, Resolved, Targets
+
+Weights = Literal["uniform", "softmax", "softmax-detached"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinerCAM(Method):
+    """Finer-CAM: a CAM of what sets a class apart from the classes most like it.
+
+    The base CAM explains `Y = y_c - gamma sum_d pi_d y_d` in the place of the logit y_c: d runs over the k classes whose logits
+    are nearest to y_c, above it or below (`references=nearest`), or over the k highest others (`references=top`). pi is 1 / k, or
+    a softmax over the logits of those classes, which the authors' code differentiates too (`weights=softmax`, with their
+    `gamma=1`). At gamma 0 the map is the base's own; at 1 what the classes have in common is gone, and the map may be empty. Maps
+    are the base's: (B, T, h, w) at the layer's resolution. A target A-B takes B as its references, all k of them.
+
+    extras: `references` (B, T, k), the classes; `reference_weights` (B, T, k), pi.
+
+    `xai explain bird.jpg --method finer-cam@gamma=1`
+    """
+
+    base: Method = param(GradCAM(), "a CAM by gradients, with its parameters")
+    gamma: float = param(0.6, "how much of the references is taken away", ge=0)
+    k: int = param(3, "how many classes it is set against", ge=1)
+    references: Literal["nearest", "top"] = param("nearest", "which: nearest logits, or highest others")
+    weights: Weights = param("uniform", "how references count: alike, or by a softmax over their logits")
+
+    name = "finer-cam"
+    paper = "Zhang et al., CVPR 2025, arXiv:2501.11309"
+    needs = Needs.GRADIENTS | Needs.FEATURES
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.base, GradientCAM):
+            raise UsageError(
+                f"finer-cam cannot wrap {self.base.name}",
+                expected="grad-cam, grad-cam++, xgrad-cam, layer-cam or hirescam",
+                hint="Try base=grad-cam.",
+            )
+
+    @property
+    def sign(self) -> Sign:
+        return self.base.sign
+
+    def with_negative(self, keep: bool) -> FinerCAM:
+        return replace(self, base=self.base.with_negative(keep))
+
+    def cost(self, classifier: Classifier | None = None) -> Cost:
+        return self.base.cost(classifier)
+
+    def require(self, classifier: Classifier) -> None:
+        if classifier.count < 2:
+            raise UsageError(f"finer-cam sets a class against others, and {classifier.name} has one output", hint="Try grad-cam.")
+
+    def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
+        return self.base.layers_read(classifier)
+
+    def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        maps = self.base.attribute(classifier, inputs, FinerTargets((), plain=targets, rule=self), seeds)
+        chosen = targets.resolve(maps.logits)
+        references, weights = self.compared(chosen, maps.logits)
+        extras = {**maps.extras, "references": references.float(), "reference_weights": weights}
+        return Maps(maps.values, chosen, maps.logits, extras)
+
+    def compared(self, chosen: Resolved, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The references (B, T, k) of each target, and their weights (B, T, k), which have the graph of the logits (B, C)."""
+        scores = chosen.outputs.scores(logits)
+        own = scores.detach().gather(1, chosen.classes)
+        distance = (scores.detach()[:, None] - own[:, :, None]).abs() if self.references == "nearest" else -scores[:, None]
+        distance = distance.detach().expand(*chosen.classes.shape, scores.shape[1]).clone()
+        distance.scatter_(2, chosen.classes[:, :, None], torch.inf)
+        nearest = distance.argsort(dim=2, stable=True)[:, :, : min(self.k, scores.shape[1] - 1)]
+        against = chosen.against[:, :, None]
+        references = torch.where(against == NO_CLASS, nearest, against)
+        others = scores[:, None].expand(-1, references.shape[1], -1).gather(2, references)
+        if self.weights == "uniform":
+            return references, torch.full_like(others.detach(), 1 / references.shape[2])
+        return references, (others if self.weights == "softmax" else others.detach()).softmax(dim=2)
+
+    def score(self, chosen: Resolved, logits: Tensor) -> Tensor:
+        """Y (B, T) of logits (B, C), with their graph."""
+        references, weights = self.compared(chosen, logits)
+        scores = chosen.outputs.scores(logits)
+        others = scores[:, None].expand(-1, references.shape[1], -1).gather(2, references)
+        return scores.gather(1, chosen.classes) - self.gamma * (weights * others).sum(dim=2)
+
+
+@dataclass(frozen=True, eq=False)
+class FinerTargets(Targets):
+    """The same classes as `plain`, each with the score by which `rule` sets it apart."""
+
+    plain: Targets = field(default_factory=lambda: Targets(()))
+    rule: FinerCAM = field(default_factory=FinerCAM)
+
+    def resolve(self, logits: Tensor) -> Resolved:
+        chosen = self.plain.resolve(logits)
+        return replace(chosen, scores=self.rule.score(chosen, logits))
+
+    @property
+    def count(self) -> int:
+        return self.plain.count
+
+    def photo(self, row: int) -> Targets:
+        return FinerTargets((), plain=self.plain.photo(row), rule=self.rule)
