@@ -216,7 +216,7 @@ class TestControls:
 class TestRefusals:
     def refuse(self, metric: Metric, *, sign=Sign.SIGNED, explains=True, truth=False) -> None:
         explainer = Explainer("ig", {}, sign, attribute=make_method("random").attribute if explains else None)
-        classifier = SimpleNamespace(provides=Needs.FORWARD, name="net")
+        classifier = SimpleNamespace(provides=Needs.FORWARD, name="net", decoding=None)
         refuse_unfit([Entropy(), metric], explainer, classifier, truth=truth)
 
     def test_a_sign_that_means_nothing_to_a_metric(self):
@@ -299,7 +299,7 @@ def wrong(answer: object) -> type[Metric]:
     ("answer", "words"),
     [
         (None, "brightest gave a NoneType; expected Scores"),
-        (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 1 maps; expected one number a map"),
+        (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 1 maps; expected one number per map"),
         (Scores(torch.zeros(1), {"more": torch.zeros(1, 1)}), r"gave more of shape \(1, 1\)"),
         (torch.OutOfMemoryError(), "brightest ran out of memory on the maps of given. Give a smaller --resize and --crop"),
         (ZeroDivisionError("by zero"), "brightest on the maps of given raised ZeroDivisionError: by zero"),
