@@ -78,7 +78,7 @@ __all__ = ["__version__", *PLACES]
 HERE = os.path.dirname(os.path.abspath(__file__))
 BESIDE = os.path.dirname(HERE)
 if not os.path.isdir(os.path.join(HERE, "methods")) and os.path.isfile(os.path.join(BESIDE, "methods", "__init__.py")):
-    # A checkout that is run as it stands: `methods/` and `metrics/` lie beside `xaicli/`, and are in it once installed.
+    # In a checkout, `methods/` and `metrics/` lie beside `xaicli/`; in an installation they are inside it.
     __path__.append(BESIDE)
 
 

@@ -1,4 +1,4 @@
-"""One map and all that is known of it."""
+"""One map and everything known about it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ LARGEST_RECORD = 4_000_000
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class with its name and probability (0 to 1), by softmax or sigmoid as the model's outputs are; a value of a model of
-    values."""
+    """One class with its name and probability (0 to 1), by the model's softmax or sigmoid; for a model of values, the value."""
 
     index: int
     name: str
@@ -47,12 +46,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Record:
-    """What the sidecar holds: all that is known of a map but its values.
+    """The contents of the sidecar: everything known about a map except its values.
 
     image: path as given; photo: SHA-256 of its content; target: canonical text, `281` or `386-340`; targets: all that the run
-    explained of this photo; scores: metric values by label; box: of a detector, `corners` in pixels of the photo, `label` and
-    `score` of the box that is explained, else empty. `definition` and `subject` are the two stamps. What stands after
-    `subject` is recorded, not stamped.
+    explained of this photo; scores: metric values by label; box: for a detector, `corners` in pixels of the photo, `label` and
+    `score` of the explained box, else empty. `definition` and `subject` are the two stamps. Fields after `subject` are recorded
+    but not stamped.
     """
 
     image: str
@@ -101,7 +100,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Record:
-        """A record from a sidecar's text; raises InputError where it is none, or of a newer version."""
+        """Read a record from a sidecar's text; raises InputError if it is not one, or of a newer version."""
         try:
             given = json.loads(text)
             newer = int(given["schema_version"]) > SCHEMA_VERSION
@@ -113,14 +112,14 @@ class Record:
                     given[name] = tuple(listed(given[name]))
                 return checked(cls(**given))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"{where} is no record of an attribution ({described(error)})") from error
+            raise InputError(f"{where} is not a record of an attribution ({described(error)})") from error
         raise InputError(
             f"{where} was written by a newer version", expected=f"schema {SCHEMA_VERSION} or older", hint="Upgrade xaicli."
         )
 
 
 PLAIN: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "tuple": tuple, "dict": dict, "Prediction": Prediction}
-"""The types of a record's entries, by the first word of their annotation."""
+"""The types of a record's fields, by the first word of their annotation."""
 MOST = 2**63
 
 
@@ -131,7 +130,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def checked(record: Record) -> Record:
-    """A record whose entries are of the types that it declares, its numbers within what files and arrays take; else TypeError."""
+    """The record, if its fields have their declared types and its numbers fit into files and arrays; otherwise TypeError."""
     parts: tuple[Any, ...] = (record, record.decision, *record.top)
     for entry in parts:
         for part in dataclasses.fields(entry):
@@ -147,7 +146,7 @@ def checked(record: Record) -> Record:
         raise ValueError(f"size {record.size!r:.40}")
     if not record.top or not record.targets:
         raise ValueError("no targets, or no classes")
-    # The names of arrays become names of files beside the record.
+    # Names of arrays become file names beside the record.
     if any(not name.replace("-", "").replace("_", "").isalnum() for name in record.arrays):
         raise ValueError(f"arrays {record.arrays!r:.40}")
     Sign(record.sign)
@@ -159,9 +158,9 @@ def checked(record: Record) -> Record:
 class Attribution:
     """A map (h, w), float32, exactly as its method defines it, and its record.
 
-    `extras` holds the method's further arrays by name; `steps` the block-wise maps (L, h, w) of methods that have them; `region`,
-    bool (h, w) over the model's view, is what the target is of where that is a region of a class map. `picture`
-    is the original photo where it is at hand. Shows itself in a notebook.
+    `extras` holds the method's further arrays by name; `steps` the maps (L, h, w) of methods that have steps; `region`, bool (h,
+    w) over the model's view, is the region of a class map to which the target belongs. `picture` is the original photo, if it is
+    at hand. A notebook shows it as a picture.
     """
 
     values: NDArray[np.float32]
@@ -183,12 +182,12 @@ class Attribution:
 
     @property
     def steps(self) -> NDArray[np.float32] | None:
-        """The accumulated maps of all blocks (L, h, w), or None where the method has no blocks."""
+        """The maps of all steps (L, h, w), or None if the method has no steps."""
         return self.extras.get("steps")
 
     @property
     def marks(self) -> tuple[TargetMark, ...]:
-        """What pictures show of the target beside the map: the outline of its region."""
+        """What pictures show of the target besides the map: the outline of its region."""
         return (*marks_of(self.extras), *box_marks(self.record.box, self.record.size))
 
     @cached_property
@@ -238,9 +237,9 @@ class Attribution:
         return buffer.getvalue()
 
     def save(self, folder: str | Path, stem: str | None = None, *, drawing: Image.Image | None = None) -> list[Path]:
-        """Write `STEM.npy`, `STEM.png` (where the map is finite and the photo at hand) and, last, `STEM.json`; returns the paths.
+        """Write `STEM.npy`, `STEM.png` (if the map is finite and the photo at hand) and, last, `STEM.json`; returns the paths.
 
-        A sidecar in its place means that all three are complete. Raises InputError where the folder cannot be written.
+        So an existing sidecar means that all three are complete. Raises InputError if the folder cannot be written to.
         """
         folder = Path(folder)
         stem = stem or f"{Path(self.record.image).stem}.{self.record.method}"
@@ -264,7 +263,7 @@ class Attribution:
 
     @classmethod
     def load(cls, path: str | Path, picture: Image.Image | None = None) -> Attribution:
-        """Read `STEM.json` and the arrays beside it; raises InputError where one is missing or not what it says it is."""
+        """Read `STEM.json` and the arrays beside it; raises InputError if one is missing or does not match its record."""
         path = Path(path).with_suffix(".json") if Path(path).suffix != ".json" else Path(path)
         record = load_record(path)
         stem = path.name.removesuffix(".json")
@@ -273,7 +272,7 @@ class Attribution:
 
 
 def load_record(path: Path) -> Record:
-    """Read a sidecar; raises InputError where it is missing, too large or no record."""
+    """Read a sidecar; raises InputError if it is missing, too large or not a record."""
     content = read(path, "a sidecar written by xai explain", LARGEST_RECORD)
     return Record.from_json(content.decode("utf-8", "replace"), str(path))
 
@@ -287,7 +286,7 @@ def load_own_array(path: Path, record: Record, name: str) -> NDArray[Any]:
 
 
 def load_array(path: Path) -> NDArray[Any]:
-    """Read one `.npy`; raises InputError where it is missing, damaged or holds objects."""
+    """Read one `.npy`; raises InputError if it is missing, damaged or holds objects."""
     wanted = "a .npy file of one array, written by xai explain"
     try:
         with opened(path, wanted) as file:
@@ -295,7 +294,7 @@ def load_array(path: Path) -> NDArray[Any]:
             loaded = np.load(file, allow_pickle=False)
     except InputError:
         raise
-    # NumPy parses a header as Python; on hostile bytes that may raise anything at all.
+    # NumPy parses the header as Python; on hostile bytes that may raise anything.
     except Exception as error:
         raise InputError(f"{path} cannot be read as an array: {text_of(error)}", expected=wanted) from error
     if not isinstance(loaded, np.ndarray):
@@ -304,7 +303,7 @@ def load_array(path: Path) -> NDArray[Any]:
 
 
 def refuse_short(path: Path, file: BinaryIO) -> None:
-    """Raise InputError before room is made for an array whose header asks for more than the file holds."""
+    """Raise InputError, before memory is allocated, for an array whose header asks for more than the file holds."""
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(file)

@@ -19,5 +19,5 @@ class FoundBox:
 
 
 def shown_box(number: int, boxes: Sequence[FoundBox]) -> str:
-    """A box in words, with the name by which it is asked for: "dog (box:0)"."""
+    """A box in words, with its target name: "dog (box:0)"."""
     return f"{boxes[number].label} (box:{number})"

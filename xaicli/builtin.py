@@ -1,6 +1,6 @@
 """The built-in methods and metrics: names, where they are, and their summaries.
 
-Data only, so that `xai list methods` and shell completion import neither torch nor a method; a test holds the table against the
+Data only, so that `xai list methods` and shell completion import neither torch nor a method; a test compares the table with the
 classes. Add a line here when you add a file to `methods/` or `metrics/`.
 """
 

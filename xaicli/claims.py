@@ -1,6 +1,6 @@
-"""What a run may write: never over its own inputs, nor over a file of others.
+"""Which files a run may replace: never its own inputs, nor a file that xai did not write.
 
-Pictures and pages that xai writes say so inside, so that they are known again whatever they are called.
+Pictures and pages of xai contain a mark by which they are recognised under any name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xaicli.errors import UsageError
 from xaicli.untrusted import is_file, is_folder, opened
 
 MARK = "xaicli"
-"""The `Software` of pictures, the generator of pages, the comment of moving pictures."""
+"""The mark: `Software` in pictures, the generator of pages, the comment of moving pictures."""
 
 MARKS: tuple[tuple[bytes, ...], ...] = (
     (b"\x89PNG", b"tEXtSoftware\0xaicli"),
@@ -27,14 +27,14 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
     (b"%PDF", b"/Producer (xaicli)"),
     (b"<svg", b"<dc:title>xaicli</dc:title>"),
 )
-"""How each kind of file of ours is known: all of these in its first and last bytes."""
+"""How each kind of our files is recognised: all of these texts occur in its first and last bytes."""
 LOOKED_AT = 8192
 
 
 def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = False) -> None:
-    """Raise UsageError, before any work, where `path` is a file that the run reads, or one that xai did not write.
+    """Raise UsageError, before any work, if `path` is a file that the run reads, or one that xai did not write.
 
-    inputs: what the run reads; overwrite: allows to replace a file of others, never an input.
+    inputs: the files that the run reads; overwrite: allows replacing a file that xai did not write, but never an input.
     """
     here = identity_of(path)
     if here is None:
@@ -52,7 +52,7 @@ def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = F
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
-    """Which file it is, whatever links lead to it; None where there is none."""
+    """The identity of a file, whatever links lead to it; None if there is none."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -61,7 +61,7 @@ def identity_of(path: Path) -> tuple[int, int] | None:
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file says of itself that xai wrote it."""
+    """Whether a file contains the mark that xai wrote it."""
     if not is_file(path):
         return False
     with opened(path, "a file of results") as file:
@@ -72,7 +72,7 @@ def is_own(path: Path) -> bool:
 
 
 def is_own_picture(path: Path) -> bool:
-    """Whether a picture or array in a folder of photos is one that xai made; names that none of ours bears are not opened."""
+    """Whether a picture or array in a folder of photos was made by xai; files with other endings than ours are not opened."""
     if path.suffix == ".npy":
         return any(is_record(path.with_name(f"{stem}.json")) for stem in (path.stem, path.stem.rpartition(".")[0]) if "." in stem)
     named = path.suffix in (".png", ".gif", ".webp") and (path.name.count(".") > 1 or path.stem in ("sheet", "compare"))

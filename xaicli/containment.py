@@ -1,7 +1,7 @@
-"""Code of others, kept apart: a model, a method or a metric may raise, print or end the program, and a run goes on all the same.
+"""Containment of foreign code: a model, a method or a metric may raise, print or end the program, and the run still goes on.
 
-`contained` stands around every call of such code. Whatever is raised there becomes a RunError that names whose code it was; only
-Ctrl-C, SIGTERM and errors of our own pass. In a command stdout belongs to results, so what such code prints goes to stderr.
+`contained` wraps every call of such code. Whatever it raises becomes a RunError that names the code; only Ctrl-C, SIGTERM and our
+own errors pass through. In a command stdout belongs to results, so the prints of such code go to stderr.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from xaicli.errors import RunError, Terminated, XaiError, described
 from xaicli.packages import broken_pair
 
 RESULTS_ON_STDOUT: ContextVar[bool] = ContextVar("RESULTS_ON_STDOUT", default=False)
-"""True while a command runs. Python users' own stdout is left alone."""
+"""True while a command runs. For Python users, stdout is not redirected."""
 
 TRACEBACK = "--debug shows the traceback."
 
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """Keep what code of others prints off stdout, for as long as a command runs."""
+    """Redirect what foreign code prints away from stdout, as long as a command runs."""
     token = RESULTS_ON_STDOUT.set(True)
     try:
         yield
@@ -36,7 +36,7 @@ def apart() -> Iterator[None]:
 
 
 class contained:  # reads as what it does: `with contained("net.py:make")`
-    """Run code of others: what it raises becomes the RunError "WHAT raised TYPE: text".
+    """Run foreign code: what it raises becomes the RunError "WHAT raised TYPE: text".
 
     what: whose code it is, and on what; hint: what to type next, which may depend on what was raised; passing: exceptions that
     the caller handles itself, such as those of full memory.
@@ -87,7 +87,7 @@ def contained_member(function: Callable[..., Any], kind: str) -> Callable[..., A
 
 @contextlib.contextmanager
 def stdout_on_stderr() -> Iterator[None]:
-    """Turn stdout to stderr: for Python, for C code below it, and for programs that are started meanwhile."""
+    """Redirect stdout to stderr: for Python, for C code below it, and for programs started meanwhile."""
     sys.stdout.flush()
     with contextlib.ExitStack() as stack:
         try:
@@ -97,10 +97,10 @@ def stdout_on_stderr() -> Iterator[None]:
             stack.callback(os.dup2, kept, 1)
             stack.callback(flush_c)
         except OSError:
-            # Whoever started us closed stdout or stderr: then there is nothing to keep apart.
+            # Our starter closed stdout or stderr: then there is nothing to redirect.
             pass
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        # Code that holds on to the first stdout writes into its buffer, which must be empty before stdout is itself again.
+        # Code that holds the original stdout writes into its buffer, which must be flushed before stdout is restored.
         stack.callback(flush_quietly, sys.__stdout__)
         yield
 
@@ -111,6 +111,6 @@ def flush_quietly(stream: Any) -> None:
 
 
 def flush_c() -> None:
-    """Write out what C code printed; its buffers are not Python's."""
+    """Flush what C code printed; it has its own buffers."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).fflush(None)

@@ -1,7 +1,7 @@
 """Errors that a user can act on: one line, one exit code.
 
 `XaiError` is the only exception that leaves the package on purpose. Its text says what was found, what was expected and what to
-type next; `xaicli.cli.main` is the one place that turns it into a line on stderr and an exit code.
+type next; only `xaicli.cli.main` turns it into a line on stderr and an exit code.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any, ClassVar, Self
 
 
 class XaiError(Exception):
-    """A fault that is the caller's to mend.
+    """An error that the caller can repair.
 
-    `found` is the whole story in one clause; `expected` and `hint` complete it. The line reads
-    "<found>; expected <expected>. <hint>".
+    `found` says in one clause what is wrong; `expected` and `hint` complete it. The line reads "<found>; expected <expected>.
+    <hint>".
     """
 
     exit_code: ClassVar[int] = 2
     partial: Any = None
-    """What a run had finished before this error ended it: a result as the run itself would have given it."""
+    """What a run had finished before this error ended it, as a result of the run's usual type."""
 
     def __init__(self, found: str, *, expected: str = "", hint: str = "") -> None:
         self.found = found
@@ -36,12 +36,12 @@ class XaiError(Exception):
         if self.hint:
             stop = "" if text.endswith((".", "?", "!")) else "."
             text = f"{text}{stop} {self.hint}"
-        # A file name that is no text shows its bytes; control characters in others' names never reach the terminal.
+        # A file name that cannot be decoded shows its bytes; control characters in names never reach the terminal.
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split()))
 
     def about(self, name: str) -> Self:
-        """The same error with the name of the photo or file that it is about in front, where it does not say it yet."""
+        """The same error, preceded by the name of its photo or file unless the text already has it."""
         if name in self.found:
             return self
         named = copy.copy(self)
@@ -70,26 +70,26 @@ class RunError(XaiError):
 
 
 class Terminated(SystemExit):
-    """SIGTERM came: the run ends, and no code of others may stop it."""
+    """SIGTERM came: the run ends, and no foreign code may prevent it."""
 
 
 LONGEST_TEXT = 300
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception that others raised, in one line and shortened; making it may fail."""
+    """The text of a foreign exception, in one line and shortened; making it may fail."""
     try:
         text = " ".join(str(error).split())
     except (KeyboardInterrupt, Terminated):
         raise
-    # `__str__` is others' code too, and may raise anything.
+    # `__str__` is foreign code too, and may raise anything.
     except BaseException:
         return "(its text cannot be shown)"
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} …"
 
 
 def described(error: BaseException) -> str:
-    """ "TYPE: text" of an exception that others raised."""
+    """ "TYPE: text" of a foreign exception."""
     text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -98,10 +98,10 @@ OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", 
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception, or the one it was raised from, says that memory ran out, whichever allocator or runtime says so."""
+    """Whether an exception, or the one from which it was raised, says that memory ran out, for any allocator or runtime."""
     if isinstance(error, XaiError) and error.__cause__ is not None:
         return is_out_of_memory(error.__cause__)
-    # By its name, so that torch is not imported to report an error.
+    # Checked by name, so that reporting an error does not import torch.
     named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
     if named or isinstance(error, MemoryError):
         return True
@@ -109,7 +109,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "Did you mean X?" for the nearest known name, or an empty string where nothing is near."""
+    """ "Did you mean X?" for the nearest known name, or an empty string if none is near."""
     by_fold = {entry.lower(): entry for entry in known}
     near = difflib.get_close_matches(name.lower(), list(by_fold), n=1, cutoff=0.6)
     return f"Did you mean {by_fold[near[0]]}?" if near else ""

@@ -1,7 +1,7 @@
-"""Files that are never half-written: written beside their place, flushed, then renamed.
+"""Files that are never half-written: written under a temporary name in the same folder, flushed, then renamed.
 
-What a killed run has left beside its place is removed by the next one that writes there. A file in the making is held by a lock
-that the system lets go of when its process ends, so that no run takes another's for left over.
+The next run that writes there removes temporary files that a killed run left. Each is locked, and the system releases the lock
+when the process ends, so that no run mistakes another's file for a leftover.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from xaicli.untrusted import is_there
 
 try:
     import fcntl
-except ImportError:  # Windows, where an open file cannot be removed anyway.
+except ImportError:  # On Windows, where an open file cannot be removed anyway.
     LOCKS = False
 else:
     LOCKS = True
 
 PART = re.compile(r"\..+\.[0-9a-f]{8}\.part(-wal|-shm|-journal)?")
-"""How files in the making are called: `.NAME.8 hex digits.part`, and what SQLite puts beside one."""
+"""Names of temporary files: `.NAME.8 hex digits.part`, and those that SQLite puts beside one."""
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Call `write` on a file beside `path`, then put it in place; nothing is left behind where that fails.
+    """Call `write` on a temporary file, then rename it to `path`; if that fails, nothing is left behind.
 
-    Raises InputError where the folder or the disk does not take it.
+    Raises InputError if the folder or disk refuses it.
     """
     temporary = None
     try:
@@ -43,7 +43,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            # Before the lock is let go of: a sweep must not find it.
+            # Before the lock is released: a sweep must not find it.
             os.replace(temporary, path)
     except (OSError, ValueError) as error:
         raise cannot_write(path, error) from error
@@ -54,18 +54,18 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """A name of its own beside `path` for a file in the making."""
+    """A unique temporary name in the folder of `path`."""
     name = os.fsencode(path.name)[:80].decode("utf-8", "ignore")
     return path.with_name(f".{name}.{secrets.token_hex(4)}.part")
 
 
 @contextlib.contextmanager
 def held(part: Path) -> Iterator[BinaryIO]:
-    """A new file, open for writing and locked for as long as it is open."""
+    """A new file, open for writing and locked as long as it is open."""
     while True:
         file = open(part, "xb")  # noqa: SIM115  # closed below, once it is known to be ours
         lock(file.fileno())
-        # A sweep may have been faster than the lock.
+        # A sweep may have removed it before it was locked.
         if is_there(part):
             break
         file.close()
@@ -74,7 +74,7 @@ def held(part: Path) -> Iterator[BinaryIO]:
 
 
 def lock(number: int, *, wait: bool = True) -> bool:
-    """Lock an open file; False where another process holds it, or where the file system knows no locks."""
+    """Lock an open file; False if another process holds it, or if the file system has no locks."""
     if not LOCKS:
         return False
     try:
@@ -86,7 +86,7 @@ def lock(number: int, *, wait: bool = True) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def sweep(folder: Path) -> None:
-    """Remove what killed runs left in a folder; once a process is enough."""
+    """Remove what killed runs left in a folder; once per process is enough."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if PART.fullmatch(entry.name):
@@ -94,7 +94,7 @@ def sweep(folder: Path) -> None:
 
 
 def remove_if_left(part: Path) -> None:
-    """Remove a file in the making, unless a living process holds it."""
+    """Remove a temporary file, unless a living process holds it."""
     with contextlib.suppress(OSError):
         number = os.open(part, os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
         try:
@@ -105,7 +105,7 @@ def remove_if_left(part: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise InputError now rather than after hours of work, where `folder` cannot be made or written to."""
+    """Raise InputError now, rather than after hours of work, if `folder` cannot be made or written to."""
     probe = folder / f".{secrets.token_hex(4)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The grammar that names a thing with its qualifiers, everywhere on the command line.
+"""The grammar of specifications, a name with qualifiers, used everywhere on the command line.
 
 `NAME@key=value@key=value`; a comma separates things; a list value is joined by `+`; a comma, an `@` or a backslash inside a value
 takes a backslash. All that follows `@base=` belongs to the base.
@@ -15,7 +15,7 @@ ESCAPED = "\\,@"
 
 @dataclass(frozen=True)
 class Spec:
-    """A name and its qualifiers as typed. `flag` holds the one qualifier that has no `=` (a model's weights)."""
+    """A name and its qualifiers as typed. `flag` holds the one qualifier without `=` (a model's weights)."""
 
     name: str
     params: tuple[tuple[str, str], ...] = ()
@@ -24,17 +24,17 @@ class Spec:
 
 
 def fold(name: str) -> str:
-    """The form under which names are compared: case, dashes and underscores do not count, `++` is `pp`."""
+    """The form in which names are compared: case, dashes and underscores are ignored, `++` is `pp`."""
     return name.lower().replace("++", "pp").replace("-", "").replace("_", "").strip()
 
 
 def escape(value: str) -> str:
-    """`value` as it stands in a specification."""
+    """`value` as it is written in a specification."""
     return "".join("\\" + char if char in ESCAPED else char for char in value)
 
 
 def unescape(text: str) -> str:
-    """Drop the backslash before a comma, an `@` or a backslash; any other backslash stands (Windows paths)."""
+    """Drop the backslash before a comma, an `@` or a backslash; any other backslash stays (Windows paths)."""
     out, at = [], 0
     while at < len(text):
         if text[at] == "\\" and at + 1 < len(text) and text[at + 1] in ESCAPED:
@@ -45,7 +45,7 @@ def unescape(text: str) -> str:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split at separators that no backslash protects; escapes stay in the parts."""
+    """Split at separators without a backslash before them; escapes stay in the parts."""
     parts, start, at = [], 0, 0
     while at < len(text):
         if text[at] == "\\":
@@ -64,7 +64,7 @@ def parse_specs(text: str) -> list[Spec]:
 
 
 def parse_spec(text: str) -> Spec:
-    """One `NAME@key=value...`; raises UsageError where it is not of that form."""
+    """Parse one `NAME@key=value...`; raises UsageError for any other form."""
     name, *rest = split(text, "@")
     name = unescape(name).strip()
     if not name:

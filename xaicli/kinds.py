@@ -1,4 +1,4 @@
-"""The kinds of value a parameter may have: read from text, kept in plain form, written as text, named in words.
+"""The kinds of values of parameters: parsing from text, plain form, writing as text, names in words.
 
 A kind is an annotation: int, float, bool, str, a Literal, `tuple[KIND, ...]`, a union of these, or None.
 """
@@ -20,7 +20,7 @@ LONGEST_SHOWN = 80
 
 
 def alternatives(kind: Any) -> tuple[Any, ...]:
-    """The kinds a union is made of, literals and None first, text last; one kind is its own only alternative."""
+    """The members of a union, literals and None first, text last; any other kind is its own only alternative."""
     if typing.get_origin(kind) not in (Union, types.UnionType):
         return (kind,)
 
@@ -55,7 +55,7 @@ def describe_items(first: Any, *others: Any) -> str:
 
 
 def from_text(kind: Any, text: str) -> Any:
-    """The value that `text` stands for; of a union the first alternative that fits. ValueError where there is none."""
+    """Parse `text`; for a union, the first alternative that fits. ValueError if none does."""
     members = alternatives(kind)
     if len(members) > 1:
         return first_fitting(from_text, members, text)
@@ -79,13 +79,13 @@ def from_text(kind: Any, text: str) -> Any:
 
 
 def plain(kind: Any, value: Any) -> Any:
-    """`value` in the one form that is kept: a whole number becomes a float where one is wanted, NumPy's scalars become Python's,
-    lists tuples. ValueError where it is not of the kind."""
+    """`value` in its plain form: a whole number becomes a float if the kind is float, NumPy's scalars become Python's, lists
+    become tuples. ValueError if it is not of the kind."""
     members = alternatives(kind)
     if len(members) > 1:
         settled = first_fitting(plain, members, value)
-        # A value means in Python what its text means on the command line: "none" is no text where None may stand, and a list of
-        # one number is that number where it may stand alone.
+        # A value means the same in Python as on the command line: "none" is None if that is allowed, and a list of one number is
+        # that number if a single one is allowed.
         return from_text(kind, unescape(write(settled))) if isinstance(settled, SIMPLE) else settled
     origin = typing.get_origin(kind)
     if origin is Literal:
@@ -107,7 +107,7 @@ def plain(kind: Any, value: Any) -> Any:
 
 
 def plain_items(kind: Any, value: Any) -> tuple[Any, ...]:
-    """A list value in plain form; an item of text may hold no `+`, which could not be written."""
+    """A list value in plain form; a text in it must not contain `+`, which could not be written."""
     if not isinstance(value, tuple | list):
         raise ValueError(value)
     items = tuple(plain(member, item) for member, item in zip(item_kinds(kind, value), value, strict=True))
@@ -117,7 +117,7 @@ def plain_items(kind: Any, value: Any) -> tuple[Any, ...]:
 
 
 def item_kinds(kind: Any, items: tuple[Any, ...] | list[Any]) -> list[Any]:
-    """The kinds of the items of a list; ValueError where it has another length than it must, or none."""
+    """The kinds of the items of a list; ValueError for an empty list or a wrong length."""
     first, *others = typing.get_args(kind)
     kinds = [first] * len(items) if others == [...] else [first, *others]
     if not items or len(kinds) != len(items):
@@ -135,7 +135,7 @@ def first_fitting(convert: Callable[[Any, Any], Any], members: tuple[Any, ...], 
 
 
 def choice_from_text(choices: tuple[Any, ...], text: str) -> Any:
-    """The choice that is spelled so, or spelled so but for case, dashes and underscores."""
+    """The choice with that spelling, or with that spelling except for case, dashes and underscores."""
     exact = [choice for choice in choices if str(choice) == text]
     return one(exact or [choice for choice in choices if fold(str(choice)) == fold(text)], text)
 
@@ -147,7 +147,7 @@ def one(found: list[Any], value: Any) -> Any:
 
 
 def finite(value: Any) -> float:
-    """A finite float, never minus zero; ValueError else."""
+    """A finite float, never minus zero; ValueError otherwise."""
     try:
         number = float(value) + 0.0
     except OverflowError as error:
@@ -158,7 +158,7 @@ def finite(value: Any) -> float:
 
 
 def inside(value: Any, bounds: dict[str, float]) -> bool:
-    """Whether a number, or each number of a list, lies within bounds (`ge`, `gt`, `le`, `lt`); all else does."""
+    """Whether a number, or each number of a list, lies within bounds (`ge`, `gt`, `le`, `lt`); True for other values."""
     if isinstance(value, tuple):
         return all(inside(item, bounds) for item in value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -172,7 +172,7 @@ def inside(value: Any, bounds: dict[str, float]) -> bool:
 
 
 def write(value: Any) -> str:
-    """A plain value as it stands in a specification."""
+    """A plain value as it is written in a specification."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -185,7 +185,7 @@ def write(value: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as it stands in an error, shortened."""
+    """A value as it is shown in an error, shortened."""
     try:
         text = str(value)
     except ValueError:

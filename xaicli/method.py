@@ -2,7 +2,7 @@
 
 A method is a frozen dataclass: its fields are its parameters. It declares what it needs of a classifier, which sign its maps have
 and what it costs, and computes maps for a batch in `attribute`. It never normalises, upsamples or clips: what it returns is
-stored and scored as it is.
+stored and scored unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Cost", "Maps", "Method", "Needs", "Sign", "param"]
 
 @dataclass(frozen=True)
 class Cost:
-    """Passes a photo, in forward- and backward-pass equivalents of the whole network."""
+    """Passes per photo, in equivalents of forward and backward passes of the whole network."""
 
     forward: float = 0.0
     backward: float = 0.0
@@ -48,8 +48,8 @@ class Maps:
     """What `attribute` returns for B photos and T targets each.
 
     values: (B, T, h, w) float32 at the method's own resolution; targets: the resolved targets, (B, T); logits: (B, C) of the
-    clean photos, float32; extras: further results by name, each (B,), one number a photo, or (B, T, ...), one number or array
-    a map.
+    clean photos, float32; extras: further results by name, each (B,), one number per photo, or (B, T, ...), one number or array
+    per map.
     """
 
     values: Tensor
@@ -72,18 +72,18 @@ class Method(Definition):
     class_specific: ClassVar[bool] = True
     stochastic: ClassVar[bool] = False
     masks_input: ClassVar[bool] = False
-    """True where the method does no more than run masked copies of the photo: then it may run in bf16 under precision `auto`."""
+    """True if the method only runs masked copies of the photo: it may then run in bf16 under precision `auto`."""
     stepwise: ClassVar[bool] = False
-    """True where maps come with `extras["steps"]`, (B, T, L, h, w): how each grew in L steps."""
+    """True if maps come with `extras["steps"]`, (B, T, L, h, w): how each grew in L steps."""
     decision_only: ClassVar[bool] = False
-    """True where the map is the decision's, whatever is asked for: a run that asks for another target is refused."""
+    """True if the map can only explain the decision: a run that asks for another target is refused."""
     training: ClassVar[type[Definition] | None] = None
-    """Of a method that is trained, the parameters of its training: `xai train NAME --set KEY=VALUE`."""
+    """For a method that is trained, the parameters of its training: `xai train NAME --set KEY=VALUE`."""
     trains_network: ClassVar[bool] = False
-    """True where training gives a network of its own, to be named as `--model`, and not an explainer of one that is there."""
+    """True if training makes a network, to be used as `--model`, and not an explainer of an existing one."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Put `contained` around what a method defines, so that no call of it can be forgotten."""
+        """Wrap what a method defines in `contained`, so that no call can be forgotten."""
         super().__init_subclass__(**options)
         contain_members(cls, ("sign", "cost", "require", "layers_read"), "method")
         if "attribute" in vars(cls):
@@ -95,23 +95,23 @@ class Method(Definition):
         raise TypeError(f"{type(self).__name__} declares no sign")
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """Passes a photo; methods whose cost depends on the network read it off `classifier` where given."""
+        """Passes per photo; a method whose cost depends on the network reads it from `classifier`, if given."""
         raise TypeError(f"{type(self).__name__} declares no cost")
 
     def require(self, classifier: Classifier) -> None:
-        """Raise XaiError, before any work, where the method cannot run on a classifier that has all it `needs`.
+        """Raise XaiError, before any work, if the method cannot run on a classifier although that has all it `needs`.
 
-        What a user should know of a run that goes on is a warning in the log `xaicli`; commands show it.
+        A warning for the user that does not stop the run goes to the log `xaicli`; commands show it.
         """
 
     def with_negative(self, keep: bool) -> Method:
-        """The same method that keeps, or else drops, what speaks against the target; itself where no parameter says so."""
+        """The same method with negative values kept, or dropped; itself if no parameter controls that."""
         return self
 
     def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
-        """The layers whose features are read, as they are named again, for the record; none where the method reads no features.
+        """The names of the layers whose features are read, for the record; none if the method reads no features.
 
-        By default the one that a parameter `layer` names, or the classifier's own feature layer.
+        By default the layer that a parameter `layer` names, or the classifier's feature layer.
         """
         if Needs.FEATURES not in self.needs or classifier.module is None:
             return ()
@@ -120,18 +120,18 @@ class Method(Definition):
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         """Maps of a batch.
 
-        inputs: (B, 3, H, W) preprocessed, on the classifier's device; targets: the rule that says what is explained, resolved on
-        the logits of the method's own first forward pass; seeds: (B,) int64, one a photo.
+        inputs: (B, 3, H, W) preprocessed, on the classifier's device; targets: the rule for what is explained, to be resolved on
+        the logits of the method's own first forward pass; seeds: (B,) int64, one per photo.
         """
         raise TypeError(f"{type(self).__name__} has no attribute()")
 
 
 LARGEST_MAP = 1 << 24
-"""Values of one map at most: 4096 x 4096."""
+"""Maximum values of one map: 4096 x 4096."""
 
 
 def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
-    """An `attribute` that is contained, and whose maps are checked before anybody reads them."""
+    """`attribute`, contained, and with its maps checked before anybody reads them."""
 
     @functools.wraps(attribute)
     def call(self: Method, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
@@ -148,7 +148,7 @@ def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
 
 
 def fault_of(maps: object, photos: int) -> str:
-    """What is wrong with the maps of so many photos, in words; empty where nothing is."""
+    """What is wrong with the maps of that many photos, in words; empty if nothing is."""
     if not isinstance(maps, Maps):
         return f"a {type(maps).__name__}"
     of_targets = {name: getattr(maps.targets, name, None) for name in ("classes", "against", "scores")}

@@ -5,9 +5,8 @@ the maps, and which signs of maps mean something to it; `score` turns a `Case` (
 `Scores`. A metric never sees a constant or non-finite map, nor a photo without the ground truth it asks for: those keep a status
 and get no score.
 
-A metric that passes changed copies of photos through the model writes its `score` as a generator: it yields the copies it wants
-and is sent what the model made of them. So the copies of all metrics, methods and photos that are scored together run in one
-queue, and what they share is passed once.
+A metric that runs altered copies of photos through the model writes its `score` as a generator: it yields the copies and is sent
+their outcomes. So the copies of all metrics and methods that are scored together run in one queue, and shared copies run once.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ __all__ = ["Direction", "Measuring", "Metric", "Needs", "Quantity", "Ratio", "Sc
 NOTHING = Needs(0)
 ANY_SIGN = frozenset(Sign)
 MAGNITUDES = frozenset({Sign.SIGNED, Sign.NONNEGATIVE})
-"""Signs of maps whose values mean more than their order."""
+"""Signs of maps whose values have a meaning beyond their order."""
 
 VALUES = "values"
 """Outputs that are quantities (`xaicli.outputs`, which imports torch)."""
 CONSTANT = "constant"
 NON_FINITE = "non-finite"
 NO_TRUTH = "no-truth"
-"""Nobody annotated this photo, or nobody marked the target in it."""
+"""This photo is not annotated, or the target is not marked in it."""
 EMPTY_TRUTH = "empty-truth"
-"""The target is marked, but outside what the model sees of the photo."""
+"""The target is marked, but outside the part that the model sees."""
 UNDEFINED = "undefined"
 """The metric has no value here, by its own definition."""
 
@@ -57,9 +56,9 @@ class Direction(enum.Enum):
 
 
 class ValueKind(enum.Enum):
-    """How a metric's values lie over photos, which decides what interval their mean gets.
+    """How a metric's values are distributed over photos, which decides the interval of their mean.
 
-    BINARY: one of two values, the ends of the range. CONTINUOUS: any value in between. SKEWED: from 0 without an upper end, so
+    BINARY: one of two values, the ends of the range. CONTINUOUS: any value in between. SKEWED: from 0 without an upper limit, so
     that a few photos may lie far above the rest.
     """
 
@@ -70,7 +69,7 @@ class ValueKind(enum.Enum):
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a mean is of: values of one kind, none below `low` and none above `high`."""
+    """The values over which a mean is taken: of one kind, between `low` and `high`."""
 
     kind: ValueKind = ValueKind.CONTINUOUS
     low: float = -math.inf
@@ -82,7 +81,7 @@ class Scores:
     """What `score` returns for N maps.
 
     values: (N,), not finite where the metric is undefined; readouts: further (N,) numbers by name, columns of the same row;
-    curve: the places (K,), as fractions, and the values (N, K) there, where a curve lies under the number.
+    curve: x (K,), as fractions, and the values (N, K) there, if the score comes from a curve.
     """
 
     values: Tensor
@@ -91,15 +90,15 @@ class Scores:
 
 
 Measuring: TypeAlias = "Generator[Sequence[Copies], Outcomes, Scores]"
-"""A `score` under way: it yields copies to be passed and is sent their outcomes."""
+"""A running `score`: it yields copies to run and is sent their outcomes."""
 
 
 @dataclass(frozen=True)
 class Ratio:
     """A read-out whose mean over photos is a ratio of means, never a mean of ratios.
 
-    Both parts are columns of the row, `value` among them, the second of a pair subtracted from the first: the mean of
-    `above` over the mean of `below`.
+    It is the mean of `above` divided by the mean of `below`; each names one or two columns of the row (`value` is one), the
+    second subtracted from the first.
     """
 
     above: tuple[str, str]
@@ -111,23 +110,23 @@ class Metric(Definition):
     """Base class of all metrics."""
 
     needs: ClassVar[Needs] = NOTHING
-    """What it needs of the classifier, in the words of methods; `NOTHING` where the map alone is read."""
+    """What it needs of the classifier, as for methods; `NOTHING` if only the map is read."""
     needs_truth: ClassVar[bool] = False
     needs_probability: ClassVar[bool] = False
-    """True where the number means nothing unless the model's outputs are probabilities: a model of values is refused."""
+    """True if the score makes sense only for probabilities: a model of values is refused."""
     follows_output: ClassVar[bool] = False
     """True where the number is in units of the target's probability, and so of the value itself where the outputs are values."""
     needs_explain: ClassVar[bool] = False
-    """True where the method must explain again: such a metric cannot score maps that another program wrote."""
+    """True if the method must explain again: such a metric cannot score maps that another program wrote."""
     signs: ClassVar[frozenset[Sign]] = ANY_SIGN
     readouts: ClassVar[dict[str, str]] = {}
-    """Names of the read-outs and what they are."""
+    """Names of the read-outs and their meanings."""
     ratios: ClassVar[dict[str, Ratio]] = {}
     """Read-outs that tables must not average row by row."""
     unit: ClassVar[str] = ""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Put `contained` around what a metric defines; `score` is contained where it runs, step by step."""
+        """Wrap what a metric defines in `contained`; `score` is contained where it runs, step by step."""
         super().__init_subclass__(**options)
         contain_members(cls, ("direction", "range", "passes", "needs_class_map"), "metric")
 
@@ -138,17 +137,17 @@ class Metric(Definition):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest value there can be; infinite where a metric declares none."""
+        """The smallest and the largest possible value; infinite unless a metric declares them."""
         return -math.inf, math.inf
 
     @property
     def kind(self) -> ValueKind:
-        """How values lie over photos."""
+        """How values are distributed over photos."""
         return ValueKind.CONTINUOUS
 
     @property
     def quantity(self) -> Quantity:
-        """What a mean over photos is a mean of."""
+        """The quantity whose mean over photos is taken."""
         return Quantity(self.kind, *self.range)
 
     def is_of_value(self, outputs: str) -> bool:
@@ -161,18 +160,18 @@ class Metric(Definition):
 
     @property
     def needs_class_map(self) -> bool:
-        """Whether the number is of where classes are predicted: a model that gives no class map is refused."""
+        """Whether the score is about where classes are predicted: a model without a class map is refused."""
         return False
 
     @property
     def of_map_alone(self) -> bool:
-        """Whether neither the photo nor the model is read: another photo's map is then as good as its own."""
+        """Whether only the map is read, not the photo or the model: another photo's map then scores as well as its own."""
         return not (self.needs or self.needs_truth or self.needs_explain)
 
     def passes(self, size: tuple[int, int]) -> float:
-        """Forward passes a map, beside the clean photo's, at an input of that height and width."""
+        """Forward passes per map, besides the clean pass, for an input of that height and width."""
         return 0.0
 
     def score(self, case: Case) -> Scores | Measuring:
-        """Scores of N maps; a generator where changed copies of the photos must be passed through the model."""
+        """Scores of N maps; a generator if altered copies of the photos must run through the model."""
         raise TypeError(f"{type(self).__name__} has no score()")

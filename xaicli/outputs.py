@@ -1,4 +1,5 @@
-"""What a model's outputs are, and what they say of a target: the one place that tells softmax, sigmoid and values apart.
+"""The kinds of a model's outputs, and what they say about a target: the only place that distinguishes softmax, sigmoid and
+values.
 
 | outputs | the number of a target, for gradients | its probability, for masking and scoring |
 |---|---|---|
@@ -23,11 +24,11 @@ from torch import Tensor
 from xaicli.errors import UsageError, did_you_mean
 
 SMALLEST_PROBABILITY = 1e-38
-"""The smallest probability whose logarithm is taken; below it float32 has no number."""
+"""The smallest probability whose logarithm is taken; float32 has no smaller number."""
 HALF = 0.5
-"""A box is still found where a proposal is at least so similar to it."""
+"""A box counts as found if a proposal is at least this similar to it."""
 NEAREST_TO_ONE = 1e-7
-"""Applied sigmoids are undone this far from 0 and 1: nearer, float32 cannot tell them apart."""
+"""Applied sigmoids are undone up to this distance from 0 and 1; float32 cannot distinguish values closer to them."""
 
 
 class Outputs(enum.Enum):
@@ -45,7 +46,7 @@ class Outputs(enum.Enum):
         return {Outputs.REGION: 3, Outputs.BOXES: 2}.get(self, 1)
 
     def block(self, logits: Tensor, at: int) -> Tensor:
-        """The numbers (B, C) of that place among those of each class."""
+        """The numbers (B, C) at that position among those of each class."""
         count = logits.shape[1] // self.blocks
         return logits[:, at * count : (at + 1) * count]
 
@@ -58,7 +59,7 @@ class Outputs(enum.Enum):
         return self.block(logits, 0)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """The probability of each class of logits (B, C): softmax, or each label's sigmoid; values stay as they are."""
+        """The probability of each class for logits (B, C): softmax, or each label's sigmoid; values are unchanged."""
         if self is Outputs.SOFTMAX:
             return logits.softmax(dim=1)
         if self.blocks > 1:
@@ -71,7 +72,7 @@ class Outputs(enum.Enum):
 
     def undo(self, probabilities: Tensor) -> Tensor:
         """Logits of probabilities (B, C): their logarithm, which differs from the logits by a constant a photo, or the inverse of
-        the sigmoid; values stay as they are."""
+        the sigmoid; values are unchanged."""
         if self is Outputs.SOFTMAX:
             return probabilities.clamp_min(SMALLEST_PROBABILITY).log()
         if self is Outputs.SIGMOID:
@@ -79,7 +80,7 @@ class Outputs(enum.Enum):
         return probabilities
 
     def log_odds(self, logits: Tensor, index: int) -> Tensor:
-        """log(p / (1 - p)) (B,) of class `index`, from logits (B, C), so that it is exact where p is near 1; NaN of values."""
+        """log(p / (1 - p)) (B,) of class `index`, from logits (B, C), so that it is exact near p = 1; NaN for values."""
         chosen = logits[:, index]
         if self is Outputs.VALUES:
             return torch.full_like(chosen, torch.nan)
@@ -92,8 +93,8 @@ class Outputs(enum.Enum):
         return chosen - others.logsumexp(dim=1)
 
     def decided(self, logits: Tensor, index: int) -> Tensor:
-        """1 where the model decides for class `index`, else 0, (B,): no logit is larger; for labels p is at least 0.5, for a box
-        the similarity; NaN of values, which decide nothing."""
+        """1 if the model decides for class `index`, else 0, (B,): no logit is larger; for labels p is at least 0.5, for a box its
+        similarity; NaN for values, which decide nothing."""
         if self is Outputs.BOXES:
             return (self.probabilities(logits)[:, index] >= HALF).float()
         if self is Outputs.REGION:

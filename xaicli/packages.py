@@ -1,6 +1,6 @@
-"""Installed packages: versions, optional ones, and the pair of torch and torchvision that does not fit.
+"""Installed packages: versions, optional packages, and torch and torchvision that do not fit each other.
 
-Nothing here imports torch, so that versions can be told of an installation whose torch is broken.
+Nothing here imports torch, so that versions can be reported even if torch is broken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import ModuleType
 from xaicli.errors import InputError, text_of
 
 DECISIVE = ("xaicli", "torch", "torchvision", "numpy", "pillow")
-"""Packages that numbers depend on."""
+"""Packages on which results depend."""
 BROKEN_PAIR = re.compile(
     r"torchvision::\w+ does not exist"
     r"|partially initialized module 'torchvision'"
@@ -37,12 +37,12 @@ def version_of(package: str) -> str | None:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions by name of the packages that numbers depend on."""
+    """Versions by name of the packages on which results depend."""
     return {name: importlib.metadata.version(name) for name in DECISIVE}
 
 
 def require(package: str, extra: str) -> ModuleType:
-    """Import an optional package; raises InputError that names the extra where it is absent or broken."""
+    """Import an optional package; raises InputError, which names the extra, if it is absent or broken."""
     install = f'Type: pip install "xaicli[{extra}]"'
     if importlib.util.find_spec(package) is None:
         raise InputError(f"{package} is not installed", hint=install)
@@ -59,14 +59,14 @@ def require(package: str, extra: str) -> ModuleType:
 
 
 def import_torchvision() -> ModuleType:
-    """torchvision, or an InputError that says which pair of torch and torchvision does not fit and what to install."""
+    """Import torchvision; raises InputError that says which torch and torchvision do not fit and what to install."""
     with whole_installation():
         return importlib.import_module("torchvision")
 
 
 @contextmanager
 def whole_installation() -> Iterator[None]:
-    """Turn the many faces of a torchvision that does not fit its torch, wherever it is imported from, into one InputError."""
+    """Turn the many errors of a torchvision that does not fit its torch, wherever it is imported, into one InputError."""
     try:
         yield
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
@@ -77,7 +77,8 @@ def whole_installation() -> Iterator[None]:
 
 
 def broken_pair(error: BaseException) -> InputError | None:
-    """The InputError that `error`, or one it came from, stands for where torch and torchvision do not fit; None for any other."""
+    """The InputError for `error` if it, or one of its causes, shows that torch and torchvision do not fit; None for any other
+    error."""
     reason = next((found[0] for cause in chain(error) if (found := BROKEN_PAIR.search(text_of(cause)))), None)
     if reason is None:
         return None
@@ -95,7 +96,7 @@ def broken_pair(error: BaseException) -> InputError | None:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those it was raised from or during."""
+    """The error, its causes and its contexts."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -107,7 +108,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def pinned_torch() -> str | None:
-    """The version of torch that the installed torchvision asks for, None where it names none."""
+    """The version of torch that the installed torchvision requires, None if it names none."""
     try:
         requirements = importlib.metadata.requires("torchvision") or []
     except importlib.metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""Parameters of methods and metrics: typed, bounded and documented where they stand.
+"""Parameters of methods and metrics: typed, bounded and documented where they are defined.
 
-A method or metric is a frozen dataclass derived from `Definition`; each field made with `param(...)` is a parameter. How one is
-typed on a command line is in `grammar.py`, what values it may have in `kinds.py`.
+A method or metric is a frozen dataclass derived from `Definition`; each field made with `param(...)` is a parameter. `grammar.py`
+says how parameters are typed on a command line, `kinds.py` which values they may have.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def param(
 ) -> Any:
     """A parameter of a method or metric: its default, one line of help, its bounds (`ge` at least, `gt` above, ...).
 
-    later: the definition was there before this parameter, whose default is what it did then: at its default it is no part of the
-    stamp, so that older results stay what they are.
+    later: the parameter was added to an existing definition, and its default is the earlier behaviour. At its default it is not
+    part of the stamp, so that older results stay valid.
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     known = {key: value for key, value in bounds.items() if value is not None}
@@ -62,7 +62,7 @@ def param(
 
 @dataclass(frozen=True)
 class Parameter:
-    """What is known of one parameter: for help, checks and labels."""
+    """A parameter's description, for help, checks and labels."""
 
     name: str
     kind: Any
@@ -83,7 +83,7 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """A named thing with parameters: the common ground of `Method` and `Metric`.
+    """A named definition with parameters: the common base of `Method` and `Metric`.
 
     Instances compare and hash by their parameters. `label` is the specification in canonical form: the name, then the parameters
     that differ from their defaults, sorted, a base last.
@@ -95,7 +95,7 @@ class Definition:
     paper: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Check each parameter and keep its plain form: one value has one label and one stamp, however it was spelled."""
+        """Check each parameter and keep its plain form, so that one value has one label and one stamp, however it was spelled."""
         for parameter in parameters(type(self)):
             object.__setattr__(self, parameter.name, settle(self.name, parameter, getattr(self, parameter.name)))
 
@@ -112,16 +112,16 @@ class Definition:
         return "".join([self.name, *(f"@{key}={value}" for key, value in [*plain, *bases])])
 
     def parameters_as_given(self) -> dict[str, Any]:
-        """All parameters by name in plain JSON types; `auto` stays `auto`. This is what the definition stamp covers.
+        """All parameters by name in plain JSON types; `auto` stays `auto`. The definition stamp covers them.
 
-        One that came later is there where it is not at its default.
+        A parameter that was added later is included only if it is not at its default.
         """
         given = [(p, getattr(self, p.name)) for p in parameters(type(self))]
         return {p.name: as_json(value) for p, value in given if not (p.later and value == p.default)}
 
     @classmethod
     def from_text(cls, texts: dict[str, str], base: Definition | None = None) -> Self:
-        """An instance from parameters as typed on a command line; refuses unknown and ill-typed ones."""
+        """Make an instance from parameters as typed on a command line; refuses unknown and ill-typed ones."""
         known = {p.name: p for p in parameters(cls)}
         values: dict[str, Any] = {} if base is None else {"base": base}
         for key, text in texts.items():
@@ -136,7 +136,7 @@ class Definition:
 
 
 def parameters(cls: type[Definition]) -> tuple[Parameter, ...]:
-    """The parameters of a definition, in the order they are written."""
+    """The parameters of a definition, in the order in which they are written."""
     return read_parameters(cast("Hashable", cls))
 
 
@@ -150,7 +150,7 @@ def read_parameters(cls: Any) -> tuple[Parameter, ...]:
 
 
 def from_text(owner: str, parameter: Parameter, text: str) -> Any:
-    """The value that `text` stands for, of the parameter's kind; raises UsageError."""
+    """Parse a parameter's value; raises UsageError."""
     try:
         return kinds.from_text(parameter.kind, text)
     except ValueError as error:
@@ -178,7 +178,7 @@ def wrong(owner: str, parameter: Parameter, value: Any) -> UsageError:
 
 
 def format_value(value: Any) -> str:
-    """A parameter's value as it stands in a specification."""
+    """A parameter's value as it is written in a specification."""
     return value.label if isinstance(value, Definition) else kinds.write(value)
 
 

@@ -1,4 +1,4 @@
-"""What a verb tells while it works: lines for people, rows as soon as they are known, how far it is."""
+"""What a run reports while it works: lines for people, rows as soon as they are known, and progress."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Step = Callable[..., None]
-"""step(done=1, note=""): so many further items are done; note: a few words beside the bar."""
+"""step(done=1, note=""): count further items; note: a few words beside the bar."""
 
 
 class Progress:
-    """Silent. Pass an instance of a subclass as `progress=` to hear of a run; the commands draw a bar.
+    """A silent listener. Pass an instance of a subclass as `progress=` to follow a run; the commands draw a bar.
 
     class Loud(xaicli.Progress):
         def say(self, text): print(text)
@@ -22,14 +22,14 @@ class Progress:
         """A line for people."""
 
     def warn(self, text: str) -> None:
-        """A line that should be seen also by those who want few."""
+        """A line that is shown even to users who want few lines."""
 
     def row(self, record: Mapping[str, Any]) -> None:
         """A row of the result, as soon as it is known."""
 
     @contextmanager
     def task(self, what: str, total: int | None) -> Iterator[Step]:
-        """A part of the run that counts `total` items, None where their number is told later; gives the function that counts."""
+        """A part of the run with `total` items, None if their number is reported later; yields the function that counts."""
         yield lambda done=1, note="", total=None: None
 
     def track(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""Python files of the user's own, named on the command line as `FILE.py:NAME`: read, imported, their errors placed."""
+"""The user's Python files, named on the command line as `FILE.py:NAME`: reading, importing, and locating their errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def functions_of(file: Path) -> list[str]:
 
 
 def import_file(file: Path) -> ModuleType:
-    """The file as a module; it stays known to Python, under a name that holds its path's hash, for its classes to be found."""
+    """Import the file as a module. It stays in `sys.modules`, under a name with its path's hash, so that its classes can be
+    found."""
     name = f"xaicli_file_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -52,7 +53,8 @@ def import_file(file: Path) -> ModuleType:
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """`folder` first on the import path. Its modules are forgotten afterwards: those of another folder may bear their names."""
+    """Put `folder` first on the import path. Its modules are forgotten afterwards, since those of another folder may have the
+    same names."""
     before = set(sys.modules)
     entry = str(folder)
     sys.path.insert(0, entry)
@@ -68,7 +70,7 @@ def importable(folder: Path) -> Iterator[None]:
 
 
 def place_of(error: BaseException, folder: Path) -> str:
-    """FILE:LINE of the innermost place in the user's folder that the error went through; empty where there is none."""
+    """FILE:LINE of the innermost frame of the error in the user's folder; empty if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

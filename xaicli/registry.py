@@ -1,7 +1,7 @@
 """Methods and metrics by name: the built-in table, then installed plugins.
 
 Plugins are entry points of the groups `xaicli.methods` and `xaicli.metrics`. Listing reads the table and the entry points'
-metadata alone; a class is imported when it is asked for. A plugin that cannot be imported is listed as broken and stops nobody.
+metadata alone; a class is imported when it is used. A plugin that cannot be imported is listed as broken and does no harm.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CONTROLS = ("random", "center")
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the two things that are looked up by name; `duty` is what each class must define."""
+    """Methods or metrics, the two kinds that are looked up by name; `duty` is the function that each class must define."""
 
     word: str
     group: str
@@ -49,7 +49,8 @@ METRICS = Kind("metric", "xaicli.metrics", Metric, "score", builtin.METRICS)
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a listing. `origin` is "built in" or the plugin's distribution and version; `fault` says why it is broken."""
+    """One line of a listing. `origin` is "built in" or the plugin's distribution and version; `fault` says why it is broken, if
+    so."""
 
     name: str
     target: str
@@ -60,7 +61,7 @@ class Entry:
 
 
 def entries(kind: Kind, *, check: bool = False) -> list[Entry]:
-    """All entries of a kind, built-in ones first; with `check` each is imported and faults are filled in."""
+    """All entries of a kind, built-in ones first; `check` imports each and fills in faults."""
     found = [Entry(name, f"{kind.group}.{row.target}", row.summary, "built in", row.aliases) for name, row in kind.table.items()]
     taken = {fold(name): entry for entry in found for name in (entry.name, *entry.aliases)}
     plugins = [plugin_entry(point) for point in entry_points(kind.group)]
@@ -72,10 +73,10 @@ def entries(kind: Kind, *, check: bool = False) -> list[Entry]:
 
 
 def entry_points(group: str) -> list[importlib.metadata.EntryPoint]:
-    """Installed entry points of a group; a distribution whose file of them is damaged is passed over."""
+    """Installed entry points of a group; a distribution with a damaged entry point file is skipped."""
     try:
         return list(importlib.metadata.entry_points(group=group))
-    # The standard library reads all distributions at once and fails, with any exception, where one of them is damaged.
+    # The standard library reads all distributions at once and fails, with any exception, if one of them is damaged.
     except Exception:
         points = []
         for distribution in importlib.metadata.distributions():
@@ -85,7 +86,7 @@ def entry_points(group: str) -> list[importlib.metadata.EntryPoint]:
 
 
 def plugin_entry(point: importlib.metadata.EntryPoint) -> Entry:
-    """What an entry point's metadata says, without importing it; metadata that is damaged says less."""
+    """An entry from an entry point's metadata, without importing it; damaged metadata gives less."""
     known: dict[str, str] = {}
     with contextlib.suppress(Exception):
         if point.dist is not None:
@@ -106,7 +107,7 @@ def checked(kind: Kind, entry: Entry) -> Entry:
 
 
 def load(kind: Kind, entry: Entry) -> type[Definition]:
-    """Import the class of an entry; raises RunError that names the plugin where it cannot be used."""
+    """Import the class of an entry; raises RunError, which names the plugin, if it cannot be used."""
     module, _, attribute = entry.target.partition(":")
     # A plugin may raise, print or end the program at import.
     with contained(f"{kind.word} {entry.name} of {entry.origin}, when it was imported,", hint="See xai doctor."):
@@ -120,7 +121,7 @@ def load(kind: Kind, entry: Entry) -> type[Definition]:
 
 
 def refuse_unfit(kind: Kind, entry: Entry, cls: Any) -> None:
-    """Raise RunError where an entry names no class of its kind, one that lacks what it must define, or one of another name."""
+    """Raise RunError if an entry's class is not of its kind, lacks a required function, or has another name."""
     where = f"{kind.word} {entry.name} of {entry.origin}: {entry.target}"
     if not (isinstance(cls, type) and issubclass(cls, kind.base)):
         raise RunError(f"{where} is no {kind.word}", expected=f"a class derived from {kind.base.__name__}")
@@ -143,17 +144,17 @@ def find(kind: Kind, name: str) -> Entry:
 
 
 def definition_class(kind: Kind, name: str) -> type[Definition]:
-    """The class of a name, or of `FILE.py:NAME`, which is run as it stands."""
+    """The class of a name, or of `FILE.py:NAME`, which is then run."""
     return from_own_file(kind, name) if is_own_file(name) else load(kind, find(kind, name))
 
 
 def is_own_file(name: str) -> bool:
-    """Whether a name is that of code of the user's own, `FILE.py:NAME`."""
+    """Whether a name means the user's own code, `FILE.py:NAME`."""
     return ".py:" in name
 
 
 def from_own_file(kind: Kind, name: str) -> type[Definition]:
-    """The class in a file of the user's own; raises RunError where it cannot be used."""
+    """The class in a user's file; raises RunError if it cannot be used."""
     file, attribute = split_file(name)
     folder = Path(os.path.realpath(file)).parent
     with importable(folder):
@@ -165,7 +166,7 @@ def from_own_file(kind: Kind, name: str) -> type[Definition]:
                     f"{file.name} has no {attribute}", expected=", ".join(known), hint=did_you_mean(attribute, known)
                 )
             cls = getattr(module, attribute)
-        # Their code may raise anything; it is reported as theirs, with its line.
+        # The user's code may raise anything; the error is reported as theirs, with its line.
         except BaseException as error:
             with contained(place_of(error, folder) or file.name, hint="This is in your own code; --debug shows the traceback."):
                 raise
@@ -209,12 +210,12 @@ def make_metric(text: str | Spec) -> Metric:
 
 
 def make_methods(texts: Iterable[str]) -> list[Method]:
-    """Methods from comma-separated specifications, in order, the same one twice refused."""
+    """Methods from comma-separated specifications, in order; a repeated one is refused."""
     return distinct([make_method(spec) for text in texts for spec in parse_specs(text)])
 
 
 def make_metrics(texts: Iterable[str]) -> list[Metric]:
-    """Metrics from comma-separated specifications, in order, the same one twice refused."""
+    """Metrics from comma-separated specifications, in order; a repeated one is refused."""
     return distinct([make_metric(spec) for text in texts for spec in parse_specs(text)])
 
 
@@ -227,13 +228,13 @@ def distinct(made: list[T]) -> list[T]:
 
 
 def require_fit(method: Method, classifier: Classifier) -> None:
-    """Raise XaiError, before any work, where a method cannot run on a classifier."""
+    """Raise XaiError, before any work, if a method cannot run on a classifier."""
     refuse_unmet(method, classifier.provides, classifier.name)
     method.require(classifier)
 
 
 def unfit(method: Method, classifier: Classifier) -> XaiError | None:
-    """Why a method cannot run on a classifier; None where it can."""
+    """Why a method cannot run on a classifier; None if it can."""
     try:
         require_fit(method, classifier)
     except XaiError as error:
@@ -242,23 +243,23 @@ def unfit(method: Method, classifier: Classifier) -> XaiError | None:
 
 
 def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
-    """Raise UsageError, with the methods whose needs are met, where a classifier lacks what a method needs.
+    """Raise UsageError, which lists methods that could run, if a classifier lacks what a method needs.
 
-    A trained checkpoint is none of a classifier's: a method looks for its own (`Method.require`). Methods that change a network's
-    rules are listed too: whether they have one for each of its operations shows in a pass.
+    A trained checkpoint is not the classifier's: a method finds its own (`Method.require`). Methods with rules for operations are
+    listed too, although only a pass shows whether they have a rule for each operation of this network.
     """
     missing = method.needs & ~provides & ~Needs.CHECKPOINT
     if not missing:
         return
     met = []
     for entry in entries(METHODS):
-        # A method that is broken is none to name.
+        # A broken method is not suggested.
         with contextlib.suppress(XaiError):
             other = make(METHODS, Spec(entry.name))
             if isinstance(other, Method) and not other.needs & ~provides and entry.name not in CONTROLS and not entry.fault:
                 met.append(entry.name)
     hint = f"Methods whose needs it meets: {', '.join(met)}." if met else ""
-    raise UsageError(f"{method.name} needs {missing.words()}, and {model} has none", hint=hint)
+    raise UsageError(f"{method.name} needs {missing.words()}, but {model} has none", hint=hint)
 
 
 def describe(cls: type[Definition]) -> list[dict[str, str]]:

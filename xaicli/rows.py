@@ -1,7 +1,7 @@
 """The score row: one number for one (image, method, target, metric), and the recipe that says how such numbers are made.
 
-Scoring makes rows, the store keeps them, tables and pages read them. A row's key is (definition, subject, seed); a recipe is what
-the definition stamp stands for, kept once for all rows that share it.
+Scoring makes rows, the store keeps them, tables and pages read them. A row's key is (definition, subject, seed). A recipe is the
+content of the definition stamp, stored once for all rows that share it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from xaicli.stamps import stamp
 
 OK = "ok"
 COLUMNS = ("image", "method", "target", "metric", "value", "status", "definition", "subject", "seed")
-"""What a row is called in every export; the read-outs of its metric follow as further columns."""
+"""The columns of a row in every export; the read-outs of its metric follow as further columns."""
 OTHER = "other"
 """The control that is a method's map of another photo."""
 PARTNER = "partner"
-"""The read-out of the control `other` that says whose map it is: `partner_number` of that photo's content."""
+"""The read-out of the control `other` that names the photo of its map: `partner_number` of that photo's content."""
 PARTNER_DIGITS = 12
 Direction = Literal["higher", "lower", "neither"]
 
@@ -33,7 +33,7 @@ def partner_number(content: str) -> int:
 
 
 def steps_on_the_ring(photo: str, partner: int) -> int:
-    """How far a partner lies behind a photo on the ring of content hashes: the smallest is the photo's partner."""
+    """The distance from a photo to a partner on the ring of content hashes; the nearest is the photo's partner."""
     return (partner - partner_number(photo)) % 16**PARTNER_DIGITS
 
 
@@ -51,13 +51,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a number is made: what a row's definition stamp stands for.
+    """How a score is made: the content of a row's definition stamp.
 
     method, metric: labels; method_content, metric_content: `{"name", "version", "parameters"}` in plain JSON types, as
-    `params.as_json` gives them; direction: which way is better; passes: the method's cost a photo in words (`1+1`); ratios: the
-    read-outs whose mean is a ratio of means, as `[[above, less], [below, less]]`; kind, lowest, highest: what values the metric
-    gives (`metric.Quantity`); of_map_alone: whether it reads neither photo nor model. What stands after `precision`, and labels,
-    are recorded and not stamped.
+    `params.as_json` gives them; direction: which way is better; passes: the method's cost per photo in words (`1+1`); ratios: the
+    read-outs whose mean is a ratio of means, as `[[above, less], [below, less]]`; kind, lowest, highest: the metric's values
+    (`metric.Quantity`); of_map_alone: whether it reads only the map. Labels, and fields after `precision`, are recorded but not
+    stamped.
     """
 
     method: str
@@ -78,22 +78,22 @@ class Recipe:
 
     @property
     def quantity(self) -> Quantity:
-        """What a mean of such numbers is a mean of."""
+        """The quantity whose mean is taken."""
         return Quantity(ValueKind(self.kind), self.lowest, self.highest)
 
     @property
     def definition(self) -> str:
-        """The stamp of method and metric together: the `definition` of every row made this way."""
+        """The stamp of method and metric together: the `definition` of every row made by this recipe."""
         return stamp({**self._method_part(), "metric": dict(self.metric_content)})
 
     @property
     def method_definition(self) -> str:
-        """The stamp of the method alone, as `stamps.definition_stamp` gives it; maps are kept under it."""
+        """The stamp of the method alone, by `stamps.definition_stamp`; it is the key of stored maps."""
         return stamp(self._method_part())
 
     @property
     def has_partner(self) -> bool:
-        """Whether the map is another photo's, so that rows say whose."""
+        """Whether the map belongs to another photo, which rows then name."""
         return bool(self.method_content.get("name") == OTHER)
 
     def _method_part(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class Row:
     target_name: str = ""
 
     def __post_init__(self) -> None:
-        """Raise RunError where value and status contradict each other, or a number is not finite."""
+        """Raise RunError if value and status contradict each other, or if a number is not finite."""
         if (self.value is None) == (self.status == OK):
             raise self._wrong(f"status {self.status} with value {self.value}", "a value exactly where the status is ok")
         if taken := self.readouts.keys() & COLUMNS:
@@ -171,12 +171,12 @@ class Row:
                 raise self._wrong(f"{name} {number}", "finite numbers, or a status that says why there is none")
 
     def record(self) -> dict[str, Any]:
-        """The row as a flat record, `COLUMNS` and then the read-outs by name: what a line of JSON or CSV holds."""
+        """The row as a flat record, `COLUMNS` and then the read-outs by name, as in a line of JSON or CSV."""
         return {**{name: getattr(self, name) for name in COLUMNS}, **dict(sorted(self.readouts.items()))}
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What makes a row itself: definition, subject, seed."""
+        """The key of a row: definition, subject, seed."""
         return self.definition, self.subject, self.seed
 
     def _wrong(self, found: str, expected: str) -> RunError:
@@ -185,7 +185,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """The circumstances of a run, recorded beside its rows and never stamped.
+    """The settings of a run, recorded beside its rows and never stamped.
 
     model: its specification; fingerprint: the model's; layers: the resolved feature layer by method label; versions: of packages;
     command: as typed, without absolute paths and user names. There is no clock time.

@@ -26,7 +26,7 @@ FIRST_SCHEMA = 1
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits; raises InputError where it cannot be read."""
+    """SHA-256 of a file's bytes, 64 hex digits; raises InputError if it cannot be read."""
     with opened(path, "a file") as file, in_words(path, "a file"):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -53,7 +53,7 @@ def definition_stamp(definition: Definition, target_rule: str, precision: str) -
 def subject_stamp(photo: str, frame: int, fingerprint: str, target: str, partner: str = "") -> str:
     """The stamp of what was explained: photo content hash, frame, model fingerprint, resolved target (`281` or `386-340`).
 
-    partner: of the control `other`, the photo whose map it is.
+    partner: for the control `other`, the photo whose map is used.
     """
     content = {"photo": photo, "frame": frame, "model": fingerprint, "target": target}
     return stamp(content | {"partner": partner} if partner else content)

@@ -1,4 +1,4 @@
-"""What a verb gives back: plain records that print as the command's table."""
+"""The result of a public function: plain records that print as the command's table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from xaicli.text_table import cell, rendered
 class Tabular(abc.ABC):
     """Records of one result. `print(result)` shows what the command of the same name shows, and a notebook draws a table.
 
-    columns: the keys that the table shows, all where empty; `rows` has everything.
+    columns: the keys that the table shows (empty: all); `rows` has everything.
     """
 
     columns: ClassVar[Sequence[str]] = ()
     streamed: ClassVar[bool] = False
-    """Whether `progress.row` was told of every row while the verb worked."""
+    """Whether every row was already reported by `progress.row` during the run."""
 
     @abc.abstractmethod
     def records(self) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ class Tabular(abc.ABC):
 
     @property
     def shown(self) -> list[str]:
-        """The keys that are columns of the printed table."""
+        """The columns of the printed table."""
         return list(self.columns or (self.rows[0] if self.rows else ()))
 
     def render(self, format: str = "table", *, width: int = 0) -> str:
@@ -44,7 +44,7 @@ class Tabular(abc.ABC):
         return self.render()
 
     def to_pandas(self) -> Any:
-        """The records as a pandas DataFrame; raises InputError that says what to install where pandas is missing."""
+        """The records as a pandas DataFrame; raises InputError, which says what to install, if pandas is missing."""
         return require("pandas", "pandas").DataFrame(self.rows)
 
     def _repr_html_(self) -> str:

@@ -1,7 +1,7 @@
 """What is explained: the model's decision, a class, a contrast, the top k.
 
 A rule is read from text once, against the model's class names; it is resolved against logits in one place, `Targets.resolve`, so
-that the decision is made in the method's own first forward pass and a photo is never passed twice to learn its class.
+that the decision is made in the method's own first forward pass, and no extra pass is needed to find a photo's class.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ BOXES = "boxes"
 BOX_OF_CLASS = "@box="
 POSITIVE = "positive"
 EVEN = 0.5
-"""The probability at which a label is as likely right as wrong."""
+"""The probability at which a label is as likely to be right as wrong."""
 
 
 @dataclass(frozen=True)
 class TargetRule:
-    """One rule: the `top` k classes, or the class `index`, or `index` against `against` (why the one and not the other), or every
-    label whose probability is `above` a bound. region: of a class map, the part of the photo whose outputs are explained.
+    """One rule: the `top` k classes, or the class `index`, or `index` against `against` (why one and not the other), or every
+    label whose probability is `above` a bound. region: for a class map, the part of the photo whose outputs are explained.
 
-    Of a detector: boxes: the box of that `index` among a photo's boxes, the most certain first, or every box whose confidence is
+    For a detector: boxes: the box of that `index` among a photo's boxes, the most certain first, or every box whose confidence is
     `above` a bound; nth: the box of that number among those of the class `index`.
     """
 
@@ -81,16 +81,16 @@ class TargetRule:
 
     @property
     def count(self) -> int:
-        """How many targets the rule gives a photo; 0 where the photo decides how many."""
+        """How many targets the rule gives per photo; 0 if that depends on the photo."""
         return 0 if self.above is not None else self.top or 1
 
     @property
     def known(self) -> bool:
-        """Whether the rule names its targets by itself, whatever the photo."""
+        """Whether the rule's targets do not depend on the photo."""
         return self.index >= 0 and self.nth == NO_CLASS
 
     def shown(self, name_of: Callable[[int], str]) -> str:
-        """A resolved target in words; "A - B" of a contrast."""
+        """A resolved target in words; "A - B" for a contrast."""
         return " - ".join(name_of(index) for index in (self.index, self.against) if index != NO_CLASS)
 
     @property
@@ -100,7 +100,7 @@ class TargetRule:
 
     @property
     def bound(self) -> bool:
-        """Whether what it means of a photo is fixed on the photo's clean pass."""
+        """Whether its meaning for a photo is fixed on the photo's clean pass."""
         return self.above is not None or bool(self.region) or self.of_boxes
 
 
@@ -109,10 +109,10 @@ DECISION = TargetRule(top=1)
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """Targets of B photos, T each: `classes` (B, T) int64, `against` (B, T) int64 with -1 where there is no contrast, `scores`
-    (B, T): the logit, or the difference of two logits, with the graph of the logits they were read from; outputs: what kind the
-    model's outputs are; suffix: what follows the class in the targets' names, such as a region; boxes: of a detector, the photo's
-    boxes, which `classes` are numbers of."""
+    """Targets of B photos, T each: `classes` (B, T) int64, `against` (B, T) int64 with -1 without a contrast, `scores` (B, T):
+    the logit, or the difference of two logits, with the graph of the logits from which they were read; outputs: the kind of the
+    model's outputs; suffix: what follows the class in the targets' names, such as a region; boxes: for a detector, the photo's
+    boxes, to which the numbers in `classes` refer."""
 
     classes: Tensor
     against: Tensor
@@ -126,13 +126,13 @@ class Resolved:
         return gather(self.outputs.scores(logits), self.classes, self.against)
 
     def probability(self, logits: Tensor) -> Tensor:
-        """Probability (B, T) of other logits (B, C) of the same photos, by softmax or sigmoid as the model's outputs are; a value
-        itself where they are values; under a contrast the difference of two."""
+        """Probability (B, T) of other logits (B, C) of the same photos, by softmax or sigmoid as the model's outputs demand;
+        values are unchanged; for a contrast, the difference of two."""
         return gather(self.outputs.probabilities(logits), self.classes, self.against)
 
     def dice(self, logits: Tensor) -> Tensor:
-        """Dice coefficients (B, T) of where a class of a class map is predicted in copies of the photo and where it was in the
-        clean photo: 2 I / (1 + I) of their intersection over union I; under a contrast the difference of two."""
+        """Dice coefficients (B, T) between where a class of a class map is predicted in copies of the photo and in the clean
+        photo: 2 I / (1 + I) for their intersection over union I; for a contrast, the difference of two."""
         overlaps = self.outputs.overlaps(logits)
         return gather(2 * overlaps / (1 + overlaps), self.classes, self.against)
 
@@ -140,7 +140,7 @@ class Resolved:
         return replace(self, classes=self.classes[rows], against=self.against[rows], scores=self.scores[rows])
 
     def detached(self) -> Resolved:
-        """The same targets without the graph of the logits, which keeps all activations alive."""
+        """The same targets without the graph of the logits, which would keep all activations alive."""
         return replace(self, scores=self.scores.detach())
 
     def rules(self, row: int) -> list[TargetRule]:
@@ -155,15 +155,15 @@ class Resolved:
 
 
 def gather(values: Tensor, classes: Tensor, against: Tensor) -> Tensor:
-    """`values` (B, C) at `classes` (B, T), less those at `against` where there is a contrast."""
-    # No question whether there is any contrast: a device would wait for it. No product with zero: infinities would become NaN.
+    """`values` (B, C) at `classes` (B, T), minus those at `against` if there is a contrast."""
+    # Asking whether there is a contrast would make a device wait. Multiplying by zero would turn infinities into NaN.
     return values.gather(1, classes) - values.gather(1, against.clamp_min(0)).masked_fill(against == NO_CLASS, 0)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """One rule a photo of a batch; all give the same number of targets. outputs: what the model's outputs are; suffix: what
-    follows the class in the targets' names; boxes: of a detector, those of the one photo."""
+    """One rule per photo of a batch; all give the same number of targets. outputs: the kind of the model's outputs; suffix: what
+    follows the class in the targets' names; boxes: for a detector, those of the one photo."""
 
     rules: tuple[TargetRule, ...]
     outputs: Outputs = Outputs.SOFTMAX
@@ -180,11 +180,11 @@ class Targets:
 
     @staticmethod
     def decided(resolved: Resolved) -> Targets:
-        """Targets that were resolved before, for other views of the same photos."""
+        """Targets that are already resolved, for other views of the same photos."""
         return DecidedTargets((), resolved.outputs, resolved.suffix, resolved.boxes, resolved.classes, resolved.against)
 
     def resolve(self, logits: Tensor) -> Resolved:
-        """Turn rules into classes on logits (B, C); raises UsageError on a length mismatch or a class out of range."""
+        """Turn rules into classes by logits (B, C); raises UsageError on a length mismatch or a class out of range."""
         if len(self.rules) != logits.shape[0]:
             raise UsageError(f"{len(self.rules)} targets for a batch of {logits.shape[0]} photos", expected="one a photo")
         scores = self.outputs.scores(logits)
@@ -193,7 +193,7 @@ class Targets:
         largest = max((max(rule.top - 1, rule.index, rule.against) for rule in self.rules), default=0)
         if largest >= scores.shape[1]:
             raise out_of_range(largest, scores.shape[1])
-        # A stable descending sort: of equal logits the lowest index is first, on every device.
+        # A stable descending sort: among equal logits the lowest index comes first, on every device.
         order = scores.detach().argsort(dim=1, descending=True, stable=True)[:, : self.count]
         for row, rule in enumerate(self.rules):
             if rule.top:
@@ -213,7 +213,7 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class DecidedTargets(Targets):
-    """Fixed classes (B, T), and those against them, that ignore the logits."""
+    """Fixed classes (B, T), and those against them, which ignore the logits."""
 
     classes: Tensor = field(default_factory=lambda: torch.zeros((0, 1), dtype=torch.int64))
     against: Tensor = field(default_factory=lambda: torch.zeros((0, 1), dtype=torch.int64))
@@ -261,7 +261,7 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
         return positive_rule(positive[1])
     if names.find(text):
         return TargetRule(index=names.index(text))
-    # A name may hold dashes itself, so each dash may be the one between two names.
+    # Names may contain dashes, so any dash may be the one between two names.
     pairs = [(text[: dash.start()], text[dash.end() :]) for dash in re.finditer("-", text)]
     fitting = [pair for pair in pairs if names.find(pair[0]) and names.find(pair[1])]
     if not fitting:
@@ -275,7 +275,7 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
 
 
 def parse_boxes(text: str, names: NameTable) -> TargetRule | None:
-    """A rule of boxes: `box:0`, `CLASS@box=0`, `boxes` (`boxes@above=0.3`); None where the text names none. Raises UsageError."""
+    """A rule of boxes: `box:0`, `CLASS@box=0`, `boxes` (`boxes@above=0.3`); None if the text names none. Raises UsageError."""
     if every := re.fullmatch(rf"{BOXES}(?:@above=(.*))?", text.lower()):
         return positive_rule(every[1], boxes=True)
     name, of_class, number = text.partition(BOX_OF_CLASS)
@@ -292,7 +292,7 @@ def parse_boxes(text: str, names: NameTable) -> TargetRule | None:
 
 
 def positive_rule(bound: str | None, *, boxes: bool = False) -> TargetRule:
-    """Every label, or box, above a bound, 0.5 where none is given."""
+    """Every label, or box, above a bound, 0.5 by default."""
     try:
         above = EVEN if bound is None else float(bound)
     except ValueError:
@@ -313,7 +313,7 @@ def shorten(text: str) -> str:
 
 
 class NameTable:
-    """Class names and their synonyms, looked up without regard to case, dashes, underscores and spaces."""
+    """Class names and their synonyms, looked up ignoring case, dashes, underscores and spaces."""
 
     def __init__(self, classes: Sequence[str], count: int) -> None:
         self.count = count
@@ -331,17 +331,17 @@ class NameTable:
         return re.sub(r"[\s_\-]+", "", name).lower()
 
     def find(self, text: str) -> list[int]:
-        """The classes that `text` names: none, one, or several; of a number that is no name the class of that index."""
+        """The classes that `text` names: none, one, or several; a number that is not a name is an index."""
         text = text.strip()
         number = text.isdecimal()
-        # "1-2" is no spelling of a class called "12".
+        # "1-2" is not a spelling of a class called "12".
         named = self.indices.get(self.key(text), []) if number or not self.key(text).isdecimal() else []
         if named or not number or len(text) > LONGEST_INDEX or int(text) >= self.count:
             return named
         return [int(text)]
 
     def index(self, text: str) -> int:
-        """The one class that `text` names; raises UsageError where there are several."""
+        """The class that `text` names; raises UsageError if there are several."""
         indices = self.find(text)
         if len(indices) > 1:
             listed = ", ".join(map(str, indices))

@@ -1,8 +1,8 @@
-"""The interface that something trainable implements: what `xai train` asks of it.
+"""The interface of something trainable, as `xai train` uses it.
 
-A method that is trained has `task(classifier, options) -> Task` beside `attribute`; its dataclass fields are the parameters that
-the finished explainer has, `options.parameters` those of training alone. A task holds its modules, says what its loss is and how
-it is trained by default; the loop, data, checkpoints and pictures are `xaicli.training`'s.
+A method that is trained has `task(classifier, options) -> Task` beside `attribute`; its dataclass fields are the parameters of
+the finished explainer, `options.parameters` those of training alone. A task holds its modules, says what its loss is and how it
+is trained by default; the loop, data, checkpoints and pictures are `xaicli.training`'s.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Schedule:
     optimizer: `sgd` (momentum, Nesterov where said) or `adamw` (`amsgrad` where said); shape: `one-cycle` (a step a batch: cosine
     from lr / `start_divisor` up to lr over the first `warm_up` of all steps, then down to lr / `start_divisor` / `end_divisor`;
     momentum, or AdamW's beta1, runs 0.95 to 0.85 and back unless `cycle_momentum` is False) or `step` (lr times `gamma` at each
-    of `milestones`, in shares of all epochs). decay: what weight decay acts on: `all`, `weights` (all but biases) or `matrices`
-    (tensors of two axes or more). ema: decay of the running mean of weights that is kept and finished, 0 for none. clip: largest
+    of `milestones`, in shares of all epochs). decay: on what weight decay acts: `all`, `weights` (all but biases) or `matrices`
+    (tensors of two axes or more). ema: decay of the running mean of weights, which becomes the result, 0 for none. clip: largest
     norm of the gradient, 0 for none.
     """
 
@@ -62,7 +62,7 @@ class Augmentation:
     padding: pixels of reflection around them before the crop; flip: mirrored half of the time; colour: brightness and contrast
     change by up to this share; mixup: two photos of a batch are mixed in shares drawn from Beta(mixup, mixup), and so are their
     labels, 0 for never. early: the share of epochs, from the first, in which crops have `early_side` of the network's side, for
-    networks that take any size: a cheaper start. Held-out photos are prepared as the classifier's view says and not varied.
+    networks that take any size: a cheaper start. Held-out photos are prepared by the classifier's view and not varied.
     """
 
     margin: float = 256 / 224
@@ -76,8 +76,8 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """What is known when a task is made: seed: of initial weights (the global generator is seeded with it already); parameters:
-    of training alone as typed (`--set ce=1.5`), to be read by `SomeDefinition.from_text(options.parameters)`."""
+    """Options for making a task. seed: of initial weights (the global generator is already seeded with it); parameters: of
+    training alone, as typed (`--set ce=1.5`), to be read by `SomeDefinition.from_text(options.parameters)`."""
 
     seed: int = 0
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -97,21 +97,21 @@ class Task(ABC):
     needs_labels: bool = False
 
     classifier: Classifier
-    """What is explained, or trained: its view prepares the photos."""
+    """The classifier that is explained or trained; its view prepares the photos."""
     schedule: Schedule
     augmentation: Augmentation = Augmentation()
     weights: Mapping[str, float] = {}
-    """The weight of each term in the total; 1 where it is not named."""
+    """The weight of each term in the total; 1 if it is not named."""
 
     @property
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
-        """By name: what is trained, in train mode during training; their names prefix the checkpoint's tensors."""
+        """The trained modules by name, in train mode during training; their names prefix the checkpoint's tensors."""
 
     @property
     def frozen(self) -> dict[str, nn.Module]:
-        """By name: networks that are only used. The loop puts them into evaluation mode, without gradients of their parameters,
-        restores both afterwards, and checks that not a bit of them has changed."""
+        """The networks that are only used, by name. The loop puts them into evaluation mode without gradients of their
+        parameters, restores both afterwards, and checks that not a bit of them has changed."""
         return {}
 
     @abstractmethod
@@ -124,15 +124,15 @@ class Task(ABC):
         return sum(parts[1:], start=parts[0])
 
     def evaluate(self, inputs: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Figures of held-out photos, each (B,) or a scalar mean over the batch; called in evaluation mode without gradients."""
+        """Figures for held-out photos, each (B,) or a scalar mean over the batch; called in evaluation mode without gradients."""
         terms = self.losses(inputs, labels)
         return {"loss": self.total(terms), **terms}
 
     @abstractmethod
     def metadata(self) -> dict[str, Any]:
-        """What the checkpoint says of itself beside what the loop adds, in plain JSON types: `parameters` (as given), `layers`,
-        and whatever is needed to rebuild the modules. The loop adds method, version, classifier, fingerprint, class list hash,
-        data fingerprint, seed, schedule."""
+        """The task's part of the checkpoint's metadata, in plain JSON types: `parameters` (as given), `layers`, and whatever is
+        needed to rebuild the modules. The loop adds method, version, classifier, fingerprint, class list hash, data fingerprint,
+        seed, schedule."""
 
     def finish(self) -> dict[str, Tensor]:
         """The tensors of the checkpoint by name; by default the state of all `modules`, `MODULE.` before each name."""
@@ -145,22 +145,22 @@ class Task(ABC):
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A method that is trained: how `xai train` finds out.
+    """The protocol by which `xai train` recognises a method that is trained.
 
-    Where a method declares `trains_network` (LFI-CAM), the classifier that `task` is given holds a network to be trained, fresh
-    from its builder or pretrained, with as many outputs as the data has classes; the task wraps its module, and calls the whole
-    that it trains `network` in `modules`. Its checkpoint is a model of its own (`--model FILE`): `xaicli.models.architecture`
-    builds the network again from what the loop records of it, and wraps it as `branch` in the task's metadata says
+    If a method declares `trains_network` (LFI-CAM), the classifier that `task` receives holds a network to be trained, new or
+    pretrained, with as many outputs as the data has classes; the task wraps its module, and names the whole trained network
+    `network` in `modules`. Its checkpoint is a model of its own (`--model FILE`): `xaicli.models.architecture` builds the network
+    again from what the loop records of it, and wraps it as `branch` in the task's metadata says
     (`branched_networks().described(network)`), where that is there.
     """
 
     def task(self, classifier: Classifier, options: TaskOptions) -> Task:
-        """The task that trains this method for `classifier`; raises UsageError where it cannot."""
+        """The task that trains this method for `classifier`; raises UsageError if that is impossible."""
         ...
 
 
 class BranchedNetworks(Protocol):
-    """What the module `xaicli.builtin.BRANCHED_NETWORKS` offers; see there for each function."""
+    """The functions of the module `xaicli.builtin.BRANCHED_NETWORKS`; see there for each."""
 
     def with_branch(self, network: nn.Module, size: tuple[int, int]) -> nn.Module: ...
 

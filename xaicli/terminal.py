@@ -1,4 +1,4 @@
-"""Text for a terminal: aligned columns, wide characters counted right, nothing that commands the terminal."""
+"""Text for a terminal: aligned columns, wide characters counted correctly, no control characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 
 
 def printable(text: str) -> str:
-    """`text` without control characters: a file's name must not be able to command the terminal."""
+    """`text` without control characters, so that a file's name cannot control the terminal."""
     return "".join(char if unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "?" for char in text)
 
 
@@ -15,12 +15,12 @@ def is_number(text: str) -> bool:
 
 
 def columns_of(text: str) -> int:
-    """The terminal columns that a text takes: East Asian wide characters take two, combining ones none."""
+    """The width of a text in terminal columns: East Asian wide characters take two, combining ones none."""
     return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def fit(text: str, width: int, right: bool) -> str:
-    """`text` padded to a width, or cut in the middle, where names differ least."""
+    """`text` padded to a width, or shortened in the middle, where names differ least."""
     taken = columns_of(text)
     if taken > width:
         half = (width - 1) // 2

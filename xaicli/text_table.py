@@ -23,11 +23,11 @@ LATEX = {
     "<": "$<$",
     ">": "$>$",
 }
-"""Characters that LaTeX takes for something else, or whose fonts lack them."""
+"""Characters that are special in LaTeX, or missing in its fonts."""
 
 
 def cell(value: Any) -> str:
-    """A value for people: two decimals for fractions, nothing for None; control characters shown, never sent to the terminal."""
+    """A value for people: two decimals for fractions, nothing for None; control characters are shown escaped."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -40,10 +40,10 @@ def cell(value: Any) -> str:
 def aligned(
     rows: Sequence[Sequence[str]], *, right: Sequence[bool] | None = None, gap: str = "  ", width: int = 0, prefix: str = ""
 ) -> list[str]:
-    """Rows as lines of aligned columns, a header being the first row.
+    """Rows as lines of aligned columns; the first row is the header.
 
-    right: which columns stand to the right, by default none; width: terminal columns, 0 for no limit: the widest columns are cut
-    in the middle until a line fits.
+    right: which columns are right-aligned, by default none; width: terminal columns, 0 for no limit. The widest columns are
+    shortened in the middle until a line fits.
     """
     if not rows:
         return []
@@ -66,13 +66,13 @@ def markdown(rows: Sequence[Sequence[str]], *, right: Sequence[bool]) -> str:
 
 
 def in_markdown(text: str) -> str:
-    """Text that Markdown and the HTML it becomes show as it is."""
+    """Text escaped for Markdown and for the HTML made from it."""
     return "".join("\\" + char if char in "\\`*_{}<>|#" else char for char in printable(text))
 
 
 def latex(rows: Sequence[Sequence[str]], *, right: Sequence[bool]) -> str:
     """Rows, the header first, as a LaTeX table with the rules of the package booktabs."""
-    # A bracket at the start of a row would be taken for an argument of the line break before it.
+    # LaTeX would read a bracket at the start of a row as an argument of the line break before it.
     head, *rest = [" & ".join(map(in_latex, row)).replace("[", "{[}", row[0].startswith("[")) + r" \\" for row in rows]
     sides = "".join("r" if side else "l" for side in right)
     lines = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", head, r"\midrule", *rest, r"\bottomrule", r"\end{tabular}"]
@@ -80,15 +80,15 @@ def latex(rows: Sequence[Sequence[str]], *, right: Sequence[bool]) -> str:
 
 
 def in_latex(text: str) -> str:
-    """Text that LaTeX shows as it is."""
+    """Text escaped for LaTeX."""
     return "".join(LATEX.get(char, char) for char in printable(text))
 
 
 def rendered(records: Sequence[Mapping[str, Any]], form: str = "table", columns: Sequence[str] = (), *, width: int = 0) -> str:
-    """Records of equal keys in one of FORMATS, without a line break at the end.
+    """Records with the same keys in one of FORMATS, without a line break at the end.
 
-    columns: the keys that tables show, by default those of the first record; the other forms hold everything; width: of the table
-    in terminal columns, 0 for no limit. Numbers stand to the right.
+    columns: the keys that tables show, by default those of the first record; the other formats hold everything; width: of the
+    table in terminal columns, 0 for no limit. Numbers are right-aligned.
     """
     if form == "json":
         return json.dumps(list(records), indent=1, ensure_ascii=False)

@@ -1,7 +1,7 @@
-"""Files that nobody vouches for, looked at and read in one place: regular files alone, within limits, faults in one line.
+"""Untrusted files, checked and read in one place: only regular files, within limits, errors in one line.
 
-A pipe or a device is never waited for, whatever links lead to it; a path that no file system takes (a loop of links, a name that
-is too long, a null character) is one where nothing lies.
+A pipe or device is never waited for, whatever links lead to it. A path that no file system accepts (a loop of links, a name that
+is too long, a null character) counts as missing.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from pathlib import Path
 from xaicli.errors import InputError
 
 LARGEST_TEXT = 1 << 28
-"""Bytes of a file of text: a list of photos, class names, a table, annotations."""
+"""Maximum bytes of a text file: a list of photos, class names, a table, annotations."""
 
 LARGEST_WEIGHTS = 1 << 40
-"""Bytes of a file of weights; what lies in it is held against its own size."""
+"""Maximum bytes of a file of weights; its contents are checked against its size."""
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a regular file lies there, links followed."""
+    """Whether the path is a regular file, after following links."""
     status = status_if_there(path)
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a folder lies there, links followed."""
+    """Whether the path is a folder, after following links."""
     status = status_if_there(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether anything lies there that a path leads to."""
+    """Whether the path leads to anything that exists."""
     return status_if_there(path) is not None
 
 
 def status_if_there(path: str | Path) -> os.stat_result | None:
-    """The status of what a path leads to; None where it leads nowhere."""
+    """The status of the file to which a path leads; None if it leads nowhere."""
     try:
         return os.stat(path)
     except (OSError, ValueError):
@@ -48,33 +48,33 @@ def status_if_there(path: str | Path) -> os.stat_result | None:
 
 
 def size_of(path: str | Path) -> int:
-    """Bytes of what lies there; 0 where nothing does."""
+    """The size in bytes; 0 if nothing is there."""
     status = status_if_there(path)
     return 0 if status is None else status.st_size
 
 
 def changed_at(path: str | Path) -> int:
-    """When a file was last changed, in nanoseconds; 0 where there is none any more."""
+    """When a file was last changed, in nanoseconds; 0 if it no longer exists."""
     status = status_if_there(path)
     return 0 if status is None else status.st_mtime_ns
 
 
 def entries_of(folder: Path, wanted: str) -> list[Path]:
-    """What lies in a folder, by name; raises InputError."""
+    """The sorted entries of a folder; raises InputError."""
     with in_words(folder, wanted):
         return sorted(folder.iterdir())
 
 
 def status_of(path: Path, wanted: str, most: int = LARGEST_WEIGHTS) -> os.stat_result:
-    """The status of a regular file of at most so many bytes; raises InputError in words. For files that a library opens."""
+    """The status of a regular file of at most `most` bytes, for files that a library opens; raises InputError in words."""
     with opened(path, wanted, most) as file:
         return os.fstat(file.fileno())
 
 
 def read(path: Path, wanted: str, most: int = LARGEST_TEXT) -> bytes:
-    """A file's bytes; raises InputError for what is no regular file, larger than `most` bytes, or cannot be read."""
+    """A file's bytes; raises InputError if it is not a regular file, is larger than `most` bytes, or cannot be read."""
     with opened(path, wanted, most) as file, in_words(path, wanted):
-        # Python makes room for all that is asked for, so ask for what is there; a file that grows meanwhile is cut.
+        # Python allocates all that is asked for, so ask for the file's size; a file that grows meanwhile is truncated.
         return file.read(min(most, os.fstat(file.fileno()).st_size))
 
 
@@ -89,9 +89,9 @@ def read_text(path: Path, wanted: str, most: int = LARGEST_TEXT, errors: str = "
 
 @contextlib.contextmanager
 def opened(path: Path, wanted: str, most: int = LARGEST_WEIGHTS) -> Iterator[BufferedReader]:
-    """A regular file of at most so many bytes, open for reading; raises InputError.
+    """A regular file of at most `most` bytes, open for reading; raises InputError.
 
-    wanted: what should lie there, in words.
+    wanted: what the file should be, in words.
     """
     with contextlib.ExitStack() as stack:
         with in_words(path, wanted):
@@ -101,7 +101,7 @@ def opened(path: Path, wanted: str, most: int = LARGEST_WEIGHTS) -> Iterator[Buf
             )
             status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{readable(path)} is no regular file", expected=wanted)
+            raise InputError(f"{readable(path)} is not a regular file", expected=wanted)
         if status.st_size > most:
             raise too_large(path, status.st_size, most)
         yield file
@@ -122,7 +122,7 @@ def in_words(path: Path, wanted: str) -> Iterator[None]:
 
 
 def reason_of(error: OSError | ValueError) -> str:
-    """Why the system refused, in its own words."""
+    """The operating system's reason, in words."""
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
 
 

@@ -53,7 +53,7 @@ def test_a_suite_names_prompts_and_its_gate_sees_others(xai, tmp_path):
 def test_prompts_are_refused_in_one_line_with_their_exit_codes(xai):
     base = ("explain", "photos/0.png", "-o", "out")
     assert xai(*base, "--model", "hf:clip") == 2
-    assert "compares photos with texts, and none are given" in xai.error
+    assert "compares photos with texts, but none are given" in xai.error
     assert xai(*base, "--model", "tiny", *PROMPTS) == 2
     assert "tiny reads no texts" in xai.error
     assert xai(*base, "--model", "hf:clip", "--prompts", "cat,dog", "--template", "a photo") == 2

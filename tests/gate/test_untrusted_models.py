@@ -42,7 +42,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Read
 
     def refuse(request: Request) -> NoReturn:
         assert request.offline, "a download was tried"
-        raise InputError(f"the weights of {request.name} are not on this machine, and --offline forbids the download")
+        raise InputError(f"the weights of {request.name} are not on this machine, but --offline forbids the download")
 
     for source in ("torchvision", "timm", "hf"):
         monkeypatch.setitem(load.SOURCES, source, refuse)

@@ -84,7 +84,7 @@ def test_a_network_of_torchvision_has_as_many_outputs_as_wanted_and_its_weights_
     [
         ("tinny", "no network .tinny.*Did you mean tiny"),
         ("tiny@widht=3", "no parameter"),
-        ("tiny@V1", "is no network"),
+        ("tiny@V1", "is not a network"),
         ("tiny-vit@width=100@heads=3", "3 heads do not divide"),
         ("resnet18@width=3", "takes no parameters"),
         ("resnet18@NOPE", "no weights"),

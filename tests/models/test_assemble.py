@@ -160,7 +160,7 @@ def test_a_compiled_network_is_the_network_it_was_made_from(tiny_cnn):
 
 @pytest.mark.parametrize("given", [None, "net", lambda inputs: inputs])
 def test_what_is_no_module_is_refused(given):
-    with pytest.raises(InputError, match=r"is no network; expected a torch module, in xaicli\.classifier\(module\)"):
+    with pytest.raises(InputError, match=r"is not a network; expected a torch module, in xaicli\.classifier\(module\)"):
         classifier(given)
 
 

@@ -130,8 +130,8 @@ def plain(metadata: dict[str, str] | None) -> bytes:
     [
         (b"", "is empty"),
         (b"\x10\x00\x00\x00\x00\x00\x00\x00{broken", "not a readable safetensors file"),
-        (plain(None), "holds weights without metadata of ours"),
-        (plain({"xaicli": "{"}), "are no JSON"),
+        (plain(None), "holds weights without the metadata of xai"),
+        (plain({"xaicli": "{"}), "are not JSON"),
         (plain({"xaicli": "[1]"}), "name no method"),
         (plain({"xaicli": json.dumps({"method": 3, "schema": 1})}), "name no method"),
         (plain({"xaicli": json.dumps({"method": "x", "schema": 99})}), "of version 99; expected version 2"),

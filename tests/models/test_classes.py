@@ -60,7 +60,7 @@ def test_json_may_be_a_list_or_names_by_index_or_indices_by_name(write, content)
         ("cat\n\ndog\n", "a.txt", "line 2 is empty"),
         (b"\xff\xfe\x00c", "a.txt", "is not UTF-8 text"),
         ("index,label\n0,cat\n", "a.csv", "no column called name: index, label"),
-        ("index,name\n0,cat\n0,dog\n", "a.csv", "index 0 stands twice .line 3."),
+        ("index,name\n0,cat\n0,dog\n", "a.csv", "index 0 occurs twice .line 3."),
         ("index,name\n0,cat\n2,dog\n", "a.csv", "index 1 is missing; expected each index from 0 to 2 once"),
         ("index,name\n-1,cat\n", "a.csv", 'line 2 has the index "-1"'),
         ("index,name\n0,cat,extra\n", "a.csv", "line 2 has 3 cells"),

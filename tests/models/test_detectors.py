@@ -108,5 +108,5 @@ def test_a_detector_is_loaded_by_name_with_as_many_classes_as_its_file_has(tmp_p
 
 
 def test_another_network_without_a_decode_function_is_refused(tiny_cnn):
-    with pytest.raises(InputError, match="none of torchvision's detectors"):
+    with pytest.raises(InputError, match="not one of torchvision's detectors"):
         xaicli.detector(tiny_cnn)

@@ -113,7 +113,7 @@ def test_logits_that_go_by_another_name_are_found():
 def test_a_network_without_a_trained_head_is_refused(folder):
     folder(network("ViTModel"))
     with pytest.raises(
-        InputError, match=r"is no trained classifier: its file lacks classifier\.bias, classifier\.weight"
+        InputError, match=r"is not a trained classifier: its file lacks classifier\.bias, classifier\.weight"
     ) as caught:
         load_classifier("hf:./vit")
     assert caught.value.exit_code == 3

@@ -137,9 +137,9 @@ def test_a_model_that_is_loaded_already_takes_prompts_and_stays_as_it_was(saved)
         assert torch.equal(classifier(photos()), load_classifier("hf:clip", prompts=PROMPTS)(photos()))
     assert dict(model.named_modules()) == parts
     assert classifier.name == "mine"
-    with pytest.raises(UsageError, match="mine compares photos with texts, and no tokenizer is given"):
+    with pytest.raises(UsageError, match="mine compares photos with texts, but no tokenizer is given"):
         xaicli.classifier(model, prompts=PROMPTS, name="mine", **view)
-    with pytest.raises(UsageError, match="a Linear reads no texts, and prompts are given"):
+    with pytest.raises(UsageError, match="a Linear reads no texts, but prompts are given"):
         xaicli.classifier(nn.Linear(2, 2), prompts=PROMPTS, tokenizer=tokenizer())
 
 
@@ -177,7 +177,7 @@ def test_the_gradient_of_a_contrast_is_the_difference_of_the_texts_through_the_i
 
 def test_without_prompts_one_line_says_what_to_type(saved):
     saved()
-    with pytest.raises(UsageError, match=r'^hf:clip compares photos with texts, and none are given; expected --prompts "a photo'):
+    with pytest.raises(UsageError, match=r'^hf:clip compares photos with texts, but none are given; expected --prompts "a photo'):
         load_classifier("hf:clip")
 
 
@@ -300,7 +300,7 @@ def test_open_clip_names_are_refused_with_what_there_is(open_clip_model):
         load_classifier("open-clip:ViT-B-32", prompts=PROMPTS)
     with pytest.raises(UsageError, match=r'open_clip has no weights "laion3b" for ViT-B-32'):
         load_classifier("open-clip:ViT-B-32@laion3b", prompts=PROMPTS)
-    with pytest.raises(UsageError, match="open-clip:ViT-B-32@openai compares photos with texts, and none are given"):
+    with pytest.raises(UsageError, match="open-clip:ViT-B-32@openai compares photos with texts, but none are given"):
         load_classifier("open-clip:ViT-B-32@openai")
-    with pytest.raises(InputError, match=r"open-clip:ViT-B-32@openai is not on this machine, and --offline forbids"):
+    with pytest.raises(InputError, match=r"open-clip:ViT-B-32@openai is not on this machine, but --offline forbids"):
         load_classifier("open-clip:ViT-B-32@openai", prompts=PROMPTS, offline=True)

@@ -92,12 +92,12 @@ def test_an_image_folder_of_the_hub_is_read_by_its_table(photos, name):
     ("name", "text", "words"),
     [
         ("set.csv", "image,label\na.png,cat\nmissing.png,dog\n", "line 3: there is no photo missing.png"),
-        ("set.csv", "image,label\na.png,cat\nb.png,\n", "line 3 has no label, and others have"),
+        ("set.csv", "image,label\na.png,cat\nb.png,\n", "line 3 has no label, but others have one"),
         ("set.csv", "image,label\na.png,cat\na.png,dog\n", "line 3 gives a.png another label"),
         ("set.csv", "image,label\na.png\n", "line 2 has 1 cells"),
         ("set.csv", "", "lists no photos"),
         ("set.csv", "image,label\na.png,0\nb.png,99999\n", "2 classes, and one is number 99999"),
-        ("set.jsonl", "{]\n", "line 1 is no JSON"),
+        ("set.jsonl", "{]\n", "line 1 is not JSON"),
         ("set.jsonl", '["a.png"]\n', "line 1 names no photo"),
         ("set.jsonl", '{"file_name": 3}\n', "line 1 names no photo"),
         ("set.jsonl", '{"file_name": "a.png", "label": [1]}\n', "has a label that is a list"),
@@ -135,7 +135,7 @@ def test_a_place_that_is_not_there_is_named(tmp_path, monkeypatch, place):
 
 
 def test_a_file_of_another_kind_is_no_data(photos):
-    with pytest.raises(InputError, match="is no set of photos"):
+    with pytest.raises(InputError, match="is not a set of photos"):
         read_listing(str(photos / "a.png"))
 
 

@@ -135,7 +135,7 @@ def test_a_damaged_snapshot_is_refused_in_words(brightness, training_of, content
 def test_a_snapshot_that_holds_something_else_is_refused(brightness, training_of):
     training = training_of(brightness())
     torch.save([1, 2], training.snapshot)
-    with pytest.raises(InputError, match="no snapshot of a training run"):
+    with pytest.raises(InputError, match="not a snapshot of a training run"):
         list(training.run())
 
 

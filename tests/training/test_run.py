@@ -188,7 +188,7 @@ def test_a_pretrained_network_gets_a_new_head_for_other_classes(train_request, t
         ({"method": "classifier@smooth=3"}, UsageError, "no parameter"),
         ({"method": "classifier@smoothing=0.1", "given": {"smoothing": "0.2"}}, UsageError, "given twice"),
         ({"output": Path("out.pth")}, UsageError, r"ends in \.safetensors"),
-        ({"output": None}, UsageError, "needs a name"),
+        ({"output": None}, UsageError, "needs a file name"),
         ({"resume": True}, UsageError, "no snapshot"),
         ({"overrides": {"epochs": 0}}, UsageError, "--epochs 0"),
         ({"overrides": {"lr": float("nan")}}, UsageError, "--lr nan"),

@@ -1,4 +1,4 @@
-"""Batches for programs that take only some sizes: a fixed one, or a range."""
+"""Batches for programs that accept only some batch sizes: a fixed one, or a range."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor
 
 
 def in_batches(forward: Callable[[Tensor], Any], inputs: Tensor, least: int = 1, most: int | None = None) -> Any:
-    """`forward` on all inputs (B, ...), in parts of `least` to `most`; a part that is short is filled up, its filling dropped.
+    """`forward` on all inputs (B, ...), in parts of `least` to `most`; a short part is padded, and the outputs of the padding are
+    dropped.
 
-    Gives the outputs (B, ...); an output that is no tensor is given as it is, for the caller to refuse.
+    Returns the outputs (B, ...); an output that is not a tensor is returned unchanged, for the caller to refuse.
     """
     rows = []
     for part in torch.split(inputs, most or max(len(inputs), 1)):

@@ -1,4 +1,4 @@
-"""Networks without weights: what is trained from the start, and what the weights of a checkpoint are put into."""
+"""Networks without weights: to be trained from the start, or to hold the weights of a checkpoint."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ OURS: dict[str, type[Tiny] | type[TinyViT]] = {"tiny": Tiny, "tiny-vit": TinyViT
 
 @dataclass(frozen=True, eq=False)
 class Architecture:
-    """A network with initial weights, drawn from torch's generator; its specification in canonical form; its usual view."""
+    """A network with initial weights (drawn from torch's generator), its specification in canonical form, and its usual view."""
 
     spec: str
     module: nn.Module
@@ -85,7 +85,7 @@ def build(text: str, count: int, *, trust: bool = False) -> Architecture:
     own = next((name for name in OURS if fold(name) == fold(spec.name)), None)
     if own is not None:
         if spec.flag or spec.base is not None:
-            raise UsageError(f"{text} is no network", expected=f"{own}, or {own}@PARAMETER=VALUE")
+            raise UsageError(f"{text} is not a network", expected=f"{own}, or {own}@PARAMETER=VALUE")
         definition = OURS[own].from_text(dict(spec.params))
         return Architecture(definition.label, definition.build(count), SMALL)
     if spec.params or spec.base is not None:
@@ -109,7 +109,7 @@ def of_torchvision(name: str, spec: Spec, count: int) -> Architecture:
     if spec.flag and not wanted:
         raise UsageError(f'{found} has no weights "{spec.flag}"', expected=", ".join(entry.name for entry in entries))
     view = from_torchvision.view_of(wanted[0] if wanted else entries.DEFAULT) if len(entries) else View()
-    # Auxiliary heads are for training recipes of their own, and their outputs come in a tuple.
+    # Auxiliary heads serve special training recipes, and their outputs come in a tuple.
     extra = {"aux_logits": False} if found in ("googlenet", "inception_v3") else {}
     module = torchvision.models.get_model(found, weights=None, num_classes=count, **extra)
     return Architecture(f"torchvision:{found}", module, view)
@@ -124,13 +124,13 @@ def of_timm(name: str, count: int) -> Architecture:
 
 
 def record(spec: str, count: int) -> dict[str, Any]:
-    """What `rebuild` needs to know of a network, for a checkpoint's metadata."""
+    """What `rebuild` needs to know about a network; part of a checkpoint's metadata."""
     return {"spec": spec, "count": count}
 
 
 def rebuild(checkpoint: Checkpoint) -> nn.Module:
-    """The network of a checkpoint, as its architecture builds it; raises InputError where it holds none, where its record is
-    damaged, and where it is code of the user's, which no file may run."""
+    """The network of a checkpoint, as its architecture builds it; raises InputError if it holds none, if its record is damaged,
+    or if its architecture is the user's code, which no file may run."""
     entry = checkpoint.metadata.get("architecture")
     name = checkpoint.path.name
     if not isinstance(entry, Mapping) or not isinstance(entry.get("spec"), str) or not isinstance(entry.get("count"), int):
@@ -152,7 +152,7 @@ def is_code(spec: str) -> bool:
 
 
 def of_file(text: str) -> Architecture:
-    """What a function of the user's returns, its weights as they are; its outputs must be as many as there are classes."""
+    """The network that a user's function returns, with its weights; it must have as many outputs as there are classes."""
     file, name = split_file(text)
     made = from_file.call(file, name)
     module = made.module if isinstance(made, Classifier) else made

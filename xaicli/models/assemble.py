@@ -1,4 +1,4 @@
-"""From what a source gives to the classifier that methods see: view, device, one trial pass, names, fingerprint."""
+"""From a source's network to the classifier that methods see: view, device, a trial pass, names, fingerprint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from xaicli.passes.device import masked_dtype
 from xaicli.stamps import stamp
 
 OF_ATTENTION = ("attention", "attn", "mhsa", "transformer")
-"""How modules that hold attention are called, by class or by name. What such a network cannot do after all, a method refuses."""
+"""Names of modules that hold attention, by class or attribute. If such a network turns out unsuitable, the method refuses it."""
 
 
 def assemble(
@@ -108,7 +108,7 @@ def of_class_map(
     account: Account,
     notice: Notice,
 ) -> Classifier:
-    """A classifier of a network that gives a class map (2, C, H, W) for two photos: one class of each pixel, or labels."""
+    """A classifier of a network that gives a class map (2, C, H, W) for two photos: one class per pixel, or labels."""
     single = raw.shape[1] == 1
     own = yes_or_no_names(loaded.classes) if single else loaded.classes
     given = yes_or_no_names(classes) if single and classes is not None else classes
@@ -134,7 +134,8 @@ def of_detector(
     account: Account,
     notice: Notice,
 ) -> Classifier:
-    """A detector, from the summary (2, C + 4) of its proposals for two photos; raises InputError where scores are no scores."""
+    """A detector, from the summary (2, C + 4) of its proposals for two photos; raises InputError if its scores are not within
+    0..1."""
     count = raw.shape[1] - 4
     best = raw[:, :count]
     if bool(best.isfinite().all()) and not bool(((best >= 0) & (best <= 1)).all()):
@@ -156,7 +157,7 @@ def of_detector(
 
 
 def settled(detector: Classifier) -> Classifier:
-    """The detector with a decode function that takes one photo at a time, where it cannot read the output for two."""
+    """The detector, with a decode function called photo by photo if it cannot read the output for two photos."""
     inputs = trial_inputs(detector.view.size, detector.view.channels).to(detector.device)
     with contained(f"{detector.name} on a trial input"), torch.no_grad():
         try:
@@ -168,14 +169,15 @@ def settled(detector: Classifier) -> Classifier:
 
 
 def fingerprint_of(classifier: Classifier, outputs: Outputs) -> str:
-    """The fingerprint of the network, and of how its outputs are read where that is not the plain softmax."""
+    """The fingerprint of the network, including how its outputs are read unless that is a plain softmax."""
     if outputs is Outputs.SOFTMAX and not classifier.output_name:
         return classifier.fingerprint
     return stamp({"network": classifier.fingerprint, "outputs": outputs.value, "output": classifier.output_name})
 
 
 def account_of(classifier: Classifier, trial: Trial) -> Account:
-    """What the network computes, in its fingerprint: told by its outputs on the processor, whichever device it runs on."""
+    """A coarse account, for the fingerprint, of what the network computes: measured on the processor, whichever device it runs
+    on."""
     if trial.inconsistency:
         return ["inconsistent"]
     if classifier.device.type == "cpu" or classifier.module is None:
@@ -185,13 +187,13 @@ def account_of(classifier: Classifier, trial: Trial) -> Account:
         with torch.no_grad():
             there = dataclasses.replace(classifier, forward=on_processor, module=on_processor)
             return computed(outputs_on_trial(there, trial_inputs(classifier.view.size, classifier.view.channels)))
-    # A network that cannot be copied, or runs on its device alone, may raise anything: then its device's numbers count.
+    # A network that cannot be copied, or runs only on its device, may raise anything: then its own device is used.
     except Exception:
         return computed(trial.outputs)
 
 
 def yes_or_no_names(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the two labels that a single output stands for: "not X", "X"; two names stay as they are."""
+    """Names of the two labels of a single yes-or-no output: "not X", "X"; two given names stay."""
     return (f"not {classes[0]}", classes[0]) if len(classes) == 1 else classes
 
 
@@ -205,7 +207,7 @@ def prepared(module: nn.Module, device: torch.device) -> nn.Module:
     if half:
         raise InputError(
             f"the network's weights are {str(half.pop()).removeprefix('torch.')}",
-            expected="float32: passes that may run in bf16 are cast as they run",
+            expected="float32 (passes that may run in bf16 are cast as they run)",
             hint="Return module.float().",
         )
     # Exported programs, which stay in the mode that they were exported in, put a refusal in the place of `eval`.
@@ -215,12 +217,12 @@ def prepared(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The network that a wrapper of ours holds."""
+    """The network inside one of our wrappers."""
     return module.model if isinstance(module, LogitsOnly) else module
 
 
 def provided(module: nn.Module | None) -> Needs:
-    """What methods may ask of a network: a black box gives its forward pass, a scripted program gradients too."""
+    """What methods may ask of a network: a black box has only its forward pass, a scripted program gradients too."""
     if module is None:
         return Needs.FORWARD
     if isinstance(module, torch.jit.ScriptModule):
@@ -231,7 +233,7 @@ def provided(module: nn.Module | None) -> Needs:
 
 
 def names_for(count: int, given: tuple[str, ...] | None, own: tuple[str, ...], name: str, notice: Notice) -> tuple[str, ...]:
-    """Class names: the user's, which must fit; else the source's, where they do."""
+    """Class names: the user's, whose number must fit, or else the source's, if their number fits."""
     if given is not None:
         if len(given) != count:
             raise InputError(f"{len(given)} class names for the {count} outputs of {name}", expected=f"{count} names")
@@ -248,7 +250,7 @@ SHOWN_NAMES = 3
 
 
 def compare_names(given: tuple[str, ...], own: tuple[str, ...], name: str, notice: Notice) -> None:
-    """Raise InputError where the user's names are the model's own in another order; else say which output bears which."""
+    """Raise InputError if the user's names are the model's own in another order; otherwise report which output has which name."""
     if sorted(given) == sorted(own):
         at = next(index for index in range(len(own)) if given[index] != own[index])
         raise InputError(

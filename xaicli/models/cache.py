@@ -1,4 +1,4 @@
-"""The cache of downloaded files: where it is, what it holds, and emptying it. Imports no torch."""
+"""The cache of downloaded files: its folder, its contents, and clearing it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xaicli.errors import InputError
 from xaicli.untrusted import is_file, is_folder
 
 KINDS = ("weights",)
-"""The subfolders that are ours; nothing else under the cache folder is ever listed or removed."""
+"""Our subfolders; nothing else in the cache folder is ever listed or removed."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CachedFile:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: XAI_CACHE where it is set, else the system's place for caches."""
+    """Where downloads are kept: XAI_CACHE if it is set, else the system's cache folder."""
     chosen = os.environ.get("XAI_CACHE", "").strip()
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("xaicli", appauthor=False)
 
@@ -34,7 +34,7 @@ def weights_folder() -> Path:
 
 
 def cached_files() -> list[CachedFile]:
-    """All files in the cache, sorted by path; unfinished downloads (`*.part`) among them."""
+    """All files in the cache, sorted by path, including unfinished downloads (`*.part`)."""
     found = []
     for kind in KINDS:
         folder = cache_folder() / kind
@@ -45,7 +45,7 @@ def cached_files() -> list[CachedFile]:
 
 
 def clear_cache() -> list[CachedFile]:
-    """Remove all files in the cache and say which; raises InputError where one cannot be removed."""
+    """Remove all files in the cache and return them; raises InputError if one cannot be removed."""
     removed: list[CachedFile] = []
     for cached in cached_files():
         try:

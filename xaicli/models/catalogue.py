@@ -1,4 +1,4 @@
-"""The models that can be named, for `xai list models`: data only, imports no torch. A test holds it against torchvision."""
+"""The models that can be named, for `xai list models`: data only, imports no torch. A test compares it with torchvision."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BUNDLED = (
 )
 """Networks that ship with the package."""
 DEFAULT = "tiny"
-"""The model where none is named."""
+"""The model if none is named."""
 
 WAYS = (
     Listed("torchvision:NAME@WEIGHTS", "one of torchvision's weights by name, IMAGENET1K_V2 for example"),

@@ -1,4 +1,4 @@
-"""What training leaves behind: safetensors with metadata, read back only for the classifier it was made for."""
+"""Checkpoints of training: safetensors with metadata, accepted only for the classifier for which they were trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from xaicli.stamps import FIRST_SCHEMA, array_checksum, checksum_of, stamp, with
 from xaicli.untrusted import changed_at, is_file, status_of
 
 KEY = "xaicli"
-"""Where the metadata stand in the file's header, as JSON."""
+"""The key of the metadata, as JSON, in the file's header."""
 TENSORS = "tensors"
 """The entry of the metadata that tells whether the tensors are as they were written."""
 SCHEMA = 2
@@ -49,7 +49,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class ListedCheckpoint:
-    """A checkpoint in one of the folders that are searched; `fault` says why it cannot be used."""
+    """A checkpoint in one of the searched folders; `fault` says why it cannot be used, if so."""
 
     path: Path
     metadata: Mapping[str, Any]
@@ -58,7 +58,7 @@ class ListedCheckpoint:
 
 
 def about_classifier(classifier: Classifier) -> dict[str, Any]:
-    """What a checkpoint records of the classifier it was trained for, so that another can be told from it, in words."""
+    """What a checkpoint records of its classifier, so that another classifier can be recognised and the difference named."""
     return {
         "classifier": classifier.name,
         "fingerprint": classifier.weights_fingerprint,
@@ -78,7 +78,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: Mappin
 
 
 def stored(tensor: Tensor, half: bool) -> Tensor:
-    """A tensor as it lies in the file: a copy of its own, in float16 where that was asked for and loses no range."""
+    """A tensor as it is stored: a copy, in float16 if requested and if its range allows it."""
     plain = tensor.detach().cpu()
     if half and plain.dtype == torch.float32 and bool((plain.abs() < torch.finfo(torch.float16).max).all()):
         plain = plain.half()
@@ -86,7 +86,7 @@ def stored(tensor: Tensor, half: bool) -> Tensor:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file is a checkpoint of ours; False for whatever cannot be read."""
+    """Whether a file is a checkpoint of xai; False if it cannot be read."""
     try:
         return bool(read_metadata(path))
     except XaiError:
@@ -94,10 +94,10 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """A checkpoint's metadata, from the file's header alone; raises InputError where the file is no checkpoint of ours."""
+    """A checkpoint's metadata, from the file's header alone; raises InputError if the file is not a checkpoint of xai."""
     hint = "Train one: xai train METHOD --model SPEC --data DIR -o FILE."
     if kind_of(path) != "safetensors":
-        raise InputError(f"{path} is no checkpoint of xai train", expected="a .safetensors file that it wrote", hint=hint)
+        raise InputError(f"{path} is not a checkpoint of xai train", expected="a .safetensors file that it wrote", hint=hint)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(KEY)
@@ -107,16 +107,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
             f"{path} is not a readable safetensors file ({reason})", hint="Copy it again; it may be cut off."
         ) from error
     if header is None:
-        raise InputError(f"{path} holds weights without metadata of ours", expected="a checkpoint of xai train", hint=hint)
+        raise InputError(f"{path} holds weights without the metadata of xai", expected="a checkpoint of xai train", hint=hint)
     return checked(path, header)
 
 
 def checked(path: Path, header: str) -> dict[str, Any]:
-    """The metadata as a dict; raises InputError where they are damaged or of another version."""
+    """The metadata as a dict; raises InputError if they are damaged or of another version."""
     try:
         metadata = json.loads(header)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the metadata of {path} are no JSON", expected="a checkpoint of xai train") from error
+        raise InputError(f"the metadata of {path} are not JSON", expected="a checkpoint of xai train") from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("method"), str):
         raise InputError(f"the metadata of {path} name no method", expected="a checkpoint of xai train")
     if metadata.get("schema") not in (FIRST_SCHEMA, SCHEMA):
@@ -144,7 +144,7 @@ def tensors_checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint of ours; raises InputError where the file is none. Read once for as long as the file does not change."""
+    """Read a checkpoint of xai; raises InputError if the file is not one. It is read again only when the file changes."""
     path = Path(os.path.expanduser(path))
     status = status_of(path, "a checkpoint of xai train")
     return read_once(path, status.st_mtime_ns, status.st_size)
@@ -161,10 +161,10 @@ def read_once(path: Path, changed: int, size: int) -> Checkpoint:
 
 
 def checkpoint_for(method: str, classifier: Classifier, given: str = "auto") -> Checkpoint:
-    """The checkpoint of a method for a classifier: the file that is named, or under `auto` the one that is installed.
+    """The checkpoint of a method for a classifier: the named file or, for `auto`, the installed one.
 
-    Raises InputError where there is none, or where it was made for another method or classifier, naming what differs. Cheap to
-    call for each batch: a file is read once.
+    Raises InputError if there is none, or if it was made for another method or classifier, naming what differs. Calling it for
+    each batch is cheap: a file is read once.
     """
     if given != "auto":
         checkpoint = read_checkpoint(Path(given))
@@ -194,7 +194,7 @@ def require_fit(path: Path, metadata: Mapping[str, Any], method: str, classifier
 
 
 def difference(metadata: Mapping[str, Any], classifier: Classifier) -> str:
-    """In words, how the classifier a checkpoint was trained for differs from this one; empty where it is the same."""
+    """How the classifier of a checkpoint differs from this one, in words; empty if it is the same."""
     if metadata.get("fingerprint") == classifier.weights_fingerprint and metadata.get("count") == classifier.count:
         return ""
     here = about_classifier(classifier)
@@ -218,12 +218,12 @@ def words(one: Any, other: Mapping[str, Any]) -> str:
 
 
 def checkpoints_folder() -> Path:
-    """Where trained explainers are installed; `xai cache clear` leaves it alone."""
+    """The folder of installed checkpoints; `xai cache clear` does not touch it."""
     return cache_folder() / "checkpoints"
 
 
 def list_checkpoints() -> list[ListedCheckpoint]:
-    """All checkpoints that are found by themselves: installed ones, the newest first, then those that ship with the package."""
+    """All checkpoints that are found automatically: installed ones, the newest first, then those that ship with the package."""
     installed = sorted(files_of(checkpoints_folder()), key=lambda path: (-changed_at(path), path.name))
     return [*(listed(path, False) for path in installed), *(listed(path, True) for path in files_of(BUNDLED))]
 

@@ -1,4 +1,4 @@
-"""Class names from a file: one a line, CSV with a column `name`, or JSON."""
+"""Class names from a file: one per line, CSV with a column `name`, or JSON."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from xaicli.errors import InputError
 from xaicli.untrusted import read_text
 
-FORMS = "one name a line, a CSV file with the columns index and name, or JSON (a list, or names by index)"
+FORMS = "one name per line, a CSV file with the columns index and name, or JSON (a list, or names by index)"
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """Names by class index, synonyms of one class separated by commas; raises InputError that names the line.
 
-    CSV: a header with `name` and, where the rows are not in order, `index`. JSON: a list of names, names by index, indices by
-    name, or lists that end in the name.
+    CSV: a header with `name` and, if the rows are not in order, `index`. JSON: a list of names, names by index, indices by name,
+    or lists that end in the name.
     """
     text = read_text(path, FORMS)
     if not text.strip():
@@ -39,7 +39,7 @@ def from_lines(path: Path, text: str) -> tuple[str, ...]:
     names = [line.strip() for line in text.rstrip().splitlines()]
     for number, name in enumerate(names, start=1):
         if not name:
-            raise InputError(f"{path}: line {number} is empty", expected="one name a line, in the order of the classes")
+            raise InputError(f"{path}: line {number} is empty", expected="one name per line, in the order of the classes")
     return tuple(names)
 
 
@@ -69,7 +69,7 @@ def from_json(path: Path, text: str) -> tuple[str, ...]:
 
 
 def json_pairs(content: Any) -> Iterable[tuple[Any, Any]]:
-    """(index, name) of each entry, whichever way round the file has them."""
+    """(index, name) of each entry, in whichever order the file has them."""
     if isinstance(content, list):
         return enumerate(content)
     if all(isinstance(value, int) and not isinstance(value, bool) for value in content.values()):
@@ -83,7 +83,7 @@ def add(path: Path, names: dict[int, str], index: Any, name: Any, place: str) ->
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"{path}: {place} has no name", expected=FORMS)
     if int(index) in names:
-        raise InputError(f"{path}: index {index} stands twice ({place})", expected="each index once")
+        raise InputError(f"{path}: index {index} occurs twice ({place})", expected="each index once")
     names[int(index)] = name.strip()
 
 

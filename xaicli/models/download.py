@@ -1,4 +1,4 @@
-"""Downloads into the cache: checked, never half-written, with a progress bar on the terminal."""
+"""Downloads into the cache: checked, never half-written, with a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CHUNK = 1 << 20
 TIMEOUT = 30.0
 """Seconds without a byte before a connection counts as lost."""
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z0-9]+$")
-"""torchvision ends its file names in the first digits of the content's SHA-256."""
+"""torchvision's file names end in the first digits of the content's SHA-256."""
 
 Advance = Callable[[int, int | None], None]
 
 
 class Body(Protocol):
-    """A response that is read: urllib's, or a test's."""
+    """A readable response: urllib's, or a test's."""
 
     headers: http.client.HTTPMessage
 
@@ -46,20 +46,20 @@ class DownloadError(InputError):
 
 
 def expected_hash(name: str) -> str:
-    """The first digits of a file's SHA-256 as its name states them; empty where it states none."""
+    """The first digits of a file's SHA-256 according to its name; empty if the name has none."""
     found = HASH_IN_NAME.search(name)
     return found[1] if found else ""
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is there and has the content that its name promises."""
+    """Whether a file exists and has the hash in its name."""
     return is_file(path) and sha256_file(path).startswith(expected_hash(path.name))
 
 
 def download(url: str, path: Path, progress: bool = False) -> None:
     """Fetch `url` into `path`, which appears only when it is complete and its hash is right; raises DownloadError.
 
-    The hash is the one that the file's name states. progress: show a bar on stderr where that is a terminal.
+    The hash is the one in the file's name. progress: show a bar on stderr if that is a terminal.
     """
     try:
         with bar(path.name, progress) as advance:
@@ -95,7 +95,7 @@ def receive(url: str, path: Path, file: BinaryIO, advance: Advance) -> None:
 
 
 NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError, socket.gaierror)
-"""What a network does. A full disk is none of these, and is reported as such."""
+"""Errors of a network connection. A full disk is not one of them and is reported as what it is."""
 
 
 def blocks(response: Body) -> Iterator[bytes]:
@@ -130,7 +130,7 @@ def failed(path: Path, reason: str) -> DownloadError:
 
 @contextmanager
 def bar(name: str, wanted: bool) -> Iterator[Advance]:
-    """A progress bar on stderr, where that is a terminal and one is wanted."""
+    """A progress bar on stderr, if that is a terminal and a bar is wanted."""
     if not wanted or not sys.stderr.isatty():
         yield lambda done, total: None
         return

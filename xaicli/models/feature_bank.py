@@ -1,7 +1,7 @@
 """Memory banks: features of labelled photos, in a file.
 
-A bank is one safetensors file: `features` (M, D) float32, rows of length one; `labels` (M,) int64; in its metadata the class
-names and the fingerprint of the network that the features are of, without which they mean nothing.
+A bank is one safetensors file: `features` (M, D) float32, rows of length one; `labels` (M,) int64; and in its metadata the class
+names and the fingerprint of the network that made the features, without which they mean nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STAMP_LENGTH = 16
 @dataclass(frozen=True, eq=False)
 class Bank:
     """Features (M, D), rows of length one, and labels (M,) of M photos; classes: names by label; model, fingerprint: the network
-    that gave the features; photos: a stamp of what they were made from."""
+    that gave the features; photos: a stamp of the photos and labels."""
 
     features: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
@@ -53,24 +53,24 @@ class Bank:
             "photos": self.photos,
             "content": self.content,
         }
-        # One entry alone: several are written in no fixed order, and the same bank has the same bytes.
+        # A single entry: several would be written in no fixed order, and the same bank must have the same bytes.
         metadata = {FORMAT: json.dumps(record, sort_keys=True)}
         tensors = {"features": self.features.contiguous(), "labels": self.labels.contiguous()}
         content = safetensors.torch.save(tensors, metadata)
         write_atomic(path, lambda file: file.write(content))
 
     def require(self, fingerprint: str, model: str, width: int, path: str) -> None:
-        """Raise InputError unless the features are of that network, `width` of them a photo."""
+        """Raise InputError unless the features were made by that network, `width` per photo."""
         if self.fingerprint != fingerprint or self.features.shape[1] != width:
             raise InputError(
-                f"{path} holds features of {self.model} ({self.fingerprint}), and the model is {model} ({fingerprint})",
+                f"{path} holds features of {self.model} ({self.fingerprint}), but the model is {model} ({fingerprint})",
                 expected="a bank of the same network, weights and view",
                 hint="Make one: xai bank FOLDER --model SPEC -o FILE.",
             )
 
 
 def read_bank(path: str | Path) -> Bank:
-    """The bank in a file, read once while it does not change; raises InputError where it is none."""
+    """The bank in a file, which is read again only when it changes; raises InputError if the file is not a bank."""
     path = expanded(path)
     try:
         status = path.stat()
@@ -93,7 +93,7 @@ def load(path: Path, changed: int, size: int) -> Bank:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a bank's file says of itself, without its features; raises InputError where it is none."""
+    """The metadata of a bank's file, without its features; raises InputError if it is not a bank."""
     try:
         with safetensors.safe_open(path, "pt") as file:
             record = json.loads((file.metadata() or {})[FORMAT])
@@ -105,12 +105,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` resolved, where there is such a user."""
+    """The path with `~` resolved, if there is such a user."""
     return Path(os.path.expanduser(path))
 
 
 def identity(path: str) -> str:
-    """What a bank is whatever folder it lies in: the file's name, and a stamp of its content where it can be read."""
+    """The identity of a bank in any folder: the file's name, and a stamp of its content if it can be read."""
     name = Path(path).name
     try:
         return f"{name} {read_metadata(expanded(path))['content']}"

@@ -1,4 +1,4 @@
-"""Fingerprints: what a model is, by content, whatever file or device it lies in."""
+"""Fingerprints: identify a model by content, independent of its file and device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from xaicli.stamps import stamp
 
 
 def module_fingerprint(module: nn.Module, view: View) -> str:
-    """16 hex digits over architecture (class, names and shapes of the state), weights as float32, and view; of no device."""
+    """16 hex digits over architecture (class, names and shapes of the state), weights as float32, and view; independent of the
+    device."""
     tensors, weights = hash_of_state(module.state_dict())
     return stamp({"architecture": [type(module).__name__, tensors], "weights": weights, "view": view.as_dict()})
 
@@ -31,7 +32,8 @@ def hash_of_state(state: Mapping[str, Any]) -> tuple[list[list[Any]], str]:
 
 
 def content(tensor: Tensor) -> bytes:
-    """A tensor's numbers as bytes: floating ones as float32, so that a file in half precision and its cast are one."""
+    """A tensor's numbers as bytes: floating ones as float32, so that a file in half precision and its cast to float32 are the
+    same."""
     plain = tensor.detach().cpu()
     if plain.is_complex():
         plain = torch.view_as_real(plain)
@@ -51,12 +53,13 @@ Account = list[int | str]
 """A coarse account of what a network computes."""
 
 STEP = 0.25
-"""What is computed counts in steps of this: rounding in a processor's passes is ten thousand times smaller."""
+"""The step of that account; rounding differences between processors are ten thousand times smaller."""
 
 
 def computed(outputs: Tensor) -> Account:
-    """A coarse account of outputs (B, ...) of fixed inputs: each photo's spread, on a scale of powers of two, and how its outputs
-    correlate with a fixed pattern. The same weights in another forward() give another one; another processor does not."""
+    """A coarse account of outputs (B, ...) of fixed inputs: for each photo the spread, on a scale of powers of two, and the
+    correlation of its outputs with a fixed pattern. It changes if the same weights are used by another forward(), but not on
+    another processor."""
     values = outputs.detach().flatten(1).cpu().double()
     if not bool(values.isfinite().all()):
         return ["not finite"]

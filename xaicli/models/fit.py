@@ -1,4 +1,4 @@
-"""Weights into a network, strictly; and, where they do not fit, in words what differs."""
+"""Loading weights into a network, strictly; if they do not fit, the error says in words what differs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from xaicli.models.weights import State, without_prefix
 
 Shapes = dict[str, tuple[int, ...]]
 AVERAGED = re.compile(r"ema|averag|shadow|swa", re.IGNORECASE)
-"""How copies of averaged weights are called beside the plain ones."""
+"""Names of averaged copies of weights, beside the plain ones."""
 NAMED = 3
-"""How many names of differing weights an error gives."""
+"""Maximum names of differing weights in an error."""
 
 
 def fit(module: nn.Module, state: State, file: str, network: str, hint: str = "") -> None:
-    """Load `state` into `module`, strictly: every weight of the one is in the other. Raises InputError in words.
+    """Load `state` into `module`, strictly: every weight of one must be in the other. Raises InputError in words.
 
-    file, network: what to call the two; hint: what to do where they do not fit.
+    file, network: names of the two for the error; hint: what to do if they do not fit.
     """
     state = aligned(state, module)
     difference = misfit(shapes(module), shapes(state))
     if difference:
         raise InputError(f"{file} does not fit {network}: {difference}", hint=hint or "Which architecture is it?")
     own = module.state_dict()
-    # Old and converted checkpoints lack batch norm's counters, which no evaluation reads.
+    # Old and converted checkpoints lack batch norm's counters, which evaluation does not use.
     whole = OrderedDict((name, state.get(name, own[name])) for name in own)
     whole._metadata = getattr(state, "_metadata", None) or own._metadata  # type: ignore[attr-defined]
     try:
@@ -45,8 +45,8 @@ def shapes(holder: nn.Module | State) -> Shapes:
 
 
 def aligned(state: State, module: nn.Module) -> State:
-    """`state` without a prefix that stands before all the names of the network (`model.` in Lightning's checkpoints, for one);
-    where several do, a copy of averaged weights counts last."""
+    """`state` without a prefix before all names of the network (such as `model.` in Lightning's checkpoints); if several prefixes
+    fit, a copy of averaged weights comes last."""
     wanted = {name for name in shapes(module) if not is_counter(name)}
     if not wanted or wanted <= set(state):
         return state
@@ -62,7 +62,7 @@ def is_counter(name: str) -> bool:
 
 
 def misfit(wanted: Shapes, given: Shapes) -> str:
-    """In words how the tensors given differ from those wanted; empty where they do not."""
+    """How the given tensors differ from the wanted ones, in words; empty if they do not."""
     lacking = [name for name in wanted if name not in given and not is_counter(name)]
     extra = [name for name in given if name not in wanted]
     if not lacking and not extra:
@@ -92,7 +92,7 @@ def by(shape: tuple[int, ...]) -> str:
 
 
 def head_classes(wanted: Shapes, given: Shapes, count: int) -> int | None:
-    """How many classes the head in a file has, where that alone sets it apart from a network of `count` classes; else None."""
+    """How many classes the head in a file has, if that is the only difference from a network of `count` classes; else None."""
     if misfit(dict.fromkeys(wanted, ()), dict.fromkeys(given, ())):
         return None
     differing = [name for name in wanted if name in given and wanted[name] != given[name]]

@@ -1,4 +1,4 @@
-"""Networks that `xai train` wrote, those that ship with the package among them."""
+"""Networks that `xai train` wrote, including those that ship with the package."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load_bundled(request: Request) -> LoadedModel:
 
 
 def bundled(name: str) -> Path:
-    """Where the weights of a bundled network lie."""
+    """The path of a bundled network's weights."""
     return BUNDLED / f"{name}{ENDING}"
 
 

@@ -26,7 +26,7 @@ from xaicli.network.proposals import OVERLAP, Decoding
 from xaicli.passes.device import resolve_device
 
 YOLO_VIEW = View((640, 640), None, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), torchvision_detectors.GREY)
-"""How photos are prepared where nothing is said."""
+"""How photos are prepared by default."""
 
 logger = logging.getLogger("xaicli")
 
@@ -50,9 +50,10 @@ def detector(
     """A detector from a torch module that takes (B, 3, H, W), and a function that reads boxes off its output.
 
     decode(output) -> boxes, scores: for a batch of B photos (B, N, 4) and (B, N, C), or a list of pairs (N, 4) and (N, C); a
-    function that gives (N, 4) and (N, C) is called photo by photo. Boxes are left, top, right, bottom in pixels of the input,
-    scores are of each class, 0 to 1; a third tensor (B, N) is the objectness. All proposals are wanted, before any are dropped:
-    non-maximum suppression and thresholds are applied here, and gradients pass by them. Detectors of torchvision need none.
+    function that returns (N, 4) and (N, C) is called photo by photo. Boxes are left, top, right, bottom in pixels of the input,
+    scores are of each class, 0 to 1; a third tensor (B, N) is the objectness. It must return all proposals, before any are
+    dropped: non-maximum suppression and thresholds are applied here, and gradients do not pass through them. Detectors of
+    torchvision need no `decode`.
 
     resize: the input's side, or (height, width); letterbox: whether the photo keeps its proportions, with grey around it; mean,
     std: of colours in 0..1; by default 640, letterboxed, colours as they are, and of torchvision's detectors what they state.
@@ -63,7 +64,7 @@ def detector(
         xaicli.explain("street.jpg", xaicli.detector(network, decode=decode), "d-rise", target="box:0")
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.detector(module)")
+        raise InputError(f"a {type(module).__name__} is not a network", expected="a torch module, in xaicli.detector(module)")
     if decode is not None and not callable(decode):
         raise InputError(f"decode is a {type(decode).__name__}", expected="a function: decode(output) -> boxes, scores")
     if not 0 <= (confidence or 0) < 1 or (overlap is not None and not 0 < overlap <= 1):
@@ -93,7 +94,7 @@ def view_of(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
 ) -> View:
-    """A network's own view with what the user says in its place."""
+    """A network's own view, with the user's settings in place of its own."""
     size = own.size if resize is None else (resize, resize) if isinstance(resize, int) else resize
     boxed = own.letterbox is not None if letterbox is None else letterbox
     colours = (own.mean if mean is None else per_channel("mean", mean), own.std if std is None else per_channel("std", std))

@@ -1,7 +1,7 @@
 """`FILE.pt2`: a program that torch.export saved, run as a black box.
 
-Such a program has no layers to look into, and its parameters may be frozen into it, so it counts as a black box even where
-gradients would flow. For methods that need gradients, load the network it was exported from.
+Such a program has no visible layers, and its parameters may be constants, so it counts as a black box even if gradients could
+flow. For methods that need gradients, load the network from which it was exported.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from xaicli.stamps import sha256_file
 
 WANTED = "a program saved by torch.export"
 ARCHIVE = b"PK"
-"""How such a file begins."""
+"""The first bytes of such a file."""
 
 MOST = 2**20
-"""An upper bound of the batch above this counts as none."""
+"""A maximum batch size above this counts as unlimited."""
 
 
 @dataclass(frozen=True)
 class ExportSignature:
-    """What a program takes: least and most photos a batch (None: any), height and width (None: any), its type and channels."""
+    """What a program accepts: minimum and maximum photos per batch (None: any), height and width (None: any), its type and
+    channels."""
 
     least: int
     most: int | None
@@ -44,7 +45,8 @@ class ExportSignature:
 
 
 def load(request: Request) -> LoadedModel:
-    """The classifier in an exported program: 224 pixels a side, or the size it is fixed to; ImageNet's mean and deviation."""
+    """The classifier in an exported program, with 224 pixels per side or the program's fixed size; ImageNet's mean and
+    deviation."""
     file = Path(request.name).expanduser()
     request.refuse_weights("an exported program")
     request.refuse_flag(f"Write {request.name}.")
@@ -68,7 +70,7 @@ def read(file: Path) -> Any:
     with quiet():
         try:
             return torch.export.load(file)
-        # torch reports a damaged or foreign program in many ways, none of them its own type.
+        # torch reports a damaged or foreign program by many types of exceptions, none of them its own.
         except Exception as error:
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             raise InputError(
@@ -79,7 +81,7 @@ def read(file: Path) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings of torch.export on stderr: the error that follows says the same in one line."""
+    """Silence warnings of torch.export: the error that follows says the same in one line."""
     logger = logging.getLogger("torch.export")
     level = logger.level
     with warnings.catch_warnings():
@@ -92,7 +94,7 @@ def quiet() -> Iterator[None]:
 
 
 def signature_of(program: Any, file: Path) -> ExportSignature:
-    """What the program takes; raises InputError where that is no batch of photos."""
+    """What the program accepts; raises InputError if that is not a batch of photos."""
     names = program.graph_signature.user_inputs
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     wanted = "one input of photos (batch, channels, height, width)"
@@ -112,7 +114,7 @@ def fixed(side: Any) -> int | None:
 
 
 def bounds(program: Any, batch: Any) -> tuple[int, int | None]:
-    """Least and most photos a batch."""
+    """Minimum and maximum photos per batch."""
     if isinstance(batch, int):
         return batch, batch
     stated = program.range_constraints.get(batch.node.expr)

@@ -21,8 +21,8 @@ from xaicli.python_file import functions_of, import_file, importable, place_of, 
 
 
 def load(request: Request) -> LoadedModel:
-    """The network that a function of the user's returns: a torch module, or what `xaicli.classifier(module, ...)` or
-    `xaicli.detector(module, ...)` gives."""
+    """The network that a user's function returns: a torch module, or the result of `xaicli.classifier(module, ...)` or
+    `xaicli.detector(module, ...)`."""
     file, name = split(request.name)
     request.refuse_flag(f"Write {file.name}:{name}.")
     if not request.trust:
@@ -62,7 +62,7 @@ def load(request: Request) -> LoadedModel:
 
 
 def call(file: Path, name: str) -> Any:
-    """Import the file under a name of its own and call the function, with its folder on the import path meanwhile."""
+    """Import the file under a unique name and call the function, with its folder on the import path meanwhile."""
     folder = file.resolve().parent
     with importable(folder):
         try:
@@ -75,7 +75,7 @@ def call(file: Path, name: str) -> Any:
                 return found
             require_no_arguments(file, name, found)
             return found()
-        # The user's code may raise anything; it is reported as theirs, with its line.
+        # The user's code may raise anything; the error is reported as theirs, with its line.
         except BaseException as error:
             where = place_of(error, folder) or file.name
             with contained(where, hint="This is in your own code; --debug shows the traceback."):

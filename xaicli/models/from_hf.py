@@ -31,15 +31,15 @@ PROBLEMS = {
     "multi_label_classification": Outputs.SIGMOID,
     "regression": Outputs.VALUES,
 }
-"""What a configuration's `problem_type` says of the outputs."""
+"""The kind of outputs for each `problem_type` of a configuration."""
 
 
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-"""Where an image processor is saved: alone, or with a tokenizer."""
+"""The files of an image processor: alone, or with a tokenizer."""
 
 
 class LogitsOnly(nn.Module):
-    """A network of transformers that gives its logits alone; `reverse` where it takes blue, green, red."""
+    """A network of transformers that returns only its logits; `reverse`: it expects blue, green, red."""
 
     def __init__(self, model: nn.Module, reverse: bool) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class LogitsOnly(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         output = self.model(pixel_values=inputs.flip(1) if self.reverse else inputs)
-        # Some have logits without their name.
+        # Some outputs have logits under another name.
         logits: Tensor = output.logits if hasattr(output, "logits") else output.last_hidden_state
         return logits
 
@@ -95,7 +95,7 @@ def fetch(transformers: ModuleType, place: str, local: bool, request: Request) -
     with hub_client(request, local) as where:
         processor = transformers.AutoImageProcessor.from_pretrained(place, **where)
         config = transformers.AutoConfig.from_pretrained(place, **where)
-        # Before the weights, which may be large, are fetched.
+        # Checked before the weights, which may be large, are fetched.
         check = request.prompts.require if reads_texts(transformers, config) else request.prompts.refuse
         check(f"hf:{request.name}")
         if request.weights is None:
@@ -112,13 +112,13 @@ def fetch(transformers: ModuleType, place: str, local: bool, request: Request) -
 
 @contextmanager
 def hub_client(request: Request, local: bool) -> Iterator[dict[str, Any]]:
-    """Inside, transformers loads by the options given; whatever it raises becomes one line."""
+    """Let transformers load with these options; whatever it raises becomes one line."""
     with hub(request.offline or local, request.progress) as offline:
         try:
             yield {"revision": request.flag or None, "local_files_only": offline, "trust_remote_code": False}
         except XaiError:
             raise
-        # What transformers and the hub's client raise has no common type; all of it means that the model cannot be had.
+        # The exceptions of transformers and the hub's client have no common type; each means that the model cannot be loaded.
         except Exception as error:
             spec = f"hf:{request.name}"
             if local:
@@ -138,18 +138,18 @@ def auto_class(transformers: ModuleType, config: Any) -> Any:
 
 
 def require_head(name: str, report: dict[str, Any]) -> None:
-    """Raise InputError where parts of the network were not in the file: transformers fills them with random numbers."""
+    """Raise InputError if parts of the network were not in the file, since transformers fills them with random numbers."""
     missing = sorted(report.get("missing_keys") or ()) + sorted(str(key) for key in report.get("mismatched_keys") or ())
     if missing:
         raise InputError(
-            f"hf:{name} is no trained classifier: its file lacks {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}",
+            f"hf:{name} is not a trained classifier: its file lacks {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}",
             expected="a model fine-tuned for image classification",
             hint="For a network without a head use timm:NAME.",
         )
 
 
 def require_photos(name: str, model: nn.Module) -> None:
-    """Raise InputError where a network of transformers takes something else than whole photos."""
+    """Raise InputError if a network of transformers takes something other than whole photos."""
     if getattr(model, "main_input_name", "") == "input_ids":
         found = "takes a sequence of tokens, not a photo"
     elif "spatial_shapes" in inspect.signature(model.forward).parameters:
@@ -161,7 +161,7 @@ def require_photos(name: str, model: nn.Module) -> None:
 
 
 def names_of(config: Any, count: int) -> tuple[str, ...]:
-    """Class names from the configuration; none where they are placeholders."""
+    """Class names from the configuration; none if they are placeholders."""
     labels = {int(index): str(label) for index, label in (config.id2label or {}).items()}
     if sorted(labels) != list(range(count)) or all(PLACEHOLDER.fullmatch(label) for label in labels.values()):
         return ()

@@ -53,22 +53,22 @@ def classifier(
 ) -> Classifier:
     """A classifier from a torch module that takes (B, C, H, W) and returns logits (B, C).
 
-    resize, crop, interpolation: how photos are prepared; channels: how many the network takes, by default three, or as many as
-    its first convolution does; mean, std: a number a channel, or one for all, by default ImageNet's for three channels in 0..1,
-    else 0 and 1; window: which values of photos of more than 8 bits are black and white; input_scale: what white is before mean
-    and std, 255 for networks that take bytes; input_order: "rgb", or "bgr" for networks that take blue first.
+    resize, crop, interpolation: how photos are prepared; channels: how many the network takes, by default three or the number of
+    its first convolution; mean, std: a number per channel, or one for all, by default ImageNet's for three channels in 0..1, else
+    0 and 1; window: the values of black and white in photos of more than 8 bits; input_scale: the value of white before mean and
+    std, 255 for networks that take bytes; input_order: "rgb", or "bgr" for networks that take blue first.
 
     classes: names by index, or a file of them; prompts, template, tokenizer: of a text-image model of transformers or open_clip,
-    the texts that are its classes, sentences that take them in the place of {}, and what makes tokens of them; layer: the feature
-    layer; outputs: `softmax`, `sigmoid` (labels of their own, or one yes-or-no output) or `values`, found where not given;
-    output_name: the key or index of the outputs, where the module returns a tuple or dict; name: what results call it, by default
-    the module's class; device: where it runs, by default where it is; another one moves it there.
+    the texts that are its classes, sentences with {} in their place, and the tokenizer; layer: the feature layer; outputs:
+    `softmax`, `sigmoid` (labels of their own, or one yes-or-no output) or `values`, detected if not given; output_name: the key
+    or index of the outputs, if the module returns a tuple or dict; name: its name in results, by default the module's class;
+    device: where it runs, by default where it is; another device moves it there.
 
-    The module itself is used, not a copy. Passes run in evaluation mode; afterwards each of its parts has the mode it had.
+    The module itself is used, not a copy. Passes run in evaluation mode; afterwards each of its parts has its previous mode.
     Raises XaiError.
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"a {type(module).__name__} is no network", expected="a torch module, in xaicli.classifier(module)")
+        raise InputError(f"a {type(module).__name__} is not a network", expected="a torch module, in xaicli.classifier(module)")
     view = View(resize, crop, interpolation)
     overrides = Overrides(mean=mean, std=std, channels=channels, window=window, input_scale=input_scale, input_order=input_order)
     called = name or type(module).__name__
@@ -93,15 +93,16 @@ def classifier(
 
 
 def of_prompts(module: nn.Module, tokenizer: Any, view: View, request: Request) -> LoadedModel:
-    """The image side of a text-image model of one's own, with one class a prompt; raises UsageError where it is none."""
+    """The image side of the user's text-image model, with one class per prompt; raises UsageError if the module is not such a
+    model."""
     if not hasattr(module, "get_image_features") and not hasattr(module, "encode_image"):
         raise UsageError(
-            f"a {type(module).__name__} reads no texts, and prompts are given",
+            f"a {type(module).__name__} reads no texts, but prompts are given",
             expected="a text-image model of transformers or open_clip",
         )
     if tokenizer is None:
         raise UsageError(
-            f"{request.name} compares photos with texts, and no tokenizer is given",
+            f"{request.name} compares photos with texts, but no tokenizer is given",
             hint="Write xaicli.classifier(model, prompts=[...], tokenizer=tokenizer).",
         )
     if hasattr(module, "get_image_features"):
@@ -112,13 +113,13 @@ def of_prompts(module: nn.Module, tokenizer: Any, view: View, request: Request) 
 
 
 def names(classes: Sequence[str] | str | Path | None) -> tuple[str, ...] | None:
-    """Class names as given, or read from the file that is named."""
+    """Class names as given, or read from the named file."""
     if isinstance(classes, str | Path):
         return read_classes(Path(classes))
     return tuple(classes) if classes else None
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where a module's weights lie; the CPU where it has none."""
+    """The device of a module's weights; the CPU if it has none."""
     tensors = (*module.parameters(), *module.buffers())
     return tensors[0].device if tensors else torch.device("cpu")

@@ -1,4 +1,4 @@
-"""`onnx:FILE`: a network run by onnxruntime, a black box that needs no more than its forward pass."""
+"""`onnx:FILE`: a network run by onnxruntime, as a black box with nothing but its forward pass."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from xaicli.untrusted import LARGEST_WEIGHTS, is_file, is_folder, read
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x01-\x7f])")
-"""How ONNX, in protocol buffers, writes the name of a file that holds weights: its length in base 128 follows, then the name."""
+"""The protocol buffer tag before the name of an external weights file in ONNX; the length in base 128 follows, then the name."""
 USUAL_SHARE = 256 / 224
 FEW = 32
-"""Channels at most where the other axis may have any length."""
+"""Maximum channels if the other axis may have any length."""
 
 
 @dataclass(frozen=True)
 class OnnxSignature:
-    """What a graph takes: name and type of its input, the batch (None: any), height and width (None: any), the order of axes, its
-    channels."""
+    """What a graph accepts: name and type of its input, the batch (None: any), height and width (None: any), the order of axes,
+    its channels."""
 
     name: str
     dtype: Any
@@ -45,7 +45,7 @@ class OnnxSignature:
 
 
 def load(request: Request) -> LoadedModel:
-    """The classifier in an ONNX file, with 224 pixels a side, or the size that its graph fixes; ImageNet's mean and deviation."""
+    """The classifier in an ONNX file, with 224 pixels per side or the graph's fixed size; ImageNet's mean and deviation."""
     onnxruntime = require("onnxruntime", "onnx")
     file = Path(request.name).expanduser()
     request.refuse_weights("an ONNX file")
@@ -64,7 +64,7 @@ def load(request: Request) -> LoadedModel:
 
 
 def device_for(onnxruntime: ModuleType, request: Request) -> torch.device:
-    """The device that was asked for; the CPU where any will do and this onnxruntime knows no other. Raises UsageError."""
+    """The requested device; the CPU if any device will do and this onnxruntime has no other. Raises UsageError."""
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if request.device.type == "cpu" or (request.device.type == "cuda" and has_cuda):
         return request.device
@@ -75,7 +75,7 @@ def device_for(onnxruntime: ModuleType, request: Request) -> torch.device:
 
 
 def open_session(onnxruntime: ModuleType, file: Path, device: torch.device) -> Any:
-    """A session on the CPU, or with CUDA where the device is one; the same inputs give the same bytes."""
+    """A session on the CPU or with CUDA; the same inputs give the same bytes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = sensible_threads()
     options.inter_op_num_threads = 1
@@ -86,7 +86,7 @@ def open_session(onnxruntime: ModuleType, file: Path, device: torch.device) -> A
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=providers)
-    # onnxruntime's errors derive from Exception alone; a file that is no ONNX model is the usual one.
+    # onnxruntime's errors derive directly from Exception; usually the file is not an ONNX model.
     except Exception as error:
         raise InputError(
             f"{file} is not an ONNX model that onnxruntime can run: {reason_of(error)}", hint="Export it again."
@@ -94,7 +94,7 @@ def open_session(onnxruntime: ModuleType, file: Path, device: torch.device) -> A
 
 
 def signature_of(session: Any, file: Path) -> OnnxSignature:
-    """What the graph takes and gives; raises InputError where that is no batch of photos in, logits out."""
+    """The graph's input and output; raises InputError unless it maps a batch of photos to logits."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = "one input of photos (batch, channels, height, width) in floating point"
     if len(inputs) != 1:
@@ -112,8 +112,8 @@ def signature_of(session: Any, file: Path) -> OnnxSignature:
 
 
 def channels_of(first: int | None, last: int | None) -> tuple[int, bool]:
-    """How many channels there are, and whether their axis is the last: three, or the axis that a picture is not likely to have as
-    a side. None: an axis of any length."""
+    """The number of channels, and whether their axis is the last: the axis of length three, or the one that is unlikely as a side
+    of a picture. None: an axis of any length."""
     if first == 3 or last == 3:
         return 3, first != 3
     if first is None:
@@ -122,7 +122,7 @@ def channels_of(first: int | None, last: int | None) -> tuple[int, bool]:
 
 
 def output_of(outputs: list[Any], file: Path) -> str:
-    """The name of the output that holds the logits: the only one, or the one called `logits`."""
+    """The name of the output with the logits: the only one, or the one called `logits`."""
     names = [str(entry.name) for entry in outputs]
     if len(names) == 1:
         return names[0]
@@ -138,7 +138,7 @@ def run(session: Any, signature: OnnxSignature, inputs: Tensor, file: Path) -> T
     array = (inputs.permute(0, 2, 3, 1) if signature.channels_last else inputs).detach().cpu().numpy()
     try:
         (output,) = session.run([signature.output], {signature.name: np.ascontiguousarray(array, dtype=signature.dtype)})
-    # onnxruntime's errors derive from Exception alone.
+    # onnxruntime's errors derive directly from Exception.
     except Exception as error:
         shape = "x".join(map(str, array.shape))
         raise RunError(f"{file.name} failed on inputs of shape {shape}: {reason_of(error)}") from error
@@ -146,14 +146,14 @@ def run(session: Any, signature: OnnxSignature, inputs: Tensor, file: Path) -> T
 
 
 def reason_of(error: Exception) -> str:
-    """What onnxruntime says, without its codes and paths."""
+    """The message of onnxruntime, without its codes and paths."""
     text = " ".join(str(error).split()).rpartition("] : ")[2]
     return (text.partition(" failed:")[2] or text.partition(" : ")[2] or text)[:200]
 
 
 def view_for(size: tuple[int, int] | None, channels: int = 3) -> View:
-    """The usual view, or one of the size that a program fixes, its resize in the usual proportion; of other channels than three
-    mean and deviation are 0 and 1."""
+    """The usual view, or one of a program's fixed size, with the resize in the usual proportion; mean and deviation are 0 and 1
+    unless there are three channels."""
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
     if size is None:
         return View(mean=mean, std=std)
@@ -163,7 +163,7 @@ def view_for(size: tuple[int, int] | None, channels: int = 3) -> View:
 
 
 def content_of(file: Path) -> str:
-    """A hash of the model and of the files beside it that hold its weights."""
+    """A hash of the model and of the external files with its weights."""
     parts = [sha256_file(file)]
     parts += [
         sha256_file(file.parent / name)
@@ -174,7 +174,7 @@ def content_of(file: Path) -> str:
 
 
 def external_files(content: bytes) -> list[str]:
-    """The files beside a model in which its weights lie, by name."""
+    """The names of external files beside a model that hold its weights."""
     spans = (
         (found.end(), sum((byte & 127) << 7 * at for at, byte in enumerate(found[1]))) for found in LOCATION.finditer(content)
     )

@@ -62,7 +62,7 @@ def load(request: Request) -> LoadedModel:
 
 
 def with_file(request: Request) -> Request:
-    """The request, a checkpoint that stands in the place of weights' name as its weights file."""
+    """The request; a checkpoint given in place of a weights' name becomes its weights file."""
     if not request.flag or not is_file(Path(request.flag).expanduser()):
         return request
     request.refuse_weights(f"@{request.flag}")
@@ -81,7 +81,7 @@ def find_name(open_clip: ModuleType, name: str) -> str:
 
 
 def require_tag(open_clip: ModuleType, name: str, tag: str) -> None:
-    """Raise UsageError unless `tag` names weights of that model: without any, open_clip would make random ones."""
+    """Raise UsageError unless `tag` names weights of that model: without them, open_clip would make random ones."""
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
         found = f'open_clip has no weights "{tag}" for {name}' if tag else f"open-clip:{name} names no weights"
@@ -101,7 +101,7 @@ def fetch(open_clip: ModuleType, name: str, spec: str, request: Request) -> tupl
                 pretrained_text=False,
             )
             tokenizer = open_clip.get_tokenizer(name)
-        # What open_clip and the hub's client raise has no common type; all of it means that the model cannot be had.
+        # The exceptions of open_clip and the hub's client have no common type; each means that the model cannot be loaded.
         except Exception as error:
             repository = name.partition(":")[2] if name.startswith("hf-hub:") else repository_of(open_clip, name, request.flag)
             if not repository:
@@ -112,9 +112,9 @@ def fetch(open_clip: ModuleType, name: str, spec: str, request: Request) -> tupl
 
 @contextmanager
 def warnings_as_notices(notice: Notice) -> Iterator[None]:
-    """Inside, warnings become notices, and the root logger, on which open_clip writes, is quiet and stays as it was."""
+    """Turn warnings into notices, and silence the root logger, to which open_clip writes; it is restored afterwards."""
     root, handler, level = logging.getLogger(), logging.NullHandler(), logging.getLogger().level
-    # Without any handler the first line on the root logger would make one for good.
+    # Without a handler, the first line on the root logger would add one permanently.
     root.addHandler(handler)
     root.setLevel(logging.ERROR)
     try:
@@ -130,7 +130,7 @@ def warnings_as_notices(notice: Notice) -> Iterator[None]:
 
 
 def repository_of(open_clip: ModuleType, name: str, tag: str) -> str:
-    """The repository of open_clip's own weights; empty where they lie elsewhere."""
+    """The repository of open_clip's own weights; empty if they lie elsewhere."""
     return str((open_clip.get_pretrained_cfg(name, tag) or {}).get("hf_hub", "")).rstrip("/")
 
 
@@ -168,7 +168,7 @@ def text_image_model(model: Any, tokenizer: Any) -> TextImageModel:
 
 
 def tokens_of(tokenizer: Any, text: str) -> int:
-    """How many tokens a sentence has, with those that begin and end it."""
+    """The number of tokens of a sentence, including those that begin and end it."""
     own = getattr(tokenizer, "tokenizer", None)
     if own is None:
         return len(tokenizer.encode(text)) + 2

@@ -63,7 +63,7 @@ def find_name(timm: ModuleType, name: str) -> str:
 
 
 def pretrained(timm: ModuleType, name: str, request: Request) -> Any:
-    """The network with timm's own weights, from the hub, or from timm's own site into our cache."""
+    """The network with timm's own weights, from the hub, or from timm's site through our cache."""
     if name.startswith(ELSEWHERE):
         repository, overlay = name.partition(":")[2], None
     else:
@@ -75,7 +75,7 @@ def pretrained(timm: ModuleType, name: str, request: Request) -> Any:
     with hub(request.offline, request.progress) as offline:
         try:
             module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
-        # What timm and the hub's client raise has no common type; all of it means that the model cannot be had.
+        # The exceptions of timm and the hub's client have no common type; each means that the model cannot be loaded.
         except Exception as error:
             raise cannot_load(f"timm:{name}", repository, error, asked_offline=request.offline, offline=offline) from error
     return module
@@ -88,7 +88,7 @@ def from_site(url: str, name: str, request: Request) -> Path:
         return file
     if request.offline:
         raise InputError(
-            f"the weights of timm:{name} are not on this machine, and --offline forbids the download",
+            f"the weights of timm:{name} are not on this machine, but --offline forbids the download",
             expected=f"them at {file}",
             hint="Run once without --offline, put the file there, or give --weights FILE.",
         )
@@ -98,7 +98,7 @@ def from_site(url: str, name: str, request: Request) -> Path:
 
 
 def build(timm: ModuleType, name: str, state: State, file: str) -> Any:
-    """The network with `state` in it; with as many classes as its head has where that alone differs."""
+    """The network with `state` loaded; if only the head differs, with as many classes as the head has."""
     if name.startswith(ELSEWHERE):
         raise UsageError(f"--weights with {name}", expected="a model of timm's own", hint="Leave --weights out.")
     module = timm.create_model(name, pretrained=False)
@@ -126,7 +126,7 @@ def view_of(config: Mapping[str, Any], notice: Notice) -> View:
 
 
 def names_of(timm: ModuleType, module: Any) -> tuple[str, ...]:
-    """Class names: those that the weights came with, else ImageNet's where the number of classes says which."""
+    """Class names: those that came with the weights, or else ImageNet's if the number of classes identifies them."""
     count = module.num_classes
     own = module.pretrained_cfg.get("label_names")
     if own and len(own) == count:

@@ -26,10 +26,10 @@ from xaicli.params import fold
 from xaicli.untrusted import is_there
 
 WITH_OWN_FILE = "IMAGENET1K_V1"
-"""The weights whose preprocessing a file of one's own takes, where it is not named and they exist."""
+"""The weights whose preprocessing is used for a user's weights file, if none are named and these exist."""
 IMAGENET_CLASSES = 1000
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Heads of GoogLeNet and Inception that only training uses."""
+"""Heads of GoogLeNet and Inception that are used only in training."""
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
 
 
@@ -50,14 +50,14 @@ def load(request: Request) -> LoadedModel:
 
 
 def detector(torchvision: ModuleType, name: str, entry: Any, state: State, file: str, canonical: str) -> LoadedModel:
-    """A detector with `state` in it."""
+    """A detector with `state` loaded."""
     model = torchvision_detectors.build(torchvision, name, entry, state)
     fit(model, state, file, name)
     return torchvision_detectors.loaded(canonical, model, tuple(entry.meta.get("categories") or ()))
 
 
 def classifiers(torchvision: ModuleType) -> list[str]:
-    """The names of all image classifiers and segmentation networks; detectors and video stand in modules of their own."""
+    """The names of all image classifiers and segmentation networks; detectors and video models are in other modules."""
     models = torchvision.models
     return [*models.list_models(module=models), *segmenters(torchvision)]
 
@@ -76,7 +76,7 @@ def find_name(name: str, known: list[str]) -> str:
 
 
 def elsewhere(name: str) -> str:
-    """Where a name that torchvision does not know may be at home."""
+    """A hint at the source of a name that torchvision does not know."""
     if "/" in name:
         return f"For the Hugging Face hub write hf:{name}."
     if importlib.util.find_spec("timm") is not None and require("timm", "timm").is_model(name):
@@ -116,7 +116,7 @@ def view_of(entry: Any) -> View:
 
 
 def address(entry: Any) -> str:
-    """Where the weights are downloaded from."""
+    """The URL of the weights."""
     return str(entry.url)
 
 
@@ -131,7 +131,7 @@ def pretrained_file(entry: Any, name: str, request: Request) -> Path:
     damaged = f"{ours} is damaged (its hash is wrong)" if is_there(ours) else f"the weights of {name} are not on this machine"
     if request.offline:
         raise InputError(
-            f"{damaged}, and --offline forbids the download",
+            f"{damaged}, but --offline forbids the download",
             expected=f"them at {ours}",
             hint="Run once without --offline, put the file there, or give --weights FILE.",
         )
@@ -141,7 +141,7 @@ def pretrained_file(entry: Any, name: str, request: Request) -> Path:
 
 
 def build(torchvision: ModuleType, name: str, entry: Any, state: State, file: str) -> nn.Module:
-    """The network with `state` in it; with as many classes as its head has where that alone differs from ImageNet's."""
+    """The network with `state` loaded; if only the head differs, with as many classes as the head has."""
     arguments = arguments_of(name, entry) if name not in segmenters(torchvision) else segmenter_arguments(name, state)
     # Building draws initial weights; the caller's random state stays as it was.
     with torch.random.fork_rng(devices=[]):
@@ -155,7 +155,7 @@ def build(torchvision: ModuleType, name: str, entry: Any, state: State, file: st
 
 
 def arguments_of(name: str, entry: Any) -> dict[str, Any]:
-    """What torchvision's builder passes to the network when it is given these weights."""
+    """The arguments that torchvision's builder passes to the network for these weights."""
     if name.startswith("vit_"):
         return {"image_size": entry.meta["min_size"][0]}
     if name in ("googlenet", "inception_v3"):
@@ -164,13 +164,14 @@ def arguments_of(name: str, entry: Any) -> dict[str, Any]:
 
 
 def segmenter_arguments(name: str, state: State) -> dict[str, Any]:
-    """What builds a segmentation network for weights: without those of a backbone, with the auxiliary head that they have."""
+    """Arguments that build a segmentation network for these weights: without backbone weights, and with the auxiliary head if
+    they have one."""
     auxiliary = any(key.startswith("aux_classifier.") for key in state)
     return {"weights_backbone": None} | ({} if name.startswith("lraspp") else {"aux_loss": auxiliary})
 
 
 def current_names(name: str, state: State) -> State:
-    """`state` under today's names: DenseNet's were dotted once; auxiliary heads are left out."""
+    """`state` under today's names: DenseNet's old ones had dots; auxiliary heads are left out."""
     if not name.startswith(("densenet", "googlenet", "inception")):
         return state
     renamed = OrderedDict(

@@ -22,7 +22,7 @@ from xaicli.network.observe import observing
 
 
 def reads_texts(transformers: ModuleType, config: Any) -> bool:
-    """Whether a configuration is that of a text-image model, and not of a classifier made of its image side."""
+    """Whether a configuration belongs to a text-image model, and not to a classifier made from its image side."""
     known = transformers.models.auto.modeling_auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
     name = known.get(config.model_type)
     return name is not None and (not config.architectures or config.architectures[0] in (name, *name))
@@ -31,7 +31,7 @@ def reads_texts(transformers: ModuleType, config: Any) -> bool:
 class ImageFeatures(nn.Module):
     """The image side of a text-image model: photos (B, 3, H, W) to features (B, D).
 
-    reverse: where it takes blue, green, red; patch: the side of the patches that it takes in the place of photos, 0 for photos.
+    reverse: it expects blue, green, red; patch: the side of patches, if it takes patches instead of photos, else 0.
     """
 
     def __init__(self, model: nn.Module, reverse: bool, patch: int) -> None:
@@ -46,7 +46,7 @@ class ImageFeatures(nn.Module):
         return features
 
     def taken(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Photos as the model takes them, by the names of its parameters."""
+        """The model's arguments for photos, by name."""
         pixels = inputs.flip(1) if self.reverse else inputs
         if not self.patch:
             return {"pixel_values": pixels}
@@ -59,7 +59,7 @@ class ImageFeatures(nn.Module):
 
 
 def text_image_classifier(model: Any, processor: Any, tokenizer: Any, name: str, request: Request) -> LoadedModel:
-    """The image side of a model of transformers, with one class a prompt, prepared as its processor prepares photos."""
+    """The image side of a model of transformers, with one class per prompt; photos are prepared as by its processor."""
     if patch := patches_taken(model):
         view, reverse = squashed(processor, patch, name, request.notice), False
     else:
@@ -69,7 +69,7 @@ def text_image_classifier(model: Any, processor: Any, tokenizer: Any, name: str,
 
 
 def text_image_model(model: Any, tokenizer: Any, view: View, name: str, *, reverse: bool = False) -> TextImageModel:
-    """A model of transformers; what is kept of it lacks its text side, the model itself stays as it is."""
+    """A model of transformers. Its text side is not kept here; the model itself is not changed."""
     image = ImageFeatures(model.eval(), reverse, patches_taken(model))
     text_side = parts_without_photos(image, view)
     padding, longest = text_lengths(model.config, tokenizer)
@@ -91,20 +91,20 @@ def text_image_model(model: Any, tokenizer: Any, view: View, name: str, *, rever
 
 
 def patches_taken(model: Any) -> int:
-    """The side of the patches that a model takes in the place of photos, as SigLIP 2 of any shape does; 0 for photos. SigLIP 2 of
-    a fixed size loads as SigLIP."""
+    """The side of the patches that a model takes instead of photos, as SigLIP 2 for any shape does; 0 for photos. SigLIP 2 of a
+    fixed size loads as SigLIP."""
     return int(model.config.vision_config.patch_size) if model.config.model_type == "siglip2" else 0
 
 
 def without(model: nn.Module, parts: Collection[str]) -> nn.Module:
-    """A model without some of its parts, which shares the others with the model."""
+    """A copy of a model without some of its parts; it shares the others with the model."""
     kept = copy.copy(model)
     kept._modules = {name: None if name in parts else part for name, part in model._modules.items()}
     return kept
 
 
 def squashed(processor: Any, patch: int, name: str, notice: Notice) -> View:
-    """The view of a processor that keeps a photo's shape and fits as many patches as it may: a square of so many patches."""
+    """The view for a processor that keeps a photo's shape and uses up to a number of patches: a square of that many patches."""
     side = patch * math.isqrt(int(processor.max_num_patches))
     notice(f"{name} takes photos of any shape; here they are squashed to {side} x {side} pixels (see --resize)")
     resample = getattr(processor, "resample", None)
@@ -115,7 +115,7 @@ def squashed(processor: Any, patch: int, name: str, notice: Notice) -> View:
 
 @torch.no_grad()
 def parts_without_photos(image: ImageFeatures, view: View) -> dict[str, nn.Module]:
-    """The parts of a text-image model that a photo does not pass, by name."""
+    """The names of the parts of a text-image model through which no photo passes."""
     with observing(image.model) as seen:
         image(trial_inputs(view.size)[:1])
     run = {call.path.partition(".")[0] for call in seen.calls}
@@ -123,7 +123,7 @@ def parts_without_photos(image: ImageFeatures, view: View) -> dict[str, nn.Modul
 
 
 def text_lengths(config: Any, tokenizer: Any) -> tuple[str, int]:
-    """How texts are padded, and the most tokens that are read. SigLIP was trained on texts padded to that length."""
+    """How texts are padded, and how many tokens are read at most. SigLIP was trained on texts padded to that length."""
     stated = [getattr(config.text_config, "max_position_embeddings", None), tokenizer.model_max_length]
     longest = min(length for length in stated if length)
     return "max_length" if "siglip" in config.model_type else "longest", longest

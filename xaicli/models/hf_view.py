@@ -1,9 +1,9 @@
 """The view of a processor of transformers.
 
-Each processor states in its own way what it does. Of twenty whose work a view can repeat, four mean something unusual by their
-sizes: with a view read from the settings alone, the inputs of ConvNeXT, LeViT, PoolFormer and Perceiver were wrong by 0.4 to 1.0
-standard deviations, and MobileViT swaps colours. So colours are measured on plain pictures. Among the few geometries that the
-settings can mean, the one is taken that gives the processor's own inputs of two test pictures.
+Each processor describes its work in its own way. Of twenty processors that a view can reproduce, four give their sizes an unusual
+meaning: with a view read from the settings alone, the inputs of ConvNeXT, LeViT, PoolFormer and Perceiver were wrong by 0.4 to
+1.0 standard deviations, and MobileViT swaps colours. So colours are measured on plain pictures. Among the few geometries that the
+settings can mean, the one that reproduces the processor's inputs for two test pictures is taken.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from xaicli.models.model_request import Notice
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
 """PIL's numbers, by which a processor states its interpolation."""
 AGREES = 0.02
-"""Mean difference, in standard deviations of the inputs, up to which view and processor count as equal: they round otherwise."""
+"""View and processor count as equal up to this mean difference, in standard deviations of the inputs, since they round
+differently."""
 Sizes = tuple[int | tuple[int, int] | None, int | tuple[int, int] | None]
 
 
 @dataclass(frozen=True)
 class Colours:
-    """What a processor does to red, green and blue in 0..1; `reverse` where it gives blue first."""
+    """What a processor does to red, green and blue in 0..1; `reverse`: it returns blue first."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -44,12 +45,12 @@ def run(processor: Any, picture: Image.Image) -> Tensor:
 
 
 def measure_colours(processor: Any) -> Colours:
-    """Mean and standard deviation by which a view normalises as the processor does; raises InputError where none can."""
+    """The mean and standard deviation with which a view normalises as the processor does; raises InputError if there are none."""
     black, white, red = (centre(run(processor, Image.new("RGB", (256, 256), colour))) for colour in ("black", "white", "#ff0000"))
     spread = [high - low for low, high in zip(black, white, strict=True)]
     if len(spread) != 3 or min(spread) <= 0:
         raise InputError("the image processor does not give three colour channels, each brighter where the photo is brighter")
-    # Six digits: 0.485 is 0.48500001 in float32, and shall be 0.485 again.
+    # Six digits, so that 0.48500001 (0.485 in float32) becomes 0.485 again.
     std = [rounded(1 / step) for step in spread]
     mean = [rounded(-low / step) for low, step in zip(black, spread, strict=True)]
     reverse = abs(red[0] - black[0]) < abs(red[2] - black[2])
@@ -68,7 +69,7 @@ def rounded(value: float) -> float:
 
 
 def view_of(processor: Any, colours: Colours, name: str, notice: Notice) -> View:
-    """The view that comes nearest to the processor on a wide and on a tall picture; a notice where that is not near."""
+    """The view that comes nearest to the processor on a wide and on a tall picture; gives a notice if it is not near."""
     config = getattr(processor, "data_config", None)
     if isinstance(config, Mapping):
         return timm_view(config, notice)
@@ -108,7 +109,7 @@ def candidates(processor: Any, size: tuple[int, int]) -> Iterator[Sizes]:
         yield edge, side
         if share:
             yield int(edge / share), side
-        # LeViT states the crop as the size, and resizes by the usual share.
+        # LeViT states the crop as its size, and resizes by the usual proportion.
         yield int(256 / 224 * edge), side
     yield size, None
 
@@ -119,7 +120,7 @@ def number(stated: Any, key: str) -> int | None:
 
 
 def texture(width: int, height: int) -> Image.Image:
-    """A smooth picture without symmetry: where it is cut shows in every pixel."""
+    """A smooth picture without symmetry: any other crop changes every pixel."""
     coarse = np.random.Generator(np.random.Philox(key=1)).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 

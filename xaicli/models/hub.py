@@ -19,13 +19,13 @@ from xaicli.packages import broken_pair, require
 
 LOGGERS = ("huggingface_hub", "transformers", "timm")
 SECONDS = 5.0
-"""How long the hub may take to answer before the network counts as absent."""
+"""Seconds without an answer of the hub after which the network counts as absent."""
 
 
 @contextmanager
 def hub(offline: bool, progress: bool) -> Iterator[bool]:
-    """Inside, the hub's clients write no log, show bars only where wanted and on a terminal, and stay off the network where that
-    is asked for or the hub is out of reach (they would retry for minutes). Gives whether they are offline. All is restored."""
+    """Make the hub's clients quiet: no log, bars only if wanted and on a terminal, and no network if offline is requested or the
+    hub cannot be reached (they would retry for minutes). Yields whether they are offline. All settings are restored."""
     constants: Any = part("constants")
     bars = part("utils")
     offline = offline or constants.is_offline_mode() or not reachable(constants.ENDPOINT)
@@ -39,7 +39,7 @@ def hub(offline: bool, progress: bool) -> Iterator[bool]:
         if not (progress and sys.stderr.isatty()) and not bars.are_progress_bars_disabled():
             stack.callback(bars.enable_progress_bars)
             bars.disable_progress_bars()
-        # transformers draws bars of its own while it reads a file.
+        # transformers draws its own bars while it reads a file.
         if (transformers := sys.modules.get("transformers")) is not None:
             own = transformers.utils.logging
             if not (progress and sys.stderr.isatty()) and own.is_progress_bar_enabled():
@@ -49,13 +49,13 @@ def hub(offline: bool, progress: bool) -> Iterator[bool]:
 
 
 def part(name: str) -> ModuleType:
-    """A module of huggingface_hub, which imports its own only when they are asked for."""
+    """A module of huggingface_hub, which imports its modules lazily."""
     require("huggingface_hub", "hf")
     return importlib.import_module(f"huggingface_hub.{name}")
 
 
 def reachable(endpoint: str) -> bool:
-    """Whether something answers at the hub's address; behind a proxy that is for the proxy to say."""
+    """Whether something answers at the hub's address; behind a proxy this is assumed."""
     parts = urllib.parse.urlsplit(endpoint)
     host = parts.hostname or ""
     if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
@@ -83,7 +83,7 @@ def cannot_load(spec: str, repository: str, error: Exception, *, asked_offline: 
     if offline:
         reason = "--offline forbids the download" if asked_offline else f"{constants.ENDPOINT} cannot be reached"
         return InputError(
-            f"{spec} is not on this machine, and {reason}",
+            f"{spec} is not on this machine, but {reason}",
             expected=f"it in {expected_folder(repository)}",
             hint="Run once with a network, or give --weights FILE.",
         )

@@ -1,4 +1,4 @@
-"""The view of a loaded network: what its source says, what the user states, and how many channels the network takes."""
+"""The view of a loaded network, from its source, the user's settings and the number of channels that the network takes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COLOURS = 3
 
 @dataclass(frozen=True)
 class Overrides:
-    """Parts of the view that the user states; None keeps what the weights say.
+    """The user's settings for the view; None keeps the weights' own.
 
-    mean, std: a number a channel, or one for all; channels: how many the network takes, found where not given.
+    mean, std: a number per channel, or one for all; channels: how many the network takes, detected if not given.
     """
 
     resize: Side | None = None
@@ -38,10 +38,10 @@ class Overrides:
     input_order: str | None = None
 
     def apply(self, view: View, module: nn.Module | None = None, name: str = "the network") -> View:
-        """The view with what the user states, for as many channels as the network takes.
+        """The view with the user's settings, for as many channels as the network takes.
 
-        Where channels or scale are not the source's, its mean and standard deviation mean nothing any more: they become 0 and 1
-        where they are not stated. Raises UsageError.
+        If channels or scale differ from the source's, its mean and standard deviation no longer apply: they become 0 and 1 unless
+        they are stated. Raises UsageError.
         """
         plain: dict[str, Any] = {"resize": self.resize, "crop": self.crop, "interpolation": self.interpolation}
         plain |= {"window": self.window, "scale": self.input_scale, "order": self.input_order}
@@ -57,7 +57,7 @@ class Overrides:
         return dataclasses.replace(view, **changes) if changes else view
 
     def channels_for(self, view: View, module: nn.Module | None, name: str) -> int:
-        """How many channels the network takes: as stated, else as found, else as many as means are stated."""
+        """How many channels the network takes: as stated, else as detected, else the number of stated means."""
         if self.channels is not None:
             whole = isinstance(self.channels, int) and not isinstance(self.channels, bool)
             if not whole or not 1 <= self.channels <= MOST_CHANNELS:
@@ -77,7 +77,7 @@ class Overrides:
     def stated(
         what: str, given: Sequence[float] | float | None, channels: int, name: str, scale: float
     ) -> tuple[float, ...] | None:
-        """One number a channel, of one that stands for all or of as many; raises UsageError for another number of them."""
+        """One number per channel, from one number for all or one for each; raises UsageError for any other count."""
         if given is None:
             return None
         numbers = per_channel(what, (given,) if isinstance(given, int | float) else given, scale)
@@ -86,7 +86,7 @@ class Overrides:
         if len(numbers) != channels:
             took = f"{name} takes {channels} channel{'s' if channels != 1 else ''}"
             raise UsageError(
-                f"{what} {join(numbers)} has {len(numbers)} numbers, and {took}",
+                f"{what} {join(numbers)} has {len(numbers)} numbers, but {took}",
                 expected=f"{channels} numbers, or one for all",
                 hint=f"Where the network takes {len(numbers)} channels, add --channels {len(numbers)}.",
             )
@@ -94,13 +94,13 @@ class Overrides:
 
 
 def first_channels(module: nn.Module) -> int | None:
-    """The channels that a network's first convolution takes, in the order its parts are held; None where it has none."""
+    """The input channels of a network's first convolution, in the order of its modules; None without one."""
     first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
     return None if first is None or not 1 <= first.in_channels <= MOST_CHANNELS else first.in_channels
 
 
 def takes(module: nn.Module, channels: int, view: View, name: str) -> bool:
-    """Whether a network runs on inputs of so many channels; the caller's random numbers stay as they were."""
+    """Whether a network runs on inputs with that many channels; the caller's random state is restored."""
     at = next((tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()), None)
     inputs = torch.zeros(2, channels, *view.size).to(at if at is not None else torch.zeros(()))
     try:

@@ -1,4 +1,4 @@
-"""Loading a classifier by specification: what `--model` and its options mean."""
+"""Loading a classifier by specification, as `--model` and its options do."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ SOURCES: dict[str, Load] = {
     "onnx": from_onnx.load,
     "open-clip": from_open_clip.load,
 }
-"""By the prefix of a specification."""
+"""Sources by the prefix of a specification."""
 TAKE_CHECKPOINTS: tuple[Load, ...] = (from_file.load, from_checkpoint.load_bundled)
-"""Sources that put the weights of a checkpoint of `xai train` into a network of theirs."""
+"""Sources that can load the weights of a checkpoint of `xai train` into their networks."""
 TAKE_PROMPTS: tuple[Load, ...] = (from_hf.load, from_open_clip.load)
 """Sources that hold text-image models."""
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, open-clip:NAME@TAG, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
 
 UNTRUSTED: ContextVar[bool] = ContextVar("UNTRUSTED", default=False)
-"""True while what an untrusted suite names is loaded."""
+"""True while a model of an untrusted suite is loaded."""
 
 logger = logging.getLogger("xaicli")
 
 
 @contextmanager
 def untrusted(yes: bool) -> Iterator[None]:
-    """Inside, where `yes`, no model may be code of somebody's own and none is downloaded, whoever asks for it: a suite may also
-    name one as a parameter of a method, or through a checkpoint. Raises UsageError for one that would be downloaded."""
+    """With `yes`, no model inside the `with` may run its own code or be downloaded. This also covers a model that a suite names
+    as a parameter of a method, or through a checkpoint. Raises UsageError for a model that would be downloaded."""
     token = UNTRUSTED.set(yes)
     try:
         yield
     except InputError as error:
         if not yes or "--offline" not in error.line():
             raise
-        found = error.found.partition(", and --offline")[0]
+        found = error.found.partition(", but --offline")[0]
         raise UsageError(f"{found}, and the suite would download it", hint="Where you trust it, add --trust.") from error
     finally:
         UNTRUSTED.reset(token)
@@ -96,14 +96,14 @@ def load_classifier(
     """The classifier that a specification names.
 
     weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std,
-    window, input_scale, input_order: parts of the view that replace what the weights say; channels: how many the network takes,
-    found where not given; classes: a file of class names, or of prompts; prompts: texts that are
-    the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, that takes each prompt in
-    the place of {}; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, found where not given; output_name: the
-    key or index of the outputs, where a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
-    `fp32`, `bf16`, of passes that only mask the input; offline: forbids downloads; progress: shows a bar for them; trust: whether
-    code of the user's own may run; notice: called with each line that a user should read (by default they go to the log
-    `xaicli`). Raises UsageError, InputError, RunError.
+    window, input_scale, input_order: parts of the view that replace the weights' own; channels: how many the network takes,
+    detected if not given; classes: a file of class names, or of prompts; prompts: texts that are the classes of a text-image
+    model, as a list or joined by commas; template: a sentence, or several, with {} in the place of each prompt; layer: the
+    feature layer; outputs: `softmax`, `sigmoid` or `values`, detected if not given; output_name: the key or index of the outputs,
+    if a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`, `fp32`, `bf16`, of passes that
+    only mask the input; offline: forbids downloads; progress: shows a bar for them; trust: whether the user's own code may run;
+    notice: called with each line that a user should read (by default they go to the log `xaicli`). Raises UsageError, InputError,
+    RunError.
     """
     parsed = parse_spec(spec)
     load, name = source_of(parsed.name)
@@ -125,7 +125,7 @@ def load_classifier(
     )
     if load not in TAKE_PROMPTS:
         request.prompts.refuse(spec)
-    # Weights made in inference mode would never take gradients again.
+    # Weights created in inference mode could never have gradients.
     if request.weights is not None and load not in TAKE_CHECKPOINTS and is_checkpoint(request.weights):
         raise UsageError(f"{request.weights.name} is a network of its own", hint=f"Write --model {request.weights} alone.")
     with contained(f"{spec}, when it was loaded,"), whole_installation(), torch.inference_mode(False):
@@ -144,7 +144,7 @@ def load_classifier(
 
 
 def source_of(name: str) -> tuple[Load, str]:
-    """Which source a specification without its qualifiers names, and what is left for it; raises UsageError or InputError."""
+    """The source of a specification without its qualifiers, and the rest of the name; raises UsageError or InputError."""
     prefix, colon, rest = name.partition(":")
     sources = {fold(known): load for known, load in SOURCES.items()}
     if colon and fold(prefix) in sources:

@@ -1,4 +1,4 @@
-"""What a source of models is asked for, and what it gives."""
+"""The request for a source of models, and the source's answer."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from xaicli.outputs import Outputs
 from xaicli.params import escape
 
 Notice = Callable[[str], None]
-"""Called with one line that a user should read: code that is run, names that were dropped, a softmax that was undone."""
+"""Called with one line that a user should read: about code that is run, names that were dropped, a softmax that was undone."""
 
 
 @dataclass(frozen=True)
 class Request:
     """One model, as the command line names it, and how it may be loaded.
 
-    name: what stands after the source's prefix; flag: the qualifier without `=` (torchvision's weights, a revision); weights: a
-    file that replaces the source's own; any_device: `device` was chosen for the user, and a source may take the CPU instead;
-    offline: forbids downloads; progress: shows a bar for them; trust: allows code of the user's own; prompts: what a text-image
-    model compares photos with.
+    name: the part after the source's prefix; flag: the qualifier without `=` (torchvision's weights, a revision); weights: a file
+    that replaces the source's own; any_device: the user did not choose `device`, so a source may take the CPU instead; offline:
+    forbids downloads; progress: shows a bar for them; trust: allows the user's own code; prompts: the texts with which a
+    text-image model compares photos.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Request:
         return f"{prefix}{escape(name)}{flag}{weights}"
 
     def refuse_weights(self, what: str) -> None:
-        """Raise UsageError where a weights file was given to a source that holds its own."""
+        """Raise UsageError if a weights file was given to a source that has its own weights."""
         if self.weights is not None:
             raise UsageError(f"--weights {self.weights.name} with {what}", expected="no --weights: such a file holds its own")
 
@@ -60,10 +60,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """What a source gives: a torch module, or a black box (`forward`, and the hash of its `content`).
+    """The answer of a source: a torch module, or a black box (`forward`, and the hash of its `content`).
 
-    device: where a black box runs, None for the device of the request; outputs, output_name: what the model's own configuration
-    says they are, and which entry of a tuple or dict; decoding: of a detector, how its outputs become boxes.
+    device: where a black box runs, None for the requested device; outputs, output_name: the kind of outputs and their entry in a
+    tuple or dict, according to the model's configuration; decoding: of a detector, how its outputs become boxes.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a network's outputs are, found by a trial: softmax or sigmoid already applied, one output, plain logits."""
+"""The kind of a network's outputs, detected by a trial: softmax or sigmoid already applied, a single output, plain logits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "linear", "native_ba
 
 
 class LastSigmoid(DispatchWatch):
-    """Within, `applied` says whether a sigmoid ran after the last product of weights: whether the network ends in one."""
+    """Watches a pass; `applied` says whether the network ends in a sigmoid, that is, whether one ran after the last product with
+    weights."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -34,7 +35,7 @@ class LastSigmoid(DispatchWatch):
 
 @dataclass(frozen=True)
 class OutputKind:
-    """What was found: the kind, whether softmax or sigmoid is applied already (it is undone), and a line for the user."""
+    """The result: the kind, whether softmax or sigmoid is already applied (it is then undone), and a line for the user."""
 
     outputs: Outputs
     applied: bool = False
@@ -44,14 +45,14 @@ class OutputKind:
 def output_kind(raw: Tensor, name: str, stated: Outputs | None, *, ends_in_sigmoid: bool) -> OutputKind:
     """The kind of outputs `raw` (B, C) of trial inputs.
 
-    stated: what the user or the model's own configuration says, which is believed; ends_in_sigmoid: whether the network's last
-    operation is one. Raises InputError for a single output of which nothing is stated.
+    stated: the kind according to the user or the model's configuration, which is trusted; ends_in_sigmoid: whether the network
+    ends in a sigmoid. Raises InputError for a single output whose kind is not stated.
     """
     inside = bool(((raw >= 0) & (raw <= 1)).all())
     sums = bool(((raw.sum(dim=1) - 1).abs() <= SUMS_TO_ONE).all())
     if raw.shape[1] == 1 and stated not in (Outputs.SIGMOID, Outputs.VALUES):
         raise InputError(
-            f"{name} has one output, and nothing says what it is",
+            f"{name} has one output, but nothing says what it means",
             expected="--outputs sigmoid for yes or no, or --outputs values for a quantity",
         )
     if stated is Outputs.VALUES:

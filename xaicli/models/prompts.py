@@ -1,4 +1,4 @@
-"""What a text-image model compares photos with: prompts, as they are typed or stand in a file."""
+"""Prompts, with which a text-image model compares photos: typed, or from a file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from xaicli.errors import UsageError
 from xaicli.grammar import split, unescape
 
 HOLE = "{}"
-"""Where a template takes the prompt."""
+"""The place of the prompt in a template."""
 WAYS = '--prompts "a photo of a cat,a photo of a dog", or --classes FILE with one prompt a line'
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """One class a prompt. given: those of `--prompts`; classes: those of `--classes`, which names the classes of other models;
-    templates: sentences that take each of them in the place of {}."""
+    """Prompts, each of which is a class. given: from `--prompts`; classes: from `--classes`, which names the classes of other
+    models; templates: sentences with {} in the place of each prompt."""
 
     given: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class Prompts:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The prompts without their templates, which are the names of the classes; raises UsageError where there are none."""
+        """The prompts without their templates, which are the class names; raises UsageError if there are none."""
         names = self.given or self.classes
         if self.given and self.classes:
             raise UsageError("prompts are given twice, by --prompts and by --classes", hint="Keep one of them.")
@@ -32,12 +32,12 @@ class Prompts:
             if not name.strip():
                 raise UsageError(f"prompt {place + 1} of {len(names)} is empty", expected=WAYS)
             if name in names[:place]:
-                raise UsageError(f'the prompt "{name}" stands twice', expected="each prompt once")
+                raise UsageError(f'the prompt "{name}" occurs twice', expected="each prompt once")
         return names
 
     @property
     def sentences(self) -> tuple[tuple[str, ...], ...]:
-        """What is read: for each prompt one sentence a template; raises UsageError where a template has no place for it."""
+        """The sentences: for each prompt, one per template; raises UsageError if a template has no place for it."""
         for template in self.templates:
             if HOLE not in template:
                 raise UsageError(f'the template "{template}" has no {HOLE}', hint='Type --template "a photo of a {}".')
@@ -46,14 +46,14 @@ class Prompts:
     def require(self, model: str) -> None:
         """Raise UsageError unless there are prompts for that text-image model."""
         if not self.names:
-            raise UsageError(f"{model} compares photos with texts, and none are given", expected=WAYS)
+            raise UsageError(f"{model} compares photos with texts, but none are given", expected=WAYS)
 
     def refuse(self, model: str) -> None:
-        """Raise UsageError where prompts were given for a model that has classes of its own."""
+        """Raise UsageError if prompts were given for a model that has its own classes."""
         if self.given or self.templates:
             option = "--prompts" if self.given else "--template"
             raise UsageError(
-                f"{model} reads no texts, and {option} is given",
+                f"{model} reads no texts, but {option} is given",
                 expected="a text-image model, such as hf:openai/clip-vit-base-patch32",
                 hint=f"Leave {option} out.",
             )

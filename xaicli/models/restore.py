@@ -1,4 +1,4 @@
-"""The weights of a checkpoint back in the network they were trained in."""
+"""Putting the weights of a checkpoint back into their network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def restored(checkpoint: Checkpoint, module: nn.Module, name: str) -> LoadedMode
 def with_weights(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     """`module`, wrapped as the checkpoint's network was, with its weights; raises InputError where they do not fit."""
     branch = checkpoint.metadata.get("branch")
-    # A branch has initial weights; the caller's random state stays as it was.
+    # A branch draws initial weights; the caller's random state is restored.
     with torch.random.fork_rng(devices=[]):
         network = module if branch is None else branched_networks().restored(module, branch)
     state = OrderedDict(checkpoint.state("network"))

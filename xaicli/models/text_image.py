@@ -23,17 +23,17 @@ from xaicli.models.trial import trial_inputs
 from xaicli.outputs import Outputs
 
 AT_ONCE = 64
-"""Sentences in one pass of the text side."""
+"""Sentences per pass of the text side."""
 AGREES = 1e-3
-"""How far our logits may be from the model's own, of the largest: rounding alone."""
+"""How far our logits may differ from the model's own, relative to the largest; only rounding may differ."""
 
 
 class PromptLogits(nn.Module):
     """Photos (B, 3, H, W) to logits (B, C) of C prompts: `scale * cos(image(x), text_c) + bias`.
 
     image: gives features (B, D); texts: (C, D), of unit length; made_of: a hash of what the features of the texts are made of.
-    The hash stands in the module's state, and so in its fingerprint, the features do not: their last digits differ from processor
-    to processor.
+    The hash is in the module's state, and so in its fingerprint; the features are not, since their last digits differ between
+    processors.
     """
 
     texts: Tensor
@@ -55,12 +55,12 @@ class PromptLogits(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class TextImageModel:
-    """A text-image model as its source knows it.
+    """A text-image model of some source.
 
     image: photos (B, 3, H, W) to features (B, D), without any part of the text side; encode: N sentences and photos to the
-    features of the sentences (N, D) and the model's own logits (B, N), both from one pass; text_side: the parts that no photo
-    passes, with the scale where the image side does not hold it; longest: tokens that the text side reads at most; count_tokens:
-    of a sentence; scale, bias: of the logits, the latter None for a model that was trained with a softmax.
+    features of the sentences (N, D) and the model's own logits (B, N), both from one pass; text_side: the parts through which no
+    photo passes, including the scale unless the image side holds it; longest: maximum tokens that the text side reads;
+    count_tokens: of a sentence; scale, bias: of the logits, the latter None for a model that was trained with a softmax.
     """
 
     image: nn.Module
@@ -73,9 +73,9 @@ class TextImageModel:
 
 
 def classifier_of_prompts(model: TextImageModel, view: View, name: str, request: Request) -> LoadedModel:
-    """The image side as a classifier with one class a prompt; the text side is run once, and not kept.
+    """The image side as a classifier with one class per prompt; the text side runs once and is not kept.
 
-    Raises UsageError without prompts, or where they can decide nothing, InputError where the model's logits are no cosine.
+    Raises UsageError without prompts or with too few, InputError if the model's logits are not a scaled cosine.
     """
     prompts = request.prompts
     prompts.require(name)
@@ -100,8 +100,8 @@ def classifier_of_prompts(model: TextImageModel, view: View, name: str, request:
 
 @torch.no_grad()
 def text_features(model: TextImageModel, sentences: Sequence[str], view: View, name: str) -> Tensor:
-    """Features (N, D) of N sentences, of unit length; raises InputError where the model's own logits of a trial photo are not
-    the scaled cosine of these features and the photo's."""
+    """Features (N, D) of N sentences, of unit length; raises InputError if the model's own logits for a trial photo are not the
+    scaled cosine of these features and the photo's."""
     photo = trial_inputs(view.size)[:1]
     bias = 0 if model.bias is None else model.bias
     parts: list[Tensor] = []
@@ -111,7 +111,7 @@ def text_features(model: TextImageModel, sentences: Sequence[str], view: View, n
         logits = model.scale * functional.normalize(model.image(photo).float(), dim=1) @ features.T + bias
         if logits.shape != wanted.shape or float((logits - wanted).abs().max()) > AGREES * float(wanted.abs().max().clamp_min(1)):
             raise InputError(
-                f"the logits of {name} are no scaled cosine of one photo's and one text's features",
+                f"the logits of {name} are not a scaled cosine of one photo's and one text's features",
                 expected="a model such as CLIP, SigLIP or ALIGN",
             )
         parts.append(features)

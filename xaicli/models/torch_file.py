@@ -1,4 +1,4 @@
-"""Files that torch.save wrote, read as untrusted: tensors alone, and no more memory than the file's own size stands for."""
+"""Files written by torch.save, read as untrusted: only tensors, and no more memory than the file's size justifies."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from xaicli.errors import InputError
 from xaicli.untrusted import opened
 
 UNREADABLE = (Exception,)
-"""How torch reports a damaged archive: in any way, none of them its own type. Errors in words are caught before."""
+"""The exceptions with which torch reports a damaged archive, none of them its own type. Errors in words are handled before."""
 
 SPARE = 1 << 20
-"""Bytes by which an archive's contents may exceed it, for names and pickles that are packed."""
+"""By how many bytes an archive's contents may exceed it, since names and pickles are compressed."""
 
 MOST_COPIES = 16
-"""How often one value on disk may be found in memory: tied weights, and half precision read as float32."""
+"""How many values in memory may come from one value on disk: tied weights, and half precision read as float32."""
 
 DEEPEST = 16
 
@@ -32,15 +32,15 @@ class CodeRefused(InputError):
 
 
 def load_tensors(path: Path, wanted: str) -> Any:
-    """What a file of torch.save holds, on the CPU; never runs code.
+    """The contents of a file of torch.save, on the CPU; never runs code.
 
-    Raises InputError where it would unpack to more than it is, CodeRefused where it holds more than tensors, any of UNREADABLE
-    where it is damaged.
+    Raises InputError if it would unpack to more than its size, CodeRefused if it holds more than tensors, any of UNREADABLE if it
+    is damaged.
     """
     with opened(path, wanted) as file:
         refuse_bomb(path, file, wanted)
     with warnings.catch_warnings():
-        # Of old formats and unusual protocols: what matters of them is the error that follows.
+        # Warnings of old formats and unusual protocols; an error that matters follows anyway.
         warnings.simplefilter("ignore")
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -51,7 +51,7 @@ def load_tensors(path: Path, wanted: str) -> Any:
 
 
 def refuse_bomb(path: Path, file: Any, wanted: str) -> None:
-    """Raise InputError for an archive that says it unpacks to more bytes than it has: torch.save packs nothing."""
+    """Raise InputError for an archive that claims to unpack to more bytes than it has: torch.save does not compress."""
     if file.read(2) != b"PK":
         return
     size = file.seek(0, 2)
@@ -64,7 +64,7 @@ def refuse_bomb(path: Path, file: Any, wanted: str) -> None:
 
 
 def refuse_expanded(path: Path, content: Any) -> None:
-    """Raise InputError for tensors that stand for more values than the file holds: a stride of 0 makes many of one."""
+    """Raise InputError for tensors with more values than the file holds: a stride of 0 makes many values from one."""
     storages: dict[int, int] = {}
     total = 0
     for tensor in tensors_in(content):

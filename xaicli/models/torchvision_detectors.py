@@ -1,9 +1,9 @@
 """torchvision's detectors as networks that give all their proposals: before thresholds and suppression drop any of them.
 
-What torchvision does after its heads cuts the graph and drops boxes, so a detector's own parts are run one after the other here
-(backbone, region proposals, heads, decoding), on inputs that are prepared already. Scores keep torchvision's class numbers; that
-of the background, where a softmax has one, is 0. Faster R-CNN decodes a box for every class: that of the best class is taken. The
-score of FCOS is, as torchvision has it, the root of class score times centre-ness.
+After its heads, torchvision cuts the graph and drops boxes. So a detector's parts are run one after the other here (backbone,
+region proposals, heads, decoding), on prepared inputs. Scores keep torchvision's class numbers; the score of the background,
+which a softmax includes, is set to 0. Faster R-CNN decodes a box for every class: that of the best class is taken. The score of
+FCOS is, as in torchvision, the root of class score times centre-ness.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from xaicli.network.proposals import Decoding
 from xaicli.packages import import_torchvision
 
 GREY = 114
-"""Around a photo in a letterbox: nearly the mean colour of ImageNet, and what YOLO's own code takes."""
+"""The grey around a photo in a letterbox: nearly the mean colour of ImageNet, and the value in YOLO's own code."""
 COCO = 91
-"""Classes of torchvision's detectors, the background among them."""
+"""Number of classes of torchvision's detectors, including the background."""
 EPSILON_ZERO = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
-"""Whose weights COCO_V1 torchvision runs with batch norms of epsilon 0."""
+"""Detectors whose weights COCO_V1 torchvision runs with batch norms of epsilon 0."""
 LAST_OF = ("backbone.body", "backbone.features")
-"""Parts whose last child is the deepest layer that all levels of a pyramid are made of."""
+"""Parts whose last child is the deepest layer, from which all levels of a pyramid are made."""
 
 
 Read = Callable[[Any, Any, Any], dict[str, Any]]
@@ -56,7 +56,7 @@ class AllProposals(nn.Module):
 
 
 def of_regions(model: Any, images: Any, features: Any) -> dict[str, Any]:
-    """Faster R-CNN and what is built on it."""
+    """Proposals of Faster R-CNN and networks built on it."""
     proposals, _ = model.rpn(images, features)
     heads = model.roi_heads
     logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, images.image_sizes)))
@@ -99,7 +99,7 @@ def without_background(scores: Tensor) -> Tensor:
 
 
 def reader_of(model: nn.Module) -> Read:
-    """What runs a detector's own parts; raises InputError for a network that is none of torchvision's detectors."""
+    """The function that runs a detector's parts; raises InputError for a network that is not one of torchvision's detectors."""
     kinds = import_torchvision().models.detection
     known: list[tuple[type[nn.Module], Read]] = [
         (kinds.FasterRCNN, of_regions),
@@ -111,7 +111,7 @@ def reader_of(model: nn.Module) -> Read:
         if isinstance(model, kind):
             return read
     raise InputError(
-        f"{type(model).__name__} is none of torchvision's detectors",
+        f"{type(model).__name__} is not one of torchvision's detectors",
         expected="a function that reads its boxes",
         hint="Give xaicli.detector(module, decode=…): decode(output) -> boxes (B, N, 4), scores (B, N, C).",
     )
@@ -171,7 +171,7 @@ def build(torchvision: ModuleType, name: str, entry: Any, state: State) -> nn.Mo
 
 
 def classes_in(state: State, own: State) -> int | None:
-    """How many classes a file's class scores are for, where that is another number than the architecture's own."""
+    """How many classes a file's class scores have, if that differs from the architecture's number."""
     for key, values in own.items():
         if key.endswith("bias") and ("cls_score" in key or "cls_logits" in key or "classification_head.module_list" in key):
             given = state.get(key)

@@ -1,4 +1,4 @@
-"""The trial of a network as it is loaded: what it returns, and whether that is a function of one photo alone."""
+"""The trial of a network when it is loaded: what it returns, and whether the outputs for a photo depend on that photo alone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from xaicli.network.raw_output import read_outputs
 TRIAL_PHOTOS = 2
 OF_SIZE = re.compile(r"\b(sizes?|shapes?|heights?|widths?|dimensions?|resolution|patch(es)?)\b", re.IGNORECASE)
 TOLERANCE = 2e-3
-"""Of the largest output: how far a photo's outputs may be off in a batch of another size, by rounding. Dropout is far above."""
+"""How far a photo's outputs may differ in a batch of another size by rounding, relative to the largest output. Dropout causes far
+more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """outputs: (2, C) of two fixed random inputs, as the network gives them; ends_in_sigmoid: whether its last operation is one;
-    inconsistency: in words, why the outputs of a photo are no function of that photo alone, empty where they are; changes_input:
+    """outputs: (2, C) of two fixed random inputs, as the network gives them; ends_in_sigmoid: whether it ends in a sigmoid;
+    inconsistency: why the outputs for a photo depend on more than that photo, in words, empty if they do not; changes_input:
     whether the network writes into its input."""
 
     outputs: Tensor
@@ -33,14 +34,14 @@ class Trial:
 
 
 def try_network(classifier: Classifier) -> Trial:
-    """Pass two photos together and one of them alone; the caller's random numbers stay as they were.
+    """Run two photos together and one of them alone; the caller's random state is restored.
 
-    Raises RunError where the network fails or returns something else than outputs.
+    Raises RunError if the network fails or returns something other than outputs.
     """
     height, width = classifier.view.size
     inputs = trial_inputs(classifier.view.size, classifier.view.channels).to(classifier.device)
 
-    # Not inference mode: what a network computes once and keeps would then be of no use to gradients.
+    # Not inference mode: a tensor that a network caches now would later not support gradients.
     with (
         contained(f"{classifier.name} on inputs of {height} x {width} pixels", hint=what_helps),
         torch.random.fork_rng(devices=[classifier.device] if classifier.device.type == "cuda" else []),
@@ -64,7 +65,7 @@ def what_helps(error: BaseException) -> str:
 
 
 def outputs_on_trial(classifier: Classifier, photos: Tensor) -> Tensor:
-    """What a network gives for photos, as it is; of a detector a few numbers on its proposals."""
+    """The raw outputs for photos; for a detector, a few numbers about its proposals."""
     if classifier.decoding is not None:
         return classifier.proposals(photos).summary()
     return read_outputs(classifier.forward(photos), len(photos), classifier.name, classifier.output_name)
@@ -80,7 +81,7 @@ def trial_inputs(size: tuple[int, int], channels: int = 3) -> Tensor:
 
 
 def near(one: Tensor, other: Tensor) -> bool:
-    """Whether outputs agree but for rounding; those that are not finite are another check's."""
+    """Whether outputs agree up to rounding; non-finite outputs are checked elsewhere."""
     if one.shape != other.shape or not bool(one.isfinite().all() & other.isfinite().all()):
         return one.shape == other.shape
     return bool((one - other).abs().max() <= TOLERANCE * one.abs().max().clamp_min(torch.finfo(one.dtype).tiny))

@@ -18,22 +18,22 @@ from xaicli.models.torch_file import UNREADABLE, CodeRefused, load_tensors
 from xaicli.untrusted import in_words, opened
 
 State = OrderedDict[str, Tensor]
-"""A state dict; its attribute `_metadata`, where torch wrote one, is kept."""
+"""A state dict; its attribute `_metadata`, if torch wrote one, is kept."""
 
 NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
-"""Where training scripts put the weights in a checkpoint; the averaged ones count where there are no others."""
+"""The keys under which training scripts store weights in a checkpoint; averaged ones are used only without plain ones."""
 WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+"""Prefixes that DataParallel and torch.compile put before every name."""
 DEEPEST = 4
 FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)|but got <class '([\w.]+)'>")
-"""How torch's refusal names what a pickle asked for."""
+"""The name of the refused class in torch's error."""
 
 
 def read_weights(path: Path, notice: Callable[[str], None] = lambda text: None) -> State:
-    """The tensors of a file by name, floating ones as float32, on the CPU; raises InputError where it is no file of weights.
+    """The tensors of a file by name, floating ones as float32, on the CPU; raises InputError if it is not a file of weights.
 
-    notice: called with one line where weights are not finite.
+    notice: called with one line if weights are NaN.
     """
     kind = kind_of(path)
     state = read_safetensors(path) if kind == "safetensors" else read_pickle(path, notice)
@@ -41,7 +41,7 @@ def read_weights(path: Path, notice: Callable[[str], None] = lambda text: None) 
         raise InputError(f"{path} holds no weights", expected="tensors by name, as in torch.save(model.state_dict(), FILE)")
     state = without_wrappers(state)
     for name, tensor in state.items():
-        # Masks and biases of attention may hold -inf on purpose; a NaN never is.
+        # Attention masks and biases may hold -inf on purpose; NaN never is on purpose.
         if tensor.is_floating_point() and tensor.isnan().any():
             count = int(tensor.isnan().sum())
             notice(f"{path.name} holds {count:,} weights that are NaN, the first in {name}; its outputs may be too")
@@ -60,7 +60,7 @@ def kind_of(path: Path) -> str:
 
 
 def first_bytes(path: Path, wanted: str) -> bytes:
-    """The first bytes of a file that should be `wanted`; raises InputError where it is none, or stands for one elsewhere."""
+    """The first bytes of a file that should be `wanted`; raises InputError if it is empty, a Git LFS pointer or a web page."""
     with opened(path, wanted) as file, in_words(path, wanted):
         head = file.read(64)
     if not head:
@@ -84,7 +84,7 @@ def read_safetensors(path: Path) -> State:
 
 
 def read_pickle(path: Path, notice: Callable[[str], None] = lambda text: None) -> State:
-    """A state dict out of a file that torch.save wrote; raises InputError where it holds more than weights, or is cut off."""
+    """Read the state dict in a file of torch.save; raises InputError if it holds more than weights, or is truncated."""
     try:
         content = load_tensors(path, "a file of weights")
     except CodeRefused as error:
@@ -114,7 +114,7 @@ def read_pickle(path: Path, notice: Callable[[str], None] = lambda text: None) -
 
 
 def find_state(content: Any, depth: int = 0) -> State | None:
-    """The state dict in what a file holds: at the top, or below one of the names that training scripts use."""
+    """The state dict in a file's contents: at the top, or under one of the keys that training scripts use."""
     if not isinstance(content, Mapping) or depth > DEEPEST:
         return None
     for key in (*NESTS, *AVERAGED):
@@ -129,7 +129,7 @@ def find_state(content: Any, depth: int = 0) -> State | None:
 
 
 def without_wrappers(state: State) -> State:
-    """Names without the prefixes that DataParallel and torch.compile put before all of them."""
+    """The state without the prefixes that DataParallel and torch.compile put before all names."""
     for prefix in WRAPPERS:
         if all(name.startswith(prefix) for name in state):
             return without_wrappers(without_prefix(state, prefix))
@@ -152,7 +152,7 @@ def as_float32(tensor: Tensor) -> Tensor:
 
 
 def more_than_weights(path: Path, error: Exception) -> InputError:
-    """The refusal of a pickle that names a class or a function: loading it would run code."""
+    """The error for a pickle that names a class or a function: loading it would run code."""
     named = FORBIDDEN.search(str(error))
     if named is None:
         return InputError(f"{path} is not a readable file of weights ({first_line(error)})", hint="Download or copy it again.")
@@ -164,7 +164,7 @@ def more_than_weights(path: Path, error: Exception) -> InputError:
 
 
 def rewrite(path: Path) -> str:
-    """The command that writes a file of the weights alone; it runs the pickle's code, which is for the user to decide."""
+    """The command that writes a file of the weights alone; it runs the pickle's code, so the user must decide."""
     key = "['state_dict']" if path.suffix == ".ckpt" else ""
     code = f"import torch; torch.save(torch.load('{path.name}', 'cpu', weights_only=False){key}, '{path.stem}.weights.pth')"
     return f'If you trust it, write its weights alone: python -c "{code}"'

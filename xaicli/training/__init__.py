@@ -1,1 +1,1 @@
-"""Training: data, the loop, checkpoints, and what is reported afterwards."""
+"""Training: data, the loop, checkpoints, and the report afterwards."""

@@ -1,7 +1,7 @@
 """The running mean of weights while they are trained (Polyak averaging by an exponential window).
 
-Tensors alone are kept. `torch.optim.swa_utils.AveragedModel` copies the whole network, which fails where hooks or other networks
-hang on it; it also has no warm-up and leaves `apply` and `in_place` to be written: with it this file was longer.
+Only tensors are kept. `torch.optim.swa_utils.AveragedModel` copies the whole network, which fails if hooks or other networks are
+attached to it; it also has no warm-up, `apply` or `in_place`: with it this file was longer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Average:
     """The mean of the state of some modules: floating tensors are averaged, counters copied.
 
     decay: the share of the mean that a step keeps, lower in the first steps, so that the initial weights do not linger; 0 keeps
-    no mean, and then the weights themselves stand for it.
+    no mean and uses the weights themselves.
     """
 
     def __init__(self, modules: Sequence[nn.Module], decay: float) -> None:
@@ -29,7 +29,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights after a step in."""
+        """Include the weights after a step."""
         self.steps += 1
         decay = min(self.decay, self.steps / (self.steps + 9))
         for mean, live in zip(self.mean, self.live, strict=True):
@@ -40,7 +40,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The modules hold the mean inside, and what they held before again afterwards."""
+        """Inside the `with` the modules hold the mean; their weights are restored afterwards."""
         kept = [tensor.clone() for tensor in self.live]
         try:
             self.apply()
@@ -49,14 +49,14 @@ class Average:
             copy_into(self.live, kept)
 
     def apply(self) -> None:
-        """Put the mean into the modules, for good."""
+        """Put the mean into the modules, permanently."""
         copy_into(self.live, self.mean)
 
     def state(self) -> dict[str, object]:
         return {"steps": self.steps, "mean": self.mean}
 
     def load(self, state: dict[str, object]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         steps, mean = state["steps"], state["mean"]
         assert isinstance(steps, int)
         assert isinstance(mean, list)

@@ -1,4 +1,5 @@
-"""Batches to train on: which photos, and how each is cropped, mirrored, coloured and mixed, all from (seed, epoch, index)."""
+"""Batches to train on: the choice of photos, and how each is cropped, mirrored, coloured and mixed, all decided by (seed, epoch,
+index)."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ class Batch:
 class Batches:
     """The batches of each epoch; one seed always gives the same.
 
-    count: how many classes the labels have, for mixing them; epochs: how many there will be. An epoch leaves out the last
-    photos that do not fill a batch.
+    count: how many classes the labels have, for mixing them; epochs: how many there will be. An epoch leaves out the last photos
+    if they do not fill a batch.
     """
 
     photos: Photos
@@ -50,11 +51,11 @@ class Batches:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return max(1, self.total // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from the `start`-th on; the next one is made while one is trained on."""
+        """The batches of an epoch from the `start`-th on; each is made while the previous one is trained on."""
         order = stream(self.seed, "order of training photos", epoch).permutation(self.total)
         draws = stream(self.seed, "augmentation", epoch).random((self.total, DRAWS))
         # A share is drawn also where none is used: Beta has no parameter 0.
@@ -96,10 +97,10 @@ class Batches:
 def held_out(
     photos: Photos, labels: NDArray[np.int64] | None, total: int, view: View, batch: int, on: torch.device
 ) -> Iterator[Batch]:
-    """Held-out photos under the network's view, classes mixed, in the same order each time.
+    """Held-out photos under the network's view, with classes mixed, always in the same order.
 
-    A loss may look at a whole batch (the area of maps of all its classes), so that batches of one class, as folders
-    would give them, could not be compared with those of training.
+    A loss may look at a whole batch (the area of maps of all its classes), so batches of a single class, as folders would give
+    them, would not be comparable with those of training.
     """
     order = stream(0, "order of held-out photos").permutation(total)
     for start in range(0, total, batch):
@@ -109,7 +110,8 @@ def held_out(
 
 
 def crops(pixels: Bytes, size: tuple[int, int], augmentation: Augmentation, draws: NDArray[np.float64]) -> Bytes:
-    """(B, h, w, 3) out of (B, H, W, 3): a place at random within the photo and its padding, mirrored half of the time."""
+    """(B, h, w, 3) out of (B, H, W, 3): cropped at a random place within the photo and its padding, and mirrored half of the
+    time."""
     height, width = pixels.shape[1:3]
     rows, columns = reflected(height, augmentation.padding), reflected(width, augmentation.padding)
     result = np.empty((len(pixels), *size, 3), dtype=np.uint8)
@@ -124,7 +126,7 @@ def crops(pixels: Bytes, size: tuple[int, int], augmentation: Augmentation, draw
 
 
 def reflected(side: int, padding: int) -> NDArray[np.int64]:
-    """Indices of `side` pixels with `padding` more at both ends, mirrored at the edge pixel; small photos are mirrored again."""
+    """Indices of `side` pixels with `padding` more at both ends, mirrored at the edge pixel (repeatedly for small photos)."""
     period = max(2 * side - 2, 1)
     place = np.abs(np.arange(-padding, side + padding)) % period
     return np.minimum(place, period - place) if side > 1 else np.zeros_like(place)
@@ -136,7 +138,7 @@ def scaled(pixels: Bytes, device: torch.device) -> Tensor:
 
 
 def recoloured(colours: Tensor, strength: float, draws: NDArray[np.float64]) -> Tensor:
-    """Brightness and contrast changed by factors within 1 - strength and 1 + strength, a pair a photo; clipped to 0..1."""
+    """Brightness and contrast changed by factors between 1 - strength and 1 + strength, a pair per photo; clipped to 0..1."""
     if strength == 0:
         return colours
     factors = torch.from_numpy(1 + strength * (2 * draws - 1)).to(colours).view(-1, 2, 1, 1, 1)
@@ -145,5 +147,5 @@ def recoloured(colours: Tensor, strength: float, draws: NDArray[np.float64]) -> 
 
 
 def mixed(values: Tensor, share: float) -> Tensor:
-    """Each row of a batch mixed with its opposite: `share` of itself."""
+    """Each row of a batch mixed with the row opposite to it, `share` being its own part."""
     return values * share + values.flip(0) * (1 - share)

@@ -63,7 +63,7 @@ class ClassifierTask(Task):
 
     @classmethod
     def of(cls, parameters: Mapping[str, str], classifier: Classifier, options: TaskOptions) -> ClassifierTask:
-        """The task with parameters as typed, after the name or by `--set`."""
+        """The task, with parameters as typed after the name or by `--set`."""
         return cls(classifier, ClassifierTraining.from_text({**parameters, **options.parameters}))
 
     @property
@@ -83,7 +83,7 @@ class ClassifierTask(Task):
                 wanted = functional.log_softmax(self.teacher(inputs) / self.training.temperature, dim=1)
             given = functional.log_softmax(logits / self.training.temperature, dim=1)
             divergence = functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
-            # Hinton et al., 2015, section 2: gradients keep their size whatever the temperature.
+            # Hinton et al., 2015, section 2: this keeps the size of gradients independent of the temperature.
             terms["distillation"] = divergence * self.training.temperature**2
         return terms
 
@@ -105,7 +105,7 @@ class ClassifierTask(Task):
 
 
 def schedule_for(classifier: Classifier, training: ClassifierTraining) -> Schedule:
-    """The usual recipe of the kind of network: Nesterov's momentum for convolutions, AdamW for transformers."""
+    """The usual recipe for the kind of network: Nesterov's momentum for convolutions, AdamW for transformers."""
     attends = Needs.ATTENTION in classifier.provides
     if training.recipe == "transformer" or (training.recipe == "auto" and attends):
         return Schedule(
@@ -126,7 +126,7 @@ def schedule_for(classifier: Classifier, training: ClassifierTraining) -> Schedu
 
 
 def read_teacher(spec: str, classifier: Classifier) -> Classifier:
-    """The network to learn from; raises UsageError where its classes or view differ."""
+    """The network to learn from; raises UsageError if its classes or view differ."""
     teacher = load_classifier(spec, device=classifier.device)
     if teacher.count != classifier.count or (teacher.classes and teacher.classes != classifier.classes):
         raise UsageError(f"the teacher {teacher.name} has other classes ({teacher.count}, not {classifier.count})")

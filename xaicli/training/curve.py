@@ -1,4 +1,4 @@
-"""A picture of a training run: the loss, its terms, held-out figures and the learning rate, each in a panel of its own."""
+"""A picture of a training run: the loss, its terms, held-out figures and the learning rate, each in its own panel."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ Rows = Sequence[Mapping[str, float]]
 
 
 def curve_path(output: Path) -> Path:
-    """Where the picture of a checkpoint's training lies."""
+    """The path of the picture of a checkpoint's training."""
     return output.with_name(f"{output.stem}.curve.png")
 
 
 def draw_curve(path: Path, trace: Rows, history: Rows, title: str) -> None:
-    """Write the picture, PNG; raises InputError where the place does not take it.
+    """Write the picture, PNG; raises InputError if it cannot be written.
 
-    trace: means over a few steps each, with `epoch`, where they end; history: a row an epoch, whose held-out figures are drawn.
+    trace: means over a few steps each, with the `epoch` at which they end; history: a row per epoch, whose held-out figures are
+    drawn.
     """
     names = panels(trace, history)
     rows = -(-len(names) // COLUMNS)
@@ -50,7 +51,7 @@ def panels(trace: Rows, history: Rows) -> list[str]:
 
 
 def draw_panel(axes: Axes, name: str, trace: Rows, history: Rows) -> None:
-    """One quantity: in training as a line, of held-out photos as points at the ends of epochs."""
+    """Draw one quantity: as a line for training, as points at the ends of epochs for held-out photos."""
     seen = [row for row in trace if name in row]
     held = [(at, row[HELD + name]) for at, row in enumerate(history, 1) if HELD + name in row]
     if seen:

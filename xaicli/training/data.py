@@ -22,19 +22,19 @@ from xaicli.passes.seeds import stream
 from xaicli.stamps import stamp
 from xaicli.untrusted import is_file, is_folder, is_there, readable
 
-FORMS = "a folder of one folder a class, a folder of photos, FILE.csv with the columns image and label, or @list.txt"
+FORMS = "a folder with one folder per class, a folder of photos, FILE.csv with columns image and label, or @list.txt"
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev"})
 IMAGE_COLUMNS = ("image", "file_name", "file", "filename", "path", "photo")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "category")
 METADATA = ("metadata.csv", "metadata.jsonl")
-"""What Hugging Face's image folders call their tables."""
+"""The names of tables in Hugging Face's image folders."""
 
 Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """Photos by name, with a class index each, and the names of the classes; without labels both are None and empty."""
+    """Photos by name, each with a class index, and the names of the classes; without labels these are None and empty."""
 
     sources: tuple[Source, ...]
     names: tuple[str, ...]
@@ -51,34 +51,34 @@ class Listing:
         return Listing(tuple(self.sources[row] for row in picked), tuple(self.names[row] for row in picked), labels, self.classes)
 
     def sample(self, count: int | None, seed: int) -> Listing:
-        """`count` photos drawn with the seed, in the order of the listing; all of them where there are no more."""
+        """`count` photos drawn with the seed, in the order of the listing; all of them if there are not more."""
         if count is None or count >= len(self):
             return self
         return self.rows(np.sort(stream(seed, "photos to train on").permutation(len(self))[:count]))
 
     def split(self, held: int, seed: int) -> tuple[Listing, Listing]:
-        """(to train on, held out): `held` photos are drawn with the seed."""
+        """Split into photos to train on and `held` photos held out, which are drawn with the seed."""
         order = stream(seed, "held-out photos").permutation(len(self))
         return self.rows(np.sort(order[held:])), self.rows(np.sort(order[:held]))
 
     def fingerprint(self) -> str:
-        """16 hex digits over names, sizes in bytes and labels: what a checkpoint says it was trained on."""
+        """16 hex digits over names, sizes in bytes and labels, which a checkpoint records."""
         sizes = [os.path.getsize(source.file) if source.file else 0 for source in self.sources]
         labels = None if self.labels is None else self.labels.tolist()
         return stamp({"names": self.names, "sizes": sizes, "labels": labels, "classes": self.classes})
 
     def require_labels(self, task: str, place: str) -> None:
-        """Raise UsageError where there are no labels."""
+        """Raise UsageError if there are no labels."""
         if self.labels is None:
-            expected = "a folder of one folder a class, or FILE.csv with the columns image and label"
-            raise UsageError(f"{task} learns from labels, and {place} has none", expected=expected)
+            expected = "a folder with one folder per class, or FILE.csv with columns image and label"
+            raise UsageError(f"{task} learns from labels, but {place} has none", expected=expected)
 
 
 def read_listing(place: str, classes: Sequence[str] = ()) -> Listing:
     """The photos that `--data` or `--val` names.
 
-    classes: names of the labels; for held-out photos those of the training photos. Where it is empty the names are those found.
-    Raises InputError and UsageError.
+    classes: names of the labels; for held-out photos, those of the training photos. If empty, the names found are used. Raises
+    InputError and UsageError.
     """
     path = Path(place).expanduser()
     if place.startswith("@") and not is_there(path):
@@ -89,11 +89,11 @@ def read_listing(place: str, classes: Sequence[str] = ()) -> Listing:
         return read_table(path, classes)
     if not is_there(path):
         raise InputError(f"there is nothing at {readable(path)}", expected=FORMS)
-    raise InputError(f"{readable(path)} is no set of photos", expected=FORMS)
+    raise InputError(f"{readable(path)} is not a set of photos", expected=FORMS)
 
 
 def read_folder(folder: Path, classes: Sequence[str]) -> Listing:
-    """A folder: by its table where it has one, else by its folders, else photos without labels."""
+    """Read a folder: by its table if it has one, else by its folders, else as photos without labels."""
     for name in METADATA:
         if is_file(folder / name):
             return read_table(folder / name, classes)
@@ -114,7 +114,7 @@ def read_folder(folder: Path, classes: Sequence[str]) -> Listing:
 
 
 def read_class_folders(folder: Path, children: Sequence[Path], classes: Sequence[str]) -> Listing:
-    """One folder a class, classes in the order of their names."""
+    """One folder per class, classes in the order of their names."""
     known = tuple(classes) or tuple(child.name for child in children)
     index = {name: at for at, name in enumerate(known)}
     sources: list[Source] = []
@@ -129,18 +129,18 @@ def read_class_folders(folder: Path, children: Sequence[Path], classes: Sequence
 
 
 def read_table(path: Path, classes: Sequence[str]) -> Listing:
-    """A CSV or JSON-lines file: a photo a row, by a path from the file's own folder, and its label where there is one."""
+    """A CSV or JSON-lines file with a photo in each row, by its path from the file's folder, and its label if there is one."""
     rows = list(json_rows(path) if path.suffix.lower() == ".jsonl" else csv_rows(path))
     if not rows:
-        raise InputError(f"{readable(path)} lists no photos", expected="a row a photo")
+        raise InputError(f"{readable(path)} lists no photos", expected="a row per photo")
     labelled = [label is not None for _, _, label in rows]
     if any(labelled) != all(labelled):
         place, _, _ = rows[labelled.index(False)]
-        raise InputError(f"{place} has no label, and others have", expected="a label in each row, or in none")
+        raise InputError(f"{place} has no label, but others have one", expected="a label in each row, or in none")
     sources, seen = [], dict[str, str | None]()
     for place, name, label in rows:
         if seen.setdefault(name, label) != label:
-            raise InputError(f"{place} gives {name} another label than before", expected="one label a photo")
+            raise InputError(f"{place} gives {name} another label than before", expected="one label per photo")
         sources.append(source_of(path, place, name))
     if not all(labelled):
         return Listing(tuple(sources), tuple(name for _, name, _ in rows), None)
@@ -155,7 +155,7 @@ def read_table(path: Path, classes: Sequence[str]) -> Listing:
 
 
 def csv_rows(path: Path) -> Iterable[tuple[str, str, str | None]]:
-    """(place, photo, label) of each row; columns by their names, or photo and label in this order."""
+    """(place, photo, label) of each row; columns by name, or photo and label in this order."""
     rows = [(at, row) for at, row in enumerate(csv.reader(io.StringIO(text_of(path))), 1) if row and any(map(str.strip, row))]
     header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
     image = next((header.index(name) for name in IMAGE_COLUMNS if name in header), None)
@@ -167,7 +167,7 @@ def csv_rows(path: Path) -> Iterable[tuple[str, str, str | None]]:
     for at, row in rows:
         place = f"{readable(path)}, line {at}"
         if len(row) <= max(image, label or 0) or not row[image].strip():
-            raise InputError(f"{place} has {len(row)} cells", expected="a photo, and its label where others have one")
+            raise InputError(f"{place} has {len(row)} cells", expected="a photo, and its label if others have one")
         yield place, row[image].strip(), None if label is None else row[label].strip() or None
 
 
@@ -180,7 +180,7 @@ def json_rows(path: Path) -> Iterable[tuple[str, str, str | None]]:
         try:
             row: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{place} is no JSON", expected='{"file_name": "a.jpg", "label": "cat"}') from error
+            raise InputError(f"{place} is not JSON", expected='{"file_name": "a.jpg", "label": "cat"}') from error
         image = next((row[name] for name in IMAGE_COLUMNS if name in row), None) if isinstance(row, dict) else None
         if not isinstance(image, str) or not image:
             raise InputError(f"{place} names no photo", expected='{"file_name": "a.jpg", "label": "cat"}')
@@ -191,7 +191,7 @@ def json_rows(path: Path) -> Iterable[tuple[str, str, str | None]]:
 
 
 def source_of(table: Path, place: str, name: str) -> Source:
-    """The photo of a row, looked for from the table's folder, then from here."""
+    """The photo of a row; its path starts from the table's folder, or else from the current folder."""
     for path in (table.parent / name, Path(name)):
         if is_file(path):
             return Source.of_file(path)
@@ -199,11 +199,11 @@ def source_of(table: Path, place: str, name: str) -> Source:
 
 
 def classes_of(texts: Sequence[str], path: Path) -> tuple[str, ...]:
-    """The names of the classes: those that occur, in order; of labels that are numbers, every index up to the largest."""
+    """The names of the classes: those that occur, sorted; if labels are numbers, every index up to the largest."""
     if not all(text.isdecimal() for text in texts):
         return tuple(sorted(set(texts), key=natural))
     indices = {int(text) for text in texts}
-    # One label far off would make a network of a million outputs.
+    # A single large label would otherwise make a network of a million outputs.
     if max(indices) > 10 * len(indices) + 100:
         found = f"{readable(path)} has {len(indices)} classes, and one is number {max(indices)}"
         raise InputError(found, expected="indices from 0, without gaps")

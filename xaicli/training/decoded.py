@@ -1,4 +1,4 @@
-"""Decoded photos as arrays of bytes: all in memory where they fit, else decoded when needed."""
+"""Decoded photos as arrays of bytes: all in memory if they fit, else decoded when needed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from xaicli.training.data import Listing
 
 Bytes = NDArray[np.uint8]
 CHUNK = 256
-"""Photos decoded between two reports of progress."""
+"""Number of photos decoded between two reports of progress."""
 SHARE = 0.5
 """Share of the free memory that decoded photos may take."""
 MEMORY_INFO = Path("/proc/meminfo")
 MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 MEMORY_NOW = Path("/sys/fs/cgroup/memory.current")
 UNKNOWN = 2 << 30
-"""Bytes taken as free where the system does not say."""
+"""Bytes assumed to be free if the system does not say."""
 
 Advance = Callable[[int, int], None]
 
@@ -78,7 +78,7 @@ class FromDisk:
 
 
 def stored_view(view: View, margin: float) -> View:
-    """The view under which photos are kept: `margin` times as large as the network's, so that there is room to crop at random.
+    """The view in which photos are kept: `margin` times as large as the network's, so that there is room for random crops.
 
     With a margin of 1 it is the network's own.
     """
@@ -90,7 +90,7 @@ def stored_view(view: View, margin: float) -> View:
 
 
 def pixels_of(source: Source, view: View) -> Bytes:
-    """A photo as the view cuts it, (H, W, 3); raises InputError."""
+    """A photo, resized and cropped by the view, (H, W, 3); raises InputError."""
     photo = decode(source, frame=source.frame, reading=reading_of(view))
     picture = view.resize_and_crop(photo.pixels, INTERPOLATIONS[view.interpolation])
     return np.asarray(picture, dtype=np.uint8)
@@ -104,10 +104,10 @@ def open_photos(
     on_error: Callable[[XaiError], None] | None = None,
     report: Advance = lambda done, total: None,
 ) -> tuple[Listing, Photos]:
-    """The photos of a listing, in memory where they fit into `budget` bytes (by default half of what is free).
+    """The photos of a listing, in memory if they fit into `budget` bytes (by default half of the free memory).
 
-    on_error: told of each photo that cannot be decoded, which is then left out of the listing that is returned; without it
-    InputError is raised. report: called with how many of how many are done.
+    on_error: called for each photo that cannot be decoded, which is then left out of the returned listing; without it InputError
+    is raised. report: called with the numbers of photos done and of all.
     """
     height, width = view.size
     needed = len(listing) * height * width * 3
@@ -132,7 +132,7 @@ def open_photos(
 
 
 def decode_all(sources: Sequence[Source], view: View, report: Advance) -> Iterator[Bytes | XaiError]:
-    """Each photo in order, or the error that says why it cannot be decoded."""
+    """Decode each photo in order, or give the error that says why it cannot be decoded."""
 
     def attempt(source: Source) -> Bytes | XaiError:
         try:
@@ -153,7 +153,7 @@ def threads() -> int:
 
 
 def free_memory() -> int:
-    """Free bytes: what the system calls available or what a container leaves, whichever is less."""
+    """Free bytes: the system's available memory or a container's remainder, whichever is less."""
     available = UNKNOWN
     try:
         lines = MEMORY_INFO.read_text(encoding="ascii", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""Networks that are only used while something else is trained: no mode, no gradient, not one bit of them changes."""
+"""Networks that are only used while something else is trained: not one bit of them changes, nor their modes and gradients."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from xaicli.network.modes import eval_mode, switched_off
 
 @contextmanager
 def frozen(modules: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Evaluation mode, no gradients of parameters; all restored afterwards.
+    """Put networks into evaluation mode without gradients of parameters; all is restored afterwards.
 
-    Raises RunError where a parameter or buffer is not bit for bit what it was: then what was trained inside explains a network
-    that is no more.
+    Raises RunError if a parameter or buffer has changed, since what was trained inside would then explain a network that no
+    longer exists.
     """
     before = {name: digest(module) for name, module in modules.items()}
     parameters = [tensor for module in modules.values() for tensor in module.parameters()]
@@ -30,7 +30,7 @@ def frozen(modules: Mapping[str, nn.Module]) -> Iterator[None]:
 
 
 def digest(module: nn.Module) -> str:
-    """A hash over the names and bytes of all parameters and buffers, those that are not saved too."""
+    """A hash over the names and bytes of all parameters and buffers, including unsaved ones."""
     hasher = hashlib.sha256()
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

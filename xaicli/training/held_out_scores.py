@@ -1,4 +1,4 @@
-"""Scores of a trained explainer on held-out photos, beside Grad-CAM, RISE and the controls."""
+"""Scores of a trained explainer on held-out photos, compared with Grad-CAM, RISE and the controls."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ WITH_TRUTH = "energy-pointing-game"
 
 @dataclass(eq=False)
 class HeldOutScores:
-    """Scores of one explainer and its rivals on a few photos; `rows()` makes them, `groups` then sums them up."""
+    """Scores of one explainer and its rivals on a few photos; `rows()` makes them, `groups` then summarises them."""
 
     run: ScoreRun
     store: Store = field(default_factory=Store.in_memory)
 
     def rows(self) -> Iterator[list[Row]]:
-        """The rows of each photo as it is scored; raises XaiError where one cannot be."""
+        """The rows of each photo as it is scored; raises XaiError if one cannot be scored."""
         with closing(self.run.run(self.store)) as results:
             for result in results:
                 if isinstance(result, Failure):
@@ -48,7 +48,7 @@ class HeldOutScores:
 
 
 def score_held_out(run: TrainRun, photos: int, *, truth: Truth | None = None, seed: int = 0) -> HeldOutScores | None:
-    """Scores of what a run trained, on `photos` of its held-out photos; None without a method or a photo to score."""
+    """Scores of a run's explainer on `photos` of its held-out photos; None without a method or a photo to score."""
     if run.learner.method is None or run.held is None or photos < 1:
         return None
     classifier, method = trained(run)
@@ -61,7 +61,7 @@ def trained(run: TrainRun) -> tuple[Classifier, Method]:
     if run.learner.trains_network:
         return load_classifier(str(run.output), device=run.task.classifier.device), run.learner.method
     if run.request.output is None:
-        # It was installed as the newest of its kind, which is the one that is found.
+        # It was installed just now, and the newest of its kind is the one that is found.
         return run.task.classifier, run.learner.method
     return run.task.classifier, make_method(f"{run.learner.label}@checkpoint={escape(str(run.request.output))}")
 
@@ -69,7 +69,7 @@ def trained(run: TrainRun) -> tuple[Classifier, Method]:
 def scores_beside_rivals(
     classifier: Classifier, method: Method, photos: Listing, *, truth: Truth | None = None, seed: int = 0
 ) -> HeldOutScores:
-    """Scores of a method beside those of its rivals, as far as the classifier allows them."""
+    """Scores of a method and of its rivals, as far as the classifier allows these."""
     methods = [method, *(rival for rival in map(make_method, RIVALS) if not unfit(rival, classifier))]
     metrics = make_metrics([*METRICS, WITH_TRUTH] if truth is not None else METRICS)
     made = ScoreRun(photos.sources, classifier, methods, metrics, settings=Settings(seed=seed), truth=truth)

@@ -35,11 +35,11 @@ class Learner:
 
     @property
     def trains_network(self) -> bool:
-        """Whether training gives a network of its own, rather than an explainer of an existing one."""
+        """Whether training makes a network, rather than an explainer of an existing one."""
         return self.method is None or self.method.trains_network
 
     def task(self, classifier: Classifier, seed: int) -> Task:
-        """The task; its initial weights come from torch's generator. Raises UsageError where it cannot be trained."""
+        """The task; its initial weights come from torch's generator. Raises UsageError if it cannot be trained."""
         options = TaskOptions(seed=seed, parameters=self.parameters)
         if self.method is None:
             return ClassifierTask.of({}, classifier, options)
@@ -72,7 +72,7 @@ def names_of(definition: type[Definition] | None) -> set[str]:
 
 
 def joined(after_name: dict[str, str], by_set: dict[str, str]) -> dict[str, str]:
-    """Both together; raises UsageError where a key is in both."""
+    """Both together; raises UsageError if a key is in both."""
     folded = {fold(key) for key in after_name}
     twice = next((key for key in by_set if fold(key) in folded), None)
     if twice is not None:

@@ -1,4 +1,4 @@
-"""The training loop: steps, held-out figures, snapshots, and an early end where the loss is no longer finite."""
+"""The training loop: steps, held-out figures, snapshots, and an early end if the loss is no longer finite."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = dict[str, float]
 
 
 TRACE = 200
-"""About how many points the curves of a run have."""
+"""Approximate number of points of a run's curves."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Epoch:
 class Training:
     """A training run.
 
-    held: makes the batches of held-out photos; snapshot: the file that keeps the state; identity: what a snapshot must have been
-    made with; bf16: passes run under autocast; save_every: seconds between snapshots, 0 for one per step; resume: continue from
-    the snapshot if there is one.
+    held: makes the batches of held-out photos; snapshot: the file that keeps the state; identity: what a snapshot must agree
+    with; bf16: passes run under autocast; save_every: seconds between snapshots, 0 for one per step; resume: continue from the
+    snapshot if there is one.
     """
 
     task: Task
@@ -91,8 +91,8 @@ class Training:
     def run(self) -> Iterator[Step | Epoch]:
         """Train to the end; afterwards the modules hold the final weights, in evaluation mode.
 
-        Raises RunError where the loss or a gradient is no longer finite, and where a frozen network was changed. On SIGINT and
-        SIGTERM the state is saved first.
+        Raises RunError if the loss or a gradient is no longer finite, or if a frozen network was changed. On SIGINT and SIGTERM
+        the state is saved first.
         """
         if self.resume and is_there(self.snapshot):
             self.load()
@@ -118,10 +118,10 @@ class Training:
             self.average.apply()
 
     def step(self, batch: Batch, epoch: int) -> Step:
-        """One batch: losses, gradients, weights, learning rate."""
+        """Train on one batch: losses, gradients, weights, learning rate."""
         lr = float(self.scheduler.get_last_lr()[0])
         with self.kept_apart(), torch.random.fork_rng(devices=cuda_of(self.batches.device)):
-            # Dropout and its like see the step's own numbers, so that a run that was resumed sees the same.
+            # Dropout and the like use random numbers of this step, so that a resumed run draws the same.
             torch.manual_seed(digest(self.batches.seed, "training step", self.done) >> 1)
             with self.autocast():
                 losses = self.task.losses(batch.inputs, batch.labels)
@@ -140,7 +140,7 @@ class Training:
         return Step(self.done, self.total, epoch + 1, terms, lr)
 
     def note(self, figures: Row) -> None:
-        """Add a step's figures to the sums of its epoch and of its stretch of the trace."""
+        """Add a step's figures to the sums of its epoch and of its interval of the trace."""
         for sums in (self.sums, self.window):
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -171,7 +171,7 @@ class Training:
         return torch.autocast(self.batches.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def require_finite(self, terms: Mapping[str, float], batch: Batch) -> None:
-        """Raise RunError where a term of the loss is NaN or infinite."""
+        """Raise RunError if a term of the loss is NaN or infinite."""
         if all(abs(value) < float("inf") for value in terms.values()):
             return
         listed = ", ".join(f"{name} {value:g}" for name, value in terms.items())
@@ -182,7 +182,7 @@ class Training:
         )
 
     def require_gradients(self, terms: Mapping[str, float]) -> None:
-        """Raise RunError where a gradient is NaN or infinite, before it reaches the weights."""
+        """Raise RunError if a gradient is NaN or infinite, before it changes the weights."""
         gradients = [tensor.grad for module in self.modules for tensor in module.parameters() if tensor.grad is not None]
         norms: Sequence[Tensor] = torch._foreach_norm(gradients) if gradients else ()
         if norms and not bool(torch.stack(list(norms)).isfinite().all()):
@@ -195,7 +195,7 @@ class Training:
         return f"{lr}, or train in --precision fp32.{kept}" if self.bf16 else f"{lr}.{kept}"
 
     def save(self) -> None:
-        """Put the state on disk."""
+        """Write the state to disk."""
         write_snapshot(
             self.snapshot,
             {
@@ -213,7 +213,7 @@ class Training:
         )
 
     def load(self) -> None:
-        """Take the state from disk; raises UsageError where it is another run's."""
+        """Read the state from disk; raises UsageError if it belongs to another run."""
         state = read_snapshot(self.snapshot, self.identity)
         for name, module in self.task.modules.items():
             module.load_state_dict(state["modules"][name])
@@ -237,5 +237,5 @@ def evaluated_afterwards(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def cuda_of(device: torch.device) -> list[int]:
-    """The devices whose generators are to be kept."""
+    """The devices whose random generators are saved."""
     return [device.index or 0] if device.type == "cuda" else []

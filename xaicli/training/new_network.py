@@ -29,9 +29,9 @@ class NewNetwork:
 
 
 def fresh_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> NewNetwork:
-    """A network of that specification with initial weights and one output a class.
+    """A network of that specification with initial weights and one output per class.
 
-    options: as `load_classifier` takes them; raises UsageError where the specification cannot be built without weights.
+    options: of `load_classifier`. Raises UsageError if the specification cannot be built without weights.
     """
     architecture = build(spec, len(classes), trust=True)
     made = LoadedModel(architecture.spec, architecture.view, module=architecture.module)
@@ -39,7 +39,7 @@ def fresh_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any
 
 
 def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> NewNetwork:
-    """A network with its weights; with a new head where it has another number of outputs than there are classes."""
+    """A network with its weights, and with a new head if its number of outputs is not the number of classes."""
     loaded = load_classifier(spec, notice=notice, **{key: value for key, value in options.items() if key != "classes"})
     module = loaded.torch_module
     if loaded.count != len(classes):
@@ -59,7 +59,7 @@ def assembled(made: LoadedModel, classes: tuple[str, ...], options: dict[str, An
 
 
 def replace_head(module: nn.Module, before: int, after: int) -> None:
-    """Put a new last layer, for `after` classes, in place of the one that gives `before` outputs; raises InputError."""
+    """Replace the last layer, which has `before` outputs, by a new one for `after` classes; raises InputError."""
     for name, part in reversed(list(module.named_modules())):
         parent = module.get_submodule(name.rpartition(".")[0]) if "." in name else module
         if isinstance(part, nn.Linear) and part.out_features == before:
@@ -76,5 +76,5 @@ def replace_head(module: nn.Module, before: int, after: int) -> None:
 
 
 def to_train(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module on the device, its weights laid out as convolutions take them best, all of them trainable."""
+    """Move the module to the device, with the memory layout that suits convolutions best, and make all weights trainable."""
     return module.to(device=device, memory_format=torch.channels_last).requires_grad_(True)  # type: ignore[call-overload, no-any-return]

@@ -1,4 +1,4 @@
-"""From a request to a run that is ready: data, network, task, loop. `xai train` and Python share it."""
+"""From a request to a run that is ready: data, network, task, loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from xaicli.untrusted import is_there
 
 SHARE_HELD = 0.02
 MOST_HELD = 2000
-"""How many photos are held out where none are named: one in fifty, and no more than this."""
+"""Maximum photos that are held out if none are named; it is one in fifty up to this number."""
 
 
 def prepare(
@@ -43,15 +43,15 @@ def prepare(
     on_error: Callable[[XaiError], None] = lambda error: None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainRun:
-    """Read the data, build or load the network, make the task. What cannot work is refused before training starts.
+    """Read the data, build or load the network, make the task. Anything that cannot work is refused before training starts.
 
     notice: called with lines for the user; on_error: called under `keep_going` for each photo that cannot be decoded; report:
-    called with how many photos of how many are decoded. Raises XaiError.
+    called with the numbers of photos decoded and of all. Raises XaiError.
     """
     learner = parse_learner(request.method, request.parameters)
     require_output(request, learner.name, network=learner.trains_network)
     listing = read_listing(request.data)
-    # Initial weights come from the seed alone; the caller's random state stays as it was.
+    # Initial weights depend on the seed alone; the caller's random state is restored.
     with torch.random.fork_rng():
         torch.manual_seed(digest(request.seed, "initial weights") >> 1)
         classifier, spec = the_classifier(request, learner, listing, notice)
@@ -61,7 +61,7 @@ def prepare(
     if task.needs_labels:
         listing.require_labels(learner.name, request.data)
         if len(listing.classes) != classifier.count:
-            raise UsageError(f"{len(listing.classes)} classes of the data, and {classifier.name} has {classifier.count}")
+            raise UsageError(f"{len(listing.classes)} classes of the data, but {classifier.name} has {classifier.count}")
     schedule = dataclasses.replace(task.schedule, **request.overrides)
     schedules.check(schedule)
     output = request.output or installed_path(learner, classifier)
@@ -71,7 +71,7 @@ def prepare(
     for module in task.modules.values():
         to_train(module, classifier.device)
     if not request.keep_going:
-        # Refused now, before photos are decoded. Where some may be left out it is known only afterwards who the run is.
+        # Refused now, before photos are decoded. If photos may be left out, the run's identity is known only afterwards.
         is_complete(request, output, run_stamp(request, identity(request, learner, task, schedule, listing)))
     training = make_training(request, learner, task, schedule, listing, held, output, on_error, report)
     complete = is_complete(request, output, run_stamp(request, training.identity))
@@ -137,7 +137,7 @@ def held_batches(task: Task, held: Listing, photos: Photos | None, size: int) ->
 
 
 def identity(request: TrainRequest, learner: Learner, task: Task, schedule: Schedule, listing: Listing) -> dict[str, Any]:
-    """What must be the same for a run to continue from a snapshot."""
+    """What must agree for a run to continue from a snapshot."""
     return {
         "method": learner.label,
         "parameters": dict(sorted(learner.parameters.items())),
@@ -153,13 +153,13 @@ def identity(request: TrainRequest, learner: Learner, task: Task, schedule: Sche
 
 
 def installed_path(learner: Learner, classifier: Classifier) -> Path:
-    """Where methods look for the checkpoint without being told its path."""
+    """The path where methods find the checkpoint by themselves."""
     name = safe_label(classifier.name.removesuffix(ENDING))
     return checkpoints_folder() / f"{learner.name}.{name}.{classifier.weights_fingerprint[:8]}{ENDING}"
 
 
 def the_classifier(request: TrainRequest, learner: Learner, listing: Listing, notice: Notice) -> tuple[Classifier, str]:
-    """The classifier to explain; or the one to train, with the specification that builds its network."""
+    """The classifier to explain, or the one to train with the specification that builds its network."""
     options = {key: value for key, value in request.model_options.items() if value is not None}
     if not learner.trains_network:
         if request.pretrained:
@@ -179,7 +179,7 @@ def the_classifier(request: TrainRequest, learner: Learner, listing: Listing, no
 
 
 def divide(request: TrainRequest, listing: Listing, *, needs_labels: bool) -> tuple[Listing, Listing | None]:
-    """Photos to train on, and those held out: the ones of `val`, or some of the training photos."""
+    """Photos to train on and held-out photos: those of `val`, or some of the training photos."""
     if request.val is not None:
         held = read_listing(request.val, listing.classes if needs_labels else ())
         if needs_labels:

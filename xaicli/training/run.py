@@ -21,13 +21,13 @@ from xaicli.training.train_request import TrainRequest
 
 
 def run_stamp(request: TrainRequest, identity: Mapping[str, Any]) -> str:
-    """What makes two runs one: the same checkpoint comes of both."""
+    """A stamp that is equal for runs that make the same checkpoint."""
     return stamp({**identity, "half": request.half})
 
 
 @dataclass(eq=False)
 class TrainRun:
-    """A run that is ready to start: `events()` trains, then the checkpoint is at `output`; complete: it was there before."""
+    """A run that is ready to start: `events()` trains and writes the checkpoint to `output`; complete: it existed before."""
 
     request: TrainRequest
     learner: Learner
@@ -48,7 +48,7 @@ class TrainRun:
         return self.training.history
 
     def events(self) -> Iterator[Step | Epoch]:
-        """Train; afterwards write the checkpoint and the picture, and remove the snapshot. Of a complete run there are none."""
+        """Train; afterwards write the checkpoint and the picture, and remove the snapshot. A complete run yields no events."""
         if self.complete:
             return
         yield from self.training.run()
@@ -79,7 +79,7 @@ class TrainRun:
             "versions": versions(),
         }
         if self.learner.trains_network:
-            # This fingerprint is of the initial weights, which nobody will see again.
+            # This is the fingerprint of the initial weights, which no longer exist.
             del about["fingerprint"]
             record["architecture"] = architecture.record(self.spec, classifier.count)
             record["class_names"] = list(classifier.classes)

@@ -1,4 +1,4 @@
-"""Optimiser and learning rate as a schedule says, by torch's own."""
+"""Torch's optimiser and learning rate for a schedule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOMENTA = (0.85, 0.95)
 
 
 def check(schedule: Schedule) -> None:
-    """Raise UsageError where a number makes no schedule."""
+    """Raise UsageError for a number that makes no sense in a schedule."""
     for name, value, least in (
         ("epochs", schedule.epochs, 1),
         ("batch-size", schedule.batch_size, 1),
@@ -29,7 +29,7 @@ def check(schedule: Schedule) -> None:
 
 
 def make_optimizer(modules: Iterable[nn.Module], schedule: Schedule) -> Optimizer:
-    """The optimiser over all parameters that take gradients; those that weight decay spares are in a group of their own."""
+    """The optimiser over all trainable parameters; those without weight decay are in a separate group."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for module in modules:
         for name, parameter in module.named_parameters():
@@ -48,7 +48,7 @@ def make_optimizer(modules: Iterable[nn.Module], schedule: Schedule) -> Optimize
 
 
 def decays(name: str, parameter: nn.Parameter, what: str) -> bool:
-    """Whether weight decay acts on a parameter, under the rule `all`, `weights` or `matrices`."""
+    """Whether weight decay acts on a parameter, by the rule `all`, `weights` or `matrices`."""
     if what == "weights":
         return name.rpartition(".")[2] != "bias"
     return what == "all" or parameter.ndim > 1
@@ -60,7 +60,7 @@ def make_scheduler(optimizer: Optimizer, schedule: Schedule, steps: int) -> LRSc
         milestones = [round(share * steps) for share in schedule.milestones]
         return MultiStepLR(optimizer, milestones, schedule.gamma)
     low, high = MOMENTA
-    # Torch divides by the length of the warm-up, which is zero where it has one step.
+    # Torch divides by the length of the warm-up, which is zero for a single step.
     warm_up = schedule.warm_up if schedule.warm_up * steps != 1 else schedule.warm_up / 2
     return OneCycleLR(
         optimizer,
@@ -76,6 +76,6 @@ def make_scheduler(optimizer: Optimizer, schedule: Schedule, steps: int) -> LRSc
 
 
 def clip(modules: Iterable[nn.Module], largest: float) -> None:
-    """Scale gradients down to a norm of at most `largest` over all modules; 0 leaves them."""
+    """Scale gradients down to a norm of at most `largest` over all modules; 0 does nothing."""
     if largest:
         torch.nn.utils.clip_grad_norm_([p for module in modules for p in module.parameters() if p.grad is not None], largest)

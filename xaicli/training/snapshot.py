@@ -17,12 +17,12 @@ ENDING = ".resume"
 
 
 def snapshot_path(output: Path) -> Path:
-    """Where the snapshots of a run that writes `output` lie."""
+    """The path of the snapshot of a run that writes `output`."""
     return output.with_name(output.name + ENDING)
 
 
 def write_snapshot(path: Path, state: Mapping[str, Any]) -> None:
-    """Replace the earlier state, wholly or not at all; raises InputError."""
+    """Replace the earlier state, whole or not at all; raises InputError."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     content = buffer.getvalue()
@@ -30,20 +30,20 @@ def write_snapshot(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_snapshot(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a run with this identity (tensors on the CPU); raises InputError where the file is damaged, UsageError where
-    it is of another run, naming what differs."""
+    """The state of a run with this identity (tensors on the CPU); raises InputError if the file is damaged, UsageError, naming
+    what differs, if it belongs to another run."""
     again = "Write --fresh to start over."
     try:
         state = load_tensors(path, "a snapshot of xai train")
     except UNREADABLE as error:
-        raise InputError(f"{path} is no snapshot that can be read", expected="one that xai train wrote", hint=again) from error
+        raise InputError(f"{path} is not a readable snapshot", expected="one that xai train wrote", hint=again) from error
     known = state.get("identity") if isinstance(state, dict) else None
     if not isinstance(known, dict):
-        raise InputError(f"{path} is no snapshot of a training run", expected="one that xai train wrote", hint=again)
+        raise InputError(f"{path} is not a snapshot of a training run", expected="one that xai train wrote", hint=again)
     different = [key for key in identity if known.get(key) != identity[key]]
     if different:
         listed = ", ".join(f"{key} {brief(known.get(key))} (now {brief(identity[key])})" for key in different[:3])
-        raise UsageError(f"{path} is of another run: {listed}", hint=f"Repeat that command, or choose another -o. {again}")
+        raise UsageError(f"{path} belongs to another run: {listed}", hint=f"Repeat that command, or choose another -o. {again}")
     return dict(state)
 
 

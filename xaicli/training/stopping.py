@@ -1,4 +1,4 @@
-"""Signals that ask a training run to stop: noticed between two steps, acted on once the state is on disk."""
+"""Signals that ask a training run to stop: noticed between two steps, obeyed once the state is on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Which signal came, if any; a second one no longer waits."""
+    """The signal that came, if any; a second one stops the run at once."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -30,7 +30,7 @@ class Stop:
         self.before = {}
 
     def act(self) -> None:
-        """Do now what the signal would have done; returns where none came."""
+        """Do now what the signal would have done; do nothing if none came."""
         if self.number:
             self.restore()
             signal.raise_signal(self.number)
@@ -38,7 +38,8 @@ class Stop:
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Inside, SIGINT and SIGTERM are only noted. Outside the main thread, where Python hands none over, nothing changes."""
+    """Only note SIGINT and SIGTERM inside the `with`. Nothing changes outside the main thread, where Python delivers no
+    signals."""
     stop = Stop()
     try:
         if threading.current_thread() is threading.main_thread():

@@ -33,7 +33,7 @@ Size = int | tuple[int, int]
 class Trained(Tabular):
     """A checkpoint, and its scores on held-out photos beside those of other methods.
 
-    path: the checkpoint; groups: the scores, empty where there was nothing to report on; errors: of photos left out.
+    path: the checkpoint; groups: the scores, empty if there was nothing to score; errors: of photos left out.
     """
 
     path: Path
@@ -97,12 +97,12 @@ def train(
 ) -> Trained:
     """Train `method` (`t-tame`, `tame`, `p-tame`, `lfi-cam` or `classifier`, as a specification) and score it on held-out photos.
 
-    data, val: folders of photos, `FILE.csv` or `@list.txt`; hold_out: photos of `data` held out where `val` names none; epochs to
-    ema: entries of the schedule, by default the method's own; parameters: of training, by name; pretrained: start from the
-    model's weights; model to output_name: of `load_classifier`; output: the checkpoint, None for where methods look for it;
-    half: weights in float16; report: how many held-out photos are scored afterwards; truth: their ground truth; resume: True
-    demands a snapshot to go on from, False ignores one; save_every: seconds between snapshots; on_event: called after each step
-    and epoch. The same call goes on where a run was stopped. Raises XaiError.
+    data, val: folders of photos, `FILE.csv` or `@list.txt`; hold_out: how many photos of `data` to hold out if `val` is None;
+    epochs to ema: entries of the schedule, by default the method's own; parameters: of training, by name; pretrained: start from
+    the model's weights; model to output_name: of `load_classifier`; output: the checkpoint, None for the folder in which methods
+    find it; half: weights in float16; report: how many held-out photos to score afterwards; truth: their ground truth; resume:
+    True demands a snapshot to continue from, False ignores one; save_every: seconds between snapshots; on_event: called after
+    each step and epoch. The same call continues a run that was stopped. Raises XaiError.
 
         xaicli.train("t-tame", "photos/", model="resnet50").path
     """
@@ -146,7 +146,7 @@ def train(
 
 
 def prepared(request: TrainRequest, leave_out: Callable[[XaiError], None], progress: Progress) -> TrainRun:
-    """The run made ready; tells how many photos are decoded."""
+    """Prepare the run, and report how many photos are decoded."""
     with progress.task("decoding", None) as step:
         seen = 0
 
@@ -159,7 +159,7 @@ def prepared(request: TrainRequest, leave_out: Callable[[XaiError], None], progr
 
 
 def carry_out(run: TrainRun, on_event: Callable[[Step | Epoch], None], progress: Progress) -> None:
-    """Train; tells of every step, and of every epoch in a line."""
+    """Train, and report every step, and every epoch in a line."""
     if run.complete:
         progress.say(f"{run.output} is complete: this command has trained it before (--overwrite trains it again)")
         return
@@ -177,7 +177,7 @@ def carry_out(run: TrainRun, on_event: Callable[[Step | Epoch], None], progress:
         for event in run.events():
             on_event(event)
             if isinstance(event, Step):
-                # A running mean: single batches jump too much to be read.
+                # A running mean: the losses of single batches vary too much to be readable.
                 means = {name: 0.95 * means.get(name, value) + 0.05 * value for name, value in event.terms.items()}
                 step(event.done - done, note=f"epoch {event.epoch}  {terms_line(means)}")
                 done = event.done
@@ -193,7 +193,7 @@ def terms_line(terms: Mapping[str, float]) -> str:
 def scores_of(
     run: TrainRun, photos: int, truth: str | Path | None, truth_classes: str | Path | None, progress: Progress
 ) -> tuple[Group, ...]:
-    """Scores of what was trained, on held-out photos, beside other methods and the controls."""
+    """Scores of the trained explainer on held-out photos, with other methods and the controls."""
     classifier, read = run.task.classifier, None
     if truth:
         read = read_truth(str(truth), classifier.classes, classifier.count, None if truth_classes is None else str(truth_classes))

@@ -1,4 +1,4 @@
-"""What a user asks to be trained, and what is refused before any data is read."""
+"""The request for a training run, and what is refused before any data is read."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class TrainRequest:
     """What is to be trained, on which photos, and how.
 
     model: a specification; model_options: further arguments of `load_classifier`; parameters: of training, as typed; overrides:
-    entries of the schedule; held: photos to hold out where `val` names none, None for one in fifty; output: None for the folder
-    in which methods look for checkpoints; half: tensors in float16; pretrained: start from the model's weights; resume: None
+    entries of the schedule; held: how many photos to hold out if `val` is None, None for one in fifty; output: None for the
+    folder in which methods find checkpoints; half: tensors in float16; pretrained: start from the model's weights; resume: None
     continues from a snapshot if there is one, True demands one, False starts over.
     """
 
@@ -48,13 +48,14 @@ class TrainRequest:
 
 
 def is_complete(request: TrainRequest, output: Path, run: str) -> bool:
-    """Whether `output` is what this very run has made before; run: its stamp, as the checkpoint records it.
+    """Whether this same run has made `output` before; run: its stamp, which the checkpoint records.
 
-    Raises UsageError where it is of another run and may not be replaced. What is installed without a name is.
+    Raises UsageError if it belongs to another run and must not be replaced. A checkpoint installed without a name may be
+    replaced.
     """
     if request.overwrite or not os.path.lexists(output):
         return False
-    # A snapshot beside it is of a run that was stopped between the two; the same command goes on from it.
+    # A snapshot beside it belongs to a run that was stopped between the two; the same command continues from it.
     if is_file(snapshot_path(output)) and is_checkpoint(output):
         return False
     if request.resume is not False and is_checkpoint(output) and read_metadata(output).get("run") == run:
@@ -69,10 +70,10 @@ def there_already(output: Path) -> UsageError:
 
 
 def require_output(request: TrainRequest, name: str, *, network: bool) -> None:
-    """Raise XaiError where the checkpoint cannot be written, or would replace another file."""
+    """Raise XaiError if the checkpoint cannot be written, or would replace another file."""
     if request.output is None:
         if network:
-            raise UsageError(f"{name} gives a network of its own, which needs a name", expected="-o FILE.safetensors")
+            raise UsageError(f"{name} makes a network, which needs a file name", expected="-o FILE.safetensors")
         require_writable(checkpoints_folder())
         return
     if request.output.suffix != ENDING:

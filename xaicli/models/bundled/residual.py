@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class CompactResNet(nn.Module):
     """Logits (B, classes) of inputs (B, 3, H, W).
 
-    widths: channels of the stages, each at half the side of the one before; blocks: how many each stage has, by default most
-    in the last, where they are cheap. The stem halves the side, the head is one linear layer over the spatial mean. Features,
-    after the last stage, are not negative. Raises ValueError where widths and blocks are not equally many.
+    widths: channels of the stages, each at half the side of the one before; blocks: how many each stage has, by default most in
+    the last, where they are cheap. The stem halves the side, the head is one linear layer over the spatial mean. The features
+    after the last stage are non-negative. Raises ValueError if widths and blocks differ in number.
     """
 
     def __init__(self, classes: int, widths: Sequence[int] = (32, 64, 192), blocks: Sequence[int] = (1, 2, 3)) -> None:
@@ -34,13 +34,13 @@ class CompactResNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around which the features also pass unchanged, or by a pooled 1 x 1 convolution where their shape does."""
+    """Two convolutions with a shortcut around them: the identity, or a pooled 1 x 1 convolution if the shape changes."""
 
     def __init__(self, before: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1, self.norm1, self.relu1 = convolution(before, width, 3, stride), nn.BatchNorm2d(width), nn.ReLU()
         self.conv2, self.norm2, self.relu2 = convolution(width, width, 3), nn.BatchNorm2d(width), nn.ReLU()
-        # Mean pooling before the 1 x 1 convolution keeps what a stride would throw away (He et al., 2019, "ResNet-D").
+        # Mean pooling before the 1 x 1 convolution keeps what a stride would discard (He et al., 2019, "ResNet-D").
         self.shortcut = nn.Sequential()
         if stride > 1:
             self.shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))

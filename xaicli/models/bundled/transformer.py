@@ -11,8 +11,8 @@ class CompactVisionTransformer(nn.Module):
     """Logits (B, classes) of inputs (B, 3, side, side).
 
     width: of tokens; depth: blocks; heads: of each attention. The stem halves the side three times, so that 64 pixels give 8 x 8
-    patches; the head reads the [class] token alone. Photos of another size are seen at positions interpolated between those of
-    `side`. drop_path: the share of a batch whose last block is skipped in training, less in earlier ones.
+    patches; the head reads the [class] token alone. For photos of another size, the positions are interpolated between those of
+    `side`. drop_path: the share of a batch whose last block is skipped in training; less for earlier blocks.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CompactVisionTransformer(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a perceptron, each after a norm and around each a residual path."""
+    """Attention and a perceptron, each after a norm and with a residual path around it."""
 
     def __init__(self, width: int, heads: int, drop_path: float) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class TransformerBlock(nn.Module):
         return tokens + self.kept(self.perceptron(self.norm2(tokens)))
 
     def kept(self, change: Tensor) -> Tensor:
-        """In training the change of a few photos is dropped, and that of the others is larger for it (Huang et al., 2016)."""
+        """In training, drop the change of a few photos and scale up that of the others (stochastic depth, Huang et al., 2016)."""
         if not (self.training and self.drop_path):
             return change
         keep = 1 - self.drop_path
@@ -76,7 +76,7 @@ class TransformerBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every token on every token, in several heads."""
+    """Attention of every token to every token, in several heads."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class SelfAttention(nn.Module):
         photos, count, width = tokens.shape
         query, key, value = self.qkv(tokens).view(photos, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         if self.training:
-            # With so few tokens the fused operation takes seven times as long on a processor, for its backward pass.
+            # With so few tokens, the backward pass of the fused operation takes seven times as long on a processor.
             mixed = (query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)).softmax(dim=-1) @ value
         else:
             mixed = functional.scaled_dot_product_attention(query, key, value)
