@@ -302,7 +302,7 @@ def test_unmet_needs_are_refused_in_words_with_the_methods_that_would_run(instal
     install(code, {"slope": "xai_slope:Brightness"}, name="xai-slope")
     install("raise SystemExit", {"broken": "xai_broken:Broken"}, name="xai-broken")
     refuse_unmet(make_method("slope"), Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES, "net")
-    with pytest.raises(UsageError, match="slope needs gradients, features, and onnx:net has none") as caught:
+    with pytest.raises(UsageError, match="slope needs gradients, features, but onnx:net has none") as caught:
         refuse_unmet(make_method("slope"), Needs.FORWARD, "onnx:net")
     assert caught.value.hint.startswith("Methods whose needs it meets: ")
     assert "brightness" in caught.value.hint

@@ -53,7 +53,7 @@ def test_channels_that_are_stated_are_believed():
 
 def test_one_mean_stands_for_all_channels_and_another_number_of_them_is_refused_with_both():
     assert classifier_of(Net(4), mean=(0.5,), std=0.25).view.std == (0.25,) * 4
-    with pytest.raises(UsageError, match=r"mean 0.5,0.5 has 2 numbers, and Net takes 4 channels.*--channels 2"):
+    with pytest.raises(UsageError, match=r"mean 0.5,0.5 has 2 numbers, but Net takes 4 channels.*--channels 2"):
         classifier_of(Net(4), mean=(0.5, 0.5))
 
 

@@ -186,7 +186,7 @@ def test_without_prompts_one_line_says_what_to_type(saved):
     [
         ({"prompts": "a cat,,a dog"}, r"prompt 2 of 3 is empty"),
         ({"prompts": ""}, r"prompt 1 of 1 is empty"),
-        ({"prompts": "a cat, a dog,a cat"}, r'the prompt "a cat" stands twice'),
+        ({"prompts": "a cat, a dog,a cat"}, r'the prompt "a cat" occurs twice'),
         ({"prompts": "cat,dog", "template": "a photo"}, r'the template "a photo" has no \{\}.*Type --template'),
         ({"prompts": [1, 2]}, r"prompts and templates are texts"),
         ({"prompts": "cat,dog", "classes": "names.txt"}, r"prompts are given twice, by --prompts and by --classes"),
@@ -211,7 +211,7 @@ def test_a_file_of_prompts_that_is_missing_or_no_text_is_refused(saved, tmp_path
 
 def test_prompts_for_a_model_with_classes_of_its_own_are_refused(saved):
     for model in ("tiny", "resnet18"):
-        with pytest.raises(UsageError, match=rf"{model} reads no texts, and --prompts is given.*Leave --prompts out"):
+        with pytest.raises(UsageError, match=rf"{model} reads no texts, but --prompts is given.*Leave --prompts out"):
             load_classifier(model, prompts=PROMPTS, offline=True)
     with pytest.raises(UsageError, match="tiny reads no texts, and --template is given"):
         load_classifier("tiny", template="a photo of a {}")
@@ -220,7 +220,7 @@ def test_prompts_for_a_model_with_classes_of_its_own_are_refused(saved):
     config = transformers.ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8)
     transformers.ViTForImageClassification(config).save_pretrained("vit")
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained("vit")
-    with pytest.raises(UsageError, match="hf:vit reads no texts, and --prompts is given"):
+    with pytest.raises(UsageError, match="hf:vit reads no texts, but --prompts is given"):
         load_classifier("hf:vit", prompts=PROMPTS)
 
 

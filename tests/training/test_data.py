@@ -140,7 +140,7 @@ def test_a_file_of_another_kind_is_no_data(photos):
 
 
 def test_labels_are_demanded_in_words(photos):
-    with pytest.raises(UsageError, match="lfi-cam learns from labels, and here has none"):
+    with pytest.raises(UsageError, match="lfi-cam learns from labels, but here has none"):
         read_listing(str(photos)).require_labels("lfi-cam", "here")
 
 
