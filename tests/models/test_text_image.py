@@ -213,7 +213,7 @@ def test_prompts_for_a_model_with_classes_of_its_own_are_refused(saved):
     for model in ("tiny", "resnet18"):
         with pytest.raises(UsageError, match=rf"{model} reads no texts, but --prompts is given.*Leave --prompts out"):
             load_classifier(model, prompts=PROMPTS, offline=True)
-    with pytest.raises(UsageError, match="tiny reads no texts, and --template is given"):
+    with pytest.raises(UsageError, match="tiny reads no texts, but --template is given"):
         load_classifier("tiny", template="a photo of a {}")
     import transformers
 
