@@ -114,7 +114,7 @@ def train(
 
     entries = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "shape": schedule}
     entries |= {"optimizer": optimizer, "ema": ema}
-    view = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
+    view: dict[str, Any] = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
     view |= {"channels": channels, "window": window, "input_scale": input_scale, "input_order": input_order}
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
     options |= {"outputs": outputs, "output_name": output_name}

@@ -15,9 +15,12 @@ from pathlib import Path
 from PIL import Image
 
 from xaicli.errors import InputError
+from xaicli.images.array_file import is_array
 from xaicli.images.decode import LARGEST_FILE, LARGEST_PHOTO, WHITE, check_size, decode_bytes, read
 from xaicli.images.find import sample
 from xaicli.images.pixels import upright
+from xaicli.images.samples import Reading
+from xaicli.images.window import PERCENTILE, Window
 from xaicli.results.reading import StoredPhoto
 
 MOVED = "not found where it was scored"
@@ -83,7 +86,9 @@ def small(content: bytes, photo: StoredPhoto, side: int) -> Image.Image:
         # The slow way can read more files, and refuses the rest in words.
         with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             return drafted(content, photo.paths[0], side)
-    return decode_bytes(content, photo.paths[0], photo.frame, WHITE, LARGEST_PHOTO).image
+    # Which values of an array are black and white the model's view says, which is not at hand.
+    reading = Reading(window=Window(PERCENTILE)) if is_array(content) else Reading()
+    return decode_bytes(content, photo.paths[0], photo.frame, WHITE, LARGEST_PHOTO, reading=reading).image
 
 
 def drafted(content: bytes, name: str, side: int) -> Image.Image:
