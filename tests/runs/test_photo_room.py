@@ -14,7 +14,7 @@ from xaicli.images.source import Source
 from xaicli.images.view import View
 from xaicli.runs import folder, photo_room, photos
 from xaicli.runs.photo_room import PhotoRoom
-from xaicli.runs.photos import LoadedPhoto, load_ahead
+from xaicli.runs.photos import BYTES_A_PIXEL, LoadedPhoto, load_ahead
 
 VIEW = View(resize=(8, 8), crop=None)
 SIDE = 64
@@ -103,3 +103,27 @@ def test_a_folder_of_photos_takes_no_more_than_its_room(sources, monkeypatch, tm
 def test_a_photo_that_is_rgb_already_is_decoded_without_a_copy(sources, monkeypatch):
     monkeypatch.setattr(Image.Image, "copy", lambda image: pytest.fail("a copy of the whole photo"))
     assert photos.load(sources[0], VIEW, (255, 255, 255)).photo.image.mode == "RGB"
+
+
+def test_photos_that_are_not_drawn_are_kept_as_inputs_alone(sources):
+    largest = PIXELS + sources[0].file.stat().st_size
+    room = PhotoRoom(limit=largest + 16)
+    items = list(load_ahead(sources, VIEW, ahead=100, room=room, picture=False))
+    assert {item.photo.size for item in items} == {(SIDE, SIDE)}
+    assert room.held == len(items) * BYTES_A_PIXEL
+    assert room.most <= largest + len(items) * BYTES_A_PIXEL
+
+
+def test_photos_that_pass_in_any_order_take_no_more_than_their_room():
+    room = PhotoRoom(limit=100)
+
+    def use(size):
+        with room.passing() as admit:
+            admit(size)
+
+    threads = [threading.Thread(target=use, args=(size,)) for size in (60, 60, 30, 250, 40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert (room.held, room.most) == (0, 250)

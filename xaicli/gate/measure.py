@@ -231,7 +231,7 @@ def explained_photos(ready: ReadySuite, seed: int, *, controls: bool) -> Iterato
         for method in methods
     ]
     ordered = sorted(ready.sources, key=lambda source: (content_hash(source) or "", source.frame))
-    loading = load_ahead(ordered, ready.classifier.view)
+    loading = load_ahead(ordered, ready.classifier.view, picture=False)
     while batch := whole(list(itertools.islice(loading, BATCH))):
         made = [whole(maps_of_each(batch, ready.classifier, method, ready.targets, settings)) for method in methods]
         for loaded, maps in zip(batch, zip(*made, strict=True), strict=True):

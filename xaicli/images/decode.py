@@ -89,6 +89,10 @@ class Photo:
         if self.size == (0, 0):
             object.__setattr__(self, "size", self.pixels.size)
 
+    def bare(self) -> Photo:
+        """What is known of the photo, without its pixels."""
+        return dataclasses.replace(self, image=Image.new("RGB", (1, 1)), bands=None, whole=None)
+
     @property
     def pixels(self) -> Image.Image | LargePhoto:
         """All pixels of the photo, for its view."""

@@ -126,7 +126,7 @@ class BankRun:
     def passed(self, todo: Sequence[int], part: Part) -> Iterator[Source | Failure]:
         sources = [self.photos.sources[place] for place in todo]
         batch: list[tuple[int, LoadedPhoto]] = []
-        loaded = load_ahead(sources, self.classifier.view, ahead=2 * self.batch_size)
+        loaded = load_ahead(sources, self.classifier.view, ahead=2 * self.batch_size, picture=False)
         for place, item in zip(todo, loaded, strict=True):
             if isinstance(item, LoadedPhoto):
                 batch.append((place, item))

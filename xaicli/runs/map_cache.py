@@ -50,7 +50,7 @@ class MapCache:
     def load(self, source: Source) -> LoadedPhoto:
         if source not in self.photos:
             own = self.settings
-            loaded = load(source, self.classifier.view, own.background, own.decode_timeout, bands=own.bands)
+            loaded = load(source, self.classifier.view, own.background, own.decode_timeout, bands=own.bands, picture=False)
             if isinstance(loaded, Failure):
                 raise loaded.error
             self.photos[source] = loaded

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import Any
 
 ROOM = 320 << 20
-"""Bytes: four photos of 24 megapixels. A larger photo is admitted when it is the only one."""
+"""Bytes: three photos of 24 megapixels. A larger photo is admitted when it is the only one."""
 
 
 @dataclass(eq=False)
@@ -68,6 +70,23 @@ class PhotoRoom:
         """Count `size` bytes instead of `taken` as long as `holder` lives."""
         self.take(size - taken)
         weakref.finalize(holder, self.take, -size).atexit = False
+
+    @contextmanager
+    def passing(self) -> Iterator[Callable[[int], None]]:
+        """Room for a photo that is gone at the end, in any order; gives what is to be called with its bytes, and waits."""
+        taken = 0
+
+        def admit(size: int) -> None:
+            nonlocal taken
+            with self.changed:
+                self.changed.wait_for(lambda: self.held == 0 or self.held + size <= self.limit)
+                self.take(size)
+                taken += size
+
+        try:
+            yield admit
+        finally:
+            self.take(-taken)
 
     def ask(self, number: float) -> None:
         """Say which photo the run waits for."""

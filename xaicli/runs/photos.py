@@ -52,13 +52,15 @@ def load(
     seconds: float = SECONDS,
     admit: Callable[[int], None] = lambda size: None,
     bands: tuple[int, ...] = (),
+    *,
+    picture: bool = True,
 ) -> LoadedPhoto | Failure:
     """Decode and prepare one photo; a photo that cannot be used becomes a Failure. admit: as in `decode`; bands: those that are
-    drawn."""
+    drawn; picture: whether the photo is drawn at all, else its input alone is kept."""
     try:
         reading = reading_of(view, bands)
         photo = decode(source, frame=source.frame, background=background, reading=reading, seconds=seconds, admit=admit)
-        return LoadedPhoto(source, drawn(photo, bands), input_of(photo, view))
+        return LoadedPhoto(source, drawn(photo, bands) if picture else photo.bare(), input_of(photo, view))
     except XaiError as error:
         return Failure(source, error.about(source.name))
 
@@ -71,6 +73,7 @@ def load_into(
     background: tuple[int, int, int],
     seconds: float,
     bands: tuple[int, ...],
+    picture: bool,
 ) -> list[LoadedPhoto | Failure]:
     """Decode and prepare a photo when there is room for it; the room is free again when nobody holds the photo.
 
@@ -83,7 +86,7 @@ def load_into(
         taken[0] += size
 
     try:
-        item = load(source, view, background, seconds, admit, bands)
+        item = load(source, view, background, seconds, admit, bands, picture=picture)
     except BaseException:
         room.take(-taken[0])
         raise
@@ -104,17 +107,19 @@ def load_ahead(
     ahead: int = 16,
     room: PhotoRoom | None = None,
     bands: tuple[int, ...] = (),
+    *,
+    picture: bool = True,
 ) -> Iterator[LoadedPhoto | Failure]:
     """Photos in order. Up to `ahead` of them are decoded before they are asked for, fewer if `room` is short.
 
-    bands: those that are drawn.
+    bands, picture: as in `load`.
     """
     room = room or PhotoRoom()
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
         waiting: deque[tuple[int, Future[list[LoadedPhoto | Failure]]]] = deque()
         try:
             for number, source in enumerate(sources):
-                waiting.append((number, pool.submit(load_into, room, number, source, view, background, seconds, bands)))
+                waiting.append((number, pool.submit(load_into, room, number, source, view, background, seconds, bands, picture)))
                 if len(waiting) > ahead:
                     yield taken_from(waiting, room)
             while waiting:

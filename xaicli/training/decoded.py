@@ -18,6 +18,7 @@ from xaicli.images.decode import decode
 from xaicli.images.photo_input import reading_of
 from xaicli.images.source import Source
 from xaicli.images.view import INTERPOLATIONS, View
+from xaicli.runs.photo_room import PhotoRoom
 from xaicli.training.data import Listing
 
 Bytes = NDArray[np.uint8]
@@ -67,6 +68,7 @@ class FromDisk:
 
     sources: Sequence[Source]
     view: View
+    room: PhotoRoom = field(default_factory=PhotoRoom)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(threads(), thread_name_prefix="decode"))
 
     @property
@@ -74,7 +76,7 @@ class FromDisk:
         return self.view.size
 
     def take(self, indices: NDArray[np.int64]) -> Bytes:
-        return np.stack(list(self.pool.map(lambda row: pixels_of(self.sources[row], self.view), indices.tolist())))
+        return np.stack(list(self.pool.map(lambda row: pixels_of(self.sources[row], self.view, self.room), indices.tolist())))
 
 
 def stored_view(view: View, margin: float) -> View:
@@ -89,11 +91,11 @@ def stored_view(view: View, margin: float) -> View:
     return dataclasses.replace(view, resize=resize, crop=(height, width))
 
 
-def pixels_of(source: Source, view: View) -> Bytes:
-    """A photo, resized and cropped by the view, (H, W, 3); raises InputError."""
-    photo = decode(source, frame=source.frame, reading=reading_of(view))
-    picture = view.resize_and_crop(photo.pixels, INTERPOLATIONS[view.interpolation])
-    return np.asarray(picture, dtype=np.uint8)
+def pixels_of(source: Source, view: View, room: PhotoRoom) -> Bytes:
+    """A photo, resized and cropped by the view, (H, W, 3), decoded when there is room; raises InputError."""
+    with room.passing() as admit:
+        pixels = decode(source, frame=source.frame, reading=reading_of(view), admit=admit).pixels
+        return np.asarray(view.resize_and_crop(pixels, INTERPOLATIONS[view.interpolation]), dtype=np.uint8)
 
 
 def open_photos(
@@ -133,10 +135,11 @@ def open_photos(
 
 def decode_all(sources: Sequence[Source], view: View, report: Advance) -> Iterator[Bytes | XaiError]:
     """Decode each photo in order, or give the error that says why it cannot be decoded."""
+    room = PhotoRoom()
 
     def attempt(source: Source) -> Bytes | XaiError:
         try:
-            return pixels_of(source, view)
+            return pixels_of(source, view, room)
         except XaiError as error:
             return error.about(source.name)
 
