@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -68,3 +71,86 @@ def test_segformer_gives_a_class_map(tmp_path, photo):
         [one] = xaicli.explain(photo, made, method=method, target="top1@region=50:40")
         assert one.record.target.endswith("@region=50:40")
         assert np.isfinite(one.values).all()
+
+
+UNET = """
+import torch
+import xaicli
+from torch import nn
+from torch.nn import functional
+
+
+def block(taken, given):
+    return nn.Sequential(nn.Conv2d(taken, given, 3, padding=1, bias=False), nn.BatchNorm2d(given), nn.ReLU())
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = block(3, 8), block(8, 12), block(12, 16)
+
+    def forward(self, x):
+        first = self.first(x)
+        second = self.second(functional.max_pool2d(first, 2))
+        return first, second, self.third(functional.max_pool2d(second, 2))
+
+
+class Unet(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.encoder = Encoder()
+        self.decoder = nn.ModuleList([block(16 + 12, 12), block(12 + 8, 8)])
+        self.segmentation_head = nn.Sequential(nn.Conv2d(8, classes, 3, padding=1), nn.Identity())
+
+    def forward(self, x):
+        *skipped, x = self.encoder(x)
+        for level, skip in zip(self.decoder, reversed(skipped)):
+            x = level(torch.cat([functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
+        return self.segmentation_head(x)
+
+
+def make(classes=3):
+    torch.manual_seed(0)
+    names = ["background", "road", "car"] if classes == 3 else ["crack"]
+    return xaicli.classifier(Unet(classes).eval(), classes=names, resize=32, crop=32)
+
+
+def cracks():
+    return make(1)
+"""
+
+
+@pytest.fixture
+def unet(tmp_path):
+    (tmp_path / "net.py").write_text(UNET)
+    return tmp_path / "net.py"
+
+
+def test_a_network_like_those_of_segmentation_models_pytorch_is_explained_from_a_file(unet, photo):
+    """An encoder, a decoder with skips and a head: (B, C, H, W) at the size of the input, and nothing said of it."""
+    made = xaicli.load_classifier(f"{unet}:make")
+    assert (made.outputs, made.pixels, made.count) == (Outputs.REGION, Outputs.SOFTMAX, 3)
+    for method in ("grad-cam", "hirescam", "score-cam", "integrated-gradients@n_steps=2", "rise@n_masks=8@score=dice"):
+        [one] = xaicli.explain(photo, made, method=method, target="car@region=20:20:50:50")
+        assert one.record.target_name == "car@region=20:20:50:50"
+        assert one.extras["region"].shape == (32, 32)
+        assert np.isfinite(one.values).all()
+    [one] = xaicli.explain(photo, made, method="grad-cam")
+    assert one.record.layer == "encoder.third"
+    assert one.values.shape == (8, 8)
+    [one] = xaicli.explain(photo, made, method="grad-cam@layer=decoder.0")
+    assert one.values.shape == (16, 16)
+
+
+def test_a_class_map_of_one_class_is_that_class_and_the_rest(unet, photo):
+    made = xaicli.load_classifier(f"{unet}:cracks")
+    assert (made.count, made.classes) == (2, ("not crack", "crack"))
+    [one] = xaicli.explain(photo, made, method="grad-cam", target="crack@region=50:40")
+    [other] = xaicli.explain(photo, made, method="grad-cam", target="not crack@region=50:40")
+    assert one.record.target_probability + other.record.target_probability == pytest.approx(1)
+
+
+def test_the_layer_that_is_listed_as_the_default_is_the_one_that_is_read(unet, capsys):
+    xai = CommandLine(capsys)
+    assert xai("list", "layers", "--model", f"{unet}:make", "--format", "json") == 0
+    assert [row["layer"] for row in json.loads(xai.out) if row["default"]] == ["encoder.third"]

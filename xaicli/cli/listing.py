@@ -74,7 +74,7 @@ def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
 
     classifier = model.open()
     with contained(f"{classifier.name}, when its layers were listed,"):
-        found = layers_of(classifier.trace)
+        found = layers_of(classifier.trace, encoder=classifier.of_places)
     rows = [
         {
             "layer": row.name,

@@ -182,10 +182,15 @@ class Classifier:
                 self.looked_up[wanted] = named_layer(self.trace, wanted)
         return self.looked_up[wanted]
 
+    @property
+    def of_places(self) -> bool:
+        """Whether the network gives a class map or boxes, so that features are looked for in its encoder alone."""
+        return self.pixels is not None or self.decoding is not None
+
     @cached_property
     def default_layer(self) -> FeatureLayer:
         with contained(f"{self.name}, when its feature layer was looked for,"):
-            return default_layer(self.trace, encoder=self.pixels is not None or self.decoding is not None)
+            return default_layer(self.trace, encoder=self.of_places)
 
     @cached_property
     def trace(self) -> NetworkTrace:

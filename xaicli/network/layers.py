@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -78,17 +79,29 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
     of_tokens = tuple(f"{name}." for name in blocks if name in trace.layers and gives_tokens(trace.layers[name]))
     inside = encoders(trace.module) if encoder else ("",)
     for once in (True, False):
-        for layer in reversed(trace.layers.values()):
-            apart = f"{layer.name}.".startswith(aside) or not f"{layer.name}.".startswith(inside)
-            if apart or (layer.calls == 1) is not once:
-                continue
-            if is_feature(layer, blocks, of_tokens) and usable(trace, layer, "output"):
-                return feature_layer(trace, layer, "output", call=None if once else -1)
+        fitting = (
+            layer
+            for layer in reversed(trace.layers.values())
+            if not f"{layer.name}.".startswith(aside) and f"{layer.name}.".startswith(inside) and (layer.calls == 1) is once
+            if is_feature(layer, blocks, of_tokens) and usable(trace, layer, "output")
+        )
+        if (layer := last_of_encoder(fitting, inside)) is not None:
+            return feature_layer(trace, layer, "output", call=None if once else -1)
     raise InputError(
         "no layer of this network has a spatial grid and a gradient to the logits",
         expected="a convolutional network or a vision transformer with weights that are not all zero",
         hint="Name a layer (NAME@layer=PATH), or use a method that needs the forward pass alone.",
     )
+
+
+def last_of_encoder(fitting: Iterator[LayerTrace], inside: tuple[str, ...]) -> LayerTrace | None:
+    """The first of layers, the last first; of an encoder its own last layer, unless the encoder gives just that: what it gives
+    first may be an early stage, for the skips of a decoder."""
+    layer = next(fitting, None)
+    if layer is None or f"{layer.name}." not in inside:
+        return layer
+    last = next(fitting, None)
+    return layer if last is None or last.shapes.get("output") == layer.shapes.get("output") else last
 
 
 def named_layer(trace: NetworkTrace, name: str) -> FeatureLayer:
@@ -141,10 +154,10 @@ def refuse_unusable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> None:
         raise UsageError(found, hint=better or LIST_THEM)
 
 
-def list_layers(trace: NetworkTrace) -> list[LayerRow]:
-    """Every layer that runs, in the network's order of modules."""
+def list_layers(trace: NetworkTrace, *, encoder: bool = False) -> list[LayerRow]:
+    """Every layer that runs, in the network's order of modules; encoder: as in `default_layer`."""
     try:
-        default = default_layer(trace).name
+        default = default_layer(trace, encoder=encoder).name
     except InputError:
         default = ""
     rows = []
