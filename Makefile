@@ -18,3 +18,8 @@ torture:
 .PHONY: models-tested
 models-tested:
 	python -m tools.models_tested
+
+# Every method over a small network of each kind: the table of docs/models-and-targets.md.
+.PHONY: models-and-targets
+models-and-targets:
+	python -m tools.models_and_targets docs/models-and-targets.md
