@@ -71,10 +71,10 @@ class AOPC(Metric):
         return Scores((first - outputs).mean(dim=1), readouts, (places, outputs))
 
     def region_ranks(self, case: Case) -> Tensor:
-        """The place of each pixel's region in descending order: (N, H, W) int32."""
+        """The rank of each pixel's region in descending order: (N, H, W) int32."""
         height, width = case.size
         down, right = (-length % self.region for length in case.size)
-        # The last region of a row or column may be cut off: means are over the pixels there are.
+        # The last region of a row or column may be smaller: means are over its actual pixels.
         padded = functional.pad(in_float64(case.upsampled), (0, right, 0, down))
         present = functional.pad(torch.ones(1, height, width, dtype=torch.float64, device=padded.device), (0, right, 0, down))
         means = functional.avg_pool2d(padded, self.region) / functional.avg_pool2d(present, self.region)

@@ -22,7 +22,7 @@ PERCENT = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class KeptPart(Metric):
-    """What average drop, increase in confidence and average gain share: one pass of the photo times its map."""
+    """The common part of average drop, increase in confidence and average gain: one pass of the photo times its map."""
 
     area: int = param(100, "percent of the pixels that the mask keeps, the most salient ones", ge=1, le=100)
     mask: Literal["soft", "binary"] = param("soft", "kept pixels times their saliency, as published, or times 1")
@@ -50,7 +50,7 @@ class KeptPart(Metric):
         """Masks (N, H, W), 0 to 1: the native map scaled to 0..1, then upsampled, then cut to its largest values."""
         soft = upsample(unit_range(case.maps), case.size)
         if self.area < PERCENT:
-            # Ranked after scaling: a map too flat for float32 to scale has its ties where its mask has them.
+            # Ranked after scaling, so that ties are those of the mask even for a map too flat for float32 to scale.
             kept = ranks(soft, case.seeds) < self.kept(soft[0].numel())
             return kept.float() if self.mask == "binary" else soft * kept
         return soft
@@ -60,7 +60,7 @@ class KeptPart(Metric):
         return pixels - pixels * (100 - self.area) // 100
 
     def probabilities(self, case: Case) -> Measuring:
-        """Pass each photo times its mask, black where the mask is 0; the same copy serves all metrics of this kind."""
+        """Run each photo times its mask, black where the mask is 0; one copy serves all metrics of this kind."""
         masks = self.masks(case)
         copies = [
             blended(

@@ -1,4 +1,4 @@
-"""Class sensitivity (Li et al., 2021): whether the map of another class is another map."""
+"""Class sensitivity (Li et al., 2021): whether another class gets another map."""
 
 from __future__ import annotations
 

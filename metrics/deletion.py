@@ -1,4 +1,5 @@
-"""Deletion and insertion (Petsiuk et al., RISE, 2018): the model's probability while pixels go, or come, by saliency."""
+"""Deletion and insertion (Petsiuk et al., RISE, 2018): the model's probability while pixels are removed, or put back, in the
+order of saliency."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ RISE_POINTS = 28
 
 @dataclass(frozen=True, kw_only=True)
 class PixelCurve(Metric):
-    """What deletion and insertion share: a curve of probabilities over the share of pixels changed."""
+    """The common part of deletion and insertion: a curve of probabilities over the share of changed pixels."""
 
     steps: int = param(28, "equal fractions of the pixels that are removed or shown one after the other", ge=1, le=100_000)
     ties: Literal["random", "both", "authors"] = param(
@@ -57,7 +58,7 @@ class PixelCurve(Metric):
         if self.variant == "rise":
             defaults = type(self)()
             if self.ties == "authors":
-                # What the variant does anyway: one label for one thing.
+                # The variant does this anyway, so the parameter would give a second label to the same thing.
                 object.__setattr__(self, "ties", defaults.ties)
             changed = [key for key in ("steps", "ties", "baseline") if getattr(self, key) != getattr(defaults, key)]
             if changed:
@@ -65,7 +66,7 @@ class PixelCurve(Metric):
                 raise UsageError(f"{self.name}: variant rise fixes {fixed}", hint="Only @step=PIXELS can be given.")
 
     def parameters_as_given(self) -> dict[str, Any]:
-        """The parameters, and of variant rise the order of ties that it fixes."""
+        """The parameters, including the order of ties that variant rise fixes."""
         fixed = {"ties": "authors"} if self.variant == "rise" else {}
         return super().parameters_as_given() | fixed
 
@@ -78,7 +79,7 @@ class PixelCurve(Metric):
         return (2 if self.ties == "both" else 1) * inner + 1
 
     def counts(self, pixels: int) -> list[int]:
-        """How many pixels are changed at each point of the curve, none and all included."""
+        """How many pixels are changed at each point of the curve, from none to all."""
         if self.variant == "rise":
             step = self.step or math.ceil(pixels / RISE_POINTS)
             return [min(i * step, pixels) for i in range(math.ceil(pixels / step) + 1)]
@@ -86,7 +87,7 @@ class PixelCurve(Metric):
         return sorted({(2 * i * pixels + self.steps) // (2 * self.steps) for i in range(self.steps + 1)})
 
     def fractions(self, pixels: int) -> Tensor:
-        """The places of the points: the true fraction of pixels changed; under `rise` evenly spaced, the last step too."""
+        """The x of the points: the true fraction of changed pixels; for `rise` evenly spaced, including the last step."""
         counts = torch.tensor(self.counts(pixels), dtype=torch.float64)
         return torch.linspace(0, 1, len(counts), dtype=torch.float64) if self.variant == "rise" else counts / pixels
 
@@ -96,7 +97,7 @@ class PixelCurve(Metric):
         return [case.ranks, case.reversed_ranks] if self.ties == "both" else [case.ranks]
 
     def curves(self, case: Case, baseline: AnyScoreBaseline, *, insert: bool) -> Measuring:
-        """Pass every point but the clean photo, which is known, and the baseline, which all share; integrate."""
+        """Run every point except the clean photo, which is known, and the baseline, which is shared; then integrate."""
         pixels = case.size[0] * case.size[1]
         inner = torch.tensor(self.counts(pixels)[1:-1], dtype=torch.int32, device=case.device)
         orders = self.orders(case)
@@ -124,7 +125,7 @@ class PixelCurve(Metric):
         values = torch.trapezoid(points, places, dim=1)
         full, empty = in_float64(getattr(case.clean, followed)), in_float64(getattr(bare, followed))
         if self.output == "iou":
-            # A class that was predicted nowhere has no overlap to lose.
+            # A class that is predicted nowhere has no overlap to lose.
             values = values.masked_fill(full == 0, torch.nan)
         readouts = {
             "log_odds": torch.trapezoid(curve("log_odds"), places, dim=1) * (torch.nan if self.output == "iou" else 1.0),

@@ -83,7 +83,7 @@ class Infidelity(Metric):
         return Copies(item, self.draws, write), sums
 
     def noise(self, case: Case, item: int) -> tuple[Copies, Tensor]:
-        """Copies less noise, and the product of each noise with the map, which holds for all colours alike."""
+        """Copies minus noise, and the product of each noise with the map, which is the same for all colours."""
         photo, values = case.photo(item), in_float64(case.upsampled[item])
 
         def drawn(at: int) -> Tensor:
@@ -99,6 +99,6 @@ class Infidelity(Metric):
 
 
 def correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Pearson correlation (N,) of the rows of two tensors (N, M); NaN where one of them is constant."""
+    """Pearson correlation (N,) of the rows of two tensors (N, M); NaN if one of them is constant."""
     one, other = (part - part.mean(dim=1, keepdim=True) for part in (first, second))
     return (one * other).sum(dim=1) / (one.square().sum(dim=1) * other.square().sum(dim=1)).sqrt()

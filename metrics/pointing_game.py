@@ -41,7 +41,7 @@ class PointingGame(Metric):
 
 
 def within(masks: Tensor, distance: int) -> Tensor:
-    """Pixels (N, H, W) bool whose centres lie at most so many pixels from a set pixel's."""
+    """Pixels (N, H, W) bool whose centres lie within that many pixels of a set pixel's centre."""
     reached = [scipy.ndimage.distance_transform_edt(~mask) <= distance for mask in masks.cpu().numpy()]
     return torch.from_numpy(np.stack(reached)).to(masks.device)
 

@@ -1,4 +1,4 @@
-"""Relevance rank accuracy and intersection over union: how well a map's highest places cover the object that people marked."""
+"""Relevance rank accuracy and intersection over union: how well a map's highest values cover the object that people marked."""
 
 from __future__ import annotations
 

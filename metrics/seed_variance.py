@@ -1,4 +1,4 @@
-"""Seed variance: how much a stochastic method's map owes to chance."""
+"""Seed variance: how much of a stochastic method's map is chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sparseness and entropy: how few places a map names. They read the map alone, at its own resolution."""
+"""Sparseness and entropy: on how few places a map concentrates. They read the map alone, at its own resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stability: what becomes of a map when the photo changes in ways that mean nothing."""
+"""Stability: how a map changes when the photo changes in meaningless ways."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Stability(Metric):
         return view.normalise(torch.from_numpy(saved).permute(0, 3, 1, 2).float().div_(255).to(photos.device))
 
     def compressed(self, photo: np.ndarray) -> np.ndarray:
-        """Bytes (H, W, C) after a JPEG of three colours, or of each channel by itself."""
+        """Bytes (H, W, C) after JPEG compression, as three colours or channel by channel."""
         if photo.shape[2] != 3:
             return np.stack([self.saved(photo[..., channel]) for channel in range(photo.shape[2])], axis=2)
         return self.saved(photo)

@@ -15,7 +15,7 @@ from xaicli.passes.seeds import stream
 
 @dataclass(eq=False)
 class Randomiser:
-    """The parameters of a network by name, and their values before any was randomised."""
+    """The parameters of a network by name, and their original values."""
 
     module: nn.Module
     seed: int
@@ -46,7 +46,7 @@ class Randomiser:
 
 @contextmanager
 def randomiser(module: nn.Module, seed: int) -> Iterator[Randomiser]:
-    """Within, weights may be randomised; afterwards every bit of them is as it was, also when something raises."""
+    """Inside the `with`, weights may be randomised; they are restored bit for bit afterwards, also on an exception."""
     keeper = Randomiser(module, seed)
     try:
         yield keeper
@@ -57,7 +57,7 @@ def randomiser(module: nn.Module, seed: int) -> Iterator[Randomiser]:
 def parameters_top_down(module: nn.Module, begun: Sequence[str]) -> list[list[str]]:
     """Names of the parameters, module by module, the last to run first; begun: modules by name in the order in which they begin.
 
-    A module that is not called as one (its parent reads its weights) counts where its parent does.
+    A module that is not called itself (its parent reads its weights) counts with its parent.
     """
     calls = {path: place for place, path in enumerate(begun)}
     owners: dict[str, list[str]] = {}

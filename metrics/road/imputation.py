@@ -1,8 +1,8 @@
 """Noisy linear imputation (Rong et al., ROAD, 2022): removed pixels become the weighted mean of their neighbours.
 
 Each removed pixel equals the mean of its eight neighbours, 4-neighbours with twice the weight of diagonals: a sparse linear
-system on the removed pixels. It is solved by conjugate gradients with one multigrid cycle as preconditioner, which takes about
-ten iterations whatever the shape of the removed part; all systems of a photo, and its colours, are solved side by side.
+system on the removed pixels. It is solved by conjugate gradients with one multigrid cycle as preconditioner, in about ten
+iterations for any shape of the removed part. All systems of a photo, and its colours, are solved side by side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 TOLERANCE = 1e-5
-"""Largest residual, of colours in 0..1: the solution is then right to about 2e-4, a fiftieth of the noise."""
+"""Largest residual, for colours in 0..1: the solution is then accurate to about 2e-4, a fiftieth of the noise."""
 
 MOST_ITERATIONS = 200
 DAMPING = 0.8
@@ -22,19 +22,19 @@ COARSEST_SWEEPS = 8
 
 
 def impute(pictures: Tensor, removed: Tensor, tolerance: float = TOLERANCE) -> Tensor:
-    """Pictures (S, C, H, W) with removed pixels (S, H, W) bool filled in; kept ones are untouched.
+    """Pictures (S, C, H, W) with removed pixels (S, H, W) bool filled in; kept ones are unchanged.
 
-    A fill stays within the range of the kept pixels, and continues ramps. Where all of a picture is removed the fill is its mean
-    colour.
+    Filled values stay within the range of the kept pixels and continue ramps. A picture of which everything is removed becomes
+    its mean colour.
     """
-    # A processor is fastest while one system stays in its caches, an accelerator where it has all of them at once.
+    # A processor is fastest while one system fits its caches, an accelerator with all systems at once.
     size = 1 if pictures.device.type == "cpu" else len(pictures)
     chunks = zip(pictures.split(size), removed.split(size), strict=True)
     return torch.cat([filled(some, part[:, None], tolerance) for some, part in chunks])
 
 
 def filled(pictures: Tensor, unknown: Tensor, tolerance: float) -> Tensor:
-    """`impute` of pictures (S, C, H, W) that are solved at once; unknown: (S, 1, H, W)."""
+    """`impute` for pictures (S, C, H, W) that are solved together; unknown: (S, 1, H, W)."""
     hopeless = unknown.all(dim=3, keepdim=True).all(dim=2, keepdim=True)
     levels = pyramid(unknown & ~hopeless)
     finest = levels[0]
@@ -47,7 +47,7 @@ def filled(pictures: Tensor, unknown: Tensor, tolerance: float) -> Tensor:
 
 
 def neighbours(values: Tensor) -> Tensor:
-    """The weighted sum of each pixel's neighbours, nothing beyond the border: 1/6 beside, above and below, 1/12 on diagonals."""
+    """The weighted sum of each pixel's neighbours, zero beyond the border: 1/6 beside, above and below, 1/12 on diagonals."""
     padded = functional.pad(values, (1, 1, 1, 1))
     rows = (padded[..., :-2] + padded[..., 2:]).add_(padded[..., 1:-1], alpha=2)
     both = (rows[..., :-2, :] + rows[..., 2:, :]).add_(rows[..., 1:-1, :], alpha=2)
@@ -69,7 +69,7 @@ class Level:
         return cls(mask, diagonal, torch.where(unknown & (diagonal > 0), 1 / diagonal, 0))
 
     def apply(self, values: Tensor) -> Tensor:
-        """The system's matrix times values that are 0 where pixels are known."""
+        """The system's matrix times values, which are 0 at known pixels."""
         return (self.diagonal * values).sub_(neighbours(values)).mul_(self.unknown)
 
     def smooth(self, values: Tensor, right: Tensor) -> Tensor:
@@ -78,10 +78,10 @@ class Level:
 
 
 def pyramid(unknown: Tensor) -> list[Level]:
-    """The system at ever half the resolution, as long as there are blocks of four unknown pixels."""
+    """The system at half the resolution again and again, as long as there are blocks of four unknown pixels."""
     levels = [Level.of(unknown)]
     while min(unknown.shape[2:]) > 2:
-        # A block at an odd border has fewer than four pixels; what lies beyond does not make it known.
+        # A block at an odd border has fewer than four pixels; the missing ones do not make it known.
         down, right = unknown.shape[2] % 2, unknown.shape[3] % 2
         known = functional.pad((~unknown).float(), (0, right, 0, down))
         unknown = functional.max_pool2d(known, 2) == 0
@@ -98,7 +98,7 @@ def coarser(values: Tensor) -> Tensor:
 
 
 def halved(values: Tensor) -> Tensor:
-    """Sum the last axis in pairs, with weights 1/4, 3/4, 3/4, 1/4; what would lie beyond the border falls to it."""
+    """Sum the last axis in pairs, with weights 1/4, 3/4, 3/4, 1/4; weights beyond the border go to the border."""
     even, odd = values[..., 0::2], values[..., 1::2]
     before = torch.cat([even[..., :1], odd[..., :-1]], dim=-1)
     after = torch.cat([even[..., 1:], odd[..., -1:]], dim=-1)
@@ -125,7 +125,8 @@ def cycle(levels: list[Level], right: Tensor) -> Tensor:
 
 
 def solve(levels: list[Level], right: Tensor, start: Tensor, tolerance: float) -> Tensor:
-    """The system's solution (S, C, H, W) by preconditioned conjugate gradients, one a colour, until no residual is larger."""
+    """The system's solution (S, C, H, W) by preconditioned conjugate gradients, one per colour, until no residual is larger than
+    the limit."""
     finest = levels[0]
     solution = start
     residual = right - finest.apply(solution)
@@ -147,5 +148,5 @@ def inner(one: Tensor, other: Tensor) -> Tensor:
 
 
 def ratio(above: Tensor, below: Tensor) -> Tensor:
-    """0 where a system is solved already and nothing is left to divide."""
+    """The quotient, or 0 where a system is already solved and the divisor is 0."""
     return torch.where(below > 0, above / below, 0)

@@ -72,7 +72,7 @@ class ROAD(Metric):
 
     @property
     def one_decision(self) -> bool:
-        """Whether the value says no more than whether the decision survived one removal."""
+        """Whether the value only says if the decision survived a single removal."""
         return self.output == "accuracy" and len(self.orders) == len(self.remove) == 1
 
     @property
@@ -99,11 +99,11 @@ class ROAD(Metric):
         return torch.trapezoid(closed(curves), places, dim=2)
 
     def combine(self, areas: Tensor) -> Tensor:
-        """What remains (N, ...) of the areas or curves (N, O, ...) of the orders."""
+        """The areas or curves (N, O, ...) of the orders combined into one, (N, ...)."""
         return (areas[:, 1] - areas[:, 0]) / 2 if self.order == "combined" else areas[:, 0]
 
     def copies(self, case: Case, item: int) -> Copies:
-        """An item's copies: made when the queue comes to them, all at once, so that they do not depend on its batches."""
+        """An item's copies. They are made together when the queue reaches them, so that they do not depend on its batches."""
         made: list[Tensor] = []
 
         def write(out: Tensor, start: int, stop: int) -> None:
@@ -124,7 +124,7 @@ class ROAD(Metric):
         for row in range(len(removed)):
             drawn = stream(case.seeds[item], "road", row).standard_normal(tuple(photo.shape), dtype=np.float32)
             colours[row] += torch.from_numpy(drawn).to(colours) * self.noise
-        # Kept pixels are the photo's own bits, not those that come back from two conversions.
+        # Kept pixels keep the photo's bits, which two conversions would change.
         return torch.where(removed[:, None], view.normalise(colours), photo)
 
     def removed(self, ranks: Tensor, order: Order, fraction: float) -> Tensor:
@@ -133,7 +133,7 @@ class ROAD(Metric):
 
 
 def removed_count(fraction: float, pixels: int) -> int:
-    """Whole pixels of a fraction, rounded down; what is a whole number but for binary fractions stays one."""
+    """The number of pixels in a fraction, rounded down, except that a whole number up to binary rounding stays whole."""
     return int(fraction * pixels + 1e-6)
 
 
