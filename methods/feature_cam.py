@@ -19,7 +19,6 @@ from xaicli.targets import Targets
 
 GREY = (0.299, 0.587, 0.114)
 SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
-VARIANTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)

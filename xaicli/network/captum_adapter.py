@@ -19,7 +19,7 @@ from xaicli.errors import UsageError
 from xaicli.network.classifier import Classifier
 from xaicli.network.observe import Observed, observe
 from xaicli.network.twin import PerCall, replace_module, twin_of
-from xaicli.targets import NO_CLASS, Resolved, Targets, gather
+from xaicli.targets import Resolved, Targets, gather
 
 Arguments = tuple[Tensor, Tensor]
 """The classes (B, 1) and those they are set against (B, 1): captum repeats them wherever it repeats photos."""
@@ -53,25 +53,11 @@ class TwinPass:
         return self.scored.network
 
     def each_target(self, explain: Callable[[Tensor, Arguments], Tensor]) -> Tensor:
-        """(B, T, 3, H, W): `explain(photos, arguments)` gives (B, 3, H, W), once a target."""
-        return self.stacked(explain, self.chosen.classes, self.chosen.against)
-
-    def each_class(self, explain: Callable[[Tensor, Arguments], Tensor]) -> Tensor:
-        """The same for a method that is not linear in the score: for a contrast, the map of one class minus the map of the
-        other."""
-        against = self.chosen.against
-        plain = torch.full_like(against, NO_CLASS)
-        values = self.stacked(explain, self.chosen.classes, plain)
-        if bool((against == NO_CLASS).all()):
-            return values
-        others = self.stacked(explain, against.clamp_min(0), plain)
-        return values - others * (against != NO_CLASS)[..., None, None, None]
-
-    def stacked(self, explain: Callable[[Tensor, Arguments], Tensor], classes: Tensor, against: Tensor) -> Tensor:
+        """Maps (B, T, 3, H, W): `explain(photos, arguments)` returns (B, 3, H, W) and is called once per target."""
         maps = []
-        for t in range(classes.shape[1]):
+        for t in range(self.chosen.classes.shape[1]):
             photos = self.photos.clone().requires_grad_(True)
-            maps.append(explain(photos, (classes[:, t : t + 1], against[:, t : t + 1])).detach())
+            maps.append(explain(photos, (self.chosen.classes[:, t : t + 1], self.chosen.against[:, t : t + 1])).detach())
         return torch.stack(maps, dim=1)
 
 

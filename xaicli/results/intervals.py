@@ -17,7 +17,6 @@ FEWEST, FEWEST_SKEWED = 10, 50
 """Below these numbers of photos, the interval of a mean covers the truth less often than stated if scores are skewed: FEWEST for
 any metric, FEWEST_SKEWED for metrics known to be skewed."""
 
-STUDENT = "Student's t"
 PAIRED = "paired t"
 CORRECTED = "Student's t, corrected for skewness"
 ORDER = "order statistics"
