@@ -16,7 +16,7 @@ from PIL import Image
 
 from xaicli.claims import is_own
 from xaicli.cli.main import main
-from xaicli.files import write_atomic
+from xaicli.files import require_writable, sweep, write_atomic
 from xaicli.images.find import find
 from xaicli.runs.result_claim import mark_of
 
@@ -210,3 +210,13 @@ def test_maps_in_a_folder_of_photos_are_no_photos_and_arrays_of_others_are(tmp_p
         (tmp_path / name).write_text('{\n "image": "scan.npy",\n "schema_version": 1\n}\n')
     (tmp_path / "scan.band.json").write_text('{"bands": ["red"]}')
     assert [Path(found.path).name for found in find([str(tmp_path)])] == ["scan.band.npy", "scan.npy"]
+
+
+def test_what_a_killed_run_left_of_its_first_look_at_a_folder_goes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        require_writable(tmp_path)
+    (left,) = tmp_path.iterdir()
+    sweep.cache_clear()
+    write_atomic(tmp_path / "a.txt", lambda file: file.write(b"a"))
+    assert not left.exists()

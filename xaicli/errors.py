@@ -94,7 +94,14 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "failed to allocate memory",
+    "alloc_failed",
+    "can't start new thread",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

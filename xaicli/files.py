@@ -106,11 +106,14 @@ def remove_if_left(part: Path) -> None:
 
 def require_writable(folder: Path) -> None:
     """Raise InputError now, rather than after hours of work, if `folder` cannot be made or written to."""
-    probe = folder / f".{secrets.token_hex(4)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        probe = part_of(folder / "probe")
+        try:
+            with held(probe):
+                pass
+        finally:
+            probe.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         raise cannot_write(folder, error) from error
     sweep(folder)

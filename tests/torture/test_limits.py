@@ -168,7 +168,7 @@ def test_a_limit_on_memory_is_one_line_and_the_next_run_goes_on(
     before = virtual(commands.server.pid)
     for step in range(amount(2, 30)):
         place = tmp_path / f"limited{step}"
-        limit = {"RLIMIT_AS": before + (step << 22)}
+        limit = {"RLIMIT_AS": before + (step << 24)}
         code = commands.run(words_for(verb, place), tmp_path, err=str(told), limits=limit)
         if code:
             assert code in (3, 5), told.read_text()
