@@ -28,9 +28,9 @@ from xaicli.errors import XaiError, text_of
 from xaicli.files import write_atomic
 from xaicli.models.from_hf import LogitsOnly, require_photos
 from xaicli.network.dry_run import dry_run
-from xaicli.network.layers import default_layer
+from xaicli.network.layers import FeatureLayer, default_layer
 
-LARGEST = 200e6
+LARGEST = 300e6
 MEMORY = 8 << 30
 SECONDS = 600
 RESULTS = Path("docs/results/models-tested.jsonl")
@@ -123,7 +123,7 @@ def of_transformers() -> Iterator[TriedNetwork]:
 
 
 def tried(candidate: TriedNetwork) -> LayerFound:
-    """The feature layer of a fresh network, its statistics and zero weights as training would leave them, or why it has none."""
+    """The feature layer of a fresh network, or why it has none: the latest of those found as it is made, and with statistics."""
 
     def found(**words: Any) -> LayerFound:
         return LayerFound(candidate.library, candidate.family, candidate.name, **words)
@@ -133,6 +133,8 @@ def tried(candidate: TriedNetwork) -> LayerFound:
             weights = sum(parameter.numel() for parameter in candidate.make().parameters())
         if weights > LARGEST:
             return found(refusal=f"not tried: {weights / 1e6:.0f} million parameters")
+    except XaiError as error:
+        return found(refusal=error.line())
     # Some networks cannot be made without memory for their weights.
     except Exception:
         weights = 0
@@ -140,8 +142,7 @@ def tried(candidate: TriedNetwork) -> LayerFound:
     try:
         module = candidate.make().eval()
         size = (size_of(candidate, module),) * 2
-        settled(module, size)
-        layer = default_layer(dry_run(module, size))
+        layer = latest_layer(module, size)
     except XaiError as error:
         return found(refusal=error.line())
     # A network of another library may raise anything: the page says so.
@@ -150,14 +151,31 @@ def tried(candidate: TriedNetwork) -> LayerFound:
     return found(layer=str(layer), grid=layer.layout.grid)
 
 
-def settled(module: nn.Module, size: tuple[int, int]) -> None:
-    """Make a fresh network one through which signals pass, as those of a trained one do.
+def latest_layer(module: nn.Module, size: tuple[int, int]) -> FeatureLayer:
+    """The feature layer as the network is made, or with statistics of its batch norms where it then lies further behind.
 
-    Heads and scales that begin at zero have no gradient, and without statistics of their own batch norms let signals die.
+    Without statistics signals die in some deep networks; with those of noise, what moves all of a map at once outweighs the rest
+    in others. Trained weights do neither. Heads and scales that begin at zero have no gradient. Raises XaiError.
     """
     for parameter in module.parameters():
         if not bool(parameter.any()):
             nn.init.normal_(parameter, std=0.02)
+    found: list[FeatureLayer] = []
+    said: list[XaiError] = []
+    for prepare in (nn.Module.eval, lambda module: settled(module, size)):
+        if not prepare(module):
+            break
+        try:
+            found.append(default_layer(dry_run(module, size)))
+        except XaiError as error:
+            said.append(error)
+    if not found:
+        raise said[0]
+    return min(found, key=lambda layer: layer.behind)
+
+
+def settled(module: nn.Module, size: tuple[int, int]) -> bool:
+    """Give batch norms statistics of noise; False where there are none of them."""
     norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats]
     for norm in norms:
         norm.reset_running_stats()
@@ -166,7 +184,8 @@ def settled(module: nn.Module, size: tuple[int, int]) -> None:
     if norms:
         with torch.no_grad():
             module(torch.randn(4, 3, *size))
-    module.eval()
+        module.eval()
+    return bool(norms)
 
 
 def tried_apart(candidate: TriedNetwork, memory: int = MEMORY, seconds: float = SECONDS) -> LayerFound:
