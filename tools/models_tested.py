@@ -157,8 +157,8 @@ def latest_layer(module: nn.Module, size: tuple[int, int]) -> FeatureLayer:
     Without statistics signals die in some deep networks; with those of noise, what moves all of a map at once outweighs the rest
     in others. Trained weights do neither. Heads and scales that begin at zero have no gradient. Raises XaiError.
     """
-    for parameter in module.parameters():
-        if not bool(parameter.any()):
+    for name, parameter in module.named_parameters():
+        if not name.endswith("bias") and not bool(parameter.any()):
             nn.init.normal_(parameter, std=0.02)
     found: list[FeatureLayer] = []
     said: list[XaiError] = []

@@ -280,6 +280,15 @@ def test_a_page_shows_before_and_after_with_class_names_correlation_and_probabil
     assert not page.exists()
 
 
+def test_a_page_is_written_also_where_no_rule_names_photos(xai: Gate) -> None:
+    xai.suite('[[rule]]\nmetric = "p0"\nat-most = 0.0001\n')
+    assert xai("baseline", "--trust") == 0
+    assert xai("check", "--trust") == 1
+    page = xai.folder / ".xai" / "check" / "check.html"
+    assert f"the check as a page: {page.relative_to(xai.folder)}" in xai.err
+    assert "No rule that failed names single photos." in page.read_text()
+
+
 def test_nothing_in_the_page_of_a_check_runs(xai: Gate) -> None:
     hostile = "<img src=x onerror=alert(1)>.png"
     (xai.folder / "photos" / "0.png").rename(xai.folder / "photos" / hostile)

@@ -144,6 +144,7 @@ def test_a_dry_run_of_scores_tells_passes_and_time_and_what_controls_cost(record
     assert passes[2] == 4 * float(rows[0]["scoring"])
     assert all(row["time"] for row in rows)
     assert "times those without controls" in shell.err
+    assert "if all passes are as fast as plain forward passes" in shell.err
     assert not list(shell.folder.glob("*.db"))
 
 

@@ -49,13 +49,13 @@ class ChangedPhoto:
 
 
 def write_page(ready: ReadySuite, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
-    """Write `check.html` beside the pictures, in the order of `worst_photos`; without pictures, remove the page of an earlier
-    check.
+    """Write `check.html` beside the pictures, in the order of `worst_photos`, also if a rule that names no photo failed or could
+    not be decided; if all rules passed, remove the page of an earlier check.
 
     Raises InputError if it cannot be written, UsageError if another program's file is in its place.
     """
     path = folder / NAME
-    if not pictures:
+    if not outcome.failed(strict=True):
         if is_own(path):
             path.unlink()
         return None

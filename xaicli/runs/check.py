@@ -105,7 +105,7 @@ def draw(ready: ReadySuite, outcome: Outcome, folder: Path, progress: Progress) 
     try:
         drawn = draw_failures(ready, outcome, folder)
         if page := write_page(ready, outcome, drawn, folder):
-            progress.say(f"before and after: {page}")
+            progress.say(f"before and after: {page}" if drawn else f"the check as a page: {page}")
         return folder if drawn else None
     except (XaiError, OSError) as error:
         progress.warn(f"no pictures: {error.found if isinstance(error, XaiError) else error}")

@@ -61,7 +61,8 @@ def plan_of(runs: Sequence[ScoreRun], path: Path | None, progress: Progress) -> 
         rows += own
         progress.say(passes_in_words(run))
         total = sum(per_photo(run).values()) * todo * seconds
-        progress.say(f"{run.classifier.name}: about {span(total)} at {1 / seconds:,.0f} passes a second")
+        rate = f"{1 / seconds:,.0f} a second; a backward pass counts as {BACKWARD:g}"
+        progress.say(f"{run.classifier.name}: about {span(total)}, if all passes are as fast as plain forward passes ({rate})")
     return PlannedTable(tuple(runs), Store.in_memory(), (), planned=tuple(rows))
 
 
