@@ -106,6 +106,13 @@ def test_a_network_whose_logits_do_not_depend_on_its_features_is_refused() -> No
         default_layer(dry_run(module, SIZE))
 
 
+def test_a_graph_without_layers_is_named_so() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    exported = torch.export.export(module, (torch.randn(5, 3, *SIZE),), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+    with pytest.raises(InputError, match=r"a graph of operations without layers, as torch.export makes it"):
+        default_layer(dry_run(exported, SIZE))
+
+
 class MeanPooledBlocks(nn.Module):
     """An unknown transformer: patches by a convolution, `prefix` tokens before them, a head over their mean."""
 

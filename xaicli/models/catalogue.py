@@ -50,6 +50,7 @@ WAYS = (
     Listed("FILE.py:FUNCTION", "your own code: a function that returns a torch module; it is run"),
     Listed("onnx:FILE", 'a black box: methods that need the forward pass alone (pip install "xaicli[onnx]")'),
     Listed("FILE.safetensors", "a network that xai train wrote"),
+    Listed("FILE.pt", "a TorchScript program, which is code: gradients pass it, but it has no layers to look into"),
     Listed("FILE.pt2", "a black box too: a program saved by torch.export; loading it can run code"),
 )
 

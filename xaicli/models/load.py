@@ -13,14 +13,26 @@ import torch
 
 from xaicli.containment import contained
 from xaicli.errors import InputError, UsageError
-from xaicli.models import from_checkpoint, from_export, from_file, from_hf, from_onnx, from_open_clip, from_timm, from_torchvision
+from xaicli.models import (
+    from_checkpoint,
+    from_export,
+    from_file,
+    from_hf,
+    from_onnx,
+    from_open_clip,
+    from_script,
+    from_timm,
+    from_torchvision,
+)
 from xaicli.models.architecture import OURS
 from xaicli.models.assemble import assemble
 from xaicli.models.catalogue import DEFAULT
 from xaicli.models.checkpoint import is_checkpoint
 from xaicli.models.classes import read_classes
+from xaicli.models.from_script import is_script
 from xaicli.models.input_view import Overrides, Side
 from xaicli.models.model_request import LoadedModel, Notice, Request
+from xaicli.models.other_runtimes import refuse_other_runtimes
 from xaicli.models.prompts import read_prompts
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import outputs_named
@@ -163,7 +175,10 @@ def source_of(name: str) -> tuple[Load, str]:
     if ending in WEIGHTS_ENDINGS:
         if is_checkpoint(Path(name).expanduser()):
             return from_checkpoint.load, name
+        if is_script(Path(name).expanduser()):
+            return from_script.load, name
         raise InputError(f"{name} holds weights, not a network", hint=f"Type: --model NAME --weights {name}")
+    refuse_other_runtimes(name, ending)
     if is_file(Path(name, "config.json")):
         raise UsageError(f"{name} is a folder", hint=f"For a model of transformers write hf:{name}.")
     if colon:

@@ -92,7 +92,7 @@ def quiet() -> Iterator[None]:
 def refuse(method: str, model: str, what: str) -> UsageError:
     return UsageError(
         f"{method} cannot explain {model}: {what}",
-        hint="Methods that take any network: integrated-gradients, grad-cam, rise. SqueezeNet and VGG suit this one.",
+        hint="rise takes any network, integrated-gradients any with gradients; SqueezeNet and VGG suit this method.",
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.network.families import known_family
@@ -87,6 +88,11 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
         )
         if (layer := last_of_encoder(fitting, inside)) is not None:
             return feature_layer(trace, layer, "output", call=None if once else -1)
+    if isinstance(trace.module, GraphModule):
+        raise InputError(
+            "the network is a graph of operations without layers, as torch.export makes it",
+            hint="Load the network it was exported from, or use a method that reads no layer: integrated-gradients, rise.",
+        )
     raise InputError(
         "no layer of this network has a spatial grid and a gradient to the logits",
         expected="a convolutional network or a vision transformer with weights that are not all zero",
