@@ -46,7 +46,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     "--target",
     default="top1",
     metavar="TARGET",
-    help="top1, top5, an index, a class name, A-B (why A and not B), positive, CLASS@region=predicted, @FILE.csv.",
+    help="top1, top5, an index, a class name, A-B (why A and not B), positive, CLASS@region=predicted, similar:PHOTO, @FILE.csv.",
 )
 @option("Explanation", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
 @option("Explanation", "--score", is_flag=True, help="Score the maps too: deletion and insertion, or --metric.")

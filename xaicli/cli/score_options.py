@@ -51,7 +51,7 @@ score_options = stack(
         "--target",
         default="top1",
         metavar="TARGET",
-        help="top1, an index, a class name, A-B, positive, CLASS@region=predicted, @FILE.csv.",
+        help="top1, an index, a class name, A-B, positive, CLASS@region=predicted, similar:PHOTO, @FILE.csv.",
     ),
     option("Scores", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers."),
     controls_options,

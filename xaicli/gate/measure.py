@@ -32,6 +32,7 @@ from xaicli.runs.photo_maps import maps_of_each
 from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
 from xaicli.runs.records import place_of_layer, recorded_path, resolved_layer
 from xaicli.runs.settings import Settings
+from xaicli.runs.similar_target import compared
 from xaicli.runs.target_choice import TargetChoice, choose_targets
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.photo import ScoredPhoto
@@ -121,7 +122,8 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
         options["weights"] = weights
     spec = model or model_in(suite)
     with untrusted(not trust and model is None):
-        classifier = load_classifier(spec, precision=PRECISION, **options)
+        loaded = load_classifier(spec, precision=PRECISION, **options)
+    classifier, aim = compared(loaded, suite.target, folder=suite.folder)
     sources = find([suite.from_here(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)
     for method in methods:
         with untrusted(not trust):
@@ -133,7 +135,7 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
         mapping = suite.from_here(suite.truth_classes) if suite.truth_classes else None
         truth = read_truth(suite.from_here(suite.truth), classifier.classes, classifier.count, mapping)
         truth.count(source.path for source in sources)
-    target = suite.from_here(suite.target) if suite.target.startswith("@") else suite.target
+    target = suite.from_here(aim) if isinstance(aim, str) and aim.startswith("@") else aim
     targets = choose_targets(target, classifier, sources)
     if targets.count != 1:
         raise UsageError(f"a suite with target {suite.target}", expected="one target per photo")

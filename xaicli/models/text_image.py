@@ -6,6 +6,7 @@ over the texts; SigLIP, which has a bias, with a sigmoid for each.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -44,12 +45,23 @@ class PromptLogits(nn.Module):
     def __init__(self, image: nn.Module, texts: Tensor, scale: Tensor, bias: Tensor, made_of: bytes) -> None:
         super().__init__()
         self.image = image
+        self.gives_features = False
         for name, tensor in (("texts", texts), ("scale", scale), ("bias", bias)):
             self.register_buffer(name, tensor.detach().clone().float(), persistent=False)
         self.register_buffer("made_of", torch.tensor(list(made_of), dtype=torch.uint8))
 
+    @property
+    def embedder(self) -> nn.Module:
+        """The same network, whose outputs are the photos' features (B, D)."""
+        made = copy.copy(self)
+        made.gives_features = True
+        return made
+
     def forward(self, inputs: Tensor) -> Tensor:
-        features = functional.normalize(self.image(inputs), dim=1)
+        features: Tensor = self.image(inputs)
+        if self.gives_features:
+            return features
+        features = functional.normalize(features, dim=1)
         return self.scale * features @ self.texts.T + self.bias
 
 

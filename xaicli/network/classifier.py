@@ -23,6 +23,7 @@ from xaicli.network.layers import FeatureLayer, default_layer, named_layer
 from xaicli.network.modes import eval_mode
 from xaicli.network.proposals import Decoding, Proposals
 from xaicli.network.raw_output import read_outputs
+from xaicli.network.reference import Reference
 from xaicli.network.regions import FixedRegion, two_classes
 from xaicli.network.stages import named_stages
 from xaicli.network.trace import NetworkTrace
@@ -44,7 +45,8 @@ class Classifier:
     softmax or sigmoid, which is then undone here; masked_dtype: the precision of passes that only mask the input; batch_size:
     maximum inputs per pass, None for what the device takes best; inconsistency: why the outputs for a photo depend on more than
     that photo, in words, empty if they do not; copies_input: the network writes into its input and is therefore given a copy;
-    expected_passes: passes without gradients in the whole run, 0 if unknown.
+    expected_passes: passes without gradients in the whole run, 0 if unknown; reference: the embedding of another photo, to
+    which those of this network, its outputs, are compared.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -70,6 +72,7 @@ class Classifier:
     inconsistency: str = ""
     copies_input: bool = False
     expected_passes: float = 0
+    reference: Reference | None = field(default=None, repr=False)
     looked_up: dict[str, FeatureLayer] = field(default_factory=dict, init=False, repr=False)
     looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
 
@@ -108,6 +111,8 @@ class Classifier:
         if self.decoding is not None:
             return self.of_boxes(self.decoding.read(output, photos, self.name))
         read = read_outputs(output, photos, self.name, self.output_name)
+        if self.reference is not None:
+            return self.reference.read(read)
         if (read.ndim == 4) is (self.pixels is None):
             raise RunError(
                 f"{self.name} returned a tensor of shape {tuple(read.shape)}; its output had another form when it was loaded"

@@ -33,6 +33,7 @@ from xaicli.runs.photo_maps import explain_photos
 from xaicli.runs.photos import Failure
 from xaicli.runs.request import RunRequest, list_metrics
 from xaicli.runs.sheet_pictures import draw_sheet, redraw
+from xaicli.runs.similar_target import compared
 from xaicli.runs.step_pictures import StepPictures
 from xaicli.runs.target_choice import choose_targets
 from xaicli.runs.written_map import WrittenMap
@@ -106,7 +107,7 @@ def explain(
     inputs += [source.file for source in found.sources if source.file is not None]
     if figure is not None:
         claim_figure(Path(figure), inputs, overwrite=overwrite)
-    model = request.open(classifier, progress)
+    model, aim = compared(request.open(classifier, progress), target, progress)
     methods = request.methods_for(model, progress)
     step_pictures.check(methods)
     texts = MapTexts(text, facts, overwrite)
@@ -114,7 +115,7 @@ def explain(
         sources=found.sources,
         classifier=model,
         methods=methods,
-        targets=choose_targets(target, model, found.sources),
+        targets=choose_targets(aim, model, found.sources),
         settings=replace(request.settings, bands=style.bands),
         output=OutputFolder(Path(output or ""), stems(found.sources)),
         style=style,

@@ -19,6 +19,7 @@ from xaicli.runs.given_maps import given_maps
 from xaicli.runs.open_model import Model
 from xaicli.runs.request import RunRequest, list_methods, list_metrics
 from xaicli.runs.score_run import ScoreRun, shard
+from xaicli.runs.similar_target import compared
 from xaicli.runs.target_choice import choose_targets
 from xaicli.words import count
 
@@ -71,7 +72,7 @@ class ScoreRequest(RunRequest):
         """The run on one model. leave_out: leave out methods that cannot run on it (if others can), instead of raising
         UsageError."""
         self.check()
-        classifier = self.open(model, progress)
+        classifier, target = compared(self.open(model, progress), self.target, progress)
         methods = self.methods_for(classifier, progress) if self.maps is None else []
         part, sources = shard_of(self.shard), self.photos.sources
         run = ScoreRun(
@@ -79,7 +80,7 @@ class ScoreRequest(RunRequest):
             classifier=classifier,
             methods=fitting(methods, classifier, progress) if leave_out else methods,
             metrics=self.metrics,
-            targets=choose_targets(self.target, classifier, sources),
+            targets=choose_targets(target, classifier, sources),
             settings=self.settings,
             controls=self.control_names,
             truth=self.read_truth(classifier, progress),
