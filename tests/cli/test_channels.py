@@ -64,6 +64,7 @@ def test_scores_sheets_and_reports_are_made_of_bands(xai: CommandLine) -> None:
 def test_own_maps_beside_the_photos_are_not_explained_again(xai: CommandLine) -> None:
     line = ["explain", "fields/", "--model", "bands.py:make", "--window", "0:10000", "--method", "saliency", "-o", "fields"]
     assert xai(*line) == 0, xai.err
+    assert "fields/0.npy: values from 0 (black) to 10000 (white) (of each photo: its record's notes)" in xai.err
     before = sorted(Path("fields").iterdir())
     assert xai(*line, "--format", "json") == 0
     assert len(json.loads(xai.out)) == 3

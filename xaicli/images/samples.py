@@ -22,6 +22,9 @@ LARGEST = 1 << 30
 STRETCH = (2.0, 98.0)
 """Percentiles that are black and white in the picture of a photo of more than three bands, which is drawn and never explained."""
 
+VALUES_FROM = "values from"
+"""How the note begins that says which values of a photo are black and white."""
+
 WHOLE: dict[str, Range] = {"|b1": (0.0, 1.0), "|u1": (0.0, 255.0), "<u2": (0.0, 65535.0)}
 """What numbers of a type span, by the type: those for which all of it is what photos use."""
 
@@ -64,7 +67,7 @@ class Samples:
         limits = whole if is_bytes and whole else window.range_of(self.values, self.declared, self.widest)
         bands = np.stack([scaled(band, limits) for band in self.values])
         low, high = reversed(limits) if self.inverted else limits
-        said = () if is_bytes else (f"values from {low:g} (black) to {high:g} (white)",)
+        said = () if is_bytes else (f"{VALUES_FROM} {low:g} (black) to {high:g} (white)",)
         return 1 - bands if self.inverted else bands, said
 
 

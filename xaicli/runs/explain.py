@@ -16,7 +16,7 @@ from xaicli.images.decode_limits import SECONDS
 from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import stems
 from xaicli.images.overlay import ALPHA, HEAT
-from xaicli.images.samples import parse_bands
+from xaicli.images.samples import VALUES_FROM, parse_bands
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.named_files import files_named
@@ -247,6 +247,9 @@ def summarise(run: FolderRun, done: Sequence[WrittenMap], errors: Sequence[XaiEr
     folder = run.output.folder
     parts.append(f"sheet {folder / SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")
     progress.say("; ".join(parts))
+    ranges = [(each.record.image, note) for each in done for note in each.record.notes if note.startswith(VALUES_FROM)]
+    if ranges:
+        progress.say(": ".join(ranges[0]) + (" (of each photo: its record's notes)" if len(set(ranges)) > 1 else ""))
     odd = [written for written in done if written.record.status != "ok"]
     if odd:
         named = ", ".join(f"{written.stem.name} is {written.record.status}" for written in odd[:3])
