@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 
 from xaicli.errors import InputError
 from xaicli.images.decode import Photo, decode
+from xaicli.images.deep_png import MAGIC
 from xaicli.images.photo_input import input_of, reading_of
 from xaicli.images.source import Source
 from xaicli.images.view import View
@@ -297,8 +299,41 @@ def test_no_photo_of_numbers_ends_in_anything_but_one_line(tmp_path: Path) -> No
                 assert name in item.error.line()
 
 
-def test_a_colour_png_of_16_bits_is_refused_where_a_window_is_wanted(tmp_path: Path) -> None:
-    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (4).to_bytes(4) * 2 + b"\x10\x02\0\0\0"
-    (tmp_path / "a.png").write_bytes(header)
-    with pytest.raises(InputError, match="16-bit colours"):
+def deep_png(path: Path, colours: np.ndarray, bits: int | None = None) -> Path:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, bands = colours.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[bands], 0, 0, 0)
+    stated = b"" if bits is None else chunk(b"sBIT", bytes([bits] * bands))
+    path.write_bytes(MAGIC + chunk(b"IHDR", header) + stated + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    return path
+
+
+def test_colours_of_16_bits_in_a_png_keep_all_bits_under_a_window_and_where_12_are_declared(tmp_path: Path) -> None:
+    colours = np.random.default_rng(1).integers(0, 4096, (8, 9, 3))
+    wanted = (colours / 4095).transpose(2, 0, 1)
+    for path, window in (
+        (deep_png(tmp_path / "a.png", colours), "0:4095"),
+        (deep_png(tmp_path / "b.png", colours, 12), "declared"),
+        (deep_png(tmp_path / "c.png", np.dstack([colours, colours[..., :1]])), "0:4095"),
+    ):
+        assert np.allclose(input_of(read(path, 3, window), view(3)).numpy(), wanted, atol=1e-6)
+    plain = read(deep_png(tmp_path / "d.png", colours * 16), 3)
+    assert plain.bands is None
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_png_of_16_bit_colours_that_is_cut_short_is_one_line(tmp_path: Path, share: float) -> None:
+    content = deep_png(tmp_path / "a.png", np.random.default_rng(1).integers(0, 4096, (40, 40, 3))).read_bytes()
+    (tmp_path / "a.png").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"a\.png"):
+        read(tmp_path / "a.png", 3, "0:4095")
+
+
+def test_a_header_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
+    header = b"\0\0\0\rIHDR" + (1 << 20).to_bytes(4, "big") * 2 + b"\x10\x02\0\0\0" + bytes(4)
+    (tmp_path / "a.png").write_bytes(MAGIC + header)
+    with pytest.raises(InputError, match=r"a\.png.*1048576 x 1048576 pixels"):
         read(tmp_path / "a.png", 3, "0:4095")

@@ -12,6 +12,7 @@ from PIL import Image
 from xaicli.errors import InputError
 from xaicli.images.array_file import is_array, read_array
 from xaicli.images.decode_limits import Timed
+from xaicli.images.deep_png import read_deep_png, wants_all_bits
 from xaicli.images.dicom_file import is_dicom, read_dicom
 from xaicli.images.pixels import TIFF_BITS, TIFF_PHOTOMETRIC, array_to_rgb, first
 from xaicli.images.samples import Bands, Numbers, Reading, Samples, of_bands, picture_of, samples_of
@@ -19,7 +20,6 @@ from xaicli.images.tiff_bands import read_tiff, wants_tifffile
 from xaicli.images.window import DECLARED, Range, extremes
 
 Colour = tuple[int, int, int]
-DEEP_PNG = b"\x89PNG"
 
 
 COPIES = 4
@@ -67,10 +67,9 @@ def pixels_in(
     if wants_tifffile(content, reading):
         wait = functools.partial(paused, timed, admit)
         return pixels_of(read_tiff(timed, content, reading, frame, max_pixels, wait), reading)
-    if content.startswith(DEEP_PNG) and content[24:26] in (b"\x10\x02", b"\x10\x06") and reading.window.text != DECLARED:
-        raise InputError(
-            "a PNG of 16-bit colours, which are read at 8 bits", expected="a TIFF or .npy file, for --window", hint="Convert it."
-        )
+    if wants_all_bits(content, reading):
+        wait = functools.partial(paused, timed, admit)
+        return pixels_of(read_deep_png(timed, content, max_pixels, wait, reading.channels), reading)
     return None
 
 
