@@ -54,8 +54,9 @@ def resnet(folder: Path, names: tuple[str, ...] = CLASSES, channels: int = 3, pr
     """transformers' ResNet of four narrow stages."""
     import transformers
 
-    widths = {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1], "layer_type": "basic"}
-    config = transformers.ResNetConfig(**widths, num_channels=channels, problem_type=problem or None, **named(names))
+    settings: dict[str, Any] = {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1]}
+    settings |= {"layer_type": "basic", "num_channels": channels, "problem_type": problem or None, **named(names)}
+    config = transformers.ResNetConfig(**settings)
     model = transformers.ResNetForImageClassification(config)
     if channels != 3:
         return xaicli.classifier(LogitsOf(model), classes=names, resize=SIDE, crop=SIDE, **options)
@@ -163,7 +164,7 @@ def faster_rcnn(folder: Path) -> Classifier:
     from torchvision.models.detection.anchor_utils import AnchorGenerator
 
     anchors = AnchorGenerator(((16,),), ((1.0,),))
-    sizes = {"min_size": DETECTED, "max_size": DETECTED, "rpn_post_nms_top_n_test": 20}
+    sizes: dict[str, Any] = {"min_size": DETECTED, "max_size": DETECTED, "rpn_post_nms_top_n_test": 20}
     return xaicli.detector(FasterRCNN(narrow_backbone(), 4, rpn_anchor_generator=anchors, **sizes), classes=("", *CLASSES))
 
 
@@ -173,19 +174,18 @@ def retinanet(folder: Path) -> Classifier:
 
     anchors = AnchorGenerator(((16,),), ((1.0,),))
     # Its heads begin near a score of 0.01, below the usual threshold.
-    settings = {"min_size": DETECTED, "max_size": DETECTED, "score_thresh": 0.001}
+    settings: dict[str, Any] = {"min_size": DETECTED, "max_size": DETECTED, "score_thresh": 0.001}
     return xaicli.detector(RetinaNet(narrow_backbone(), 4, anchor_generator=anchors, **settings), classes=("", *CLASSES))
 
 
 def detr(folder: Path) -> Classifier:
     import transformers
 
-    backbone = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"]
-    )
+    stages: dict[str, Any] = {"depths": [1, 1, 1, 1], "layer_type": "basic", "out_features": ["stage4"]}
+    backbone = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 16, 16], **stages)
     sides = ("encoder", "decoder")
-    heads = {f"{side}_{what}": 2 for side in sides for what in ("attention_heads", "ffn_dim")}
-    layers = {f"{side}_layers": 1 for side in sides}
+    heads: dict[str, Any] = {f"{side}_{what}": 2 for side in sides for what in ("attention_heads", "ffn_dim")}
+    layers: dict[str, Any] = {f"{side}_layers": 1 for side in sides}
     config = transformers.DetrConfig(backbone_config=backbone, d_model=16, num_queries=5, **heads, **layers, **named())
     size = {"shortest_edge": DETECTED, "longest_edge": 2 * DETECTED}
     return from_folder(folder, transformers.DetrForObjectDetection(config), transformers.DetrImageProcessorPil(size=size))
@@ -194,7 +194,8 @@ def detr(folder: Path) -> Classifier:
 def yolos(folder: Path) -> Classifier:
     import transformers
 
-    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8}
+    size: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    size["patch_size"] = 8
     config = transformers.YolosConfig(**size, image_size=[DETECTED, DETECTED], num_detection_tokens=20, **named())
     processor = transformers.YolosImageProcessorPil(size={"shortest_edge": DETECTED, "longest_edge": 2 * DETECTED})
     return from_folder(folder, transformers.YolosForObjectDetection(config), processor)

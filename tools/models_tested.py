@@ -98,8 +98,9 @@ def of_timm() -> Iterator[TriedNetwork]:
         size = int(smaller[0]) if smaller else 0
 
         def make(name: str = name, size: int = size) -> nn.Module:
+            given: dict[str, Any] = {"img_size": size} if size else {}
             try:
-                return timm.create_model(name, pretrained=False, **({"img_size": size} if size else {}))
+                return timm.create_model(name, pretrained=False, **given)
             # What takes any size is not told one.
             except TypeError:
                 return timm.create_model(name, pretrained=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from xaicli.images.view import View
 from xaicli.passes.seeds import stream
@@ -18,7 +19,7 @@ BRIGHTNESS, CONTRAST, GRAIN = 0.2, 0.2, 0.05
 """Largest relative change of brightness and of contrast, and standard deviation of the noise, of colours in 0..1."""
 
 
-def dropouts(module: nn.Module) -> list[nn.Module]:
+def dropouts(module: nn.Module) -> list[_DropoutNd]:
     """The layers of a network that drop something in training."""
     return [part for part in module.modules() if isinstance(part, DROPOUTS) and part.p > 0]
 
@@ -32,22 +33,23 @@ def dropping(module: nn.Module, seeds: Tensor, number: int) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for place, part in enumerate(dropouts(module)):
-            stack.callback(part.register_forward_hook(Dropper(seeds.tolist(), f"dropout {number} {place}")).remove)
+            dropper = Dropper(part.p, seeds.tolist(), f"dropout {number} {place}")
+            stack.callback(part.register_forward_hook(dropper).remove)
         yield
 
 
 class Dropper:
     """A hook for one dropout layer, which passes its input on in evaluation mode."""
 
-    def __init__(self, seeds: list[int], purpose: str) -> None:
-        self.seeds, self.purpose, self.calls = seeds, purpose, 0
+    def __init__(self, share: float, seeds: list[int], purpose: str) -> None:
+        self.share, self.seeds, self.purpose, self.calls = share, seeds, purpose, 0
 
     def __call__(self, part: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         self.calls += 1
         drawn = self.shape(part, output)
         draws = [stream(seed, self.purpose, self.calls).random(drawn[1:], dtype="float32") for seed in self.seeds]
-        kept = torch.stack([torch.from_numpy(draw) for draw in draws]).to(output.device) >= part.p
-        return output * kept / (1 - part.p) if part.p < 1 else output * 0
+        kept = torch.stack([torch.from_numpy(draw) for draw in draws]).to(output.device) >= self.share
+        return output * kept / (1 - self.share) if self.share < 1 else output * 0
 
     def shape(self, part: nn.Module, output: Tensor) -> tuple[int, ...]:
         """Elements that are dropped together share one draw: those of a channel where the layer drops channels."""

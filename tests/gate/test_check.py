@@ -430,7 +430,7 @@ def make_ready(room) -> Callable[..., ReadySuite]:
         ({"model": "missing.py:make"}, "there is no file"),
         ({"resize": [1, 2, 3]}, "is not a size"),
         ({"crop": 0}, "is not a size"),
-        ({"mean": ["a", "b", "c"]}, "is not a colour"),
+        ({"mean": ["a", "b", "c"]}, "is not a list of numbers"),
         ({"interpolation": "best"}, "no interpolation"),
         ({"device": "toaster"}, "no device"),
         ({"target": "zebra"}, 'no class is called "zebra"'),
