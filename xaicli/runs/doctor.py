@@ -18,6 +18,7 @@ from xaicli.containment import contained
 from xaicli.errors import XaiError
 from xaicli.models.cache import cache_folder, cached_files
 from xaicli.needs import Needs
+from xaicli.network.any_target import with_any_target
 from xaicli.network.classifier import Classifier
 from xaicli.network.taps import tap
 from xaicli.packages import version_of
@@ -129,6 +130,7 @@ def examine_model(classifier: Classifier) -> Iterator[Finding]:
     else:
         written = "; it writes into its input, so it is given a copy" if classifier.copies_input else ""
         yield Finding("one photo", "ok", f"the same outputs again, and alone or beside another{written}")
+    classifier = with_any_target(classifier, noise(classifier))
     yield logits_of_noise(classifier)
     if classifier.module is None:
         yield Finding("black box", "note", f"methods that need {Needs.GRADIENTS.words()} or {Needs.FEATURES.words()} cannot run")
@@ -162,7 +164,7 @@ def examine_layer(classifier: Classifier) -> Iterator[Finding]:
         yield Finding("tokens", "ok", f"{prefix} prefix token{'s' if prefix > 1 else ''}, then {height} x {width} patches")
     with tap(classifier, "auto") as features:
         logits = classifier(noise(classifier))
-        (gradient,) = features.gradients_of(logits.amax(dim=1, keepdim=True))
+        (gradient,) = features.gradients_of(classifier.outputs.scores(logits).amax(dim=1, keepdim=True))
     largest = float(gradient.abs().max())
     state = "ok" if largest > 0 else "fault"
     yield Finding("gradient", state, f"largest {largest:.2g} at that layer")

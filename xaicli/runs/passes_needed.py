@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from xaicli.network.any_target import with_any_target
 from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
 from xaicli.progress import Progress
@@ -111,6 +112,7 @@ def passes_in_words(run: ScoreRun) -> str:
 def seconds_a_pass(classifier: Classifier) -> float:
     """Seconds per input when several inputs run in one pass."""
     inputs = torch.zeros(INPUTS, classifier.view.channels, *classifier.view.size, device=classifier.device)
+    classifier = with_any_target(classifier, inputs)
     clean_logits(classifier, inputs)
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < MEASURED:
