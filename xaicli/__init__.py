@@ -1,4 +1,4 @@
-"""xaicli: explain what an image classifier looked at, score the explanations, compare them fairly.
+"""xaicli: explain what a vision model looked at, score the explanations, compare them fairly.
 
     import xaicli
     classifier = xaicli.load_classifier("resnet50")

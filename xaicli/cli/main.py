@@ -93,7 +93,7 @@ def show_version(ctx: click.Context, parameter: click.Parameter, value: bool) ->
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version.")
 @verbosity_options
 def cli() -> None:
-    """Explain what an image classifier looked at, score the explanations, and gate saliency quality in CI."""
+    """Explain what a vision model looked at, score the explanations, and gate saliency quality in CI."""
 
 
 def run() -> None:
