@@ -25,6 +25,7 @@ from xaicli.registry import require_fit
 from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
 from xaicli.runs.find_photos import FoundPhotos, Photos
 from xaicli.runs.folder import FolderRun
+from xaicli.runs.kept_rows import KeptRows
 from xaicli.runs.map_texts import MapTexts
 from xaicli.runs.open_model import Model
 from xaicli.runs.output import Complete, OutputFolder
@@ -199,7 +200,9 @@ def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress, texts: Ma
     for error in errors:
         progress.warn(error.found)
     done: list[WrittenMap] = []
-    rows: list[dict[str, Any]] = []
+    rows = KeptRows()
+    # The first two photos with a note of their range of values, as the keys: enough to name one, or to say that there are more.
+    ranges: dict[tuple[str, str], None] = {}
     with closing(run.run(complete)) as results:
         for result in progress.track(results, "explaining", len(run.sources)):
             if isinstance(result, Failure):
@@ -207,15 +210,20 @@ def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress, texts: Ma
                 if run.keep_going:
                     progress.warn(result.error.found)
                 continue
-            done += result
             for written in result:
-                rows.append(row_of(written.record, written) | texts.of(written))
-                progress.row(rows[-1])
+                row = row_of(written.record, written) | texts.of(written)
+                rows.append(row)
+                if len(ranges) < 2:
+                    ranges |= {
+                        (written.record.image, note): None for note in written.record.notes if note.startswith(VALUES_FROM)
+                    }
+                progress.row(row)
+                done.append(written.told())
     if run.shared:
         redraw(run, done)
     if run.sheet and done:
         draw_sheet(run, done, run.output.folder / SHEET)
-    summarise(run, done, errors, time.monotonic() - start, progress)
+    summarise(run, done, list(ranges), errors, time.monotonic() - start, progress)
     table = texts.COLUMNS if texts.text else (*COLUMNS, *(metric.label for metric in run.metrics), "map")
     return Explanations(OnDisk(run, done), rows, table, tuple(errors))
 
@@ -235,7 +243,14 @@ def cost_of(run: FolderRun) -> str:
     return f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} per photo"
 
 
-def summarise(run: FolderRun, done: Sequence[WrittenMap], errors: Sequence[XaiError], seconds: float, progress: Progress) -> None:
+def summarise(
+    run: FolderRun,
+    done: Sequence[WrittenMap],
+    ranges: Sequence[tuple[str, str]],
+    errors: Sequence[XaiError],
+    seconds: float,
+    progress: Progress,
+) -> None:
     """Say in one line how a run went, and warn of maps that cannot be used."""
     photos = len({written.source for written in done})
     kept = sum(written.kept for written in done)
@@ -247,10 +262,9 @@ def summarise(run: FolderRun, done: Sequence[WrittenMap], errors: Sequence[XaiEr
     folder = run.output.folder
     parts.append(f"sheet {folder / SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")
     progress.say("; ".join(parts))
-    ranges = [(each.record.image, note) for each in done for note in each.record.notes if note.startswith(VALUES_FROM)]
     if ranges:
-        progress.say(": ".join(ranges[0]) + (" (of each photo: its record's notes)" if len(set(ranges)) > 1 else ""))
-    odd = [written for written in done if written.record.status != "ok"]
+        progress.say(": ".join(ranges[0]) + (" (of each photo: its record's notes)" if len(ranges) > 1 else ""))
+    odd = [written for written in done if written.status != "ok"]
     if odd:
-        named = ", ".join(f"{written.stem.name} is {written.record.status}" for written in odd[:3])
+        named = ", ".join(f"{written.stem.name} is {written.status}" for written in odd[:3])
         progress.warn(f"{count(len(odd), 'map')} with no score: {named}")

@@ -17,6 +17,7 @@ from xaicli.runs.records import BASELINE_VALUE, said
 from xaicli.runs.sheet_pictures import cell_of, column, read
 from xaicli.runs.written_map import WrittenMap
 from xaicli.tabular import Tabular
+from xaicli.text_table import rendered
 
 COLUMNS = ("image", "decision", "p", "output", "value", "baseline", "method")
 """The decision and its probability; or a value, of the photo and of the baseline, a photo of the mean colour."""
@@ -38,6 +39,10 @@ class Explanations(Tabular, Sequence[Attribution]):
 
     def records(self) -> list[dict[str, Any]]:
         return list(self.found)
+
+    def render(self, format: str = "table", *, width: int = 0) -> str:
+        # Row by row, not from a list of all.
+        return rendered(self.found, format, self.shown, width=width)
 
     @property
     def shown(self) -> list[str]:

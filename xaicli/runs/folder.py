@@ -175,7 +175,7 @@ class FolderRun:
             for record in found.records[source, method.label]:
                 stem = self.stem(source, method, record.target)
                 release(stem)
-                kept.append(WrittenMap(source, record, stem, kept=True))
+                kept.append(WrittenMap.of(source, record, stem, kept=True))
         return kept
 
     def in_hand(self, result: Explained, found: Complete) -> tuple[list[MapInHand], XaiError | None]:
@@ -220,7 +220,7 @@ class FolderRun:
             else:
                 record = self.update(one, one.on_disk)
             self.step_pictures.draw(one.attribution, one.stem, self.style)
-            written.append(WrittenMap(source, record, one.stem, kept=one.on_disk is not None, thumbnail=small))
+            written.append(WrittenMap.of(source, record, one.stem, kept=one.on_disk is not None, thumbnail=small))
         return written
 
     def save(self, source: Source, one: MapInHand, *, in_place: bool) -> Record:

@@ -33,7 +33,7 @@ def redraw(run: FolderRun, done: Sequence[WrittenMap]) -> None:
         stale = [
             written
             for written in own
-            if written.record.status != "non-finite" and written.record.look != style_of(written, styles, run).as_dict()
+            if written.status != "non-finite" and written.record.look != style_of(written, styles, run).as_dict()
         ]
         photo = decoded(run, source) if stale else None
         for written in stale:
@@ -41,7 +41,7 @@ def redraw(run: FolderRun, done: Sequence[WrittenMap]) -> None:
 
 
 def style_of(written: WrittenMap, styles: Mapping[str, OverlayStyle], run: FolderRun) -> OverlayStyle:
-    return styles.get(written.record.method, run.style)
+    return styles.get(written.method, run.style)
 
 
 def restyle(attribution: Attribution, written: WrittenMap, style: OverlayStyle) -> None:
@@ -63,8 +63,8 @@ def by_photo(done: Sequence[WrittenMap]) -> dict[Source, list[WrittenMap]]:
 def shared_styles(run: FolderRun, done: Sequence[WrittenMap]) -> dict[str, OverlayStyle]:
     """The run's style with one range per method, over all its finite maps."""
     styles = {}
-    for label in dict.fromkeys(written.record.method for written in done):
-        own = [written for written in done if written.record.method == label and written.record.status != "non-finite"]
+    for label in dict.fromkeys(written.method for written in done):
+        own = [written for written in done if written.method == label and written.status != "non-finite"]
         if own:
             scale = Scale.of(
                 (load_own_array(written.path(".npy"), written.record, MAP) for written in own), Sign(own[0].record.sign)
@@ -87,7 +87,7 @@ def draw_sheet(run: FolderRun, done: Sequence[WrittenMap], path: Path) -> None:
     """Draw one contact sheet: a row per photo, a column per method (and per target, for the top k)."""
     photos = by_photo(done)
     columns = list(dict.fromkeys(column(written.record) for written in done))
-    labels = {column(written.record): written.record.method for written in done}
+    labels = {column(written.record): written.method for written in done}
     ranges = {label: style.scale for label, style in shared_styles(run, done).items()} if run.shared else {}
     scales = {name: scale for name in columns if (scale := ranges.get(labels[name])) is not None}
     rows = (row(run, source, own) for source, own in photos.items())
