@@ -7,13 +7,15 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from xaicli.errors import InputError, UsageError
-from xaicli.images.decode import decode
+from xaicli.images import decode_limits
+from xaicli.images.decode import PLUGINS, decode
 from xaicli.images.decode_limits import MOST_PAGES, MOST_SCANS, Timed
 from xaicli.images.photo_input import input_of
 from xaicli.images.source import Source
@@ -129,3 +131,48 @@ def test_means_in_units_of_0_to_255_are_refused_with_what_to_write() -> None:
     with pytest.raises(UsageError, match=r"units of 0 to 255; expected 0 to 1. Write 0.485,0.456,0.406"):
         per_channel("mean", (123.675, 116.28, 103.53))
     assert per_channel("mean", (0.5, 0.5, 0.5)) == (0.5, 0.5, 0.5)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time, which passes only where a test says so."""
+    now = [0.0]
+    monkeypatch.setattr(decode_limits, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def slow(function, clock, seconds):
+    def slowed(*given):
+        clock[0] += seconds
+        return function(*given)
+
+    return slowed
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.format)
+def test_a_decoder_that_works_too_long_in_one_go_is_refused(plugin, clock, tmp_path, monkeypatch):
+    Image.new("RGB", (8, 6), (10, 200, 30)).save(tmp_path / "a", plugin.format)
+    assert decode(tmp_path / "a").size == (8, 6)
+    monkeypatch.setattr(plugin, "load", slow(plugin.load, clock, 11))
+    with pytest.raises(InputError, match="takes longer than 10 s to decode"):
+        decode(tmp_path / "a")
+    assert decode(tmp_path / "a", seconds=30).size == (8, 6)
+
+
+@pytest.mark.parametrize("form", ["WEBP", "AVIF", "GIF", "TIFF", "PNG"])
+def test_frames_on_the_way_to_the_wanted_one_take_its_time(form, clock, tmp_path, monkeypatch):
+    frames = [Image.new("RGB", (8, 6), (number, 2 * number, 90)) for number in range(0, 200, 10)]
+    frames[0].save(tmp_path / "a", form, save_all=True, append_images=frames[1:])
+    assert decode(tmp_path / "a", frame=19).frame == 19
+    plugin = next(plugin for plugin in PLUGINS if plugin.format == form)
+    seeks = [0]
+
+    def seek(image, number, seek=plugin.seek):
+        seeks[0] += 1
+        clock[0] += 1
+        seek(image, number)
+
+    monkeypatch.setattr(plugin, "seek", seek)
+    with pytest.raises(InputError, match="takes longer than 10 s to decode"):
+        decode(tmp_path / "a", frame=19)
+    assert seeks[0] < 15

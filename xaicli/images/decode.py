@@ -171,9 +171,10 @@ def decode_bytes(
         with Image.open(timed, formats=FORMATS) as image:
             check_size(image, name, max_pixels)
             timed.pause(lambda: admit(footprint(image, content)))
-            frames, notes = select(image, name, frame)
+            frames, notes = select(image, name, frame, timed)
             check_size(image, name, max_pixels)
             image.load()
+            timed.check()
             white = largest_value(content, image)
             if (samples := samples_of_picture(image, reading, white)) is not None:
                 pixels = pixels_of(upright_samples(samples, image), reading)
@@ -236,15 +237,17 @@ def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
         raise InputError(found, expected=f"at most {max_pixels:,} pixels in all", hint=SKIP)
 
 
-def select(image: Image.Image, name: str, frame: int) -> tuple[int, tuple[str, ...]]:
+def select(image: Image.Image, name: str, frame: int, timed: Timed) -> tuple[int, tuple[str, ...]]:
     """Go to a frame or page; returns how many there are, and a note if there are several."""
     frames = int(getattr(image, "n_frames", 1))
     if not 0 <= frame < frames:
         many = f"{frames} frames" if frames > 1 else "1 frame"
         last = f"0 to {frames - 1}" if frames > 1 else "0"
         raise InputError(f"{name} has {many}, but no frame {frame}", expected=f"--frame {last}", hint=SKIP)
-    if image.tell() != frame:
-        image.seek(frame)
+    # One after the other: some formats decode all frames on the way, and the time may be up before the last.
+    for number in range(image.tell() + 1, frame + 1):
+        timed.check()
+        image.seek(number)
     # A JPEG of several pictures (MPO) holds one photo, plus previews or a depth map.
     if frames == 1 or image.format == "MPO":
         return frames, ()

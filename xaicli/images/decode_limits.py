@@ -34,9 +34,13 @@ class Timed(io.BytesIO):
         wait()
         self.end += time.monotonic() - start
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def check(self) -> None:
+        """Raise OutOfTime if the time is up. Some decoders read all at once, and what they do then cannot be stopped."""
         if time.monotonic() > self.end:
             raise OutOfTime
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.check()
         return super().read(size)
 
 
