@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import xaicli
 from xaicli.methods.lfi.lfi_network import with_branch
@@ -39,3 +40,44 @@ def test_a_comparison_does_not_take_its_own_sheet_for_a_photo(tmp_path, monkeypa
     for _ in range(2):
         table = xaicli.compare(".", "tiny", "grad-cam", **words)
         assert [row["image"] for row in table.rows] == ["photo.png"]
+
+
+class Noting(nn.Module):
+    """A network that notes how many inputs each pass had."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.inputs = inner, []
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.inputs.append(len(inputs))
+        return self.inner(inputs)
+
+    @property
+    def of_several(self) -> list[int]:
+        """Passes of more than one input, without those of five noise pictures by which a feature layer's grid is proved."""
+        return [count for count in self.inputs if count not in (1, 5)]
+
+
+@pytest.mark.parametrize(
+    "method", ["grad-cam", "rise@n_masks=12", "occlusion@window=16@stride=16", "score-cam", "integrated-gradients@n_steps=4"]
+)
+def test_a_batch_size_of_one_is_one_input_a_pass_and_changes_nothing_else(tiny_cnn, classifier_of, method):
+    photos = [np.random.default_rng(at).integers(0, 256, (32, 32, 3), dtype=np.uint8) for at in range(3)]
+    network = Noting(tiny_cnn)
+    classifier = classifier_of(network)
+    alone = xaicli.explain(photos, classifier, method, batch_size=1, precision="fp32")
+    assert network.of_several == []
+    for one, other in zip(alone, xaicli.explain(photos, classifier, method, batch_size=8, precision="fp32"), strict=True):
+        np.testing.assert_allclose(one.values, other.values, atol=1e-5)
+        assert (one.record.definition, one.record.subject) == (other.record.definition, other.record.subject)
+
+
+def test_a_batch_size_of_one_is_one_input_a_pass_when_scoring_too(tiny_cnn, classifier_of):
+    photo = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    network = Noting(tiny_cnn)
+    words = {"metric": "deletion@steps=8", "controls": False}
+    alone = xaicli.score(photo, classifier_of(network), "grad-cam", batch_size=1, **words).rows
+    assert network.of_several == []
+    together = xaicli.score(photo, classifier_of(network), "grad-cam", batch_size=8, **words).rows
+    assert [row["value"] for row in alone] == pytest.approx([row["value"] for row in together], abs=1e-5)

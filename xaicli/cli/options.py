@@ -273,11 +273,12 @@ bands_option = option(
 )
 
 
-def batch_size_option(default: str = "what fits") -> Decorator:
-    """The one meaning of --batch-size: how many inputs, photos and masked copies alike, the network is given at a time."""
-    return option(
-        "Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help=f"Inputs per pass.  [default: {default}]"
-    )
+INPUTS_PER_PASS = "Maximum inputs per pass, photos or masked copies; changes no result."
+
+
+def batch_size_option(default: str = "what fits", text: str = INPUTS_PER_PASS) -> Decorator:
+    """The option --batch-size: how many inputs, photos and masked copies alike, the network gets at a time."""
+    return option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help=f"{text}  [default: {default}]")
 
 
 def figure_options(what: str, *, columns: bool = True) -> Decorator:

@@ -62,7 +62,7 @@ training_options = stack(
 )
 @option("Report", "--truth", metavar="DIR", help="Boxes or masks of held-out photos, for the energy pointing game.")
 @option("Report", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes.")
-@batch_size_option("by the method")
+@batch_size_option("by the method", "Photos per training step.")
 @option("Running", "--resume/--fresh", default=None, help="Demand a snapshot, or ignore one.  [default: use it]")
 @option("Running", "--save-every", type=click.FloatRange(min=0), default=300.0, metavar="SECONDS", help="Time between snapshots.")
 @option("Running", "--keep-going", is_flag=True, help="Leave out photos that cannot be decoded; exit code 4.")
