@@ -55,7 +55,7 @@ class AblationCAM(Method):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         layer = classifier.feature_layer(self.layer)
-        # What does not fit is refused before any work.
+        # Refused before any work if the layer does not fit.
         targets.resolve(inputs.new_zeros(len(inputs), classifier.outputs.columns(classifier.count)))
         maps, logits = [], []
         for row, photo in enumerate(inputs.split(1)):
@@ -72,7 +72,7 @@ class AblationCAM(Method):
 
 
 def falls_of(rest: Suffix, layer: FeatureLayer, chosen: Resolved, copies: int) -> Tensor:
-    """How much each of T scores of one photo falls, (K, T), without each of K channels; at most `copies` at a time."""
+    """The fall of each of T scores of one photo without each of K channels, (K, T); at most `copies` run at a time."""
     grid = layer.to_grid(rest.activation)[0]
     alive = grid.flatten(1).any(dim=1).nonzero().flatten()
     falls = torch.zeros(grid.shape[0], chosen.classes.shape[1], device=grid.device)

@@ -50,7 +50,7 @@ class AttentionRollout(Method):
         return Sign.NONNEGATIVE
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """The photo's pass; another, forward and back, on noise, shows which tokens the head reads."""
+        """One pass of the photo, and a forward and backward pass on noise that shows which tokens the head reads."""
         return Cost(forward=2, backward=1)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
@@ -82,27 +82,27 @@ class Rollout:
     def add(self, attention: Attention) -> None:
         pooled = pool(attention.probabilities(), self.heads)
         mixed = torch.eye(pooled.shape[2], device=pooled.device)[None] if self.mixed is None else self.mixed
-        # Windows, a class token that attends alone, attention between channels: nothing that could be multiplied up.
+        # Windows, attention of the class token alone, attention between channels: these cannot be multiplied up.
         self.broken = self.broken or pooled.shape[1:] != mixed.shape[1:] or len(mixed) not in (1, len(pooled))
         self.mixed = None if self.broken else mixed_in(pooled, mixed, self.renormalise)
 
 
 def mixed_in(pooled: Tensor, mixed: Tensor, renormalise: Literal["pooled", "mixed"]) -> Tensor:
-    """One block further: pooled attention (B, N, N) of what tokens hold (B, N, N), and the residual path, which passes it on."""
+    """One block further: pooled attention (B, N, N) applied to what tokens hold (B, N, N), plus the residual path."""
     sums = pooled.sum(dim=2, keepdim=True)
     return (pooled / sums @ mixed + mixed) / 2 if renormalise == "pooled" else (pooled @ mixed + mixed) / (sums + 1)
 
 
 def pool(probabilities: Tensor, heads: Literal["mean", "max", "min"]) -> Tensor:
-    """Attention (B, heads, N, M) of all heads as one, (B, N, M)."""
+    """Attention (B, heads, N, M) pooled over heads, (B, N, M)."""
     if heads == "mean":
         return probabilities.mean(dim=1)
     return probabilities.amax(dim=1) if heads == "max" else probabilities.amin(dim=1)
 
 
 def tokens_read(classifier: Classifier) -> Tensor:
-    """The weight (N,) of each token in what the head reads, the same for all that it reads at all: behind the last attention
-    tokens do not mix, so that the gradient of the logits there is zero at all others."""
+    """The weight (N,) of each token in the head's input, equal for all tokens that the head reads. After the last attention
+    tokens do not mix, so the gradient of the logits there is zero at all other tokens."""
     found: list[Attention] = []
     with attribution_mode(classifier.torch_module), reading_attention(classifier.torch_module, found.append, graft=True):
         logits = classifier(noise(classifier.torch_module, classifier.view.size, classifier.view.channels))

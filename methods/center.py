@@ -1,4 +1,4 @@
-"""A bump in the middle of the picture: the control that any method should beat."""
+"""A Gaussian in the middle of the picture: the control that any method should beat."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Center(Method):
     sign = Sign.NONNEGATIVE
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """Nothing beside the clean pass, in which the photo is decided."""
+        """Only the clean pass, in which the photo is decided."""
         return Cost()
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:

@@ -18,7 +18,7 @@ from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
 from xaicli.targets import Targets
 
 RULED = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.MaxPool2d)
-"""Modules that captum has a rescale rule for and gets right. Its rule for Softmax sums over the whole batch."""
+"""Modules for which captum has a correct rescale rule. Its rule for Softmax, which sums over the whole batch, is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class DeepLIFT(Method):
             return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, extras)
 
     def prepare(self, model: str, found: TwinPass) -> None:
-        """Refuse networks that the rules do not reach; make the twin fit for them."""
+        """Refuse networks that the rules do not cover; prepare the twin for the rules."""
         for operation in found.observed.outside(RULED):
             if not is_linear(operation):
                 raise refuse(self.name, model, f"it has no rule for {operation}")

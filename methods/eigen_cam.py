@@ -56,13 +56,13 @@ class EigenCAM(Method):
 
 
 def first_component(activation: Tensor, centred: bool) -> Tensor:
-    """X v, (h, w), for X the activations (K, h, w) as a matrix of cells by channels and v its first right singular vector."""
+    """X v, (h, w), where X is the matrix of cells by channels of activations (K, h, w), and v its first right singular vector."""
     if not activation.isfinite().all():
         return activation.sum(dim=0) * torch.nan
     cells = in_float64(activation.flatten(1).T)
     if centred:
         cells = cells - cells.mean(dim=0)
-    # X v is also the first left singular vector, times the singular value: the smaller of the two Gram matrices gives it.
+    # X v is also the first left singular vector times the singular value, so the smaller Gram matrix suffices.
     if cells.shape[0] <= cells.shape[1]:
         values, vectors = torch.linalg.eigh(cells @ cells.T)
         projected = vectors[:, -1] * values[-1].clamp_min(0).sqrt()

@@ -58,7 +58,7 @@ class FeatureCAM(Method):
         super().__post_init__()
         if isinstance(self.base, FeatureCAM):
             raise UsageError("feature-cam cannot wrap itself", expected="another method", hint="Try base=grad-cam.")
-        # What speaks against the target has no place in a map from 0 to 1.
+        # A map from 0 to 1 cannot hold negative values.
         object.__setattr__(self, "base", self.base.with_negative(keep=False))
 
     # Each instance has its own base, and the needs and kind of the wrapper follow from it.
@@ -133,7 +133,7 @@ def weighted_mean(maps: Tensor, weights: Tensor) -> Tensor:
 
 
 def edge_magnitude(photo: Tensor, sigma: float, percentile: float) -> Tensor:
-    """Edges (B, H, W) from 0 to 1 of photos (B, C, H, W) with values in 0..1; a flat photo has none."""
+    """Edges (B, H, W), 0 to 1, of photos (B, C, H, W) with values in 0..1; a uniform photo has none."""
     weights = photo.new_tensor(GREY) if photo.shape[1] == len(GREY) else photo.new_full((photo.shape[1],), 1 / photo.shape[1])
     grey = (photo * weights[:, None, None]).sum(dim=1, keepdim=True)
     if sigma > 0:
@@ -143,7 +143,7 @@ def edge_magnitude(photo: Tensor, sigma: float, percentile: float) -> Tensor:
     across = photo.new_tensor(SOBEL)
     slopes = functional.conv2d(functional.pad(grey, (1, 1, 1, 1), mode="replicate"), torch.stack([across, across.T])[:, None])
     magnitude = slopes.square().sum(dim=1).sqrt()
-    # Rounding in a flat photo is no edge.
+    # Rounding in a uniform photo is not an edge.
     magnitude = torch.where(magnitude > 1e-5, magnitude, 0)
     # Not the maximum: one bright edge would dim all others.
     full = torch.quantile(magnitude.flatten(1), percentile / 100, dim=1)[:, None, None]

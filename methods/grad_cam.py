@@ -1,6 +1,6 @@
-"""Grad-CAM and its kin: activations of one layer, weighted by the gradient of the target, summed over channels.
+"""Grad-CAM and its relatives: activations of one layer, weighted by the gradient of the target, summed over channels.
 
-The five methods differ in the weights alone. Maps have the resolution of the layer, of several that of the finest.
+The five methods differ only in the weights. Maps have the resolution of the layer, of several that of the finest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xaicli.targets import Targets
 
 SPACE = (-2, -1)
 JOINED = "+"
-"""Between the names of several layers."""
+"""The separator between names of several layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,10 @@ class GradientCAM(Method):
 
 
 def fused(maps: Sequence[Tensor]) -> Tensor:
-    """One map of several (B, h, w), a layer each: each over its largest magnitude, enlarged to the finest, and their mean.
+    """One map from several (B, h, w), one per layer: each is divided by its largest magnitude and enlarged to the finest
+    resolution, then their mean is taken.
 
-    A layer that has no part in the score, such as another level of a pyramid, adds zeros. A single map stays as it is.
+    A layer without influence on the score, such as another level of a pyramid, adds zeros. A single map is unchanged.
     """
     if len(maps) == 1:
         return maps[0]

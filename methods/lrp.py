@@ -20,13 +20,13 @@ from xaicli.network.twin import replace_module
 from xaicli.targets import Targets
 
 PASSED = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU, nn.GELU, nn.Tanh)
-"""Activations: relevance goes through them unchanged."""
+"""Activations: relevance passes through them unchanged."""
 NORMS = (nn.LayerNorm, LayerNorm2d)
 RULED = (nn.Conv2d, *NORMS, *PASSED)
 WITHOUT_RULE_OF_THEIR_OWN = MAX_POOLING | {"relu"}
-"""Operations whose gradient is their rule: the winner, or what was positive, takes all."""
+"""Operations whose gradient is their rule: the maximum, or the positive part, gets all relevance."""
 NO_RULE = {"convolution", "_convolution"}
-"""Operations that follow a rule only as the module that was rewritten."""
+"""Operations that have a rule only inside a rewritten module."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class LRP(Method):
         return sign_of(self.channels)
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """The pass that shows what the network does, and the one with rules, where gamma runs convolutions five times."""
+        """The pass that observes the network, and the one with rules, in which gamma runs convolutions five times."""
         return Cost(forward={"epsilon": 2, "alpha1-beta0": 4, "gamma": 6}[self.rule], backward=1)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
@@ -81,7 +81,7 @@ class LRP(Method):
             return Maps(reduce_channels(values, self.channels), found.chosen, found.logits, channel_maps(values, self.channels))
 
     def check(self, classifier: Classifier, found: TwinPass) -> None:
-        """Raise UsageError unless each operation is one that relevance has a rule for."""
+        """Raise UsageError unless there is a rule for each operation."""
         if classifier.probabilities:
             raise refuse(self.name, classifier.name, "it ends in a softmax, which has no rule")
         for operation in found.observed.outside(RULED):
@@ -155,7 +155,8 @@ def by_constant_deviation(module: Any, inputs: tuple[Tensor, ...], output: Tenso
 
 
 def fold_batch_norm(found: TwinPass) -> None:
-    """Merge each batch norm into the convolution that it alone reads, where relevance would else be lost to its shift."""
+    """Merge each batch norm into the convolution before it if nothing else reads that; otherwise its shift would absorb
+    relevance."""
     parts = dict(found.network.named_modules())
     for chain in chains(found.observed):
         if chain.norm:

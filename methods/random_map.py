@@ -1,4 +1,4 @@
-"""Noise: the control that says what a map without any information scores."""
+"""Noise: the control that shows the score of a map without any information."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RandomMap(Method):
     sign = Sign.NONNEGATIVE
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """Nothing beside the clean pass, in which the photo is decided."""
+        """Only the clean pass, in which the photo is decided."""
         return Cost()
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:

@@ -29,13 +29,13 @@ from xaicli.network.twin import give_copies
 from xaicli.targets import Targets
 
 PASSED = MAX_POOLING | NORMS
-"""Not linear, and no activations: gradients pass them as they do."""
+"""Operations that are neither linear nor activations: their gradients are not changed."""
 
 SPLIT_HELP = "give each use of a reused activation a module of its own, instead of refusing the network"
 
 
 def prepare(method: str, model: str, found: TwinPass, *, split: bool) -> None:
-    """Refuse networks whose activations are not all `nn.ReLU` modules, used once; make the twin fit for captum's hooks."""
+    """Refuse networks unless all activations are `nn.ReLU` modules that are used once; prepare the twin for captum's hooks."""
     operations = found.observed.operations
     for operation in operations:
         ends = operation is operations[-1] and operation.name in SOFTMAX
@@ -55,7 +55,7 @@ def is_hooked(operation: Operation) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class RectifierRule(Method):
-    """What the three share: a rule of captum's for gradients at a ReLU, applied on a twin of the network."""
+    """The common base of the three methods: one of captum's rules for gradients at a ReLU, applied to a twin of the network."""
 
     channels: ChannelRule = param("max-abs", CHANNELS_HELP)
     split: bool = param(False, SPLIT_HELP)
@@ -137,7 +137,7 @@ class GuidedGradCAM(RectifierRule):
         self.require_layer(classifier)
 
     def require_layer(self, classifier: Classifier) -> FeatureLayer:
-        """The layer; raises UsageError unless its channels come first, as captum's Grad-CAM takes them."""
+        """The layer; raises UsageError unless its channels come first, which captum's Grad-CAM requires."""
         layer = classifier.feature_layer(self.layer)
         if layer.layout.axes is not Axes.CHANNELS_FIRST:
             raise UsageError(

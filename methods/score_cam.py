@@ -19,7 +19,7 @@ from xaicli.passes.upsampling import upsample
 from xaicli.targets import Resolved, Targets
 
 SMALLEST_SPAN = 1e-12
-"""A channel whose values lie closer together than this is constant: it shows nothing of the photo."""
+"""A channel with a smaller range of values counts as constant, since it would show nothing of the photo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class ScoreCAM(Method):
         if self.score_form == "paper":
             weights = scores.softmax(dim=0)
             return weighted_sum(weights.T[:, :, None, None], activation, relu=self.relu)
-        # A sum of upsampled channels is the upsampled sum; what is negative is dropped after that.
+        # A sum of upsampled channels is the upsampled sum; negative values are dropped after that.
         maps = upsample(weighted_sum(scores.T[:, :, None, None], activation, relu=False), size)
         return maps.relu() if self.relu else maps
 

@@ -1,4 +1,5 @@
-"""The decision boundary (Zhuang et al., 2019): how far a photo is from it, against which class, and what holds it away."""
+"""The decision boundary (Zhuang et al., 2019): how far a photo is from it, which class is on the other side, and which regions
+keep the photo away."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from xaicli.targets import NO_CLASS, Resolved, Targets, gather
 
 SPACE = (-2, -1)
 INVERSE_ERROR = 1e-3
-"""How far, of a photo's largest value, the inverse of its features may be from the photo."""
+"""How far the inverse of a photo's features may be from the photo, relative to its largest value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ class Boundary(Method):
         return self.moved(classifier, inputs, points, slopes, logits, chosen, extras)
 
     def arrival(self, classifier: Classifier, photo: Tensor, logits: Tensor, index: int, against: int) -> Arrival:
-        """The way of one photo to the boundary of one target."""
+        """Move one photo to the boundary of one target."""
         if against != NO_CLASS:
             rivals = [against]
         elif classifier.outputs is Outputs.SIGMOID:

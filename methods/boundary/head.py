@@ -22,13 +22,13 @@ class HeadSeen:
     calls: list[tuple[nn.Linear, Tensor, Tensor]] = field(default_factory=list)
 
     def head(self, classifier: Classifier, logits: Tensor) -> tuple[nn.Linear, Tensor]:
-        """The layer whose output the logits (B, C) are, and its input (B, K); raises RunError where there is none."""
+        """The linear layer whose output is the logits (B, C), and its input (B, K); raises RunError if there is none."""
         for layer, taken, given in reversed(self.calls):
             if given.shape == logits.shape and torch.allclose(given.float(), logits, rtol=0, atol=0, equal_nan=True):
                 return layer, taken.detach().float()
         raise RunError(
-            f"the outputs of {classifier.name} are not those of a linear layer",
-            expected="a network that ends in one",
+            f"the outputs of {classifier.name} do not come from a linear layer",
+            expected="a network that ends in a linear layer",
             hint="Use boundary@space=input.",
         )
 

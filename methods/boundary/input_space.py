@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 FLAT = 1e-12
-"""Squared gradients below this lead nowhere."""
+"""A squared gradient below this counts as zero."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
-    """Where the projection ended. point: as the photo, (3, H, W); rival: the class at the boundary; steps: taken; arrived: False
+    """The end of the projection. point: like the photo, (3, H, W); rival: the class at the boundary; steps: taken; arrived: False
     where the gradient vanished or the steps ran out; slope: gradient of the rival's margin at the photo itself."""
 
     point: Tensor

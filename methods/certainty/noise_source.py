@@ -1,4 +1,4 @@
-"""What differs from pass to pass: dropout that stays on, or photos that are flipped and slightly changed."""
+"""The source of differences between passes: dropout that stays on, or photos that are flipped and slightly changed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BRIGHTNESS, CONTRAST, GRAIN = 0.2, 0.2, 0.05
 
 
 def dropouts(module: nn.Module) -> list[_DropoutNd]:
-    """The layers of a network that drop something in training."""
+    """The dropout layers of a network."""
     return [part for part in module.modules() if isinstance(part, DROPOUTS) and part.p > 0]
 
 
 @contextmanager
 def dropping(module: nn.Module, seeds: Tensor, number: int) -> Iterator[None]:
-    """Dropout is on inside, in pass `number`; all else stays in evaluation mode.
+    """Turn dropout on inside the `with`, for pass `number`; everything else stays in evaluation mode.
 
-    What is dropped of a photo depends on its seed, the pass and the layer alone, so that photos of a batch do not disturb each
-    other and the same pass can be run again.
+    What is dropped depends only on the photo's seed, the pass and the layer. So photos of a batch do not influence each other,
+    and the same pass can be repeated.
     """
     with ExitStack() as stack:
         for place, part in enumerate(dropouts(module)):
@@ -52,7 +52,7 @@ class Dropper:
         return output * kept / (1 - self.share) if self.share < 1 else output * 0
 
     def shape(self, part: nn.Module, output: Tensor) -> tuple[int, ...]:
-        """Elements that are dropped together share one draw: those of a channel where the layer drops channels."""
+        """Elements that are dropped together share one draw: those of a channel, if the layer drops channels."""
         if isinstance(part, nn.Dropout):
             return tuple(output.shape)
         return (*output.shape[:2], *(1 for _ in output.shape[2:]))

@@ -68,14 +68,15 @@ class UCAM(Method):
         return self.measure != "entropy"
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """The plain pass, back for the class map and for the entropy; over several passes each runs twice and back once."""
+        """One clean pass with backward passes for the class map and the entropy; with several passes, each runs forward twice and
+        backward once."""
         own = Cost(1, 1 if self.show == "gated" else 0)
         return own + (Cost(0, 1) if self.measure == "entropy" else Cost(2 * self.n_passes, self.n_passes))
 
     def require(self, classifier: Classifier) -> None:
         if classifier.outputs not in (Outputs.SOFTMAX, Outputs.SIGMOID):
             raise UsageError(
-                f"u-cam explains the uncertainty of probabilities, and {classifier.name} gives {classifier.outputs.value}",
+                f"u-cam explains the uncertainty of probabilities, but {classifier.name} gives {classifier.outputs.value}",
                 expected="a classifier",
             )
         if self.source == "dropout" and self.measure != "entropy" and not dropouts(classifier.torch_module):
@@ -147,7 +148,7 @@ def cam(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def share_of_largest(certainty: Tensor) -> Tensor:
-    """The positive part of maps (B, h, w) over its maximum; zeros where nothing is positive."""
+    """The positive part of maps (B, h, w) divided by its maximum; zeros if nothing is positive."""
     positive = certainty.relu()
     largest = positive.amax(dim=SPACE, keepdim=True)
     return torch.where(largest > 0, positive / torch.where(largest > 0, largest, 1), 0)

@@ -15,9 +15,9 @@ from xaicli.network.attention import Attention
 from xaicli.network.tokens import Layout
 
 FAITHFUL, FAITHFUL_IN_HALF = 1e-5, 1e-3
-"""How far the attention that was read may be from what the network computed, of its largest value: in float32, and in lower
-precision. Rounding stays below (on a DeiT-Ti 1.6e-6 and, in float16, 3.5e-4); a mask, a norm or a bias that was missed is far
-above."""
+"""How far the attention that was read may differ from what the network computed, relative to its largest value: in float32, and
+in lower precision. Rounding stays below (on a DeiT-Ti 1.6e-6 and, in float16, 3.5e-4); a mask, a norm or a bias that was missed
+is far above."""
 
 SMALLEST = 1e-30
 
@@ -27,7 +27,7 @@ Blocks = Literal["all"] | tuple[int, ...]
 
 
 def unread(name: str, rows: Rows) -> UsageError:
-    """The refusal of a network whose head reads other tokens than those that were to be followed."""
+    """The error for a network whose head reads other tokens than those that are followed."""
     if rows == "patches":
         return UsageError(f"daam: the head of {name} reads no patches", hint="Leave rows=patches out.")
     return UsageError(
@@ -45,7 +45,7 @@ def refusal(name: str, why: str) -> UsageError:
 
 
 class AttentionFlow:
-    """The attention of all blocks, caught in one forward pass, and their maps, made in one backward pass a target.
+    """The attention of all blocks, read in one forward pass, and their maps, made in one backward pass per target.
 
     No block keeps more than the pass itself does: probabilities are worked out for the rows that are followed when a block's
     gradient arrives, one scalar a head and token, and then the block is let go. rows: whose attention is followed, the class
@@ -68,13 +68,13 @@ class AttentionFlow:
         self.last = False
 
     def close(self) -> None:
-        """Let go of all blocks: they and the graph hold each other through the hooks."""
+        """Free all blocks: they and the graph keep each other alive through the hooks."""
         for hook in self.hooks:
             hook.remove()
         self.blocks.clear()
 
     def receive(self, attention: Attention) -> None:
-        """Keep an attention that is a block's: of all photos, every token on every token."""
+        """Keep an attention if it belongs to a block: of all photos, from every token to every token."""
         output = attention.output
         if (output.shape[0], output.shape[-2], attention.value.shape[-2]) != (self.photos, self.tokens, self.tokens):
             return
@@ -86,7 +86,7 @@ class AttentionFlow:
         self.count += 1
 
     def require(self, name: str, scores: Tensor) -> None:
-        """Raise where there is nothing to follow: no block, no prefix token, no gradient, or a block that is not there."""
+        """Raise if there is nothing to follow: no block, no prefix token, no gradient, or a block that does not exist."""
         if not self.blocks:
             raise refusal(name, "shows no attention of every token to every token")
         if self.layout.prefix == 0 and self.followed == "class":
@@ -98,7 +98,7 @@ class AttentionFlow:
                 raise UsageError(f"daam: {name} has no block {block}", expected=f"0 to {self.count - 1}")
 
     def require_faithful(self, name: str) -> None:
-        """Raise where the head does not read the rows that were followed, or the attention is not what the network computed."""
+        """Raise if the head does not read the rows that were followed, or if the attention is not what the network computed."""
         if self.read is not None and self.others_read is not None and self.others_read and not self.read.any():
             raise unread(name, self.followed)
         worst = max((float(told["identity_error"].nan_to_num().max()) for told in self.told.values()), default=0.0)
@@ -110,7 +110,7 @@ class AttentionFlow:
             )
 
     def follow(self, score: Tensor, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Maps (B, L, h, w) of the blocks that count, for one score a photo (B,), and what is told of each block, (B, L)."""
+        """Maps (B, L, h, w) of the blocks that count, for one score per photo (B,), and the diagnostics of each block, (B, L)."""
         self.maps, self.read, self.last = {}, None, last
         torch.autograd.grad(score.sum(), self.blocks[0].output, retain_graph=not last, materialize_grads=True)
         wanted: Sequence[int] = range(self.count)
@@ -130,7 +130,7 @@ class AttentionFlow:
         if self.read is None:
             self.look_at(gradient)
         assert self.read is not None
-        # Behind the last block tokens do not mix: rows without a gradient there are not read by the head.
+        # After the last block tokens do not mix: the head does not read rows without a gradient there.
         coefficients = gradient[:, :, self.rows].float() * self.read[:, None]
         values, probabilities = attention.value.detach().float(), attention.probabilities(self.rows).detach()
         sums = attention.output.detach()[:, :, self.rows].float()
@@ -141,13 +141,14 @@ class AttentionFlow:
         self.maps[block] = products.sum(dim=(1, 2))[:, self.layout.prefix :].unflatten(1, self.layout.grid)
 
     def look_at(self, gradient: Tensor) -> None:
-        """Which of the rows that are followed the head reads, as 0 or 1, seen where the gradient arrives first."""
+        """Which of the followed rows the head reads, as 0 or 1, measured where the gradient arrives first."""
         seen = ((gradient != 0) & gradient.isfinite()).any(dim=3).any(dim=1).any(dim=0)
         self.read = seen[self.rows].float()
         self.others_read = seen.any()
 
     def look_into(self, probabilities: Tensor, made: Tensor, sums: Tensor, coefficients: Tensor) -> dict[str, Tensor]:
-        """The diagnostics of a block, each (B,): `made` from what was read, (B, heads, rows, d), ought to be `sums`."""
+        """The diagnostics of a block, each (B,): `made`, computed from what was read, (B, heads, rows, d), should equal
+        `sums`."""
         assert self.read is not None
         error = (made - sums).abs().amax(dim=(1, 2, 3)) / sums.abs().amax(dim=(1, 2, 3)).clamp_min(SMALLEST)
         on_prefix = probabilities[..., : self.layout.prefix].sum(dim=-1).mean(dim=1) @ self.read / self.read.sum().clamp_min(1)

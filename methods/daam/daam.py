@@ -88,12 +88,12 @@ class DAAM(Method):
         return Cost(forward=1, backward=1)
 
     def require(self, classifier: Classifier) -> None:
-        """Warn where scores of classes would be taken for features."""
+        """Warn if class scores would be used as features."""
         if self.target == "features" and classifier.classes:
             logger.warning("%s is a classifier: its scores of classes are explained, not its features", classifier.name)
 
     def parameters_as_given(self) -> dict[str, Any]:
-        """A bank counts by its content, not by the folder that it lies in."""
+        """A bank is identified by its content, not by its folder."""
         given = super().parameters_as_given()
         return given if self.bank is None else {**given, "bank": identity(self.bank)}
 
@@ -116,7 +116,7 @@ class DAAM(Method):
         return Maps(steps[:, :, -1], chosen.detached(), logits.detach(), extras)
 
     def feature_score(self, classifier: Classifier, logits: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum (B, 1) of the features (B, D), each by its importance (paper, eq. 13), and what is recorded of it."""
+        """The sum (B, 1) of the features (B, D), weighted by importance (paper, eq. 13), and what is recorded about it."""
         if not targets.rules or any(rule != DECISION for rule in targets.rules):
             asked = f"target {targets.rules[0]}" if targets.rules else "targets that were fixed before"
             raise UsageError(f"daam@target=features explains all features, not {asked}", hint="Leave --target out.")
@@ -141,7 +141,7 @@ class DAAM(Method):
 
 
 def token_layout(classifier: Classifier) -> Layout:
-    """How the network's tokens are laid out; raises UsageError where its features are no tokens."""
+    """The layout of the network's tokens; raises UsageError if its features are not tokens."""
     layout = classifier.default_layer.layout
     if layout.axes is not Axes.TOKENS:
         raise refusal(classifier.name, "has no tokens")

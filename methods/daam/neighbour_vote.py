@@ -1,4 +1,4 @@
-"""How much each feature of a photo matters, by its nearest neighbours in a memory bank."""
+"""The importance of each feature of a photo, from its nearest neighbours in a memory bank."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from xaicli.models.feature_bank import Bank
 
 @dataclass(frozen=True, eq=False)
 class Vote:
-    """What the nearest neighbours say of B photos: weights (B, D) of their features, the class (B,) that won, and how many
-    neighbours (B,) of that class the weights are made of."""
+    """The vote of the nearest neighbours of B photos: weights (B, D) of their features, the winning class (B,), and how many
+    neighbours (B,) of that class the weights are made from."""
 
     weights: Tensor
     winner: Tensor
@@ -44,13 +44,13 @@ def vote(features: Tensor, bank: Bank, *, k: int, temperature: float, unit: bool
 
 
 def over_its_sum(weights: Tensor) -> Tensor:
-    """Weights (B, D) over the magnitude of their sum, where that is not zero."""
+    """Weights (B, D) divided by the magnitude of their sum, unless that is zero."""
     total = weights.sum(dim=1, keepdim=True).abs()
     return weights / torch.where(total == 0, 1.0, total)
 
 
 def unit_columns(weights: Tensor) -> Tensor:
-    """Weights (B, D) brought to 0 to 1; all ones where they are equal."""
+    """Weights (B, D) scaled to 0..1; all ones if they are equal."""
     low, high = weights.amin(dim=1, keepdim=True), weights.amax(dim=1, keepdim=True)
     flat = low == high
     return torch.where(flat, 1.0, (weights - low) / torch.where(flat, 1.0, high - low))

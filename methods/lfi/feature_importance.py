@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 FEW_VALUES = 1e-8
-"""A range below this counts as none: the channel is constant."""
+"""A channel with a smaller range counts as constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class FeatureImportance(nn.Module):
     """Attention (B, h, w), 0 to 1, of features (B, K, h, w) and the inputs (B, 3, H, W) that they were computed from."""
 
     side_branch = True
-    """What is in here looks at features and is none itself: it is never found as a network's feature layer."""
+    """The modules in here read features and are not features themselves, so they are never chosen as a feature layer."""
 
     def __init__(self, channels: int, importance: Importance = Importance()) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def thumbnail(inputs: Tensor, size: tuple[int, int], *, antialias: bool = False)
 
 
 def unit_channels(features: Tensor, *, zeros_stay: bool = False) -> Tensor:
-    """Each channel (..., h, w) less its minimum, over its range; a constant channel is 1 where it is not 0, else 0.
+    """Each channel (..., h, w) minus its minimum, divided by its range; a constant channel becomes 1, or 0 if it is 0.
 
     zeros_stay: values of exactly 0 stay 0, also in a channel that goes below it. Values and gradients are finite.
     """
@@ -99,13 +99,13 @@ def unit_channels(features: Tensor, *, zeros_stay: bool = False) -> Tensor:
 
 
 def unit_map(maps: Tensor) -> Tensor:
-    """Each map (..., h, w) less its minimum, over its range; a constant map stays as it is."""
+    """Each map (..., h, w) minus its minimum, divided by its range; a constant map is unchanged."""
     low, span, flat = spread(maps)
     return torch.where(flat, maps, (maps - low) / span)
 
 
 def spread(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Minimum, range (1 where there is none) and whether there is none, of each (..., h, w), as (..., 1, 1)."""
+    """Minimum, range (1 if constant) and whether it is constant, for each (..., h, w), as (..., 1, 1)."""
     low, high = values.amin(dim=(-2, -1), keepdim=True), values.amax(dim=(-2, -1), keepdim=True)
     flat = high - low < FEW_VALUES
     # The division is safe in both branches: a NaN that is not chosen would still spoil the gradient.

@@ -20,7 +20,7 @@ from xaicli.targets import Targets
 from xaicli.task import Augmentation, Schedule, Task, TaskOptions
 
 SMALL = 64
-"""Up to this side of the input the recipe is the one for CIFAR, else the one for ImageNet."""
+"""Up to this side of the input the recipe for CIFAR is used, above it the one for ImageNet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class LFICAM(Method):
 
 
 def branch(classifier: Classifier) -> FeatureImportance:
-    """The classifier's feature importance branch; raises UsageError, with what to type, where it has none."""
+    """The classifier's feature importance branch; raises UsageError, which says what to type, if it has none."""
     found = branch_of(classifier.torch_module)
     if found is None:
         model = classifier.name.partition("@")[0]

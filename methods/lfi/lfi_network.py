@@ -28,8 +28,8 @@ Gate = Literal["authors", "post_act"]
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where a network is gated: the layer's dotted path, which side of it, and its channels; rectified: the network applies a
-    functional ReLU to it, and the gate comes after that one."""
+    """The place where a network is gated: the layer's dotted path, its side and its channels; rectified: the network applies a
+    functional ReLU to it, and the gate comes after that ReLU."""
 
     layer: str
     side: Side = "output"
@@ -58,7 +58,7 @@ class LFINetwork(nn.Module):
 
     @contextmanager
     def gated(self, inputs: Tensor) -> Iterator[None]:
-        """Within, the features at the site are multiplied by 1 + A."""
+        """Inside the `with`, the features at the site are multiplied by 1 + A."""
         layer = self.network.get_submodule(self.site.layer)
 
         def gate(tensor: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def find_site(network: nn.Module, size: tuple[int, int], gate: Gate = "authors",
 
 
 def joins_before(trace: NetworkTrace, layer: FeatureLayer) -> bool:
-    """Whether the layer is a normalisation of what was added or joined up before, not of what one convolution gave."""
+    """Whether the layer normalises a sum or concatenation, not the output of a single convolution."""
     norm = trace.layers[layer.name]
     if not isinstance(layer.module, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm) or trace.layout(norm, "input") is None:
         return False
@@ -138,14 +138,14 @@ def restored(network: nn.Module, description: Mapping[str, Any]) -> LFINetwork:
 
 
 def branch_of(module: nn.Module | None) -> FeatureImportance | None:
-    """The feature importance branch inside a network; None where it has none."""
+    """The feature importance branch inside a network; None if it has none."""
     parts = () if module is None else module.modules()
     return next((part.branch for part in parts if isinstance(part, LFINetwork)), None)
 
 
 @contextmanager
 def reading(branch: FeatureImportance) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Within, what the branch looks at, (B, K, h, w), and the attention it gives, (B, h, w), are kept of each pass, graphless."""
+    """Keep the branch's input (B, K, h, w) and its attention (B, h, w) from each pass inside the `with`, without a graph."""
     kept: list[tuple[Tensor, Tensor]] = []
     hook = branch.register_forward_hook(lambda _, args, output: kept.append((args[0].detach(), output.detach())))
     try:

@@ -20,7 +20,7 @@ PROBE = 16
 """Side of the block of NaN pixels, and the largest stride of a paste point."""
 
 PASTING = 0.02
-"""What one more paste point costs, in whole passes."""
+"""The cost of a further paste point, in whole passes."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class CropAxis:
         return replace(axis, length=here.cells - max(0, here.cells - longest) // ratio * ratio)
 
     def wanted(self, start: int, stop: int) -> int:
-        """The cell there at which the crop of a stretch should begin at the latest."""
+        """The latest cell of the next paste point at which the crop of a stretch may begin."""
         return max(0, self.field.changed(start, stop)[0] - -(-self.lead // self.ratio))
 
     def begin(self, start: int, stop: int) -> int:
-        """The cell here at which the crop of a stretch begins."""
+        """The cell of this paste point at which the crop of a stretch begins."""
         return min(self.wanted(start, stop), (self.cells - self.length) // self.ratio) * self.ratio
 
 
@@ -116,7 +116,7 @@ class CropStage:
 
 
 def cost(stages: Sequence[CropStage]) -> float:
-    """What a pass in these stages is expected to cost, of a whole one."""
+    """The expected cost of a pass in these stages, relative to a whole pass."""
     done, total = 0.0, PASTING * len(stages)
     for stage in stages:
         total += (stage.point.work - done) * stage.area
@@ -128,7 +128,7 @@ def cheapest(points: Sequence[PastePoint], size: tuple[int, int], boxes: Sequenc
     """The stages, over some of the paste points in the network's order, in which copies of photos of `size` cost least."""
     best: list[tuple[CropStage, ...]] = [()]
     for point in points:
-        # Of all ways that end in this point the cheapest goes on: what follows depends on the last point alone.
+        # Only the cheapest way to this point continues: what follows depends on the last point alone.
         ways = [(*way, CropStage.between(end_of(way, size), point, boxes)) for way in best if leads_on(way, point)]
         best.append(min(ways, key=cost))
     return min(best, key=cost)
@@ -142,7 +142,7 @@ def end_of(way: Sequence[CropStage], size: tuple[int, int]) -> tuple[ReceptiveFi
 
 
 def leads_on(way: Sequence[CropStage], point: PastePoint) -> bool:
-    """Whether cells do not get smaller from the last point to this one."""
+    """Whether cells do not become smaller from the last point to this one."""
     return not way or (way[-1].point.rows.stride <= point.rows.stride and way[-1].point.columns.stride <= point.columns.stride)
 
 

@@ -31,7 +31,7 @@ from xaicli.network.modes import eval_mode
 from xaicli.passes.seeds import stream
 
 FEWEST = 16
-"""With fewer boxes, looking for paste points costs more than it saves."""
+"""With fewer boxes, searching for paste points costs more than it saves."""
 
 WORTH_WHILE = 0.9
 """Paste points are used where a pass is expected to cost at most this part of a whole one."""
@@ -43,7 +43,7 @@ TELLING = 10
 """A trial counts only where its box changes the logits by this many times the tolerance."""
 
 UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError, XaiError)
-"""What a network may raise when it is passed a crop."""
+"""Exceptions that a network may raise for a crop."""
 
 
 @dataclass(eq=False)
@@ -60,7 +60,7 @@ class LocalPasses:
     under_way: Sequence[Box] = ()
 
     def begin(self, photo: Tensor, hidden: Tensor) -> Tensor:
-        """Pass a photo as it is and keep its features at the paste points; returns its logits (1, C)."""
+        """Run the unaltered photo and keep its features at the paste points; returns its logits (1, C)."""
         self.photo, self.hidden, self.under_way = photo, hidden, ()
         return self.run(laid_out(photo[None]))
 
@@ -89,7 +89,7 @@ class LocalPasses:
             y, x = y // stage.rows.ratio, x // stage.columns.ratio
             top, left, part = self.onward(index, box, clean)
             down, along = rows.changed(box[0], box[1]), columns.changed(box[2], box[3])
-            # What lies outside of the next stage's crop decides nothing that changes there.
+            # Nothing outside the next stage's crop influences what changes there.
             first, last = max(down[0], top), min(down[1], top + part.shape[1])
             start, stop = max(along[0], left), min(along[1], left + part.shape[2])
             changed = patch[:, first - y : last - y, start - x : stop - x]
@@ -168,7 +168,7 @@ def working_stages(
 
 
 def candidates(points: Sequence[PastePoint], size: tuple[int, int], boxes: Sequence[Box]) -> Iterator[tuple[CropStage, ...]]:
-    """What is worth a trial: the cheapest way of all, then the cheapest over one paste point."""
+    """The candidates for a trial: the cheapest way of all, then the cheapest over one paste point."""
     together = cheapest(points, size, boxes)
     alone = min(((CropStage.between(end_of((), size), point, boxes),) for point in points), key=cost, default=())
     for stages in (together, alone) if len(together) > 1 else (alone,):
@@ -177,7 +177,7 @@ def candidates(points: Sequence[PastePoint], size: tuple[int, int], boxes: Seque
 
 
 def tried(boxes: Sequence[Box], size: tuple[int, int]) -> Sequence[Box]:
-    """The boxes that are passed both ways: that nearest to the middle of the photo, the first and the last."""
+    """The boxes that run both ways: the one nearest to the middle of the photo, the first and the last."""
 
     def off_centre(box: Box) -> int:
         return abs(box[0] + box[1] - size[0]) + abs(box[2] + box[3] - size[1])
@@ -186,14 +186,14 @@ def tried(boxes: Sequence[Box], size: tuple[int, int]) -> Sequence[Box]:
 
 
 def noise(shape: tuple[int, int, int]) -> Tensor:
-    """Two photos (2, 3, H, W) of noise, always the same; the second is brighter, so that a box of it tells."""
+    """Two fixed photos (2, 3, H, W) of noise; the second is brighter, so that a box of it changes the logits."""
     draws = stream(0, "local passes").standard_normal((2, *shape), dtype=np.float32)
     draws[1] = 2 * draws[1] + 2
     return torch.from_numpy(draws)
 
 
 def copies_of(photo: Tensor, hidden: Tensor, boxes: Sequence[Box]) -> Tensor:
-    """Whole copies (n, 3, H, W) of a photo, one a box, and the photo as it is behind them."""
+    """Whole copies (n, 3, H, W) of a photo, one per box, followed by the unaltered photo."""
     copies = photo.repeat(len(boxes) + 1, 1, 1, 1)
     for copy, (top, bottom, left, right) in zip(copies, boxes, strict=False):
         copy[:, top:bottom, left:right] = hidden[:, top:bottom, left:right]
@@ -201,7 +201,8 @@ def copies_of(photo: Tensor, hidden: Tensor, boxes: Sequence[Box]) -> Tensor:
 
 
 def agree(passes: LocalPasses, photo: Tensor, hidden: Tensor, expected: Tensor) -> bool:
-    """Whether local logits are those of whole passes, `expected` as of `copies_of`, in which the middle box must tell."""
+    """Whether local logits agree with those of whole passes, `expected` for `copies_of`; the middle box must change them
+    enough."""
     try:
         with pasting(passes):
             clean = passes.begin(photo, hidden)

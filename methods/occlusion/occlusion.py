@@ -1,4 +1,4 @@
-"""Occlusion: a window slides over the photo, and the fall of the score is written down where it hides."""
+"""Occlusion: a window slides over the photo, and the fall of the score is attributed to the hidden pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xaicli.passes.queue import clean_logits
 from xaicli.targets import Resolved, Targets
 
 AUTO_WINDOW = 7
-"""A window is this part of the input's shorter side: 32 pixels of 224."""
+"""The window's side as a part of the input's shorter side: 32 of 224 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Occlusion(Method):
         return Maps(reduce_channels(each, "each"), chosen, logits, channel_maps(each, "each"))
 
     def sides(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Window and stride in pixels; raises UsageError where windows are too large or leave gaps."""
+        """Window and stride in pixels; raises UsageError if windows are too large or leave gaps."""
         window = max(1, min(size) // AUTO_WINDOW) if self.window == "auto" else self.window
         stride = max(1, window // 2) if self.stride == "auto" else self.stride
         if window > min(size):
@@ -95,7 +95,7 @@ class Occlusion(Method):
         return window, stride
 
     def falls(self, classifier: Classifier, inputs: Tensor, hidden: Tensor, boxes: list[Box], chosen: Resolved) -> Tensor:
-        """What the scores lose (B, T, windows) where one window shows `hidden`."""
+        """The fall of the scores (B, T, windows) when one window shows `hidden`."""
         scores = torch.zeros(len(inputs), chosen.classes.shape[1], len(boxes), device=inputs.device)
 
         def receive(row: int, start: int, logits: Tensor) -> None:
@@ -113,12 +113,12 @@ def in_channel(channel: int, hidden: Tensor, inputs: Tensor) -> Tensor:
 
 
 def stretches(side: int, window: int, stride: int) -> list[tuple[int, int]]:
-    """What each window hides along one axis: first pixel and the one after the last; windows until the axis is covered."""
+    """The range that each window hides along one axis (first pixel, and the one after the last), until the axis is covered."""
     starts = range(0, -(-(side - window) // stride) * stride + 1, stride)
     return [(start, min(side, start + window)) for start in starts]
 
 
 def covered(side: int, hidden: list[tuple[int, int]]) -> Tensor:
-    """Which places of one axis each window hides: (windows, side), 1 or 0."""
+    """Which pixels of one axis each window hides: (windows, side), 1 or 0."""
     place = torch.arange(side)
     return torch.stack([(place >= start) & (place < stop) for start, stop in hidden]).float()

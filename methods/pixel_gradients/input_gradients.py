@@ -21,7 +21,7 @@ from xaicli.passes.memory import chunk_for, in_chunks
 from xaicli.targets import Resolved, Targets
 
 PASSES_KEPT = 2
-"""A pass that keeps its activations for the way back takes about this many times the memory of one that does not."""
+"""A pass that keeps its activations for a backward pass takes about this many times the memory of one that does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,9 @@ class CleanPass:
 
 
 def clean_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> CleanPass:
-    """One forward pass of the photos (B, 3, H, W) and one backward pass a target.
+    """One forward pass of the photos (B, 3, H, W) and one backward pass per target.
 
-    Raises RunError where the logits do not depend on the input by a gradient.
+    Raises RunError if the logits have no gradient with respect to the input.
     """
     with attribution_mode(classifier.torch_module):
         photos = leaf(inputs)
@@ -48,7 +48,7 @@ def clean_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> Clea
 
 
 def leaf(inputs: Tensor) -> Tensor:
-    """A copy of the inputs that gradients are taken at. Networks get a copy of it in turn: some change their input in place."""
+    """A copy of the inputs at which gradients are taken. Networks get a copy of that, since some change their input in place."""
     return inputs.detach().clone().requires_grad_(True)
 
 

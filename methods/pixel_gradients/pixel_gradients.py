@@ -27,7 +27,7 @@ from xaicli.targets import Targets
 
 @dataclass(frozen=True, kw_only=True)
 class PixelGradients(Method):
-    """What these methods share: they need gradients, and their maps (B, T, H, W) have the input's size."""
+    """The common base of these methods: they need gradients, and their maps (B, T, H, W) have the input's size."""
 
     channels: ChannelRule = param("sum", CHANNELS_HELP)
 

@@ -18,7 +18,7 @@ from xaicli.methods.rise.mask_laws import MaskLaw
 Estimator = Literal["naive", "center", "regress"]
 
 GROUPS = 8
-"""Groups of units between which the error is read."""
+"""The error is computed between this many groups of units."""
 
 FOLDS = 5
 RIDGE = 1e-3
@@ -26,7 +26,7 @@ RIDGE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What is kept of N masks: their law, their seed, and the score (N,) float64 of each under one target."""
+    """The record of N masks: their law, their seed, and the score (N,) float64 of each for one target."""
 
     law: MaskLaw
     seed: int
@@ -104,7 +104,7 @@ def centred(sample: Sample, estimator: Estimator) -> tuple[Tensor, Tensor]:
         return regressed(sample)
     if estimator == "naive" or int(sample.units[-1]) == 0:
         return sample.scores, sample.scores.new_zeros(())
-    # The constant of a unit is the mean score of all others: fixed, seen from that unit, so that nothing is biased.
+    # The constant of a unit is the mean score of all others. It does not depend on the unit itself, so there is no bias.
     units = sample.units
     sizes = units.bincount()
     sums = torch.zeros(len(sizes), dtype=torch.float64).index_add_(0, units, sample.scores)

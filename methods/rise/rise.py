@@ -75,14 +75,15 @@ class RISE(Method):
 
     @property
     def applied(self) -> RISE:
-        """The parameters that hold: with the preset's, where one is given."""
+        """The effective parameters: those of the preset, if one is given."""
         return dataclasses.replace(self, preset=None, **PRESETS[self.preset]) if self.preset else self
 
     @property
     def sign(self) -> Sign:
-        """Non-negative where every estimate of a probability is; else it may fall below zero by noise, and a logit by nature.
+        """Non-negative if every estimate of a probability is; other estimates may fall below zero by noise, and logits may be
+        negative.
 
-        The map of a contrast is a difference and always has both signs.
+        The map of a contrast is a difference and has both signs.
         """
         rise = self.applied
         law = rise.law(rise.cells)
@@ -91,7 +92,7 @@ class RISE(Method):
         return Sign.NONNEGATIVE if weighted and rise.score != "logit" else Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """One pass a mask, beside the one in which the photo is decided."""
+        """One pass per mask, in addition to the clean pass."""
         return Cost(forward=self.applied.n_masks)
 
     def require(self, classifier: Classifier) -> None:
@@ -132,7 +133,7 @@ class RISE(Method):
         return Maps(stack(estimates, "values").to(inputs.device), chosen, logits, rise.extras(estimates, used))
 
     def next_look(self, law: MaskLaw, done: int) -> int:
-        """Masks to have run before the error is looked at again; without `tol`, all."""
+        """How many masks to run before the error is checked again; without `tol`, all."""
         if self.tol is None:
             return self.n_masks
         chunks = max(-(-self.n_min // law.chunk), done // law.chunk + 1)
@@ -154,7 +155,7 @@ def stack(estimates: list[list[MapEstimate]], field: Literal["values", "standard
 
 
 class MaskedPasses:
-    """The masked copies of B photos: how they are made, and the scores (B, masks, T) they got."""
+    """The masked copies of B photos: how they are made, and their scores (B, masks, T)."""
 
     def __init__(self, rise: RISE, law: MaskLaw, inputs: Tensor, chosen: Resolved, seeds: list[int]) -> None:
         self.rise, self.law, self.chosen, self.seeds = rise, law, chosen, seeds
@@ -164,7 +165,7 @@ class MaskedPasses:
         self.scores = torch.full((len(inputs), rise.n_masks, chosen.classes.shape[1]), torch.nan, device=inputs.device)
 
     def jobs(self, rows: Sequence[int], done: int, upto: int) -> Iterator[CopyJob]:
-        """The masks from `done` to `upto` of the photos `rows`, a chunk a job."""
+        """Jobs for the masks from `done` to `upto` of the photos `rows`, one per chunk."""
         for row in rows:
             for start in range(done, upto, self.law.chunk):
                 yield self.job(row, start, min(start + self.law.chunk, upto))
@@ -189,6 +190,6 @@ class MaskedPasses:
         return CopyJob(last - first, write, receive)
 
     def samples(self, row: int, upto: int) -> list[Sample]:
-        """What the first masks of a photo gave, for each target."""
+        """The estimates from the first masks of a photo, one for each target."""
         scores = self.scores[row, :upto].cpu().double()
         return [Sample(self.law, self.seeds[row], column.contiguous()) for column in scores.unbind(dim=1)]

@@ -1,4 +1,4 @@
-"""Scores of photos of which only some segments are shown, which ablation, Shapley values and surrogates share."""
+"""Scores of photos with only some segments shown; shared by ablation, Shapley values and surrogates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from xaicli.targets import Resolved, Targets
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentMethod(Method):
-    """What methods over segments share: how a photo is divided, what hidden segments become, and which score is explained."""
+    """The common base of methods over segments: how a photo is divided, what hidden segments become, and which score is
+    explained."""
 
     segments: Segments = param("grid", SEGMENTS_HELP)
     n_segments: int = param(49, "segments, about", ge=2)
@@ -61,14 +62,14 @@ class Coalitions:
 
     @classmethod
     def of(cls, method: SegmentMethod, classifier: Classifier, inputs: Tensor, targets: Targets) -> Coalitions:
-        """Divide photos as the method says, and pass them once as they are."""
+        """Divide photos as the method says, and run them once unaltered."""
         inputs = inputs.detach()
         logits = clean_logits(classifier, inputs)
         chosen = targets.resolve(logits)
         labels = [segment(method.segments, classifier.view, photo, method.n_segments) for photo in inputs]
         hidden = hidden_inputs(method.baseline, classifier.view, inputs, labels)
         passes = len(inputs) * method.cost(classifier).forward
-        # In the precision of masked passes, so that differences of the two have no offset.
+        # In the precision of masked passes, so that differences have no offset.
         half = classifier.masked_dtype != torch.float32
         unchanged = clean_logits(classifier, inputs, passes=passes, exact=False) if half else logits
         clean = scores_of(chosen, unchanged, method.score)

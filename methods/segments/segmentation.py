@@ -42,7 +42,7 @@ def segment(kind: Segments, view: View, photo: Tensor, count: int) -> Tensor:
 
 
 def hidden_inputs(name: SegmentBaseline, view: View, inputs: Tensor, labels: Sequence[Tensor]) -> Tensor:
-    """What the hidden pixels of photos (B, 3, H, W) become: a baseline, or `segment`, each segment in its own mean
+    """The replacement for hidden pixels of photos (B, 3, H, W): a baseline, or for `segment`, each segment in its own mean
     colour."""
     if name == "segment":
         return torch.stack([segment_means(photo, own) for photo, own in zip(inputs, labels, strict=True)])
@@ -50,7 +50,7 @@ def hidden_inputs(name: SegmentBaseline, view: View, inputs: Tensor, labels: Seq
 
 
 def segment_count(count: int, view: View | None) -> int:
-    """How many segments a photo is divided into, at most, where about `count` are asked for; without a view that of a square."""
+    """The maximum number of segments of a photo when about `count` are asked for; without a view, that of a square."""
     height, width = view.size if view else (224, 224)
     return cells(height, width, count) * cells(width, height, count)
 
