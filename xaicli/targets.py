@@ -22,7 +22,7 @@ from xaicli.outputs import Outputs
 NO_CLASS = -1
 LONGEST_INDEX = 9
 REGIONS = "predicted, component, a mask FILE.png, a box x0:y0:x1:y1 or a point x:y in pixels of the photo"
-PREDICTED = "predicted"
+PREDICTED, COMPONENT = NAMED_REGIONS = ("predicted", "component")
 REGION = "@region="
 BOX = "box:"
 BOXES = "boxes"
@@ -247,7 +247,8 @@ def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
     if marked:
         if not region.strip():
             raise UsageError("@region= names no region", expected=REGIONS)
-        return replace(parse_target(text or "top1", classes, count), region=region.strip())
+        named = region.strip().lower()
+        return replace(parse_target(text or "top1", classes, count), region=named if named in NAMED_REGIONS else region.strip())
     top = re.fullmatch(r"top-?(\d+)", text.strip().lower())
     if top:
         if len(top[1]) > LONGEST_INDEX or not 1 <= int(top[1]) <= count:

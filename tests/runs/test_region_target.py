@@ -210,3 +210,50 @@ def test_a_photo_without_the_class_is_that_photos_fault_alone(command, tmp_path)
     assert "blue.png: the region predicted of red is empty" in command.err
     assert command("explain", *words, "--keep-going") == 4
     assert [path.name for path in (tmp_path / "out").glob("*.json")] == ["a.hirescam.1@region=predicted.json"]
+
+
+@pytest.mark.parametrize(
+    ("region", "code", "line"),
+    [
+        ("900:900", 3, "a.png: the region 900:900 of red is empty"),
+        ("Predicted", 0, ""),
+        ("1.5.2:3", 3, "the mask 1.5.2:3 does not exist; expected a mask of the photo's size"),
+        ("none.png", 3, "the mask none.png does not exist; expected a mask of the photo's size"),
+        ("net.py", 3, "the mask net.py is not a readable photo"),
+        ("small.png", 2, "the mask small.png has 8 x 8 pixels"),
+        ("black.png", 3, "the region black.png of red is empty"),
+        ("1:2:3", 2, 'no region "1:2:3"'),
+        ("-1:3", 2, 'no region "-1:3"'),
+        ("", 2, "@region= names no region"),
+        ("blob", 2, 'no region "blob"; expected predicted, component'),
+    ],
+)
+def test_a_bad_region_costs_one_line(command, tmp_path, region, code, line):
+    Image.new("L", (8, 8), 255).save(tmp_path / "small.png")
+    Image.new("L", (16, 16), 0).save(tmp_path / "black.png")
+    found = command("explain", "a.png", "--model", "net.py:make", "--method", "hirescam", "--target", f"red@region={region}")
+    assert found == code, command.err
+    assert line in command.err
+    assert "fault in xai" not in command.err
+
+
+def test_what_needs_one_number_per_class_refuses_a_class_map(command, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.open(tmp_path / "a.png").save(tmp_path / "data" / name / "a.png")
+    assert command("train", "t-tame", "--model", "net.py:make", "--data", "data", "-o", "t.safetensors") == 2
+    assert "t-tame needs one number per class, but net.py:make gives a class map" in command.err
+    assert command("bank", "data", "--model", "net.py:make", "-o", "b.safetensors") == 2
+    assert "a bank of features needs one number per class" in command.err
+    assert command("explain", "a.png", "--model", "net.py:make", "--outputs", "values") == 3
+    assert "gives a class map, 3 numbers a pixel, which are no values" in command.err
+    assert command("explain", "a.png", "--model", "tiny", "--method", "rise@score=dice") == 2
+    assert command("score", "a.png", "--model", "tiny", "--method", "grad-cam", "--metric", "insertion@output=iou") == 2
+    assert "needs a class map, and tiny gives one number a class" in command.err
+
+
+def test_doctor_examines_a_class_map(command):
+    command("doctor", "--model", "net.py:make", "--format", "json")
+    findings = {row["what"]: row for row in json.loads(command.out)}
+    assert findings["layer"]["finding"] == "backbone: 3 channels on a grid of 8 x 8"
+    assert findings["logits"]["state"] == "ok"

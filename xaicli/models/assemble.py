@@ -108,7 +108,15 @@ def of_class_map(
     account: Account,
     notice: Notice,
 ) -> Classifier:
-    """A classifier of a network that gives a class map (2, C, H, W) for two photos: one class per pixel, or labels."""
+    """A classifier of a network that gives a class map (2, C, H, W) for two photos: one class per pixel, or labels.
+
+    Raises InputError where its numbers are said to be values.
+    """
+    if stated is Outputs.VALUES:
+        raise InputError(
+            f"{loaded.name} gives a class map, {raw.shape[1]} numbers a pixel, which are no values",
+            expected="--outputs softmax for one class per pixel, or --outputs sigmoid for labels",
+        )
     single = raw.shape[1] == 1
     own = yes_or_no_names(loaded.classes) if single else loaded.classes
     given = yes_or_no_names(classes) if single and classes is not None else classes

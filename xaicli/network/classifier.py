@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.containment import contained
-from xaicli.errors import RunError
+from xaicli.errors import RunError, UsageError
 from xaicli.images.view import View
 from xaicli.needs import Needs
 from xaicli.network.box_similarity import FixedBoxes
@@ -191,6 +191,13 @@ class Classifier:
     def of_places(self) -> bool:
         """Whether the network gives a class map or boxes, so that features are looked for in its encoder alone."""
         return self.pixels is not None or self.decoding is not None
+
+    def refuse_places(self, what: str) -> None:
+        """Raise UsageError where `what` needs one number per class and photo, and the network says something of places."""
+        if self.of_places:
+            given = "boxes" if self.pixels is None else "a class map"
+            found = f"{what} needs one number per class, but {self.name} gives {given}"
+            raise UsageError(found, hint="Choose an image classifier.")
 
     @cached_property
     def default_layer(self) -> FeatureLayer:

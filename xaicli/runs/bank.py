@@ -239,6 +239,7 @@ def build_bank(
     claim(Path(output), files_named(locals()), overwrite=True)
     photos = find_labelled(folder, labels, per_class)
     model = open_model(classifier, progress=progress)
+    model.refuse_places("a bank of features")
     if model.classes:
         progress.warn(f"{model.name} is a classifier: the bank will hold its class scores, not its features")
     run = BankRun(photos, model, Path(output), overwrite, keep_going, batch_size or BATCH)

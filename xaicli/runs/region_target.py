@@ -19,11 +19,13 @@ from xaicli.images.geometry import Geometry
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.stamps import sha256_file
-from xaicli.targets import PREDICTED, REGIONS, TargetRule
+from xaicli.targets import COMPONENT, PREDICTED, REGIONS, TargetRule
 from xaicli.untrusted import is_file
 
 BACKGROUND = ("background", "__background__", "unlabeled", "void")
-COMPONENT = "component"
+NUMBER = r"\d+(?:\.\d*)?"
+PLACE = re.compile(f"{NUMBER}(:{NUMBER}){{1}}|{NUMBER}(:{NUMBER}){{3}}")
+"""A point, or a box."""
 Region = NDArray[np.bool_]
 
 
@@ -58,7 +60,7 @@ def region_of(text: str, index: int, predicted: Tensor, geometry: Geometry, clas
     if text in (PREDICTED, COMPONENT):
         found = predicted.cpu().numpy()
         region = largest_component(found) if text == COMPONENT else found
-    elif re.fullmatch(r"[\d.]+(:[\d.]+){1}|[\d.]+(:[\d.]+){3}", text):
+    elif PLACE.fullmatch(text):
         region = drawn([float(number) for number in text.split(":")], geometry, (height, width))
     elif not Path(text).suffix:
         raise UsageError(f'no region "{text}"', expected=REGIONS)
@@ -97,7 +99,10 @@ def drawn(numbers: list[float], geometry: Geometry, size: tuple[int, int]) -> Re
 
 def of_mask(path: Path, geometry: Geometry, classifier: Classifier, size: tuple[int, int]) -> Region:
     """A mask file over the photo (non-zero: inside), as the model sees the photo, sampled at the class map's cells."""
-    photo = decode(Source(str(path)))
+    try:
+        photo = decode(Source(str(path)))
+    except InputError as error:
+        raise InputError(f"the mask {error.found}", expected="a mask of the photo's size, inside where it is not 0") from error
     mask = np.asarray(photo.pixels.crop((0, 0, *photo.size))).max(axis=2) > 0
     if (mask.shape[1], mask.shape[0]) != geometry.source:
         raise UsageError(

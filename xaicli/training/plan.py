@@ -56,6 +56,7 @@ def prepare(
         torch.manual_seed(digest(request.seed, "initial weights") >> 1)
         classifier, spec = the_classifier(request, learner, listing, notice)
         refuse_channels(classifier)
+        classifier.refuse_places(learner.label)
         with contained(f"{learner.label} for {classifier.name}"):
             task = learner.task(classifier, request.seed)
     if task.needs_labels:
