@@ -64,7 +64,8 @@ class ReciproCAM(Method):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         layer = classifier.feature_layer(self.layer)
-        targets.resolve(inputs.new_zeros(len(inputs), classifier.count))  # What does not fit is refused before any work.
+        # What does not fit is refused before any work.
+        targets.resolve(inputs.new_zeros(len(inputs), classifier.outputs.columns(classifier.count)))
         found, logits = [], []
         for row, photo in enumerate(inputs.split(1)):
             with eval_mode(classifier.module), suffix(classifier, layer, photo) as rest:
