@@ -84,6 +84,9 @@ def read_text(path: Path, wanted: str, most: int = LARGEST_TEXT, errors: str = "
         text = read(path, wanted, most).decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         raise InputError(f"{readable(path)} is not UTF-8 text", expected=wanted) from error
+    if errors == "strict" and "\0" in text:
+        # Zeros, a program: valid UTF-8, and no text.
+        raise InputError(f"{readable(path)} is not a text: it holds zero bytes", expected=wanted)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -59,6 +59,7 @@ def test_json_may_be_a_list_or_names_by_index_or_indices_by_name(write, content)
         (" \n \n", "a.txt", "is empty"),
         ("cat\n\ndog\n", "a.txt", "line 2 is empty"),
         (b"\xff\xfe\x00c", "a.txt", "is not UTF-8 text"),
+        (bytes(64), "a.txt", "is not a text"),
         ("index,label\n0,cat\n", "a.csv", "no column called name: index, label"),
         ("index,name\n0,cat\n0,dog\n", "a.csv", "index 0 occurs twice .line 3."),
         ("index,name\n0,cat\n2,dog\n", "a.csv", "index 1 is missing; expected each index from 0 to 2 once"),
