@@ -12,8 +12,9 @@ HEAD = """# Reliability
 
 What was tried to break `xai`, how often, and how it ended. Generated from seeded attacks (`tests/torture/`): all of them by
 `make torture`, a few of each with the other tests. The suite fails at a crash, a traceback, "a fault in xai itself", a photo that
-takes more than ten seconds, more than 1.5 GiB of memory, a file that a reader changed, a result that differs from an undisturbed
-run, or a leftover.
+takes more than ten seconds, more than 1.5 GiB of memory, a file that a reader changed, a value that changed silently in a file
+that has a checksum (stores, sidecars and their maps, baselines, checkpoints), a result that differs from an undisturbed run, or a
+leftover. After each run that was stopped or met a limit the same command ran again, and gave what an undisturbed run gives.
 
 | attack | tried | how it ended | slowest | what a user sees |
 | --- | ---: | --- | ---: | --- |
@@ -21,16 +22,22 @@ run, or a leftover.
 
 FOOT = """
 Repeat all of it with `make torture`, one kind with `XAI_TORTURE=full python -m pytest -s tests/torture -k NAME`. A flipped bit in
-a file without a checksum (a plain array, weights) may be read as another value. What is trusted and what is not stands in
+a file without a checksum (a plain array, weights, a suite, a list; a store of before there were checksums) may be read as another
+value; a network that is read so has another fingerprint, so that its results are kept apart. Who writes to an empty file begins a
+store anew. Processor time and memory are compared within one run; how right a time left is depends on what else the machine does.
+What is trusted and what is not stands in
 [SECURITY.md](../SECURITY.md).
 """
+
+LONGEST = 240
+"""Letters of an example."""
 
 
 def row(tally: Mapping[str, Any]) -> str:
     endings = ", ".join(f"{count:,} {ending}" for ending, count in sorted(tally["endings"].items(), key=lambda item: -item[1]))
     slowest = f"{tally['slowest']:.2f} s" if tally["slowest"] else ""
-    example = tally["example"].replace("|", "\\|")
-    shown = example if len(example) <= 160 else f"{example[:157]}…"
+    example = " ".join(tally["example"].split()).replace("|", "\\|")
+    shown = example if len(example) <= LONGEST else f"{example[: LONGEST - 1]}…"
     return f"| {tally['attack']} | {tally['tried']:,} | {endings} | {slowest} | {shown} |\n"
 
 

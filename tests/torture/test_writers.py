@@ -59,6 +59,8 @@ def test_writers_of_one_store_lose_and_double_nothing(
     with Store.open(tmp_path / "s.db", write=False) as store:
         rows = Counter((row.image, row.metric) for row in store.rows(Selection()))
     assert rows == Counter({(photo, metric): 1 for photo in photos for metric in ("deletion@steps=4", "sparseness")})
+    # Two that end at the same moment may both take the other for the one that clears up; then the next one does.
+    Store.open(tmp_path / "s.db").close()
     assert [name for name in os.listdir(tmp_path) if name.endswith(("-wal", "-shm", "-journal", ".part"))] == []
     tally = Tally(f"{writers} writers of one store", "make torture")
     for _ in rows:
