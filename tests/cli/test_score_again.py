@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -95,6 +96,16 @@ def test_copies_with_targets_of_their_own_are_scored_for_each(shell) -> None:
     assert shell.score("--format", "jsonl", "--target", "@targets.csv", "--no-controls") == 0
     assert len(shell.rows) == 7 * 2
     assert {row["image"]: row["target"] for row in shell.rows}["photos/copy.png"] == "2"
+
+
+def test_photos_are_scored_in_the_order_of_the_list_unless_partners_are_needed(shell) -> None:
+    listed = [f"photos/{number}.png" for number in (3, 0, 5, 1, 4, 2)]
+    for words in (["--no-controls"], ["--controls", "random,center"]):
+        assert shell.score(*words, "--format", "jsonl", images=listed) == 0
+        assert list(dict.fromkeys(row["image"] for row in shell.rows)) == listed
+    by_content = sorted(listed, key=lambda path: hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    assert shell.score("--format", "jsonl", images=listed) == 0
+    assert list(dict.fromkeys(row["image"] for row in shell.rows)) == by_content
 
 
 class TestHistory:
