@@ -58,7 +58,7 @@ class AttentionFlow:
         self.tokens = layout.prefix + layout.grid[0] * layout.grid[1]
         self.rows = slice(0, layout.prefix) if rows == "class" else slice(layout.prefix, self.tokens)
         self.blocks: dict[int, Attention] = {}
-        self.count = 0
+        self.count = self.others = 0
         self.hooks: list[RemovableHandle] = []
         self.maps: dict[int, Tensor] = {}
         self.told: dict[int, dict[str, Tensor]] = {}
@@ -74,9 +74,10 @@ class AttentionFlow:
         self.blocks.clear()
 
     def receive(self, attention: Attention) -> None:
-        """Keep an attention if it belongs to a block: of all photos, from every token to every token."""
+        """Keep an attention if it belongs to a block: of all photos, from every token to every token. Others are counted."""
         output = attention.output
         if (output.shape[0], output.shape[-2], attention.value.shape[-2]) != (self.photos, self.tokens, self.tokens):
+            self.others += 1
             return
         if output.dtype in (torch.float16, torch.bfloat16):
             self.faithful = FAITHFUL_IN_HALF

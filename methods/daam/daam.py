@@ -6,9 +6,10 @@ import logging
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from xaicli.errors import UsageError
@@ -24,6 +25,8 @@ from xaicli.passes.upsampling import unit_range
 from xaicli.targets import DECISION, Targets
 
 logger = logging.getLogger("xaicli")
+TOLD: WeakSet[nn.Module] = WeakSet()
+"""Networks of which it was said that not all of their blocks count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,7 @@ class DAAM(Method):
             chosen = targets.resolve(logits)
             scores, extras = (chosen.scores, {}) if self.target == "class" else self.feature_score(classifier, logits, targets)
             flow.require(classifier.name, scores)
+            self.say_how_many(flow, classifier)
             found = [flow.follow(scores[:, t], last=t == scores.shape[1] - 1) for t in range(scores.shape[1])]
             flow.require_faithful(classifier.name)
         steps = torch.stack([self.accumulated(maps) for maps, _ in found], dim=1)
@@ -114,6 +118,14 @@ class DAAM(Method):
             for name in DIAGNOSTICS:
                 extras[name] = torch.stack([told[name] for _, told in found], dim=1)
         return Maps(steps[:, :, -1], chosen.detached(), logits.detach(), extras)
+
+    def say_how_many(self, flow: AttentionFlow, classifier: Classifier) -> None:
+        """Warn, once for a network, where not all of its blocks count."""
+        if flow.others and classifier.torch_module not in TOLD:
+            TOLD.add(classifier.torch_module)
+            rows, columns = flow.layout.grid
+            text = "daam counts %d of the %d blocks of %s: those of every token to every token on its last grid, %d x %d"
+            logger.warning(text, flow.count, flow.count + flow.others, classifier.name, rows, columns)
 
     def feature_score(self, classifier: Classifier, logits: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum (B, 1) of the features (B, D), weighted by importance (paper, eq. 13), and what is recorded about it."""

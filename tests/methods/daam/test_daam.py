@@ -417,6 +417,20 @@ def test_convolutional_and_windowed_networks_are_refused_in_words(tiny_cnn: nn.M
             explain(DAAM(), classifier_of(network), inputs_of((32, 32)))
 
 
+def test_it_is_said_once_how_many_of_the_blocks_count(classifier_of: ClassifierOf, caplog: pytest.LogCaptureFixture) -> None:
+    from timm.models.pit import PoolingVisionTransformer
+
+    shape = {"base_dims": (8, 8, 8), "depth": (1, 2, 2), "heads": (1, 2, 2), "mlp_ratio": 2, "num_classes": 5}
+    pit = seeded(lambda: PoolingVisionTransformer(img_size=64, patch_size=16, stride=8, **shape))
+    classifier = classifier_of(pit, (64, 64))
+    for _ in range(2):
+        explain(DAAM(), classifier, inputs_of((64, 64)))
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "daam counts 2 of the 5 blocks of" in told[0]
+    assert told[0].endswith("on its last grid, 2 x 2")
+
+
 # Parameters.
 
 
