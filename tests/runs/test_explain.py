@@ -96,5 +96,5 @@ def test_bad_input_raises_one_clear_error(model: Classifier, photo_folder: Path)
         xaicli.explain("nowhere.jpg", model)
     with pytest.raises(UsageError, match="out of range"):
         xaicli.explain(photo_folder / "a.jpg", model, target=17)
-    with pytest.raises(InputError, match="is no photo"):
+    with pytest.raises(InputError, match="is not a photo"):
         xaicli.explain(object(), model)
