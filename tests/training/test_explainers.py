@@ -179,7 +179,7 @@ def test_labels_that_are_not_the_networks_are_refused(train_request, toy, tmp_pa
     data.mkdir()
     for name in ("red", "blue"):
         (data / name).symlink_to(toy / "train" / name)
-    with pytest.raises(UsageError, match=r"2 classes of the data, and net\.safetensors has 3"):
+    with pytest.raises(UsageError, match=r"2 classes of the data, but net\.safetensors has 3"):
         prepare(train_request("t-tame", data=str(data), val=None, parameters={"target": "label"}))
 
 

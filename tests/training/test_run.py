@@ -75,7 +75,7 @@ def test_the_branch_is_trained_along_and_found_again(train_request):
 
 def test_a_teacher_is_learned_from_and_left_as_it_is(train_request, tmp_path):
     teacher = finish(train_request(overrides={**QUICK, "epochs": 1}))
-    pupil = {"given": {"teacher": str(teacher.output)}, "output": tmp_path / "pupil.safetensors"}
+    pupil = {"parameters": {"teacher": str(teacher.output)}, "output": tmp_path / "pupil.safetensors"}
     run = finish(train_request(**pupil, overrides={**QUICK, "epochs": 1}))
     assert {"cross-entropy", "distillation"} <= set(run.history[0])
     assert read_checkpoint(run.output).metadata["teacher"]["name"] == "out.safetensors"
@@ -186,7 +186,7 @@ def test_a_pretrained_network_gets_a_new_head_for_other_classes(train_request, t
         ({"method": "grad-cam"}, UsageError, "grad-cam needs no training; expected lfi-cam or t-tame"),
         ({"method": "clasifier"}, UsageError, "no method"),
         ({"method": "classifier@smooth=3"}, UsageError, "no parameter"),
-        ({"method": "classifier@smoothing=0.1", "given": {"smoothing": "0.2"}}, UsageError, "given twice"),
+        ({"method": "classifier@smoothing=0.1", "parameters": {"smoothing": "0.2"}}, UsageError, "given twice"),
         ({"output": Path("out.pth")}, UsageError, r"ends in \.safetensors"),
         ({"output": None}, UsageError, "needs a file name"),
         ({"resume": True}, UsageError, "no snapshot"),

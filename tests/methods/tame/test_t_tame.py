@@ -99,17 +99,17 @@ def test_a_mask_of_ones_is_the_photo_and_a_mask_of_zeros_is_black(colours, squar
     photos = view.normalise(squares(4, 5)[0])
     for baseline in ("black", "zero", "mean", "blur"):
         task = task_for(classifier, baseline=baseline)
-        shown = task.through(photos, torch.ones(4, 7, 7))
+        shown = task.masked(photos, torch.ones(4, 7, 7))
         assert_close(classifier(shown), classifier(photos))
     black = view.normalise(torch.zeros(4, 3, 32, 32))
-    assert_close(task_for(classifier).through(photos, torch.zeros(4, 7, 7)), black)
-    assert_close(task_for(classifier, baseline="zero").through(photos, torch.zeros(4, 7, 7)), torch.zeros(4, 3, 32, 32))
+    assert_close(task_for(classifier).masked(photos, torch.zeros(4, 7, 7)), black)
+    assert_close(task_for(classifier, baseline="zero").masked(photos, torch.zeros(4, 7, 7)), torch.zeros(4, 3, 32, 32))
 
 
 def test_the_mask_multiplies_pixels_not_what_the_network_sees(colours):
     view = dataclasses.replace(colours.view, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     task = task_for(dataclasses.replace(colours, view=view))
-    seen = task.through(torch.zeros(1, 3, 32, 32), torch.full((1, 4, 4), 0.5))
+    seen = task.masked(torch.zeros(1, 3, 32, 32), torch.full((1, 4, 4), 0.5))
     assert_close(seen[0, 0, 0, 0], torch.tensor(-1.058952), atol=1e-5, rtol=0)
 
 
@@ -221,7 +221,7 @@ def test_patches_may_be_gated_by_the_class_token(tiny_vit, classifier_of, photo_
     classifier = classifier_of(tiny_vit)
     plain, gated = task_for(classifier), task_for(classifier, cls_gate=True)
     with torch.no_grad():
-        (features, logits), (multiplied, _) = plain.features_and_logits(photo_batch), gated.look(photo_batch)
+        (features, logits), (multiplied, _) = plain.features_and_logits(photo_batch), gated.features_and_logits(photo_batch)
     tokens = []
     blocks = [tiny_vit.get_submodule(name) for name in plain.metadata()["layers"]]
     hooks = [block.register_forward_hook(lambda _, args, output: tokens.append(output[:, 0])) for block in blocks]
