@@ -18,6 +18,7 @@ BENCHMARKS = {
     "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",
     "explain-folder": "decodes and records written a photo by `xai explain` with all its pictures; PNG compression",
     "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",
+    "region-cam": "Grad-CAM of a region of a class map over a bare forward and backward pass",
     "daam": "DAAM of all blocks over a bare forward and backward pass of the transformer",
     "ucag": "UCAG over the bare passes of its slices",
     "occlusion": "occlusion over captum's tuned run, and in bfloat16 over its default",

@@ -53,11 +53,13 @@ class FixedRegion:
         score_c = sum_ij R_ij Z_cij / sum_ij R_ij with the region's cells R, and the same of softmax(Z)_cij, or of sigmoid(Z)_cij
         where `pixels` says so (Nguyen et al., XEdgeAI, 2024: the sum there, the mean here, so that regions compare). The overlap
         of a class is the intersection over union of where it is predicted and where it was on the clean photo, 0 where it was
-        nowhere; it has no gradient.
+        nowhere; it has no gradient, and is left at 0 where class maps have a graph.
         """
-        weights = self.cells.to(class_map.dtype) / self.cells.sum()
-        means = [torch.einsum("bchw,hw->bc", part, weights) for part in (class_map, pixels.probabilities(class_map))]
-        return torch.cat([*means, self.overlaps(class_map.detach(), pixels)], dim=1)
+        weights = self.cells.flatten().to(class_map.dtype) / self.cells.sum()
+        means = [part.flatten(2) @ weights for part in (class_map, pixels.probabilities(class_map))]
+        # With a graph outputs are for gradients, and overlaps have none: a look at every cell of every class is saved.
+        overlaps = torch.zeros_like(means[0]) if class_map.requires_grad else self.overlaps(class_map, pixels)
+        return torch.cat([*means, overlaps], dim=1)
 
     def overlaps(self, class_map: Tensor, pixels: Outputs) -> Tensor:
         """Intersection over union (B, C) with the clean photo's."""

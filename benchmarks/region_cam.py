@@ -1,0 +1,59 @@
+"""Grad-CAM of a region of a class map over a bare forward pass and a backward pass to the same layer."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.figures import Figure
+from benchmarks.grad_cam import forward_and_backward
+from benchmarks.timing import ratios
+from xaicli.methods.grad_cam import GradCAM
+from xaicli.models.from_module import classifier
+from xaicli.network.regions import FixedRegion, predicted
+from xaicli.targets import TargetRule, Targets
+
+NAME, SIDE = "lraspp_mobilenet_v3_large", 256
+
+
+def measure(rounds: int) -> list[Figure]:
+    """By processor time: what the region costs is no more than some sums over the class map."""
+    import torchvision
+
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(NAME, weights=None, weights_backbone=None).eval()
+    made = classifier(network, resize=SIDE, crop=SIDE)
+    photo = torch.randn(1, 3, SIDE, SIDE)
+    assert made.pixels is not None
+    with torch.no_grad():
+        clean = predicted(made.class_map(photo), made.pixels)[0]
+    largest = int(clean.sum(dim=(1, 2)).argmax())
+    bound = made.for_region(FixedRegion(clean[largest], clean))
+    targets, seeds = Targets((TargetRule(index=largest),), bound.outputs), torch.zeros(1, dtype=torch.int64)
+
+    def explain() -> None:
+        GradCAM().attribute(bound, photo, targets, seeds)
+
+    layer = bound.feature_layer().module
+    bare = partial(forward_and_backward, BareLogits(network), layer, photo)
+    ratio, _ = ratios(explain, bare, rounds, time.process_time)
+    fixing, _ = ratios(lambda: predicted(made.class_map(photo), made.pixels), bare, rounds, time.process_time)  # type: ignore[arg-type]
+    return [
+        Figure(f"Grad-CAM of a region on {NAME}, {SIDE} px, over bare passes", "", tuple(ratio), 1.15),
+        Figure("the pass that fixes the region, over the same, once per photo and method", "", tuple(fixing)),
+    ]
+
+
+class BareLogits(torch.nn.Module):
+    """The mean logits of a class map (B, C)."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.network(inputs)["out"].mean(dim=(2, 3))
+        return logits
