@@ -17,7 +17,7 @@ import xaicli
 from benchmarks.figures import Figure
 from benchmarks.timing import ratios
 from xaicli import attribution
-from xaicli.images import picture_file
+from xaicli.images import photo_input, picture_file
 from xaicli.images.find import find
 from xaicli.runs import folder, photos, sheet_pictures
 
@@ -98,7 +98,7 @@ def counted() -> Iterator[Counter[str]]:
         return write
 
     with ExitStack() as patches:
-        for module in (photos, sheet_pictures):
+        for module in (photos, photo_input):
             patches.enter_context(mock.patch.object(module, "decode", decoding(module.decode)))
         for module in (attribution, folder, sheet_pictures):
             patches.enter_context(mock.patch.object(module, "write_atomic", writing(module.write_atomic)))
