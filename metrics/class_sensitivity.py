@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from xaicli.float64 import in_float64
 from xaicli.metric import Direction, Metric, Needs, Scores, param
 from xaicli.scoring.case import Case
@@ -17,7 +19,8 @@ class ClassSensitivity(Metric):
 
     `spearman(map of the target, map of the other class)` at the map's own resolution, -1 to 1. The other class is the one that
     the model finds least likely (`other=last`) or the likeliest one beside the target (`other=second`). A method that shows the
-    same whatever the class gives 1: lower is better. A constant map of the other class counts as 0.
+    same whatever the class gives 1: lower is better. A constant map of the other class counts as 0; where the
+    model has a single output, or the photo a single box, there is no number.
 
     `xai score photos/ --method grad-cam --metric class-sensitivity`
     """
@@ -40,4 +43,6 @@ class ClassSensitivity(Metric):
             others.append(int(order[-1 if self.other == "last" else 0]) if len(order) else index)
         maps, _ = case.explain(classes=others)
         alike = spearman(case.maps, maps)
-        return Scores(alike.nan_to_num(0.0), {"blank": in_float64(alike.isnan())})
+        # A photo with one output alone, such as a single box, has nothing to be held against.
+        alone = torch.tensor([other == index for other, index in zip(others, case.classes, strict=True)], device=alike.device)
+        return Scores(alike.nan_to_num(0.0).masked_fill(alone, torch.nan), {"blank": in_float64(alike.isnan())})

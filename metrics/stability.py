@@ -59,9 +59,10 @@ class Stability(Metric):
     def score(self, case: Case) -> Scores:
         if self.shift >= min(case.size):
             raise UsageError(f"{self.name}: shift={self.shift} leaves nothing of {case.size[1]} x {case.size[0]} pixels")
-        if case.classifier.boxes is not None and (moved := [change for change in self.changes if change != "jpeg"]):
+        part = "box" if case.classifier.boxes is not None else "region" if case.classifier.region is not None else ""
+        if part and (moved := [change for change in self.changes if change != "jpeg"]):
             raise UsageError(
-                f"{self.name}: {moved[0]} moves the photo, and the box that is explained stays where it is",
+                f"{self.name}: {moved[0]} moves the photo, and the {part} that is explained stays where it is",
                 hint="Give stability@changes=jpeg.",
             )
         photos = torch.stack([case.photo(item) for item in range(len(case))])

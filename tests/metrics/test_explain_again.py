@@ -11,6 +11,7 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
+import xaicli
 from xaicli.errors import RunError, UsageError
 from xaicli.method import Maps
 from xaicli.metrics.class_sensitivity import ClassSensitivity
@@ -266,6 +267,15 @@ class TestClassSensitivity:
             theirs = input_gradient(given.classifier, photo_batch[mine : mine + 1], rules, torch.zeros(1)).values[0, 0]
             expected = scipy.stats.spearmanr(explanation.maps.values[mine, 0].flatten(), theirs.flatten()).statistic
             assert row.value == pytest.approx(expected, abs=1e-4)
+
+    def test_a_single_output_has_nothing_to_be_held_against(self, classifier_of, tmp_path):
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 1)
+        )
+        value = xaicli.classifier(network.eval(), resize=(32, 32), crop=None, outputs="values")
+        words = {"metric": "class-sensitivity", "target": 0, "controls": False}
+        [row] = xaicli.score("sample:hopper", value, "grad-cam", **words).records()
+        assert (row["status"], row["value"]) == ("undefined", None)
 
     def test_a_constant_map_of_the_other_class_counts_as_uncorrelated(self, given, explained, photo_batch):
         def blank(classifier, inputs, targets, seeds):

@@ -118,6 +118,11 @@ def test_black_boxes_and_masks_follow_the_mean_probability(photo, model):
     assert rise.record.target == "2@region=predicted"
 
 
+def test_what_moves_the_photo_is_refused_since_the_region_stays(photo, model):
+    with pytest.raises(UsageError, match="flip moves the photo, and the region that is explained stays"):
+        xaicli.score(photo, model, "grad-cam", metric="stability", controls=False)
+
+
 def test_the_command_explains_and_compares_regions(capsys, tmp_path, monkeypatch, photo):
     monkeypatch.chdir(tmp_path)
     source = Path(__file__).read_text()
