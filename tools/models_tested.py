@@ -33,7 +33,7 @@ from xaicli.network.layers import FeatureLayer, default_layer
 LARGEST = 300e6
 MEMORY = 8 << 30
 SECONDS = 600
-RESULTS = Path("docs/results/models-tested.jsonl")
+RESULTS = Path("docs/results/models/tested.jsonl")
 FAMILIES = Path(__file__).with_name("timm_families.txt")
 """timm's families, each with its smallest network by parameters, as `timm.list_models()` gave them when the file was made; and
 the side of its inputs where its own would take too much memory."""
