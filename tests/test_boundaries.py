@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xaicli.attribution import Attribution, load_record
+from xaicli.attribution import Attribution
 from xaicli.cli.main import main
 from xaicli.cli.streams import Results
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.images.view import View
+from xaicli.record import load_record
 from xaicli.results import checksums
 from xaicli.results.store import Store
 from xaicli.stamps import CHECKSUM, with_checksum

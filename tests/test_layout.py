@@ -47,7 +47,14 @@ ROOMS = {
 
 MIDDLE = {*ROOMS, "runs", "gate", "training", "results"} - {"methods", "metrics"}
 ROOMS |= dict.fromkeys(("runs", "gate", "training", "results"), MIDDLE) | {"cli": MIDDLE}
-FILES = {"method": "interface", "task": "interface", "metric": "scoring", "rows": "scoring", "description": "attribution"}
+FILES = {
+    "method": "interface",
+    "task": "interface",
+    "metric": "scoring",
+    "rows": "scoring",
+    "description": "attribution",
+    "record": "attribution",
+}
 """Single files that belong to another room than the lowest: what a method is, what a metric is and what it scores, what a map
 says."""
 

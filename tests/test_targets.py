@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xaicli.errors import UsageError
-from xaicli.targets import DECISION, Resolved, TargetRule, Targets, parse_target
+from xaicli.target_text import parse_target
+from xaicli.targets import DECISION, Resolved, TargetRule, Targets
 
 CLASSES = ("tench, Tinca tinca", "crane", "T-shirt", "crane, digger", "jack-o-lantern", "lantern", "jack-o", "shirt")
 LOGITS = torch.tensor([[0.0, 3.0, 1.0, 2.0], [5.0, 4.0, 5.0, -1.0]])

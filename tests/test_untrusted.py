@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from xaicli.attribution import load_array, load_record
+from xaicli.attribution import load_array
 from xaicli.cli.defaults import settings
 from xaicli.errors import InputError, XaiError
 from xaicli.gate import baseline_file
@@ -27,6 +27,7 @@ from xaicli.images.source import Source, content_hash
 from xaicli.models.checkpoint import read_checkpoint, read_metadata
 from xaicli.models.classes import read_classes
 from xaicli.models.weights import read_weights
+from xaicli.record import load_record
 from xaicli.results.connection import connect
 from xaicli.runs.labelled import read_labels
 from xaicli.runs.target_choice import read_targets

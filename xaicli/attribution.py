@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xaicli.description import facts, sentence
-from xaicli.errors import InputError, described, text_of
+from xaicli.errors import InputError, text_of
 from xaicli.files import write_atomic
 from xaicli.images.boxes_drawn import box_marks
 from xaicli.images.colour import Scale
@@ -25,133 +24,13 @@ from xaicli.images.marks import TargetMark, marks_of
 from xaicli.images.overlay import ALPHA, HEAT, overlay
 from xaicli.images.picture_file import save_png, write_png
 from xaicli.images.view import View
+from xaicli.record import Record, load_record
 from xaicli.sign import Sign
-from xaicli.stamps import array_checksum, with_checksum, without_checksum
-from xaicli.untrusted import opened, read
+from xaicli.stamps import array_checksum
+from xaicli.untrusted import opened
 
-SCHEMA_VERSION = 2
 MAP = "map"
 """The map's name among the arrays of a record."""
-LARGEST_RECORD = 4_000_000
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class with its name and probability (0 to 1), by the model's softmax or sigmoid; for a model of values, the value."""
-
-    index: int
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Record:
-    """The contents of the sidecar: everything known about a map except its values.
-
-    image: path as given; photo: SHA-256 of its content; target: canonical text, `281` or `386-340`; targets: all that the run
-    explained of this photo; scores: metric values by label; box: for a detector, `corners` in pixels of the photo, `label` and
-    `score` of the explained box, else empty. `definition` and `subject` are the two stamps. Fields after `subject` are recorded
-    but not stamped.
-    """
-
-    image: str
-    photo: str
-    frame: int
-    size: tuple[int, int]
-    method: str
-    parameters: dict[str, Any]
-    version: int
-    rule: str
-    target: str
-    target_name: str
-    target_probability: float
-    targets: tuple[str, ...]
-    decision: Prediction
-    top: tuple[Prediction, ...]
-    sign: str
-    status: str
-    model: str
-    fingerprint: str
-    view: dict[str, Any]
-    precision: str
-    definition: str
-    subject: str
-    seed: int
-    layer: str = ""
-    passes: str = ""
-    device: str = "cpu"
-    masked_dtype: str = "float32"
-    versions: dict[str, str] = field(default_factory=dict)
-    command: str = ""
-    notes: tuple[str, ...] = ()
-    extras: dict[str, float] = field(default_factory=dict)
-    arrays: tuple[str, ...] = ()
-    look: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] = field(default_factory=dict)
-    box: dict[str, Any] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
-    checksums: dict[str, str] = field(default_factory=dict, compare=False)
-
-    def to_json(self) -> str:
-        content = dataclasses.asdict(self)
-        if not self.box:
-            del content["box"]
-        return json.dumps(with_checksum(content), indent=1, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> Record:
-        """Read a record from a sidecar's text; raises InputError if it is not one, or of a newer version."""
-        try:
-            given = json.loads(text)
-            newer = int(given["schema_version"]) > SCHEMA_VERSION
-            if not newer:
-                given = without_checksum(given, given["schema_version"])
-                given["decision"] = Prediction(**given["decision"])
-                given["top"] = tuple(Prediction(**row) for row in given["top"])
-                for name in ("size", "targets", "notes", "arrays"):
-                    given[name] = tuple(listed(given[name]))
-                return checked(cls(**given))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"{where} is not a record of an attribution ({described(error)})") from error
-        raise InputError(
-            f"{where} was written by a newer version", expected=f"schema {SCHEMA_VERSION} or older", hint="Upgrade xaicli."
-        )
-
-
-PLAIN: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "tuple": tuple, "dict": dict, "Prediction": Prediction}
-"""The types of a record's fields, by the first word of their annotation."""
-MOST = 2**63
-
-
-def listed(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"a {type(value).__name__} where a list is expected")
-    return value
-
-
-def checked(record: Record) -> Record:
-    """The record, if its fields have their declared types and its numbers fit into files and arrays; otherwise TypeError."""
-    parts: tuple[Any, ...] = (record, record.decision, *record.top)
-    for entry in parts:
-        for part in dataclasses.fields(entry):
-            value, kind = getattr(entry, part.name), str(part.type).partition("[")[0]
-            if kind in PLAIN and (not isinstance(value, PLAIN[kind]) or isinstance(value, bool)):
-                raise TypeError(f"{part.name} is a {type(value).__name__}, not a {kind}")
-            if isinstance(value, int) and abs(value) >= MOST:
-                raise ValueError(f"{part.name} is out of range")
-    texts = (*record.targets, *record.notes, *record.arrays, *record.versions.values(), *record.checksums.values())
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("targets, notes, arrays, versions and checksums hold texts")
-    if len(record.size) != 2 or not all(isinstance(side, int) and 0 < side < MOST for side in record.size):
-        raise ValueError(f"size {record.size!r:.40}")
-    if not record.top or not record.targets:
-        raise ValueError("no targets, or no classes")
-    # Names of arrays become file names beside the record.
-    if any(not name.replace("-", "").replace("_", "").isalnum() for name in record.arrays):
-        raise ValueError(f"arrays {record.arrays!r:.40}")
-    Sign(record.sign)
-    View.from_dict(record.view)
-    return record
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,12 +148,6 @@ class Attribution:
         stem = path.name.removesuffix(".json")
         extras = {name: load_own_array(path.with_name(f"{stem}.{name}.npy"), record, name) for name in record.arrays}
         return cls(load_own_array(path.with_name(f"{stem}.npy"), record, MAP), record, extras, picture)
-
-
-def load_record(path: Path) -> Record:
-    """Read a sidecar; raises InputError if it is missing, too large or not a record."""
-    content = read(path, "a sidecar written by xai explain", LARGEST_RECORD)
-    return Record.from_json(content.decode("utf-8", "replace"), str(path))
 
 
 def load_own_array(path: Path, record: Record, name: str) -> NDArray[Any]:

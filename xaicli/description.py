@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xaicli.sign import Sign
 
 if TYPE_CHECKING:
-    from xaicli.attribution import Record
+    from xaicli.record import Record
 
 PLACES = (
     ("upper left", "top", "upper right"),

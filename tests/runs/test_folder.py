@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import xaicli
-from xaicli.attribution import load_record
 from xaicli.errors import RunError
 from xaicli.files import write_atomic
 from xaicli.images.decode import decode
+from xaicli.record import load_record
 
 NET = Path(__file__).parents[1] / "data" / "net.py"
 SCORES = ["insertion@steps=4", "sparseness"]

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from xaicli.attribution import Attribution, load_array, load_record
+from xaicli.attribution import Attribution, load_array
 from xaicli.cli.main import main
 from xaicli.gate import baseline_file
 from xaicli.gate.suite import read_suite
@@ -24,6 +24,7 @@ from xaicli.models.checkpoint import read_checkpoint, write_checkpoint
 from xaicli.models.classes import read_classes
 from xaicli.models.load import load_classifier
 from xaicli.models.weights import read_weights
+from xaicli.record import load_record
 from xaicli.results import schema
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store

@@ -15,7 +15,7 @@ from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.images.annotations import Mark, Name, read_marks, text_of
 from xaicli.images.shapes import Mask, Shape, Size, wrong_size
 from xaicli.images.view import View
-from xaicli.targets import NameTable
+from xaicli.target_text import NameTable
 
 Classes = frozenset[int]
 

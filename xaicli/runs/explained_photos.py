@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
-from xaicli.attribution import Attribution, Record
+from xaicli.attribution import Attribution
 from xaicli.errors import XaiError
 from xaicli.images.figure import DPI, WIDTH_CM, save_figure, sheet_figure
 from xaicli.images.overlay import HEAT
 from xaicli.images.sheet import SheetRow
+from xaicli.record import Record
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.records import BASELINE_VALUE, said
 from xaicli.runs.sheet_pictures import cell_of, column, read

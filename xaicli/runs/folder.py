@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from xaicli.attribution import Attribution, Record
+from xaicli.attribution import Attribution
 from xaicli.errors import XaiError
 from xaicli.files import require_writable, write_atomic
 from xaicli.images.picture_file import write_png
@@ -21,6 +21,7 @@ from xaicli.images.source import Source
 from xaicli.method import Cost, Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
+from xaicli.record import Record
 from xaicli.registry import require_fit
 from xaicli.runs.channel_pictures import draw_channels, has_channels
 from xaicli.runs.map_scores import explainers_of, refuse_unscorable, scores_of_maps

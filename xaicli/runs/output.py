@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xaicli.attribution import Record, load_record
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.names import safe_label
 from xaicli.images.source import Source, content_hash
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
+from xaicli.record import Record, load_record
 from xaicli.runs.region_target import canonical
 from xaicli.runs.result_claim import ENDINGS, HINT, refuse_foreign, refuse_foreign_picture
 from xaicli.runs.settings import Settings

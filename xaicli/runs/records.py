@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from xaicli.attribution import Attribution, Prediction, Record, status_of
+from xaicli.attribution import Attribution, status_of
 from xaicli.boxes import shown_box
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
+from xaicli.record import Prediction, Record
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xaicli.attribution import MAP, Attribution, Record, load_own_array
+from xaicli.attribution import MAP, Attribution, load_own_array
 from xaicli.files import write_atomic
 from xaicli.images.boxes_drawn import box_marks
 from xaicli.images.colour import Scale
@@ -19,6 +19,7 @@ from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
+from xaicli.record import Record
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.records import said

@@ -13,7 +13,8 @@ from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.runs.region_target import canonical
-from xaicli.targets import DECISION, NO_CLASS, PREDICTED, TargetRule, out_of_range, parse_target
+from xaicli.target_text import parse_target
+from xaicli.targets import DECISION, NO_CLASS, PREDICTED, TargetRule, out_of_range
 from xaicli.untrusted import read_text
 
 REGION_OF_DECISION = TargetRule(top=1, region=PREDICTED)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from xaicli.attribution import Record, load_record
 from xaicli.images.source import Source
+from xaicli.record import Record, load_record
 
 
 @dataclass(frozen=True)
