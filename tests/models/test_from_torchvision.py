@@ -160,9 +160,10 @@ def test_unknown_weights_get_the_list_and_a_suggestion():
         load_classifier("resnet50@imagenet1k_v3")
 
 
-def test_detectors_are_no_classifiers():
+@pytest.mark.parametrize("name", ["raft_large", "r3d_18"])
+def test_networks_of_pairs_and_videos_are_no_models_of_photos(name):
     with pytest.raises(UsageError, match="no model"):
-        load_classifier("fasterrcnn_resnet50_fpn")
+        load_classifier(name)
 
 
 @pytest.mark.parametrize("name", torchvision.models.list_models(module=torchvision.models))
