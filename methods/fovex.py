@@ -130,8 +130,8 @@ class Walk:
         seen = photos.new_zeros((len(rows), 1, *self.size))
         found = []
         for _ in range(self.method.n_fixations):
-            look = Look(self.classifier, photos, blurred, targets, seen, self.method.fovea)
-            best = search(look, self.method, streams, photos.device)
+            network = FoveatedNetwork(self.classifier, photos, blurred, targets, seen, self.method.fovea)
+            best = search(network, self.method, streams, photos.device)
             seen = self.method.memory * seen + window(best.places, self.size, self.method.fovea)[:, None]
             found.append(best)
         places, losses, probabilities = (
@@ -141,8 +141,8 @@ class Walk:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """The network's look at photos (R, C, H, W) that are sharp around one place each, and where they were seen before."""
+class FoveatedNetwork:
+    """The network on photos (R, C, H, W) that are sharp around one place each, and where earlier fixations saw them."""
 
     classifier: Classifier
     photos: Tensor
@@ -168,14 +168,14 @@ class Fixations:
 
 
 def search(
-    look: Callable[[Tensor], tuple[Tensor, Tensor]], method: FovEx, streams: list[np.random.Generator], device: torch.device
+    score_at: Callable[[Tensor], tuple[Tensor, Tensor]], method: FovEx, streams: list[np.random.Generator], device: torch.device
 ) -> Fixations:
     """The best place of each row among `method.n_steps` of them; all begin in the middle of the photo."""
     places = torch.zeros((len(streams), 2), device=device)
     best = Fixations(places, torch.full_like(places[:, 0], torch.inf), torch.zeros_like(places[:, 0]))
     for _ in range(method.n_steps):
         at = places.clone().requires_grad_(True)
-        losses, probabilities = look(at)
+        losses, probabilities = score_at(at)
         if not losses.requires_grad:
             raise RunError("the network passes no gradients to its input", hint="Use a method that needs the forward pass alone.")
         (slope,) = torch.autograd.grad(losses.sum(), at)

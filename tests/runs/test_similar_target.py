@@ -84,7 +84,7 @@ def test_which_embedding_it_is_depends_on_what_the_network_gives(tiny_cnn):
     named = xaicli.classifier(
         nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten()), crop=32, classes=["cat", "dog"]
     )
-    with pytest.raises(UsageError, match=r"makes no embedding that can be told.*add --outputs values"):
+    with pytest.raises(UsageError, match=r"has no embedding to compare.*add --outputs values"):
         embedder_of(named)
     clip = xaicli.classifier(text_image_model(), prompts="a cat,a dog", tokenizer=tokenizer(), resize=32, crop=32)
     bound, what = likeness_to(clip, torch.randn(3, 32, 32), "cat.jpg")

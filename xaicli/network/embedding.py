@@ -92,7 +92,7 @@ def likeness_to(classifier: Classifier, photo: Tensor, name: str) -> tuple[Class
 
 def no_embedding(name: str) -> UsageError:
     return UsageError(
-        f"{name} makes no embedding that can be told: its outputs come of no linear layer",
+        f"{name} has no embedding to compare: its outputs do not come from a linear layer",
         expected="a network with a linear head, a text-image model, or one whose outputs are an embedding",
         hint="For outputs that are an embedding add --outputs values.",
     )
