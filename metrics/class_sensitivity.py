@@ -20,7 +20,7 @@ class ClassSensitivity(Metric):
     `spearman(map of the target, map of the other class)` at the map's own resolution, -1 to 1. The other class is the one that
     the model finds least likely (`other=last`) or the likeliest one beside the target (`other=second`). A method that shows the
     same whatever the class gives 1: lower is better. A constant map of the other class counts as 0; where the
-    model has a single output, or the photo a single box, there is no number.
+    photo has a single box, there is no number.
 
     `xai score photos/ --method grad-cam --metric class-sensitivity`
     """
@@ -30,6 +30,7 @@ class ClassSensitivity(Metric):
     range = (-1.0, 1.0)
     needs = Needs.FORWARD
     needs_explain = True
+    needs_probability = True
     readouts = {"blank": "1 where the other class's map was constant or not finite"}
     paper = "Li et al.: An experimental study of quantitative evaluations on saliency methods, KDD 2021, arXiv 2012.15616"
 

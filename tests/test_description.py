@@ -105,3 +105,24 @@ def test_a_file_of_others_is_not_replaced(tmp_path, capsys):
 def test_in_python_an_attribution_describes_itself():
     (made,) = xaicli.explain("sample:hopper", "tiny", "grad-cam")
     assert made.describe() == sentence(made.facts())
+
+
+def test_a_value_is_said_beside_that_of_the_baseline_and_is_no_probability(record):
+    valued = dataclasses.replace(record, target_name="age", target_probability=41.3, extras={"baseline_value": 36.9})
+    known = facts(np.array(CORNER, dtype=np.float32), valued)
+    assert (known["quantity"], known["probability"], known["value"], known["baseline"]) == ("value", None, 41.3, 36.9)
+    assert sentence(known).startswith("grad-cam for age (41.3, baseline 36.9): half of")
+
+
+def test_of_a_box_the_likeness_falls_from_one_and_not_from_its_score(record):
+    boxed = dataclasses.replace(record, box={"corners": [0, 0, 1, 1], "label": "cat", "score": 0.4}, target_probability=0.4)
+    known = facts(np.array(CORNER, dtype=np.float32), dataclasses.replace(boxed, scores={"removal": 0.57}))
+    assert known["removal"] == {"before": 1.0, "after": 0.57}
+    assert "the likeness of the best box falls to 0.57" in sentence(known)
+
+
+def test_nothing_is_said_to_be_written_where_nothing_was(tmp_path, capsys):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    words = ["explain", str(tmp_path / "bad.png"), "--method", "grad-cam", "--sheet", "-o", str(tmp_path / "out"), "--keep-going"]
+    assert main(words) != 0
+    assert "sheet.png" not in capsys.readouterr().err

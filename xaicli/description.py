@@ -5,16 +5,14 @@ The numbers (`facts`) are for programs, a language model among them; the sentenc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from xaicli.record import BASELINE_VALUE, Record
 from xaicli.sign import Sign
-
-if TYPE_CHECKING:
-    from xaicli.record import Record
 
 PLACES = (
     ("upper left", "top", "upper right"),
@@ -36,15 +34,18 @@ def facts(values: NDArray[np.floating], record: Record) -> dict[str, Any]:
     weight: what speaks for the target (positive values; of a map that only ranks, its highest tenth); half_in: the least share of
     the area that holds half of the weight; grid: the share of the weight in each of 3 x 3 parts of what the model saw, row by
     row; spots: the largest connected parts above half of the maximum, with place, share of weight and share of area; against: the
-    share of the absolute map that speaks against the target; removal: the target's probability before, and after the most salient
-    tenth is blurred, None where it was not measured.
+    share of the absolute map that speaks against the target; quantity: what the target's number is, "probability", "value" (with
+    that of the baseline) or, of a detector's box, "similarity": how well the best proposal reproduces it, 1 on the photo itself;
+    removal: that quantity before, and after the most salient tenth is blurred, None where it was not measured.
     """
+    quantity = "similarity" if record.box else "value" if BASELINE_VALUE in record.extras else "probability"
     found: dict[str, Any] = {
         "image": record.image,
         "model": record.model,
         "method": record.method,
         "target": record.target_name,
-        "probability": record.target_probability,
+        "quantity": quantity,
+        "probability": None if quantity == "value" else record.target_probability,
         "decision": record.decision.name,
         "decision_probability": record.decision.probability,
         "status": record.status,
@@ -53,7 +54,9 @@ def facts(values: NDArray[np.floating], record: Record) -> dict[str, Any]:
         "cautions": list(record.notes),
     }
     if record.scores.get(REMOVAL) is not None:
-        found["removal"] = {"before": record.target_probability, "after": record.scores[REMOVAL]}
+        found["removal"] = {"before": 1.0 if record.box else record.target_probability, "after": record.scores[REMOVAL]}
+    if quantity == "value":
+        found |= {"value": record.target_probability, "baseline": record.extras[BASELINE_VALUE]}
     weights = weights_of(np.asarray(values, dtype=np.float64), Sign(record.sign))
     if record.status == "ok" and weights.sum() > 0:
         shares = weights / weights.sum()
@@ -71,12 +74,15 @@ def facts(values: NDArray[np.floating], record: Record) -> dict[str, Any]:
 
 def sentence(known: dict[str, Any]) -> str:
     """One plain sentence from `facts`."""
-    target = f"{known['target']} (p {known['probability']:.2f})"
-    if known["target"] != known["decision"]:
+    if known["quantity"] == "value":
+        target = f"{known['target']} ({known['value']:.4g}, baseline {known['baseline']:.4g})"
+    else:
+        target = f"{known['target']} (p {known['probability']:.2f})"
+    if known["quantity"] == "probability" and known["target"] != known["decision"]:
         target += f", where the model decides for {known['decision']} (p {known['decision_probability']:.2f})"
     parts = [f"{known['method']} for {target}: {where(known)}"]
     if known["removal"] is not None:
-        parts.append(removal(known["removal"]))
+        parts.append(removal(known["removal"], known["quantity"]))
     return "; ".join(parts) + "."
 
 
@@ -96,10 +102,11 @@ def where(known: dict[str, Any]) -> str:
     return text if against_it < LEAST_CHANGE else f"{text}; {percent(against_it)} of the map speaks against it"
 
 
-def removal(found: dict[str, float]) -> str:
+def removal(found: dict[str, float], quantity: str) -> str:
     before, after = found["before"], found["after"]
+    name = "p" if quantity == "probability" else "the likeness of the best box"
     word = "stays at" if abs(after - before) < LEAST_CHANGE else "falls to" if after < before else "rises to"
-    return f"with its most salient tenth blurred, p {word} {after:.2f}"
+    return f"with its most salient tenth blurred, {name} {word} {after:.2f}"
 
 
 def percent(share: float) -> str:

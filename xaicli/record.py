@@ -15,6 +15,8 @@ from xaicli.stamps import with_checksum, without_checksum
 from xaicli.untrusted import read
 
 SCHEMA_VERSION = 2
+BASELINE_VALUE = "baseline_value"
+"""Among a record's numbers, of a model of values: that of a photo of the mean colour, which the photo's own is held against."""
 LARGEST_RECORD = 4_000_000
 
 

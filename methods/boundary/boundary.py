@@ -17,6 +17,7 @@ from xaicli.methods.boundary.input_space import Arrival, nearest_boundary
 from xaicli.methods.pixel_gradients.input_gradients import clean_pass
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import attribution_mode
+from xaicli.network.noise import noise
 from xaicli.network.taps import tap
 from xaicli.outputs import Outputs
 from xaicli.targets import NO_CLASS, Resolved, Targets, gather
@@ -74,6 +75,14 @@ class Boundary(Method):
         return Cost(1, 1)
 
     def require(self, classifier: Classifier) -> None:
+        """Refuse outputs that are no classes, and, by a pass of noise, a network that does not end in a linear layer."""
+        self.require_classes(classifier)
+        if self.space != "input":
+            photo = noise(classifier.torch_module, classifier.view.size, classifier.view.channels)
+            with attribution_mode(classifier.torch_module), watching_head(classifier.torch_module) as seen, torch.no_grad():
+                seen.head(classifier, classifier(photo))
+
+    def require_classes(self, classifier: Classifier) -> None:
         if classifier.outputs not in (Outputs.SOFTMAX, Outputs.SIGMOID):
             raise UsageError(
                 f"boundary needs classes, and {classifier.name} gives {classifier.outputs.value}", expected="a classifier"
@@ -85,7 +94,7 @@ class Boundary(Method):
             )
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        self.require(classifier)
+        self.require_classes(classifier)
         if self.space == "feature":
             return self.in_feature_space(classifier, inputs, targets)
         clean = clean_pass(classifier, inputs, targets)

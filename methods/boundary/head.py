@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaicli.errors import RunError
+from xaicli.errors import UsageError
 from xaicli.network.classifier import Classifier
 from xaicli.targets import NO_CLASS
 
@@ -22,11 +22,11 @@ class HeadSeen:
     calls: list[tuple[nn.Linear, Tensor, Tensor]] = field(default_factory=list)
 
     def head(self, classifier: Classifier, logits: Tensor) -> tuple[nn.Linear, Tensor]:
-        """The linear layer whose output is the logits (B, C), and its input (B, K); raises RunError if there is none."""
+        """The linear layer whose output is the logits (B, C), and its input (B, K); raises UsageError if there is none."""
         for layer, taken, given in reversed(self.calls):
             if given.shape == logits.shape and torch.allclose(given.float(), logits, rtol=0, atol=0, equal_nan=True):
                 return layer, taken.detach().float()
-        raise RunError(
+        raise UsageError(
             f"the outputs of {classifier.name} do not come from a linear layer",
             expected="a network that ends in a linear layer",
             hint="Use boundary@space=input.",

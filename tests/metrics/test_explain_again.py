@@ -268,14 +268,11 @@ class TestClassSensitivity:
             expected = scipy.stats.spearmanr(explanation.maps.values[mine, 0].flatten(), theirs.flatten()).statistic
             assert row.value == pytest.approx(expected, abs=1e-4)
 
-    def test_a_single_output_has_nothing_to_be_held_against(self, classifier_of, tmp_path):
-        network = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 1)
-        )
-        value = xaicli.classifier(network.eval(), resize=(32, 32), crop=None, outputs="values")
-        words = {"metric": "class-sensitivity", "target": 0, "controls": False}
-        [row] = xaicli.score("sample:hopper", value, "grad-cam", **words).records()
-        assert (row["status"], row["value"]) == ("undefined", None)
+    def test_values_are_no_classes(self):
+        pooled = (torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 1))
+        value = xaicli.classifier(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), *pooled).eval(), outputs="values")
+        with pytest.raises(UsageError, match="class-sensitivity needs probabilities"):
+            xaicli.score("sample:hopper", value, "grad-cam", metric="class-sensitivity", target=0, controls=False)
 
     def test_a_constant_map_of_the_other_class_counts_as_uncorrelated(self, given, explained, photo_batch):
         def blank(classifier, inputs, targets, seeds):

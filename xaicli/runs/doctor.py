@@ -21,6 +21,7 @@ from xaicli.needs import Needs
 from xaicli.network.any_target import with_any_target
 from xaicli.network.classifier import Classifier
 from xaicli.network.taps import tap
+from xaicli.outputs import Outputs
 from xaicli.packages import version_of
 from xaicli.passes.device import has_bf16
 from xaicli.runs.open_model import Model, open_model
@@ -121,7 +122,9 @@ def examine_model(classifier: Classifier) -> Iterator[Finding]:
         yield Finding("classes", "ok", f"{classifier.count}, all named")
     else:
         yield Finding("classes", "note", f"{classifier.count} outputs, {named} names (--classes FILE)")
-    if classifier.probabilities:
+    if classifier.outputs not in (Outputs.SOFTMAX, Outputs.SIGMOID, Outputs.REGION):
+        yield Finding("softmax", "ok", "not asked: the outputs are no logits of classes")
+    elif classifier.probabilities:
         yield Finding("softmax", "note", "the network ends in a softmax; its logarithm is taken as logits")
     else:
         yield Finding("softmax", "ok", "outputs are logits")

@@ -260,7 +260,8 @@ def summarise(
     if errors:
         parts.append(f"{count(len(errors), 'photo')} failed")
     folder = run.output.folder
-    parts.append(f"sheet {folder / SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")
+    if done:
+        parts.append(f"sheet {folder / SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")
     progress.say("; ".join(parts))
     if ranges:
         progress.say(": ".join(ranges[0]) + (" (of each photo: its record's notes)" if len(ranges) > 1 else ""))

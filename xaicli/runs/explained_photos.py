@@ -12,9 +12,9 @@ from xaicli.errors import XaiError
 from xaicli.images.figure import DPI, WIDTH_CM, save_figure, sheet_figure
 from xaicli.images.overlay import HEAT
 from xaicli.images.sheet import SheetRow
-from xaicli.record import Record
+from xaicli.record import BASELINE_VALUE, Record
 from xaicli.runs.folder import FolderRun
-from xaicli.runs.records import BASELINE_VALUE, said
+from xaicli.runs.records import said
 from xaicli.runs.sheet_pictures import cell_of, column, read
 from xaicli.runs.written_map import WrittenMap
 from xaicli.tabular import Tabular

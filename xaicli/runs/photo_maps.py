@@ -18,10 +18,11 @@ from xaicli.outputs import Outputs
 from xaicli.passes.memory import Chunk, in_chunks
 from xaicli.passes.queue import clean_logits
 from xaicli.passes.seeds import photo_seed
+from xaicli.record import BASELINE_VALUE
 from xaicli.runs.binding import bind
 from xaicli.runs.photo_room import PhotoRoom
 from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
-from xaicli.runs.records import BASELINE_VALUE, attributions_of
+from xaicli.runs.records import attributions_of
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.targets import Targets

@@ -16,7 +16,7 @@ from xaicli.method import Maps, Method
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
-from xaicli.record import Prediction, Record
+from xaicli.record import BASELINE_VALUE, Prediction, Record
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -24,8 +24,6 @@ from xaicli.sign import Sign
 from xaicli.stamps import definition_stamp, subject_stamp
 
 TOP = 5
-BASELINE_VALUE = "baseline_value"
-"""Among a record's numbers, of a model of values: that of a photo of the mean colour, which the photo's own is held against."""
 
 
 def attributions_of(

@@ -168,7 +168,9 @@ def test_what_cannot_be_projected_is_refused(tiny_cnn, classifier_of, photo_batc
     with pytest.raises(UsageError, match="gives values"):
         Boundary().require(classifier_of(tiny_cnn, outputs=Outputs.VALUES))
     without = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    with pytest.raises(RunError, match="do not come from a linear layer"):
+    with pytest.raises(UsageError, match="do not come from a linear layer"):
+        Boundary().require(classifier_of(without))
+    with pytest.raises(UsageError, match="do not come from a linear layer"):
         Boundary().attribute(classifier_of(without), photo_batch, Targets.same(DECISION, 5), SEEDS)
 
 
