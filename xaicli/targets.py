@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ LONGEST_INDEX = 9
 REGIONS = "predicted, component, a mask FILE.png, a box x0:y0:x1:y1 or a point x:y in pixels of the photo"
 PREDICTED, COMPONENT = NAMED_REGIONS = ("predicted", "component")
 REGION = "@region="
+PHOTO = "@photo="
+COMPARED = ("similar:", "differs:")
+"""Of the two values of a network that compares photos, in their order; the name of the other photo follows."""
 BOX = "box:"
 BOXES = "boxes"
 BOX_OF_CLASS = "@box="
@@ -32,7 +36,8 @@ EVEN = 0.5
 @dataclass(frozen=True)
 class TargetRule:
     """One rule: the `top` k classes, or the class `index`, or `index` against `against` (why one and not the other), or every
-    label whose probability is `above` a bound. region: for a class map, the part of the photo whose outputs are explained.
+    label whose probability is `above` a bound. region: for a class map, the part of the photo whose outputs are explained; photo:
+    for a network that compares photos, the other one, by its name and content.
 
     For a detector: boxes: the box of that `index` among a photo's boxes, the most certain first, or every box whose confidence is
     `above` a bound; nth: the box of that number among those of the class `index`.
@@ -45,6 +50,7 @@ class TargetRule:
     region: str = ""
     boxes: bool = False
     nth: int = NO_CLASS
+    photo: str = ""
 
     def __post_init__(self) -> None:
         if self.above is not None:
@@ -62,14 +68,24 @@ class TargetRule:
             return all_of_them if self.above == EVEN else f"{all_of_them}@above={self.above:g}"
         if self.boxes or self.nth != NO_CLASS:
             return f"{BOX}{self.index}" if self.boxes else f"{self.index}{BOX_OF_CLASS}{self.nth}"
-        part = f"{REGION}{self.region}" if self.region else ""
+        if self.photo:
+            return f"{COMPARED[self.index]}{self.photo}"
         if self.top:
-            return f"top{self.top}{part}"
-        return f"{self.index}{part}" if self.against == NO_CLASS else f"{self.index}-{self.against}{part}"
+            return f"top{self.top}{self.place}"
+        return f"{self.index}{self.place}" if self.against == NO_CLASS else f"{self.index}-{self.against}{self.place}"
+
+    @property
+    def place(self) -> str:
+        """`@region=…`; empty without a region."""
+        return f"{REGION}{self.region}" if self.region else ""
 
     @classmethod
     def of_name(cls, name: str) -> TargetRule:
-        """The rule of a resolved target, `281`, `386-340`, `12@region=predicted` or `box:0`; the inverse of `str`."""
+        """The rule of a resolved target, `281`, `386-340`, `12@region=predicted`, `similar:a.png~3f29c1` or `box:0`; the inverse
+        of `str`."""
+        for value, word in enumerate(COMPARED):
+            if name.startswith(word):
+                return cls(index=value, photo=name.removeprefix(word))
         if name.startswith(BOX):
             return cls(index=int(name.removeprefix(BOX)), boxes=True)
         classes, _, region = name.partition(REGION)
@@ -108,8 +124,8 @@ DECISION = TargetRule(top=1)
 class Resolved:
     """Targets of B photos, T each: `classes` (B, T) int64, `against` (B, T) int64 with -1 without a contrast, `scores` (B, T):
     the logit, or the difference of two logits, with the graph of the logits from which they were read; outputs: the kind of the
-    model's outputs; suffix: what follows the class in the targets' names, such as a region; boxes: for a detector, the photo's
-    boxes, to which the numbers in `classes` refer."""
+    model's outputs; suffix: what the targets' names say beside the class, a region or another photo; boxes: for a detector, the
+    photo's boxes, to which the numbers in `classes` refer."""
 
     classes: Tensor
     against: Tensor
@@ -143,11 +159,13 @@ class Resolved:
     def rules(self, row: int) -> list[TargetRule]:
         """The targets of one photo, each as the rule that names it."""
         pairs = zip(self.classes[row].tolist(), self.against[row].tolist(), strict=True)
-        region, boxes = self.suffix.removeprefix(REGION), self.outputs is Outputs.BOXES
-        return [TargetRule(index=index, against=against, region=region, boxes=boxes) for index, against in pairs]
+        region, photo = (self.suffix.removeprefix(kind) * self.suffix.startswith(kind) for kind in (REGION, PHOTO))
+        rule = partial(TargetRule, region=region, photo=photo, boxes=self.outputs is Outputs.BOXES)
+        return [rule(index=index, against=against) for index, against in pairs]
 
     def names(self, row: int) -> list[str]:
-        """The targets of one photo as canonical text: `281`, `386-340`, `12@region=predicted`, `box:0`."""
+        """The targets of one photo as canonical text: `281`, `386-340`, `12@region=predicted`, `similar:a.png~3f29c1`,
+        `box:0`."""
         return [str(rule) for rule in self.rules(row)]
 
 
@@ -160,7 +178,7 @@ def gather(values: Tensor, classes: Tensor, against: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Targets:
     """One rule per photo of a batch; all give the same number of targets. outputs: the kind of the model's outputs; suffix: what
-    follows the class in the targets' names; boxes: for a detector, those of the one photo."""
+    the targets' names say beside the class; boxes: for a detector, those of the one photo."""
 
     rules: tuple[TargetRule, ...]
     outputs: Outputs = Outputs.SOFTMAX
@@ -197,7 +215,9 @@ class Targets:
                 classes[row] = order[row]
             else:
                 classes[row, 0], against[row, 0] = rule.index, rule.against
-        return Resolved(classes, against, gather(scores, classes, against), self.outputs, self.suffix, self.boxes)
+        # All photos of a run are compared with the same one.
+        photo = next((f"{PHOTO}{rule.photo}" for rule in self.rules if rule.photo), "")
+        return Resolved(classes, against, gather(scores, classes, against), self.outputs, self.suffix or photo, self.boxes)
 
     @property
     def count(self) -> int:

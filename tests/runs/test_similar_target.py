@@ -1,5 +1,6 @@
 """Targets `similar:PHOTO` and `differs:PHOTO`: the cosine similarity of two photos' embeddings."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -100,6 +101,10 @@ def test_the_photo_must_be_named_and_be_there(tmp_path, tiny_cnn):
         compared(classifier, f"similar:{tmp_path}/cat.jpg")
     with pytest.raises(UsageError, match=r"--target differs: names no photo"):
         compared(classifier, "differs:")
+    with pytest.raises(InputError, match=rf"{tmp_path} is a folder; expected a photo"):
+        compared(classifier, f"similar:{tmp_path}")
+    with pytest.raises(InputError, match=r"no sample photo is called \"hoper\".*Did you mean hopper"):
+        compared(classifier, "similar:sample:hoper")
     assert compared(classifier, "top1") == (classifier, "top1")
 
 
@@ -109,6 +114,13 @@ def test_the_fingerprint_covers_the_photo(tmp_path, tiny_cnn):
         Image.new("RGB", (40, 40), (200 * number, 80, 30)).save(tmp_path / f"{number}.png")
     first, second = (compared(classifier, f"similar:{tmp_path}/{number}.png")[0] for number in range(2))
     assert len({classifier.fingerprint, first.fingerprint, second.fingerprint}) == 3
+
+
+def test_the_sample_photo_is_compared_with_from_any_folder(tmp_path, tiny_cnn):
+    classifier = xaicli.classifier(tiny_cnn, resize=32, crop=32)
+    bound, rule = compared(classifier, "differs:sample:hopper", folder=tmp_path)
+    assert bound.classes == ("similar to sample:hopper", "different from sample:hopper")
+    assert str(rule).startswith("differs:sample:hopper~")
 
 
 @pytest.fixture
@@ -127,6 +139,22 @@ def test_two_photos_are_compared_on_the_command_line(xai, tmp_path):
     records = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")]
     assert len(records) == 4
     assert {record["target_name"] for record in records} == {"similar to 0.png"}
+    content = hashlib.sha256((tmp_path / "0.png").read_bytes()).hexdigest()
+    assert {(record["target"], record["rule"]) for record in records} == {(f"similar:0.png~{content[:6]}",) * 2}
+    assert len(list((tmp_path / "out").glob("[12].grad-cam.similar_0.png_*.png"))) == 2
+    assert xai(*words) == 0, xai.err
+    assert "4 of 4 maps complete before" in xai.err
+
+
+def test_rows_of_a_store_name_the_photo_that_is_compared_with(xai, tmp_path):
+    words = ("score", "1.png", "--method", "rise@n_masks=20", "--no-controls", "--metric", "deletion@steps=2", "-o", "s.db")
+    for target in ("similar:0.png", "differs:0.png", "similar:2.png", "0"):
+        assert xai(*words, "--target", target) == 0, xai.err
+    assert xai("export", "s.db", "--format", "jsonl") == 0
+    first, other = (hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()[:6] for name in ("0.png", "2.png"))
+    targets = [json.loads(line)["target"] for line in xai.out.splitlines()]
+    assert sorted(targets) == sorted([f"similar:0.png~{first}", f"differs:0.png~{first}", f"similar:2.png~{other}", "0"])
+    assert {str(TargetRule.of_name(target)) for target in targets} == set(targets)
 
 
 def test_deletion_goes_over_the_similarity_as_over_a_value(xai):

@@ -39,7 +39,7 @@ MAPS = re.compile(r"maps-[0-9a-f]{16}\.safetensors")
 LARGEST_RECORD = 200_000_000
 LARGEST_MAPS = 4_000_000_000
 """Maximum bytes of a baseline."""
-TARGET = re.compile(r"(box:)?[0-9]{1,9}(-[0-9]{1,9})?(@[^\x00-\x1f\x7f]{1,300})?")
+TARGET = re.compile(r"(((box:)?[0-9]{1,9}(-[0-9]{1,9})?(@[^\x00-\x1f\x7f]{1,300})?)|(similar|differs):[^\x00-\x1f\x7f]{1,300})")
 """A class or a contrast, and what follows it, such as a region; or a box."""
 
 Maps = Mapping[str, NDArray[np.float32]]

@@ -188,9 +188,9 @@ def with_classes(ready: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
                 expected="a model of the same classes",
                 hint="Make a baseline of its own: xai baseline --overwrite",
             )
-        # A mask file is named by its content there, and by its path in the suite.
+        # A mask file is named by its content there, and by its path in the suite. Another photo is the one that is compared now.
         given = ready.targets.by_image.get(image, ready.targets.rule)
-        rules[image] = replace(rule, region=given.region or rule.region)
+        rules[image] = replace(rule, region=given.region or rule.region, photo=given.photo)
     return replace(ready, targets=TargetChoice(ready.targets.text, ready.targets.rule, rules, "the baseline"))
 
 

@@ -19,7 +19,7 @@ from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.passes.upsampling import upsample
 from xaicli.sign import Sign
-from xaicli.targets import REGION, TargetRule
+from xaicli.targets import TargetRule
 
 ENDING = ".xai-check.png"
 COLUMNS = ("before", "after", "difference")
@@ -86,4 +86,4 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
 def in_words(target: str, ready: ReadySuite) -> str:
     """A resolved target with the names of its classes; a box of a detector as it is."""
     rule = TargetRule.of_name(target)
-    return target if rule.boxes else rule.shown(ready.classifier.class_name) + (f"{REGION}{rule.region}" if rule.region else "")
+    return target if rule.boxes else rule.shown(ready.classifier.class_name) + rule.place

@@ -56,7 +56,7 @@ def attributions_of(
             version=method.version,
             rule=targets.text,
             target=names[at],
-            target_name=rule.shown(name_of) + maps.targets.suffix,
+            target_name=rule.shown(name_of) + rule.place,
             target_probability=chances[at],
             targets=tuple(names),
             decision=top[0],

@@ -57,11 +57,13 @@ class TargetChoice:
         return not self.file and self.rule in (DECISION, REGION_OF_DECISION, BEST_BOX)
 
 
-def choose_targets(text: str | int, classifier: Classifier, sources: Iterable[Source] = ()) -> TargetChoice:
+def choose_targets(text: str | int | TargetRule, classifier: Classifier, sources: Iterable[Source] = ()) -> TargetChoice:
     """Read `--target`: a rule, or `@FILE.csv` with columns image and target; each source must then have a row.
 
-    An int is a class index.
+    An int is a class index; a rule of another photo is complete.
     """
+    if isinstance(text, TargetRule):
+        return TargetChoice(str(text), text)
     if isinstance(text, int):
         # A number in Python is always an index, even if a class has a number as its name.
         if not 0 <= text < classifier.count:
