@@ -277,6 +277,87 @@ def test_what_cannot_be_used_is_one_line_with_its_name(
     assert name in failure.error.line()
 
 
+def without_extra_samples(path: Path) -> Path:
+    """The file with a private tag in the place of ExtraSamples."""
+    field = struct.pack("<HHI", 338, 3, 1)
+    content = path.read_bytes()
+    assert content.count(field) == 1
+    path.write_bytes(content.replace(field, struct.pack("<HHI", 65000, 3, 1)))
+    return path
+
+
+FOUR = np.random.default_rng(2).integers(0, 256, (8, 9, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (lambda path: npy(path, FOUR), "a.npy"),
+        (lambda path: npy(path, FOUR.transpose(2, 0, 1)), "a.npy"),
+        (lambda path: npy(path, (FOUR / 255).astype(np.float32)), "a.npy"),
+        (lambda path: npz(path, image=FOUR.astype(np.uint16)), "a.npz"),
+        (lambda path: tif(path, FOUR, planarconfig="contig"), "a.tif"),
+        (lambda path: without_extra_samples(tif(path, FOUR, "rgb", extrasamples=["unassalpha"])), "a.tif"),
+        (lambda path: tif(path, (FOUR / 255).astype(np.float32), "rgb", extrasamples=["unassalpha"]), "a.tif"),
+    ],
+)
+def test_four_bands_are_no_colours_where_nothing_says_that_the_last_is_transparency(
+    tmp_path: Path, write: Callable[[Path], Path], name: str, channels: int
+) -> None:
+    failure = load(Source.of(write(tmp_path / name)), view(channels), (255, 255, 255))
+    assert isinstance(failure, Failure)
+    assert re.search(f"{name}: a photo of 4 bands; expected {channels}", failure.error.line())
+
+
+def test_an_array_of_four_bands_in_memory_is_refused_too() -> None:
+    with pytest.raises(InputError, match="a photo of 4 bands; expected 3"):
+        input_of(decode(FOUR, reading=reading_of(view(3))), view(3))
+
+
+def test_transparency_that_a_tiff_declares_is_laid_on_the_background(tmp_path: Path) -> None:
+    path = tif(tmp_path / "a.tif", FOUR, "rgb", extrasamples=["unassalpha"])
+    assert input_of(read(path, 3), view(3)).shape == (3, 8, 9)
+    assert read(path, 3).notes == ("transparent parts laid on 255,255,255",)
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (8, 9, 3), (3, 8, 9)])
+@pytest.mark.parametrize(("number", "wanted"), [(np.uint16(77), 77 / 65535), (np.float32(0.3 / 255), 0.3 / 255)])
+def test_arrays_of_more_than_8_bits_reach_a_network_of_three_channels_as_they_are(
+    tmp_path: Path, shape: tuple[int, ...], number: Any, wanted: float
+) -> None:
+    array = np.full(shape, number)
+    of_file = input_of(read(npy(tmp_path / "a.npy", array), 3), view(3))
+    in_memory = input_of(decode(array, reading=reading_of(view(3))), view(3))
+    assert np.allclose(of_file, wanted, rtol=1e-5, atol=0)
+    assert np.array_equal(of_file, in_memory)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder, array: npy(folder / "a.npy", array),
+        lambda folder, array: tif(folder / "a.tif", array, "rgb" if array.shape[2] == 3 else "minisblack", planarconfig="contig"),
+    ],
+)
+def test_signed_colours_are_refused_with_the_window_to_type(
+    tmp_path: Path, write: Callable[[Path, np.ndarray], Path], channels: int
+) -> None:
+    array = np.linspace(-1000, 3000, 72 * channels).astype(np.int16).reshape(8, 9, channels)
+    failure = load(Source.of(write(tmp_path, array)), view(channels), (255, 255, 255))
+    assert isinstance(failure, Failure)
+    assert "Give --window -1000:3000" in failure.error.line()
+    windowed = view(channels, "-1000:3000")
+    inputs = input_of(decode(write(tmp_path, array), reading=reading_of(windowed)), windowed)
+    assert np.allclose(inputs, (array.transpose(2, 0, 1) + 1000) / 4000, atol=1e-6)
+
+
+def test_an_archive_without_arrays_is_said_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no array in it"):
+        read(npz(tmp_path / "none.npz"), 3)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_no_photo_of_numbers_ends_in_anything_but_one_line(tmp_path: Path) -> None:
     whole = {

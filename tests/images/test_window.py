@@ -45,6 +45,12 @@ def test_a_window_the_wrong_way_round_is_turned_in_the_hint():
         Window.parse("400:40")
 
 
+def test_a_window_of_one_value_is_refused_without_a_hint_that_is_none():
+    with pytest.raises(UsageError) as caught:
+        Window.parse("100:100")
+    assert caught.value.line() == "a window of the one value 100; expected LOW below HIGH, such as the range of your photos"
+
+
 def test_one_window_has_one_text_however_it_is_spelled():
     assert Window.parse(" 40.0:4e2 ").text == Window.parse("40:400").text == "40:400"
 

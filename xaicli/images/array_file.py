@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xaicli.errors import InputError, text_of
 from xaicli.images.samples import LARGEST
 
-NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
+NPY, ZIP, EMPTY_ZIP = b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06"
 NAMES = ("image", "arr_0")
 """Which array of an archive of several is the photo."""
 
@@ -22,8 +22,8 @@ LONGEST_HEADER = 65_536
 
 
 def is_array(content: bytes) -> bool:
-    """Whether bytes are an `.npy` file, or an archive that holds some."""
-    return content.startswith(NPY) or (content.startswith(ZIP) and b".npy" in content[:512])
+    """Whether bytes are an `.npy` file, or an archive that holds some, or that is empty."""
+    return content.startswith((NPY, EMPTY_ZIP)) or (content.startswith(ZIP) and b".npy" in content[:512])
 
 
 def read_array(content: bytes) -> NDArray[Any]:
@@ -61,9 +61,11 @@ def of_npz(content: bytes) -> NDArray[Any]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            if not names:
+                raise InputError("an .npz archive with no array in it", expected="one array, or one called image")
             chosen = names[0] if len(names) == 1 else next((name for name in NAMES if name in names), "")
             if not chosen:
-                listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "") or "none"
+                listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
                 raise InputError(f"an archive of the arrays {listed}", expected="one array, or one called image")
             with archive.open(f"{chosen}.npy") as file:
                 unpacked = file.read(LARGEST + LONGEST_HEADER)

@@ -6,7 +6,6 @@ import struct
 
 from PIL import features
 
-from xaicli.errors import InputError
 from xaicli.images.decode_limits import tiff_tag
 
 MAGIC = {
@@ -127,11 +126,3 @@ def size_text(length: int) -> str:
     if length < 1024:
         return f"{length} bytes"
     return f"{length / 1024:.0f} KiB" if length < 10 * 2**20 else f"{length / 2**20:.0f} MiB"
-
-
-def bad_array(name: str, found: str) -> InputError:
-    """The error for an array or tensor that is not a photo."""
-    return InputError(
-        f"{name} is an array of {found}",
-        expected="(H, W), (H, W, 3) or a tensor (3, H, W), of uint8, uint16, bool, or floats in 0..1",
-    )

@@ -265,7 +265,7 @@ def decode_memory(source: Source, frame: int, background: Colour, max_pixels: in
         if array.size > 4 * max_pixels:
             raise InputError(f"{name} is an array of shape {array.shape}", expected=f"at most {max_pixels:,} pixels")
         try:
-            pixels = pixels_of_array(array, name, background, reading, channels_first=hasattr(source.memory, "detach"))
+            pixels = pixels_of_array(array, reading, channels_first=hasattr(source.memory, "detach"))
         except XaiError as error:
             raise error.about(name) from error.__cause__
         return photo_of(pixels, memory_hash(source.memory), 0, name)

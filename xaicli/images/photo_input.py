@@ -31,8 +31,10 @@ def input_of(photo: Photo, view: View) -> Tensor:
     bands than the network takes is refused with InputError.
     """
     bands = photo.bands
-    if bands is None or (len(bands) == 1 and view.channels == 3):
+    if bands is None:
         return view.prepare(photo.pixels)
+    if len(bands) == 1 and view.channels == 3:
+        bands = np.broadcast_to(bands, (3, *bands.shape[1:]))
     if len(bands) == 3 and view.channels == 1:
         bands = np.tensordot(GREY, bands, axes=1)[None]
     return view.prepare_bands(bands)

@@ -14,7 +14,7 @@ from xaicli.images.array_file import is_array, read_array
 from xaicli.images.decode_limits import Timed
 from xaicli.images.deep_png import read_deep_png, wants_all_bits
 from xaicli.images.dicom_file import is_dicom, read_dicom
-from xaicli.images.pixels import TIFF_BITS, TIFF_PHOTOMETRIC, array_to_rgb, first
+from xaicli.images.pixels import TIFF_BITS, TIFF_PHOTOMETRIC, first
 from xaicli.images.samples import Bands, Numbers, Reading, Samples, of_bands, picture_of, samples_of
 from xaicli.images.tiff_bands import read_tiff, wants_tifffile
 from xaicli.images.window import DECLARED, Range, extremes
@@ -61,7 +61,7 @@ def pixels_in(
         if frame:
             raise InputError(f"frame {frame} of an array", expected="frame 0")
         admit(COPIES * len(content))
-        return pixels_of_array(read_array(content), name, background, reading)
+        return pixels_of_array(read_array(content), reading)
     if is_dicom(content):
         return pixels_of(read_dicom(content, frame, max_pixels, lambda size: admit(COPIES * size)), reading)
     if wants_tifffile(content, reading):
@@ -78,15 +78,16 @@ def paused(timed: Timed, admit: Callable[[int], None], size: int) -> None:
     timed.pause(lambda: admit(COPIES * size))
 
 
-def pixels_of_array(array: Numbers, name: str, background: Colour, reading: Reading, *, channels_first: bool = False) -> Pixels:
-    """An array of a file or in memory: as a colour photo where it is one and the network takes those, else as bands."""
-    ends = (array.shape[0], array.shape[-1]) if array.ndim == 3 else (1,)
-    grey, coloured = 1 in ends, 3 in ends or 4 in ends
-    as_colours = coloured or (grey and reading.channels == 3)
-    if array.ndim not in (2, 3) or (reading.channels in (1, 3) and reading.window.text == DECLARED and as_colours):
-        picture, notes = array_to_rgb(array, name, background, channels_first=channels_first)
-        return Pixels(picture, notes=notes)
-    return pixels_of(samples_of(array, reading.channels, channels_first=channels_first), reading)
+def pixels_of_array(array: Numbers, reading: Reading, *, channels_first: bool = False) -> Pixels:
+    """An array of a file or in memory: bytes in grey or colours as the picture that they are, all other numbers as bands."""
+    samples = samples_of(array, reading.channels, channels_first=channels_first)
+    values = samples.values
+    colours = len(values) == 3 or (len(values) == 1 and reading.channels == 3)
+    plain = colours and reading.channels in (1, 3) and reading.window.text == DECLARED
+    if plain and values.dtype.kind in "bu" and values.dtype.itemsize == 1:
+        pixels = values if values.dtype == np.uint8 else values.astype(np.uint8) * np.uint8(255)
+        return Pixels(Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))))
+    return pixels_of(samples, reading)
 
 
 def samples_of_picture(image: Image.Image, reading: Reading, white: int | None = None) -> Samples | None:

@@ -7,8 +7,6 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-from xaicli.images.damage import bad_array
-
 Colour = tuple[int, int, int]
 Notes = tuple[str, ...]
 
@@ -149,40 +147,6 @@ def converted(image: Image.Image | None) -> Image.Image:
     if image is None:
         raise ValueError("its colour profile gives no picture")
     return image
-
-
-def array_to_rgb(array: np.ndarray, name: str, background: Colour, *, channels_first: bool) -> tuple[Image.Image, Notes]:
-    """An array (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 colours; `channels_first` decides if both are possible."""
-    if array.ndim == 4 and array.shape[0] == 1:
-        raise bad_array(name, f"shape {array.shape}, a batch of one")
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise bad_array(name, f"shape {array.shape}")
-    if array.ndim == 3:
-        first_fits, last_fits = array.shape[0] in (1, 3, 4), array.shape[2] in (1, 3, 4)
-        if not first_fits and not last_fits:
-            raise bad_array(name, f"shape {array.shape}")
-        if first_fits and (channels_first or not last_fits):
-            array = array.transpose(1, 2, 0)
-        array = array[..., 0] if array.shape[2] == 1 else array
-    pixels = Image.fromarray(np.ascontiguousarray(eight_bits_of(array, name)))
-    return to_rgb(pixels, background)
-
-
-def eight_bits_of(array: np.ndarray, name: str) -> np.ndarray:
-    """Values of any accepted type as uint8; raises InputError for others."""
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype == np.uint16:
-        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if array.dtype.kind != "f":
-        raise bad_array(name, f"type {array.dtype}")
-    if not np.isfinite(array).all():
-        raise bad_array(name, "floats with NaN or infinity")
-    if array.min() < 0 or array.max() > 1:
-        raise bad_array(name, f"floats from {array.min():g} to {array.max():g}")
-    return eight_bits(array)
 
 
 def first(value: object, default: int) -> int:

@@ -106,7 +106,8 @@ def refuse_unfit(array: Numbers) -> None:
     """Raise InputError for an array that is no photo, whatever the network takes."""
     found = f"an array of shape {array.shape}"
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise InputError(found, expected="(H, W), (H, W, C) or (C, H, W)")
+        batch = ", a batch of one" if array.ndim == 4 and len(array) == 1 else ""
+        raise InputError(f"{found}{batch}", expected="(H, W), (H, W, C) or (C, H, W)")
     if array.dtype.kind not in "buif":
         raise InputError(f"an array of type {array.dtype}", expected="real numbers: integers, floats or bool")
     if array.nbytes > LARGEST:

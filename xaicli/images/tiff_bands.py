@@ -16,9 +16,11 @@ from xaicli.packages import require
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 258, 262, 274, 277
+EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
+UNSIGNED = 1
 SMALLEST, LARGEST_VALUE = 280, 281
 FLOAT_SMALLEST, FLOAT_LARGEST = 340, 341
-WHITE_IS_ZERO, RGB = 0, 2
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 DEFLATE = (8, 32946, 50013)
 
 
@@ -26,14 +28,22 @@ def wants_tifffile(content: bytes, reading: Reading) -> bool:
     """Whether a file is a TIFF that tifffile is to read.
 
     For networks of one or three channels Pillow reads greys and colours; where a file has other bands, or colours of 16 bits that
-    are not all used, it cannot.
+    are not all used, or signed, float or 32-bit colours, it cannot. A fourth band it takes for transparency even where
+    the file does not say so.
     """
     if content[:4] not in MAGICS:
         return False
     if reading.channels not in (1, 3):
         return True
-    samples, colours = tiff_tag(content, SAMPLES) or 1, tiff_tag(content, PHOTOMETRIC) == RGB
-    deep = samples > 1 and (tiff_tag(content, BITS) or 8) > 8
+    samples, photometric = tiff_tag(content, SAMPLES) or 1, tiff_tag(content, PHOTOMETRIC)
+    bits, colours = tiff_tag(content, BITS) or 8, photometric == RGB
+    deep = samples > 1 and bits > 8
+    if deep and (bits != 16 or (tiff_tag(content, SAMPLE_FORMAT) or UNSIGNED) != UNSIGNED):
+        return True
+    if samples > 2 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+        return True
+    if samples == 4 and colours and tiff_tag(content, EXTRA_SAMPLES) is None:
+        return True
     if deep and (reading.window.text != DECLARED or (tiff_tag(content, LARGEST_VALUE) or 65535) < 65535):
         return True
     return samples > 4 and not colours

@@ -43,7 +43,9 @@ class Window:
         low, high = (float(match[1]), float(match[2])) if match else (math.nan, math.nan)
         if not math.isfinite(high - low):
             raise UsageError(f"no window {text!r:.60}", expected=f"LOW:HIGH, {PERCENTILE}, {FULL} or {DECLARED}")
-        if low >= high:
+        if low == high:
+            raise UsageError(f"a window of the one value {low:g}", expected="LOW below HIGH, such as the range of your photos")
+        if low > high:
             raise UsageError(f"a window from {low:g} to {high:g}", expected="LOW below HIGH", hint=f"Write {high:g}:{low:g}.")
         # `repr` gives a number back as it is; 40.0 and 40 are one window.
         return cls(":".join(repr(end).removesuffix(".0") for end in (low, high)), (low, high))
@@ -63,10 +65,11 @@ class Window:
             return widest or extremes(values)
         if declared is None:
             low, high = extremes(values)
+            own = f"{low:g}:{high:g}, or the range of all your photos" if low < high else "LOW:HIGH, the range of all your photos"
             raise InputError(
                 f"values from {low:g} to {high:g}, and nothing says which are black and white",
                 expected="a window",
-                hint=f"Give --window {low:g}:{high:g}, or the range of all your photos; or --window percentile.",
+                hint=f"Give --window {own}; or --window percentile.",
             )
         return declared
 
