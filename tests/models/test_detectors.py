@@ -15,7 +15,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBo
 from torchvision.models.detection.ssd import SSD, SSDHead
 
 import xaicli
-from xaicli.errors import InputError
+from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
 
 SIDE = 64
@@ -51,6 +51,20 @@ def test_faster_rcnn_finds_torchvisions_own_boxes(photo):
     assert one.record.box["label"] == str(int(own["labels"][0]))
     assert one.record.layer == "model.backbone.body.16"
     assert one.record.status == "ok"
+
+
+def test_outputs_are_not_said_of_a_detector(tmp_path):
+    file = tmp_path / "found.py"
+    file.write_text(
+        "import torch, xaicli\n"
+        "def make():\n"
+        "    network = torch.nn.Conv2d(3, 5, 8, 8)\n"
+        "    decode = lambda output: (output[:, :4].flatten(2).mT, output[:, 4:].flatten(2).mT.sigmoid())\n"
+        "    return xaicli.detector(network.eval(), decode=decode, resize=64)\n"
+    )
+    assert xaicli.load_classifier(f"{file}:make").decoding is not None
+    with pytest.raises(UsageError, match="is a detector, whose outputs are boxes. Leave --outputs out"):
+        xaicli.load_classifier(f"{file}:make", outputs="sigmoid")
 
 
 def test_ssd_is_explained_at_its_own_size(photo):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.containment import contained
-from xaicli.errors import InputError, RunError
+from xaicli.errors import InputError, RunError, UsageError
 from xaicli.models.fingerprint import Account, computed, file_fingerprint, module_fingerprint, network_fingerprint
 from xaicli.models.from_hf import LogitsOnly
 from xaicli.models.input_view import Overrides
@@ -74,6 +74,8 @@ def assemble(
         notice(f"{loaded.name} {trial.inconsistency}: maps and scores of it mean little")
     bare = dataclasses.replace(bare, inconsistency=trial.inconsistency, copies_input=trial.changes_input)
     account = account_of(bare, trial)
+    if bare.decoding is not None and outputs is not None:
+        raise UsageError(f"{loaded.name} is a detector, whose outputs are boxes", hint="Leave --outputs out.")
     if bare.decoding is not None:
         return of_detector(bare, raw, classes, loaded, account, notice)
     if raw.ndim == 4:
