@@ -63,7 +63,7 @@ def test_outputs_are_not_said_of_a_detector(tmp_path):
         "    return xaicli.detector(network.eval(), decode=decode, resize=64)\n"
     )
     assert xaicli.load_classifier(f"{file}:make").decoding is not None
-    with pytest.raises(UsageError, match="is a detector, whose outputs are boxes. Leave --outputs out"):
+    with pytest.raises(UsageError, match=r"is a detector, whose outputs are boxes\. Leave --outputs out"):
         xaicli.load_classifier(f"{file}:make", outputs="sigmoid")
 
 
