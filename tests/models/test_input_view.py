@@ -8,7 +8,7 @@ from PIL import Image
 from torch import nn
 
 import xaicli
-from xaicli.errors import RunError, UsageError
+from xaicli.errors import UsageError
 from xaicli.images.view import IMAGENET_MEAN, View
 
 
@@ -47,8 +47,13 @@ def test_a_network_that_takes_colours_and_makes_them_grey_itself_takes_colours()
 
 def test_channels_that_are_stated_are_believed():
     assert classifier_of(GreyWithin(1), channels=2).view.channels == 2
-    with pytest.raises(RunError, match="raised"):
+
+
+def test_stated_channels_that_the_network_does_not_take_are_refused_with_those_that_it_takes():
+    with pytest.raises(UsageError, match="--channels 4, but Net takes 3 channels; expected --channels 3, or none"):
         classifier_of(Net(3), channels=4)
+    with pytest.raises(UsageError, match="--channels 5, but tiny takes 3 channels"):
+        xaicli.load_classifier("tiny", channels=5)
 
 
 def test_one_mean_stands_for_all_channels_and_another_number_of_them_is_refused_with_both():

@@ -7,6 +7,7 @@ CenterCrop, conversion to float and Normalize return for a PIL photo.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +116,15 @@ class View:
             return self.crop if isinstance(self.crop, tuple) else (self.crop, self.crop)
         assert isinstance(self.resize, tuple)
         return self.resize
+
+    @property
+    def padding(self) -> str:
+        """In words, why every photo gets black edges; "" where a photo can fill the input."""
+        if self.crop is None or self.resize is None:
+            return ""
+        exact = self.resize if isinstance(self.resize, tuple) else (self.resize, self.resize)
+        short = min(self.size) > exact[0] if isinstance(self.resize, int) else any(map(operator.lt, exact, self.size))
+        return f"photos resized to {sides(self.resize)} are padded with black to the crop of {sides(self.size)}" if short else ""
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of a photo after the resize, rounded as torchvision rounds."""
@@ -236,6 +246,7 @@ class View:
         fit = "resize" if self.letterbox is None else "letterbox"
         parts = [] if self.resize is None else [f"{fit} {sides(self.resize)}"]
         parts += [] if self.crop is None else [f"crop {sides(self.crop)}"]
+        parts += ["padded with black"] if self.padding else []
         parts += [self.interpolation]
         if self.channels == 1:
             parts += ["1 channel: colour photos become grey"]

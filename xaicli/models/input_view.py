@@ -62,6 +62,7 @@ class Overrides:
             whole = isinstance(self.channels, int) and not isinstance(self.channels, bool)
             if not whole or not 1 <= self.channels <= MOST_CHANNELS:
                 raise UsageError(f"channels {self.channels!r:.30}", expected=f"a whole number from 1 to {MOST_CHANNELS}")
+            self.check_stated(self.channels, view, module, name)
             return self.channels
         if view.channels != COLOURS:
             return view.channels
@@ -72,6 +73,16 @@ class Overrides:
         assert module is not None
         assert own is not None
         return COLOURS if takes(module, COLOURS, view, name) else own
+
+    @staticmethod
+    def check_stated(channels: int, view: View, module: nn.Module | None, name: str) -> None:
+        """Raise UsageError where a network takes as many channels as its first convolution, and not those that are stated."""
+        own = None if module is None else first_channels(module)
+        if module is None or own is None or own == channels:
+            return
+        if not takes(module, channels, view, name) and takes(module, own, view, name):
+            found = f"--channels {channels}, but {name} takes {own} channel{'s' if own != 1 else ''}"
+            raise UsageError(found, expected=f"--channels {own}, or none")
 
     @staticmethod
     def stated(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from xaicli.models.architecture import SMALL
 from xaicli.models.catalogue import BUNDLED, DEFAULT
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
@@ -27,6 +28,8 @@ def open_model(model: Model, *, progress: Progress = SILENT, bars: bool = False,
         return model()
     classifier = load_classifier(model or DEFAULT, progress=bars, notice=progress.say, **options)
     progress.say(f"model {describe_model(classifier, '' if model else 'an ImageNet one: --model resnet50')}")
+    if classifier.view.padding:
+        progress.warn(f"{classifier.view.padding}; give --resize as large as the crop, or a smaller --crop")
     return classifier
 
 
@@ -36,7 +39,8 @@ def describe_model(classifier: Classifier, others: str = "") -> str:
     size = f"{height} px" if height == width else f"{height} x {width} px"
     known = f"{outputs_of(classifier)}, {size}, {classifier.view.describe()}"
     if classifier.name in {entry.spec for entry in BUNDLED}:
-        known = f"bundled, {classifier.count} everyday classes, {size}"
+        own = classifier.view == SMALL
+        known = f"bundled, {classifier.count} everyday classes, {size}" + ("" if own else f", {classifier.view.describe()}")
     device = "" if classifier.device.type == "cpu" else f", on {classifier.device}"
     return f"{classifier.name} ({known}{device}{'; ' if others else ''}{others})"
 

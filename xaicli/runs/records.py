@@ -103,7 +103,8 @@ def said(record: Record) -> str:
 
 def cautions(classifier: Classifier) -> tuple[str, ...]:
     """Warnings about the network for readers of a record."""
-    return (f"the network {classifier.inconsistency}",) if classifier.inconsistency else ()
+    found = (f"the network {classifier.inconsistency}" if classifier.inconsistency else "", classifier.view.padding)
+    return tuple(caution for caution in found if caution)
 
 
 def recorded_path(source: Source) -> str:
