@@ -172,7 +172,8 @@ class Row:
 
     def record(self) -> dict[str, Any]:
         """The row as a flat record, `COLUMNS` and then the read-outs by name, as in a line of JSON or CSV."""
-        return {**{name: getattr(self, name) for name in COLUMNS}, **dict(sorted(self.readouts.items()))}
+        readouts = {name: int(number) if name == PARTNER else number for name, number in sorted(self.readouts.items())}
+        return {**{name: getattr(self, name) for name in COLUMNS}, **readouts}
 
     @property
     def key(self) -> tuple[str, str, int]:

@@ -12,22 +12,26 @@ from xaicli.errors import UsageError, did_you_mean
 from xaicli.targets import BOX, BOX_OF_CLASS, BOXES, EVEN, LONGEST_INDEX, NAMED_REGIONS, REGIONS, TargetRule, out_of_range
 
 
-def parse_target(text: str, classes: Sequence[str], count: int) -> TargetRule:
+def parse_target(text: str, classes: Sequence[str], count: int, *, most: int | None = None) -> TargetRule:
     """A rule from text: `top1`, `top5`, an index, a class name, `A-B` of two of them, `positive` (`positive@above=0.3`); for a
     model that gives a class map, one of the others with `@region=`; for a detector `box:0`, `CLASS@box=0`, `boxes@above=0.5`.
 
-    classes: names by index, synonyms separated by commas (may be empty); count: how many outputs the model has.
+    classes: names by index, synonyms separated by commas (may be empty); count: how many outputs the model has; most: the largest
+    k of `topk`, by default all outputs.
     """
+    most = count if most is None else most
     text, marked, region = text.partition("@region=")
     if marked:
         if not region.strip():
             raise UsageError("@region= names no region", expected=REGIONS)
         named = region.strip().lower()
-        return replace(parse_target(text or "top1", classes, count), region=named if named in NAMED_REGIONS else region.strip())
+        return replace(
+            parse_target(text or "top1", classes, count, most=most), region=named if named in NAMED_REGIONS else region.strip()
+        )
     top = re.fullmatch(r"top-?(\d+)", text.strip().lower())
     if top:
-        if len(top[1]) > LONGEST_INDEX or not 1 <= int(top[1]) <= count:
-            raise UsageError(f"target {shorten(text)} cannot be met", expected=f"top1 to top{count}")
+        if len(top[1]) > LONGEST_INDEX or not 1 <= int(top[1]) <= most:
+            raise UsageError(f"target {shorten(text)} cannot be met", expected=f"top1 to top{most}")
         return TargetRule(top=int(top[1]))
     positive = re.fullmatch(r"positive(?:@above=(.*))?", text.strip().lower())
     names = name_table(tuple(classes), count)

@@ -121,6 +121,13 @@ def test_a_detector_is_loaded_by_name_with_as_many_classes_as_its_file_has(tmp_p
         )
 
 
+def test_one_number_is_the_side_of_a_detectors_square_input(tmp_path):
+    network = with_weights("fasterrcnn_mobilenet_v3_large_320_fpn")
+    save_file(network.state_dict(), tmp_path / "street.safetensors")
+    words = {"spec": "fasterrcnn_mobilenet_v3_large_320_fpn", "weights": tmp_path / "street.safetensors"}
+    assert xaicli.load_classifier(**words, resize=SIDE).view == xaicli.load_classifier(**words, resize=(SIDE, SIDE)).view
+
+
 def test_another_network_without_a_decode_function_is_refused(tiny_cnn):
     with pytest.raises(InputError, match="not one of torchvision's detectors"):
         xaicli.detector(tiny_cnn)

@@ -188,6 +188,7 @@ def test_without_prompts_one_line_says_what_to_type(saved):
         ({"prompts": ""}, r"prompt 1 of 1 is empty"),
         ({"prompts": "a cat, a dog,a cat"}, r'the prompt "a cat" occurs twice'),
         ({"prompts": "cat,dog", "template": "a photo"}, r'the template "a photo" has no \{\}.*Type --template'),
+        ({"prompts": "cat,dog", "template": "a {} {x}"}, r'the template "a \{\} \{x\}" has a brace beside \{\}'),
         ({"prompts": [1, 2]}, r"prompts and templates are texts"),
         ({"prompts": "cat,dog", "classes": "names.txt"}, r"prompts are given twice, by --prompts and by --classes"),
     ],

@@ -52,6 +52,14 @@ def test_a_json_line_is_a_row(store, tmp_path):
     assert [line["value"] for line in lines if line["image"] == "plain.jpg" and line["metric"] == "deletion"] == [None]
 
 
+def test_the_partner_is_a_whole_number_in_every_format(recipe_of, row_of, tmp_path):
+    recipe, store = recipe_of(), Store.in_memory()
+    store.add([row_of(recipe, "a.jpg", 0.5, readouts={"p0": 1.0, "partner": float(0xAE2153C0A6C2)})], [recipe])
+    for form, ending in (("csv", f",{0xAE2153C0A6C2}\n"), ("jsonl", f'"partner": {0xAE2153C0A6C2}}}\n')):
+        export(store, tmp_path / f"rows.{form}")
+        assert (tmp_path / f"rows.{form}").read_text().endswith(ending)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
 def test_parquet_holds_the_same_rows(store, tmp_path, monkeypatch):
     import pyarrow.parquet

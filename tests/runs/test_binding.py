@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -52,11 +53,29 @@ def test_positive_explains_every_label_above_one_half():
         assert one.record.target_probability == pytest.approx(float(expected), abs=1e-5)
 
 
+def test_the_table_tells_several_targets_apart_and_is_plain_for_the_decision():
+    words = {"images": photo(200, 220, 10), "classifier": model("sigmoid"), "method": "grad-cam@layer=features"}
+    header, *rows = [line.split() for line in str(xaicli.explain(**words, target="positive")).splitlines()]
+    assert header == ["image", "decision", "p", "target_name", "target_probability", "method"]
+    assert [row[header.index("target_name")] for row in rows] == ["red", "green"]
+    assert str(xaicli.explain(**words, target="top1")).split()[:4] == ["image", "decision", "p", "method"]
+
+
 def test_positive_takes_a_bound_of_its_own():
     above = xaicli.explain(photo(200, 220, 110), model("sigmoid"), method="grad-cam@layer=features", target="positive@above=0.3")
     assert [one.record.target for one in above] == ["0", "1", "2"]
     with pytest.raises(xaicli.XaiError, match=r"no label is above 0.5.*--target top1"):
         xaicli.explain(photo(10, 20, 30), model("sigmoid"), method="grad-cam@layer=features", target="positive")
+
+
+def test_the_bound_that_is_offered_lies_below_the_most_probable_label():
+    """sigmoid(8 (37.5 / 255 - 0.5)) = 0.056 of blue."""
+    words = {"images": photo(10, 20, 30), "classifier": model("sigmoid"), "method": "grad-cam@layer=features"}
+    found = r"no label is above 0.3: the most probable, blue, has 0.056. Give --target top1, or a lower bound: --target (\S+)\.$"
+    with pytest.raises(xaicli.XaiError, match=found) as caught:
+        xaicli.explain(**words, target="positive@above=0.3")
+    offered = re.search(found, str(caught.value))[1]
+    assert [one.record.target_name for one in xaicli.explain(**words, target=offered)] == ["blue"]
 
 
 @pytest.mark.parametrize("outputs", ["softmax", "values"])

@@ -63,6 +63,16 @@ def test_a_class_and_all_boxes_above_a_confidence_are_named(square):
         assert [one.record.target for one in xaicli.explain(square, hand_made(), "grad-cam", target=rule)] == targets
 
 
+def test_a_row_shows_its_own_box_and_score(square):
+    explained = xaicli.explain(square, hand_made(), "grad-cam", target="boxes@above=0.3")
+    rows = explained.records()
+    assert [(row["decision"], row["p"]) for row in rows] == [
+        ("red (box:0)", pytest.approx(0.8)),
+        ("green (box:1)", pytest.approx(0.4)),
+    ]
+    assert str(explained).splitlines()[0].split() == ["image", "decision", "p", "method"]
+
+
 def test_the_gradient_is_that_of_the_boxs_own_score(square):
     """The signed HiResCAM of a mean over a box is the colour inside the box over its area."""
     maps = xaicli.explain(square, hand_made(layer="backbone"), "hirescam@relu=false", target="boxes@above=0.3")

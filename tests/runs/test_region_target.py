@@ -86,9 +86,11 @@ def test_empty_and_unfit_regions_are_refused(photo, model, tmp_path):
     with pytest.raises(InputError, match=r"the region predicted of red is empty.*predicted, component"):
         region_of(blue, model, "red")
     with pytest.raises(UsageError, match="several classes"):
-        choose_targets("top5@region=predicted", model) if model.count > 5 else choose_targets("top2@region=predicted", model)
+        choose_targets("top2@region=predicted", model)
+    with pytest.raises(UsageError, match=r"top5@region=predicted names several classes; expected top1 or one class"):
+        choose_targets("top5", model)
     Image.new("L", (8, 8), 255).save(tmp_path / "small.png")
-    with pytest.raises(UsageError, match=r"the mask small.png has 8 x 8 pixels"):
+    with pytest.raises(InputError, match=r"the mask small.png has 8 x 8 pixels"):
         region_of(photo, model, f"red@region={tmp_path / 'small.png'}")
 
 
@@ -217,6 +219,26 @@ def test_a_photo_without_the_class_is_that_photos_fault_alone(command, tmp_path)
     assert [path.name for path in (tmp_path / "out").glob("*.json")] == ["a.hirescam.1@region=predicted.json"]
 
 
+def test_a_mask_of_another_size_than_one_photo_is_that_photos_fault_alone(command, tmp_path, photo):
+    photo.resize((32, 32)).save(tmp_path / "large.png")
+    Image.new("L", (16, 16), 255).save(tmp_path / "mask.png")
+    words = (
+        "large.png",
+        "a.png",
+        "--model",
+        "net.py:make",
+        "--target",
+        "red@region=mask.png",
+        "--method",
+        "hirescam",
+        "-o",
+        "out",
+    )
+    assert command("explain", *words, "--keep-going") == 4, command.err
+    assert "large.png: the mask mask.png has 16 x 16 pixels, but the photo 32 x 32" in command.err
+    assert len(list((tmp_path / "out").glob("a.hirescam.*.json"))) == 1
+
+
 @pytest.mark.parametrize(
     ("region", "code", "line"),
     [
@@ -225,9 +247,11 @@ def test_a_photo_without_the_class_is_that_photos_fault_alone(command, tmp_path)
         ("1.5.2:3", 3, "the mask 1.5.2:3 does not exist; expected a mask of the photo's size"),
         ("none.png", 3, "the mask none.png does not exist; expected a mask of the photo's size"),
         ("net.py", 3, "the mask net.py is not a readable photo"),
-        ("small.png", 2, "the mask small.png has 8 x 8 pixels"),
+        ("small.png", 3, "a.png: the mask small.png has 8 x 8 pixels"),
         ("black.png", 3, "the region black.png of red is empty"),
         ("1:2:3", 2, 'no region "1:2:3"'),
+        ("10:10:5:12", 2, "the box 10:10:5:12 ends before it begins; expected x0:y0:x1:y1 with x0 below x1 and y0 below y1"),
+        ("5:12:10:10", 2, "Type --target CLASS@region=5:10:10:12"),
         ("-1:3", 2, 'no region "-1:3"'),
         ("", 2, "@region= names no region"),
         ("blob", 2, 'no region "blob"; expected predicted, component'),

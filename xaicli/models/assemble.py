@@ -45,6 +45,7 @@ def assemble(
     they are; output_name: which entry of a tuple or dict they are. Raises InputError and RunError.
     """
     module = None if loaded.module is None else prepared(loaded.module, device)
+    overrides = overrides if loaded.decoding is None else overrides.of_detector()
     view = overrides.apply(loaded.view, module, loaded.name)
     forward = module if module is not None else loaded.forward
     assert forward is not None

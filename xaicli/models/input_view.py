@@ -37,6 +37,10 @@ class Overrides:
     input_scale: float | None = None
     input_order: str | None = None
 
+    def of_detector(self) -> Overrides:
+        """The same for a detector, whose input is never cropped: one number is the side of a square."""
+        return dataclasses.replace(self, resize=(self.resize, self.resize)) if isinstance(self.resize, int) else self
+
     def apply(self, view: View, module: nn.Module | None = None, name: str = "the network") -> View:
         """The view with the user's settings, for as many channels as the network takes.
 

@@ -41,6 +41,8 @@ class Prompts:
         for template in self.templates:
             if HOLE not in template:
                 raise UsageError(f'the template "{template}" has no {HOLE}', hint='Type --template "a photo of a {}".')
+            if set("{}") & set(template.replace(HOLE, "")):
+                raise UsageError(f'the template "{template}" has a brace beside {HOLE}', expected=f"{HOLE} alone for the prompt")
         return tuple(tuple(text.replace(HOLE, name) for text in self.templates or (HOLE,)) for name in self.names)
 
     def require(self, model: str) -> None:

@@ -17,7 +17,7 @@ from xaicli.passes.queue import clean_logits
 from xaicli.runs.box_target import on_boxes
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.region_target import decided_class, named, region_of
-from xaicli.targets import NO_CLASS, PREDICTED, DecidedTargets, TargetRule, Targets
+from xaicli.targets import NO_CLASS, POSITIVE, PREDICTED, DecidedTargets, TargetRule, Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,12 @@ def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> Bound
     labels = (probabilities > rule.above).nonzero()[:, 0]
     if not len(labels):
         best = int(probabilities.argmax())
+        highest = float(probabilities[best])
+        # Nine tenths of it, rounded to two digits, are always below it.
+        bound = f", or a lower bound: --target {POSITIVE}@above={0.9 * highest:.2g}" if highest > 0 else ""
         raise InputError(
-            f"no label is above {rule.above:g}",
-            expected=f"the most probable, {classifier.class_name(best)}, has {float(probabilities[best]):.2f}",
-            hint="Give --target top1, or a lower bound: --target positive@above=0.3.",
+            f"no label is above {rule.above:g}: the most probable, {classifier.class_name(best)}, has {highest:.2g}",
+            hint=f"Give --target top1{bound}.",
         )
     classes = labels[None].to(torch.int64)
     return BoundTargets(classifier, DecidedTargets((), classifier.outputs, "", (), classes, torch.full_like(classes, NO_CLASS)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -18,10 +18,13 @@ from xaicli.runs.records import said
 from xaicli.runs.sheet_pictures import cell_of, column, read
 from xaicli.runs.written_map import WrittenMap
 from xaicli.tabular import Tabular
+from xaicli.targets import REGION
 from xaicli.text_table import rendered
 
-COLUMNS = ("image", "decision", "p", "output", "value", "baseline", "method")
-"""The decision and its probability; or a value, of the photo and of the baseline, a photo of the mean colour."""
+OF_TARGET = ("target_name", "target_probability")
+COLUMNS = ("image", "decision", "p", *OF_TARGET, "output", "value", "baseline", "method")
+"""The decision and its probability, and the target's where it is another; or a value, of the photo and of the baseline, a photo
+of the mean colour."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,7 +50,8 @@ class Explanations(Tabular, Sequence[Attribution]):
 
     @property
     def shown(self) -> list[str]:
-        return [key for key in self.table if not self.found or any(key in row for row in self.found)]
+        hidden = () if any(map(of_another_target, self.found)) else OF_TARGET
+        return [key for key in self.table if key not in hidden and (not self.found or any(key in row for row in self.found))]
 
     def __len__(self) -> int:
         return len(self.made)
@@ -103,11 +107,19 @@ def sheet_rows(made: Iterable[Attribution]) -> list[SheetRow]:
     return list(rows.values())
 
 
+def of_another_target(row: Mapping[str, Any]) -> bool:
+    """Whether a row is of another target than the decision that it names."""
+    return "decision" in row and row["target_name"].partition(REGION)[0] != row["decision"]
+
+
 def row_of(record: Record, written: WrittenMap | None = None) -> dict[str, Any]:
     """The record of a map as one row, with its files if it was written."""
     row: dict[str, Any] = {"image": record.image}
     if BASELINE_VALUE in record.extras:
         row |= {"output": record.target_name, "value": record.target_probability, "baseline": record.extras[BASELINE_VALUE]}
+    elif record.box:
+        # A detector decides on each of its boxes.
+        row |= {"decision": record.target_name, "p": record.target_probability}
     else:
         row |= {"decision": record.decision.name, "p": record.decision.probability}
     row["method"] = record.method

@@ -19,7 +19,7 @@ from xaicli.images.geometry import Geometry
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.stamps import sha256_file
-from xaicli.targets import COMPONENT, PREDICTED, REGIONS, TargetRule
+from xaicli.targets import COMPONENT, PREDICTED, REGION, REGIONS, TargetRule
 from xaicli.untrusted import is_file
 
 BACKGROUND = ("background", "__background__", "unlabeled", "void")
@@ -61,7 +61,14 @@ def region_of(text: str, index: int, predicted: Tensor, geometry: Geometry, clas
         found = predicted.cpu().numpy()
         region = largest_component(found) if text == COMPONENT else found
     elif PLACE.fullmatch(text):
-        region = drawn([float(number) for number in text.split(":")], geometry, (height, width))
+        numbers = text.split(":")
+        if (box := sorted_box(numbers)) != numbers:
+            raise UsageError(
+                f"the box {text} ends before it begins",
+                expected="x0:y0:x1:y1 with x0 below x1 and y0 below y1",
+                hint=f"Type --target CLASS{REGION}{':'.join(box)}",
+            )
+        region = drawn([float(number) for number in numbers], geometry, (height, width))
     elif not Path(text).suffix:
         raise UsageError(f'no region "{text}"', expected=REGIONS)
     else:
@@ -72,6 +79,14 @@ def region_of(text: str, index: int, predicted: Tensor, geometry: Geometry, clas
             hint=f"Name another class or region: {REGIONS}.",
         )
     return torch.from_numpy(region).to(predicted.device)
+
+
+def sorted_box(numbers: list[str]) -> list[str]:
+    """The numbers of a box from its left upper to its right lower corner; a point as it is."""
+    if len(numbers) == 2:
+        return numbers
+    (left, right), (top, bottom) = (sorted(numbers[at::2], key=float) for at in (0, 1))
+    return [left, top, right, bottom]
 
 
 def largest_component(found: Region) -> Region:
@@ -105,7 +120,7 @@ def of_mask(path: Path, geometry: Geometry, classifier: Classifier, size: tuple[
         raise InputError(f"the mask {error.found}", expected="a mask of the photo's size, inside where it is not 0") from error
     mask = np.asarray(photo.pixels.crop((0, 0, *photo.size))).max(axis=2) > 0
     if (mask.shape[1], mask.shape[0]) != geometry.source:
-        raise UsageError(
+        raise InputError(
             f"the mask {path.name} has {mask.shape[1]} x {mask.shape[0]} pixels, but the photo {geometry.source[0]} x "
             f"{geometry.source[1]}",
             expected="a mask of the photo's size",

@@ -14,7 +14,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.runs.region_target import canonical
 from xaicli.target_text import parse_target
-from xaicli.targets import DECISION, NO_CLASS, PREDICTED, TargetRule, out_of_range
+from xaicli.targets import DECISION, LONGEST_INDEX, NO_CLASS, PREDICTED, TargetRule, out_of_range
 from xaicli.untrusted import read_text
 
 REGION_OF_DECISION = TargetRule(top=1, region=PREDICTED)
@@ -72,13 +72,22 @@ def choose_targets(text: str | int | TargetRule, classifier: Classifier, sources
         refuse_unfit(rule, classifier)
         return TargetChoice(canonical(rule), rule)
     if not text.startswith("@"):
-        rule = fitted(parse_target(text, classifier.classes, classifier.count), classifier)
-        refuse_unfit(rule, classifier)
+        rule = rule_from(text, classifier)
         return TargetChoice(canonical(rule), rule)
     choice = TargetChoice("file", DECISION, read_targets(Path(text[1:]), classifier), text[1:])
     for source in sources:
         choice.rule_of(source)
     return choice
+
+
+def rule_from(text: str, classifier: Classifier) -> TargetRule:
+    """The rule of a text; raises UsageError if it has no meaning for the model."""
+    # Of a region and of boxes no several best classes are explained, so any number of them is refused for that reason.
+    whole_photo = classifier.pixels is None and classifier.decoding is None
+    most = classifier.count if whole_photo else 10**LONGEST_INDEX
+    rule = fitted(parse_target(text, classifier.classes, classifier.count, most=most), classifier)
+    refuse_unfit(rule, classifier)
+    return rule
 
 
 def fitted(rule: TargetRule, classifier: Classifier) -> TargetRule:
@@ -99,7 +108,7 @@ def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
             hint="Leave @region= out, or choose a segmentation model.",
         )
     if rule.region and rule.top > 1:
-        raise UsageError(f"--target {rule} names several classes", expected="one class of a region")
+        raise UsageError(f"--target {rule} names several classes", expected="top1 or one class, of which a region is")
     if rule.above is not None and not rule.boxes and classifier.outputs is not Outputs.SIGMOID:
         raise UsageError(
             f"--target {rule} needs labels with probabilities of their own, but the outputs of {classifier.name} are "
@@ -152,8 +161,7 @@ def read_targets(path: Path, classifier: Classifier) -> dict[str, TargetRule]:
             raise UsageError(f"{path} has a row without a target: {','.join(row)}", expected="IMAGE,TARGET")
         image = row[image_column].strip()
         try:
-            rule = fitted(parse_target(row[target_column], classifier.classes, classifier.count), classifier)
-            refuse_unfit(rule, classifier)
+            rule = rule_from(row[target_column], classifier)
         except XaiError as error:
             raise UsageError(f"{path}, {image}: {error.found}", expected=error.expected, hint=error.hint) from error
         if rule.count != 1:
