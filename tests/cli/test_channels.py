@@ -83,7 +83,8 @@ def test_a_photo_of_other_bands_is_refused_with_both_numbers_and_what_to_type(xa
     [
         (["--window", "9:1"], 2, "Write 1:9"),
         (["--window", "wide"], 2, "expected LOW:HIGH, percentile, full or declared"),
-        (["--channels", "3", "--mean", "0,0"], 2, "mean 0,0 has 2 numbers"),
+        (["--channels", "4", "--mean", "0,0"], 2, "mean 0,0 has 2 numbers"),
+        (["--channels", "3"], 2, "--channels 3, but bands.py:make takes 4 channels; expected --channels 4"),
         (["--input-order", "bgr"], 2, "input order bgr of 4 channels"),
         (["--input-scale", "0"], 2, "input scale 0"),
         (["--bands", "0"], 2, "--bands 0"),

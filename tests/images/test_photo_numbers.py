@@ -299,7 +299,6 @@ FOUR = np.random.default_rng(2).integers(0, 256, (8, 9, 4), dtype=np.uint8)
         (lambda path: npz(path, image=FOUR.astype(np.uint16)), "a.npz"),
         (lambda path: tif(path, FOUR, planarconfig="contig"), "a.tif"),
         (lambda path: without_extra_samples(tif(path, FOUR, "rgb", extrasamples=["unassalpha"])), "a.tif"),
-        (lambda path: tif(path, (FOUR / 255).astype(np.float32), "rgb", extrasamples=["unassalpha"]), "a.tif"),
     ],
 )
 def test_four_bands_are_no_colours_where_nothing_says_that_the_last_is_transparency(
@@ -321,6 +320,13 @@ def test_transparency_that_a_tiff_declares_is_laid_on_the_background(tmp_path: P
     assert read(path, 3).notes == ("transparent parts laid on 255,255,255",)
 
 
+def test_transparency_beside_floats_in_a_tiff_is_left_out_and_said(tmp_path: Path) -> None:
+    path = tif(tmp_path / "a.tif", (FOUR / 255).astype(np.float32), "rgb", extrasamples=["unassalpha"])
+    assert np.allclose(input_of(read(path, 3), view(3)), FOUR[..., :3].transpose(2, 0, 1) / 255, atol=1e-6)
+    assert "transparency left out" in read(path, 3).notes
+    assert input_of(read(path, 4), view(4)).shape == (4, 8, 9)
+
+
 @pytest.mark.parametrize("shape", [(8, 9), (8, 9, 3), (3, 8, 9)])
 @pytest.mark.parametrize(("number", "wanted"), [(np.uint16(77), 77 / 65535), (np.float32(0.3 / 255), 0.3 / 255)])
 def test_arrays_of_more_than_8_bits_reach_a_network_of_three_channels_as_they_are(
@@ -331,6 +337,23 @@ def test_arrays_of_more_than_8_bits_reach_a_network_of_three_channels_as_they_ar
     in_memory = input_of(decode(array, reading=reading_of(view(3))), view(3))
     assert np.allclose(of_file, wanted, rtol=1e-5, atol=0)
     assert np.array_equal(of_file, in_memory)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_16_bits_that_become_8_are_said_and_the_window_that_is_named_keeps_all(tmp_path: Path, ending: str, colour: bool) -> None:
+    grey = np.full((8, 9), 77, np.uint16)
+    path = tmp_path / f"a{ending}"
+    if ending == ".tif":
+        tif(path, np.dstack([grey] * 3) if colour else grey, "rgb" if colour else "minisblack")
+    elif colour:
+        deep_png(path, np.dstack([grey] * 3))
+    else:
+        Image.fromarray(grey).save(path)
+    said = "values from 0 (black) to 65535 (white), as 8 bits; --window 0:65535 keeps all bits"
+    assert said in read(path, 3).notes
+    windowed = view(3, "0:65535")
+    assert np.allclose(input_of(decode(path, reading=reading_of(windowed)), windowed), 77 / 65535, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("channels", [3, 4])

@@ -27,7 +27,7 @@ from PIL import (
 from xaicli.errors import InputError, XaiError
 from xaicli.images.damage import undecodable, unidentified
 from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_slow, took_too_long
-from xaicli.images.encoding import bands_left_out, largest_value
+from xaicli.images.encoding import bands_left_out, bits_left_out, largest_value
 from xaicli.images.footprint import footprint
 from xaicli.images.large_photo import LargePhoto, is_large
 from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
@@ -183,7 +183,7 @@ def decode_bytes(
                 return large_photo(image, hashlib.sha256(content).hexdigest(), frame, frames, notes, background, name)
             rgb, said = to_rgb(image, background, white)
             rgb, unread = upright(rgb, image)
-            left_out = bands_left_out(content, image)
+            left_out = (*bands_left_out(content, image), *bits_left_out(content, image, white))
             return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, (*notes, *left_out, *said, *unread), name)
     except MemoryError:
         raise

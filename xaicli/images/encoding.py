@@ -6,9 +6,12 @@ import numpy as np
 from PIL import Image
 
 from xaicli.images.decode_limits import significant_bits, tiff_tag
+from xaicli.images.samples import VALUES_FROM
 
-TIFF_SAMPLES, TIFF_MOST = 277, 281
-"""Tags: samples a pixel, the largest value there may be."""
+TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLES, TIFF_MOST = 258, 262, 277, 281
+"""Tags: bits a sample, what is white, samples a pixel, the largest value there may be."""
+PNG_BITS = 24
+"""Where in a PNG the bits of a sample stand."""
 
 
 def largest_value(content: bytes, image: Image.Image) -> int | None:
@@ -36,3 +39,15 @@ def bands_left_out(content: bytes, image: Image.Image) -> tuple[str, ...]:
     if samples <= max(shown, 1) or image.mode not in ("RGB", "L", "RGBA"):
         return ()
     return (f"{samples - shown} of {samples} bands left out: the first {shown} are taken",)
+
+
+def bits_left_out(content: bytes, image: Image.Image, white: int | None) -> tuple[str, ...]:
+    """A note if a PNG or TIFF has samples of 16 bits, which become 8; white: as in `largest_value`."""
+    png = content.startswith(b"\x89PNG")
+    bits = content[PNG_BITS] if png else tiff_tag(content, TIFF_BITS)
+    taken = image.mode in ("RGB", "RGBA") or image.mode.startswith("I;16") or (png and image.mode == "I")
+    if bits != 16 or not taken:
+        return ()
+    ends = (0, white or 65535)
+    low, high = reversed(ends) if tiff_tag(content, TIFF_PHOTOMETRIC) == 0 else ends
+    return (f"{VALUES_FROM} {low} (black) to {high} (white), as 8 bits; --window 0:{white or 65535} keeps all bits",)

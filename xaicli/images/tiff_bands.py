@@ -18,6 +18,7 @@ MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 258, 262, 274, 277
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 UNSIGNED = 1
+ALPHA = (1, 2)
 SMALLEST, LARGEST_VALUE = 280, 281
 FLOAT_SMALLEST, FLOAT_LARGEST = 340, 341
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
@@ -74,7 +75,9 @@ def read_tiff(
     made = of_bands(np.concatenate([bands_first(page, array) for page, array in zip(taken, arrays, strict=True)]))
     page = taken[0]
     notes = (f"{count} pages: page {frame} used",) if count > 1 and not stack else ()
-    values = turned(made.values, value_of(page, ORIENTATION))
+    transparent = reading.channels in (1, 3) and len(made.values) == 4 and value_of(page, EXTRA_SAMPLES) in ALPHA
+    notes += ("transparency left out",) if transparent else ()
+    values = turned(made.values[:3] if transparent else made.values, value_of(page, ORIENTATION))
     inverted = value_of(page, PHOTOMETRIC) == WHITE_IS_ZERO
     return Samples(values, declared(page) or made.declared, made.widest, inverted, 1 if stack else count, notes)
 
