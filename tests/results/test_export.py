@@ -58,6 +58,10 @@ def test_the_partner_is_a_whole_number_in_every_format(recipe_of, row_of, tmp_pa
     for form, ending in (("csv", f",{0xAE2153C0A6C2}\n"), ("jsonl", f'"partner": {0xAE2153C0A6C2}}}\n')):
         export(store, tmp_path / f"rows.{form}")
         assert (tmp_path / f"rows.{form}").read_text().endswith(ending)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export(store, tmp_path / "rows.parquet")
+    [partner] = parquet.read_table(tmp_path / "rows.parquet").to_pydict()["partner"]
+    assert isinstance(partner, int)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
