@@ -74,7 +74,7 @@ def read_tiff(
         raise InputError("pages of several sizes, which cannot be bands of one photo", expected="pages of one size")
     made = of_bands(np.concatenate([bands_first(page, array) for page, array in zip(taken, arrays, strict=True)]))
     page = taken[0]
-    notes = (f"{count} pages: page {frame} used",) if count > 1 and not stack else ()
+    notes: tuple[str, ...] = (f"{count} pages: page {frame} used",) if count > 1 and not stack else ()
     transparent = reading.channels in (1, 3) and len(made.values) == 4 and value_of(page, EXTRA_SAMPLES) in ALPHA
     notes += ("transparency left out",) if transparent else ()
     values = turned(made.values[:3] if transparent else made.values, value_of(page, ORIENTATION))
