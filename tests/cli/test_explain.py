@@ -350,4 +350,5 @@ def test_bands_are_explained_each_and_drawn_as_they_are_chosen(xai: Shell, tmp_p
     assert Path(f"{stem}.png").read_bytes() != before
     assert xai(*line, "--bands", "5", model=model) == 2
     assert "--bands 5 of a photo of 4 bands" in xai.error
-    assert xai(*given, "--method", "saliency", "--channels", "3", model=model) == 5
+    assert xai(*given, "--method", "saliency", "--channels", "3", model=model) == 2
+    assert "--channels 3, but bands.py:make takes 4 channels" in xai.error
