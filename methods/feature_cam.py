@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision.transforms.functional import gaussian_blur
 
 from xaicli.errors import UsageError
-from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.method import Cost, Maps, Method, Sign, Wrapper, param
 from xaicli.methods.grad_cam import GradCAM
 from xaicli.network.classifier import Classifier
 from xaicli.passes.upsampling import unit_range, upsample
@@ -22,7 +22,7 @@ SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureCAM(Method):
+class FeatureCAM(Wrapper):
     """Feature CAM: a class map times the photo's edges, sharp to look at; its detail is the photo's, not the network's.
 
     `map = L E` (`mode=gate`): L is the map of the base, enlarged to the input and scaled to 0..1; E, from 0 to 1, is the Sobel
@@ -61,19 +61,6 @@ class FeatureCAM(Method):
         # A map from 0 to 1 cannot hold negative values.
         object.__setattr__(self, "base", self.base.with_negative(keep=False))
 
-    # Each instance has its own base, and the needs and kind of the wrapper follow from it.
-    @property
-    def needs(self) -> Needs:  # type: ignore[override]
-        return self.base.needs
-
-    @property
-    def stochastic(self) -> bool:  # type: ignore[override]
-        return self.base.stochastic
-
-    @property
-    def masks_input(self) -> bool:  # type: ignore[override]
-        return self.base.masks_input
-
     @property
     def class_specific(self) -> bool:  # type: ignore[override]
         return self.base.class_specific
@@ -89,12 +76,6 @@ class FeatureCAM(Method):
     def cost(self, classifier: Classifier | None = None) -> Cost:
         each = self.base.cost(classifier)
         return each if self.mode != "multi" else each + each + each
-
-    def require(self, classifier: Classifier) -> None:
-        self.base.require(classifier)
-
-    def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
-        return self.base.layers_read(classifier)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         first = self.base.attribute(classifier, inputs, targets, seeds)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from xaicli.network.classifier import Classifier
     from xaicli.targets import Resolved, Targets
 
-__all__ = ["Cost", "Maps", "Method", "Needs", "Sign", "param"]
+__all__ = ["Cost", "Maps", "Method", "Needs", "Sign", "param", "Wrapper"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,30 @@ class Method(Definition):
         the logits of the method's own first forward pass; seeds: (B,) int64, one per photo.
         """
         raise TypeError(f"{type(self).__name__} has no attribute()")
+
+
+class Wrapper(Method):
+    """A method with a parameter `base`. Each instance has its own base, so that what a class declares is read from there."""
+
+    base: Method
+
+    @property
+    def needs(self) -> Needs:  # type: ignore[override]
+        return self.base.needs
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        return self.base.stochastic
+
+    @property
+    def masks_input(self) -> bool:  # type: ignore[override]
+        return self.base.masks_input
+
+    def require(self, classifier: Classifier) -> None:
+        self.base.require(classifier)
+
+    def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
+        return self.base.layers_read(classifier)
 
 
 LARGEST_MAP = 1 << 24

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import InputError, RunError, UsageError, is_out_of_memory
-from xaicli.method import Cost, Maps, Method, Needs, Sign, param
+from xaicli.method import Cost, Maps, Method, Needs, Sign, Wrapper, param
 from xaicli.methods.grad_cam import GradCAM
 from xaicli.methods.ucag.slices import Divisor, Slicing, authors_starts, evenly_spread
 from xaicli.network.classifier import Classifier
@@ -32,7 +32,7 @@ OF_ANOTHER_SIZE = re.compile(r"shape|size|dimension|height|width|does(n't| not) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class UCAG(Method):
+class UCAG(Wrapper):
     """Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map.
 
     `map = relu(sum_s w_s U_s(map_s) / n)`: slice s is cut out of the photo, enlarged and explained by the base; U_s puts its
@@ -87,22 +87,9 @@ class UCAG(Method):
         """The base as slices are explained with it: what speaks against the target is kept until maps are folded."""
         return self.base.with_negative(keep=True)
 
-    # Each instance has its own base, and the needs and kind of the wrapper follow from it.
-    @property
-    def needs(self) -> Needs:  # type: ignore[override]
-        return self.base.needs
-
-    @property
-    def stochastic(self) -> bool:  # type: ignore[override]
-        return self.base.stochastic
-
     @property
     def class_specific(self) -> bool:  # type: ignore[override]
         return True
-
-    @property
-    def masks_input(self) -> bool:  # type: ignore[override]
-        return self.base.masks_input
 
     @property
     def keeps_signs(self) -> bool:
@@ -125,10 +112,7 @@ class UCAG(Method):
         if classifier.decoding is not None:
             found = f"ucag explains slices of the photo, and boxes of {classifier.name} lie in the whole photo"
             raise UsageError(found, hint=f"Leave ucag out: --method {self.base.label}.")
-        self.base.require(classifier)
-
-    def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
-        return self.base.layers_read(classifier)
+        super().require(classifier)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         # Tensors made in a caller's inference mode would be of no use to the base's gradients.
