@@ -71,6 +71,11 @@ def status_of(path: Path, wanted: str, most: int = LARGEST_WEIGHTS) -> os.stat_r
         return os.fstat(file.fileno())
 
 
+def file_state(status: os.stat_result) -> tuple[int, ...]:
+    """What changes with a file's contents. Size and time of change alone can be set back, or stay, when a file is replaced."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def read(path: Path, wanted: str, most: int = LARGEST_TEXT) -> bytes:
     """A file's bytes; raises InputError if it is not a regular file, is larger than `most` bytes, or cannot be read."""
     with opened(path, wanted, most) as file, in_words(path, wanted):

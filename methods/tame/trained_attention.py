@@ -18,7 +18,7 @@ from xaicli.network.layers import FeatureLayer
 from xaicli.network.taps import Features
 from xaicli.network.tokens import Axes
 from xaicli.stamps import sha256_file
-from xaicli.untrusted import is_file, status_if_there
+from xaicli.untrusted import file_state, is_file, status_if_there
 
 Scaling = Literal["minmax", "sigmoid", "none"]
 
@@ -92,9 +92,9 @@ def content_of(path: str) -> str:
     file = Path(os.path.expanduser(path))
     # Not every text is a path: one may hold a null character.
     status = status_if_there(file) if is_file(file) else None
-    return file.name if status is None else f"{file.name} {digest(file, status.st_mtime_ns, status.st_size)}"
+    return file.name if status is None else f"{file.name} {digest(file, file_state(status))}"
 
 
 @functools.lru_cache(maxsize=CACHED)
-def digest(path: Path, changed: int, size: int) -> str:
+def digest(path: Path, state: tuple[int, ...]) -> str:
     return sha256_file(path)[:DIGITS]

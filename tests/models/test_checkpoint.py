@@ -67,6 +67,15 @@ def test_a_file_is_read_once_until_it_changes(written):
     assert read_checkpoint(written) is not first
 
 
+def test_a_file_of_the_same_size_and_time_in_its_place_is_read_again(written):
+    status = written.stat()
+    first, content = read_checkpoint(written), written.read_bytes()
+    written.unlink()
+    written.write_bytes(content)
+    os.utime(written, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert read_checkpoint(written) is not first
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -21,7 +21,7 @@ from xaicli.models.cache import cache_folder
 from xaicli.models.weights import kind_of, read_safetensors
 from xaicli.network.classifier import Classifier
 from xaicli.stamps import FIRST_SCHEMA, array_checksum, checksum_of, stamp, with_checksum, without_checksum
-from xaicli.untrusted import changed_at, is_file, status_of
+from xaicli.untrusted import changed_at, file_state, is_file, status_of
 
 KEY = "xaicli"
 """The key of the metadata, as JSON, in the file's header."""
@@ -147,11 +147,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of xai; raises InputError if the file is not one. It is read again only when the file changes."""
     path = Path(os.path.expanduser(path))
     status = status_of(path, "a checkpoint of xai train")
-    return read_once(path, status.st_mtime_ns, status.st_size)
+    return read_once(path, file_state(status))
 
 
 @functools.lru_cache(maxsize=8)
-def read_once(path: Path, changed: int, size: int) -> Checkpoint:
+def read_once(path: Path, state: tuple[int, ...]) -> Checkpoint:
     metadata = read_metadata(path)
     tensors = dict(read_safetensors(path))
     known = metadata["schema"] == FIRST_SCHEMA or metadata[TENSORS] == tensors_checksum(safetensors.torch.load_file(path))

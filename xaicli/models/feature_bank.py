@@ -20,6 +20,7 @@ from torch import Tensor
 
 from xaicli.errors import InputError
 from xaicli.files import write_atomic
+from xaicli.untrusted import file_state
 
 FORMAT = "xaicli-bank-1"
 STAMP_LENGTH = 16
@@ -76,11 +77,11 @@ def read_bank(path: str | Path) -> Bank:
         status = path.stat()
     except (OSError, ValueError) as error:
         raise InputError(f"there is no bank {path}", hint=f"Make one: xai bank FOLDER --model SPEC -o {path}.") from error
-    return load(path, status.st_mtime_ns, status.st_size)
+    return load(path, file_state(status))
 
 
 @functools.lru_cache(maxsize=2)
-def load(path: Path, changed: int, size: int) -> Bank:
+def load(path: Path, state: tuple[int, ...]) -> Bank:
     metadata = read_metadata(path)
     tensors = safetensors.torch.load_file(path)
     features, labels = tensors.get("features"), tensors.get("labels")
