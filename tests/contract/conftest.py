@@ -106,8 +106,15 @@ def networks(tiny_cnn: nn.Module, tiny_vit: nn.Module, method: Method) -> dict[s
     method that is a network of its own, such a one too, and for one that explains boxes a detector."""
     own: dict[str, nn.Module] = {"own": with_untrained_branch(tiny_cnn)} if method.trains_network else {}
     if Needs.BOXES in method.needs:
-        own |= {"detector": LookAlike().eval().requires_grad_(False)}
+        own |= {"detector": detector()}
     return {"cnn": tiny_cnn, "vit": tiny_vit, "plain": plain(), **own}
+
+
+def detector() -> nn.Module:
+    """A detector of untrained weights, in which the five boxes of `with_boxes` have different gradients."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return LookAlike().eval().requires_grad_(False)
 
 
 def with_untrained_branch(network: nn.Module) -> nn.Module:
