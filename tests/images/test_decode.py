@@ -264,13 +264,19 @@ def test_rgb_profiles_are_left_alone(tmp_path):
     assert np.array_equal(pixels(photo), smooth())
 
 
-FRAMES = [Image.new("RGB", (8, 6), colour) for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
+COLOURS = ((250, 0, 0), (0, 250, 0), (0, 0, 250))
+
+
+def frames():
+    """Three pictures, made anew, since Pillow leaves marks on a picture that it writes."""
+    return [Image.new("RGB", (8, 6), colour) for colour in COLOURS]
 
 
 @pytest.mark.parametrize("ending", [".gif", ".png", ".webp", ".tif", ".avif"])
 def test_the_first_frame_is_used_and_said_so(tmp_path, ending):
     options = {".webp": {"lossless": True}}.get(ending, {})
-    path = saved(tmp_path, FRAMES[0], ending, save_all=True, append_images=FRAMES[1:], **options)
+    first, *rest = frames()
+    path = saved(tmp_path, first, ending, save_all=True, append_images=rest, **options)
     kind = "3 pages: page {} used" if ending == ".tif" else "animated, 3 frames: frame {} used"
     for frame in range(3):
         photo = decode(path, frame=frame)
@@ -284,12 +290,13 @@ def test_the_first_frame_is_used_and_said_so(tmp_path, ending):
 
 def test_a_photo_of_one_frame_has_no_second(tmp_path):
     with pytest.raises(InputError, match="has 1 frame, but no frame 1; expected --frame 0"):
-        decode(saved(tmp_path, FRAMES[0], ".png"), frame=1)
+        decode(saved(tmp_path, frames()[0], ".png"), frame=1)
 
 
 def test_previews_inside_a_jpeg_are_no_animation(tmp_path):
     path = tmp_path / "phone.jpg"
-    FRAMES[0].save(path, "MPO", save_all=True, append_images=FRAMES[1:])
+    first, *rest = frames()
+    first.save(path, "MPO", save_all=True, append_images=rest)
     photo = decode(path)
     assert photo.notes == ()
     assert pixels(photo)[3, 4].argmax() == 0
@@ -297,7 +304,7 @@ def test_previews_inside_a_jpeg_are_no_animation(tmp_path):
 
 
 def test_a_source_is_decoded_under_its_path(tmp_path):
-    path = saved(tmp_path, FRAMES[0], ".png")
+    path = saved(tmp_path, frames()[0], ".png")
     assert decode(Source("sample:mine", "mine", 0, path)).name == "sample:mine"
 
 
@@ -367,7 +374,7 @@ def test_a_pil_photo_is_turned_as_its_file_would_be_and_not_changed(tmp_path):
 
 def test_frames_of_photos_in_memory_are_refused():
     with pytest.raises(InputError, match="Pass its path instead"):
-        decode(FRAMES[0], frame=1)
+        decode(frames()[0], frame=1)
 
 
 @pytest.mark.parametrize("wrong", [None, 5, ["a.jpg"], b"bytes"])
@@ -448,7 +455,7 @@ def test_folders_missing_files_and_pipes_are_refused(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_told(tmp_path):
-    path = saved(tmp_path, FRAMES[0], ".png")
+    path = saved(tmp_path, frames()[0], ".png")
     path.chmod(0)
     with pytest.raises(InputError, match="cannot be read: permission denied"):
         decode(path)
