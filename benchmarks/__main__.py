@@ -31,6 +31,7 @@ BENCHMARKS = {
     "scoring": "deletion and insertion over a plain loop and over torch-cam, and their memory",
     "fuser": "the class-sparse fuser of trainable attention over the dense formula: time, memory, steps of P-TAME",
     "trained": "explaining with trained methods over bare forward passes",
+    "audit": "an audit with three cheap methods over explaining the same photos, and its clusters alone",
     "intervals": "whether intervals cover the truth and tests reject as often as they say, simulated",
     "store": "a store of a million rows: what is missing, the table of means",
 }

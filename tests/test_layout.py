@@ -41,6 +41,7 @@ ROOMS = {
     "methods": {"top", "images", "network", "interface", "passes", "models"},
     "metrics": {"top", "images", "network", "interface", "passes", "scoring"},
     "attribution": {"top", "images"},
+    "survey": {"top", "images", "network", "interface", "passes", "scoring", "attribution"},
     "registry": {"top", "network", "interface", "scoring"},
 }
 """What the files of a room may import beside their own, annotations counted."""
@@ -58,7 +59,7 @@ FILES = {
 """Single files that belong to another room than the lowest: what a method is, what a metric is and what it scores, what a map
 says."""
 
-EXTRAS = ("timm", "transformers", "huggingface_hub", "onnxruntime", "pyarrow", "ray")
+EXTRAS = ("timm", "transformers", "huggingface_hub", "onnxruntime", "pyarrow", "ray", "sklearn")
 """Packages that are not always installed, imported where they are needed."""
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from xaicli.progress import Progress as Progress
     from xaicli.registry import make_method as make_method
     from xaicli.registry import make_metric as make_metric
+    from xaicli.runs.aggregate import aggregate as aggregate
+    from xaicli.runs.audit import audit as audit
+    from xaicli.runs.augment import augment as augment
     from xaicli.runs.bank import build_bank as build_bank
     from xaicli.runs.baseline import baseline as baseline
     from xaicli.runs.check import check as check
@@ -54,6 +57,9 @@ PLACES = {
     "Progress": "xaicli.progress",
     "Sign": "xaicli.sign",
     "XaiError": "xaicli.errors",
+    "aggregate": "xaicli.runs.aggregate",
+    "audit": "xaicli.runs.audit",
+    "augment": "xaicli.runs.augment",
     "baseline": "xaicli.runs.baseline",
     "build_bank": "xaicli.runs.bank",
     "check": "xaicli.runs.check",

@@ -21,6 +21,7 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
     (b"WEBP", b"\x01\x31\0\x02\0\0\0\x07\0\0\0\x1a\0\0\0\0xaicli\0"),
     (b'<meta name="generator" content="xaicli',),
     (b"image,method,target,metric,value,status,definition,subject,seed",),
+    (b"image,label,source,filled",),
     (b'{"image": ', b'"definition": "', b'"subject": "'),
     (b'{\n "generator": "xaicli"',),
     (b"PAR1", b"xaicli"),

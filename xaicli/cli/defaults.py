@@ -22,6 +22,8 @@ SETTINGS = {
     "output": "the folder that explain writes to",
     "cache": "the folder of downloaded weights",
 }
+COMMANDS = ("explain", "score", "compare", "audit", "aggregate", "list", "doctor", "train", "bank")
+"""Those that take these defaults."""
 LARGEST = 1_000_000
 """Bytes."""
 
@@ -66,4 +68,4 @@ def default_map() -> dict[str, Any]:
     values = {name: value for name, (value, _) in settings().items() if name != "cache"}
     if isinstance(values.get("offline"), str):
         values["offline"] = values["offline"].lower() in ("1", "true", "yes", "on")
-    return {} if not values else dict.fromkeys(("explain", "score", "compare", "list", "doctor", "train", "bank"), values)
+    return {} if not values else dict.fromkeys(COMMANDS, values)

@@ -39,6 +39,9 @@ class CommandSummary(NamedTuple):
 COMMANDS = {
     "explain": CommandSummary("Explain", "explain", "draw what a classifier looked at"),
     "compare": CommandSummary("Explain", "compare", "methods side by side, with scores"),
+    "audit": CommandSummary("Explain", "audit", "photos that are right for the wrong reason, and groups of maps"),
+    "aggregate": CommandSummary("Explain", "aggregate", "mean maps of a data set: position, locality, channels"),
+    "augment": CommandSummary("Explain", "augment", "copies of photos without what an audit found in them"),
     "list": CommandSummary("Explain", "listing", "methods, metrics, models, layers, checkpoints"),
     "describe": CommandSummary("Explain", "describe", "a method or metric: parameters, cost, needs, paper"),
     "score": CommandSummary("Measure", "score", "score heatmaps of many photos into a store"),

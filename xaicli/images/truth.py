@@ -167,3 +167,12 @@ def indices_of(text: str, names: NameTable, label: str) -> Classes:
             raise UsageError(found, expected=f"indices from 0 to {names.count - 1}")
         indices.update(named)
     return frozenset(indices)
+
+
+def read_any_truth(place: str | Path) -> Truth:
+    """Ground truth whose marks all count for any target, whatever their labels."""
+    marks, kind = read_marks(Path(place))
+    found: dict[str, dict[Name, list[tuple[Classes | None, Mark]]]] = defaultdict(lambda: defaultdict(list))
+    for mark in marks:
+        found[mark.photo.path.name][mark.photo].append((None, mark))
+    return Truth({stem: dict(entries) for stem, entries in found.items()}, kind)

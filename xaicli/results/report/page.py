@@ -82,9 +82,8 @@ def worst(store: Store, group: Group, most: int) -> list[StoredPhoto]:
 
 def page(store: Store, groups: Sequence[Group], photos: Sequence[StoredPhoto], pictures: Sequence[Thumbnail]) -> str:
     """The page as text."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     style, script = text("style.css"), "".join(text(f"{name}.js") for name in SCRIPTS)
-    return environment.from_string(text("template.html")).render(
+    return template("template.html").render(
         title=title_of(groups),
         store="a store in memory" if store.path is None else store.path.name,
         total=len(store.photos()),
@@ -176,6 +175,12 @@ def policy(style: str, script: str) -> str:
     hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
     parts = ("default-src 'none'", "img-src data:", f"style-src 'sha256-{hashes[0]}'", f"script-src 'sha256-{hashes[1]}'")
     return "; ".join((*parts, "base-uri 'none'", "form-action 'none'"))
+
+
+def template(name: str) -> jinja2.Template:
+    """A template that escapes all it is given."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(text(name))
 
 
 def text(name: str) -> str:

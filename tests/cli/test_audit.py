@@ -1,0 +1,282 @@
+"""`xai audit` and `xai augment` as a user types them: what they write, what they say, how they fail."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import CommandLine
+from PIL import Image
+
+import xaicli
+
+NET = Path(__file__).parents[1] / "data" / "net.py"
+MODEL = ("--model", f"{NET}:make")
+
+
+@pytest.fixture
+def xai(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    monkeypatch.chdir(tmp_path)
+    for number in range(8):
+        folder = Path("photos", ("tabby", "four-poster")[number % 2])
+        folder.mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((44, 40), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return CommandLine(capsys)
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+
+
+def test_an_audit_writes_maps_and_results_and_says_what_it_found(xai: CommandLine) -> None:
+    assert xai("audit", "photos", "--recursive", *MODEL) == 0
+    assert len(list(Path("xai-out").glob("*.layer-cam.json"))) == 8
+    assert "labels from the names of 2 folders: four-poster, tabby" in xai.err
+    assert "of 8 labelled photos are decided wrongly" in xai.out
+    assert xai.out.splitlines()[0].split()[:4] == ["cluster", "class", "photos", "place"]
+    content = json.loads(Path("xai-out/audit.json").read_text())
+    assert len(content["photos"]) == 8
+    assert sum(cluster["photos"] for cluster in content["clusters"]) == 8
+    assert str(Path.cwd()) not in Path("xai-out/audit.json").read_text()
+
+
+def test_running_again_makes_no_map_again_and_says_the_same(xai: CommandLine) -> None:
+    assert xai("audit", "photos", "--recursive", *MODEL) == 0
+    before, told = contents("xai-out"), xai.out
+    times = {name: Path(name).stat().st_mtime_ns for name in before if not name.endswith("audit.json")}
+    assert xai("audit", "photos", "--recursive", *MODEL) == 0
+    assert xai.out == told
+    assert contents("xai-out") == before
+    assert {name: Path(name).stat().st_mtime_ns for name in times} == times
+
+
+def test_maps_that_explain_made_are_used(xai: CommandLine) -> None:
+    assert xai("explain", "photos", "--recursive", *MODEL, "--method", "grad-cam") == 0
+    made = {path: path.stat().st_mtime_ns for path in Path("xai-out").glob("*.grad-cam.npy")}
+    assert xai("audit", "photos", "--recursive", *MODEL) == 0
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
+def test_json_holds_photos_clusters_and_confusions(xai: CommandLine) -> None:
+    assert xai("audit", "photos", "--recursive", *MODEL, "--format", "json", "--by", "border") == 0
+    told = json.loads(xai.out)
+    borders = [row["border"] for row in told["photos"] if row["border"] is not None]
+    assert borders == sorted(borders, reverse=True)
+    wrong = [row for row in told["photos"] if row["right"] is False]
+    assert sum(row["photos"] for row in told["confusions"]) == len(wrong)
+    assert {row["label"] for row in told["photos"]} == {"tabby", "four-poster"}
+
+
+def test_the_python_function_finds_the_same_without_files(xai: CommandLine) -> None:
+    assert xai("audit", "photos", "--recursive", *MODEL, "--format", "json") == 0
+    before = contents(".")
+    made = xaicli.audit("photos", f"{NET}:make", recursive=True)
+    assert json.loads(made.render("json")) == json.loads(xai.out)
+    assert contents(".") == before
+
+
+def test_boxes_give_the_share_outside_and_the_quadrant(xai: CommandLine) -> None:
+    lines = ["file,label,x0,y0,x1,y1", *(f"{number}.png,,4,4,40,36" for number in range(8))]
+    Path("boxes.csv").write_text("\n".join(lines))
+    assert xai("audit", "photos", "--recursive", *MODEL, "--truth", "boxes.csv", "--format", "json") == 0
+    for row in json.loads(xai.out)["photos"]:
+        known = (row["right"], row["outside"] is not None and row["outside"] <= 0.5)
+        if row["outside"] is not None:
+            expected = {(True, True): "fine", (True, False): "shortcut", (False, True): "suspect label", (False, False): "missed"}
+            assert row["quadrant"] == expected[known]
+            assert 0 < row["area"] < 1
+
+
+def test_labels_may_come_from_a_table(xai: CommandLine) -> None:
+    Path("labels.csv").write_text("image,label\n0.png,tabby\n1.png,four-poster\n2.png,crane\n")
+    assert xai("audit", "photos", "--recursive", *MODEL, "--labels", "labels.csv") == 2
+    assert '"crane", which is no class' in xai.error
+    Path("labels.csv").write_text("image,label\n0.png,tabby\n1.png,3\n")
+    assert xai("audit", "photos", "--recursive", *MODEL, "--labels", "labels.csv", "--format", "json") == 0
+    assert sum(row["right"] is not None for row in json.loads(xai.out)["photos"]) == 2
+
+
+@pytest.mark.parametrize("words", [("photos/tabby/0.png",), ("photos/tabby/0.png", "photos/tabby/2.png"), ("photos/one",)])
+def test_a_folder_of_one_photo_is_refused_before_the_model_is_loaded(xai: CommandLine, words: tuple[str, ...]) -> None:
+    Path("photos/one").mkdir()
+    Path("photos/tabby/4.png").rename("photos/one/4.png")
+    assert xai("audit", *words, "--model", "nothing.py:make") == 2
+    assert "expected at least 3" in xai.error
+    assert "xai explain PHOTO" in xai.error
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--target", "top2"), 2, "several maps of a photo"),
+        (("--truth", "nowhere"), 3, "no ground truth at nowhere"),
+        (("--labels", "nowhere.csv"), 3, "there is no file nowhere.csv"),
+        (("--method", "gradcma"), 2, "Did you mean grad-cam?"),
+        (("--method", "t-tame@file=none.safetensors"), 2, "no parameter"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(xai: CommandLine, words: tuple[str, ...], code: int, said: str) -> None:
+    assert xai("audit", "photos", "--recursive", *MODEL, *words) == code
+    assert said in xai.error
+    assert not Path("xai-out/audit.json").exists()
+
+
+def test_a_photo_that_cannot_be_read_ends_the_audit_or_is_left_out(xai: CommandLine) -> None:
+    Path("photos/tabby/2.png").write_bytes(b"no picture")
+    assert xai("audit", "photos", "--recursive", *MODEL) == 3
+    assert "2.png" in xai.error
+    assert xai("audit", "photos", "--recursive", *MODEL, "--keep-going", "--format", "json") == 4
+    assert len(json.loads(xai.out)["photos"]) == 7
+
+
+def test_without_scikit_learn_the_audit_says_what_to_install_and_can_do_without(
+    xai: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    assert xai("audit", "photos", "--recursive", *MODEL) == 3
+    assert 'pip install "xaicli[audit]"' in xai.error
+    assert xai("audit", "photos", "--recursive", *MODEL, "--no-clusters") == 0
+
+
+def test_a_dry_run_writes_nothing(xai: CommandLine) -> None:
+    before = contents(".")
+    assert xai("audit", "photos", "--recursive", *MODEL, "--dry-run") == 0
+    assert "layer-cam" in xai.out
+    assert contents(".") == before
+
+
+def test_results_never_replace_a_file_of_others(xai: CommandLine) -> None:
+    Path("xai-out").mkdir()
+    Path("xai-out/audit.json").write_text("mine")
+    assert xai("audit", "photos", "--recursive", *MODEL) == 2
+    assert Path("xai-out/audit.json").read_text() == "mine"
+    assert xai("audit", "photos", "--recursive", *MODEL, "--overwrite") == 0
+
+
+def test_copies_are_filled_in_one_place_and_listed_with_their_labels(xai: CommandLine) -> None:
+    xai("audit", "photos", "--recursive", *MODEL)
+    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies") == 0
+    with open("copies/labels.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    assert {row["label"] for row in rows} == {"tabby", "four-poster"}
+    changed = []
+    for row in rows:
+        before, after = (np.asarray(Image.open(path).convert("RGB")) for path in (row["source"], f"copies/{row['image']}"))
+        assert before.shape == after.shape
+        changed.append((before != after).any(axis=2))
+    # The same place in every photo, of the size that is said.
+    together = np.logical_or.reduce(changed)
+    assert 0 < together.mean() <= float(rows[0]["filled"]) < 0.7
+    assert len({row["filled"] for row in rows}) == 1
+
+
+def test_copies_can_be_trained_on_and_are_written_again_the_same(xai: CommandLine) -> None:
+    from xaicli.training.data import read_listing
+
+    xai("audit", "photos", "--recursive", *MODEL)
+    words = ("augment", "photos", "--recursive", "--audit", "xai-out", "--fill", "noise", "-o", "copies")
+    assert xai(*words) == 0
+    before = contents("copies")
+    assert xai(*words) == 0
+    assert contents("copies") == before
+    listing = read_listing("copies/labels.csv")
+    assert len(listing.sources) == 8
+    assert listing.classes == ("four-poster", "tabby")
+    assert len(read_listing("copies/labels.csv").sources) == len(list(Path("copies").glob("*.png")))
+
+
+def test_a_map_and_all_but_it_fill_the_two_parts_of_a_photo(xai: CommandLine) -> None:
+    xai("audit", "photos", "--recursive", *MODEL)
+    shares = []
+    for region in ("map", "background"):
+        assert xai(
+            "augment", "photos", "--recursive", "--audit", "xai-out", "--region", region, "-o", region, "--keep-going"
+        ) in (0, 4)
+        with open(f"{region}/labels.csv") as file:
+            shares.append({row["source"]: float(row["filled"]) for row in csv.DictReader(file)})
+    assert shares[0]
+    assert all(shares[0][name] + shares[1][name] == pytest.approx(1, abs=1e-3) for name in shares[0])
+
+
+def test_the_background_of_marked_objects_is_all_but_them(xai: CommandLine) -> None:
+    xai("audit", "photos", "--recursive", *MODEL)
+    lines = ["file,label,x0,y0,x1,y1", *(f"{number}.png,any,10,10,30,30" for number in range(8))]
+    Path("boxes.csv").write_text("\n".join(lines))
+    words = ("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "background", "--truth", "boxes.csv")
+    assert xai(*words, "--fill", "other", "-o", "copies") == 0
+    before, after = (np.asarray(Image.open(path).convert("RGB")) for path in ("photos/tabby/0.png", "copies/0.png"))
+    assert (before[11:29, 11:29] == after[11:29, 11:29]).all()
+    assert (before[:8] != after[:8]).any()
+
+
+def test_only_members_of_a_cluster_are_copied_where_that_is_wanted(xai: CommandLine) -> None:
+    xai("audit", "photos", "--recursive", *MODEL)
+    [first, *_] = json.loads(Path("xai-out/audit.json").read_text())["clusters"]
+    assert xai("augment", "photos", "--recursive", "--audit", "xai-out/audit.json", "--members", "-o", "copies") == 0
+    assert len(list(Path("copies").glob("*.png"))) == first["photos"]
+
+
+def test_a_dry_run_of_augment_writes_nothing_and_names_the_copies(xai: CommandLine) -> None:
+    xai("audit", "photos", "--recursive", *MODEL)
+    before = contents(".")
+    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies", "--dry-run") == 0
+    assert "copies/0.png" in xai.out
+    assert contents(".") == before
+
+
+def test_copies_never_replace_what_is_not_ours(xai: CommandLine) -> None:
+    xai("audit", "photos", "--recursive", *MODEL)
+    words = ("augment", "photos/tabby", "--audit", "xai-out", "-o")
+    before = contents("photos")
+    assert xai(*words, "photos/tabby", "--overwrite") == 2
+    assert "a file that this run reads" in xai.error
+    assert contents("photos") == before
+    Path("copies").mkdir()
+    Path("copies/labels.csv").write_text("image,label\nmine.png,1\n")
+    assert xai(*words, "copies") == 2
+    assert "xai did not write it" in xai.error
+    assert xai(*words, "copies", "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--audit", "nowhere"), 3, "there is no file nowhere"),
+        (("--audit", "photos/tabby/0.png"), 3, "is not the file of an audit"),
+        (("--audit", "xai-out", "--cluster", "99"), 2, "has no cluster 99"),
+        (("--audit", "xai-out", "--truth", "photos"), 2, "ground truth for the region cluster"),
+        (("--audit", "xai-out", "--fill", "glue"), 2, "is not one of"),
+    ],
+)
+def test_bad_words_of_augment_are_refused_in_one_line(xai: CommandLine, words: tuple[str, ...], code: int, said: str) -> None:
+    xai("audit", "photos", "--recursive", *MODEL)
+    assert xai("augment", "photos", "--recursive", *words, "-o", "copies") == code
+    assert said in xai.error
+    assert not Path("copies").exists()
+
+
+def test_a_changed_audit_file_is_refused(xai: CommandLine) -> None:
+    xai("audit", "photos", "--recursive", *MODEL)
+    path = Path("xai-out/audit.json")
+    path.write_text(path.read_text().replace("tabby", "tubby"))
+    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies") == 3
+    assert "its checksum is another" in xai.error
+
+
+def test_an_audit_file_cannot_name_maps_outside_its_folder(xai: CommandLine) -> None:
+    from xaicli.stamps import CHECKSUM, with_checksum
+
+    xai("audit", "photos", "--recursive", *MODEL)
+    path = Path("xai-out/audit.json")
+    content = json.loads(path.read_text())
+    for row in content["photos"]:
+        row["map"] = "../photos/0"
+    rest = {name: value for name, value in content.items() if name not in (CHECKSUM, "generator")}
+    path.write_text(json.dumps({"generator": "xaicli", **with_checksum(rest)}))
+    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map", "-o", "copies") == 3
+    assert "outside its folder" in xai.error

@@ -1,0 +1,179 @@
+"""The result of an audit: tables, and the file that `xai augment` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xaicli.errors import InputError, UsageError, XaiError, described
+from xaicli.files import write_atomic
+from xaicli.images.view import View
+from xaicli.runs.folder import FolderRun
+from xaicli.stamps import with_checksum, without_checksum
+from xaicli.survey.class_groups import MapCluster, words
+from xaicli.survey.finding import Finding, rounded
+from xaicli.survey.map_grids import GRID, Floats
+from xaicli.survey.suspicion import confusions, order, suspicions
+from xaicli.tabular import Tabular
+from xaicli.text_table import rendered
+from xaicli.untrusted import read
+from xaicli.words import count
+
+FILE = "audit.json"
+SCHEMA = 2
+"""Above the first schema, which has no checksum."""
+LARGEST = 1 << 30
+PHOTO_COLUMNS = ("image", "label", "decision", "p", "disagreement", "outside", "border", "corner", "quadrant", "cluster")
+CLUSTER_COLUMNS = ("cluster", "class", "photos", "place", "share", "interval", "outside", "wrong", "stability")
+SHOWN_CLUSTERS = 10
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Audit(Tabular):
+    """The findings in all photos, and the clusters of their maps, the most striking first.
+
+    method: whose maps were grouped; by, most: the order of the printed photos and how many there are; plan: of a dry run, what
+    would be made. `rows` holds a record per photo, the most suspicious first.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    clusters: tuple[MapCluster, ...] = ()
+    method: str = ""
+    by: str = "suspicion"
+    most: int = 20
+    errors: tuple[XaiError, ...] = ()
+    plan: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def planned(cls, plan: list[dict[str, Any]]) -> Audit:
+        return cls(plan=plan)
+
+    def records(self) -> list[dict[str, Any]]:
+        if self.plan:
+            return self.plan
+        suspicion = suspicions(self.findings)
+        number = {at: cluster.number for cluster in self.clusters for at in cluster.members}
+        return [
+            {**self.findings[at].record(), "cluster": number.get(at), "suspicion": rounded(float(suspicion[at]))}
+            for at in order(self.findings, self.by)
+        ]
+
+    @property
+    def cluster_rows(self) -> list[dict[str, Any]]:
+        """A record per cluster, the most striking first."""
+        return [cluster.record(self.findings) for cluster in self.clusters]
+
+    @property
+    def confusions(self) -> list[dict[str, Any]]:
+        """How often each label was taken for another class."""
+        return confusions(self.findings)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the numbers say, in words."""
+        lines = [f"{words(one)}: a watermark or a habit of the photos?" for one in self.clusters if one.is_striking]
+        judged = [one.right for one in self.findings if one.right is not None]
+        if judged:
+            lines.append(f"{judged.count(False)} of {count(len(judged), 'labelled photo')} are decided wrongly.")
+        shortcuts = sum(one.quadrant == "shortcut" for one in self.findings)
+        if shortcuts:
+            lines.append(f"{count(shortcuts, 'photo')} are right, but most of the map lies beside the object (shortcut).")
+        return lines
+
+    def render(self, format: str = "table", *, width: int = 0) -> str:
+        """A table of the clusters, one of the first photos, and sentences; or everything as json."""
+        if self.plan:
+            return rendered(self.plan, format, width=width)
+        if format == "json":
+            content = {"clusters": self.cluster_rows, "photos": self.rows, "confusions": self.confusions}
+            return json.dumps(content, indent=1, ensure_ascii=False)
+        if format != "table":
+            raise UsageError(f'an audit has no format "{format}"', expected="table or json")
+        clusters = [row | {"interval": interval(row)} for row in self.cluster_rows[:SHOWN_CLUSTERS]]
+        shown = [row | {"label": row["label"] or None} for row in self.rows[: self.most]]
+        parts = [
+            rendered(clusters, "table", filled(clusters, CLUSTER_COLUMNS), width=width),
+            rendered(shown, "table", filled(shown, PHOTO_COLUMNS), width=width),
+            "\n".join(self.sentences),
+        ]
+        return "\n\n".join(part for part in parts if part)
+
+    def __repr__(self) -> str:
+        return f"Audit({len(self.findings)} photos, {len(self.clusters)} clusters)"
+
+
+def interval(row: dict[str, Any]) -> str | None:
+    return None if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def filled(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[str]:
+    """The columns in which some row has a value."""
+    return [name for name in columns if any(row.get(name) is not None for row in rows)]
+
+
+def write_audit(result: Audit, path: Path, run: FolderRun) -> None:
+    """Write what `xai augment` needs, and all tables, as JSON; whole or not at all."""
+    clusters = [
+        row
+        | {
+            "mean": [[round(float(share), 6) for share in line] for line in cluster.mean],
+            "members": [result.findings[at].photo for at in cluster.members],
+        }
+        for row, cluster in zip(result.cluster_rows, result.clusters, strict=True)
+    ]
+    photos = [
+        row | {"photo": one.photo, "frame": one.frame, "map": one.stems[result.method].relative_to(path.parent).as_posix()}
+        for row, one in zip(result.rows, (result.findings[at] for at in order(result.findings, result.by)), strict=True)
+    ]
+    content = {
+        "schema_version": SCHEMA,
+        "model": run.classifier.name,
+        "fingerprint": run.classifier.fingerprint,
+        "view": run.classifier.view.as_dict(),
+        "method": result.method,
+        "clusters": clusters,
+        "photos": photos,
+        "confusions": result.confusions,
+    }
+    text = json.dumps({"generator": "xaicli", **with_checksum(content)}, indent=1, ensure_ascii=False) + "\n"
+    write_atomic(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredAudit:
+    """An audit as its file tells it. means: the mean map (16, 16) of each cluster, by number; members: hashes of their photos;
+    photos: the records of all photos by hash."""
+
+    path: Path
+    view: View
+    method: str
+    means: dict[int, Floats]
+    members: dict[int, frozenset[str]]
+    photos: dict[str, dict[str, Any]]
+
+
+def read_audit(path: Path) -> StoredAudit:
+    """Read the file of an audit, or that in a folder; raises InputError if it is none, damaged or of a newer version."""
+    wanted = "audit.json, which xai audit writes"
+    text = read(path, wanted, LARGEST).decode("utf-8", "replace")
+    try:
+        given = json.loads(text)
+        if given.pop("generator") != "xaicli":
+            raise ValueError("another generator")
+        newer = int(given["schema_version"]) > SCHEMA
+        if not newer:
+            given = without_checksum(given, given["schema_version"])
+            means = {int(row["cluster"]): np.array(row["mean"], dtype=np.float64) for row in given["clusters"]}
+            if any(mean.shape != (GRID, GRID) or not np.isfinite(mean).all() or mean.min() < 0 for mean in means.values()):
+                raise ValueError("a mean map of another shape")
+            members = {int(row["cluster"]): frozenset(map(str, row["members"])) for row in given["clusters"]}
+            photos = {str(row["photo"]): dict(row) for row in given["photos"]}
+            return StoredAudit(path, View.from_dict(given["view"]), str(given["method"]), means, members, photos)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path} is not the file of an audit ({described(error)})", expected=wanted) from error
+    raise InputError(f"{path} was written by a newer version", expected=f"schema {SCHEMA}", hint="Upgrade xaicli.")

@@ -1,0 +1,273 @@
+"""`xaicli.augment`: copies of photos without what an audit found in them, and the list of their labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xaicli.attribution import Attribution
+from xaicli.claims import claim
+from xaicli.description import weights_of
+from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
+from xaicli.files import require_writable, write_atomic
+from xaicli.images.decode_limits import SECONDS
+from xaicli.images.fill import filled, refuse_unknown
+from xaicli.images.names import short_hash, stems
+from xaicli.images.photo_input import picture_of_photo
+from xaicli.images.picture_file import write_png
+from xaicli.images.source import Source, content_hash
+from xaicli.images.truth import Truth, read_any_truth
+from xaicli.images.view_region import Region, on_pixels
+from xaicli.named_files import files_named
+from xaicli.passes.seeds import photo_seed
+from xaicli.progress import SILENT, Progress
+from xaicli.runs.audit_result import FILE, StoredAudit, read_audit
+from xaicli.runs.find_photos import Photos, find_photos
+from xaicli.runs.labelled import read_labels
+from xaicli.runs.records import recorded_path
+from xaicli.runs.settings import colour
+from xaicli.survey.mark_region import above, mark_of
+from xaicli.tabular import Tabular
+from xaicli.untrusted import is_folder
+from xaicli.words import count
+
+REGIONS = ("cluster", "map", "background")
+LABELS = "labels.csv"
+COLUMNS = ("image", "label", "source", "filled")
+"""Of the list of labels; by these in its first line xai recognises it as its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Augmented(Tabular):
+    """The copies, a record each: the photo, its copy, its label, and the share of the photo that was filled."""
+
+    copies: tuple[dict[str, Any], ...]
+    errors: tuple[XaiError, ...] = ()
+    columns = ("image", "copy", "label", "filled")
+
+    def records(self) -> list[dict[str, Any]]:
+        return list(self.copies)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is filled, and with what. region, threshold, fill: as in `augment`; mark: the cluster's, on the view's grid; truth:
+    objects that people marked, in the place of the map, for the background."""
+
+    audit: StoredAudit
+    region: str
+    fill: str
+    threshold: float
+    seed: int
+    mark: Region | None = None
+    truth: Truth | None = None
+
+    def region_of(self, source: Source, content: str, size: tuple[int, int]) -> Region:
+        """The pixels (h, w) of a photo that are filled; raises InputError where the audit has no map of it."""
+        geometry = self.audit.view.geometry(*size)
+        if self.mark is not None:
+            return on_pixels(self.mark, geometry)
+        if self.truth is not None:
+            marks = self.truth.of(source.path, size, self.audit.view)
+            if marks is None:
+                raise InputError(f"{source.name} is not annotated", expected="marks of its object", hint="--keep-going skips it.")
+            objects: Region = np.logical_or.reduce([shape.draw(self.audit.view, size) for _, shape in marks.marks])
+        else:
+            objects = self.salient(source, content)
+        whole = on_pixels(objects, geometry)
+        return ~whole if self.region == "background" else whole
+
+    def salient(self, source: Source, content: str) -> Region:
+        """The part of a photo's own map above the threshold."""
+        known = self.audit.photos.get(content)
+        if known is None:
+            raise InputError(
+                f"{source.name} is not in {self.audit.path}", expected="a photo that was audited", hint="Audit it first."
+            )
+        place = Path(str(known["map"]))
+        if place.is_absolute() or ".." in place.parts:
+            raise InputError(f"{self.audit.path} names a map outside its folder: {place}", expected="a name in that folder")
+        attribution = Attribution.load(self.audit.path.parent / f"{place}.json")
+        weights = weights_of(np.asarray(attribution.values, dtype=np.float64), attribution.sign)
+        if attribution.status != "ok" or weights.max() <= 0:
+            raise InputError(f"the map of {source.name} points nowhere", hint="--keep-going skips it.")
+        return above(weights, self.threshold)
+
+
+def augment(
+    images: Photos,
+    audit: str | Path,
+    *,
+    cluster: int = 1,
+    region: str = "cluster",
+    fill: str = "inpaint",
+    members: bool = False,
+    threshold: float = 0.5,
+    grow: int = 1,
+    truth: str | Path | None = None,
+    labels: str | Path | None = None,
+    seed: int = 0,
+    recursive: bool = False,
+    null: bool = False,
+    limit: int | None = None,
+    frame: int = 0,
+    background: str | tuple[int, int, int] = "white",
+    decode_timeout: float = SECONDS,
+    output: str | Path = "xai-augmented",
+    overwrite: bool = False,
+    keep_going: bool = False,
+    dry_run: bool = False,
+    progress: Progress = SILENT,
+) -> Augmented:
+    """Copy photos with a region filled, and list their labels beside them, ready for `xaicli.train`.
+
+    images: those of the audit, or others; audit: the folder of an audit, or its audit.json; region: "cluster", the place at which
+    the maps of the cluster of that number lie, the same in every photo; "map", where each photo's own map is strong;
+    "background", all but that, or all but what `truth` marks. threshold: how strong, as a share of the largest value; grow: cells
+    (of 16 per side) around a cluster's mark; fill: "inpaint", "blur", "mean", "noise" or "other"; members: only photos of that
+    cluster. All photos are filled by default, those of other classes too: if only one class were, the fill itself would become a
+    mark of that class.
+
+    labels: a CSV with the columns image and label, by default those of the audit, then the names of the folders. output: a folder
+    for the copies (PNG) and labels.csv; files that xai did not write are never replaced, unless `overwrite`. Raises XaiError at
+    the first photo that cannot be used, unless `keep_going`.
+
+        xaicli.augment("photos/", "xai-out", cluster=1, output="photos-without-mark")
+    """
+    words = dict(locals())
+    inputs, folder = files_named(words), Path(output)
+    check(region, fill, threshold, grow, truth)
+    found = find_photos(images, recursive=recursive, null=null, limit=limit, frame=frame, exclude=output, keep_going=keep_going)
+    recipe = recipe_of(words)
+    hashes = {source: content_hash(source) or "" for source in found.sources}
+    chosen = [source for source in found.sources if not members or hashes[source] in recipe.audit.members[cluster]]
+    if not chosen:
+        raise UsageError(f"no photo is of cluster {cluster}", expected="the photos that were audited, unchanged")
+    named = labels_of(chosen, hashes, recipe.audit, labels)
+    copies = copy_names(chosen)
+    inputs += [source.file for source in chosen if source.file is not None]
+    for target in (*(folder / copies[source] for source in chosen), folder / LABELS):
+        claim(target, inputs, overwrite=overwrite)
+    errors: list[XaiError] = list(found.errors)
+    if dry_run:
+        planned = tuple(
+            {"image": recorded_path(one), "copy": str(folder / copies[one]), "label": named.get(one)} for one in chosen
+        )
+        return Augmented(planned, tuple(errors))
+    require_writable(folder)
+    made: list[dict[str, Any]] = []
+    look = {"background": colour(background), "seconds": decode_timeout}
+    for copied in progress.track(copied_photos(chosen, hashes, recipe, folder, copies, look), "copying", len(chosen)):
+        if isinstance(copied, XaiError):
+            errors.append(copied)
+            if not keep_going:
+                break
+            progress.warn(copied.found)
+            continue
+        source, share = copied
+        path = str(folder / copies[source])
+        made.append({"image": recorded_path(source), "copy": path, "label": named.get(source), "filled": share})
+    write_labels(folder, made)
+    progress.say(f"{count(len(made), 'copy', 'copies')} in {folder}/, {count(len(named), 'label')} in {folder / LABELS}")
+    if errors and not keep_going:
+        errors[0].partial = Augmented(tuple(made), tuple(errors))
+        raise errors[0]
+    return Augmented(tuple(made), tuple(errors))
+
+
+def check(region: str, fill: str, threshold: float, grow: int, truth: str | Path | None) -> None:
+    """Raise UsageError for parameters that make no sense."""
+    refuse_unknown(fill)
+    if region not in REGIONS:
+        raise UsageError(f'no region "{region}"', expected=", ".join(REGIONS), hint=did_you_mean(region, REGIONS))
+    if not 0 < threshold <= 1:
+        raise UsageError(f"a threshold of {threshold:g}", expected="above 0, up to 1")
+    if not 0 <= grow <= 8:
+        raise UsageError(f"a mark that grows by {grow} cells", expected="0 to 8, of 16 per side")
+    if truth is not None and region != "background":
+        raise UsageError(f"ground truth for the region {region}", expected="the region background, which is all but the objects")
+
+
+def recipe_of(words: Mapping[str, Any]) -> Recipe:
+    """The recipe in the parameters of `augment`; raises UsageError where the audit has no cluster of that number."""
+    place, cluster, region = Path(words["audit"]), words["cluster"], words["region"]
+    audit = read_audit(place / FILE if is_folder(place) else place)
+    if (region == "cluster" or words["members"]) and cluster not in audit.means:
+        known = f"1 to {len(audit.means)}" if audit.means else "an audit with clusters"
+        raise UsageError(f"{audit.path} has no cluster {cluster}", expected=known)
+    mark = mark_of(audit.means[cluster], words["threshold"], words["grow"]) if region == "cluster" else None
+    truth = None if words["truth"] is None else read_any_truth(words["truth"])
+    return Recipe(audit, region, words["fill"], words["threshold"], words["seed"], mark, truth)
+
+
+def copied_photos(
+    sources: Sequence[Source],
+    hashes: Mapping[Source, str],
+    recipe: Recipe,
+    folder: Path,
+    copies: Mapping[Source, str],
+    look: Mapping[str, Any],
+) -> Iterator[tuple[Source, float] | XaiError]:
+    """Write the copies one by one; yields each photo with the share of it that was filled, or its error."""
+    for at, source in enumerate(sources):
+        try:
+            photo = picture_of_photo(source, recipe.audit.view, **look)
+            region = recipe.region_of(source, hashes[source], photo.size)
+            following = sources[(at + 1) % len(sources)]
+            other = None
+            if recipe.fill == "other" and following != source:
+                other = picture_of_photo(following, recipe.audit.view, **look)
+            random = np.random.default_rng(photo_seed(recipe.seed, hashes[source], source.frame, "augment") % 2**63)
+            write_png(folder / copies[source], filled(photo, region, recipe.fill, random, other))
+            yield source, float(f"{region.mean():.4g}")
+        except XaiError as error:
+            yield error.about(source.name)
+
+
+def copy_names(sources: Sequence[Source]) -> dict[Source, str]:
+    """The file of each copy below the output folder, all different.
+
+    Without dots in its name: a picture with two is taken for one that xai drew, and left out when a folder is searched.
+    """
+    names = {source: f"{stem.replace('.', '_')}.png" for source, stem in stems(sources).items()}
+    counted: dict[str, int] = {}
+    for name in names.values():
+        counted[name.casefold()] = counted.get(name.casefold(), 0) + 1
+    return {
+        source: name if counted[name.casefold()] == 1 else f"{name.removesuffix('.png')}-{short_hash(source.path)}.png"
+        for source, name in names.items()
+    }
+
+
+def labels_of(
+    sources: Sequence[Source], hashes: Mapping[Source, str], audit: StoredAudit, table: str | Path | None
+) -> dict[Source, str]:
+    """The labels that are known: of the table, else of the audit."""
+    listed = None if table is None else read_labels(Path(table))
+    found: dict[Source, str] = {}
+    for source in sources:
+        path = Path(source.path)
+        if listed is not None:
+            label = next((listed[key] for key in (source.path, path.as_posix(), path.name, path.stem) if key in listed), None)
+        else:
+            label = audit.photos.get(hashes[source], {}).get("label")
+        if label is not None:
+            found[source] = str(label)
+    return found
+
+
+def write_labels(folder: Path, made: Sequence[Mapping[str, Any]]) -> None:
+    """The copies that have a label, as `xai train --data` reads them; paths of copies are relative to the folder."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in made:
+        if row["label"] is not None:
+            writer.writerow((Path(row["copy"]).relative_to(folder).as_posix(), row["label"], row["image"], row["filled"]))
+    write_atomic(folder / LABELS, lambda file: file.write(text.getvalue().encode("utf-8", "backslashreplace")))
