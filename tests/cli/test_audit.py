@@ -47,7 +47,7 @@ def test_an_audit_writes_maps_and_results_and_says_what_it_found(xai: CommandLin
 def test_running_again_makes_no_map_again_and_says_the_same(xai: CommandLine) -> None:
     assert xai("audit", "photos", "--recursive", *MODEL) == 0
     before, told = contents("xai-out"), xai.out
-    times = {name: Path(name).stat().st_mtime_ns for name in before if not name.endswith("audit.json")}
+    times = {name: Path(name).stat().st_mtime_ns for name in before if "audit." not in name}
     assert xai("audit", "photos", "--recursive", *MODEL) == 0
     assert xai.out == told
     assert contents("xai-out") == before
@@ -171,7 +171,7 @@ def test_copies_are_filled_in_one_place_and_listed_with_their_labels(xai: Comman
         changed.append((before != after).any(axis=2))
     # The same place in every photo, of the size that is said.
     together = np.logical_or.reduce(changed)
-    assert 0 < together.mean() <= float(rows[0]["filled"]) < 0.7
+    assert 0 < together.mean() <= float(rows[0]["filled"]) + 1e-4 < 0.7
     assert len({row["filled"] for row in rows}) == 1
 
 

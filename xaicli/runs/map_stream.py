@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ def mapped_photos(run: FolderRun, errors: list[XaiError], progress: Progress, *,
             progress.warn(result.error.found)
 
 
-def made(run: FolderRun) -> Iterator[MappedPhoto | Failure]:
+def made(run: FolderRun) -> Generator[MappedPhoto | Failure, None, None]:
     """Maps that nothing keeps."""
     for result in explain_photos(run.sources, run.classifier, run.methods, run.targets, run.settings):
         if isinstance(result, Failure):
@@ -91,7 +91,7 @@ def made(run: FolderRun) -> Iterator[MappedPhoto | Failure]:
             yield MappedPhoto(result.loaded.source, [result.made[one.label][0] for one in run.methods], {})
 
 
-def kept(run: FolderRun) -> Iterator[MappedPhoto | Failure]:
+def kept(run: FolderRun) -> Generator[MappedPhoto | Failure, None, None]:
     """Maps in the run's folder, of which only the missing ones are made."""
     complete = run.find()
     run.check()
