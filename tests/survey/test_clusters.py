@@ -7,7 +7,7 @@ import pytest
 
 from xaicli.survey.class_groups import clusters_of
 from xaicli.survey.clusters import FEWEST, grouped
-from xaicli.survey.finding import Finding
+from xaicli.survey.finding import PhotoFinding
 from xaicli.survey.map_grids import Floats
 
 
@@ -23,8 +23,8 @@ def blobs(count: int, row: float, column: float, spread: float, seed: int) -> Fl
     return np.stack(made)
 
 
-def finding(grid: Floats | None, target: str = "crane") -> Finding:
-    return Finding(image="a", photo="h", frame=0, decision=target, p=1.0, target=target, status="ok", grid=grid)
+def finding(grid: Floats | None, target: str = "crane") -> PhotoFinding:
+    return PhotoFinding(image="a", photo="h", frame=0, decision=target, p=1.0, target=target, status="ok", grid=grid)
 
 
 def test_two_kinds_of_maps_are_two_stable_groups_the_larger_first() -> None:

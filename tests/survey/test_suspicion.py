@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from xaicli.survey.finding import Finding
+from xaicli.survey.finding import PhotoFinding
 from xaicli.survey.suspicion import confusions, order, suspicions, worst_errors
 
 
-def photo(**known: Any) -> Finding:
-    return Finding(
+def photo(**known: Any) -> PhotoFinding:
+    return PhotoFinding(
         **{"image": "a", "photo": "h", "frame": 0, "decision": "crane", "p": 0.9, "target": "crane", "status": "ok", **known}
     )
 

@@ -24,7 +24,7 @@ from xaicli.runs.photo_labels import PhotoLabels, photo_labels
 from xaicli.runs.photo_truth import object_of, truth_of
 from xaicli.runs.request import RunRequest
 from xaicli.survey.class_groups import clusters_of
-from xaicli.survey.finding import Finding, finding_of
+from xaicli.survey.finding import PhotoFinding, finding_of
 from xaicli.survey.suspicion import ORDERS
 from xaicli.words import count
 
@@ -124,7 +124,7 @@ def too_few(number: int) -> UsageError:
     )
 
 
-def found(photo: MappedPhoto, labels: PhotoLabels, truth: Truth | None) -> Finding:
+def found(photo: MappedPhoto, labels: PhotoLabels, truth: Truth | None) -> PhotoFinding:
     """What is found in one photo."""
     first = photo.maps[0]
     record = first.record

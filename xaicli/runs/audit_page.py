@@ -11,7 +11,7 @@ from xaicli.errors import InputError
 from xaicli.images.grid_picture import grid_picture
 from xaicli.results.report.sections import PagePicture, PictureGroup, Section, table_rows, write_sections
 from xaicli.runs.audit_result import CLUSTER_COLUMNS, PHOTO_COLUMNS, Audit, filled, interval
-from xaicli.survey.finding import Finding
+from xaicli.survey.finding import PhotoFinding
 from xaicli.survey.suspicion import order, worst_errors
 from xaicli.words import count
 
@@ -75,12 +75,12 @@ def cluster_groups(result: Audit) -> tuple[PictureGroup, ...]:
     return tuple(groups)
 
 
-def pictures(findings: Sequence[Finding], method: str) -> list[PagePicture]:
+def pictures(findings: Sequence[PhotoFinding], method: str) -> list[PagePicture]:
     """The overlays of one method, as far as they are there."""
     return [picture for one in findings if (picture := overlay_of(one, method, name_of(one))) is not None]
 
 
-def photo_group(finding: Finding) -> PictureGroup:
+def photo_group(finding: PhotoFinding) -> PictureGroup:
     """One photo under each method."""
     label = f", labelled {finding.label}" if finding.label is not None else ""
     known = [
@@ -91,13 +91,13 @@ def photo_group(finding: Finding) -> PictureGroup:
     return PictureGroup(title, tuple(shown), ", ".join([*known, *([finding.quadrant] if finding.quadrant else [])]))
 
 
-def name_of(finding: Finding) -> str:
+def name_of(finding: PhotoFinding) -> str:
     """The photo's name without the folders of this machine."""
     path = Path(finding.image)
     return path.name if path.is_absolute() else finding.image
 
 
-def overlay_of(finding: Finding, method: str, caption: str) -> PagePicture | None:
+def overlay_of(finding: PhotoFinding, method: str, caption: str) -> PagePicture | None:
     """The overlay that the run wrote, small; None where the map cannot be drawn."""
     stem = finding.stems.get(method)
     if stem is None:

@@ -16,7 +16,7 @@ from xaicli.images.view import View
 from xaicli.runs.folder import FolderRun
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.survey.class_groups import MapCluster, words
-from xaicli.survey.finding import Finding, rounded
+from xaicli.survey.finding import PhotoFinding, rounded
 from xaicli.survey.map_grids import GRID, Floats
 from xaicli.survey.suspicion import confusions, order, suspicions
 from xaicli.tabular import Tabular
@@ -41,7 +41,7 @@ class Audit(Tabular):
     would be made. `rows` holds a record per photo, the most suspicious first.
     """
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[PhotoFinding, ...] = ()
     clusters: tuple[MapCluster, ...] = ()
     method: str = ""
     by: str = "suspicion"

@@ -56,7 +56,7 @@ class Augmented(Tabular):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Filling:
     """What is filled, and with what. region, threshold, fill: as in `augment`; mark: the cluster's, on the view's grid; truth:
     objects that people marked, in the place of the map, for the background."""
 
@@ -144,12 +144,12 @@ def augment(
     inputs, folder = files_named(words), Path(output)
     check(region, fill, threshold, grow, truth)
     found = find_photos(images, recursive=recursive, null=null, limit=limit, frame=frame, exclude=output, keep_going=keep_going)
-    recipe = recipe_of(words)
+    filling = filling_of(words)
     hashes = {source: content_hash(source) or "" for source in found.sources}
-    chosen = [source for source in found.sources if not members or hashes[source] in recipe.audit.members[cluster]]
+    chosen = [source for source in found.sources if not members or hashes[source] in filling.audit.members[cluster]]
     if not chosen:
         raise UsageError(f"no photo is of cluster {cluster}", expected="the photos that were audited, unchanged")
-    named = labels_of(chosen, hashes, recipe.audit, labels)
+    named = labels_of(chosen, hashes, filling.audit, labels)
     copies = copy_names(chosen)
     inputs += [source.file for source in chosen if source.file is not None]
     for target in (*(folder / copies[source] for source in chosen), folder / LABELS):
@@ -163,7 +163,7 @@ def augment(
     require_writable(folder)
     made: list[dict[str, Any]] = []
     look = {"background": colour(background), "seconds": decode_timeout}
-    for copied in progress.track(copied_photos(chosen, hashes, recipe, folder, copies, look), "copying", len(chosen)):
+    for copied in progress.track(copied_photos(chosen, hashes, filling, folder, copies, look), "copying", len(chosen)):
         if isinstance(copied, XaiError):
             errors.append(copied)
             if not keep_going:
@@ -194,8 +194,8 @@ def check(region: str, fill: str, threshold: float, grow: int, truth: str | Path
         raise UsageError(f"ground truth for the region {region}", expected="the region background, which is all but the objects")
 
 
-def recipe_of(words: Mapping[str, Any]) -> Recipe:
-    """The recipe in the parameters of `augment`; raises UsageError where the audit has no cluster of that number."""
+def filling_of(words: Mapping[str, Any]) -> Filling:
+    """The filling in the parameters of `augment`; raises UsageError where the audit has no cluster of that number."""
     place, cluster, region = Path(words["audit"]), words["cluster"], words["region"]
     audit = read_audit(place / FILE if is_folder(place) else place)
     if (region == "cluster" or words["members"]) and cluster not in audit.means:
@@ -203,13 +203,13 @@ def recipe_of(words: Mapping[str, Any]) -> Recipe:
         raise UsageError(f"{audit.path} has no cluster {cluster}", expected=known)
     mark = mark_of(audit.means[cluster], words["threshold"], words["grow"]) if region == "cluster" else None
     truth = None if words["truth"] is None else read_any_truth(words["truth"])
-    return Recipe(audit, region, words["fill"], words["threshold"], words["seed"], mark, truth)
+    return Filling(audit, region, words["fill"], words["threshold"], words["seed"], mark, truth)
 
 
 def copied_photos(
     sources: Sequence[Source],
     hashes: Mapping[Source, str],
-    recipe: Recipe,
+    filling: Filling,
     folder: Path,
     copies: Mapping[Source, str],
     look: Mapping[str, Any],
@@ -217,14 +217,14 @@ def copied_photos(
     """Write the copies one by one; yields each photo with the share of it that was filled, or its error."""
     for at, source in enumerate(sources):
         try:
-            photo = picture_of_photo(source, recipe.audit.view, **look)
-            region = recipe.region_of(source, hashes[source], photo.size)
+            photo = picture_of_photo(source, filling.audit.view, **look)
+            region = filling.region_of(source, hashes[source], photo.size)
             following = sources[(at + 1) % len(sources)]
             other = None
-            if recipe.fill == "other" and following != source:
-                other = picture_of_photo(following, recipe.audit.view, **look)
-            random = np.random.default_rng(photo_seed(recipe.seed, hashes[source], source.frame, "augment") % 2**63)
-            write_png(folder / copies[source], filled(photo, region, recipe.fill, random, other))
+            if filling.fill == "other" and following != source:
+                other = picture_of_photo(following, filling.audit.view, **look)
+            random = np.random.default_rng(photo_seed(filling.seed, hashes[source], source.frame, "augment") % 2**63)
+            write_png(folder / copies[source], filled(photo, region, filling.fill, random, other))
             yield source, float(f"{region.mean():.4g}")
         except XaiError as error:
             yield error.about(source.name)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from xaicli.survey.clusters import grouped
-from xaicli.survey.finding import Finding, rounded
+from xaicli.survey.finding import PhotoFinding, rounded
 from xaicli.survey.map_grids import Floats, resampled
 from xaicli.survey.measures import PARTS, border_share, place_in_words, place_of
 
@@ -49,7 +49,7 @@ class MapCluster:
     def is_striking(self) -> bool:
         return self.low is not None and self.low >= STRIKING
 
-    def record(self, findings: Sequence[Finding]) -> dict[str, Any]:
+    def record(self, findings: Sequence[PhotoFinding]) -> dict[str, Any]:
         """The cluster as a plain record, with what is known of its members."""
         mine = [findings[at] for at in self.members]
         judged = [one.right for one in mine if one.right is not None]
@@ -68,7 +68,7 @@ class MapCluster:
         }
 
 
-def clusters_of(findings: Sequence[Finding], seed: int = 0) -> list[MapCluster]:
+def clusters_of(findings: Sequence[PhotoFinding], seed: int = 0) -> list[MapCluster]:
     """The groups of all classes, numbered from 1: first those with most of their maps at one place of the border, by the lower
     end of the interval, so that few photos must agree better than many."""
     found: list[MapCluster] = []

@@ -30,7 +30,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class PhotoFinding:
     """One photo of an audit. Numbers are of the first method's map, unless they compare all; None where they cannot be known.
 
     target: the explained class, by which maps are grouped; label, right: the true class, and whether the decision is it; outside:
@@ -78,7 +78,7 @@ def finding_of(
     right: bool | None = None,
     mask: Mask | None = None,
     stems: dict[str, Path] | None = None,
-) -> Finding:
+) -> PhotoFinding:
     """The finding of one photo from its maps, one per method.
 
     label, right: the true class, and whether the decision is it, if known; mask: where the object is in the model's view, bool
@@ -92,7 +92,7 @@ def finding_of(
         weights = weights_of(np.asarray(first.values, dtype=np.float64), first.sign)
         marked = {"outside": 1 - energy(weights, mask), "area": float(mask.mean()), "overlap": overlap_at_half(weights, mask)}
     known = {} if grids[0] is None else {"border": border_share(grids[0]), "corner": corner_share(grids[0])}
-    return Finding(
+    return PhotoFinding(
         image=record.image,
         photo=record.photo,
         frame=record.frame,

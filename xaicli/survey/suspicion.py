@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from xaicli.survey.finding import Finding
+from xaicli.survey.finding import PhotoFinding
 from xaicli.survey.map_grids import Floats
 
 COUNTED = ("disagreement", "outside", "border", "corner")
@@ -17,7 +17,7 @@ COUNTED = ("disagreement", "outside", "border", "corner")
 ORDERS = ("suspicion", *COUNTED, "doubt")
 
 
-def suspicions(findings: Sequence[Finding]) -> Floats:
+def suspicions(findings: Sequence[PhotoFinding]) -> Floats:
     """The suspicion of each photo: the mean, over the measures that it has, of the share of photos that have less of it; 0 to 1,
     0.5 for a photo that stands out in nothing."""
     ranks = np.stack([percentiles([getattr(one, name) for one in findings]) for name in COUNTED])
@@ -36,14 +36,14 @@ def percentiles(values: Sequence[float | None]) -> Floats:
     return found
 
 
-def order(findings: Sequence[Finding], by: str) -> list[int]:
+def order(findings: Sequence[PhotoFinding], by: str) -> list[int]:
     """The positions of the photos, the one with most of a measure first; those without it last."""
     values = suspicions(findings) if by == "suspicion" else [getattr(one, by) for one in findings]
     table = np.array([-np.inf if value is None else value for value in values], dtype=np.float64)
     return [int(at) for at in np.argsort(-table, kind="stable")]
 
 
-def confusions(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def confusions(findings: Sequence[PhotoFinding]) -> list[dict[str, Any]]:
     """How often each label was taken for another class, the most frequent first."""
     pairs = Counter((one.label, one.decision) for one in findings if one.right is False and one.label is not None)
     labelled = Counter(one.label for one in findings)
@@ -53,7 +53,7 @@ def confusions(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def worst_errors(findings: Sequence[Finding]) -> list[int]:
+def worst_errors(findings: Sequence[PhotoFinding]) -> list[int]:
     """The positions of the photos that were taken for another class, the most certain error first."""
     wrong = [at for at, one in enumerate(findings) if one.right is False]
     return sorted(wrong, key=lambda at: -findings[at].p)
