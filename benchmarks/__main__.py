@@ -21,6 +21,7 @@ BENCHMARKS = {
     "region-cam": "Grad-CAM of a region of a class map over a bare forward and backward pass",
     "daam": "DAAM of all blocks over a bare forward and backward pass of the transformer",
     "ucag": "UCAG over the bare passes of its slices",
+    "bee": "BEE over the bare passes of its paths and its metric",
     "occlusion": "occlusion over captum's tuned run, and in bfloat16 over its default",
     "ablation-cam": "Ablation-CAM of a last stage over pytorch-grad-cam's",
     "score-cam": "Score-CAM of a last stage over torch-cam's, and its memory",

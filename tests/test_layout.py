@@ -51,6 +51,7 @@ ROOMS |= dict.fromkeys(("runs", "gate", "training", "results"), MIDDLE) | {"cli"
 FILES = {
     "method": "interface",
     "task": "interface",
+    "judge": "interface",
     "metric": "scoring",
     "rows": "scoring",
     "description": "attribution",

@@ -20,6 +20,9 @@ class Builtin(NamedTuple):
 BRANCHED_NETWORKS = "xaicli.methods.lfi.lfi_network"
 """The module that adds a branch to a network, and adds it again from the entry `branch` of a checkpoint's record."""
 
+JUDGES = "xaicli.registry"
+"""The module that finds the metric to which a method is fitted, by its name; see `xaicli.judge`."""
+
 METHODS: dict[str, Builtin] = {
     "grad-cam": Builtin("grad_cam:GradCAM", "Grad-CAM: channels weighted by their mean gradient"),
     "grad-cam++": Builtin(
@@ -88,6 +91,10 @@ METHODS: dict[str, Builtin] = {
     "fovex": Builtin(
         "fovex:FovEx",
         "FovEx: a round window, moved by gradient steps over the blurred photo to where the network sees its target best",
+    ),
+    "bee": Builtin(
+        "bee.bee:BEE",
+        "BEE: path integrals from random baselines, of which the map that a metric scores best is kept",
     ),
     "lfi-cam": Builtin(
         "lfi.lfi_cam:LFICAM",

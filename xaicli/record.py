@@ -35,7 +35,8 @@ class Record:
 
     image: path as given; photo: SHA-256 of its content; target: canonical text, `281` or `386-340`; targets: all that the run
     explained of this photo; scores: metric values by label; box: for a detector, `corners` in pixels of the photo, `label` and
-    `score` of the explained box, else empty. `definition` and `subject` are the two stamps. Fields after `subject` are recorded
+    `score` of the explained box, else empty; fitted_to: the metric by which the map was chosen, and which is therefore no
+    judge of it, else empty. `definition` and `subject` are the two stamps. Fields after `subject` are recorded
     but not stamped.
     """
 
@@ -76,11 +77,13 @@ class Record:
     box: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
     checksums: dict[str, str] = field(default_factory=dict, compare=False)
+    fitted_to: str = ""
 
     def to_json(self) -> str:
         content = dataclasses.asdict(self)
-        if not self.box:
-            del content["box"]
+        for name in ("box", "fitted_to"):
+            if not content[name]:
+                del content[name]
         return json.dumps(with_checksum(content), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod

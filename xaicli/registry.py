@@ -27,6 +27,7 @@ from xaicli.python_file import split as split_file
 
 if TYPE_CHECKING:
     from xaicli.network.classifier import Classifier
+    from xaicli.scoring.judging import MetricJudge
 
 T = TypeVar("T", bound=Definition)
 CONTROLS = ("random", "center")
@@ -207,6 +208,13 @@ def make_metric(text: str | Spec) -> Metric:
     made = make(METRICS, parse_spec(text) if isinstance(text, str) else text)
     assert isinstance(made, Metric)
     return made
+
+
+def judge(metric: str) -> MetricJudge:
+    """A metric as the judge of maps, for a method that is fitted to it (`xaicli.judge`)."""
+    from xaicli.scoring.judging import MetricJudge
+
+    return MetricJudge(make_metric(metric), lambda: map(make_metric, builtin.METRICS))
 
 
 def make_methods(texts: Iterable[str]) -> list[Method]:

@@ -24,6 +24,8 @@ OTHER = "other"
 PARTNER = "partner"
 """The read-out of the control `other` that names the photo of its map: `partner_number` of that photo's content."""
 PARTNER_DIGITS = 12
+FITTED = "fitted"
+"""The read-out, 1, of a score by the metric to which the map was fitted: it is no independent judgement of the map."""
 Direction = Literal["higher", "lower", "neither"]
 
 
@@ -35,6 +37,20 @@ def partner_number(content: str) -> int:
 def steps_on_the_ring(photo: str, partner: int) -> int:
     """The distance from a photo to a partner on the ring of content hashes; the nearest is the photo's partner."""
     return (partner - partner_number(photo)) % 16**PARTNER_DIGITS
+
+
+def fitted_metric(method_content: Mapping[str, Any]) -> str:
+    """The name of the metric to which a method, or its base, is fitted (`xaicli.judge`), by its content; empty without one.
+
+    The map that the control `other` borrows was fitted to another photo.
+    """
+    parameters = method_content.get("parameters")
+    if not isinstance(parameters, Mapping) or method_content.get("name") == OTHER:
+        return ""
+    metric, base = parameters.get("metric"), parameters.get("base")
+    if isinstance(metric, Mapping):
+        return str(metric.get("name", ""))
+    return fitted_metric(base) if isinstance(base, Mapping) else ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,11 @@ class Recipe:
     def method_definition(self) -> str:
         """The stamp of the method alone, by `stamps.definition_stamp`; it is the key of stored maps."""
         return stamp(self._method_part())
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the map was fitted to this metric, with whatever parameters: the score is then no independent judgement."""
+        return bool(self.metric_content.get("name")) and fitted_metric(self.method_content) == self.metric_content.get("name")
 
     @property
     def has_partner(self) -> bool:
@@ -172,7 +193,8 @@ class Row:
 
     def record(self) -> dict[str, Any]:
         """The row as a flat record, `COLUMNS` and then the read-outs by name, as in a line of JSON or CSV."""
-        readouts = {name: int(number) if name == PARTNER else number for name, number in sorted(self.readouts.items())}
+        whole = (PARTNER, FITTED)
+        readouts = {name: int(number) if name in whole else number for name, number in sorted(self.readouts.items())}
         return {**{name: getattr(self, name) for name in COLUMNS}, **readouts}
 
     @property

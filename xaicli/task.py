@@ -93,8 +93,11 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    """`lfi-cam`, `t-tame`, `p-tame`, `classifier`."""
+    """`lfi-cam`, `t-tame`, `p-tame`, `bee`, `classifier`."""
     needs_labels: bool = False
+
+    variant: str = ""
+    """What sets this explainer apart from others of its method for the same network: installed, each has a file of its own."""
 
     classifier: Classifier
     """The classifier that is explained or trained; its view prepares the photos."""

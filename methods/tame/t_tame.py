@@ -13,7 +13,6 @@ from xaicli.methods.tame.attention_head import AttentionHead
 from xaicli.methods.tame.mask_training import MaskTask, MaskTraining
 from xaicli.methods.tame.trained_attention import (
     Scaling,
-    content_of,
     grids,
     head_of,
     layer_names,
@@ -21,7 +20,7 @@ from xaicli.methods.tame.trained_attention import (
     require_class_token,
     scaled,
 )
-from xaicli.models.checkpoint import Checkpoint, checkpoint_for
+from xaicli.models.checkpoint import Checkpoint, checkpoint_for, content_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.stages import find_stages

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -17,15 +15,12 @@ from xaicli.models.checkpoint import Checkpoint
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.taps import Features
 from xaicli.network.tokens import Axes
-from xaicli.stamps import sha256_file
-from xaicli.untrusted import file_state, is_file, status_if_there
 
 Scaling = Literal["minmax", "sigmoid", "none"]
 
 SMALLEST_RANGE = 1e-8
 """A map whose range is below this is not stretched to 0..1: what differs in it is rounding."""
 CACHED = 4
-DIGITS = 16
 
 
 @functools.lru_cache(maxsize=CACHED)
@@ -85,16 +80,3 @@ def scaled(maps: Tensor, scaling: Scaling) -> Tensor:
         return maps.sigmoid() if scaling == "sigmoid" else maps
     low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
     return (maps - low) / (high - low).clamp_min(SMALLEST_RANGE)
-
-
-def content_of(path: str) -> str:
-    """A checkpoint's identity, without its folder: the file's name and a stamp of its bytes, where it can be read."""
-    file = Path(os.path.expanduser(path))
-    # Not every text is a path: one may hold a null character.
-    status = status_if_there(file) if is_file(file) else None
-    return file.name if status is None else f"{file.name} {digest(file, file_state(status))}"
-
-
-@functools.lru_cache(maxsize=CACHED)
-def digest(path: Path, state: tuple[int, ...]) -> str:
-    return sha256_file(path)[:DIGITS]

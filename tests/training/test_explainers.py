@@ -93,6 +93,18 @@ def test_a_network_of_ones_own_code_is_trained_and_loaded_again(train_request, t
     torch.testing.assert_close(classifier(inputs), run.task.modules["network"](inputs))
 
 
+def test_bee_learns_its_prior_from_photos_without_labels_and_the_file_is_used(train_request, toy):
+    run = finish(train_request("bee@n_steps=2@metric=deletion\\@steps=4", parameters={"context_dim": "4", "n_bank": "2"}))
+    told = read_checkpoint(run.output).metadata
+    assert told["metric"]["parameters"]["steps"] == 4
+    assert set(run.history[-1]) >= {"surprise", "score", "held score"}
+    classifier, photo = run.task.classifier, next((toy / "val" / "red").iterdir())
+    method = f"bee@n_steps=2@n_pulls=2@metric=deletion\\@steps=4@checkpoint={run.output}"
+    [attribution] = explain(str(photo), classifier, method=method)
+    assert attribution.record.extras["trained_pulls"] == len(run.listing) // 8 * 8
+    assert attribution.record.fitted_to == "deletion"
+
+
 @pytest.mark.parametrize("method", ["t-tame", "tame", "p-tame"])
 def test_attention_is_trained_without_labels_and_the_network_keeps_every_bit(train_request, network, method):
     given = {"auxiliary": str(network)} if method == "p-tame" else {}

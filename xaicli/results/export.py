@@ -21,7 +21,7 @@ from xaicli.files import write_atomic
 from xaicli.packages import require
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
-from xaicli.rows import COLUMNS, PARTNER
+from xaicli.rows import COLUMNS, FITTED, PARTNER
 
 FORMATS = ("csv", "jsonl", "parquet")
 ROWS_AT_ONCE = 50_000
@@ -92,7 +92,7 @@ def write_parquet(store: Store, file: BinaryIO, selection: Selection) -> int:
     parquet = importlib.import_module("pyarrow.parquet")
     names = store.readout_names(selection)
     kinds = {"value": arrow.float64(), "seed": arrow.int64(), **dict.fromkeys(names, arrow.float64())}
-    kinds |= {PARTNER: arrow.int64()}
+    kinds |= {PARTNER: arrow.int64(), FITTED: arrow.int64()}
     columns = [(name, kinds.get(name, arrow.string())) for name in (*COLUMNS, *names)]
     schema = arrow.schema(columns, metadata={"Software": MARK})
     count = 0

@@ -13,6 +13,8 @@ from xaicli.results.needed import MOST_PHOTOS, roughly
 from xaicli.results.summary import Group
 
 MOST_PAIRS = 12
+FITTED_MARK = "†"
+"""Beside a score by the metric to which the map was fitted."""
 REASONS = {
     CONSTANT: "map is constant, no score",
     NON_FINITE: "map is not finite, no score",
@@ -27,12 +29,21 @@ SAID = {"not shown": ("is not shown to beat", "are not shown to beat"), "worse":
 def sentences(group: Group) -> list[str]:
     """Sentences on methods that cannot be told apart, methods that are not shown to beat their controls, and missing values."""
     if group.photos == 1:
-        return ["One photo has no interval and compares nothing: give more photos.", *absences(group)]
+        return ["One photo has no interval and compares nothing: give more photos.", *fits(group), *absences(group)]
     undecided = ties(group)
     shown = undecided[:MOST_PAIRS]
     if len(undecided) > MOST_PAIRS:
         shown.append(f"{len(undecided) - MOST_PAIRS} more pairs cannot be told apart (--format json has all comparisons).")
-    return [*shown, *defeats(group), *optimism(group), *absences(group)]
+    return [*shown, *defeats(group), *optimism(group), *fits(group), *absences(group)]
+
+
+def fits(group: Group) -> list[str]:
+    """A sentence on scores by the metric to which a method fitted its maps."""
+    pairs = [f"{method} was fitted to {metric}" for (method, metric), cell in group.cells.items() if cell.recipe.fitted]
+    if not pairs:
+        return []
+    beside = "judge it by another metric" if len(pairs) == 1 else "judge them by other metrics"
+    return [f"{FITTED_MARK} {joined(pairs)}: no independent judgement; {beside}."]
 
 
 def ties(group: Group) -> list[str]:

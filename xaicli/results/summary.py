@@ -15,7 +15,7 @@ from xaicli.results.comparisons import Comparison, compared
 from xaicli.results.intervals import Estimate
 from xaicli.results.reading import Selection, StoredScores
 from xaicli.results.store import Store
-from xaicli.rows import OK, Recipe
+from xaicli.rows import FITTED, OK, Recipe
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def counted(column: NDArray[np.int64], status: NDArray[np.int64], words: Sequenc
 def with_readouts(cell: Cell, at: int, columns: Mapping[str, NDArray[np.float64]]) -> Cell:
     """The cell with the means of its read-outs, or ratios of means if the recipe declares a read-out as a ratio."""
     found = {}
-    for name in columns.keys() - {"value"}:
+    for name in columns.keys() - {"value", FITTED}:
         if np.isnan(columns[name][:, at]).all():
             continue
         if name in cell.recipe.ratios:

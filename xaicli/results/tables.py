@@ -13,7 +13,7 @@ from typing import Any
 from xaicli.errors import UsageError
 from xaicli.results.comparisons import Comparison
 from xaicli.results.intervals import LEVEL, Estimate
-from xaicli.results.sentences import decimals_of, number, sentences, with_interval
+from xaicli.results.sentences import FITTED_MARK, decimals_of, number, sentences, with_interval
 from xaicli.results.summary import Cell, Group
 from xaicli.terminal import columns_of, printable
 from xaicli.text_table import aligned, in_markdown, latex, markdown
@@ -26,7 +26,7 @@ CSV_COLUMNS = (
     *("model", "fingerprint", "target_rule", "precision"),
     *("method", "metric", "direction", "control"),
     *("mean", "low", "high", "n", "of"),
-    *("test", "optimistic", "median", "median_low", "median_high"),
+    *("test", "optimistic", "median", "median_low", "median_high", "fitted"),
 )
 
 
@@ -94,17 +94,18 @@ def heading(group: Group, metric: str) -> str:
 
 
 def shown(group: Group, method: str, metric: str) -> str:
-    """One cell: the mean with its interval, and n if values are missing."""
+    """One cell: the mean with its interval, a mark if the map was fitted to the metric, and n if values are missing."""
     cell = group.cells.get((method, metric))
     if cell is None:
         return NOTHING
+    mark = FITTED_MARK if cell.recipe.fitted else ""
     count = f" ({cell.estimate.n:,} of {cell.estimate.of:,})" if cell.estimate.n < cell.estimate.of else ""
     if cell.single is not None:
-        return number(cell.single, 3)
+        return number(cell.single, 3) + mark
     if not cell.estimate.known:
         return NOTHING + count
     places = decimals_in(group, metric)
-    return with_interval(cell.estimate, places) + shown_median(cell, places) + count
+    return with_interval(cell.estimate, places) + shown_median(cell, places) + mark + count
 
 
 def shown_median(cell: Cell, places: int) -> str:
@@ -160,7 +161,7 @@ def to_csv(groups: Sequence[Group]) -> str:
             numbers = [estimate.value, estimate.low, estimate.high, estimate.n, estimate.of]
             middle = [None] * 3 if cell.median is None else [cell.median.value, cell.median.low, cell.median.high]
             row = [*about, cell.recipe.direction, int(cell.recipe.control), *numbers]
-            writer.writerow([*row, estimate.test, int(estimate.optimistic), *middle])
+            writer.writerow([*row, estimate.test, int(estimate.optimistic), *middle, int(cell.recipe.fitted)])
     return text.getvalue()
 
 
@@ -187,6 +188,7 @@ def cell_json(method: str, metric: str, cell: Cell) -> dict[str, Any]:
         "direction": recipe.direction,
         "kind": recipe.kind,
         "control": recipe.control,
+        "fitted": recipe.fitted,
         "passes": recipe.passes,
         **figures(cell.estimate),
         "without_value": dict(cell.statuses),

@@ -14,8 +14,9 @@ from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
 from xaicli.results.reading import Selection
+from xaicli.results.sentences import FITTED_MARK
 from xaicli.results.store import Store
-from xaicli.rows import KeptMap, Row
+from xaicli.rows import FITTED, KeptMap, Row
 from xaicli.runs.score_run import ScoreRun
 from xaicli.sign import Sign
 
@@ -79,7 +80,8 @@ def cell_of(run: ScoreRun, photo: SheetPhoto, label: str) -> SheetCell:
     for metric in run.metrics:
         row = photo.scores.get((label, metric.label))
         if row is not None:
-            lines.append(f"{metric.label} {row.status if row.value is None else f'{row.value:.3f}'}")
+            mark = FITTED_MARK if FITTED in row.readouts else ""
+            lines.append(f"{metric.label} {row.status if row.value is None else f'{row.value:.3f}{mark}'}")
     kept = photo.maps[label]
     sign, marks = Sign.SIGNED if kept.signed else Sign.NONNEGATIVE, {} if kept.region is None else {REGION: kept.region}
     return SheetCell(np.asarray(kept.values, dtype=np.float32), sign, tuple(lines), marks_of(marks))

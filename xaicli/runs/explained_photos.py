@@ -22,9 +22,9 @@ from xaicli.targets import REGION
 from xaicli.text_table import rendered
 
 OF_TARGET = ("target_name", "target_probability")
-COLUMNS = ("image", "decision", "p", *OF_TARGET, "output", "value", "baseline", "method")
+COLUMNS = ("image", "decision", "p", *OF_TARGET, "output", "value", "baseline", "method", "fitted_to")
 """The decision and its probability, and the target's where it is another; or a value, of the photo and of the baseline, a photo
-of the mean colour."""
+of the mean colour; the metric to which the map was fitted, if it was."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,6 +123,8 @@ def row_of(record: Record, written: WrittenMap | None = None) -> dict[str, Any]:
     else:
         row |= {"decision": record.decision.name, "p": record.decision.probability}
     row["method"] = record.method
+    if record.fitted_to:
+        row["fitted_to"] = record.fitted_to
     if written is not None:
         row["map"] = written.picture if record.status == "ok" else f"{written.picture} ({record.status})"
     row |= {

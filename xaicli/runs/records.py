@@ -16,7 +16,9 @@ from xaicli.method import Maps, Method
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
+from xaicli.params import as_json
 from xaicli.record import BASELINE_VALUE, Prediction, Record
+from xaicli.rows import fitted_metric
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -80,6 +82,7 @@ def attributions_of(
             extras=numbers,
             arrays=tuple(arrays),
             box=dataclasses.asdict(boxes[rule.index]) if boxes else {},
+            fitted_to=fitted_metric(as_json(method)),
         )
         made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, loaded.photo.image))
     return made

@@ -20,6 +20,7 @@ from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
 from xaicli.record import Record
+from xaicli.results.sentences import FITTED_MARK
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.records import said
@@ -129,5 +130,12 @@ def cell(written: WrittenMap) -> SheetCell:
 def cell_of(record: Record, values: NDArray[np.float32], marks: tuple[TargetMark, ...] = ()) -> SheetCell:
     """A map on a sheet with the lines under it: the target if it is not the decision, and scores."""
     of_target = () if record.rule == "top1" else (f"{record.target_name} {record.target_probability:.2f}",)
-    scores = tuple(f"{label} {value:.3f}" for label, value in record.scores.items() if isinstance(value, float))
+    scores = tuple(
+        f"{label} {value:.3f}{mark(record, label)}" for label, value in record.scores.items() if isinstance(value, float)
+    )
     return SheetCell(values, Sign(record.sign), of_target + scores, marks)
+
+
+def mark(record: Record, metric: str) -> str:
+    """The mark of a score by the metric to which the map was fitted."""
+    return FITTED_MARK if record.fitted_to and metric.partition("@")[0] == record.fitted_to else ""

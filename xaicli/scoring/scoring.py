@@ -20,7 +20,7 @@ from xaicli.metric import CONSTANT, EMPTY_TRUTH, NO_TRUTH, NON_FINITE, UNDEFINED
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.passes.queue import clean_logits
-from xaicli.rows import OK, PARTNER, Curve, Row, partner_number
+from xaicli.rows import FITTED, OK, PARTNER, Curve, Row, partner_number
 from xaicli.scoring.case import Case
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.measuring import measure
@@ -37,11 +37,13 @@ class Column:
     metric: Metric
     definition: str
     statuses: tuple[str, ...]
+    fitted: bool = False
 
     @classmethod
     def of(cls, photo: ScoredPhoto, explanation: Explanation, metric: Metric) -> Column:
         found = tuple(status_of(photo, explanation, metric, target) for target in range(len(explanation.targets)))
-        return cls(explanation, metric, explanation.explainer.recipe(metric).definition, found)
+        recipe = explanation.explainer.recipe(metric)
+        return cls(explanation, metric, recipe.definition, found, recipe.fitted)
 
     @property
     def items(self) -> list[int]:
@@ -167,6 +169,8 @@ def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | Non
         readouts = {name: number for name, number in numbers.items() if math.isfinite(number)}
         if scores.curve is not None:
             curve = Curve(tuple(scores.curve[0].tolist()), tuple(scores.curve[1][item].tolist()))
+    if column.fitted:
+        readouts[FITTED] = 1.0
     if explanation.partner:
         readouts[PARTNER] = float(partner_number(explanation.partner))
     return Row(

@@ -65,7 +65,7 @@ def prepare(
             raise UsageError(f"{len(listing.classes)} classes of the data, but {classifier.name} has {classifier.count}")
     schedule = dataclasses.replace(task.schedule, **request.overrides)
     schedules.check(schedule)
-    output = request.output or installed_path(learner, classifier)
+    output = request.output or installed_path(learner, classifier, task.variant)
     if request.resume and not is_there(snapshot_path(output)):
         raise UsageError(f"there is no snapshot {snapshot_path(output).name} to continue from", hint="Leave --resume out.")
     listing, held = divide(request, listing, needs_labels=task.needs_labels)
@@ -153,9 +153,9 @@ def identity(request: TrainRequest, learner: Learner, task: Task, schedule: Sche
     }
 
 
-def installed_path(learner: Learner, classifier: Classifier) -> Path:
+def installed_path(learner: Learner, classifier: Classifier, variant: str = "") -> Path:
     """The path where methods find the checkpoint by themselves."""
-    name = safe_label(classifier.name.removesuffix(ENDING))
+    name = safe_label(".".join(filter(None, (classifier.name.removesuffix(ENDING), variant))))
     return checkpoints_folder() / f"{learner.name}.{name}.{classifier.weights_fingerprint[:8]}{ENDING}"
 
 

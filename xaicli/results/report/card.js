@@ -6,10 +6,10 @@ function statusOf(entry, method, metric) {
   return entry.statuses[`${method},${metric}`] ?? null;
 }
 
-/** A score as text: the number, or why there is none. */
+/** A score as text: the number, marked if the map was fitted to the metric, or why there is none. */
 function scoreNode(entry, method, metric) {
   const value = valueOf(entry, method, metric);
-  if (value !== null) return element("b", {}, figure(value));
+  if (value !== null) return element("b", {}, figure(value) + (group().methods[method].fitted.includes(metric) ? "†" : ""));
   const status = statusOf(entry, method, metric);
   return element("b", { class: status ? "bad" : "" }, status ?? "–");
 }

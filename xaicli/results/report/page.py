@@ -140,7 +140,7 @@ def data_of(
             if curve.model == group.fingerprint and curve.definition in at
         ]
         metrics = [{"name": metric, "direction": group.recipe(metric).direction} for metric in group.metrics]
-        methods = [{"name": name, "control": name in group.controls} for name in names]
+        methods = [{"name": name, "control": name in group.controls, "fitted": fitted_metrics(group, name)} for name in names]
         about = {"model": group.model, "fingerprint": group.fingerprint, "methods": methods, "metrics": metrics, "curves": drawn}
         described.append(about | as_data(mine, group, number))
     return {
@@ -151,6 +151,12 @@ def data_of(
         ],
         "palettes": [base64.b64encode(palette(sign).tobytes()).decode() for sign in (Sign.NONNEGATIVE, Sign.SIGNED)],
     }
+
+
+def fitted_metrics(group: Group, method: str) -> list[int]:
+    """The metrics, by their positions, to which a method's maps were fitted."""
+    found = [group.cells.get((method, metric)) for metric in group.metrics]
+    return [at for at, cell in enumerate(found) if cell is not None and cell.recipe.fitted]
 
 
 def shown_paths(photos: Sequence[StoredPhoto]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xaicli.results.sentences import number
+from xaicli.results.sentences import FITTED_MARK, number
 from xaicli.results.summary import Group
 from xaicli.results.tables import NOTHING, decimals_in, heading, passes_of, shown_median
 
@@ -47,20 +47,20 @@ def column(group: Group, metric: str) -> list[TableCell]:
         if cell is None:
             cells.append(TableCell(NOTHING))
             continue
-        estimate = cell.estimate
+        estimate, mark = cell.estimate, FITTED_MARK if cell.recipe.fitted else ""
         count = f"{estimate.n:,} of {estimate.of:,}" if estimate.n < estimate.of else ""
         if cell.single is not None:
-            cells.append(TableCell(number(cell.single, 3), sort=cell.single))
+            cells.append(TableCell(number(cell.single, 3) + mark, sort=cell.single))
         elif estimate.value is None:
             cells.append(TableCell(NOTHING, count=count))
         elif estimate.low is None or estimate.high is None:
-            cells.append(TableCell(number(estimate.value, max(decimals, 3)), "all equal", count, estimate.value))
+            cells.append(TableCell(number(estimate.value, max(decimals, 3)) + mark, "all equal", count, estimate.value))
         else:
             shown = f"[{number(estimate.low, decimals)}, {number(estimate.high, decimals)}]"
             interval = shown + "~" * estimate.optimistic + shown_median(cell, decimals)
             places = (position(end, low, high) for end in (estimate.low, estimate.value, estimate.high))
             bar = tuple(places) if high > low else None
-            cells.append(TableCell(number(estimate.value, decimals), interval, count, estimate.value, bar))  # type: ignore[arg-type]
+            cells.append(TableCell(number(estimate.value, decimals) + mark, interval, count, estimate.value, bar))  # type: ignore[arg-type]
     return cells
 
 
