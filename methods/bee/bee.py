@@ -73,7 +73,6 @@ class BEE(Method):
         "auto", "the prior, a file of xai train bee; auto: the installed one if there is one; none: untrained"
     )
     prior_precision: float = param(1.0, "of beliefs about an arm of which nothing is known", gt=0)
-    relu: bool = param(False, "keep what speaks for the target only")
     parts: bool = param(False, "also keep all maps, their scores and arms")
 
     name = "bee"
@@ -98,10 +97,7 @@ class BEE(Method):
 
     @property
     def sign(self) -> Sign:
-        return Sign.NONNEGATIVE if self.relu or self.integrand == "relu_product" else Sign.SIGNED
-
-    def with_negative(self, keep: bool) -> BEE:
-        return replace(self, relu=not keep)
+        return Sign.NONNEGATIVE if self.integrand == "relu_product" else Sign.SIGNED
 
     def parameters_as_given(self) -> dict[str, Any]:
         """The metric counts by its definition, of which a new version may choose other maps, and a checkpoint by its content."""
@@ -116,7 +112,7 @@ class BEE(Method):
 
     @property
     def rule(self) -> PathRule:
-        return PathRule(integrand=self.integrand, steps=self.steps, noise=self.noise, relu=self.relu)
+        return PathRule(integrand=self.integrand, steps=self.steps, noise=self.noise)
 
     def layers(self, classifier: Classifier) -> list[FeatureLayer]:
         names = (self.layer,) if isinstance(self.layer, str) else self.layer
@@ -188,7 +184,8 @@ class BEE(Method):
         expecting = classifier.bound(expected_passes=max(classifier.expected_passes, passes))
         scoring = judge.of_photo(expecting, rests[0].logits, rests[0].photo[0], rule, self.sign, seed)
         path = replace(self.rule, limit=classifier.batch_size)
-        question = Question(rests, target, scoring, path, prior and prior.bank, seed, f"bee {rule}")
+        bank = None if prior is None else prior.bank
+        question = Question(rests, target, scoring, path, bank, seed, f"bee {rule}")
         arms = self.arms_with(prior)
         beliefs, context = self.start(question, arms, prior)
         return explore(question, judge, beliefs, context, arms, self.n_pulls, self.at_once, self.update)

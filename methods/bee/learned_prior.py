@@ -68,19 +68,22 @@ def learned_prior(classifier: Classifier, given: str, wanted: Mapping[str, Any])
     if checkpoint is None:
         return None
     for key, value in wanted.items():
-        if checkpoint.metadata.get(key) != value:
+        found = checkpoint.metadata.get(key)
+        if found != value:
             raise InputError(
-                f"{checkpoint.path.name} was trained for {key} {said(checkpoint.metadata.get(key))}, not {said(value)}",
+                f"{checkpoint.path.name} was trained for {key} {said(found, value)}, not {said(value, found)}",
                 hint="Train one with the same parameters, or give checkpoint=none.",
             )
     return prior_of(checkpoint)
 
 
-def said(value: Any) -> str:
-    """An entry of a checkpoint in words."""
+def said(value: Any, beside: Any) -> str:
+    """An entry of a checkpoint in words, beside another one: of a metric of the same name the parameters that differ."""
     if isinstance(value, Mapping):
-        own = "".join(f"@{key}={one}" for key, one in dict(value.get("parameters") or {}).items())
-        return f"{value.get('name')}{own}"
+        there = beside if isinstance(beside, Mapping) else {}
+        name, mine, theirs = value.get("name"), dict(value.get("parameters") or {}), dict(there.get("parameters") or {})
+        unlike = {key: one for key, one in mine.items() if theirs.get(key) != one} if there.get("name") == name else {}
+        return "".join([str(name), *(f"@{key}={one}" for key, one in unlike.items())])
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

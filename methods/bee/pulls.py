@@ -26,7 +26,6 @@ class PathRule:
     integrand: Integrand
     steps: int
     noise: NoiseScale
-    relu: bool
     limit: int | None = None
 
 
@@ -68,7 +67,7 @@ class Question:
             streams = [self.random(f"baseline {at}", first + number) for number in range(len(arms))]
             baselines = [draw(arm, features, own, rule.noise, self.bank) for arm, own in zip(arms, streams, strict=True)]
             maps = path_maps(rest, self.chosen, torch.stack(baselines), rule.integrand, rule.steps, rule.limit)
-            found.append(upsample(maps.relu() if rule.relu else maps, self.grid))
+            found.append(upsample(maps, self.grid))
         return torch.stack(found, dim=1)
 
     def scores(self, maps: Tensor) -> Numbers:
@@ -106,7 +105,6 @@ def explore(
 
     The best of more pulls is never worse: a pull depends only on those before it. A pull wins by its rank among all of the photo.
     """
-    better = max if judge.higher else min
     maps: list[Tensor] = []
     scores: list[Numbers] = []
     chosen: list[int] = []
@@ -116,7 +114,7 @@ def explore(
         maps.append(question.maps([arms[arm] for arm in now], first))
         scores.append(question.scores(maps[-1]))
         chosen += now
-        seen = [best_of(row, better) for row in np.concatenate(scores)]
+        seen = [best_of(row, judge) for row in np.concatenate(scores)]
         for number, arm in enumerate(now if update else ()):
             chance = chance_of_winning(seen[first + number], seen, higher=judge.higher, binary=judge.binary)
             won = question.random("win", first + number).random() < chance
@@ -124,9 +122,10 @@ def explore(
     return chosen_best(torch.cat(maps), np.concatenate(scores), chosen, beliefs, judge)
 
 
-def best_of(scores: Numbers, better: type[max] | type[min]) -> float:  # type: ignore[valid-type]
+def best_of(scores: Numbers, judge: Judge) -> float:
+    """The best of a pull's scores, one a layer; NaN without one."""
     known = [float(score) for score in scores if not np.isnan(score)]
-    return better(known) if known else float("nan")
+    return float("nan") if not known else max(known) if judge.higher else min(known)
 
 
 def chosen_best(maps: Tensor, scores: Numbers, arms: list[int], beliefs: Beliefs, judge: Judge) -> Found:

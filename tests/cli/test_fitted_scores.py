@@ -77,7 +77,7 @@ def test_the_record_and_the_row_of_a_map_name_the_metric(shell) -> None:
     own, plain = json.loads(shell.out)
     assert own["fitted_to"] == "deletion"
     assert "fitted_to" not in plain
-    record = json.loads((Path("xai-out") / own["record"]).read_text())
+    record = json.loads(Path(own["record"]).read_text())
     assert record["fitted_to"] == "deletion"
     assert record["parameters"]["metric"]["name"] == "deletion"
 

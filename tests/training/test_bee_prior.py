@@ -104,9 +104,11 @@ def test_an_installed_prior_is_found_for_its_metric_alone_and_changes_what_is_pu
 
 def test_a_file_for_another_metric_or_layer_is_refused_in_words(classifier):
     path = install(trained(classifier), classifier)
-    with pytest.raises(InputError, match=r"was trained for metric insertion@.*not deletion@"):
+    with pytest.raises(InputError, match="was trained for metric insertion, not deletion"):
         BEE(metric="deletion", checkpoint=str(path)).require(classifier)
-    with pytest.raises(InputError, match=r"was trained for layers features\.6, not features\.3"):
+    with pytest.raises(InputError, match="was trained for metric insertion@steps=28, not insertion@steps=14"):
+        BEE(metric="insertion@steps=14", checkpoint=str(path)).require(classifier)
+    with pytest.raises(InputError, match=r"was trained for layers features, not features\.3"):
         BEE(layer="features.3", checkpoint=str(path)).require(classifier)
     with pytest.raises(UsageError, match="trained for one layer"):
         BEE(layer=("features.3", "features.6")).task(classifier, TaskOptions())

@@ -39,7 +39,8 @@ def sentences(group: Group) -> list[str]:
 
 def fits(group: Group) -> list[str]:
     """A sentence on scores by the metric to which a method fitted its maps."""
-    pairs = [f"{method} was fitted to {metric}" for (method, metric), cell in group.cells.items() if cell.recipe.fitted]
+    fitted = {method: cell.recipe.metric_content["name"] for (method, _), cell in group.cells.items() if cell.recipe.fitted}
+    pairs = [f"{method} was fitted to {metric}" for method, metric in fitted.items()]
     if not pairs:
         return []
     beside = "judge it by another metric" if len(pairs) == 1 else "judge them by other metrics"

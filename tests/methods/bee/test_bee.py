@@ -82,11 +82,11 @@ def test_each_target_has_pulls_of_its_own(explain):
     assert_close(explain(rule=second).values[1, 0], both.values[1, 1])
 
 
-def test_the_signs_are_kept_unless_they_are_not_wanted(explain):
+def test_the_complete_integral_has_both_signs_and_the_rectified_product_one(explain):
     assert bool((explain().values < 0).any())
-    assert not bool((explain(relu=True).values < 0).any())
-    assert BEE().sign is Sign.SIGNED
-    assert BEE(relu=True).sign is BEE(integrand="relu_product").sign is Sign.NONNEGATIVE
+    assert not bool((explain(integrand="relu_product").values < 0).any())
+    assert BEE().sign is BEE(integrand="product").sign is Sign.SIGNED
+    assert BEE(integrand="relu_product").sign is Sign.NONNEGATIVE
 
 
 def test_maps_of_a_network_that_sees_nothing_are_constant_and_have_no_score(classifier_of, tiny_cnn):
