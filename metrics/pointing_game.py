@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xaicli.float64 import in_float64
-from xaicli.metric import Direction, Metric, Scores, Sign, ValueKind, param
+from xaicli.metric import MAGNITUDES, Direction, Metric, Scores, Sign, ValueKind, param
 from xaicli.scoring.case import Case
 
 
@@ -68,5 +68,31 @@ class EnergyPointingGame(Metric):
 
     def score(self, case: Case) -> Scores:
         maps = in_float64(case.upsampled)
+        inside = (maps * case.truth.to(maps.device)).sum(dim=(1, 2)) / maps.sum(dim=(1, 2))
+        return Scores(inside, {"area": in_float64(case.truth).mean(dim=(1, 2))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositiveShare(Metric):
+    """Share of the map's positive values that lies on the target, 0 to 1.
+
+    `sum of max(map, 0) on the marked region / sum of max(map, 0)`, on the upsampled map (H, W). Higher is better. The read-out
+    `area` is what a map without any information would get. On a mosaic of photos of different classes, with the quarter of the
+    class as the marked region, it is the grid pointing game. A map without positive values has no score.
+
+    `xai score photos/ --method grad-cam --metric positive-share --truth boxes.csv`
+    """
+
+    name = "positive-share"
+    aliases = ("grid-pointing-game",)
+    direction = Direction.HIGHER
+    range = (0.0, 1.0)
+    needs_truth = True
+    signs = MAGNITUDES
+    readouts = {"area": "share of the model's view that the target covers"}
+    paper = "Böhle, Fritz, Schiele: Convolutional dynamic alignment networks, CVPR 2021, section 4, arXiv 2104.00032"
+
+    def score(self, case: Case) -> Scores:
+        maps = in_float64(case.upsampled).clamp_min(0)
         inside = (maps * case.truth.to(maps.device)).sum(dim=(1, 2)) / maps.sum(dim=(1, 2))
         return Scores(inside, {"area": in_float64(case.truth).mean(dim=(1, 2))})

@@ -35,14 +35,18 @@ if TYPE_CHECKING:
     from xaicli.runs.augment import augment as augment
     from xaicli.runs.bank import build_bank as build_bank
     from xaicli.runs.baseline import baseline as baseline
+    from xaicli.runs.bundle import bundle as bundle
     from xaicli.runs.check import check as check
     from xaicli.runs.compare import compare as compare
     from xaicli.runs.doctor import doctor as doctor
     from xaicli.runs.explain import explain as explain
     from xaicli.runs.export import export as export
     from xaicli.runs.merge import merge as merge
+    from xaicli.runs.parity import parity as parity
     from xaicli.runs.report import report as report
     from xaicli.runs.score import score as score
+    from xaicli.runs.trust import trust as trust
+    from xaicli.runs.verify import verify as verify
     from xaicli.sign import Sign as Sign
     from xaicli.training.train import train as train
 
@@ -62,6 +66,7 @@ PLACES = {
     "augment": "xaicli.runs.augment",
     "baseline": "xaicli.runs.baseline",
     "build_bank": "xaicli.runs.bank",
+    "bundle": "xaicli.runs.bundle",
     "check": "xaicli.runs.check",
     "classifier": "xaicli.models.from_module",
     "compare": "xaicli.runs.compare",
@@ -74,9 +79,12 @@ PLACES = {
     "make_metric": "xaicli.registry",
     "merge": "xaicli.runs.merge",
     "param": "xaicli.params",
+    "parity": "xaicli.runs.parity",
     "report": "xaicli.runs.report",
     "score": "xaicli.runs.score",
     "train": "xaicli.training.train",
+    "trust": "xaicli.runs.trust",
+    "verify": "xaicli.runs.verify",
 }
 
 __all__ = ["__version__", *PLACES]

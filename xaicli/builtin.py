@@ -218,6 +218,11 @@ METRICS: dict[str, Builtin] = {
         "Share of the map's mass that lies on the target, 0 to 1",
         ("ebpg",),
     ),
+    "positive-share": Builtin(
+        "pointing_game:PositiveShare",
+        "Share of the map's positive values that lies on the target, 0 to 1",
+        aliases=("grid-pointing-game",),
+    ),
     "relevance-rank": Builtin(
         "relevance_rank:RelevanceRank",
         "Share of the K most salient pixels on the target, K being its size",

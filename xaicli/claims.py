@@ -25,6 +25,7 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
     (b'{"image": ', b'"definition": "', b'"subject": "'),
     (b'{\n "generator": "xaicli"',),
     (b"PAR1", b"xaicli"),
+    (b"PK\x03\x04", b"xaicli evidence"),
     (b"%PDF", b"/Producer (xaicli)"),
     (b"<svg", b"<dc:title>xaicli</dc:title>"),
 )

@@ -118,6 +118,7 @@ ALL = (
     "entropy",
     "pointing-game",
     "energy-pointing-game",
+    "positive-share",
     "relevance-rank",
     "iou",
     "randomization@stages=2",

@@ -13,6 +13,7 @@ from xaicli.cli.verbosity import Command, verbosity_options
 EXAMPLES = """
 xai check
 xai check --weights retrained.safetensors --format markdown
+xai check --against onnx:net.onnx
 xai check --update
 """
 
@@ -21,6 +22,7 @@ FORMATS = ("table", "markdown", "json", "junit", "github")
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="compare a suite with its baseline")
 @suite_options
+@option("Suite", "--against", metavar="SPEC", help="Compare with this model in place of the baseline.  [default: the suite's]")
 @option("Suite", "--seed", type=click.IntRange(min=0), help="Seed of stochastic methods.  [default: the baseline's]")
 @format_option(FORMATS)
 @option(
@@ -39,6 +41,7 @@ def command(
     trust: bool,
     model: str | None,
     weights: str | None,
+    against: str | None,
     seed: int | None,
     form: str,
     output: str | None,
@@ -60,6 +63,7 @@ def command(
         trust=trust,
         model=model,
         weights=weights,
+        against=against,
         seed=seed,
         output=output,
         strict=strict,

@@ -19,7 +19,7 @@ from xaicli.gate.formats import conclusion, in_order, word
 from xaicli.gate.map_similarity import similarity
 from xaicli.gate.measure import PhotoResult, ReadySuite
 from xaicli.gate.outcome import Outcome
-from xaicli.gate.pictures import in_words, worst_photos
+from xaicli.gate.pictures import in_words
 from xaicli.results.report.page import policy, text
 
 NAME = "check.html"
@@ -48,19 +48,21 @@ class ChangedPhoto:
         return f"{self.image}: the photo, the map of {self.method} before and after, and their difference"
 
 
-def write_page(ready: ReadySuite, outcome: Outcome, pictures: Sequence[Path], folder: Path) -> Path | None:
-    """Write `check.html` beside the pictures, in the order of `worst_photos`, also if a rule that names no photo failed or could
-    not be decided; if all rules passed, remove the page of an earlier check.
+def write_page(
+    ready: ReadySuite, outcome: Outcome, pictures: Sequence[Path], folder: Path, name: str = NAME, *, always: bool = False
+) -> Path | None:
+    """Write `check.html` beside the pictures, in the order of `to_look_at`, also if a rule that names no photo failed or could
+    not be decided; if all rules passed, remove the page of an earlier check, or write it too where it is wanted `always`.
 
     Raises InputError if it cannot be written, UsageError if another program's file is in its place.
     """
-    path = folder / NAME
-    if not outcome.failed(strict=True):
+    path = folder / name
+    if not (always or outcome.failed(strict=True)):
         if is_own(path):
             path.unlink()
         return None
     claim(path)
-    places = zip(worst_photos(outcome), pictures, strict=True)
+    places = zip(outcome.to_look_at, pictures, strict=True)
     changed = [changed_photo(ready, outcome, at, label, picture) for (at, label), picture in places]
     content = page(ready, outcome, changed)
     write_atomic(path, lambda file: file.write(content.encode()))
@@ -74,6 +76,7 @@ def page(ready: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -
     style = text("style.css")
     return environment.from_string(template).render(
         model=ready.classifier.name,
+        sides=outcome.sides,
         before=outcome.baseline.fingerprint[:8],
         after=ready.classifier.fingerprint[:8],
         photos=len(outcome.now),

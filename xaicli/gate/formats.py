@@ -29,9 +29,9 @@ def render(outcome: Outcome, form: str, *, pictures: str = "") -> str:
     if form == "markdown":
         return to_markdown(verdicts)
     if form == "junit":
-        return to_junit(verdicts)
+        return to_junit(verdicts, outcome)
     if form == "github":
-        return to_github(verdicts)
+        return to_github(verdicts, outcome)
     return to_text(verdicts, pictures)
 
 
@@ -109,11 +109,13 @@ def in_cell(text: str) -> str:
     return "".join("\\" + char if char in "[]!@~" else char for char in in_markdown(text))
 
 
-def to_junit(verdicts: Sequence[Verdict]) -> str:
+def to_junit(verdicts: Sequence[Verdict], outcome: Outcome) -> str:
     rules = [verdict for verdict in verdicts if verdict.state != "note"]
     counts = {"failures": sum(verdict.failed for verdict in rules), "errors": 0}
     counts["skipped"] = sum(verdict.state == "inconclusive" for verdict in rules)
-    suite = Element("testsuite", {"name": "xai check", "tests": str(len(rules)), **{name: str(n) for name, n in counts.items()}})
+    suite = Element(
+        "testsuite", {"name": outcome.sides.verb, "tests": str(len(rules)), **{name: str(n) for name, n in counts.items()}}
+    )
     for verdict in rules:
         worst = worst_of(verdict)
         text, message = plain(verdict.text + (f". Worst: {worst}" if worst else "")), plain(verdict.text)
@@ -133,7 +135,7 @@ def plain(text: str) -> str:
     return "".join(char if char not in "\ufffe\uffff" else "?" for char in printable(text))
 
 
-def to_github(verdicts: Sequence[Verdict]) -> str:
+def to_github(verdicts: Sequence[Verdict], outcome: Outcome) -> str:
     """Workflow commands: errors for failures, warnings for warnings and inconclusive rules, notices for notes."""
     kinds = {"fail": "error", "inconclusive": "warning", "note": "notice"}
     lines = []
@@ -142,7 +144,7 @@ def to_github(verdicts: Sequence[Verdict]) -> str:
             continue
         kind = "warning" if verdict.warns else kinds[verdict.state]
         worst = worst_of(verdict)
-        title = " ".join(part for part in ("xai check:", verdict.method, verdict.what) if part)
+        title = " ".join(part for part in (f"{outcome.sides.verb}:", verdict.method, verdict.what) if part)
         text = printable(verdict.text) + (f". Worst: {worst}" if worst else "")
         lines.append(f"::{kind} title={command_property(printable(title))}::{command_data(text)}")
     return "\n".join([*lines, conclusion(verdicts)]) + "\n"

@@ -195,14 +195,20 @@ def with_classes(ready: ReadySuite, targets: Mapping[str, str]) -> ReadySuite:
 
 
 def run_suite(
-    ready: ReadySuite, seed: int, *, score: bool = True, tick: Callable[[int], object] = lambda done: None
+    ready: ReadySuite,
+    seed: int,
+    *,
+    score: bool = True,
+    tick: Callable[[int], object] = lambda done: None,
+    altered: Callable[[LoadedPhoto], LoadedPhoto] = lambda loaded: loaded,
 ) -> tuple[PhotoResult, ...]:
-    """Explain and score every photo, in the suite's order; tick: called with the number of photos done.
+    """Explain and score every photo, in the suite's order; tick: called with the number of photos done; altered: a change to
+    each photo before the network sees it.
 
     Raises XaiError at the first photo that cannot be used: a gate never passes on part of its photos.
     """
     found: dict[Source, PhotoResult] = {}
-    explained = explained_photos(ready, seed, controls=score)
+    explained = explained_photos(ready, seed, controls=score, altered=altered)
     for own, partner in with_partners(explained, lambda one: one.loaded.photo.content):
         explanations = own.explanations
         if score and ready.controlled and partner is not None:
@@ -224,7 +230,9 @@ class ExplainedPhoto:
     explanations: list[Explanation]
 
 
-def explained_photos(ready: ReadySuite, seed: int, *, controls: bool) -> Iterator[ExplainedPhoto]:
+def explained_photos(
+    ready: ReadySuite, seed: int, *, controls: bool, altered: Callable[[LoadedPhoto], LoadedPhoto]
+) -> Iterator[ExplainedPhoto]:
     """Explain every photo, in the order of their content hashes."""
     settings = Settings(seed=seed, precision=PRECISION)
     methods = (*ready.methods, *(ready.controls if controls else ()))
@@ -234,7 +242,7 @@ def explained_photos(ready: ReadySuite, seed: int, *, controls: bool) -> Iterato
     ]
     ordered = sorted(ready.sources, key=lambda source: (content_hash(source) or "", source.frame))
     loading = load_ahead(ordered, ready.classifier.view, picture=False)
-    while batch := whole(list(itertools.islice(loading, BATCH))):
+    while batch := [altered(loaded) for loaded in whole(list(itertools.islice(loading, BATCH)))]:
         made = [whole(maps_of_each(batch, ready.classifier, method, ready.targets, settings)) for method in methods]
         for loaded, maps in zip(batch, zip(*made, strict=True), strict=True):
             pairs = zip(explainers, maps, strict=True)

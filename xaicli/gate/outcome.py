@@ -15,6 +15,16 @@ from xaicli.images.source import Source, content_hash
 from xaicli.kinds import show
 
 
+@dataclass(frozen=True)
+class Sides:
+    """What a run and the two sides that it compares are called."""
+
+    verb: str = "xai check"
+    before: str = "before"
+    now: str = "now"
+    after: str = "after"
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """The outcome of a check. now: the photos of this run, in the order of the baseline's; sources: where they are."""
@@ -23,6 +33,18 @@ class Outcome:
     baseline: Baseline
     now: tuple[PhotoResult, ...]
     sources: tuple[Source, ...]
+    sides: Sides = Sides()
+
+    @property
+    def to_look_at(self) -> list[tuple[int, str]]:
+        """Position and method of the photos that failing rules name."""
+        named = (
+            (at, verdict.method)
+            for verdict in self.verdicts
+            for at in verdict.places
+            if verdict.state == "fail" and verdict.method and verdict.method in self.now[at].maps
+        )
+        return list(dict.fromkeys(named))
 
     def failed(self, *, strict: bool = False) -> bool:
         """Whether the check fails: a rule failed or, under `strict`, a rule could not be decided."""

@@ -22,7 +22,6 @@ from xaicli.sign import Sign
 from xaicli.targets import TargetRule
 
 ENDING = ".xai-check.png"
-COLUMNS = ("before", "after", "difference")
 
 
 def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Path]:
@@ -34,7 +33,7 @@ def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Pat
         old.unlink(missing_ok=True)
     named = stems(list(dict.fromkeys(outcome.sources)))
     paths = []
-    for at, label in worst_photos(outcome):
+    for at, label in outcome.to_look_at:
         path = folder / f"{named[outcome.sources[at]].replace('/', '-')}.{safe_label(label)}{ENDING}"
         picture = draw(ready, outcome, at, label)
         write_png(path, picture)
@@ -54,17 +53,6 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{ENDING}"))
 
 
-def worst_photos(outcome: Outcome) -> list[tuple[int, str]]:
-    """Position and method of the photos that failing rules name."""
-    named = (
-        (at, verdict.method)
-        for verdict in outcome.verdicts
-        for at in verdict.places
-        if verdict.state == "fail" and verdict.method and verdict.method in outcome.now[at].maps
-    )
-    return list(dict.fromkeys(named))
-
-
 def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Image:
     """The photo, both maps on one scale, and their difference."""
     before, after = outcome.baseline.photos[at].maps[label], outcome.now[at].maps[label]
@@ -75,12 +63,13 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
     size, source = ready.classifier.view.size, outcome.sources[at]
     old, new = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].numpy() for values in (before, after))
     photo = picture_of_photo(source, ready.classifier.view)
-    cells = {"before": SheetCell(before, sign), "after": SheetCell(after, sign), "difference": SheetCell(new - old, Sign.SIGNED)}
+    columns = first, second, difference = outcome.sides.before, outcome.sides.after, "difference"
+    cells = {first: SheetCell(before, sign), second: SheetCell(after, sign), difference: SheetCell(new - old, Sign.SIGNED)}
     scale = Scale.of([before, after], sign)
-    scales = {"before": scale, "after": scale, "difference": Scale.of([new - old], Sign.SIGNED)}
+    scales = {first: scale, second: scale, difference: Scale.of([new - old], Sign.SIGNED)}
     name = in_words(outcome.now[at].target, ready)
     row = SheetRow(photo, ready.classifier.view.geometry(*photo.size), source.name, (name,), cells)
-    return sheet([row], COLUMNS, scales=scales, title=f"{label} on {ready.classifier.name}")
+    return sheet([row], columns, scales=scales, title=f"{label} on {ready.classifier.name}")
 
 
 def in_words(target: str, ready: ReadySuite) -> str:

@@ -20,11 +20,14 @@ MODEL_KEYS = ("weights", "classes", "prompts", "template", "resize", "crop", "in
 VIEW_KEYS = ("window", "input-scale", "input-order")
 LARGEST_SEED = 2**63 - 1
 PICTURES = "check"
+BLACK_BOX = ["rise@n_masks=1000", "occlusion"]
+"""The methods that compare two models, if a suite names none: they run on any."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite as read. Its paths start from the folder of its file."""
+    """A suite as read. Its paths start from the folder of its file. compare: another model, with which the suite's own is
+    compared in place of a baseline; options: of loading the model."""
 
     path: Path
     model: str
@@ -41,6 +44,7 @@ class Suite:
     baseline: str = ".xai/baseline"
     rules: tuple[Rule, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    compare: str = ""
 
     @property
     def folder(self) -> Path:
@@ -85,6 +89,7 @@ class Suite:
 KINDS = {
     "model": "text",
     "images": "text or a list",
+    "compare": "text",
     "methods": "text or a list",
     "metrics": "text or a list",
     "expect": "text",
@@ -156,7 +161,7 @@ def read_suite(path: Path) -> Suite:
         path=path,
         model=table["model"],
         images=texts(f"{path}", "images", table["images"]),
-        methods=texts(f"{path}", "methods", table.get("methods", ["grad-cam"])),
+        methods=texts(f"{path}", "methods", table.get("methods", BLACK_BOX if table.get("compare") else ["grad-cam"])),
         metrics=texts(f"{path}", "metrics", table.get("metrics", ["deletion", "insertion"])),
         expect=table.get("expect", SAME_MODEL),
         target=str(table.get("target", "top1")),
@@ -166,6 +171,7 @@ def read_suite(path: Path) -> Suite:
         truth=table.get("truth", ""),
         truth_classes=table.get("truth-classes", ""),
         baseline=table.get("baseline", ".xai/baseline"),
+        compare=table.get("compare", ""),
         rules=tuple(read_rule(f"{path}, rule {number}", entry) for number, entry in enumerate(table.get("rule", []), 1)),
         options={
             key.replace("-", "_"): tuple(value) if isinstance(value, list) else value

@@ -54,6 +54,8 @@ TAKE_CHECKPOINTS: tuple[Load, ...] = (from_file.load, from_checkpoint.load_bundl
 """Sources that can load the weights of a checkpoint of `xai train` into their networks."""
 TAKE_PROMPTS: tuple[Load, ...] = (from_hf.load, from_open_clip.load)
 """Sources that hold text-image models."""
+WITHOUT_VIEW: tuple[Load, ...] = (from_onnx.load, from_export.load, from_script.load)
+"""Sources whose files say nothing of how photos are prepared."""
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, open-clip:NAME@TAG, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
 
@@ -184,6 +186,11 @@ def source_of(name: str) -> tuple[Load, str]:
     if colon:
         raise UsageError(f'no source of models "{prefix}"', expected=FORMS)
     return from_torchvision.load, name
+
+
+def says_nothing_of_photos(spec: str) -> bool:
+    """Whether a model's file does not say how photos are prepared for it."""
+    return source_of(parse_spec(spec).name)[0] in WITHOUT_VIEW
 
 
 def weights_of(spec: Spec, given: str | Path | None) -> Path | None:

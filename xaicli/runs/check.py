@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,17 @@ from xaicli.gate.baseline_file import load
 from xaicli.gate.check_page import NAME as PAGE
 from xaicli.gate.check_page import write_page
 from xaicli.gate.formats import record_of, render
-from xaicli.gate.measure import ReadySuite, make_ready
+from xaicli.gate.measure import ReadySuite, make_ready, model_in
 from xaicli.gate.outcome import Outcome, refuse_other_definitions, run_against
+from xaicli.gate.parity import ParityOutcome
+from xaicli.gate.parity_formats import render_pair
+from xaicli.gate.parity_verdicts import default_rules
 from xaicli.gate.pictures import claim_pictures, draw_failures
-from xaicli.gate.suite import find_suite, read_suite
+from xaicli.gate.suite import Suite, find_suite, read_suite
 from xaicli.named_files import files_named
 from xaicli.progress import SILENT, Progress
 from xaicli.runs.baseline import MadeBaseline, write_baseline
+from xaicli.runs.parity import compare, like_original
 from xaicli.tabular import Tabular
 from xaicli.words import count
 
@@ -44,6 +48,8 @@ class Checked(Tabular):
     def render(self, format: str = "table", *, width: int = 0) -> str:
         """All verdicts as table, json, markdown, junit or github."""
         where = "" if self.pictures is None else f"{self.pictures}/"
+        if isinstance(self.outcome, ParityOutcome):
+            return render_pair(self.outcome, format, pictures=where).removesuffix("\n")
         return "" if self.outcome is None else render(self.outcome, format, pictures=where).removesuffix("\n")
 
 
@@ -53,6 +59,7 @@ def check(
     trust: bool = False,
     model: str | None = None,
     weights: str | Path | None = None,
+    against: str | None = None,
     seed: int | None = None,
     output: str | Path | None = None,
     strict: bool = False,
@@ -62,10 +69,11 @@ def check(
 ) -> Checked:
     """Run a suite again and compare it with its baseline: maps, scores, confidence, decisions and the layer.
 
-    suite, trust, model, weights: as in `xaicli.baseline`; seed: of stochastic methods, by default the baseline's; output: the
-    folder of before-and-after pictures and their page, by default beside the baseline; strict: fail also if a rule is
-    inconclusive; update: make the present results the baseline (if a rule fails, only with `yes`). Raises UsageError if the suite
-    differs from the baseline's, InputError if photos are missing.
+    suite, trust, model, weights: as in `xaicli.baseline`; against: another model, with which the suite's is compared in place of
+    a baseline, as a suite's `compare`; seed: of stochastic methods, by default the baseline's; output: the folder of
+    before-and-after pictures and their page, by default beside the baseline; strict: fail also if a rule is inconclusive; update:
+    make the present results the baseline (if a rule fails, only with `yes`). Raises UsageError if the suite differs from the
+    baseline's, InputError if photos are missing.
 
         assert not xaicli.check("xai.toml").failed
     """
@@ -73,6 +81,11 @@ def check(
     read = read_suite(find_suite(None if suite is None else str(suite)))
     pictures = read.pictures_folder if output is None else Path(output)
     claim_pictures(pictures, PAGE, files_named(named))
+    if against or read.compare:
+        if update:
+            raise UsageError("--update in a comparison of two models", expected="a check against a baseline")
+        ready, pair = compared_models(read, against, trust, model, None if weights is None else str(weights), seed, progress)
+        return Checked(pair, draw(ready, pair, pictures, progress), pair.failed(strict=strict))
     before = load(read.baseline_folder)
     ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
     outcome, drawn = None, None
@@ -92,6 +105,20 @@ def check(
     elif update:
         return Checked(outcome, drawn, False, renew(ready, read.baseline_folder, progress))
     return Checked(outcome, drawn, failed)
+
+
+def compared_models(
+    suite: Suite, against: str | None, trust: bool, model: str | None, weights: str | None, seed: int | None, progress: Progress
+) -> tuple[ReadySuite, ParityOutcome]:
+    """Compare a suite's model with another one, by the suite's rules or, without any, those of a comparison."""
+    suite = suite if seed is None else replace(suite, seed=seed)
+    ready = make_ready(suite, trust=trust, model=model, weights=weights)
+    theirs = {key: value for key, value in suite.options.items() if key != "weights"}
+    second = replace(suite, model=suite.compare, options=theirs)
+    other = make_ready(second, trust=trust, model=against)
+    classifier = like_original(other.classifier, ready.classifier, against or model_in(second))
+    ready = ready if suite.rules else replace(ready, rules=default_rules(ready))
+    return ready, compare(ready, replace(other, sources=ready.sources, classifier=classifier), progress)
 
 
 def compared(ready: ReadySuite, before: Baseline, seed: int | None, progress: Progress) -> Outcome:

@@ -1,0 +1,289 @@
+"""Trust on a toy network of which it is known what decides: methods that find it, and one that marks it always."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import xaicli
+from xaicli.cli.main import main
+from xaicli.errors import UsageError
+from xaicli.images.view import View
+from xaicli.method import Cost, Maps, Method, Sign
+from xaicli.needs import Needs
+from xaicli.network.planted_head import blind, fit_direction, head_of, read_head, with_head
+from xaicli.passes.queue import clean_logits
+from xaicli.runs import score_run
+from xaicli.runs.planted_photos import MarkedPhoto, a_look, marked, mosaic, pasted
+from xaicli.runs.trust_checks import groups_of_four
+from xaicli.runs.trust_table import FOUND, MethodTrust, estimate_of, recommended
+
+SIDE = 32
+
+
+class Colours(nn.Module):
+    """Each pixel's colours on both sides of grey, averaged over the photo, and a linear layer: what decides is the colour alone.
+
+    Photos of this test are nearly grey, patches are not; so HiResCAM, which is exact for such a network, marks the patch where a
+    head reads it, and nothing else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 12, 1), nn.ReLU())
+        self.head = nn.Linear(12, 5)
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            directions = torch.randn(6, 3, generator=generator)
+            self.features[0].weight.copy_(torch.cat([directions, -directions])[:, :, None, None])
+            # Grey is below every unit's threshold, by less than a patch's colour is above it.
+            self.features[0].bias.copy_(-0.5 * self.features[0].weight.sum(dim=(1, 2, 3)) + 0.02)
+            self.head.weight.copy_(torch.randn(5, 12, generator=generator))
+            self.head.bias.copy_(torch.randn(5, generator=generator) * 0.1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.features(inputs).mean(dim=(2, 3)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast(Method):
+    """Marks what is unlike grey, whatever the network says: it finds every patch, and marks it also where it decides nothing."""
+
+    name = "contrast"
+    sign = Sign.NONNEGATIVE
+
+    def cost(self, classifier=None) -> Cost:
+        return Cost()
+
+    def attribute(self, classifier, inputs, targets, seeds) -> Maps:
+        logits = clean_logits(classifier, inputs)
+        values = (inputs - 0.5).abs().mean(dim=1, keepdim=True)
+        return Maps(values.repeat(1, targets.count, 1, 1), targets.resolve(logits), logits)
+
+
+@pytest.fixture
+def colours() -> xaicli.Classifier:
+    settings = {"mean": (0, 0, 0), "std": (1, 1, 1), "layer": "features"}
+    return xaicli.classifier(Colours(), resize=(SIDE, SIDE), crop=None, **settings)
+
+
+@pytest.fixture
+def grey_photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    for number in range(16):
+        coarse = np.random.default_rng(number).integers(118, 138, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
+    return folder
+
+
+def test_what_decides_is_found_and_what_decides_nothing_is_told_apart(colours, grey_photos):
+    found = xaicli.trust(colours, grey_photos, [xaicli.make_method("hirescam"), Contrast()], check=("patch", "absence"))
+    by_label = {one.label: one for one in found.methods}
+    hirescam, contrast, center = (by_label[name] for name in ("hirescam", "contrast", "center"))
+    assert hirescam.value("planted patch found") == 1.0
+    assert hirescam.value("patch in the top ranks") > 2 * center.value("patch in the top ranks")
+    assert contrast.value("planted patch found") == 1.0
+    assert contrast.value("false alarm") == 1.0
+    assert hirescam.value("false alarm") < contrast.value("false alarm")
+    assert center.value("planted patch found") < 1.0
+    assert found.recommended == "hirescam"
+    assert "contrast" in found.sentences[-1]
+    assert "marks the patch also where it decides nothing" in next(text for text in found.sentences if "contrast" in text)
+
+
+def test_a_network_that_is_handed_in_is_what_it_was(colours, grey_photos):
+    before = {name: part.clone() for name, part in colours.module.state_dict().items()}
+    xaicli.trust(colours, grey_photos, "hirescam", plantings=1)
+    assert all(torch.equal(part, before[name]) for name, part in colours.module.state_dict().items())
+    assert not any(part._forward_pre_hooks for part in colours.module.modules())
+
+
+def test_a_direction_is_one_on_and_nothing_off():
+    generator = torch.Generator().manual_seed(0)
+    off = torch.randn(40, 6, generator=generator)
+    on = off[:20] + torch.tensor([0, 3.0, 0, 0, 0, 0])
+    direction, offset = fit_direction(on, off)
+    assert float((on @ direction + offset).mean()) == pytest.approx(1.0, abs=1e-4)
+    assert float((off @ direction + offset).mean()) == pytest.approx(0.0, abs=1e-4)
+    assert int(direction.abs().argmax()) == 1
+
+
+def test_a_direction_is_the_ridge_regression_of_a_library():
+    generator = torch.Generator().manual_seed(1)
+    on, off = torch.randn(30, 4, generator=generator) + 1, torch.randn(30, 4, generator=generator)
+    both = torch.cat([on, off]).double().numpy()
+    scaled = (both - both.mean(axis=0)) / both.std(axis=0)
+    wanted = np.repeat([0.5, -0.5], 30)
+    expected = np.linalg.lstsq(
+        np.concatenate([scaled / np.sqrt(60), np.sqrt(0.1) * np.eye(4)]), np.concatenate([wanted / np.sqrt(60), np.zeros(4)]),
+        rcond=None,
+    )[0] / both.std(axis=0)  # fmt: skip
+    direction = fit_direction(on, off)[0].double().numpy()
+    assert direction / np.linalg.norm(direction) == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
+
+
+def test_a_blind_head_does_not_see_what_moves_along_the_directions(colours):
+    head = head_of(colours)
+    generator = torch.Generator().manual_seed(0)
+    middle = torch.rand(12, generator=generator)
+    step = torch.randn(12, generator=generator)
+    ignores = blind(colours, head, step.repeat(4, 1), middle)
+    made = dict(ignores.module.named_modules())[head.name]
+    before, after = made(middle), made(middle + 3 * step)
+    assert before.tolist() == pytest.approx(head.layer(middle).tolist(), abs=1e-5)
+    assert after.tolist() == pytest.approx(before.tolist(), abs=1e-4)
+
+
+def test_another_head_is_another_network_that_shares_the_rest(colours):
+    head = head_of(colours)
+    made = with_head(colours, head, torch.zeros(5, 12), torch.arange(5.0), "constant")
+    inputs = torch.rand(2, 3, SIDE, SIDE)
+    assert read_head(made, head, inputs).logits.tolist() == [[0, 1, 2, 3, 4]] * 2
+    assert made.fingerprint != colours.fingerprint
+    shared = dict(made.module.named_parameters())["features.0.weight"]
+    assert shared.data_ptr() == colours.module.features[0].weight.data_ptr()
+
+
+class PooledConvolution(nn.Module):
+    """As SqueezeNet ends: a 1 x 1 convolution to classes, and the mean over cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.last = nn.Conv2d(6, 4, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(self.body(inputs).relu()).mean(dim=(2, 3))
+
+
+def test_a_convolution_to_classes_is_a_head_too(classifier_of):
+    head = head_of(classifier_of(PooledConvolution()))
+    assert head.name == "last"
+    assert read_head(classifier_of(PooledConvolution()), head, torch.rand(2, 3, 32, 32)).features.shape == (2, 6, 16, 16)
+
+
+def test_a_network_without_a_head_is_said_and_the_other_checks_run(grey_photos):
+    class Means(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return inputs.mean(dim=(2, 3))
+
+    network = xaicli.classifier(Means(), resize=(SIDE, SIDE), crop=None, mean=(0, 0, 0), std=(1, 1, 1))
+    found = xaicli.trust(network, grey_photos, "rise@n_masks=16", check="patch,fidelity")
+    assert "one output a class" in found.lacking[0]
+    assert {row["property"] for row in found.rows} == {"insertion less deletion"}
+    assert found.recommended == ""
+
+
+def test_a_patch_lies_where_its_box_says_and_depends_on_the_photos_name_alone(colours):
+    look = a_look(colours.view, 0, 1)
+    grey = np.full((SIDE, SIDE, 3), 128, dtype=np.uint8)
+    photo, again, other = pasted("a.png", grey, look, 0, 1), pasted("a.png", grey, look, 0, 1), pasted("b.png", grey, look, 0, 1)
+    changed = (photo.pixels != 128).any(axis=2)
+    assert (photo.mask | ~changed).all()
+    assert photo.mask.sum() == look.side**2
+    assert (photo.pixels == again.pixels).all()
+    assert photo.box != other.box
+
+
+def test_a_mosaic_holds_each_photo_in_its_quarter():
+    four = [np.full((SIDE, SIDE, 3), value, dtype=np.uint8) for value in (10, 20, 30, 40)]
+    parts = mosaic("m", four)
+    for part, value in zip(parts, (10, 20, 30, 40), strict=True):
+        assert (part.pixels[part.mask] == value).all()
+    assert np.sum([part.mask for part in parts], axis=0).tolist() == np.ones((SIDE, SIDE), dtype=int).tolist()
+
+
+def test_groups_of_four_have_four_classes_and_use_a_photo_once():
+    groups = groups_of_four([(0, 7), (1, 7), (2, 8), (3, 9), (4, 5), (5, 8), (6, 9), (7, 5)])
+    assert groups == [[(0, 7), (2, 8), (3, 9), (4, 5)], [(1, 7), (5, 8), (6, 9), (7, 5)]]
+    assert groups_of_four([(0, 1), (1, 1), (2, 2), (3, 3)]) == []
+
+
+def trusted(label: str, found: float, passes: float) -> MethodTrust:
+    hits = [1.0] * round(20 * found) + [0.0] * (20 - round(20 * found))
+    return MethodTrust(label, passes, f"{passes:g} passes", {FOUND: estimate_of(FOUND, hits)})
+
+
+def test_the_cheapest_of_the_good_is_recommended():
+    dear, cheap, poor = trusted("dear", 0.95, 1000), trusted("cheap", 0.95, 2), trusted("poor", 0.5, 1)
+    chosen = recommended([dear, cheap, poor])
+    assert chosen is not None
+    assert chosen.label == "cheap"
+    assert recommended([trusted("blind", 0.0, 1)]) is None
+
+
+def test_a_map_without_a_value_is_a_patch_that_was_not_found():
+    assert estimate_of(FOUND, [1.0, None, 1.0, None]).value == 0.5
+
+
+def test_a_run_that_was_stopped_goes_on(colours, grey_photos, tmp_path, monkeypatch):
+    first = xaicli.trust(colours, grey_photos, "hirescam", output=tmp_path / "out", plantings=1)
+
+    def never(*given: object, **further: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(score_run, "score_photo", never)
+    again = xaicli.trust(colours, grey_photos, "hirescam", output=tmp_path / "out", plantings=1)
+    assert again.as_json() == first.as_json()
+
+
+def test_mosaics_random_weights_and_fidelity_have_numbers(photo_folder, tmp_path):
+    for number in range(8):
+        coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / f"{number}.png")
+    found = xaicli.trust("tiny", str(tmp_path / "*.png"), "grad-cam", check="quarters,random,fidelity")
+    measured = {row["property"] for row in found.rows if row["method"] == "grad-cam"}
+    assert {"survives random weights", "insertion less deletion"} <= measured
+
+
+def test_the_command_writes_a_page_and_says_it_in_each_format(grey_photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["trust", "tiny", "grey", "--method", "grad-cam", "--check", "patch,absence", "--plantings", "1"]
+    assert main(command) == 0
+    assert "planted patch" in (tmp_path / "xai-out" / "trust" / "trust.html").read_text()
+    capsys.readouterr()
+    assert main([*command, "--format", "json"]) == 0
+    read = json.loads(capsys.readouterr().out)
+    assert read["methods"][0]["method"] == "grad-cam"
+    assert main([*command, "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| method |")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--check", "patches"], ["--check", ""], ["--method", "grad-cam", "--most-passes", "3"], ["--limit", "7"]],
+)
+def test_bad_input_is_one_line(grey_photos, tmp_path, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["trust", "tiny", "grey", *words]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()[-1:]) == 1
+
+
+def test_a_black_box_has_the_checks_that_need_no_layers(grey_photos):
+    def forward(inputs: Tensor) -> Tensor:
+        return torch.stack([inputs[:, 0].mean(dim=(1, 2)), inputs[:, 1].mean(dim=(1, 2))], dim=1)
+
+    view = View((SIDE, SIDE), None)
+    box = xaicli.Classifier(forward, None, "box", view, (), 2, Needs.FORWARD, "0" * 16)
+    found = xaicli.trust(box, grey_photos, "rise@n_masks=16", check=("patch", "random", "fidelity"))
+    assert len(found.lacking) == 2
+    assert found.methods[0].label == "rise@n_masks=16"
+
+
+def test_few_photos_and_detectors_are_refused(colours, grey_photos):
+    with pytest.raises(UsageError, match="at least 8"):
+        xaicli.trust(colours, grey_photos, "hirescam", limit=4)
+
+
+def test_marked_photos_know_their_place():
+    photo: MarkedPhoto = marked("a.png", np.zeros((4, 6, 3), dtype=np.uint8), (1, 2, 3, 4))
+    assert photo.mask.nonzero()[0].tolist() == [2, 2, 3, 3]
+    assert photo.mask.nonzero()[1].tolist() == [1, 2, 1, 2]

@@ -1,0 +1,237 @@
+"""Maps and scores made again from their records: the same, or what differs and what is missing; evidence in one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xaicli
+from xaicli.cli.main import main
+from xaicli.errors import InputError, UsageError
+from xaicli.results.store import Store
+from xaicli.rows import Run
+from xaicli.runs import evidence
+from xaicli.runs.remade_maps import compare_maps
+
+METHODS = "grad-cam,rise@n_masks=16"
+
+
+@pytest.fixture
+def explained(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Maps of four photos by two methods of the bundled network, made and looked at from one folder."""
+    monkeypatch.chdir(tmp_path)
+    xaicli.explain("photos", "tiny", METHODS, output="xai-out")
+    return tmp_path / "xai-out"
+
+
+def results(found: xaicli.runs.verify.Verified) -> dict[str, str]:
+    return {row["name"]: row["result"] for row in found.rows}
+
+
+def test_what_is_made_again_is_the_same_to_the_last_bit(explained):
+    found = xaicli.verify("xai-out")
+    assert set(results(found).values()) == {"same bytes"}
+    assert len(found.made) == 8
+    assert not found.failed
+    assert not found.incomplete
+
+
+def test_a_map_that_was_changed_with_its_record_differs(explained):
+    path = explained / "a.grad-cam.json"
+    kept = xaicli.Attribution.load(path)
+    forged = np.ascontiguousarray(kept.values[::-1])
+    xaicli.Attribution(forged, kept.record).save(explained, "a.grad-cam")
+    found = xaicli.verify("xai-out")
+    assert results(found)["a.grad-cam.json"] == "differs"
+    assert found.failed
+    assert found.counts["same bytes"] == 7
+
+
+def test_a_map_that_is_not_its_records_is_damaged(explained):
+    np.save(explained / "a.grad-cam.npy", np.zeros((2, 2), dtype=np.float32))
+    [first, *_] = xaicli.verify("xai-out").rows
+    assert (first["name"], first["result"]) == ("a.grad-cam.json", "differs")
+    assert "damaged" in first["why"]
+
+
+def test_a_photo_that_changed_or_is_missing_is_named(explained, tmp_path):
+    (tmp_path / "photos" / "a.jpg").write_bytes((tmp_path / "photos" / "b.jpg").read_bytes())
+    (tmp_path / "photos" / "c.png").unlink()
+    found = {row["image"]: row for row in xaicli.verify("xai-out").rows if row["result"] == "cannot be made"}
+    assert set(found) == {"photos/a.jpg", "photos/c.png"}
+    assert "photos/a.jpg has changed" in found["photos/a.jpg"]["why"]
+    assert "--photos DIR" in found["photos/c.png"]["why"]
+
+
+def test_photos_are_found_by_content_in_a_folder(explained, tmp_path):
+    shutil.move(tmp_path / "photos", tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "a.jpg").rename(tmp_path / "elsewhere" / "renamed.jpg")
+    assert xaicli.verify("xai-out").counts["cannot be made"] == 8
+    assert xaicli.verify("xai-out", photos="elsewhere").counts["same bytes"] == 8
+
+
+def test_another_model_is_named_and_nothing_of_it_is_run(explained):
+    found = xaicli.verify("xai-out", "tiny-vit")
+    assert found.counts["cannot be made"] == 8
+    assert "the model tiny has changed" in found.rows[0]["why"]
+
+
+def test_code_that_a_record_names_runs_only_where_it_is_trusted(photo_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(
+        "import torch, xaicli\nopen('ran', 'a').close()\n"
+        "def make():\n    torch.manual_seed(0)\n"
+        "    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),\n"
+        "                              torch.nn.Flatten(), torch.nn.Linear(4, 3))\n"
+        "    return xaicli.classifier(net, resize=32, crop=32)\n"
+    )
+    xaicli.explain("photos", "net.py:make", "rise@n_masks=16", output="xai-out")
+    (tmp_path / "ran").unlink()
+    found = xaicli.verify("xai-out")
+    assert found.counts["cannot be made"] == 4
+    assert "--trust" in found.rows[0]["why"]
+    assert not (tmp_path / "ran").exists()
+    assert xaicli.verify("xai-out", trust=True).counts["same bytes"] == 4
+    assert xaicli.verify("xai-out", "net.py:make").counts["same bytes"] == 4
+
+
+def test_values_within_a_hundredth_of_the_range_are_another_processors():
+    old = np.linspace(-1, 1, 100, dtype=np.float32).reshape(10, 10)
+    assert compare_maps(old, old.copy()) == ("same bytes", "")
+    assert compare_maps(old, old + np.float32(0.015))[0] == "same within tolerance"
+    assert compare_maps(old, old + np.float32(0.03))[0] == "differs"
+    assert compare_maps(old, old[:5])[0] == "differs"
+    nothing = np.zeros((3, 3), dtype=np.float32)
+    assert compare_maps(nothing, nothing + 1)[0] == "differs"
+    assert compare_maps(nothing, nothing * np.nan)[0] == "differs"
+
+
+@pytest.fixture
+def scored(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    xaicli.score("photos", "tiny", METHODS, metric="deletion@steps=4,sparseness", output="scores.db")
+    return tmp_path / "scores.db"
+
+
+def test_the_rows_of_a_store_are_made_again(scored):
+    found = xaicli.verify("scores.db")
+    assert set(results(found).values()) == {"same bytes"}
+    # Two methods and two controls under deletion; sparseness of the methods and controls; `other` belongs to other photos.
+    assert {row["method"] for row in found.rows} == {"grad-cam", "rise@n_masks=16", "random", "center"}
+
+
+def test_a_sample_is_as_large_as_asked_and_the_same_each_time(scored):
+    first, again, other = (xaicli.verify("scores.db", sample=5, seed=seed) for seed in (0, 0, 1))
+    assert len(first.made) == 5
+    assert sorted(results(first)) == sorted(results(again))
+    assert first.rows != other.rows
+    assert len(xaicli.verify("scores.db", sample=10_000).made) > 5
+
+
+def test_a_number_that_was_changed_in_a_store_differs(scored):
+    with Store.open("scores.db", write=False) as store, Store.open("forged.db") as forged:
+        rows, recipes = list(store.rows()), store.recipes()
+        changed = next(row for row in rows if row.method == "grad-cam" and row.metric == "sparseness")
+        wrong = [dataclasses.replace(row, value=row.value / 2) if row is changed else row for row in rows]
+        forged.add(wrong, recipes, run=Run("tiny", changed.model))
+    found = [row for row in xaicli.verify("forged.db").rows if row["result"] == "differs"]
+    assert [(row["image"], row["metric"]) for row in found] == [(changed.image, "sparseness")]
+
+
+def test_evidence_is_one_file_from_which_all_is_made_again(explained, scored, tmp_path):
+    assert main(["bundle", "xai-out", "scores.db", "-o", "evidence.zip"]) == 0
+    shutil.rmtree(explained)
+    scored.unlink()
+    assert main(["verify", "evidence.zip", "--photos", "photos", "--sample", "6"]) == 0
+    with zipfile.ZipFile("evidence.zip") as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        assert not [name for name in archive.namelist() if name.endswith((".jpg", ".png"))]
+    assert len({photo["sha256"] for photo in manifest["photos"]}) == 4
+    assert manifest["versions"]
+    assert manifest["machine"]["python"]
+
+
+def test_the_same_results_are_the_same_evidence(explained):
+    xaicli.bundle("xai-out", "one.zip")
+    xaicli.bundle("xai-out", "two.zip")
+    assert Path("one.zip").read_bytes() == Path("two.zip").read_bytes()
+
+
+def test_evidence_is_not_written_over_a_file_of_others(explained, capsys):
+    Path("mine.zip").write_bytes(b"mine")
+    assert main(["bundle", "xai-out", "-o", "mine.zip"]) == 2
+    assert Path("mine.zip").read_bytes() == b"mine"
+    assert main(["bundle", "xai-out", "-o", "evidence.zip"]) == 0
+    assert main(["bundle", "xai-out", "-o", "evidence.zip"]) == 0
+
+
+@pytest.mark.parametrize("name", ["../out.json", "/tmp/out.json", "maps/../../out.json", "c:\\out.json", "a\\..\\out"])
+def test_a_zip_whose_names_lead_out_of_it_is_refused(tmp_path, name):
+    path = tmp_path / "evidence.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", "{}")
+        archive.writestr(name, "{}")
+    with pytest.raises(InputError, match="leads out of it"):
+        xaicli.verify(path)
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    path = tmp_path / "evidence.zip"
+    link = zipfile.ZipInfo("maps/a.json")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", "{}")
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(InputError, match="leads out of it"):
+        xaicli.verify(path)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 and nothing of a zip", b"PK", b"", b"plain text"])
+def test_a_file_that_is_no_evidence_is_an_error_in_one_line(tmp_path, content, capsys):
+    (tmp_path / "evidence.zip").write_bytes(content)
+    assert main(["verify", str(tmp_path / "evidence.zip")]) == 3
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_zip_without_a_manifest_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "evidence.zip", "w") as archive:
+        archive.writestr("maps/a.json", "{}")
+    with pytest.raises(InputError, match=r"manifest\.json"):
+        xaicli.verify(tmp_path / "evidence.zip")
+
+
+def test_a_member_that_holds_more_than_its_header_says_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "MOST_TIMES", 2)
+    path = tmp_path / "evidence.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", "{}")
+        archive.writestr("maps/a.npy", bytes(1 << 16))
+    with pytest.raises(InputError, match="more than it can hold"):
+        xaicli.verify(path)
+
+
+def test_a_folder_without_records_is_an_error(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["verify", str(tmp_path / "empty")]) == 3
+    assert main(["verify", str(tmp_path / "missing")]) == 3
+    assert main(["bundle", str(tmp_path / "empty"), "-o", str(tmp_path / "e.zip")]) == 3
+    with pytest.raises(UsageError):
+        xaicli.verify(tmp_path / "empty", sample=0)
+
+
+def test_the_command_tells_apart_what_differs_and_what_is_missing(explained, tmp_path, capsys):
+    assert main(["verify", "xai-out"]) == 0
+    (tmp_path / "photos" / "a.jpg").unlink()
+    assert main(["verify", "xai-out", "--format", "json"]) == 3
+    read = json.loads(capsys.readouterr().out.partition("made again: 8 same bytes")[2])
+    assert read["counts"] == {"differs": 0, "cannot be made": 2, "same within tolerance": 0, "same bytes": 6}
+    kept = xaicli.Attribution.load(explained / "b.grad-cam.json")
+    xaicli.Attribution(-kept.values, kept.record).save(explained, "b.grad-cam")
+    assert main(["verify", "xai-out"]) == 1
+    assert "b.jpg" in capsys.readouterr().out

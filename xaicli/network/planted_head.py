@@ -1,0 +1,184 @@
+"""A copy of a network whose head is fitted in closed form: what decides is then known.
+
+A head is the last linear layer, or 1 x 1 convolution, with one output a class. Only its weights differ in the copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from xaicli.errors import UsageError
+from xaicli.network.classifier import Classifier
+from xaicli.network.modes import eval_mode
+from xaicli.network.twin import twin_of
+from xaicli.stamps import stamp
+
+BATCH = 16
+RIDGE = 0.1
+"""Of the fit, relative to features of unit variance; there may be fewer photos than features."""
+DIRECTIONS = 8
+"""How many directions of the features a patch moves, at most, and which a blind head ignores."""
+GAINS = tuple(2.0**power for power in range(-2, 10))
+"""What is tried, in units of the logits' spread; the smallest that decides most photos is taken."""
+DECIDES = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The head of a network: the layer's name in its module, and the layer."""
+
+    name: str
+    layer: nn.Linear | nn.Conv2d
+
+
+@dataclass(frozen=True, eq=False)
+class HeadInputs:
+    """What a head reads of B inputs: features (B, D, h, w), 1 x 1 for a linear layer; logits (B, C) of the network."""
+
+    features: Tensor
+    logits: Tensor
+
+
+@dataclass(eq=False)
+class Seen:
+    """The candidates for a head, in the order in which they ran, and what each read."""
+
+    calls: list[tuple[str, nn.Module, Tensor]] = field(default_factory=list)
+
+
+@contextmanager
+def watching(module: nn.Module, count: int, only: str = "") -> Iterator[Seen]:
+    seen = Seen()
+
+    def record(name: str, layer: nn.Module, taken: object) -> None:
+        if isinstance(taken, Tensor):
+            seen.calls.append((name, layer, taken.detach().float()))
+
+    with ExitStack() as stack:
+        for name, part in module.named_modules():
+            if is_head(part, count) and only in ("", name):
+                hook = part.register_forward_pre_hook(lambda layer, args, name=name: record(name, layer, args[0]))
+                stack.callback(hook.remove)
+        yield seen
+
+
+def is_head(part: nn.Module, count: int) -> bool:
+    if isinstance(part, nn.Linear):
+        return part.out_features == count
+    return isinstance(part, nn.Conv2d) and part.out_channels == count and part.kernel_size == (1, 1) and part.groups == 1
+
+
+def head_of(classifier: Classifier) -> Head:
+    """The head; raises UsageError if the network ends in another way."""
+    wrong = UsageError(
+        f"the outputs of {classifier.name} do not come from a layer with one output a class",
+        expected="a network that ends in a linear layer, or a 1 x 1 convolution",
+    )
+    if classifier.module is None or classifier.forward is not classifier.module or classifier.of_places:
+        raise wrong
+    height, width = classifier.view.size
+    with watching(classifier.module, classifier.count) as seen, torch.no_grad():
+        classifier(torch.zeros(1, classifier.view.channels, height, width, device=classifier.device))
+    fits = [(name, layer) for name, layer, taken in seen.calls if taken.ndim == (2 if isinstance(layer, nn.Linear) else 4)]
+    if not fits:
+        raise wrong
+    name, layer = fits[-1]
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    return Head(name, layer)
+
+
+def read_head(classifier: Classifier, head: Head, inputs: Tensor) -> HeadInputs:
+    """What the head reads of inputs (B, C, H, W), and the logits."""
+    features, logits = [], []
+    module = classifier.torch_module
+    with eval_mode(module), torch.no_grad():
+        for part in inputs.split(BATCH):
+            with watching(module, classifier.count, head.name) as seen:
+                logits.append(classifier(part.to(classifier.device)).cpu())
+            taken = seen.calls[-1][2].cpu()
+            features.append(taken[:, :, None, None] if taken.ndim == 2 else taken)
+    return HeadInputs(torch.cat(features), torch.cat(logits))
+
+
+def with_head(classifier: Classifier, head: Head, weight: Tensor, bias: Tensor, what: str) -> Classifier:
+    """A copy with another head, weight (C, D) and bias (C,); the rest shares the network's memory. what: names the copy, in its
+    fingerprint too."""
+    twin = twin_of(classifier.torch_module, classifier.name)
+    old = dict(twin.named_modules())[head.name]
+    assert isinstance(old, nn.Linear | nn.Conv2d)
+    old.weight = nn.Parameter(weight.reshape(old.weight.shape).to(old.weight), requires_grad=False)
+    old.bias = nn.Parameter(bias.to(old.weight), requires_grad=False)
+    mark = stamp({"network": classifier.fingerprint, "head": what})
+    return replace(classifier, module=twin, forward=twin, fingerprint=mark, name=f"{classifier.name} ({what})")
+
+
+def weights_of(head: Head) -> tuple[Tensor, Tensor]:
+    """Weight (C, D) and bias (C,) of a head, on the CPU."""
+    weight = head.layer.weight.detach().float().cpu().flatten(1)
+    bias = torch.zeros(len(weight)) if head.layer.bias is None else head.layer.bias.detach().float().cpu()
+    return weight, bias
+
+
+def fit_direction(on: Tensor, off: Tensor) -> tuple[Tensor, float]:
+    """The least-squares direction w (D,) and offset b such that `w f + b` is 1 on features (N, D) and 0 off (M, D).
+
+    Ridge regression in closed form, both sides with the same weight; afterwards scaled so that the two means are 1 and 0.
+    """
+    both = torch.cat([on, off]).double()
+    shares = torch.cat([torch.full((len(on),), 0.5 / len(on)), torch.full((len(off),), 0.5 / len(off))]).double()
+    middle = shares @ both
+    spread = ((shares @ (both - middle) ** 2).sqrt()).clamp_min(1e-6)
+    scaled = (both - middle) / spread
+    wanted = torch.cat([torch.full((len(on),), 0.5), torch.full((len(off),), -0.5)]).double()
+    weighted = scaled * shares[:, None]
+    matrix = weighted.T @ scaled + RIDGE * torch.eye(both.shape[1], dtype=torch.float64)
+    direction = torch.linalg.solve(matrix, weighted.T @ wanted) / spread
+    high, low = float((on.double() @ direction).mean()), float((off.double() @ direction).mean())
+    step = high - low if abs(high - low) > 1e-12 else 1.0
+    return (direction / step).float(), -low / step
+
+
+def seeing(
+    classifier: Classifier, head: Head, fit: tuple[Tensor, float], target: int, inputs: tuple[Tensor, Tensor]
+) -> Classifier:
+    """The network with the row of class `target` moved along a direction, by the smallest gain with which most inputs with the
+    patch are decided for it and none without.
+
+    inputs: with and without the patch, (N, C, H, W) each.
+    """
+    weight, bias = weights_of(head)
+    with_patch, without = inputs
+    spread = float(read_head(classifier, head, without[:BATCH]).logits.std())
+    best, made = -1.0, classifier
+    for gain in GAINS:
+        moved, shifted = weight.clone(), bias.clone()
+        moved[target] += gain * spread * fit[0]
+        shifted[target] += gain * spread * fit[1]
+        tried = with_head(classifier, head, moved, shifted, f"decides by a patch, gain {gain:g}")
+        rate = decided_rate(tried, head, with_patch, target) * (1 - decided_rate(tried, head, without, target))
+        if rate > best + 1e-6:
+            best, made = rate, tried
+        if rate >= DECIDES:
+            break
+    return made
+
+
+def decided_rate(classifier: Classifier, head: Head, inputs: Tensor, target: int) -> float:
+    return float((read_head(classifier, head, inputs).logits.argmax(dim=1) == target).double().mean())
+
+
+def blind(classifier: Classifier, head: Head, moved: Tensor, middle: Tensor) -> Classifier:
+    """The network whose head does not see the directions in which a patch moves its features.
+
+    `W' = W - (W V^T) V`: V are the leading right singular vectors of moved (N, D), the features with the patch less those
+    without; the bias keeps the logits at the mean features `middle` (D,).
+    """
+    weight, bias = weights_of(head)
+    directions = torch.linalg.svd(moved.float(), full_matrices=False).Vh[: min(DIRECTIONS, max(1, len(moved) // 2))]
+    seen = (weight @ directions.T) @ directions
+    return with_head(classifier, head, weight - seen, bias + seen @ middle.float(), "blind to a patch")

@@ -1,0 +1,99 @@
+"""Evidence in one file: maps, records, scores, environment and commands, as a zip; read as a file that nobody vouches for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from xaicli.errors import InputError
+from xaicli.files import write_atomic
+from xaicli.untrusted import opened, readable
+
+MANIFEST = "manifest.json"
+COMMENT = b"xaicli evidence"
+"""The comment of the zip, by which our own file is recognised."""
+SCHEMA = 1
+MOST_FILES = 200_000
+LARGEST_FILE = 1 << 31
+LARGEST_IN_ALL = 1 << 36
+MOST_TIMES = 1100
+"""How many times its packed size a member may take: deflate reaches 1,032."""
+WANTED = "a zip written by xai bundle"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time of every member, so that the same evidence is the same bytes."""
+
+
+def pack(path: Path, members: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:
+    """Write files under their names in the zip, and a manifest; the same content gives the same bytes."""
+
+    def write(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = COMMENT
+            text = json.dumps({"generator": "xaicli", "schema": SCHEMA, **manifest}, indent=1, ensure_ascii=False)
+            archive.writestr(member(MANIFEST), text.encode("utf-8", "backslashreplace"))
+            for name, source in sorted(members.items()):
+                with opened(source, "a file of the evidence", LARGEST_FILE) as content, archive.open(member(name), "w") as inside:
+                    while part := content.read(1 << 20):
+                        inside.write(part)
+
+    write_atomic(path, write)
+
+
+def member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    return info
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A folder with the files of a zip, which is removed afterwards; raises InputError.
+
+    Names that lead out of the folder, links, and members that unpack to more than they can hold are refused.
+    """
+    with tempfile.TemporaryDirectory(prefix="xai-evidence-") as place, opened(path, WANTED) as file:
+        folder = Path(place)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                unpack(archive, folder, readable(path))
+        # A damaged zip raises many errors: of the format, of its compression, of names that no file system takes.
+        except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
+            raise InputError(f"{readable(path)} cannot be unpacked: {error}", expected=WANTED) from error
+        if not (folder / MANIFEST).is_file():
+            raise InputError(f"{readable(path)} holds no {MANIFEST}", expected=WANTED)
+        yield folder
+
+
+def unpack(archive: zipfile.ZipFile, folder: Path, name: str) -> None:
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(entries) > MOST_FILES:
+        raise InputError(f"{name} holds {len(entries):,} files", expected=f"at most {MOST_FILES:,}")
+    total = 0
+    for entry in entries:
+        if not plain(entry):
+            raise InputError(f"{name} holds {entry.filename!r:.80}, which leads out of it", expected=WANTED)
+        target = folder / entry.filename
+        target.parent.mkdir(parents=True, exist_ok=True)
+        most = min(LARGEST_FILE, MOST_TIMES * (entry.compress_size + 64))
+        # Counted as it unpacks: the size in the header is a promise.
+        with archive.open(entry) as packed, open(target, "xb") as file:
+            held = 0
+            while part := packed.read(1 << 20):
+                held += len(part)
+                total += len(part)
+                if held > most or total > LARGEST_IN_ALL:
+                    raise InputError(f"{name} unpacks to more than it can hold, in {entry.filename!r:.80}", expected=WANTED)
+                file.write(part)
+
+
+def plain(entry: zipfile.ZipInfo) -> bool:
+    """Whether a member is a file with a name inside the folder."""
+    path = PurePosixPath(entry.filename)
+    inside = not path.is_absolute() and ".." not in path.parts and "\\" not in entry.filename and ":" not in entry.filename
+    is_link = (entry.external_attr >> 16) & 0o170000 == 0o120000
+    return inside and bool(path.parts) and not is_link

@@ -1,0 +1,145 @@
+"""What becomes of a result when it is made again from its record, and where its photo and its model are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from xaicli.errors import InputError, UsageError, XaiError
+from xaicli.images.find import find
+from xaicli.images.source import Source, content_hash
+from xaicli.images.view import View
+from xaicli.models.load import load_classifier, untrusted
+from xaicli.network.classifier import Classifier
+from xaicli.progress import Progress
+from xaicli.runs.open_model import Model, open_model
+from xaicli.untrusted import is_file
+
+Result = Literal["same bytes", "same within tolerance", "differs", "cannot be made"]
+RESULTS: tuple[Result, ...] = ("differs", "cannot be made", "same within tolerance", "same bytes")
+"""The worst first."""
+
+
+@dataclass(frozen=True)
+class Remade:
+    """One map or score that was to be made again.
+
+    name: its record; image, method, target, metric: of what; metric is empty for a map; why: what differs, or is missing.
+    """
+
+    name: str
+    image: str
+    method: str
+    target: str
+    metric: str
+    result: Result
+    why: str = ""
+
+    def record(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+class CannotBeMade(Exception):
+    """Why a result cannot be made again, in words."""
+
+
+@dataclass
+class PhotosAtHand:
+    """Photos by what records say of them: by path first, then by content among the folders that the user named."""
+
+    folders: Sequence[str]
+    by_content: dict[str, Path] | None = field(default=None, repr=False)
+
+    def source(self, image: str, content: str, frame: int) -> Source:
+        """The photo of a record, with the path that the record gives; raises CannotBeMade if it is missing or has changed."""
+        candidate = self.at_path(image, frame)
+        held = content_hash(candidate) if candidate is not None else None
+        if candidate is not None and held == content:
+            return candidate
+        found = self.known().get(content)
+        if found is not None:
+            return Source.of_file(found, frame, image)
+        if held is not None:
+            raise CannotBeMade(f"the photo {image} has changed: {content[:8]} in the record, {held[:8]} here")
+        raise CannotBeMade(f"the photo {image} ({content[:8]}) is not here; name its folder: --photos DIR")
+
+    def at_path(self, image: str, frame: int) -> Source | None:
+        """The photo at the path of a record, from the folder in which the command runs; a path that leads out of it is the
+        record's word alone and is not followed."""
+        if image.startswith("sample:"):
+            try:
+                return find([image], frame=frame)[0]
+            except XaiError:
+                return None
+        inside = not Path(image).is_absolute() and ".." not in Path(image).parts
+        return Source.of_file(Path(image), frame, image) if inside and is_file(image) else None
+
+    def known(self) -> dict[str, Path]:
+        """The files in the user's folders by content, read once."""
+        if self.by_content is None:
+            sources = find(list(self.folders), recursive=True) if self.folders else []
+            named = ((content_hash(source), source.file) for source in sources)
+            self.by_content = {content: file for content, file in named if content is not None and file is not None}
+        return self.by_content
+
+
+@dataclass
+class ModelsAtHand:
+    """Models by fingerprint: the one that the user names, or else those that records name. trust: whether code that a record
+    names may run, and its weights be downloaded."""
+
+    given: Model
+    trust: bool
+    options: dict[str, Any]
+    progress: Progress
+    loaded: dict[tuple[str, str, str], Classifier | CannotBeMade] = field(default_factory=dict, repr=False)
+
+    def classifier(self, name: str, fingerprint: str, precision: str, view: View | None = None) -> Classifier:
+        """The model of a record; raises CannotBeMade if it cannot be loaded, or if its weights or its view have changed."""
+        key = name, fingerprint, precision
+        if key not in self.loaded:
+            try:
+                self.loaded[key] = self.load(name, fingerprint, precision, view)
+            except CannotBeMade as error:
+                self.loaded[key] = error
+        found = self.loaded[key]
+        if isinstance(found, CannotBeMade):
+            raise found
+        return found
+
+    def load(self, name: str, fingerprint: str, precision: str, view: View | None) -> Classifier:
+        try:
+            loaded = self.open(name, precision, {})
+            if loaded.fingerprint != fingerprint and view is not None and loaded.view != view:
+                loaded = self.open(name, precision, overrides(view)) if not isinstance(self.given, Classifier) else loaded
+        except (UsageError, InputError) as error:
+            hint = "" if self.trust or self.given is not None else "; name it: --model SPEC, or trust the record: --trust"
+            raise CannotBeMade(f"the model {name}: {error.found}{hint}") from error
+        if loaded.fingerprint != fingerprint:
+            raise CannotBeMade(f"the model {name} has changed: {fingerprint[:8]} in the record, {loaded.fingerprint[:8]} here")
+        return loaded
+
+    def open(self, name: str, precision: str, view: dict[str, Any]) -> Classifier:
+        options = {"precision": precision, **self.options, **view}
+        if self.given is not None:
+            return open_model(self.given, progress=self.progress, **options)
+        with untrusted(not self.trust):
+            return load_classifier(name, **options)
+
+
+def overrides(view: View) -> dict[str, Any]:
+    """A view as options of loading a model."""
+    given = {
+        "resize": view.resize,
+        "crop": view.crop,
+        "interpolation": view.interpolation,
+        "mean": view.mean,
+        "std": view.std,
+        "window": view.window,
+        "input_scale": view.scale,
+        "input_order": view.order,
+    }
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,308 @@
+"""`xaicli.trust`: which methods find what is really there, in your network."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xaicli.claims import claim
+from xaicli.errors import UsageError, XaiError, did_you_mean
+from xaicli.files import require_writable
+from xaicli.method import Method
+from xaicli.named_files import files_named
+from xaicli.network.classifier import Classifier
+from xaicli.progress import SILENT, Progress
+from xaicli.registry import CONTROLS, METHODS, entries, make_method, require_fit, unfit
+from xaicli.results.report.trust_page import write_trust_page
+from xaicli.results.store import Store
+from xaicli.rows import Row
+from xaicli.runs.find_photos import Photos, find_photos
+from xaicli.runs.open_model import Model, open_model
+from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
+from xaicli.runs.planted_photos import on_exact
+from xaicli.runs.request import list_methods
+from xaicli.runs.score_run import ScoreRun
+from xaicli.runs.score_table import rows_of
+from xaicli.runs.settings import Settings
+from xaicli.runs.trust_checks import ALL_CHECKS, CHECKS, FIDELITY, Plan, Planned, definition_of, photos_at_size, plan_checks
+from xaicli.runs.trust_table import (
+    MethodTrust,
+    as_record,
+    badge,
+    cells,
+    estimate_of,
+    ordered,
+    recommendation,
+    recommended,
+    sentences,
+)
+from xaicli.stamps import stamp
+from xaicli.tabular import Tabular
+from xaicli.text_table import aligned, in_markdown
+from xaicli.words import count
+
+DEFAULT = ("grad-cam", "layer-cam", "integrated-gradients", "occlusion", "rise@n_masks=1000")
+STORE, PAGE = "trust.db", "trust.html"
+
+
+@dataclass(frozen=True, eq=False)
+class Trust(Tabular):
+    """Method by property, with intervals and cost.
+
+    methods: the most trusted first, controls last; model, photos, definition, subject: what was measured, and its stamps;
+    lacking: checks that could not be made, and why; left_out: methods that failed; page: the report, if one was written.
+    """
+
+    methods: tuple[MethodTrust, ...]
+    model: str
+    photos: int
+    definition: str
+    subject: str
+    lacking: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    page: Path | None = None
+
+    columns = ("method", "property", "value", "low", "high", "n")
+
+    def records(self) -> list[dict[str, Any]]:
+        return [
+            {"method": one.label, "property": name, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
+            for one in ordered(self.methods)
+            for name, found in one.found.items()
+        ]
+
+    @property
+    def sentences(self) -> list[str]:
+        """One sentence a method, the most trusted first."""
+        return sentences(self.methods, self.model)
+
+    @property
+    def recommended(self) -> str:
+        """The label of the method to use; empty if none can be recommended."""
+        chosen = recommended(self.methods)
+        return "" if chosen is None else chosen.label
+
+    @property
+    def recommendation(self) -> str:
+        return recommendation(self.methods)
+
+    @property
+    def badge(self) -> str:
+        """The certificate in one line."""
+        return badge(self.methods, self.model, self.photos, self.definition)
+
+    @property
+    def notes(self) -> list[str]:
+        return [f"Not checked: {why}." for why in self.lacking] + [f"Left out: {why}." for why in self.left_out]
+
+    def render(self, format: str = "table", *, width: int = 0) -> str:
+        """The certificate as table, markdown, json or csv."""
+        if format == "csv":
+            return super().render(format)
+        if format == "json":
+            return json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        head, rows = cells(self.methods)
+        texts = [*self.sentences, self.recommendation, *self.notes]
+        if format == "markdown":
+            lines = [f"| {' | '.join(map(in_markdown, row))} |" for row in (head, *rows)]
+            return "\n".join(
+                [lines[0], "|---" * len(head) + "|", *lines[1:], "", *(f"- {text}" for text in texts), "", self.badge]
+            )
+        return "\n".join([*aligned([head, *rows], gap="   "), "", *texts, "", self.badge])
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "summary": self.badge,
+            "model": self.model,
+            "photos": self.photos,
+            "definition": self.definition,
+            "subject": self.subject,
+            "recommended": self.recommended,
+            "methods": [as_record(one) for one in ordered(self.methods)],
+            "sentences": self.sentences,
+            "not_checked": list(self.lacking),
+            "left_out": list(self.left_out),
+        }
+
+
+def trust(
+    classifier: Model,
+    images: Photos,
+    method: str | Method | Sequence[str | Method] | None = None,
+    *,
+    check: str | Sequence[str] = ALL_CHECKS,
+    plantings: int = 2,
+    most_passes: float | None = None,
+    seed: int = 0,
+    recursive: bool = False,
+    limit: int | None = None,
+    device: str = "auto",
+    output: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> Trust:
+    """Plant faults whose truth is known in copies of a network and of photos, and measure how often each method finds them.
+
+    classifier, images, method: as in `xaicli.explain`; most_passes: in place of named methods, all that run on the network with
+    at most so many passes a photo. check: `patch` (a pasted patch decides, by a head fitted in closed form), `absence` (the head
+    ignores the patch), `quarters` (four photos in one), `random` (weights turn random), `fidelity` (insertion less deletion,
+    beside random maps). plantings: patches, each of its own look and size. output: a folder for the store `trust.db`, from which
+    a run that was stopped goes on, and the page `trust.html`. The network that is handed in is not changed. Raises XaiError.
+
+        print(xaicli.trust("resnet50", "photos/", "grad-cam,rise@n_masks=1000").recommendation)
+    """
+    words = locals()
+    checks = checks_named(check)
+    if plantings < 1:
+        raise UsageError(f"{plantings} plantings", expected="at least 1")
+    named = list_methods(method)
+    if named and most_passes is not None:
+        raise UsageError("--most-passes beside --method", hint="Leave one of them out.")
+    sources = find_photos(images, recursive=recursive, limit=limit, exclude=output).sources
+    folder = None if output is None else Path(output)
+    if folder is not None:
+        claim(folder / PAGE, [*files_named(words), *(source.file for source in sources)])
+        require_writable(folder)
+    network = open_model(classifier, progress=progress, precision="fp32", device=device)
+    if network.of_places:
+        raise UsageError(f"{network.name} is no classifier", expected="a network that gives one number a class")
+    methods = named or chosen_methods(network, most_passes)
+    for one in methods:
+        require_fit(one, network)
+    loaded = [whole(item) for item in load_ahead(sources, network.view, picture=False)]
+    photos = photos_at_size(loaded, network)
+    controls = [make_method(name) for name in CONTROLS if name not in {one.name for one in methods}]
+    plan = Plan(on_exact(network), (*methods, *controls), Settings(seed=seed, precision="fp32"), plantings)
+    planned, lacking = plan_checks(plan, photos, checks)
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(folder / STORE) if folder is not None else Store.in_memory())
+        values, failed = measured(planned, store, progress)
+    found = [
+        MethodTrust(
+            one.label,
+            cost.forward + cost.backward,
+            str(cost),
+            {name: estimate_of(name, listed) for name, listed in values[one.label].items()},
+            control=one in controls,
+        )
+        for one in plan.methods
+        if one.label not in failed
+        for cost in [one.cost(network)]
+    ]
+    content = stamp(sorted(photo.photo.content for photo in loaded))
+    result = Trust(
+        methods=tuple(ordered(found)),
+        model=network.name,
+        photos=len(photos),
+        definition=stamp(definition_of(plan, checks)),
+        subject=stamp({"photos": content, "model": network.fingerprint}),
+        lacking=tuple(lacking),
+        left_out=tuple(f"{label}: {why}" for label, why in failed.items()),
+    )
+    return result if folder is None else with_page(result, folder / PAGE, progress)
+
+
+def checks_named(check: str | Sequence[str]) -> tuple[str, ...]:
+    named = check.split(",") if isinstance(check, str) else list(check)
+    for name in named:
+        if name not in CHECKS:
+            hint = did_you_mean(name, CHECKS)
+            raise UsageError(f'no check "{name}"', expected=", ".join(CHECKS), hint=hint)
+    if not named:
+        raise UsageError("no check is named", expected=", ".join(CHECKS))
+    return tuple(name for name in CHECKS if name in named)
+
+
+def chosen_methods(network: Classifier, most_passes: float | None) -> list[Method]:
+    """All methods of at most so many passes; without a bound, a few of different kinds."""
+    if most_passes is None:
+        made = [make_method(name) for name in DEFAULT]
+        return [one for one in made if unfit(one, network) is None]
+    found = []
+    for entry in entries(METHODS):
+        try:
+            one = make_method(entry.name)
+            cost = one.cost(network)
+            if entry.name not in CONTROLS and cost.forward + cost.backward <= most_passes and unfit(one, network) is None:
+                found.append(one)
+        except XaiError:
+            # A wrapper without a default base, or a plugin that is broken: it was not named.
+            continue
+    return found
+
+
+def whole(item: LoadedPhoto | Failure) -> LoadedPhoto:
+    if isinstance(item, Failure):
+        raise item.error
+    return item
+
+
+Values = dict[str, dict[str, list[float | None]]]
+
+
+def measured(planned: Sequence[Planned], store: Store, progress: Progress) -> tuple[Values, dict[str, str]]:
+    """The values of each method and property, photo by photo; and the methods that failed, with the reason.
+
+    Each method runs by itself, so that one that fails costs only its own row.
+    """
+    single = [(part, one, replace(part.run, methods=[one])) for part in planned for one in part.run.methods]
+    values: Values = defaultdict(lambda: defaultdict(list))
+    failed: dict[str, str] = {}
+    with progress.task("maps", sum(len(run.sources) for _, _, run in single)) as step:
+        for part, one, run in single:
+            if one.label in failed:
+                continue
+            try:
+                run.check()
+                carry_out(run, store, lambda: step())
+            except XaiError as error:
+                failed[one.label] = error.found
+                continue
+            for name, listed in properties_of(part, run, one.label, store).items():
+                values[one.label][name] += listed
+    return values, failed
+
+
+def carry_out(run: ScoreRun, store: Store, step: Any) -> None:
+    """Make what the store lacks; raises the first error."""
+    for result in run.run(store):
+        if isinstance(result, Failure):
+            raise result.error
+        step()
+
+
+def properties_of(part: Planned, run: ScoreRun, label: str, store: Store) -> dict[str, list[float | None]]:
+    """A method's values by property: of fidelity, the lead over the control `random` on the same photo."""
+    rows = [row for row in rows_of(run, store) if row.photo in set(run.contents.values())]
+    if FIDELITY in part.measures.values():
+        own, chance = (differences(rows, name) for name in (label, CONTROLS[0]))
+        if label == CONTROLS[0]:
+            return {}
+        return {FIDELITY: [own[key] - chance[key] for key in own if key in chance]}
+    return {
+        name: [row.value for row in rows if row.method == label and row.metric == metric]
+        for metric, name in part.measures.items()
+    }
+
+
+def differences(rows: Iterable[Row], label: str) -> dict[tuple[str, str], float]:
+    """Insertion less deletion by photo and target."""
+    by_metric: dict[str, dict[tuple[str, str], float]] = {"insertion": {}, "deletion": {}}
+    for row in rows:
+        if row.method == label and row.value is not None:
+            by_metric[row.metric.partition("@")[0]][row.photo, row.target] = row.value
+    inserted, deleted = by_metric["insertion"], by_metric["deletion"]
+    return {key: inserted[key] - deleted[key] for key in inserted if key in deleted}
+
+
+def with_page(result: Trust, path: Path, progress: Progress) -> Trust:
+    head, rows = cells(result.methods)
+    write_trust_page(path, result.badge, head, rows, [*result.sentences, result.recommendation, *result.notes])
+    progress.say(
+        f"the certificate as a page: {path}; its scores: {path.with_name(STORE)}, {count(len(result.methods), 'method')}"
+    )
+    return replace(result, page=path)

@@ -1,0 +1,277 @@
+"""The checks of trust: scoring runs over photos and copies of a network in which it is known what decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from xaicli.errors import InputError, UsageError
+from xaicli.method import Method
+from xaicli.network.classifier import Classifier
+from xaicli.network.planted_head import Head, blind, fit_direction, head_of, read_head, seeing
+from xaicli.outputs import Outputs
+from xaicli.params import as_json
+from xaicli.passes.queue import clean_logits
+from xaicli.registry import make_metric, unfit
+from xaicli.runs.photos import LoadedPhoto
+from xaicli.runs.planted_photos import Look, MarkedPhoto, a_look, inputs_of, mosaic, pasted, pixels_of, truth_of
+from xaicli.runs.score_run import ScoreRun
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import TargetChoice
+from xaicli.targets import DECISION, TargetRule
+
+FOUND, FOUND_RANK = "planted patch found", "patch in the top ranks"
+ALARM, CONTRAST = "false alarm", "marks it unaltered"
+QUARTER, RANDOM, FIDELITY = "right quarter", "survives random weights", "insertion less deletion"
+CHECKS = ("patch", "absence", "quarters", "random", "fidelity")
+ALL_CHECKS = ",".join(CHECKS)
+FEWEST = 8
+"""Photos: half of them fit the head, the others are scored."""
+PLACES = 3
+"""Places of the patch on each photo of the fit."""
+UNMOVED = 0.1
+"""How far the probability of the decision may move by a patch that a network does not see."""
+STEPS = 14
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A scoring run, and the properties that its metrics measure, by metric label."""
+
+    run: ScoreRun
+    measures: dict[str, str]
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Planting:
+    """A patch on held photos, and networks of which it is known whether it decides. target: the class that it decides."""
+
+    look: Look
+    seeing: Classifier
+    blind: Classifier
+    target: int
+    decided: tuple[MarkedPhoto, ...]
+    ignored: tuple[MarkedPhoto, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all checks share: the network of photos at its own size, methods, how runs are done, and how many plantings."""
+
+    classifier: Classifier
+    methods: tuple[Method, ...]
+    settings: Settings
+    plantings: int = 2
+
+    @property
+    def of_any_class(self) -> tuple[Method, ...]:
+        """The methods that explain a class that is not the decision."""
+        return tuple(method for method in self.methods if method.class_specific and not method.decision_only)
+
+    def run(
+        self,
+        photos: Sequence[MarkedPhoto],
+        classifier: Classifier,
+        methods: Sequence[Method],
+        metrics: Sequence[str],
+        targets: TargetChoice,
+        controls: Sequence[str] = (),
+    ) -> ScoreRun:
+        return ScoreRun(
+            [photo.source for photo in photos],
+            classifier,
+            [method for method in methods if unfit(method, classifier) is None],
+            [make_metric(metric) for metric in metrics],
+            targets,
+            self.settings,
+            controls=controls,
+            truth=truth_of(photos),
+        )
+
+    @property
+    def pointing(self) -> str:
+        """The pointing game with the usual tolerance, 15 pixels of 224."""
+        return f"pointing-game@tolerance={round(min(self.classifier.view.size) * 15 / 224)}"
+
+
+def photos_at_size(loaded: Sequence[LoadedPhoto], classifier: Classifier) -> list[MarkedPhoto]:
+    """The photos as the network sees them; raises UsageError if there are too few."""
+    if len(loaded) < FEWEST:
+        raise UsageError(f"{len(loaded)} photos", expected=f"at least {FEWEST}; some twenty give useful intervals")
+    return [MarkedPhoto(photo.source, pixels_of(photo.input, classifier.view)) for photo in loaded]
+
+
+def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]) -> tuple[list[Planned], list[str]]:
+    """The runs of the checks that are wanted, and why others cannot be made."""
+    planned: list[Planned] = []
+    lacking: list[str] = []
+    if {"patch", "absence"} & set(checks):
+        try:
+            head = head_of(plan.classifier)
+            for number in range(plan.plantings):
+                made = plant(plan, head, photos, number)
+                planned += patch_runs(plan, made) if "patch" in checks else []
+                planned += absence_runs(plan, made) if "absence" in checks else []
+        except (UsageError, InputError) as error:
+            lacking.append(f"no patch is planted: {error.found}")
+    if "quarters" in checks:
+        run, why = quarter_runs(plan, photos)
+        planned += run
+        lacking += why
+    held = photos[1::2]
+    if "random" in checks and not make_metric("randomization").needs & ~plan.classifier.provides:
+        planned.append(random_run(plan, held))
+    elif "random" in checks:
+        lacking.append(f"no weights are randomised: {plan.classifier.name} shows none")
+    if "fidelity" in checks:
+        planned.append(fidelity_run(plan, held))
+    return planned, lacking
+
+
+def plant(plan: Plan, head: Head, photos: Sequence[MarkedPhoto], number: int) -> Planting:
+    """Fit two heads to a patch on every other photo, and find the held photos on which they do what they are fitted to.
+
+    Raises InputError if the patch decides no held photo.
+    """
+    classifier, seed = plan.classifier, plan.settings.seed
+    look = a_look(classifier.view, seed, number)
+    fitted, held = photos[0::2], photos[1::2]
+    shown = [
+        pasted(f"{at}-{place}-fit{number}.png", photo.pixels, look, seed, number)
+        for place in range(PLACES)
+        for at, photo in enumerate(fitted)
+    ]
+    clean, patched = inputs_of(fitted, classifier.view), inputs_of(shown, classifier.view)
+    before, after = read_head(classifier, head, clean), read_head(classifier, head, patched)
+    cells = torch.stack([cells_of(photo, after.features.shape[2:]) for photo in shown])
+    on = after.features.permute(0, 2, 3, 1)[cells]
+    off = before.features.permute(0, 2, 3, 1).flatten(0, 2)
+    paired = before.features.repeat(PLACES, 1, 1, 1).permute(0, 2, 3, 1)[cells]
+    target = rival_of(before.logits)
+    sees = seeing(classifier, head, fit_direction(on, off), target, (patched, clean))
+    ignores = blind(classifier, head, on - paired, off.mean(dim=0))
+    tried = [pasted(f"{at}-held{number}.png", photo.pixels, look, seed, number) for at, photo in enumerate(held)]
+    return Planting(look, sees, ignores, target, *held_photos(classifier, head, (sees, ignores), target, held, tried))
+
+
+def cells_of(photo: MarkedPhoto, grid: torch.Size) -> torch.Tensor:
+    """The cells (h, w) of a head's grid that the patch covers at least by half; for a grid of one cell, that one."""
+    if grid == torch.Size((1, 1)):
+        return torch.ones(1, 1, dtype=torch.bool)
+    share = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(photo.mask)[None, None].float(), (grid[0], grid[1]))[0, 0]
+    return share >= min(0.5, float(share.max()))
+
+
+def rival_of(logits: torch.Tensor) -> int:
+    """The class with the highest mean logit that is the decision of no photo."""
+    means = logits.mean(dim=0)
+    means[logits.argmax(dim=1)] = -torch.inf
+    return int(means.argmax())
+
+
+def held_photos(
+    classifier: Classifier,
+    head: Head,
+    networks: tuple[Classifier, Classifier],
+    target: int,
+    held: Sequence[MarkedPhoto],
+    tried: Sequence[MarkedPhoto],
+) -> tuple[tuple[MarkedPhoto, ...], tuple[MarkedPhoto, ...]]:
+    """The patched photos that the patch decides in the one network, and those on which it moves nothing in the other."""
+    sees, ignores = networks
+    clean, patched = inputs_of(held, classifier.view), inputs_of(tried, classifier.view)
+    without, decided = (read_head(sees, head, inputs).logits.argmax(dim=1) for inputs in (clean, patched))
+    quiet, still = (read_head(ignores, head, inputs).logits.softmax(dim=1) for inputs in (clean, patched))
+    best = quiet.argmax(dim=1)
+    moved = (quiet.gather(1, best[:, None]) - still.gather(1, best[:, None]))[:, 0].abs()
+    one = [photo for at, photo in enumerate(tried) if decided[at] == target != without[at]]
+    two = [photo for at, photo in enumerate(tried) if best[at] == still[at].argmax() and moved[at] <= UNMOVED]
+    if not one and not two:
+        raise InputError("the head could not be fitted to a patch on these photos", hint="Give more photos.")
+    return tuple(one), tuple(two)
+
+
+def patch_runs(plan: Plan, made: Planting) -> list[Planned]:
+    """The patch that decides, and the same photos and class in the unaltered network."""
+    if not made.decided:
+        return []
+    metrics = [plan.pointing, "relevance-rank"]
+    decides = plan.run(made.decided, made.seeing, plan.methods, metrics, TargetChoice())
+    fixed = TargetChoice(str(made.target), TargetRule(index=made.target))
+    unaltered = plan.run(made.decided, plan.classifier, plan.of_any_class, [plan.pointing], fixed)
+    return [
+        Planned(decides, {plan.pointing: FOUND, "relevance-rank": FOUND_RANK}),
+        Planned(unaltered, {plan.pointing: CONTRAST}),
+    ]
+
+
+def absence_runs(plan: Plan, made: Planting) -> list[Planned]:
+    """The patch that decides nothing."""
+    if not made.ignored:
+        return []
+    run = plan.run(made.ignored, made.blind, plan.methods, [plan.pointing], TargetChoice())
+    return [Planned(run, {plan.pointing: ALARM})]
+
+
+def quarter_runs(plan: Plan, photos: Sequence[MarkedPhoto]) -> tuple[list[Planned], list[str]]:
+    """Mosaics of photos of four different classes; each class is explained, and its quarter is the truth."""
+    classifier = plan.classifier
+    if classifier.outputs is not Outputs.SOFTMAX:
+        return [], ["no mosaics: the outputs are not classes of which one is right"]
+    probabilities = clean_logits(classifier, inputs_of(photos, classifier.view).to(classifier.device)).softmax(dim=1).cpu()
+    sure = sorted(range(len(photos)), key=lambda at: -float(probabilities[at].max()))
+    groups = groups_of_four([(at, int(probabilities[at].argmax())) for at in sure])
+    if not groups:
+        return [], ["no mosaics: the photos have fewer than four classes"]
+    parts: list[MarkedPhoto] = []
+    rules: dict[str, TargetRule] = {}
+    for number, group in enumerate(groups):
+        quarters = mosaic(f"mosaic{number}", [photos[at].pixels for at, _ in group])
+        rules |= {quarter.source.path: TargetRule(index=index) for quarter, (_, index) in zip(quarters, group, strict=True)}
+        parts += quarters
+    targets = TargetChoice("file", DECISION, rules, "mosaics")
+    run = plan.run(parts, classifier, plan.of_any_class, ["positive-share"], targets)
+    return [Planned(run, {"positive-share": QUARTER})], []
+
+
+def groups_of_four(decided: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Groups of four photos with different classes, each photo once, in the order given; (photo, class)."""
+    groups: list[list[tuple[int, int]]] = []
+    rest = list(decided)
+    while True:
+        group: list[tuple[int, int]] = []
+        for one in rest:
+            if one[1] not in {index for _, index in group} and len(group) < 4:
+                group.append(one)
+        if len(group) < 4:
+            return groups
+        groups.append(group)
+        rest = [one for one in rest if one not in group]
+
+
+def random_run(plan: Plan, photos: Sequence[MarkedPhoto]) -> Planned:
+    metric = "randomization@stages=4"
+    run = plan.run(photos, plan.classifier, plan.methods, [metric], TargetChoice())
+    return Planned(run, {make_metric(metric).label: RANDOM})
+
+
+def fidelity_run(plan: Plan, photos: Sequence[MarkedPhoto]) -> Planned:
+    metrics = [f"{name}@steps={STEPS}" for name in ("insertion", "deletion")]
+    run = plan.run(photos, plan.classifier, plan.methods, metrics, TargetChoice(), ("random", "center"))
+    return Planned(run, dict.fromkeys(metrics, FIDELITY))
+
+
+def definition_of(plan: Plan, checks: Sequence[str]) -> dict[str, object]:
+    """How a certificate is made, for its stamp."""
+    return {
+        "name": "trust",
+        "version": 1,
+        "checks": list(checks),
+        "plantings": plan.plantings,
+        "seed": plan.settings.seed,
+        "precision": plan.settings.precision,
+        "methods": [as_json(method) for method in plan.methods],
+    }

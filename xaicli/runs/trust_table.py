@@ -1,0 +1,166 @@
+"""What the checks of trust found: method by property, in numbers and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xaicli.metric import Quantity, ValueKind
+from xaicli.registry import CONTROLS
+from xaicli.results import stats
+from xaicli.results.intervals import Estimate
+from xaicli.runs.trust_checks import ALARM, CONTRAST, FIDELITY, FOUND, FOUND_RANK, QUARTER, RANDOM
+
+PROPERTIES = (FOUND, FOUND_RANK, CONTRAST, ALARM, QUARTER, RANDOM, FIDELITY)
+QUANTITIES = {
+    FOUND: Quantity(ValueKind.BINARY, 0.0, 1.0),
+    FOUND_RANK: Quantity(ValueKind.CONTINUOUS, 0.0, 1.0),
+    CONTRAST: Quantity(ValueKind.BINARY, 0.0, 1.0),
+    ALARM: Quantity(ValueKind.BINARY, 0.0, 1.0),
+    QUARTER: Quantity(ValueKind.CONTINUOUS, 0.0, 1.0),
+    RANDOM: Quantity(ValueKind.CONTINUOUS, -1.0, 1.0),
+    FIDELITY: Quantity(ValueKind.CONTINUOUS, -2.0, 2.0),
+}
+HITS = (FOUND, CONTRAST, ALARM)
+"""Properties of which a photo has or has not; a map that ranks nothing has none of them."""
+OF_CHANCE = 0.25
+"""The share of a map without any information in a quarter."""
+AS_GOOD = 0.05
+"""How much less a cheaper method may find and still be recommended."""
+SURVIVES = 0.5
+"""A rank correlation with the map of a random network that is worth a word."""
+
+
+@dataclass(frozen=True, eq=False)
+class MethodTrust:
+    """What was found of one method. passes: a photo; found: by property; control: it knows nothing, and shows chance."""
+
+    label: str
+    passes: float
+    cost: str
+    found: Mapping[str, Estimate]
+    control: bool = False
+
+    def value(self, name: str) -> float | None:
+        return self.found[name].value if name in self.found else None
+
+    @property
+    def merit(self) -> float:
+        """The share of patches found, less false alarms."""
+        return (self.value(FOUND) or 0.0) - (self.value(ALARM) or 0.0)
+
+
+def estimate_of(name: str, values: Sequence[float | None]) -> Estimate:
+    """The mean of a property over photos; of a hit, a photo without a value is a miss."""
+    missing = 0.0 if name in HITS else np.nan
+    table = np.array([missing if value is None else value for value in values], dtype=np.float64)
+    return stats.mean(table, QUANTITIES[name])
+
+
+def ordered(methods: Sequence[MethodTrust]) -> list[MethodTrust]:
+    """The most trusted first; controls last."""
+    return sorted(methods, key=lambda one: (one.control, -one.merit, one.passes, one.label))
+
+
+def shown(estimate: Estimate | None) -> str:
+    """`0.94 [0.88, 0.97]`."""
+    if estimate is None or estimate.value is None:
+        return "–"
+    ends = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{ends}"
+
+
+def cells(methods: Sequence[MethodTrust]) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of the table; properties that nothing was measured of are left out."""
+    names = [name for name in PROPERTIES if any(name in one.found for one in methods)]
+    head = ["method", *names, "passes"]
+    return head, [[one.label, *(shown(one.found.get(name)) for name in names), one.cost] for one in ordered(methods)]
+
+
+def percent(estimate: Estimate) -> str:
+    """`94 % [88, 97]`."""
+    assert estimate.value is not None
+    ends = "" if estimate.low is None or estimate.high is None else f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+    return f"{100 * estimate.value:.0f} %{ends}"
+
+
+def sentence(one: MethodTrust, model: str, chance: MethodTrust | None) -> str:
+    """What a method can be trusted with on this network."""
+    parts = []
+    found, alarm = one.found.get(FOUND), one.found.get(ALARM)
+    by_chance = (lambda name: 0.0) if chance is None else lambda name: chance.value(name) or 0.0
+    if found is not None and found.value is not None:
+        parts.append(f"finds {percent(found)} of planted patches")
+        if (found.low or 0.0) <= by_chance(FOUND):
+            parts[-1] += ", which is not shown to be more than chance"
+    if alarm is not None and alarm.value is not None:
+        marks = (alarm.low or 0.0) > by_chance(ALARM)
+        also = "marks the patch also where it decides nothing" if marks else "seldom marks it where it decides nothing"
+        parts.append(f"{also} ({percent(alarm)})")
+    quarter = one.found.get(QUARTER)
+    if quarter is not None and quarter.value is not None:
+        tells = quarter.low is not None and quarter.low > OF_CHANCE
+        parts.append(
+            f"puts {percent(quarter)} of its relevance into the right one of four photos"
+            + ("" if tells else ", which is not shown to be more than chance")
+        )
+    random = one.value(RANDOM)
+    if random is not None and random > SURVIVES:
+        parts.append(f"draws much the same map for random weights (rank correlation {random:.2f})")
+    fidelity = one.found.get(FIDELITY)
+    if fidelity is not None and fidelity.value is not None and (fidelity.low is None or fidelity.low <= 0):
+        parts.append("is not shown to beat random maps in insertion and deletion")
+    return f"On {model}, {one.label} {'; '.join(parts)}." if parts else f"On {model}, nothing could be measured of {one.label}."
+
+
+def sentences(methods: Sequence[MethodTrust], model: str) -> list[str]:
+    chance = next((one for one in methods if one.control and one.label == CONTROLS[0]), None)
+    return [sentence(one, model, chance) for one in ordered(methods) if not one.control]
+
+
+def recommended(methods: Sequence[MethodTrust]) -> MethodTrust | None:
+    """The cheapest of the methods that find about as many patches, less false alarms, as the best; None if no method is better
+    than the controls."""
+    own = [one for one in methods if not one.control and FOUND in one.found]
+    chance = max((one.merit for one in methods if one.control), default=0.0)
+    if not own or max(one.merit for one in own) <= max(chance, 0.0):
+        return None
+    best = max(one.merit for one in own)
+    return min((one for one in own if one.merit >= best - AS_GOOD), key=lambda one: (one.passes, -one.merit, one.label))
+
+
+def recommendation(methods: Sequence[MethodTrust]) -> str:
+    chosen = recommended(methods)
+    if chosen is None:
+        return "No method is recommended: none is shown to find what was planted."
+    return (
+        f"Recommended: {chosen.label}, the cheapest ({chosen.cost}) of those that find about as many patches, less false alarms, "
+        f"as the best."
+    )
+
+
+def badge(methods: Sequence[MethodTrust], model: str, photos: int, stamp: str) -> str:
+    """The certificate in one line."""
+    chosen = recommended(methods)
+    about = f"{model}, {photos} photos, {stamp[:8]}"
+    if chosen is None:
+        return f"trust: no method found what was planted ({about})"
+    alarm = chosen.found.get(ALARM)
+    alarms = "" if alarm is None or alarm.value is None else f", {100 * alarm.value:.0f} % false alarms"
+    return f"trust: {chosen.label} finds {100 * (chosen.value(FOUND) or 0):.0f} % of planted patches{alarms} ({about})"
+
+
+def as_record(one: MethodTrust) -> dict[str, Any]:
+    """A method's numbers in plain types."""
+    return {
+        "method": one.label,
+        "control": one.control,
+        "passes": one.passes,
+        "properties": {
+            name: {"value": found.value, "low": found.low, "high": found.high, "n": found.n, "of": found.of}
+            for name, found in one.found.items()
+        },
+    }

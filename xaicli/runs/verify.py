@@ -1,0 +1,169 @@
+"""`xaicli.verify`: are these the maps and scores that their records say, made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xaicli.errors import InputError, UsageError
+from xaicli.progress import SILENT, Progress
+from xaicli.results.store import Store
+from xaicli.runs.evidence import unpacked
+from xaicli.runs.open_model import Model
+from xaicli.runs.remade import RESULTS, ModelsAtHand, PhotosAtHand, Remade, Result
+from xaicli.runs.remade_maps import KeptResult, read_results, remake_maps
+from xaicli.runs.remade_scores import KeptScore, remake_scores
+from xaicli.tabular import Tabular
+from xaicli.text_table import rendered
+from xaicli.untrusted import is_file, is_folder, is_there, opened
+from xaicli.words import count
+
+SQLITE = b"SQLite format 3\0"
+ZIP = b"PK"
+
+
+@dataclass(frozen=True, eq=False)
+class Verified(Tabular):
+    """What became of each result that was made again, the worst first."""
+
+    made: tuple[Remade, ...]
+
+    columns = ("result", "image", "method", "target", "metric", "why")
+
+    def records(self) -> list[dict[str, Any]]:
+        ordered = sorted(self.made, key=lambda one: RESULTS.index(one.result))
+        return [one.record() for one in ordered]
+
+    @property
+    def counts(self) -> dict[Result, int]:
+        found = Counter(one.result for one in self.made)
+        return {result: found[result] for result in RESULTS}
+
+    @property
+    def failed(self) -> bool:
+        """Whether a result differs."""
+        return self.counts["differs"] > 0
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a result could not be made."""
+        return self.counts["cannot be made"] > 0
+
+    def render(self, format: str = "table", *, width: int = 0) -> str:
+        """One line a result, the same bytes only counted; in json, all of them and the counts."""
+        if format == "json":
+            return json.dumps({"counts": self.counts, "results": self.rows}, indent=1, ensure_ascii=False)
+        shown = [row for row in self.rows if row["result"] != "same bytes"] if format == "table" else self.rows
+        table = rendered(shown, format, list(self.columns), width=width) if shown else ""
+        return f"{table}\n{self.conclusion}".strip() if format in ("table", "markdown") else table
+
+    @property
+    def conclusion(self) -> str:
+        parts = [f"{number} {result}" for result, number in reversed(self.counts.items()) if number]
+        return f"{count(len(self.made), 'result')} made again: {', '.join(parts)}"
+
+
+def verify(
+    path: str | Path | Sequence[str | Path],
+    classifier: Model = None,
+    *,
+    photos: str | Path | Sequence[str | Path] = (),
+    sample: int | None = None,
+    seed: int = 0,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    trust: bool = False,
+    progress: Progress = SILENT,
+) -> Verified:
+    """Make maps or scores again from their records, and say for each whether it is the same.
+
+    path: a folder of `xai explain`, a store of `xai score`, a zip of `xai bundle`, or several. classifier, weights: the model, in
+    place of those that records name; photos: folders in which photos are looked up by content, besides their recorded paths.
+    sample: make so many only, chosen by `seed`. trust: let code run that a record names as model or method, and download its
+    weights. Raises UsageError or InputError if nothing can be read; what cannot be made is a result.
+
+        assert not xaicli.verify("xai-out/").failed
+    """
+    if sample is not None and sample < 1:
+        raise UsageError(f"a sample of {sample}", expected="at least 1")
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+    folders = [photos] if isinstance(photos, str | Path) else photos
+    options: dict[str, Any] = {"device": device} | ({"weights": str(weights)} if weights is not None else {})
+    at_hand, models = PhotosAtHand([str(folder) for folder in folders]), ModelsAtHand(classifier, trust, options, progress)
+    with ExitStack() as stack:
+        kept = [one for path in paths for one in read_evidence(path, stack)]
+        if not kept:
+            named = ", ".join(str(path) for path in paths)
+            raise InputError(f"{named} holds no records", expected="a folder of xai explain, or a store of xai score")
+        chosen = sampled(kept, sample, seed)
+        made: list[Remade] = [one for one in chosen if isinstance(one, Remade)]
+        results = [one for one in chosen if isinstance(one, KeptResult)]
+        scores = [one for one in chosen if isinstance(one, KeptScore)]
+        with progress.task("verifying", len(results) + len(scores)) as step:
+            for one in remake_maps(results, at_hand, models):
+                made.append(one)
+                step()
+            for one in remake_scores(scores, at_hand, models):
+                made.append(one)
+                step()
+    found = Verified(tuple(made))
+    progress.say(found.conclusion)
+    return found
+
+
+Kept = KeptResult | KeptScore | Remade
+
+
+def read_evidence(path: Path, stack: ExitStack) -> Iterator[Kept]:
+    """The results in a folder, a store or a zip; what a zip unpacks to lives as long as `stack`."""
+    if not is_there(path):
+        raise InputError(f"there is no {path}", expected="a folder of xai explain, a store of xai score, or a zip of xai bundle")
+    if is_folder(path):
+        yield from read_folder(path)
+        return
+    with opened(path, "a store or a zip") as file:
+        start = file.read(len(SQLITE))
+    if start == SQLITE:
+        yield from read_store(path)
+    elif start.startswith(ZIP):
+        yield from read_folder(stack.enter_context(unpacked(path)), within=True)
+    else:
+        raise InputError(f"{path} is neither a store nor a zip of xai bundle", expected="the folder, not a file in it")
+
+
+def read_folder(folder: Path, *, within: bool = False) -> Iterator[Kept]:
+    """The maps in a folder and its folders; of a zip, its stores too."""
+    sidecars = sorted(path for path in folder.rglob("*.json") if is_file(path) and is_file(path.with_suffix(".npy")))
+    yield from read_results(folder, sidecars)
+    if within:
+        for path in sorted(folder.rglob("*.db")):
+            yield from read_store(path)
+
+
+def read_store(path: Path) -> Iterator[KeptScore]:
+    """The rows of a store, those of the control `other` apart, whose maps belong to other photos."""
+    with Store.open(path, write=False) as store:
+        models, recipes = store.models(), {recipe.definition: recipe for recipe in store.recipes()}
+        for row in store.rows():
+            recipe = recipes[row.definition]
+            if not recipe.has_partner:
+                yield KeptScore(row, recipe, models.get(row.model, ""))
+
+
+def sampled(kept: list[Kept], sample: int | None, seed: int) -> list[Kept]:
+    """So many of them, in their order; which, depends on their names and the seed alone."""
+    if sample is None or sample >= len(kept):
+        return kept
+    keys = [hashlib.sha256(f"{seed}/{name_of(one)}".encode("utf-8", "backslashreplace")).digest() for one in kept]
+    chosen = set(sorted(range(len(kept)), key=lambda at: keys[at])[:sample])
+    return [one for at, one in enumerate(kept) if at in chosen]
+
+
+def name_of(one: Kept) -> str:
+    return f"{one.row.definition}/{one.row.subject}/{one.row.seed}" if isinstance(one, KeptScore) else one.name
