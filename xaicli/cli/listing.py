@@ -8,7 +8,7 @@ import click
 
 from xaicli.cli.options import ModelOptions, format_option, model_options, option
 from xaicli.cli.printing import print_rows
-from xaicli.cli.verbosity import Command, verbosity_options
+from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 from xaicli.containment import contained
 
 EXAMPLES = """
@@ -70,11 +70,15 @@ def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
 def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
     from fnmatch import fnmatchcase
 
+    from xaicli.network.branches import one_of_branches
     from xaicli.network.layers import list_layers as layers_of
 
     classifier = model.open()
     with contained(f"{classifier.name}, when its layers were listed,"):
         found = layers_of(classifier.trace, encoder=classifier.of_places)
+        default = next((row.name for row in found if row.default), "")
+        if default and classifier.branches:
+            Verbosity.current().warn(one_of_branches(default, classifier.branches))
     rows = [
         {
             "layer": row.name,

@@ -18,6 +18,7 @@ from xaicli.errors import RunError, UsageError
 from xaicli.images.view import View
 from xaicli.needs import Needs
 from xaicli.network.box_similarity import FixedBoxes
+from xaicli.network.branches import parallel_branches
 from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, named_layer
 from xaicli.network.modes import eval_mode
@@ -203,6 +204,12 @@ class Classifier:
     def default_layer(self) -> FeatureLayer:
         with contained(f"{self.name}, when its feature layer was looked for,"):
             return default_layer(self.trace, encoder=self.of_places)
+
+    @cached_property
+    def branches(self) -> tuple[str, ...]:
+        """The last layers of the branches beside the layer that is found for this network; see `parallel_branches`. Empty for a
+        class map or boxes, of whose stages each has a layer of its own."""
+        return () if self.of_places else parallel_branches(self.trace, self.default_layer)
 
     @cached_property
     def trace(self) -> NetworkTrace:

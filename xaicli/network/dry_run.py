@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from xaicli.errors import RunError
+from xaicli.network.flow import Flow, Place, flow_of
 from xaicli.network.layouts import find_candidates
 from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, first_tensor, replace_first_tensor
@@ -17,6 +19,8 @@ from xaicli.network.noise import noise
 from xaicli.network.observe import Call, argument, observing
 from xaicli.network.tokens import Side
 from xaicli.network.trace import LayerTrace, NetworkTrace
+
+WEIGHTED = (nn.Conv2d, nn.Linear)
 
 
 class Recorder:
@@ -33,6 +37,7 @@ class Recorder:
         self.grids: list[tuple[int, int]] = []
         self.begun: dict[nn.Module, float] = {}
         self.work = 0.0
+        self.nodes: dict[Place, Any] = {}
         self.numbers = WeakTensorKeyDictionary()
         self.count = 0
         self.with_gradients = True
@@ -79,8 +84,19 @@ class Recorder:
             # The hook alone is kept: the tensor itself lives no longer than the network needs it.
             self.latest[call.path, side] = mark = object()
             handed.register_hook(self.noting_reach(call.path, side, mark))
+            if side == "output":
+                self.nodes[call.path, self.layers[call.path].calls - 1] = handed.grad_fn
         self.numbers[handed] = self.number(tensor)
         return handed
+
+    def flow(self, output: Tensor) -> Flow:
+        """Which layers feed which, and the logits."""
+        weighted = {place for place in self.nodes if isinstance(self.layers[place[0]].module, WEIGHTED)}
+        return flow_of(self.nodes, weighted, output.grad_fn)
+
+    def close(self) -> None:
+        """Let go of the graph: the hooks of its nodes lead back here, a circle that is never collected."""
+        self.nodes.clear()
 
     def number(self, tensor: Tensor) -> int:
         if tensor not in self.numbers:
@@ -122,21 +138,23 @@ def dry_run(
     """Run fixed noise of `size` (height, width) and so many channels through the network and return what it shows; read: the
     logits of its output. Raises RunError if the network returns no tensor."""
     recorder = Recorder()
-    with attribution_mode(module), observing(module, before=recorder.before, after=recorder.after) as seen:
+    watched = observing(module, before=recorder.before, after=recorder.after)
+    with closing(recorder), attribution_mode(module), watched as seen:
         output = read(module(noise(module, size, channels)))
         seen.forward = False
         if output is None:
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")
         find_candidates(recorder.layers, size, recorder.latest)
+        flow = recorder.flow(output)
         recorder.note_gradients(output)
     for layer in recorder.layers.values():
         layer.behind = {side: 1 - before / max(recorder.work, 1.0) for side, before in layer.behind.items()}
     begun = tuple(dict.fromkeys(call.path for call in seen.calls))
-    return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients, channels=channels)
+    return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients, channels=channels, flow=flow)
 
 
 def multiplications(part: nn.Module, output: Tensor | None) -> float:
     """The multiplications of a convolution or linear layer, which are most of a network's work."""
-    if output is None or not isinstance(part, nn.Conv2d | nn.Linear):
+    if output is None or not isinstance(part, WEIGHTED):
         return 0.0
     return float(output.numel() * part.weight[0].numel())

@@ -75,17 +75,12 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
     for place in places:
         name = find_path(trace.module, join(prefix, place.path))
         if name in trace.layers and usable(trace, trace.layers[name], place.side):
-            return feature_layer(trace, trace.layers[name], place.side, rectified=place.rectified)
-    blocks, aside = repeated_blocks(trace.module), side_branches(trace.module)
-    of_tokens = tuple(f"{name}." for name in blocks if name in trace.layers and gives_tokens(trace.layers[name]))
+            call = None if trace.layers[name].calls == 1 else -1
+            return feature_layer(trace, trace.layers[name], place.side, rectified=place.rectified, call=call)
     inside = encoders(trace.module) if encoder else ("",)
+    features = [layer for layer in last_features(trace) if f"{layer.name}.".startswith(inside)]
     for once in (True, False):
-        fitting = (
-            layer
-            for layer in reversed(trace.layers.values())
-            if not f"{layer.name}.".startswith(aside) and f"{layer.name}.".startswith(inside) and (layer.calls == 1) is once
-            if is_feature(layer, blocks, of_tokens) and usable(trace, layer, "output")
-        )
+        fitting = (layer for layer in features if (layer.calls == 1) is once and usable(trace, layer, "output"))
         if (layer := last_of_encoder(fitting, inside)) is not None:
             return feature_layer(trace, layer, "output", call=None if once else -1)
     if isinstance(trace.module, GraphModule):
@@ -98,6 +93,16 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
         expected="a convolutional network or a vision transformer with weights that are not all zero",
         hint="Name a layer (NAME@layer=PATH), or use a method that needs the forward pass alone.",
     )
+
+
+def last_features(trace: NetworkTrace) -> Iterator[LayerTrace]:
+    """The layers whose outputs are a network's features, the last first; whether their grids and gradients are sound is not
+    checked."""
+    blocks, aside = repeated_blocks(trace.module), side_branches(trace.module)
+    of_tokens = tuple(f"{name}." for name in blocks if name in trace.layers and gives_tokens(trace.layers[name]))
+    for layer in reversed(trace.layers.values()):
+        if not f"{layer.name}.".startswith(aside) and is_feature(layer, blocks, of_tokens):
+            yield layer
 
 
 def last_of_encoder(fitting: Iterator[LayerTrace], inside: tuple[str, ...]) -> LayerTrace | None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from xaicli.network.corners import Movement, watch_corners
+from xaicli.network.flow import Flow
 from xaicli.network.tokens import Layout, Side
 
 SIDES: tuple[Side, ...] = ("input", "output")
@@ -40,7 +41,8 @@ class NetworkTrace:
     """What the dry run of a network showed at inputs of `size` (height, width) and so many `channels`.
 
     layers: every module that ran except the network itself, by name, in the order in which they ended; begun: the names of all
-    modules that ran, in the order in which they first began; has_graph: whether the outputs have a gradient at all.
+    modules that ran, in the order in which they first began; has_graph: whether the outputs have a gradient at all; flow: which
+    layers feed which.
     """
 
     module: nn.Module
@@ -50,6 +52,7 @@ class NetworkTrace:
     has_graph: bool = True
     movements: dict[tuple[int, int], dict[tuple[str, Side, Layout], Movement]] = field(default_factory=dict, repr=False)
     channels: int = 3
+    flow: Flow = field(default_factory=Flow, repr=False)
 
     def layout(self, layer: LayerTrace, side: Side) -> Layout | None:
         """The layout of a layer's grid: the first candidate that moves where the input changes; None if none does."""

@@ -19,6 +19,7 @@ from xaicli.errors import XaiError
 from xaicli.models.cache import cache_folder, cached_files
 from xaicli.needs import Needs
 from xaicli.network.any_target import with_any_target
+from xaicli.network.branches import one_of_branches
 from xaicli.network.classifier import Classifier
 from xaicli.network.taps import tap
 from xaicli.outputs import Outputs
@@ -162,6 +163,8 @@ def examine_layer(classifier: Classifier) -> Iterator[Finding]:
         return
     height, width = layer.layout.grid
     yield Finding("layer", "ok", f"{layer}: {layer.channels} channels on a grid of {height} x {width}")
+    if classifier.layer == "auto" and classifier.branches:
+        yield Finding("branches", "note", one_of_branches(str(layer), classifier.branches))
     prefix = layer.layout.prefix
     if prefix:
         yield Finding("tokens", "ok", f"{prefix} prefix token{'s' if prefix > 1 else ''}, then {height} x {width} patches")

@@ -32,6 +32,7 @@ from xaicli.runs.output import Complete, OutputFolder
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photo_maps import explain_photos
 from xaicli.runs.photos import Failure
+from xaicli.runs.records import branches_left_out
 from xaicli.runs.request import RunRequest, list_metrics
 from xaicli.runs.sheet_pictures import draw_sheet, redraw
 from xaicli.runs.similar_target import compared
@@ -224,6 +225,10 @@ def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress, texts: Ma
     if run.sheet and done:
         draw_sheet(run, done, run.output.folder / SHEET)
     summarise(run, done, list(ranges), errors, time.monotonic() - start, progress)
+    if any(not written.kept for written in done):
+        left_out = (note for method in run.methods for note in branches_left_out(method, run.classifier))
+        for note in dict.fromkeys(left_out):
+            progress.warn(note)
     table = texts.COLUMNS if texts.text else (*COLUMNS, *(metric.label for metric in run.metrics), "map")
     return Explanations(OnDisk(run, done), rows, table, tuple(errors))
 

@@ -14,6 +14,7 @@ from xaicli.boxes import shown_box
 from xaicli.images.source import Source
 from xaicli.method import Maps, Method
 from xaicli.needs import Needs
+from xaicli.network.branches import one_of_branches
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
 from xaicli.params import as_json
@@ -78,7 +79,7 @@ def attributions_of(
             masked_dtype=str(classifier.masked_dtype).removeprefix("torch.") if method.masks_input else "float32",
             versions=versions(),
             command=settings.command,
-            notes=(*loaded.photo.notes, *cautions(classifier)),
+            notes=(*loaded.photo.notes, *cautions(classifier), *branches_left_out(method, classifier)),
             extras=numbers,
             arrays=tuple(arrays),
             box=dataclasses.asdict(boxes[rule.index]) if boxes else {},
@@ -108,6 +109,16 @@ def cautions(classifier: Classifier) -> tuple[str, ...]:
     """Warnings about the network for readers of a record."""
     found = (f"the network {classifier.inconsistency}" if classifier.inconsistency else "", classifier.view.padding)
     return tuple(caution for caution in found if caution)
+
+
+def branches_left_out(method: Method, classifier: Classifier) -> tuple[str, ...]:
+    """A warning for maps of the layer that was found for a network, where that layer is of one branch of several; none where the
+    user named a layer or a method reads them all."""
+    read = method.layers_read(classifier)
+    if not read or classifier.layer != "auto" or str(classifier.default_layer) not in read:
+        return ()
+    left_out = [name for name in classifier.branches if name not in read]
+    return (one_of_branches(str(classifier.default_layer), left_out),) if left_out else ()
 
 
 def recorded_path(source: Source) -> str:
