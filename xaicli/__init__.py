@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def __getattr__(name: str) -> Any:
 
         return version("xaicli")
     if name in PLACES:
-        return getattr(importlib.import_module(PLACES[name]), name)
+        found = getattr(importlib.import_module(PLACES[name]), name)
+        return importlib.import_module("xaicli.typed_call").typed(found) if isinstance(found, FunctionType) else found
     raise AttributeError(f"module 'xaicli' has no attribute {name!r}")
 
 
