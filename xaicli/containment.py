@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
-from xaicli.errors import RunError, Terminated, XaiError, described
+from xaicli.errors import LESS_MEMORY, RunError, Terminated, XaiError, described, is_out_of_memory
 from xaicli.packages import broken_pair
 
 RESULTS_ON_STDOUT: ContextVar[bool] = ContextVar("RESULTS_ON_STDOUT", default=False)
@@ -62,6 +62,8 @@ class contained:  # reads as what it does: `with contained("net.py:make")`
             return
         if pair := broken_pair(error):
             raise pair from error
+        if is_out_of_memory(error):
+            raise RunError(f"{self.what} ran out of memory", hint=LESS_MEMORY) from error
         hint = self.hint if isinstance(self.hint, str) else self.hint(error)
         raise RunError(f"{self.what} raised {described(error)}", hint=hint) from error
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import difflib
+import errno
+import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
@@ -94,14 +96,14 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-OUT_OF_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "failed to allocate memory",
-    "alloc_failed",
-    "can't start new thread",
+OUT_OF_MEMORY = re.compile(
+    "out of memory|not enough memory|(can't|cannot) allocate memory|(failed|unable) to allocate|alloc_failed|bad_alloc"
+    "|bad allocation|can't start new thread|failed to map segment|could not create a (primitive(?! descriptor)|memory object)",
+    re.IGNORECASE,
 )
+"""Of oneDNN, a convolution that got no memory could not create a primitive; without a descriptor, it is not supported."""
+
+LESS_MEMORY = "Give a smaller --batch-size, or a smaller --resize and --crop."
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -110,9 +112,9 @@ def is_out_of_memory(error: BaseException) -> bool:
         return is_out_of_memory(error.__cause__)
     # Checked by name, so that reporting an error does not import torch.
     named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    if named or isinstance(error, MemoryError):
+    if named or isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError) and any(words in text_of(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError | ImportError) and OUT_OF_MEMORY.search(text_of(error)) is not None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import torch
 
@@ -44,6 +46,10 @@ def test_a_cpu_takes_the_power_of_two_nearest_to_16_photos_of_224_pixels(side, c
         RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("can't start new thread"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("std::bad_alloc"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libtorch.so: failed to map segment from shared object"),
         MemoryError(),
     ],
 )
@@ -51,7 +57,15 @@ def test_exceptions_of_every_allocator_are_known(error):
     assert is_out_of_memory(error)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), ValueError("out of memory"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shapes do not fit"),
+        RuntimeError("could not create a primitive descriptor"),
+        ValueError("out of memory"),
+        KeyboardInterrupt(),
+    ],
+)
 def test_other_exceptions_are_not_taken_for_a_lack_of_memory(error):
     assert not is_out_of_memory(error)
 

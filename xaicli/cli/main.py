@@ -19,7 +19,7 @@ from xaicli.cli.idle_threads import sleep_while_waiting
 from xaicli.cli.streams import ReaderGone, close_results, set_up_streams
 from xaicli.cli.verbosity import Verbosity, verbosity_options
 from xaicli.containment import apart
-from xaicli.errors import Terminated, XaiError, described, did_you_mean, is_out_of_memory
+from xaicli.errors import LESS_MEMORY, Terminated, XaiError, described, did_you_mean, is_out_of_memory
 from xaicli.packages import broken_pair
 
 PATIENCE = 5.0
@@ -164,7 +164,7 @@ def run_line(args: list[str] | None) -> int:
         if pair := broken_pair(error):
             return say(pair.line(), pair.exit_code, error)
         if is_out_of_memory(error):
-            return say("ran out of memory. Give a smaller --batch-size, or a smaller --resize and --crop", 5, error)
+            return say(f"ran out of memory. {LESS_MEMORY}", 5, error)
         return say(f"a fault in xai itself: {described(error)}. --debug shows the traceback", 5, error)
 
 
