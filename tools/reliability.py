@@ -21,12 +21,18 @@ leftover. After each run that was stopped or met a limit the same command ran ag
 """
 
 FOOT = """
-Repeat all of it with `make torture`, one kind with `XAI_TORTURE=full python -m pytest -s tests/torture -k NAME`. A flipped bit in
+A flipped bit in
 a file without a checksum (a plain array, weights, a suite, a list; a store of before there were checksums) may be read as another
 value; a network that is read so has another fingerprint, so that its results are kept apart. Who writes to an empty file begins a
 store anew. Processor time and memory are compared within one run; how right a time left is depends on what else the machine does.
 What is trusted and what is not stands in
 [SECURITY.md](../SECURITY.md).
+
+## How to repeat them
+
+`make torture` repeats all of them. In a checkout, each of these repeats one, as often as the table says; without
+`XAI_TORTURE=full` it is tried a few times.
+
 """
 
 LONGEST = 240
@@ -43,7 +49,8 @@ def row(tally: Mapping[str, Any]) -> str:
 
 def page(folder: Path) -> str:
     tallies = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return HEAD + "".join(row(tally) for tally in tallies) + FOOT
+    commands = "".join(f"- {tally['attack']}: `{tally['command']}`\n" for tally in tallies)
+    return HEAD + "".join(row(tally) for tally in tallies) + FOOT + commands
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -25,11 +25,20 @@ ESCAPED = 70
 
 
 class Commands:
-    """Starts `xai WORDS`; use as a context manager."""
+    """Starts `xai WORDS`; use as a context manager. preload: a library that is loaded into all of them."""
+
+    def __init__(self, preload: Path | None = None) -> None:
+        self.preload = preload
 
     def __enter__(self) -> Self:
+        more = {} if self.preload is None else {"LD_PRELOAD": str(self.preload)}
         self.server = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | more,
         )
         return self
 
@@ -46,10 +55,12 @@ class Commands:
         out: str = os.devnull,
         err: str = os.devnull,
         limits: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Command:
-        """The command in `folder`; out, err: files that its streams go to; limits: RLIMIT_ names and their values."""
-        pid = self.ask({"words": list(words), "folder": str(folder), "out": out, "err": err, "limits": dict(limits or {})})
-        return Command(self, pid)
+        """The command in `folder`; out, err: files that its streams go to; limits: RLIMIT_ names and their values; environment:
+        variables set for it."""
+        question = {"words": list(words), "folder": str(folder), "out": out, "err": err}
+        return Command(self, self.ask(question | {"limits": dict(limits or {}), "environment": dict(environment or {})}))
 
     def run(self, words: Sequence[str], folder: Path, **how: object) -> int:
         return self.start(words, folder, **how).wait()  # type: ignore[arg-type]
@@ -140,6 +151,7 @@ def become(question: Mapping[str, object]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(str(question["folder"]))
+    os.environ.update(question["environment"])  # type: ignore[call-overload]
     for stream, name, flags in (
         (0, os.devnull, os.O_RDONLY),
         (1, question["out"], os.O_WRONLY),

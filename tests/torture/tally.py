@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,6 @@ class Tally:
     """One attack: how often it was tried, and how each attempt ended."""
 
     attack: str
-    command: str
     tried: int = 0
     endings: dict[str, int] = field(default_factory=dict)
     slowest: float = 0.0
@@ -39,4 +39,10 @@ class Tally:
         if folder := os.environ.get(FOLDER):
             Path(folder).mkdir(parents=True, exist_ok=True)
             name = "".join(char if char.isalnum() else "-" for char in self.attack)
-            Path(folder, f"{name}.json").write_text(json.dumps(asdict(self), indent=1))
+            Path(folder, f"{name}.json").write_text(json.dumps(asdict(self) | {"command": command()}, indent=1))
+
+
+def command() -> str:
+    """The command that repeats the attack that runs now."""
+    test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
+    return f"XAI_TORTURE=full python -m pytest -s {shlex.quote(test)}"

@@ -55,7 +55,7 @@ def test_calls_in_one_process_take_no_more_memory_and_leave_the_network_as_it_wa
     module.train()
     before, calls = state_of(module), amount(40, 1000)
     photo = np.random.default_rng(0).integers(0, 255, (24, 24, 3), dtype=np.uint8)
-    tally = Tally("calls of xaicli.explain in one process", "make torture")
+    tally = Tally("calls of xaicli.explain in one process")
     settled = files = 0
     for call in range(calls):
         classifier = xaicli.classifier(module, resize=24, crop=24)

@@ -36,7 +36,7 @@ def test_damaged_files_are_refused_in_words_or_read(kind: str, amount: Callable[
     write, read, checked = KINDS[kind]
     path = write(tmp_path)
     whole, expected = path.read_bytes(), repr(read(path))
-    tally = Tally(f"damaged {kind}", "make torture")
+    tally = Tally(f"damaged {kind}")
     for what, content in attacks(whole, amount):
         path.write_bytes(content)
         try:
@@ -90,7 +90,7 @@ def test_files_of_other_programs_are_refused_in_words_and_left_alone(kind: str, 
         pytest.importorskip("onnxruntime")
     write, read, _ = KINDS[kind]
     path = write(tmp_path)
-    tally = Tally(f"files of other programs as {kind}", "make torture")
+    tally = Tally(f"files of other programs as {kind}")
     for what, content in of_other_programs().items():
         path.write_bytes(content)
         if (kind, what) in READABLE:

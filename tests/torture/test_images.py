@@ -41,7 +41,7 @@ def photo(form: str) -> bytes:
 def test_damaged_photos_are_explained_or_refused_in_one_line(
     form: str, amount: Callable[[int, int], int], tmp_path: Path
 ) -> None:
-    tally = Tally(f"damaged {form} photos", "make torture")
+    tally = Tally(f"damaged {form} photos")
     path, view = tmp_path / "photo.img", View()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     for what, content in damaged(photo(form), amount(60, 1250), seed=21):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from torture.children import Commands, virtual
+from torture.limits import assert_tidy, told_in
 from torture.tally import Tally
 
 pytestmark = pytest.mark.torture
@@ -21,6 +22,7 @@ SMALL = ("--model", "tiny@widths=6+8@blocks=1", "--resize", "16", "--crop", "16"
 COMMANDS = {
     "explain": ["explain", "photos", *MODEL, "--method", "center", "-o", "PLACE"],
     "score": ["score", "photos", *MODEL, "--method", "center", "--metric", "deletion@steps=4", "-o", "PLACE/s.db"],
+    "baseline": ["baseline", "--trust", "--suite", "NAME.toml"],
     "train": [
         "train",
         "classifier",
@@ -33,6 +35,15 @@ COMMANDS = {
         "PLACE/n.safetensors",
     ],
 }
+SUITE = """
+model = "net.py:make"
+images = ["photos/"]
+methods = ["center"]
+metrics = ["deletion@steps=4"]
+crop = 32
+resize = 32
+baseline = "PLACE/base"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +64,16 @@ def _photos(tmp_path: Path) -> None:
 
 def words_for(verb: str, place: Path) -> list[str]:
     place.mkdir(parents=True, exist_ok=True)
-    return [word.replace("PLACE", str(place)) for word in COMMANDS[verb]]
+    if verb == "baseline":
+        # The suite lies above its baseline.
+        (place.parent / "net.py").write_bytes((TESTS / "data" / "net.py").read_bytes())
+        (place.parent / f"{place.name}.toml").write_text(SUITE.replace("PLACE", place.name))
+    return [word.replace("PLACE", str(place)).replace("NAME", place.name) for word in COMMANDS[verb]]
 
 
-def assert_tidy(folder: Path) -> None:
-    """Nothing is there that only a run in work needs. A store whose disk is full keeps its log, which holds what was finished."""
-    assert [path.name for path in folder.rglob("*") if path.name.endswith((".part", "-wal", "-shm", "-journal"))] == []
-
-
-def told_in(path: Path) -> str:
-    """The error of a command; there is one, and nothing that a user should not see."""
-    text = path.read_text()
-    assert "Traceback" not in text, text
-    assert "a fault in xai itself" not in text, text
-    errors = [line for line in text.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, text
-    return errors[0]
+def finished(verb: str) -> tuple[int, ...]:
+    """How the same command ends afterwards: a baseline that was written is there, and is not made again."""
+    return (0, 2) if verb == "baseline" else (0,)
 
 
 @contextmanager
@@ -94,7 +99,7 @@ def test_a_limit_on_the_size_of_files_is_one_line_and_the_next_run_goes_on(
     assert commands.run(words_for(verb, tmp_path / "whole"), tmp_path) == 0
     whole = sorted(path.name for path in (tmp_path / "whole").rglob("*"))
     largest = max(path.stat().st_size for path in (tmp_path / "whole").rglob("*") if path.is_file())
-    tally, told = Tally(f"limits on the size of files in xai {verb}", "make torture"), tmp_path / "told.txt"
+    tally, told = Tally(f"limits on the size of files in xai {verb}"), tmp_path / "told.txt"
     steps = amount(2, 40)
     for step in range(steps):
         place = tmp_path / f"limited{step}"
@@ -106,7 +111,7 @@ def test_a_limit_on_the_size_of_files_is_one_line_and_the_next_run_goes_on(
             tally.count("exit code 3, one line", line=told_in(told).replace(f"{place}/", ""))
         else:
             tally.count("did fit")
-        assert commands.run(words_for(verb, place), tmp_path) == 0
+        assert commands.run(words_for(verb, place), tmp_path) in finished(verb)
         assert_tidy(place)
         assert sorted(path.name for path in place.rglob("*")) == whole
     tally.keep()
@@ -119,7 +124,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
     assert commands.run(words_for(verb, tmp_path / "whole"), tmp_path) == 0
     whole = sorted(path.name for path in (tmp_path / "whole").rglob("*"))
     needed = sum(path.stat().st_size // 4096 * 4096 + 4096 for path in (tmp_path / "whole").rglob("*") if path.is_file())
-    tally, told = Tally(f"disks that are full in xai {verb}", "make torture"), tmp_path / "told.txt"
+    tally, told = Tally(f"disks that are full in xai {verb}"), tmp_path / "told.txt"
     steps = amount(1, 20)
     for step in range(steps):
         place = tmp_path / f"disk{step}"
@@ -131,7 +136,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
             else:
                 tally.count("did fit")
             subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
-            assert commands.run(words_for(verb, place), tmp_path) == 0
+            assert commands.run(words_for(verb, place), tmp_path) in finished(verb)
             assert_tidy(place)
             assert sorted(path.name for path in place.rglob("*")) == whole
     tally.keep()
@@ -140,7 +145,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_a_read_only_folder_is_one_line(verb: str, commands: Commands, tmp_path: Path) -> None:
     place, told = tmp_path / "fixed", tmp_path / "told.txt"
-    tally = Tally(f"read-only folders in xai {verb}", "make torture")
+    tally = Tally(f"read-only folders in xai {verb}")
     with small_disk(place, 1 << 20):
         subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
         assert commands.run(words_for(verb, place), tmp_path, err=str(told)) == 3
@@ -150,15 +155,15 @@ def test_a_read_only_folder_is_one_line(verb: str, commands: Commands, tmp_path:
 
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_a_full_stdout_is_one_line(verb: str, commands: Commands, tmp_path: Path) -> None:
-    tally, told = Tally(f"a full stdout in xai {verb}", "make torture"), tmp_path / "told.txt"
+    tally, told = Tally(f"a full stdout in xai {verb}"), tmp_path / "told.txt"
     code = commands.run(words_for(verb, tmp_path / "out"), tmp_path, out="/dev/full", err=str(told))
-    # Training prints nothing but its table of scores.
-    assert code == (0 if verb == "train" else 3)
+    # Training prints nothing but its table of scores, and a baseline nothing.
+    assert code == (0 if verb in ("train", "baseline") else 3)
     if code:
         tally.count("exit code 3, one line", line=told_in(told))
     else:
         tally.count("nothing to print")
-    assert commands.run(words_for(verb, tmp_path / "out"), tmp_path) == 0
+    assert commands.run(words_for(verb, tmp_path / "out"), tmp_path) in finished(verb)
     assert_tidy(tmp_path / "out")
     tally.keep()
 
@@ -168,7 +173,7 @@ def test_a_limit_on_memory_is_one_line_and_the_next_run_goes_on(
     verb: str, commands: Commands, amount: Callable[[int, int], int], tmp_path: Path
 ) -> None:
     """From what the libraries take to where all fits."""
-    tally, told = Tally(f"limits on memory in xai {verb}", "make torture"), tmp_path / "told.txt"
+    tally, told = Tally(f"limits on memory in xai {verb}"), tmp_path / "told.txt"
     before = virtual(commands.server.pid)
     for step in range(amount(2, 30)):
         place = tmp_path / f"limited{step}"
@@ -180,9 +185,12 @@ def test_a_limit_on_memory_is_one_line_and_the_next_run_goes_on(
             tally.count(f"ended by {signal.Signals(-code).name} in native code")
         elif code:
             assert code in (3, 5), told.read_text()
-            tally.count(f"exit code {code}, one line", line=told_in(told))
+            line = told_in(told)
+            # Whatever library it was that got no memory, it is no fault of the network.
+            assert "memory" in line
+            tally.count(f"exit code {code}, one line", line=line)
         else:
             tally.count("did fit")
-        assert commands.run(words_for(verb, place), tmp_path) == 0
+        assert commands.run(words_for(verb, place), tmp_path) in finished(verb)
         assert_tidy(place)
     tally.keep()

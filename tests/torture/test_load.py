@@ -124,7 +124,7 @@ def test_a_long_run_stays_as_it_began(amount: Callable[[int, int], int], tmp_pat
     assert grown < GROWTH
     # A photo is open for a moment.
     assert settled[-1].files <= settled[0].files + 2
-    tally = Tally("photos in one run of xai score", "make torture", tried=total, endings={"scored": total})
+    tally = Tally("photos in one run of xai score", tried=total, endings={"scored": total})
     if full:
         told_left = LEFT.search(told.read_text())
         assert told_left is not None, told.read_text()

@@ -62,7 +62,7 @@ def test_writers_of_one_store_lose_and_double_nothing(
     # Two that end at the same moment may both take the other for the one that clears up; then the next one does.
     Store.open(tmp_path / "s.db").close()
     assert [name for name in os.listdir(tmp_path) if name.endswith(("-wal", "-shm", "-journal", ".part"))] == []
-    tally = Tally(f"{writers} writers of one store", "make torture")
+    tally = Tally(f"{writers} writers of one store")
     for _ in rows:
         tally.count("rows there once")
     tally.keep()
@@ -81,7 +81,7 @@ def test_writers_into_one_folder_lose_and_double_nothing(
     assert codes == [0] * writers, [Path(name).read_text() for name in errors]
     stems = {f"{Path(photo).stem}.{method}" for photo in photos for method in ("center", "grad-cam")}
     assert set(os.listdir(tmp_path / "out")) == {f"{stem}{ending}" for stem in stems for ending in (".npy", ".png", ".json")}
-    tally = Tally(f"{writers} writers into one folder", "make torture")
+    tally = Tally(f"{writers} writers into one folder")
     for stem in stems:
         # Reading compares the map with the checksum in its record.
         assert Attribution.load(tmp_path / "out" / f"{stem}.json").record.image == f"photos/{stem.partition('.')[0]}.png"
