@@ -84,6 +84,39 @@ def test_explain_replaces_no_file_of_others(name: str, tmp_path: Path, monkeypat
     assert Path(name).read_bytes() != before
 
 
+@pytest.mark.parametrize("name", ["a.daam.steps.npy", "a.grad-cam.1.npy"])
+def test_files_whose_names_are_known_late_replace_none_of_others(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Further arrays of a method, and maps of targets that are the two best classes; asked again, the answer is the same."""
+    monkeypatch.chdir(tmp_path)
+    photo(Path("a.png"))
+    Path(name).write_bytes(b"of others")
+    made = (
+        ["tiny-vit", "--method", "daam"] if "daam" in name else [MODEL[1], *MODEL[2:], "--method", "grad-cam", "--target", "top2"]
+    )
+    words = ["explain", "a.png", "--model", *made, "-o", "."]
+    for _ in range(2):
+        assert main(words) == 2
+        assert f"{name} exists already, and xai did not write it" in capsys.readouterr().err
+        assert Path(name).read_bytes() == b"of others"
+    assert main([*words, "--overwrite"]) == 0
+    assert Path(name).read_bytes() != b"of others"
+
+
+@pytest.mark.parametrize("force", [(), ("--overwrite",)])
+def test_an_array_that_the_run_reads_is_not_replaced_by_a_further_array(
+    force: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo(Path("a.png"))
+    np.save("a.daam.steps.npy", np.full((40, 40, 3), 0.5, dtype=np.float32))
+    before = Path("a.daam.steps.npy").read_bytes()
+    words = ["explain", "a.png", "a.daam.steps.npy", "--model", "tiny-vit", "--method", "daam", "-o", "."]
+    assert main([*words, *force]) == 2
+    assert Path("a.daam.steps.npy").read_bytes() == before
+
+
 @pytest.mark.parametrize("force", [(), ("--overwrite",)])
 def test_a_photo_of_the_run_is_never_replaced(force: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -24,6 +24,7 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
     (b"image,label,source,filled",),
     (b'{"image": ', b'"definition": "', b'"subject": "'),
     (b'{\n "generator": "xaicli"',),
+    (b'{\n "schema": ', b'"maps": "maps-', b'"definitions": '),
     (b"PAR1", b"xaicli"),
     (b"PK\x03\x04", b"xaicli evidence"),
     (b"%PDF", b"/Producer (xaicli)"),

@@ -105,10 +105,13 @@ def remove_if_left(part: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise InputError now, rather than after hours of work, if `folder` cannot be made or written to."""
+    """Raise InputError now, rather than after hours of work, if `folder` cannot be made or written to.
+
+    A folder that is not there is not made: it comes with the first result. What is tried is the nearest folder that is there.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = part_of(folder / "probe")
+        place = nearest(folder)
+        probe = part_of(place / "probe")
         try:
             with held(probe):
                 pass
@@ -116,7 +119,27 @@ def require_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         raise cannot_write(folder, error) from error
-    sweep(folder)
+    sweep(place)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for a first result; raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise cannot_write(folder, error) from error
+
+
+def nearest(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there; raises OSError where it can never be."""
+    try:
+        os.stat(folder)
+    except FileNotFoundError:
+        if os.path.lexists(folder):
+            # A link that leads nowhere.
+            raise
+        return nearest(folder.parent)
+    return folder
 
 
 def cannot_write(path: Path, error: OSError | ValueError) -> InputError:

@@ -298,3 +298,14 @@ def test_nothing_in_the_page_of_a_check_runs(xai: Gate) -> None:
     text = (xai.folder / ".xai" / "check" / "check.html").read_text()
     assert "<img src=x" not in text
     assert "default-src &#39;none&#39;" in text
+
+
+def test_a_baseline_replaces_neither_a_file_of_others_nor_one_that_the_suite_reads(checked: Gate) -> None:
+    record = checked.folder / ".xai" / "baseline" / "baseline.json"
+    record.write_text('["cat", "dog", "hen", "pig"]')
+    assert checked("baseline", "--trust") == 2
+    assert "baseline.json exists already, and xai did not write it" in checked.error
+    suite = checked.folder / "xai.toml"
+    suite.write_text(f'classes = ".xai/baseline/baseline.json"\n{suite.read_text()}')
+    assert checked("baseline", "--trust", "--overwrite") == 2
+    assert record.read_text() == '["cat", "dog", "hen", "pig"]'

@@ -11,6 +11,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
+from xaicli.claims import is_own
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.gate import baseline_file
 from xaicli.gate.baseline import Baseline
@@ -108,11 +109,17 @@ def test_when_tidying_up_stops_the_new_baseline_is_there_whole(tmp_path, monkeyp
     assert_same(load(tmp_path), made(seed=5))
 
 
-def test_other_files_of_the_folder_are_left_alone(tmp_path):
-    kept = tmp_path / "maps-of-mine.safetensors"
+@pytest.mark.parametrize("name", ["maps-of-mine.safetensors", "maps-0123456789abcdef.safetensors"])
+def test_other_files_of_the_folder_are_left_alone(tmp_path, name):
+    kept = tmp_path / name
     kept.write_bytes(b"x")
     save(made(), tmp_path)
     assert kept.read_bytes() == b"x"
+
+
+def test_a_baseline_is_known_as_ours(tmp_path):
+    save(made(), tmp_path)
+    assert is_own(tmp_path / baseline_file.RECORD)
 
 
 def test_where_there_is_none_that_is_said(tmp_path):

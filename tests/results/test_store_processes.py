@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from xaicli.results import connection
 from xaicli.results.store import Store
 
 WRITER = """
 import hashlib, sys
+from xaicli.results import connection
 from xaicli.results.store import Store
 from xaicli.rows import Curve, Recipe, Row
 
@@ -84,3 +86,23 @@ def test_two_processes_writing_at_once_lose_and_duplicate_nothing(tmp_path):
     assert [process.returncode for process in processes] == [0, 0]
     assert rows_by_photo(path) == Counter({f"{photo}.jpg": ROWS_A_PHOTO for photo in range(180)})
     assert {int(photo) for photos in written for photo in photos} == set(range(180))
+
+
+def test_two_that_close_at_the_same_moment_leave_one_file(tmp_path, monkeypatch):
+    """Each sees the other's connection, so that neither can clear up when it closes; then one of them looks once more."""
+    path = tmp_path / "s.db"
+    first, second = (Store.open(path) for _ in range(2))
+    waited = []
+
+    def close_the_other(seconds):
+        waited.append(seconds)
+        if len(waited) == 1:
+            # As if it had looked at the same moment, and closed meanwhile.
+            second._connection.close()
+            for ending in ("-wal", "-shm"):
+                path.with_name(f"{path.name}{ending}").touch()
+
+    monkeypatch.setattr(connection.time, "sleep", close_the_other)
+    first.close()
+    assert waited
+    assert [file.name for file in tmp_path.iterdir()] == ["s.db"]

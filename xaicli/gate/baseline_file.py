@@ -65,7 +65,7 @@ def save(baseline: Baseline, folder: Path) -> int:
     content = text.encode("utf-8", "backslashreplace")
     write_atomic(folder / RECORD, lambda file: file.write(content))
     for old in folder.iterdir():
-        if MAPS.fullmatch(old.name) and old.name != name:
+        if old.name != name and is_file_of_maps(old):
             with contextlib.suppress(OSError):
                 old.unlink()
     return len(content) + len(packed)
@@ -74,6 +74,13 @@ def save(baseline: Baseline, folder: Path) -> int:
 def maps_name(packed: bytes) -> str:
     """The name of a file of maps, by its content."""
     return f"maps-{hashlib.sha256(packed).hexdigest()[:16]}.safetensors"
+
+
+def is_file_of_maps(path: Path) -> bool:
+    """Whether a file has the name that its contents give a file of maps; others are left alone."""
+    with contextlib.suppress(ValueError):
+        return MAPS.fullmatch(path.name) is not None and maps_name(read(path, LARGEST_MAPS)) == path.name
+    return False
 
 
 def photo_record(photo: PhotoResult) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, MutableSequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.errors import InputError, text_of
+from xaicli.images.decode_limits import Timed
 from xaicli.images.samples import LARGEST, Samples, of_bands
 from xaicli.images.window import Range
 from xaicli.packages import require
@@ -28,19 +28,20 @@ def is_dicom(content: bytes) -> bool:
     return content[PREAMBLE : PREAMBLE + 4] == MARK
 
 
-def read_dicom(content: bytes, frame: int, max_pixels: int, admit: Callable[[int], None]) -> Samples:
+def read_dicom(timed: Timed, content: bytes, frame: int, max_pixels: int, admit: Callable[[int], None]) -> Samples:
     """A frame of a DICOM file.
 
-    admit: called with the bytes of its numbers before they are decoded. Raises InputError, and whatever pydicom raises on damaged
-    bytes.
+    timed: the same content, with a clock; admit: called with the bytes of its numbers before they are decoded. Raises
+    InputError, and whatever pydicom raises on damaged bytes.
     """
     pydicom = require("pydicom", "dicom")
     if PACKED_WHOLE in content[:HEADER]:
         raise InputError("a DICOM file that is packed as a whole (deflated)", expected="one that is not")
-    dataset = pydicom.dcmread(io.BytesIO(content))
+    dataset = pydicom.dcmread(timed)
     frames = check(dataset, frame, max_pixels)
     admit(int(dataset.Rows) * int(dataset.Columns) * FLOAT)
     values = pixels_of(dataset, frame)
+    timed.check()
     notes = (f"{frames} frames: frame {frame} used",) if frames > 1 else ()
     if values.ndim == 3:
         made = of_bands(np.moveaxis(values, -1, 0))

@@ -82,9 +82,7 @@ def overlay(
         below = np.asarray(drawn.crop((seen[0], start, seen[2], stop)))
         drawn.paste(Image.fromarray(painted(below, band, scale, sign, table, alpha, look)), (seen[0], start))
     if look == CONTOUR:
-        canvas = np.array(drawn.crop(seen))
-        draw_contours(canvas, grid, geometry, scale, sign, table)
-        drawn.paste(Image.fromarray(canvas), seen[:2])
+        draw_contours(drawn, grid, geometry, scale, sign, table)
     if not geometry.sees_all:
         draw_frame(drawn, seen)
     for mark in marks:
@@ -94,11 +92,16 @@ def overlay(
 
 def bands(grid: Tensor, geometry: Geometry, seen: tuple[int, int, int, int]) -> Iterator[tuple[int, int, Pixels]]:
     """The map at the photo's pixels that the model saw, a few rows at a time: first row, row after the last, values."""
+    for start, stop in rows_at_a_time(seen):
+        yield start, stop, on_photo(grid, geometry, (seen[0], start, seen[2], stop)).numpy()
+
+
+def rows_at_a_time(seen: tuple[int, int, int, int], least: int = 1) -> Iterator[tuple[int, int]]:
+    """The rows of a box, `least` or more at a time: the first, and the one after the last."""
     left, top, right, bottom = seen
-    rows = max(1, BAND // max(1, right - left))
+    rows = max(least, BAND // max(1, right - left))
     for start in range(top, bottom, rows):
-        stop = min(start + rows, bottom)
-        yield start, stop, on_photo(grid, geometry, (left, start, right, stop)).numpy()
+        yield start, min(start + rows, bottom)
 
 
 def painted(
@@ -115,16 +118,22 @@ def painted(
 
 
 def draw_contours(
-    canvas: NDArray[np.uint8], grid: Tensor, geometry: Geometry, scale: Scale, sign: Sign, table: NDArray[np.uint8]
+    drawn: Image.Image, grid: Tensor, geometry: Geometry, scale: Scale, sign: Sign, table: NDArray[np.uint8]
 ) -> None:
-    """Draw lines at a quarter, a half and three quarters of the range; canvas: the part of the photo that the model saw."""
-    found = bands(grid, geometry, pixels_seen(geometry))
-    levels = np.concatenate([(scale.strengths(band, sign) * (1 + len(LEVELS))).astype(np.uint8) for _, _, band in found])
-    thick = max(1, round(min(canvas.shape[:2]) / 200))
-    for level, share in enumerate(LEVELS, 1):
-        inside = levels >= level
-        edge = inside & ~ndimage.minimum_filter(inside, size=2 * thick + 1, mode="nearest")
-        canvas[edge] = table[round((0.5 + share / 2) * (len(table) - 1))]
+    """Draw lines at a quarter, a half and three quarters of the range on the part of the photo that the model saw."""
+    left, top, right, bottom = seen = pixels_seen(geometry)
+    thick = max(1, round(min(right - left, bottom - top) / 200))
+    for start, stop in rows_at_a_time(seen, 4 * thick):
+        # A line is as thick as it is far from where the level begins, which may be in the rows above or below.
+        above, below = max(top, start - thick), min(bottom, stop + thick)
+        band = on_photo(grid, geometry, (left, above, right, below)).numpy()
+        levels = (scale.strengths(band, sign) * (1 + len(LEVELS))).astype(np.uint8)
+        canvas = np.array(drawn.crop((left, start, right, stop)))
+        for level, share in enumerate(LEVELS, 1):
+            inside = levels >= level
+            edge = inside & ~ndimage.minimum_filter(inside, size=2 * thick + 1, mode="nearest")
+            canvas[edge[start - above : edge.shape[0] - (below - stop)]] = table[round((0.5 + share / 2) * (len(table) - 1))]
+        drawn.paste(Image.fromarray(canvas), (left, start))
 
 
 def bar_table(sign: Sign, colormap: str | None, look: str) -> NDArray[np.uint8]:

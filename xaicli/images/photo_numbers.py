@@ -63,7 +63,8 @@ def pixels_in(
         admit(COPIES * len(content))
         return pixels_of_array(read_array(content), reading)
     if is_dicom(content):
-        return pixels_of(read_dicom(content, frame, max_pixels, lambda size: admit(COPIES * size)), reading)
+        wait = functools.partial(paused, timed, admit)
+        return pixels_of(read_dicom(timed, content, frame, max_pixels, wait), reading)
     if wants_tifffile(content, reading):
         wait = functools.partial(paused, timed, admit)
         return pixels_of(read_tiff(timed, content, reading, frame, max_pixels, wait), reading)

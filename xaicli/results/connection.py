@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+import random
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,9 @@ from xaicli.untrusted import is_file, is_folder, is_there, size_of, status_of
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 60.0
+ATTEMPTS = 3
+BETWEEN_ATTEMPTS = 0.05
+"""How often, and up to how many seconds apart, the log is cleared up where another process seemed to use it."""
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs")
 """File systems of a network. WAL needs memory shared between processes, which machines do not share."""
 
@@ -172,8 +176,23 @@ def choose_journal(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
 
 
-def close(connection: sqlite3.Connection) -> None:
-    """Close. The last writer leaves one file without a log beside it, which can be read in a read-only folder."""
+def close(connection: sqlite3.Connection, written: Path | None = None) -> None:
+    """Close. The last writer leaves one file without a log beside it, which can be read in a read-only folder.
+
+    written: the file of a connection that may write.
+    """
+    give_up_log(connection)
+    for _ in range(ATTEMPTS):
+        if written is None or not any(is_there(written.with_name(f"{written.name}{ending}")) for ending in ("-wal", "-shm")):
+            return
+        # Two that close at the same moment each take the other for a writer that goes on, and neither clears up.
+        time.sleep(random.uniform(0, BETWEEN_ATTEMPTS))
+        with contextlib.suppress(sqlite3.Error):
+            give_up_log(open_file(written, write=True))
+
+
+def give_up_log(connection: sqlite3.Connection) -> None:
+    """Close, with the log moved into the file unless another connection still uses it."""
     with contextlib.suppress(sqlite3.Error):
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA journal_mode = DELETE")
@@ -252,6 +271,10 @@ def in_words(path: Path | str, error: sqlite3.Error) -> InputError:
         found = f"{path} cannot be written or read ({text}): a full disk, a limit on file sizes, or a medium that fails"
         return InputError(found, hint="What was finished is kept; make room and run again.")
     if "unable to open" in text:
-        return InputError(f"{path} cannot be opened", expected="an existing folder and a file that may be read and written")
+        return cannot_open(path)
     copy = "Take a copy from before, or score again into another store (-o)."
     return InputError(f"{path} is damaged or cannot be read ({text})", expected="a store written by xai", hint=copy)
+
+
+def cannot_open(path: Path | str) -> InputError:
+    return InputError(f"{path} cannot be opened", expected="an existing folder and a file that may be read and written")

@@ -98,7 +98,7 @@ def settle_old(path: Path) -> None:
     """Close the journal of the store that is replaced, since SQLite would read a leftover journal as part of the new store."""
     if not is_there(path):
         return
-    opening.close(opening.connect(path, write=True))
+    opening.close(opening.connect(path, write=True), path)
     if is_there(path.with_name(f"{path.name}-wal")):
         raise InputError(f"{path} is in use", expected="no other process that writes to it", hint="Choose another name with -o.")
 

@@ -16,12 +16,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from xaicli.files import make_folder, require_writable
 from xaicli.results import checksums, reading, schema
 from xaicli.results import connection as opening
 from xaicli.results.missing import missing
 from xaicli.results.reading import Selection, StoredPhoto, StoredScores
 from xaicli.results.writing import Writer
 from xaicli.rows import KeptMap, Recipe, Row, Run
+from xaicli.untrusted import is_there
 
 
 class Store:
@@ -34,18 +36,40 @@ class Store:
         self.keeps_maps = maps
         self._connection = connection
         self._writer = Writer(connection, curves=curves)
+        self._late = self._writes = False
         # What was found intact; a store that no file keeps cannot be damaged.
         self._intact: frozenset[str] = frozenset() if path else frozenset(checksums.TABLES)
 
     @classmethod
-    def open(cls, path: str | Path, *, write: bool = True, curves: bool = True, maps: bool = True) -> Self:
+    def open(cls, path: str | Path, *, write: bool = True, curves: bool = True, maps: bool = True, late: bool = False) -> Self:
         """Open the store at `path`, or create it. `write=False` only reads and does not change the file.
 
-        curves, maps: whether `add` keeps them. Raises InputError if the file is not a store, has a newer schema, is locked, or
-        cannot be written to.
+        curves, maps: whether `add` keeps them; late: a file that is not there, and its folder, are only made when rows are added.
+        Raises InputError if the file is not a store, has a newer schema, is locked, or cannot be written to.
         """
         path = Path(path)
-        return cls(opening.connect(path, write=write), path, curves=curves, maps=maps)
+        if late and not is_there(path):
+            require_writable(path.parent)
+            store = cls(opening.in_memory(), path, curves=curves, maps=maps)
+            store._late = True
+            return store
+        store = cls(opening.connect(path, write=write), path, curves=curves, maps=maps)
+        store._writes = write
+        return store
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its file is there; see `late`."""
+        return self.path is not None and not self._late
+
+    def _make(self) -> None:
+        """Make the file of a store that was opened late, or open the one that another process has made by now."""
+        assert self.path is not None
+        make_folder(self.path.parent)
+        connection = opening.connect(self.path, write=True)
+        self._connection.close()
+        self._connection, self._late, self._writes = connection, False, True
+        self._writer = Writer(connection, curves=self._writer.keeps_curves)
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -53,7 +77,7 @@ class Store:
         return cls(opening.in_memory())
 
     def close(self) -> None:
-        opening.close(self._connection)
+        opening.close(self._connection, self.path if self._writes else None)
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +93,8 @@ class Store:
         recipes: of all these rows. Raises InputError if the disk is full or the file stays locked.
         """
         fresh = 0
+        if self._late:
+            self._make()
         with opening.plain_faults(self.name):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -110,6 +136,8 @@ class Store:
         the model has run (a class, a contrast), None for a rule that needs the logits; partners: for each photo, the content hash
         of the photo whose map is its control `other`; a row of a more distant partner does not count.
         """
+        if self._late and self.path is not None and is_there(self.path):
+            self._make()
         nothing = [None] * len(photos)
         known = zip(photos, targets or nothing, partners or nothing, strict=True)
         wanted = [(*photo, target, partner) for photo, target, partner in known]

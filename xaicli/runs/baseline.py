@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xaicli.claims import claim
 from xaicli.errors import UsageError
 from xaicli.files import require_writable
 from xaicli.gate.baseline import Baseline, make_baseline, photos_to_run
-from xaicli.gate.baseline_file import exists, save
+from xaicli.gate.baseline_file import RECORD, exists, save
 from xaicli.gate.measure import ReadySuite, make_ready
 from xaicli.gate.suite import find_suite, read_suite
+from xaicli.named_files import files_named, texts_in
 from xaicli.progress import SILENT, Progress
 from xaicli.tabular import Tabular
 from xaicli.words import count
@@ -65,11 +67,15 @@ def baseline(
     """
     read = read_suite(find_suite(None if suite is None else str(suite)))
     folder = read.baseline_folder
+    record = folder / RECORD
     if exists(folder) and not overwrite:
+        claim(record)
         hint = "Replace it deliberately: xai baseline --overwrite, or xai check --update."
         raise UsageError(f"{folder} holds a baseline", hint=hint)
     require_writable(folder)
     ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
+    named = [read.folder / text for text in texts_in(read)] + files_named({"model": model, "weights": weights})
+    claim(record, [*named, *(source.file for source in ready.sources)], overwrite=overwrite)
     return write_baseline(ready, folder, progress)
 
 

@@ -17,6 +17,11 @@ def has_channels(attribution: Attribution) -> bool:
     return CHANNEL_MAPS in attribution.extras
 
 
+def channel_endings(attribution: Attribution) -> list[str]:
+    """How the picture is called behind the stem of a map, if there is one."""
+    return [f".{CHANNEL_MAPS}.png"] if has_channels(attribution) else []
+
+
 def draw_channels(attribution: Attribution, stem: Path, style: OverlayStyle) -> None:
     """Draw the maps of all channels side by side on their photo; nothing if there are none or they are not finite."""
     photo = attribution.picture

@@ -92,9 +92,13 @@ def compare(
     for run in runs:
         claim(sheet_path(folder, run, runs), inputs)
     require_writable(folder)
-    with Store.open(folder / STORE) as opened:
+    opened = Store.open(folder / STORE, late=True)
+    try:
         table = scored(runs, opened, folder, request, progress)
-    return finished(replace(table, store=folder / STORE), keep_going)
+    finally:
+        if opened.is_made:
+            opened.close()
+    return finished(replace(table, store=folder / STORE) if opened.is_made else table, keep_going)
 
 
 def models_of(given: Model | Sequence[Model]) -> list[Model]:

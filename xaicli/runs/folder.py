@@ -23,14 +23,14 @@ from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record
 from xaicli.registry import require_fit
-from xaicli.runs.channel_pictures import draw_channels, has_channels
+from xaicli.runs.channel_pictures import channel_endings, draw_channels, has_channels
 from xaicli.runs.map_scores import explainers_of, refuse_unscorable, scores_of_maps
 from xaicli.runs.output import Complete, OutputFolder, find_complete, refuse_other, refuse_taken
 from xaicli.runs.overlay_style import OverlayStyle
 from xaicli.runs.photo_maps import Explained, explain_photos
 from xaicli.runs.photo_room import PhotoRoom
 from xaicli.runs.photos import Failure
-from xaicli.runs.result_claim import ENDINGS, claimed, refuse_foreign, release
+from xaicli.runs.result_claim import ENDINGS, claimed, refuse_foreign, refuse_foreign_further, release
 from xaicli.runs.settings import Settings
 from xaicli.runs.step_pictures import STEPS, StepPictures
 from xaicli.runs.target_choice import TargetChoice
@@ -227,8 +227,9 @@ class FolderRun:
     def save(self, source: Source, one: MapInHand, *, in_place: bool) -> Record:
         """Write a new map, its overlay and, last, its record."""
         styled = self.styled(one.attribution)
-        with claimed(one.stem) as begun:
-            self.require_free(source, one.method, one.stem, begun=begun)
+        with claimed(one.stem) as claim:
+            self.require_free(source, one, begun=claim.begun)
+            claim.begin()
             drawing = None if styled.status == "non-finite" else self.style.draw(styled, in_place=in_place)
             styled.save(self.output.folder, one.stem.relative_to(self.output.folder).as_posix(), drawing=drawing)
         return styled.record
@@ -248,11 +249,12 @@ class FolderRun:
     def styled(self, attribution: Attribution) -> Attribution:
         return replace(attribution, record=replace(attribution.record, look=self.style.as_dict()))
 
-    def require_free(self, source: Source, method: Method, stem: Path, *, begun: bool) -> None:
-        """Raise UsageError if another run wrote a different result here in the meantime."""
+    def require_free(self, source: Source, one: MapInHand, *, begun: bool) -> None:
+        """Raise UsageError if another run wrote a different result here in the meantime, or a file of others has a name of it."""
+        further = [*(f".{name}.npy" for name in one.attribution.extras), *channel_endings(one.attribution)]
+        refuse_foreign_further(one.stem, further, self.inputs, begun=begun or self.overwrite)
         if self.overwrite:
             return
-        refuse_foreign(stem, begun=begun)
-        sidecar = Path(f"{stem}.json")
-        if is_there(sidecar):
-            refuse_other(sidecar, source, method, self.targets, self.classifier, self.settings)
+        refuse_foreign(one.stem, begun=begun)
+        if is_there(sidecar := Path(f"{one.stem}.json")):
+            refuse_other(sidecar, source, one.method, self.targets, self.classifier, self.settings)

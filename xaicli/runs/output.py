@@ -15,7 +15,7 @@ from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record, load_record
 from xaicli.runs.region_target import canonical
-from xaicli.runs.result_claim import ENDINGS, HINT, refuse_foreign, refuse_foreign_picture
+from xaicli.runs.result_claim import ENDINGS, HINT, begun_before, refuse_foreign, refuse_foreign_picture
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.stamps import definition_stamp, subject_stamp
@@ -113,7 +113,7 @@ def refuse_taken(
                         f"{stem}{ending} would replace {taken}, which this run reads", hint="Choose another folder with -o DIR."
                     )
             if not overwrite:
-                refuse_foreign(output.folder / stem)
+                refuse_foreign(output.folder / stem, begun=begun_before(output.folder / stem))
                 for ending in endings[len(ENDINGS) :] if method.stepwise else ():
                     refuse_foreign_picture(output.folder / f"{stem}{ending}")
 

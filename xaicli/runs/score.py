@@ -12,6 +12,7 @@ from xaicli.images.decode_limits import SECONDS
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.progress import SILENT, Progress
+from xaicli.results.connection import cannot_open
 from xaicli.results.store import Store
 from xaicli.runs.bounds import Given, failures_of, read_bounds
 from xaicli.runs.find_photos import Photos
@@ -21,6 +22,7 @@ from xaicli.runs.photos import Failure
 from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.score_table import ScoreTable, groups_of
+from xaicli.untrusted import is_folder
 from xaicli.words import count, span
 
 
@@ -75,14 +77,16 @@ def score(
     run = request.run(classifier, progress=progress)
     if dry_run:
         return plan_of([run], None if output is None else Path(output), progress)
-    store = Store.in_memory() if output is None else Store.open(output, curves=curves, maps=keep_maps)
+    if output is not None and not is_folder(Path(output).parent):
+        raise cannot_open(Path(output))
+    store = Store.in_memory() if output is None else Store.open(output, curves=curves, maps=keep_maps, late=True)
     try:
         errors = carry_out(run, store, request.photos.errors, progress)
         groups = groups_of(run, store)
     finally:
-        if output is not None:
+        if store.is_made:
             store.close()
-    kept = store if output is None else Path(output)
+    kept = Path(output) if output is not None and store.is_made else store
     return finished(ScoreTable((run,), kept, tuple(groups), tuple(errors), tuple(failures_of(groups, bounds))), keep_going)
 
 
@@ -109,7 +113,7 @@ def carry_out(run: ScoreRun, store: Store, lost: Sequence[XaiError], progress: P
         parts.append(f"{count(before, 'photo')} complete before")
     if errors:
         parts.append(f"{count(len(errors), 'photo')} failed")
-    if store.path is not None:
+    if store.is_made:
         parts.append(f"all rows in {store.path} (xai report {store.path})")
     progress.say("; ".join(parts))
     return errors
