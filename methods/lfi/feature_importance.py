@@ -56,17 +56,28 @@ class FeatureImportance(nn.Module):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, features: Tensor, inputs: Tensor) -> Tensor:
+        attention = self.attention(self.weights(features, inputs), features)
+        return attention.detach() if self.importance.detach_map else attention
+
+    def weights(self, features: Tensor, inputs: Tensor) -> Tensor:
+        """The importance of each channel, (B, K), which sums to 1."""
+        return (self.scores(features, inputs) / self.importance.temperature).softmax(dim=1)
+
+    def scores(self, features: Tensor, inputs: Tensor) -> Tensor:
+        """What the softmax over channels is taken of, (B, K)."""
         own = self.importance
         # Sums over thousands of channels and ranges of small numbers are lost in half precision.
         with torch.autocast(features.device.type, enabled=False):
             exact = features.float()
             grey = thumbnail(inputs.float(), (exact.shape[2], exact.shape[3]), antialias=own.antialias)
             stack = unit_channels(exact, zeros_stay=own.zero_rule == "authors") * grey
-        scores = self.leave(self.fin(self.enter(stack)).mean(dim=(2, 3)))
+        return self.leave(self.fin(self.enter(stack)).mean(dim=(2, 3))).float()
+
+    @staticmethod
+    def attention(weights: Tensor, features: Tensor) -> Tensor:
+        """The sum of channels weighed by (B, K), rectified and brought to the range 0 to 1: (B, h, w)."""
         with torch.autocast(features.device.type, enabled=False):
-            weights = (scores.float() / own.temperature).softmax(dim=1)
-            attention = unit_map(torch.einsum("bk,bkhw->bhw", weights, exact).relu())
-        return attention.detach() if own.detach_map else attention
+            return unit_map(torch.einsum("bk,bkhw->bhw", weights, features.float()).relu())
 
 
 def convolutions(width: int, relu: Literal["pair", "every"]) -> list[nn.Module]:
