@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tools.lfi_branch import ALTERED, altered, correlation, measure, page, verdict
 
 import xaicli
+from tools.lfi_branch import ALTERED, altered, correlation, measure, page, verdict
 from xaicli.methods.lfi.lfi_network import branch_of
 
 
@@ -44,7 +44,7 @@ def test_the_learned_weights_change_nothing_and_another_row_does(figures):
 def test_entropy_lies_below_that_of_equal_weights_and_gradients_reach_the_branch(figures):
     assert 0 < figures["entropy"][0] < figures["most"]
     assert 1 < figures["effective"][0] < figures["channels"] == 192
-    assert figures["gradient"]["branch"] > 0 and figures["gradient"]["network"] > 0
+    assert min(figures["gradient"].values()) > 0
 
 
 def test_correlation_of_maps_is_pearsons():
@@ -54,7 +54,8 @@ def test_correlation_of_maps_is_pearsons():
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"), [([0.2, 0.1, 0.3], "the loss is higher by 0.2000 [0.1000, 0.3000]"), ([0.0, -0.1, 0.1], "not shown to matter")]
+    ("change", "sentence"),
+    [([0.2, 0.1, 0.3], "the loss is higher by 0.2000 [0.1000, 0.3000]"), ([0.0, -0.1, 0.1], "not shown to matter")],
 )
 def test_the_first_sentence_follows_from_the_interval(figures, change, sentence):
     ways = figures["ways"] | {"of the next photo": figures["ways"]["of the next photo"] | {"change": change}}
