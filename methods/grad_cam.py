@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
@@ -37,6 +38,7 @@ class GradientCAM(Method):
     relu: bool = param(True, "keep only what speaks for the target")
 
     needs = Needs.GRADIENTS | Needs.FEATURES
+    of_frames = True
 
     @property
     def sign(self) -> Sign:
@@ -59,6 +61,11 @@ class GradientCAM(Method):
     def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
         return tuple(map(str, self.layers(classifier)))
 
+    def require(self, classifier: Classifier) -> None:
+        """Raise UsageError for several layers of a network of sequences."""
+        if classifier.view.frames and JOINED in self.layer:
+            raise UsageError(f"{self.name}: several layers are for photos", expected="one layer for a sequence")
+
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         maps, largest = [], []
         layers = {str(layer): layer for layer in self.layers(classifier)}
@@ -68,14 +75,31 @@ class GradientCAM(Method):
             features = list(taps.values())
             for raw in gradients_at(features, chosen.scores):
                 gradients = [tap.layer.to_grid(gradient).float() for tap, gradient in zip(features, raw, strict=True)]
-                maps.append(fused([self.map_of(tap, gradient) for tap, gradient in zip(features, gradients, strict=True)]))
-                largest.append(torch.stack([gradient.abs().amax(dim=(1, 2, 3)) for gradient in gradients]).amax(dim=0))
+                made = fused([self.map_of(tap, gradient) for tap, gradient in zip(features, gradients, strict=True)])
+                maps.append(in_sequences(made, classifier.view.frames))
+                largest.append(torch.stack([largest_of(gradient, len(inputs)) for gradient in gradients]).amax(dim=0))
         extras = {"largest_gradient": torch.stack(largest, dim=1)}
         return Maps(torch.stack(maps, dim=1), chosen.detached(), logits.detach(), extras)
 
     def map_of(self, features: Features, gradient: Tensor) -> Tensor:
-        """The map (B, h, w) of one layer."""
-        return weighted_sum(self.weights(features.activation, gradient), features.activation, relu=self.relu)
+        """The map (B, h, w) of one layer; (B, t, h, w) where its features are over time."""
+        activation, time = features.activation, features.layer.layout.frames
+        if time:
+            # The parts of the time one below the other: a mean over places is then one over time too.
+            activation, gradient = (part.unflatten(1, (-1, time)).flatten(2, 3) for part in (activation, gradient))
+        made = weighted_sum(self.weights(activation, gradient), activation, relu=self.relu)
+        return made.unflatten(1, (time, -1)) if time else made
+
+
+def in_sequences(made: Tensor, frames: int) -> Tensor:
+    """Maps of sequences (B, t, h, w): those of a network that reads frames one by one, (B frames, h, w), put together; maps of
+    photos as they are."""
+    return made.unflatten(0, (-1, frames)) if frames and made.ndim == 3 else made
+
+
+def largest_of(gradient: Tensor, inputs: int) -> Tensor:
+    """The largest magnitude of gradients (N, K, h, w) for each of the inputs, (B,)."""
+    return gradient.abs().reshape(inputs, -1).amax(dim=1)
 
 
 def fused(maps: Sequence[Tensor]) -> Tensor:

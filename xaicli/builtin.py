@@ -96,6 +96,10 @@ METHODS: dict[str, Builtin] = {
         "bee.bee:BEE",
         "BEE: path integrals from random baselines, of which the map that a metric scores best is kept",
     ),
+    "winit": Builtin(
+        "winit.winit:WinIT",
+        "WinIT: the importance of each frame of a sequence, by what the score loses when the latest frames are hidden",
+    ),
     "lfi-cam": Builtin(
         "lfi.lfi_cam:LFICAM",
         "LFI-CAM: the attention by which a network that was trained for it gates its own last features; one map for all classes",

@@ -8,6 +8,7 @@ stored and scored unchanged.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -47,9 +48,9 @@ class Cost:
 class Maps:
     """What `attribute` returns for B photos and T targets each.
 
-    values: (B, T, h, w) float32 at the method's own resolution; targets: the resolved targets, (B, T); logits: (B, C) of the
-    clean photos, float32; extras: further results by name, each (B,), one number per photo, or (B, T, ...), one number or array
-    per map.
+    values: (B, T, h, w) float32 at the method's own resolution, of sequences (B, T, t, h, w); targets: the resolved targets, (B,
+    T); logits: (B, C) of the clean photos, float32; extras: further results by name, each (B,), one number per photo, or (B, T,
+    ...), one number or array per map.
     """
 
     values: Tensor
@@ -75,6 +76,8 @@ class Method(Definition):
     """True if the method only runs masked copies of the photo: it may then run in bf16 under precision `auto`."""
     stepwise: ClassVar[bool] = False
     """True if maps come with `extras["steps"]`, (B, T, L, h, w): how each grew in L steps."""
+    of_frames: ClassVar[bool] = False
+    """True if it also explains sequences: of a classifier whose view has frames, maps are (B, T, t, h, w), t parts of time."""
     decision_only: ClassVar[bool] = False
     """True if the map can only explain the decision: a run that asks for another target is refused."""
     training: ClassVar[type[Definition] | None] = None
@@ -161,7 +164,7 @@ def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
     def call(self: Method, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         with contained(f"{self.label} on {classifier.name}"):
             maps = attribute(self, classifier, inputs, targets, seeds)
-            if fault := fault_of(maps, len(inputs)):
+            if fault := fault_of(maps, len(inputs), of_frames=bool(classifier.view.frames)):
                 raise RunError(
                     f"{self.label} on {classifier.name} gave {fault}",
                     expected="Maps: values (photos, targets, height, width) in float32, logits (photos, classes)",
@@ -171,8 +174,8 @@ def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
     return call
 
 
-def fault_of(maps: object, photos: int) -> str:
-    """What is wrong with the maps of that many photos, in words; empty if nothing is."""
+def fault_of(maps: object, photos: int, *, of_frames: bool = False) -> str:
+    """What is wrong with the maps of that many photos, or of sequences of frames, in words; empty if nothing is."""
     if not isinstance(maps, Maps):
         return f"a {type(maps).__name__}"
     of_targets = {name: getattr(maps.targets, name, None) for name in ("classes", "against", "scores")}
@@ -184,10 +187,10 @@ def fault_of(maps: object, photos: int) -> str:
         if len(tensor.shape) == 0 or tensor.shape[0] != photos:
             return f"{name} of shape {tuple(tensor.shape)} for {photos} photos"
     shape = tuple(maps.values.shape)
-    if len(shape) != 4 or shape[:2] != tuple(maps.targets.classes.shape) or 0 in shape:
+    if len(shape) != 4 + of_frames or shape[:2] != tuple(maps.targets.classes.shape) or 0 in shape:
         return f"values of shape {shape} for targets of shape {tuple(maps.targets.classes.shape)}"
-    if shape[2] * shape[3] > LARGEST_MAP:
-        return f"maps of {shape[2]} x {shape[3]} values (at most {LARGEST_MAP:,})"
+    if math.prod(shape[2:]) > LARGEST_MAP:
+        return f"maps of {' x '.join(map(str, shape[2:]))} values (at most {LARGEST_MAP:,})"
     if not maps.values.is_floating_point():
         return f"values in {str(maps.values.dtype).removeprefix('torch.')}"
     return "" if len(maps.logits.shape) == 2 else f"logits of shape {tuple(maps.logits.shape)}"

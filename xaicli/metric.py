@@ -118,6 +118,8 @@ class Metric(Definition):
     """True where the number is in units of the target's probability, and so of the value itself where the outputs are values."""
     needs_explain: ClassVar[bool] = False
     """True if the method must explain again: such a metric cannot score maps that another program wrote."""
+    of_frames: ClassVar[bool] = False
+    """True if it also scores maps (t, h, w) of sequences of frames."""
     signs: ClassVar[frozenset[Sign]] = ANY_SIGN
     readouts: ClassVar[dict[str, str]] = {}
     """Names of the read-outs and their meanings."""

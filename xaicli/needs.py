@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from xaicli.errors import UsageError
+
 
 class Needs(enum.Flag):
     """What a method needs of a classifier; a classifier declares the same flags as what it can do."""
@@ -15,6 +17,13 @@ class Needs(enum.Flag):
     CHECKPOINT = enum.auto()
     HEAD = enum.auto()
     BOXES = enum.auto()
+    FRAMES = enum.auto()
 
     def words(self) -> str:
         return ", ".join((flag.name or "").lower().replace("checkpoint", "a trained checkpoint") for flag in self)
+
+
+def of_photos(what: str, model: str) -> UsageError:
+    """The refusal of a network of photos by what explains sequences of frames."""
+    hint = "--frames N lets it read N frames one by one, as the mean of their logits."
+    return UsageError(f"{what} needs sequences of frames, and {model} reads photos", hint=hint)

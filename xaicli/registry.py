@@ -20,7 +20,7 @@ from xaicli.containment import contained
 from xaicli.errors import RunError, UsageError, XaiError, did_you_mean
 from xaicli.method import Method
 from xaicli.metric import Metric
-from xaicli.needs import Needs
+from xaicli.needs import Needs, of_photos
 from xaicli.params import Definition, Spec, fold, format_value, parameters, parse_spec, parse_specs
 from xaicli.python_file import functions_of, import_file, importable, place_of
 from xaicli.python_file import split as split_file
@@ -237,8 +237,23 @@ def distinct(made: list[T]) -> list[T]:
 
 def require_fit(method: Method, classifier: Classifier) -> None:
     """Raise XaiError, before any work, if a method cannot run on a classifier."""
+    if Needs.FRAMES in classifier.provides and not method.of_frames:
+        names = ", ".join(of_sequences())
+        found = f"{method.name} explains photos, and {classifier.name} reads {classifier.view.describe_frames()}"
+        raise UsageError(found, hint=f"Methods for sequences: {names}.")
     refuse_unmet(method, classifier.provides, classifier.name)
     method.require(classifier)
+
+
+def of_sequences() -> list[str]:
+    """The names of methods that explain sequences of frames."""
+    names = []
+    for entry in entries(METHODS):
+        # A broken method is not suggested.
+        with contextlib.suppress(XaiError):
+            cls = definition_class(METHODS, entry.name)
+            names += [entry.name] if issubclass(cls, Method) and cls.of_frames and entry.name not in CONTROLS else []
+    return names
 
 
 def unfit(method: Method, classifier: Classifier) -> XaiError | None:
@@ -259,6 +274,8 @@ def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
     missing = method.needs & ~provides & ~Needs.CHECKPOINT
     if not missing:
         return
+    if Needs.FRAMES in missing:
+        raise of_photos(method.name, model)
     met = []
     for entry in entries(METHODS):
         # A broken method is not suggested.

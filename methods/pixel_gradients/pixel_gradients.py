@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.pixel_gradients.input_gradients import Point, clean_pass, weighted_gradients
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
@@ -32,10 +33,21 @@ class PixelGradients(Method):
     channels: ChannelRule = param("sum", CHANNELS_HELP)
 
     needs = Needs.GRADIENTS
+    of_frames = True
 
     @property
     def sign(self) -> Sign:
         return sign_of(self.channels)
+
+    def require(self, classifier: Classifier) -> None:
+        """Raise UsageError where each channel of each frame of a sequence should have a map of its own."""
+        if classifier.view.frames and self.channels == "each":
+            raise UsageError(f"{self.name}: channels=each is for photos", expected="sum, abs-sum or max-abs for a sequence")
+
+    def map_of(self, values: Tensor, classifier: Classifier) -> Tensor:
+        """From values (B, T, C, H, W) to maps (B, T, H, W); of a sequence (B, T, F, H, W), a map for each frame."""
+        frames = classifier.view.frames
+        return reduce_channels(values.unflatten(2, (frames, -1)) if frames else values, self.channels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +72,7 @@ class Saliency(PixelGradients):
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         clean = clean_pass(classifier, inputs, targets)
         extras = channel_maps(clean.gradients, self.channels)
-        return Maps(reduce_channels(clean.gradients, self.channels), clean.chosen, clean.logits, extras)
+        return Maps(self.map_of(clean.gradients, classifier), clean.chosen, clean.logits, extras)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +100,7 @@ class InputXGradient(PixelGradients):
         clean = clean_pass(classifier, inputs, targets)
         values = clean.gradients * inputs[:, None]
         extras = channel_maps(values, self.channels)
-        return Maps(reduce_channels(values, self.channels), clean.chosen, clean.logits, extras)
+        return Maps(self.map_of(values, classifier), clean.chosen, clean.logits, extras)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +143,7 @@ class IntegratedGradients(PixelGradients):
         (gradients,) = weighted_gradients(classifier, points, chosen, inputs.shape)
         values = gradients * difference[:, None]
         gap = chosen.scores - chosen.logit(clean_logits(classifier, starts)) - values.sum(dim=(2, 3, 4))
-        return Maps(reduce_channels(values, self.channels), chosen, logits, {"gap": gap, **channel_maps(values, self.channels)})
+        return Maps(self.map_of(values, classifier), chosen, logits, {"gap": gap, **channel_maps(values, self.channels)})
 
 
 def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +188,7 @@ class SmoothGrad(PixelGradients):
         powers = {"mean": (1,), "square": (2,), "variance": (1, 2)}[self.statistic]
         sums = weighted_gradients(classifier, self.points(inputs, seeds), chosen, inputs.shape, powers)
         values = (sums[1] - sums[0] ** 2).clamp_min(0) if self.statistic == "variance" else sums[0]
-        return Maps(reduce_channels(values, self.channels), chosen, logits, channel_maps(values, self.channels))
+        return Maps(self.map_of(values, classifier), chosen, logits, channel_maps(values, self.channels))
 
     def points(self, inputs: Tensor, seeds: Tensor) -> Iterator[Point]:
         spread = self.noise * (inputs.amax(dim=(1, 2, 3)) - inputs.amin(dim=(1, 2, 3)))
@@ -217,7 +229,7 @@ class GradientSHAP(PixelGradients):
         chosen = targets.resolve(logits)
         starts = torch.stack([baseline_inputs(name, classifier.view, inputs) for name in self.baselines], dim=1)
         (values,) = weighted_gradients(classifier, self.points(inputs, starts, seeds), chosen, inputs.shape)
-        return Maps(reduce_channels(values, self.channels), chosen, logits, channel_maps(values, self.channels))
+        return Maps(self.map_of(values, classifier), chosen, logits, channel_maps(values, self.channels))
 
     def points(self, inputs: Tensor, starts: Tensor, seeds: Tensor) -> Iterator[Point]:
         spread = self.noise * (inputs.amax(dim=(1, 2, 3)) - inputs.amin(dim=(1, 2, 3)))

@@ -30,6 +30,7 @@ from xaicli.needs import Needs
 from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.classifier import Classifier
 from xaicli.network.proposals import Decoding
+from xaicli.network.sequences import ClipNetwork
 from xaicli.params import parameters
 from xaicli.registry import METHODS, Entry, entries, load
 from xaicli.stamps import stamp
@@ -37,6 +38,8 @@ from xaicli.targets import DECISION, TargetRule, Targets
 from xaicli.task import TaskOptions, Trainable
 
 FEW = 8
+FRAMES = 4
+"""Of the inputs of a network of sequences."""
 SQUARES = {"n_segments": 9}
 CHEAP: dict[str, dict[str, Any]] = {
     "feature-ablation": SQUARES,
@@ -107,6 +110,8 @@ def networks(tiny_cnn: nn.Module, tiny_vit: nn.Module, method: Method) -> dict[s
     own: dict[str, nn.Module] = {"own": with_untrained_branch(tiny_cnn)} if method.trains_network else {}
     if Needs.BOXES in method.needs:
         own |= {"detector": detector()}
+    if method.of_frames:
+        own |= {"clips": ClipNetwork(volumes(), FRAMES)}
     return {"cnn": tiny_cnn, "vit": tiny_vit, "plain": plain(), **own}
 
 
@@ -185,7 +190,9 @@ def trial_on(
         classifier = identified(classifier_of(function, size=size, count=5, **settings), network)
         if network == "detector":
             classifier = with_boxes(classifier)
-        return Trial(method, network, classifier, photos_of(size))
+        if network == "clips":
+            classifier = of_clips(classifier)
+        return Trial(method, network, classifier, photos_of(size, classifier.view.channels))
 
     return make
 
@@ -206,7 +213,24 @@ def with_boxes(classifier: Classifier) -> Classifier:
     return dataclasses.replace(classifier, decoding=decoding, provides=provides).for_boxes(fixed, tuple("abcde"))
 
 
-def photos_of(size: tuple[int, int]) -> Tensor:
-    """Five smooth, different inputs (5, 3, H, W)."""
-    coarse = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+def volumes() -> nn.Module:
+    """A network of clips (B, 3, F, H, W), of convolutions over time too."""
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        layers = nn.Conv3d(3, 8, 3, padding=1), nn.BatchNorm3d(8), nn.ReLU(), nn.MaxPool3d(2), nn.Conv3d(8, 8, 3, padding=1)
+        head = nn.Linear(8, 5)
+        nn.init.normal_(head.weight)
+    network = nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), head)
+    return network.eval().requires_grad_(False)
+
+
+def of_clips(classifier: Classifier) -> Classifier:
+    """The classifier as one of sequences."""
+    view = dataclasses.replace(classifier.view, frames=FRAMES)
+    return dataclasses.replace(classifier, view=view, provides=classifier.provides | Needs.FRAMES)
+
+
+def photos_of(size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Five smooth, different inputs (5, C, H, W)."""
+    coarse = torch.randn(5, channels, 8, 8, generator=torch.Generator().manual_seed(3))
     return nn.functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)

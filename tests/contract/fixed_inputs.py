@@ -192,4 +192,15 @@ def boxes() -> xaicli.Classifier:
     return xaicli.detector(network, decode=lambda output: (output["boxes"], output["scores"]), name="boxes", device="cpu", **view)
 
 
-SMALL = {"cnn": cnn, "smooth": smooth, "plain": plain, "vit": vit, "boxes": boxes}
+@functools.cache
+def frames() -> xaicli.Classifier:
+    """A network of sequences of four frames, of convolutions over time too, without kinks."""
+    features = nn.Sequential(nn.Conv3d(3, 8, 3, stride=(1, 2, 2), padding=1), nn.SiLU(), nn.Conv3d(8, 8, 3, padding=1), nn.SiLU())
+    network = nn.Sequential(features, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, CLASSES))
+    view = {"resize": (INPUT, INPUT), "crop": None, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+    return xaicli.classifier(
+        with_fixed_weights(network, 17), name="frames", device="cpu", precision="fp32", frames=PHOTOS, **view
+    )
+
+
+SMALL = {"cnn": cnn, "smooth": smooth, "plain": plain, "vit": vit, "boxes": boxes, "frames": frames}

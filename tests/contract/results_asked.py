@@ -30,6 +30,7 @@ TRIED_ON = {
     "p-tame": ("tiny", "tiny-vit"),
     "d-rise": ("boxes",),
     "odam": ("boxes",),
+    "winit": ("frames",),
     **dict.fromkeys(AT_MANY_POINTS, SMOOTH),
     **dict.fromkeys(("guided-backprop", "deconvolution", "guided-grad-cam", "deeplift", "lrp"), CONVOLUTIONAL),
 }
@@ -86,6 +87,8 @@ FURTHER = (
     "lrp@gamma=0.5",
     "lrp@rule=epsilon@epsilon=0.01",
     "occlusion@window=8@stride=3",
+    "winit@regions=6",
+    "winit@times=all@aggregate=max",
     "lime@n_samples=64@n_segments=9@kernel_width=1@ridge=0.1",
     "deletion@steps=4@variant=rise@step=50",
     "insertion@steps=4@variant=rise@step=50",

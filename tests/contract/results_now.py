@@ -28,6 +28,8 @@ CPU = ("--device", "cpu", "--precision", "fp32", "--no-progress")
 LARGEST_WHOLE = 20
 """Rows of the largest map that is kept whole; of a larger one only samples are."""
 PLACES = 8
+OF_FRAMES = "frames"
+"""The network of sequences, to which all photos of their folder are one."""
 
 
 def xai(*words: object) -> str:
@@ -76,6 +78,8 @@ def maps_of(asked: Iterable[Asked]) -> Section:
 def in_python(asked: Asked) -> Entry:
     """A map as `xaicli.explain` gives it."""
     photos = [str(path) for path in photo_paths()[: asked.photos]]
+    if asked.network == OF_FRAMES:
+        photos = [str(photo_paths()[0].parent)]
     try:
         made = xaicli.explain(photos, SMALL[asked.network](), asked.label, target=asked.target, precision="fp32")
     except xaicli.XaiError as error:

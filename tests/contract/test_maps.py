@@ -215,7 +215,7 @@ def test_the_method_costs_no_more_passes_than_it_says(trials):
             # Where only what follows a layer is computed again, the first layer does not run: another forward answers for it.
             passed += 0 if "forward" in vars(module) else len(args[0])
 
-        first = next(part for part in trial.classifier.module.modules() if isinstance(part, nn.Conv2d))
+        first = next(part for part in trial.classifier.module.modules() if isinstance(part, nn.Conv2d | nn.Conv3d))
         with contextlib.closing(Hook(first, count)):
             trial.explain()
         cost = trial.method.cost(trial.classifier)

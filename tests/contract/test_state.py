@@ -133,6 +133,7 @@ def test_the_callers_autocast_changes_no_decision(trials):
 def test_explaining_inside_autocast_gives_the_map_that_explaining_outside_gives(method, trials):
     classifier = trials[0].classifier
     photo = np.random.default_rng(4).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    photo = np.stack([photo] * classifier.view.frames) if classifier.view.frames else photo
     (expected,) = xaicli.explain(photo, classifier, method, precision="fp32")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         (within,) = xaicli.explain(photo, classifier, method, precision="fp32")

@@ -21,6 +21,7 @@ from xaicli.cli.options import (
     option,
 )
 from xaicli.cli.printing import print_result, printing_partial
+from xaicli.cli.sequence_options import sequence_options
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -28,6 +29,7 @@ xai explain sample:hopper
 xai explain photos/ --model resnet50 --method grad-cam,rise@n_masks=2000 --sheet
 xai explain cat.jpg --method grad-cam --target tabby-tiger_cat -o maps/
 xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --animate gif
+xai explain film.gif --model video.py:make --frames 16 --method winit --steps
 """
 
 
@@ -59,6 +61,7 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
     help="Metrics to score the maps with (xai list metrics); implies --score.",
 )
 @image_options
+@sequence_options
 @model_options
 @option(
     "Output",
@@ -87,8 +90,8 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
 )
 @bands_option
 @option("Output", "--sheet", is_flag=True, help="Also one contact sheet of all, sheet.png.")
-@option("Output", "--steps", is_flag=True, help="Also a strip of each map's steps: daam's, block by block.")
-@option("Output", "--animate", type=click.Choice(["gif", "webp"]), help="Also a moving picture of the steps.")
+@option("Output", "--steps", is_flag=True, help="Also a strip of each map's steps (daam's blocks), or frames.")
+@option("Output", "--animate", type=click.Choice(["gif", "webp"]), help="Also a moving picture of the steps, or frames.")
 @option(
     "Output",
     "--step-scale",
@@ -107,7 +110,8 @@ xai explain cat.jpg --model timm:deit_tiny_patch16_224 --method daam --steps --a
 def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, form: str, **words: Any) -> int:
     """Explain what a classifier looked at, as heatmaps over the photos.
 
-    IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper. Writes for each photo and
+    IMAGE is a file, a folder, a glob, @list.txt, - for paths on standard input, or sample:hopper; with --frames, or for a network
+    that reads sequences, a moving picture, a video, or a folder of frames. Writes for each photo and
     method the raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
     """
     from xaicli.runs.explain import explain

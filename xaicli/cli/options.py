@@ -151,14 +151,15 @@ class ModelOptions:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
         return {name: value for name, value in values.items() if value not in (None, ())}
 
-    def open(self) -> Classifier:
-        """Load the classifier, and say on stderr which it is."""
+    def open(self, **frames: int) -> Classifier:
+        """Load the classifier, and say on stderr which it is; frames: what a run says of the frames that it reads."""
         from xaicli.passes.device import threads
         from xaicli.runs.open_model import open_model
 
         progress = CommandProgress()
         click.get_current_context().with_resource(threads())
-        return open_model(self.model, progress=progress, bars=progress.verbosity.shows_progress, **self.load_options())
+        bars = progress.verbosity.shows_progress
+        return open_model(self.model, progress=progress, bars=bars, frames=frames, **self.load_options())
 
 
 image_options = gathered(

@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,20 +40,22 @@ def find(
     frame: int = 0,
     stdin: BinaryIO | None = None,
     exclude: Collection[Path] = (),
+    endings: Collection[str] = ENDINGS,
     on_error: Report | None = None,
 ) -> list[Source]:
     """Photos in the order of the arguments, each once; those of a folder or glob in natural order (`2.jpg` before `10.jpg`).
 
     An argument is a file, a folder, a glob, `@list.txt`, `-` for paths on standard input, or `sample:hopper`; a file with exactly
     that name comes first. recursive: look into folders of folders; null: paths on standard input end in NUL, not in a line break;
-    exclude: folders that are skipped (the output's). on_error: called for each error; without it InputError is raised, as it also
-    is if no argument names anything.
+    exclude: folders that are skipped (the output's); endings: of the files in folders and globs that count. on_error: called for
+    each error; without it InputError is raised, as it also is if no argument names anything.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"a limit of {limit} photos", expected="at least 1")
     if frame < 0:
         raise UsageError(f"frame {frame}", expected="0 for the first, or more")
-    search = Search(recursive, null, frame, stdin, frozenset(os.path.realpath(folder) for folder in exclude), on_error)
+    skipped = frozenset(os.path.realpath(folder) for folder in exclude)
+    search = Search(recursive, null, frame, stdin, skipped, on_error, endings)
     found: dict[str, Source] = {}
     for argument in arguments:
         for source in search.argument(argument):
@@ -73,6 +75,7 @@ class Search:
     stdin: BinaryIO | None
     exclude: frozenset[str]
     on_error: Report | None
+    endings: Collection[str] = ENDINGS
     failures: int = 0
     visited: set[tuple[int, int]] = field(default_factory=set)
 
@@ -135,8 +138,8 @@ class Search:
             if is_folder(entry.path):
                 if self.recursive and os.path.realpath(path) not in self.exclude:
                     photos += self.folder(path)
-            elif path.suffix.lower() in ENDINGS and not is_own_picture(path):
-                photos.append(Source.of_file(path, self.frame))
+            elif path.suffix.lower() in self.endings and not is_own_picture(path):
+                photos.append(replace(Source.of_file(path, self.frame), folder=folder))
         return photos
 
     def matches(self, pattern: str) -> list[Source]:
@@ -148,7 +151,7 @@ class Search:
                 continue
             if is_folder(path):
                 photos += self.tree(path) if self.recursive else []
-            elif path.suffix.lower() in ENDINGS and not is_own_picture(path):
+            elif path.suffix.lower() in self.endings and not is_own_picture(path):
                 photos.append(Source.of_file(path, self.frame))
         if not photos:
             found = f"matches {len(paths)} files or folders but no photo" if paths else "matches nothing"

@@ -22,13 +22,14 @@ class Geometry:
     """The mapping from a photo to the model's view of it. All pairs are (x, y) or (width, height), in pixels.
 
     source: the photo; resized: the photo after the resize; offset: where the crop begins in the resized photo, negative if it
-    pads; size: of the view.
+    pads; size: of the view; frames: of a sequence, how many of them the source shows side by side, 0 if it is a photo.
     """
 
     source: tuple[int, int]
     resized: tuple[int, int]
     offset: tuple[int, int]
     size: tuple[int, int]
+    frames: int = 0
 
     @property
     def scale(self) -> tuple[float, float]:

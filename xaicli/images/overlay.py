@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch.nn import functional
 
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.colour import Scale, coloured, palette
+from xaicli.images.contact_print import tiles
 from xaicli.images.geometry import Geometry
 from xaicli.images.marks import TargetMark
 from xaicli.images.smoothing import legible
@@ -66,6 +69,8 @@ def overlay(
     speckle is smoothed first. marks: what the target is of, drawn on top. in_place: draw on `photo` itself, which is RGB, and no
     longer needed as it is. Raises InputError for a map that is not finite, UsageError for a look that cannot be.
     """
+    if geometry.frames:
+        return on_frames(photo, values, geometry, sign, scale, in_place, colormap=colormap, alpha=alpha, look=look, marks=marks)
     if not 0 <= alpha <= 1:
         raise UsageError(f"alpha {alpha:g}", expected="an opacity from 0 to 1")
     table = palette(sign, colormap)
@@ -88,6 +93,32 @@ def overlay(
     for mark in marks:
         mark.draw(drawn, geometry)
     return drawn
+
+
+def on_frames(
+    photo: Image.Image, values: Map, geometry: Geometry, sign: Sign, scale: Scale | None, in_place: bool, **look: Any
+) -> Image.Image:
+    """A print of frames with the map (t, h, w) of each drawn on it, all on one scale; a map (h, w) is drawn on all of them."""
+    maps = in_time(torch.as_tensor(values).detach().to("cpu", torch.float32), geometry.frames).numpy()
+    scale = scale or Scale.of(list(maps), sign)
+    drawn = photo if in_place else photo.copy()
+    for box, one in zip(tiles(drawn.size, geometry.frames), maps, strict=True):
+        frame = drawn.crop(box)
+        where = dataclasses.replace(geometry, source=frame.size, frames=0)
+        drawn.paste(overlay(frame, one, where, sign, scale=scale, in_place=True, **look), box[:2])
+    return drawn
+
+
+def in_time(maps: Tensor, frames: int) -> Tensor:
+    """Maps (t, h, w), or one (h, w) for all frames, as (frames, h, w): linear between the middles of the t parts of the time."""
+    if maps.ndim == 2:
+        return maps.expand(frames, *maps.shape)
+    if maps.ndim != 3 or not maps.numel():
+        raise InputError(f"a map of shape {tuple(maps.shape)}", expected="(frames, height, width)")
+    if len(maps) == frames:
+        return maps
+    flat = maps.flatten(1).T[None]
+    return functional.interpolate(flat, frames, mode="linear", align_corners=False)[0].T.unflatten(1, maps.shape[1:])
 
 
 def bands(grid: Tensor, geometry: Geometry, seen: tuple[int, int, int, int]) -> Iterator[tuple[int, int, Pixels]]:

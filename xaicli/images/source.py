@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ class Source:
     """One photo to be explained.
 
     path: as given, or `sample:NAME`; rows and records use it as the photo's name. name: the name in tables, by default the file's
-    name. frame: the frame or page wanted. file: where it lies, None for a photo in memory, which is in `memory`.
+    name. frame: the frame or page wanted, or the first of a sequence. file: where it lies, None for a photo in memory, which is
+    in `memory`. folder: in which it was found, where a folder was named. parts: of a sequence whose frames lie in files of their
+    own, or apart in memory, these frames in order.
     """
 
     path: str
@@ -29,9 +32,11 @@ class Source:
     frame: int = 0
     file: Path | None = None
     memory: Any = field(default=None, compare=False, repr=False)
+    folder: Path | None = field(default=None, compare=False, repr=False)
+    parts: tuple[Source, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.file is None and self.memory is None:
+        if self.file is None and self.memory is None and not self.parts:
             object.__setattr__(self, "file", Path(self.path))
         object.__setattr__(self, "name", self.name or Path(self.path).name or self.path)
 
@@ -54,12 +59,19 @@ class Source:
 
 def content_hash(source: Source) -> str | None:
     """SHA-256 of the photo's bytes in hex, as `decode` gives it; None if the file cannot be read."""
+    if source.parts:
+        return hash_of_parts([content_hash(part) for part in source.parts])
     if source.file is None:
         return memory_hash(source.memory)
     try:
         return sha256_file(source.file)
     except InputError:
         return None
+
+
+def hash_of_parts(parts: Sequence[str | None]) -> str | None:
+    """SHA-256 of a sequence of pictures, from those of each; None if one could not be read."""
+    return None if None in parts else hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
 def memory_hash(photo: Any) -> str:

@@ -105,7 +105,12 @@ def animation(
         field = (0, picture.height + line_height(size) + 6, picture.width, BAR)
         draw_bar(frame, scale, palette(sign, colormap), field, size)
         frames.append(frame)
-    times = [milliseconds] * (len(frames) - 1) + [milliseconds * HOLD]
+    return moving(frames, kind, [milliseconds] * (len(frames) - 1) + [milliseconds * HOLD])
+
+
+def moving(frames: list[Image.Image], kind: str, times: list[int]) -> bytes:
+    """Pictures of one size as the bytes of a GIF or WebP file that loops forever; times: how long each is shown, in
+    milliseconds."""
     stream = io.BytesIO()
     if kind == "gif":
         frames = [few_colours(frame) for frame in frames]

@@ -20,7 +20,7 @@ from torch import Tensor
 from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
 from xaicli.images.geometry import Geometry, offset
 from xaicli.images.large_photo import LargePhoto
-from xaicli.images.view_values import ORDERS, join, length, per_channel, positive, sides
+from xaicli.images.view_values import ORDERS, check_frames, join, length, per_channel, positive, sides
 from xaicli.images.window import DECLARED, Window
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -50,7 +50,9 @@ class View:
     input `(scale p - mean) / std`. window: which values of a photo of more than 8 bits are black and white, see `Window`; scale:
     the value of white before mean and std, 255 for networks that take bytes; order: `rgb`, or `bgr` for networks that take blue
     first. letterbox: the grey, 0..255, around a photo that is fitted whole, its proportions kept, into a resize of exact (height,
-    width), as detectors take it. Raises UsageError if these do not fix the input size.
+    width), as detectors take it. frames: how many frames of a sequence the input holds, 0 for a photo; their channels follow one
+    another, so that the input is (frames C, H, W); frame_step: of how many frames one is taken. Raises UsageError if these do not
+    fix the input size.
     """
 
     resize: int | tuple[int, int] | None = 256
@@ -62,6 +64,8 @@ class View:
     window: str = DECLARED
     scale: float = 1.0
     order: str = "rgb"
+    frames: int = 0
+    frame_step: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resize", length("resize", self.resize))
@@ -70,6 +74,7 @@ class View:
         object.__setattr__(self, "mean", per_channel("mean", self.mean, self.scale))
         object.__setattr__(self, "std", per_channel("std", self.std, self.scale))
         object.__setattr__(self, "window", Window.parse(self.window).text)
+        check_frames(self.frames, self.frame_step)
         if min(self.std) <= 0:
             raise UsageError(f"std {join(self.std)} is not a standard deviation", expected="numbers above 0")
         self.check_channels()
@@ -87,9 +92,10 @@ class View:
             )
         if self.letterbox is not None and (not isinstance(self.resize, tuple) or self.crop is not None):
             raise UsageError(f"a letterbox with {self.describe()}", expected="a resize to an exact HEIGHT x WIDTH, and no crop")
-        if self.size[0] * self.size[1] > LARGEST_INPUT:
+        if self.size[0] * self.size[1] * max(1, self.frames) > LARGEST_INPUT:
+            each = f"{self.describe_frames()} of " if self.frames else ""
             raise UsageError(
-                f"an input of {self.size[0]} x {self.size[1]} pixels", expected=f"at most {LARGEST_INPUT:,} pixels in all"
+                f"an input of {each}{self.size[0]} x {self.size[1]} pixels", expected=f"at most {LARGEST_INPUT:,} pixels in all"
             )
 
     def check_channels(self) -> None:
@@ -101,13 +107,18 @@ class View:
             )
         if self.order not in ORDERS:
             raise UsageError(f'no input order "{self.order}"', expected=" or ".join(ORDERS))
-        if self.order != ORDERS[0] and self.channels != 3:
-            raise UsageError(f"input order {self.order} of {self.channels} channels", expected="three, which are colours")
+        if self.order != ORDERS[0] and len(self.mean) != 3:
+            raise UsageError(f"input order {self.order} of {len(self.mean)} channels", expected="three, which are colours")
 
     @property
     def channels(self) -> int:
-        """How many channels the input has."""
-        return len(self.mean)
+        """How many channels the input has: of a sequence, those of all frames."""
+        return len(self.mean) * max(1, self.frames)
+
+    @property
+    def of_frame(self) -> View:
+        """The view of one frame of a sequence; of a photo, the view itself."""
+        return dataclasses.replace(self, frames=0, frame_step=1) if self.frames else self
 
     @property
     def size(self) -> tuple[int, int]:
@@ -151,7 +162,7 @@ class View:
         out_height, out_width = self.size
         whole = self.crop is None and self.letterbox is None
         left, top = (0, 0) if whole else (offset(resized[0], out_width), offset(resized[1], out_height))
-        return Geometry((width, height), resized, (left, top), (out_width, out_height))
+        return Geometry((width, height), resized, (left, top), (out_width, out_height), self.frames)
 
     def prepare(self, photo: Image.Image | LargePhoto) -> Tensor:
         """The input (C, H, W), float32, of an RGB photo: of one channel its grey, of three its colours; others are refused."""
@@ -226,8 +237,11 @@ class View:
     def colours(self, inputs: Tensor) -> Tensor:
         """Red, green and blue (..., 3, H, W) in 0..1 of normalised inputs, for what looks at colours.
 
-        Of one or two channels the first as grey; of more than three the first three, stretched together to the whole range.
+        Of one or two channels the first as grey; of more than three the first three, stretched together to the whole range; of a
+        sequence the mean of its frames.
         """
+        if self.frames:
+            return self.of_frame.colours(inputs.unflatten(-3, (self.frames, -1)).mean(dim=-4))
         pixels = self.pixels(inputs)
         if self.channels == 3:
             return pixels if self.order == "rgb" else pixels.flip(-3)
@@ -237,9 +251,9 @@ class View:
         low, high = first.amin(dim=(-3, -2, -1), keepdim=True), first.amax(dim=(-3, -2, -1), keepdim=True)
         return (first - low) / (high - low).clamp_min(torch.finfo(first.dtype).tiny)
 
-    @staticmethod
-    def column(numbers: Sequence[float], like: Tensor) -> Tensor:
-        return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+    def column(self, numbers: Sequence[float], like: Tensor) -> Tensor:
+        each = tuple(numbers) * max(1, self.frames)
+        return torch.tensor(each, dtype=like.dtype, device=like.device).view(-1, 1, 1)
 
     def describe(self) -> str:
         """In words: "resize 256, crop 224, bilinear"; with channels, window, scale and order where these are unusual."""
@@ -248,13 +262,19 @@ class View:
         parts += [] if self.crop is None else [f"crop {sides(self.crop)}"]
         parts += ["padded with black"] if self.padding else []
         parts += [self.interpolation]
-        if self.channels == 1:
+        if len(self.mean) == 1:
             parts += ["1 channel: colour photos become grey"]
-        elif self.channels != 3:
-            parts += [f"{self.channels} channels"]
+        elif len(self.mean) != 3:
+            parts += [f"{len(self.mean)} channels"]
+        parts += [self.describe_frames()] if self.frames else []
         parts += [] if self.window == DECLARED else [f"window {self.window}"]
         parts += [] if self.scale == 1 else [f"inputs 0 to {self.scale:g}"]
         return ", ".join([*parts, *([] if self.order == "rgb" else ["blue first"])])
+
+    def describe_frames(self) -> str:
+        """In words: "16 frames", "8 frames, one of 2"."""
+        counted = f"{self.frames} frame{'s' if self.frames != 1 else ''}"
+        return counted if self.frame_step == 1 else f"{counted}, one of {self.frame_step}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types, for the record and the model's fingerprint; `LATER` settings where they are not the usual ones."""
@@ -275,7 +295,7 @@ class View:
             raise InputError(error.found, expected=error.expected) from error
 
 
-LATER = {"window", "scale", "order", "letterbox"}
+LATER = {"window", "scale", "order", "letterbox", "frames", "frame_step"}
 """Settings that came after views were first stamped: at their defaults they are no part of a stamp."""
 
 

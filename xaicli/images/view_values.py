@@ -15,6 +15,7 @@ LARGEST_COLOUR = 3.0
 """Means and standard deviations of pixels in 0..1 lie below 1, and those of odd networks not far above."""
 
 MOST_CHANNELS = 4096
+MOST_FRAMES = 10_000
 LARGEST_SCALE = 1e9
 
 
@@ -42,6 +43,13 @@ def per_channel(name: str, value: Any, scale: float = 1.0) -> tuple[float, ...]:
         hint = f"Write {join([part / 255 for part in numbers])}, or give --input-scale 255 where the network takes 0 to 255."
         raise UsageError(f"{name} {join(numbers)} is in units of 0 to 255", expected="0 to 1", hint=hint)
     return numbers
+
+
+def check_frames(frames: Any, step: Any) -> None:
+    """Raise UsageError unless frames are a number from 0, and the step one from 1."""
+    for name, value, least in (("frames", frames, 0), ("frame step", step, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_FRAMES:
+            raise UsageError(f"{name} {value!r:.30}", expected=f"a whole number from 1 to {MOST_FRAMES:,}")
 
 
 def positive(name: str, value: Any) -> float:

@@ -15,9 +15,11 @@ from xaicli.models.from_hf import LogitsOnly
 from xaicli.models.input_view import Overrides
 from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.models.probe import output_kind
+from xaicli.models.reading_frames import framed, refuse_places, sequence_network
 from xaicli.models.trial import Trial, outputs_on_trial, trial_inputs, try_network
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
+from xaicli.network.sequences import itself
 from xaicli.outputs import Outputs
 from xaicli.passes.device import masked_dtype
 from xaicli.stamps import stamp
@@ -46,7 +48,9 @@ def assemble(
     """
     module = None if loaded.module is None else prepared(loaded.module, device)
     overrides = overrides if loaded.decoding is None else overrides.of_detector()
-    view = overrides.apply(loaded.view, module, loaded.name)
+    view = framed(overrides.apply(loaded.view, module, loaded.name), module, overrides.frames, overrides.frame_step, loaded.name)
+    if view.frames and module is not None and loaded.decoding is None:
+        module = sequence_network(module, view, loaded.name)
     forward = module if module is not None else loaded.forward
     assert forward is not None
     at = loaded.device or device
@@ -59,7 +63,7 @@ def assemble(
         view=view,
         classes=(),
         count=0,
-        provides=provided(module),
+        provides=provided(module) | (Needs.FRAMES if view.frames else Needs(0)),
         fingerprint=file_fingerprint(loaded.content, view) if module is None else module_fingerprint(unwrapped(module), view),
         device=at,
         layer=layer if layer != "auto" else loaded.layer,
@@ -71,6 +75,8 @@ def assemble(
         bare = settled(bare)
     trial = try_network(bare)
     raw = trial.outputs
+    if view.frames and (raw.ndim == 4 or bare.decoding is not None):
+        refuse_places(bare)
     if trial.inconsistency:
         notice(f"{loaded.name} {trial.inconsistency}: maps and scores of it mean little")
     bare = dataclasses.replace(bare, inconsistency=trial.inconsistency, copies_input=trial.changes_input)
@@ -228,8 +234,9 @@ def prepared(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The network inside one of our wrappers."""
-    return module.model if isinstance(module, LogitsOnly) else module
+    """The network inside our wrappers."""
+    inner = itself(module)
+    return inner.model if isinstance(inner, LogitsOnly) else inner
 
 
 def provided(module: nn.Module | None) -> Needs:

@@ -17,6 +17,7 @@ from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.restore import restored
 from xaicli.models.weights import read_weights
 from xaicli.network.classifier import Classifier
+from xaicli.network.sequences import itself
 from xaicli.python_file import functions_of, import_file, importable, place_of, split
 
 
@@ -35,7 +36,7 @@ def load(request: Request) -> LoadedModel:
         loaded = LoadedModel(
             canonical,
             made.view,
-            made.module,
+            None if made.module is None else itself(made.module),
             black_box,
             made.weights_fingerprint,
             made.classes,

@@ -40,6 +40,8 @@ def classifier(
     window: str = "declared",
     input_scale: float = 1.0,
     input_order: str = "rgb",
+    frames: int | None = None,
+    frame_step: int | None = None,
     classes: Sequence[str] | str | Path | None = None,
     prompts: str | Sequence[str] | None = None,
     template: str | Sequence[str] | None = None,
@@ -51,12 +53,14 @@ def classifier(
     device: str | torch.device | None = None,
     precision: str = "auto",
 ) -> Classifier:
-    """A classifier from a torch module that takes (B, C, H, W) and returns logits (B, C).
+    """A classifier from a torch module that takes (B, C, H, W), or sequences (B, C, frames, H, W), and returns logits (B, C).
 
     resize, crop, interpolation: how photos are prepared; channels: how many the network takes, by default three or the number of
     its first convolution; mean, std: a number per channel, or one for all, by default ImageNet's for three channels in 0..1, else
     0 and 1; window: the values of black and white in photos of more than 8 bits; input_scale: the value of white before mean and
-    std, 255 for networks that take bytes; input_order: "rgb", or "bgr" for networks that take blue first.
+    std, 255 for networks that take bytes; input_order: "rgb", or "bgr" for networks that take blue first; frames: how many of a
+    sequence it reads, where it reads sequences; a network of photos reads them one by one, and the mean of their logits counts;
+    frame_step: of how many frames one is taken.
 
     classes: names by index, or a file of them; prompts, template, tokenizer: of a text-image model of transformers or open_clip,
     the texts that are its classes, sentences with {} in their place, and the tokenizer; layer: the feature layer; outputs:
@@ -70,7 +74,16 @@ def classifier(
     if not isinstance(module, nn.Module):
         raise InputError(f"a {type(module).__name__} is not a network", expected="a torch module, in xaicli.classifier(module)")
     view = View(resize, crop, interpolation)
-    overrides = Overrides(mean=mean, std=std, channels=channels, window=window, input_scale=input_scale, input_order=input_order)
+    overrides = Overrides(
+        mean=mean,
+        std=std,
+        channels=channels,
+        window=window,
+        input_scale=input_scale,
+        input_order=input_order,
+        frames=frames,
+        frame_step=frame_step,
+    )
     called = name or type(module).__name__
     given = names(classes)
     where = device_of(module) if device is None else resolve_device(device)

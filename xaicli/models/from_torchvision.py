@@ -1,4 +1,4 @@
-"""torchvision's classifiers, segmentation networks and detectors, with their weights' own preprocessing and class names."""
+"""torchvision's networks, of clips too, with their weights' own preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ WITH_OWN_FILE = "IMAGENET1K_V1"
 IMAGENET_CLASSES = 1000
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Heads of GoogLeNet and Inception that are used only in training."""
+OF_CLIPS = "VideoClassification"
+CLIP_LENGTH = re.compile(r"clip_len=(\d+)")
+"""How many frames a clip had when the weights were scored, which their documentation alone says."""
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
 
 
 def load(request: Request) -> LoadedModel:
     """A network of torchvision by name, with weights by enum name (`flag`), by default, or from a file."""
     torchvision = import_torchvision()
-    name = find_name(request.name, [*classifiers(torchvision), *detectors(torchvision)])
+    name = find_name(request.name, [*classifiers(torchvision), *detectors(torchvision), *of_clips(torchvision)])
     entry = choose_weights(torchvision, name, request)
     file = request.weights or pretrained_file(entry, name, request)
     state = current_names(name, read_weights(file, request.notice))
@@ -57,7 +60,7 @@ def detector(torchvision: ModuleType, name: str, entry: Any, state: State, file:
 
 
 def classifiers(torchvision: ModuleType) -> list[str]:
-    """The names of all image classifiers and segmentation networks; detectors and video models are in other modules."""
+    """The names of all image classifiers and segmentation networks; detectors and networks of clips are in other modules."""
     models = torchvision.models
     return [*models.list_models(module=models), *segmenters(torchvision)]
 
@@ -65,6 +68,11 @@ def classifiers(torchvision: ModuleType) -> list[str]:
 def segmenters(torchvision: ModuleType) -> list[str]:
     """The names of all networks that give a class map."""
     return list(torchvision.models.list_models(module=torchvision.models.segmentation))
+
+
+def of_clips(torchvision: ModuleType) -> list[str]:
+    """The names of all networks that read clips of several frames."""
+    return list(torchvision.models.list_models(module=torchvision.models.video))
 
 
 def find_name(name: str, known: list[str]) -> str:
@@ -106,13 +114,16 @@ def view_of(entry: Any) -> View:
     """The preprocessing of torchvision's weights as a view.
 
     Segmentation networks take whole photos, their shorter side at a given length; here photos get that length on both sides, so
-    that one input size serves all.
+    that one input size serves all. Networks of clips take as many frames as the weights' own scores are of.
     """
     preset = entry.transforms()
     if not hasattr(preset, "crop_size"):
         (side,) = preset.resize_size
         return View((side, side), None, preset.interpolation.value, tuple(preset.mean), tuple(preset.std))
-    return View(preset.resize_size, preset.crop_size, preset.interpolation.value, tuple(preset.mean), tuple(preset.std))
+    length = CLIP_LENGTH.search(str(entry.meta.get("_docs", ""))) if type(preset).__name__ == OF_CLIPS else None
+    frames = int(length[1]) if length else 0
+    sides = preset.resize_size, preset.crop_size
+    return View(*sides, preset.interpolation.value, tuple(preset.mean), tuple(preset.std), frames=frames)
 
 
 def address(entry: Any) -> str:

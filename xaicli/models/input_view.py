@@ -24,7 +24,8 @@ COLOURS = 3
 class Overrides:
     """The user's settings for the view; None keeps the weights' own.
 
-    mean, std: a number per channel, or one for all; channels: how many the network takes, detected if not given.
+    mean, std: a number per channel, or one for all; channels: how many the network takes, detected if not given; frames,
+    frame_step: of a sequence (`xaicli.models.reading_frames`).
     """
 
     resize: Side | None = None
@@ -36,6 +37,8 @@ class Overrides:
     window: str | None = None
     input_scale: float | None = None
     input_order: str | None = None
+    frames: int | None = None
+    frame_step: int | None = None
 
     def of_detector(self) -> Overrides:
         """The same for a detector, whose input is never cropped: one number is the side of a square."""
@@ -110,7 +113,7 @@ class Overrides:
 
 def first_channels(module: nn.Module) -> int | None:
     """The input channels of a network's first convolution, in the order of its modules; None without one."""
-    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Conv3d)), None)
     return None if first is None or not 1 <= first.in_channels <= MOST_CHANNELS else first.in_channels
 
 

@@ -94,6 +94,8 @@ def load_classifier(
     window: str | None = None,
     input_scale: float | None = None,
     input_order: str | None = None,
+    frames: int | None = None,
+    frame_step: int | None = None,
     classes: str | Path | None = None,
     prompts: str | Sequence[str] | None = None,
     template: str | Sequence[str] | None = None,
@@ -111,19 +113,20 @@ def load_classifier(
 
     weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std,
     window, input_scale, input_order: parts of the view that replace the weights' own; channels: how many the network takes,
-    detected if not given; classes: a file of class names, or of prompts; prompts: texts that are the classes of a text-image
-    model, as a list or joined by commas; template: a sentence, or several, with {} in the place of each prompt; layer: the
-    feature layer; outputs: `softmax`, `sigmoid` or `values`, detected if not given; output_name: the key or index of the outputs,
-    if a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`, `fp32`, `bf16`, of passes that
-    only mask the input; offline: forbids downloads; progress: shows a bar for them; trust: whether the user's own code may run;
-    notice: called with each line that a user should read (by default they go to the log `xaicli`). Raises UsageError, InputError,
-    RunError.
+    detected if not given; frames: of a sequence that the network reads, a network of photos one by one as the mean of their
+    logits; frame_step: of how many frames one is taken; classes: a file of class names, or of prompts; prompts: texts that are
+    the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, with {} in the place of
+    each prompt; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, detected if not given; output_name: the key
+    or index of the outputs, if a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
+    `fp32`, `bf16`, of passes that only mask the input; offline: forbids downloads; progress: shows a bar for them; trust: whether
+    the user's own code may run; notice: called with each line that a user should read (by default they go to the log `xaicli`).
+    Raises UsageError, InputError, RunError.
     """
     parsed = parse_spec(spec)
     load, name = source_of(parsed.name)
     notice = notice or logger.info
     given = None if classes is None else read_classes(Path(classes))
-    overrides = Overrides(resize, crop, interpolation, mean, std, channels, window, input_scale, input_order)
+    overrides = Overrides(resize, crop, interpolation, mean, std, channels, window, input_scale, input_order, frames, frame_step)
     place = resolve_device(device)
     request = Request(
         name=name,

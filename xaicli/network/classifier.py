@@ -26,6 +26,7 @@ from xaicli.network.proposals import Decoding, Proposals
 from xaicli.network.raw_output import read_outputs
 from xaicli.network.reference import Reference
 from xaicli.network.regions import FixedRegion, two_classes
+from xaicli.network.sequences import SequenceNetwork
 from xaicli.network.stages import named_stages
 from xaicli.network.trace import NetworkTrace
 from xaicli.outputs import Outputs
@@ -216,6 +217,9 @@ class Classifier:
         """What a dry run of the network shows at inputs of the view's size; run once."""
         with contained(f"{self.name}, in a dry run,"):
             channels = self.view.channels
+            if isinstance(self.module, SequenceNetwork):
+                each = self.module.traced_frames * len(self.view.mean)
+                return dry_run(self.module.network, self.view.size, each, enter=self.module.enter)
             if self.decoding is None:
                 return dry_run(self.torch_module, self.view.size, channels)
             read = dataclasses.replace(self.decoding, one_by_one=False).read

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xaicli.errors import RunError
 from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import first_tensor
-from xaicli.network.noise import noise
+from xaicli.network.noise import Enter, as_it_is, noise
 from xaicli.network.observe import Call, argument, observing
 from xaicli.network.tokens import Axes, Layout, Side
 
@@ -63,12 +63,17 @@ def corner_cell(corner: int, grid: tuple[int, int]) -> tuple[int, int]:
 
 
 def watch_corners(
-    module: nn.Module, size: tuple[int, int], candidates: Mapping[tuple[str, Side], Sequence[Layout]], channels: int = 3
+    module: nn.Module,
+    size: tuple[int, int],
+    candidates: Mapping[tuple[str, Side], Sequence[Layout]],
+    channels: int = 3,
+    enter: Enter = as_it_is,
 ) -> dict[tuple[str, Side, Layout], Movement]:
     """How the grids of layers move when corners of the input change, from one pass of five inputs of `size`; all layouts have the
     same grid.
 
-    The last call of each layer counts. A layer that does not fit its layout in this pass is left out.
+    enter: how inputs (B, C, H, W) reach the network. The last call of each layer counts. A layer that does not fit its layout in
+    this pass is left out.
     """
     grid = next(layout.grid for layouts in candidates.values() for layout in layouts)
     found: dict[tuple[str, Side, Layout], Movement] = {}
@@ -88,7 +93,7 @@ def watch_corners(
     # is kept for one.
     nothing_kept = torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, lambda kept: kept)
     with attribution_mode(module), observing(module, before=before, after=after), nothing_kept:
-        module(with_changed_corners(noise(module, size, channels), grid).requires_grad_() * 1)
+        module(enter(with_changed_corners(noise(module, size, channels), grid).requires_grad_() * 1))
     return found
 
 

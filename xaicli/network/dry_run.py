@@ -15,12 +15,12 @@ from xaicli.network.flow import Flow, Place, flow_of
 from xaicli.network.layouts import find_candidates
 from xaicli.network.modes import attribution_mode
 from xaicli.network.nested import change_first_argument, first_tensor, replace_first_tensor
-from xaicli.network.noise import noise
+from xaicli.network.noise import Enter, as_it_is, noise
 from xaicli.network.observe import Call, argument, observing
 from xaicli.network.tokens import Side
 from xaicli.network.trace import LayerTrace, NetworkTrace
 
-WEIGHTED = (nn.Conv2d, nn.Linear)
+WEIGHTED = (nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class Recorder:
@@ -133,14 +133,18 @@ def seen_as_layer(call: Call) -> bool:
 
 
 def dry_run(
-    module: nn.Module, size: tuple[int, int], channels: int = 3, read: Callable[[Any], Tensor | None] = first_tensor
+    module: nn.Module,
+    size: tuple[int, int],
+    channels: int = 3,
+    read: Callable[[Any], Tensor | None] = first_tensor,
+    enter: Enter = as_it_is,
 ) -> NetworkTrace:
     """Run fixed noise of `size` (height, width) and so many channels through the network and return what it shows; read: the
-    logits of its output. Raises RunError if the network returns no tensor."""
+    logits of its output; enter: as in the trace. Raises RunError if the network returns no tensor."""
     recorder = Recorder()
     watched = observing(module, before=recorder.before, after=recorder.after)
     with closing(recorder), attribution_mode(module), watched as seen:
-        output = read(module(noise(module, size, channels)))
+        output = read(module(enter(noise(module, size, channels))))
         seen.forward = False
         if output is None:
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")
@@ -150,7 +154,7 @@ def dry_run(
     for layer in recorder.layers.values():
         layer.behind = {side: 1 - before / max(recorder.work, 1.0) for side, before in layer.behind.items()}
     begun = tuple(dict.fromkeys(call.path for call in seen.calls))
-    return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients, channels=channels, flow=flow)
+    return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients, channels=channels, flow=flow, enter=enter)
 
 
 def multiplications(part: nn.Module, output: Tensor | None) -> float:

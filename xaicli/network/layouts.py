@@ -13,8 +13,10 @@ from xaicli.network.trace import LayerTrace
 
 IMAGE_SHAPED = (
     nn.Conv2d,
+    nn.Conv3d,
     nn.ConvTranspose2d,
     nn.BatchNorm2d,
+    nn.BatchNorm3d,
     nn.InstanceNorm2d,
     nn.GroupNorm,
     _MaxPoolNd,
@@ -29,7 +31,7 @@ def find_candidates(layers: dict[str, LayerTrace], size: tuple[int, int], floati
     evidence: dict[int, Axes] = {}
     for layer, side, shape in shapes_of(layers.values()):
         axes = axes_of(layer.module)
-        if axes is not None and len(shape) == 4:
+        if axes is not None and len(shape) in (4, 5):
             evidence.setdefault(layer.numbers[side], axes)
     sequences = {shape[1] for layer, _, shape in shapes_of(layers.values()) if len(shape) == 3 and on_patches(shape[1], layer)}
     known = set(floating)
@@ -41,6 +43,11 @@ def find_candidates(layers: dict[str, LayerTrace], size: tuple[int, int], floati
         elif len(shape) == 4 and shape[0] == 1 and not is_attention(shape, layer.module, sequences):
             axes = evidence.get(layer.numbers[side]) or axes_within(layer, shape, layers)
             layer.candidates[side] = image_layouts(shape, axes, size)
+            if axes is Axes.CHANNELS_FIRST:
+                layer.convolved.add(side)
+        elif len(shape) == 5 and shape[0] == 1:
+            axes = evidence.get(layer.numbers[side]) or axes_within(layer, shape, layers)
+            layer.candidates[side] = volume_layouts(shape, axes)
             if axes is Axes.CHANNELS_FIRST:
                 layer.convolved.add(side)
 
@@ -57,6 +64,13 @@ def image_layouts(shape: torch.Size, axes: Axes | None, size: tuple[int, int]) -
         return (first,) if axes is Axes.CHANNELS_FIRST else (last,)
     alike = 0.5 < (last.grid[0] * size[1]) / (last.grid[1] * size[0]) < 2
     return (first, last) if alike else (first,)
+
+
+def volume_layouts(shape: torch.Size, axes: Axes | None) -> tuple[Layout, ...]:
+    """Possible layouts of a tensor over time, with five axes: the one that its modules demand, or both."""
+    first = Layout(Axes.CHANNELS_FIRST, (shape[3], shape[4]), frames=shape[2])
+    last = Layout(Axes.CHANNELS_LAST, (shape[2], shape[3]), frames=shape[1])
+    return (first, last) if axes is None else (first,) if axes is Axes.CHANNELS_FIRST else (last,)
 
 
 def is_attention(shape: torch.Size, module: nn.Module, sequences: set[int]) -> bool:

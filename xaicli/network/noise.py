@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+Enter = Callable[[Tensor], Tensor]
+"""How inputs (B, C, H, W) become what a network takes: sequences have a form of their own."""
+
+
+def as_it_is(inputs: Tensor) -> Tensor:
+    return inputs
 
 
 def noise(module: nn.Module, size: tuple[int, int], channels: int = 3) -> Tensor:

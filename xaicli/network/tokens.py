@@ -37,20 +37,25 @@ class Layout:
     """How a tensor of features is laid out.
 
     axes: (B, K, h, w), (B, h, w, K), (B, prefix + h*w + trailing, K), or the latter with the batch second; grid: (h, w) at the
-    size the layout was measured at; prefix, trailing: how many tokens come before and after the patches.
+    size the layout was measured at; prefix, trailing: how many tokens come before and after the patches; frames: of features over
+    time, (B, K, t, h, w) or (B, t, h, w, K), how many parts of it there are, else 0.
     """
 
     axes: Axes
     grid: tuple[int, int]
     prefix: int = 0
     trailing: int = 0
+    frames: int = 0
 
     @property
     def channel_axis(self) -> int:
         return 1 if self.axes is Axes.CHANNELS_FIRST else -1
 
     def to_grid(self, tensor: Tensor) -> Tensor:
-        """Features, or their gradients, as (B, K, h, w): row-major, patches alone. Raises RunError if they do not fit."""
+        """Features, or their gradients, as (B, K, h, w): row-major, patches alone; those over time as (B, K t, h, w). Raises
+        RunError if they do not fit."""
+        if self.frames:
+            return self.volumes(tensor).flatten(1, 2)
         tokens = self.axes in (Axes.TOKENS, Axes.TOKENS_FIRST)
         if tensor.ndim != (3 if tokens else 4):
             raise RunError(f"a feature layer gave a tensor of shape {tuple(tensor.shape)}", expected=self.axes.value)
@@ -68,6 +73,12 @@ class Layout:
             )
         patches = sequence[:, self.prefix : self.prefix + rows * columns]
         return patches.unflatten(1, self.grid).permute(0, 3, 1, 2)
+
+    def volumes(self, tensor: Tensor) -> Tensor:
+        """Features over time, or their gradients, as (B, K, t, h, w)."""
+        if tensor.ndim != 5:
+            raise RunError(f"a feature layer gave a tensor of shape {tuple(tensor.shape)}", expected="features over time")
+        return tensor if self.axes is Axes.CHANNELS_FIRST else tensor.permute(0, 4, 1, 2, 3)
 
 
 def token_layout(tokens: int, patches: tuple[int, int] | None) -> Layout | None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from xaicli.network.corners import Movement, watch_corners
 from xaicli.network.flow import Flow
+from xaicli.network.noise import Enter, as_it_is
 from xaicli.network.tokens import Layout, Side
 
 SIDES: tuple[Side, ...] = ("input", "output")
@@ -42,7 +43,7 @@ class NetworkTrace:
 
     layers: every module that ran except the network itself, by name, in the order in which they ended; begun: the names of all
     modules that ran, in the order in which they first began; has_graph: whether the outputs have a gradient at all; flow: which
-    layers feed which.
+    layers feed which; enter: how inputs reach the network.
     """
 
     module: nn.Module
@@ -53,6 +54,7 @@ class NetworkTrace:
     movements: dict[tuple[int, int], dict[tuple[str, Side, Layout], Movement]] = field(default_factory=dict, repr=False)
     channels: int = 3
     flow: Flow = field(default_factory=Flow, repr=False)
+    enter: Enter = as_it_is
 
     def layout(self, layer: LayerTrace, side: Side) -> Layout | None:
         """The layout of a layer's grid: the first candidate that moves where the input changes; None if none does."""
@@ -72,7 +74,7 @@ class NetworkTrace:
                 for side in SIDES
                 if (fitting := [one for one in other.candidates.get(side, ()) if one.grid == layout.grid])
             }
-            self.movements[layout.grid] = watch_corners(self.module, self.size, wanted, self.channels)
+            self.movements[layout.grid] = watch_corners(self.module, self.size, wanted, self.channels, self.enter)
         movement = self.movements[layout.grid].get((layer.name, side, layout))
         return "its shape changes with the number of photos" if movement is None else movement.misplaced(side in layer.convolved)
 

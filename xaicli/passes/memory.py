@@ -94,13 +94,14 @@ def chunk_for(classifier: Classifier, size: tuple[int, int], *, times: int = 1, 
     classifier's.
     """
     height, width = size
+    frames = max(1, classifier.view.frames)
 
     def too_large(_: int) -> RunError:
         elsewhere = "" if classifier.device.type == "cpu" else ", or --device cpu"
         found = f"{what or classifier.name} ran out of memory on a single {height} x {width} input"
         return RunError(found, hint=f"Give a smaller --resize and --crop{elsewhere}, or use a smaller model.")
 
-    fitting = max(1, batch_size_for(classifier.device, height, width) // times)
+    fitting = max(1, batch_size_for(classifier.device, frames * height, width) // times)
     return Chunk(classifier.batch_size or fitting, classifier.device, too_large)
 
 

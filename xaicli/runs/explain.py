@@ -59,6 +59,8 @@ def explain(
     null: bool = False,
     limit: int | None = None,
     frame: int = 0,
+    frames: int | str | None = None,
+    frame_step: int | None = None,
     background: str | tuple[int, int, int] = "white",
     decode_timeout: float = SECONDS,
     output: str | Path | None = None,
@@ -88,7 +90,9 @@ def explain(
 
     images: one photo or several, paths as on the command line or pictures in memory; classifier: loaded, a specification such as
     "resnet50", or a function that loads one; method: a specification such as "rise@n_masks=2000", a method, or several, by
-    default grad-cam, or rise for a black box; target: "top1", "top5", a class index or name, "A-B".
+    default grad-cam, or rise for a black box; target: "top1", "top5", a class index or name, "A-B". frames: how many frames of a
+    sequence the network reads, or "all", one of `frame_step` from `frame` on; the frames of one folder, pictures in memory, and
+    an array (T, H, W, C) are then one sequence.
 
     output: a folder for maps, overlays and records, as `xai explain` writes them; complete results there are not made again.
     None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`, `text`, `facts`)
@@ -111,15 +115,18 @@ def explain(
         claim_figure(Path(figure), inputs, overwrite=overwrite)
     model, aim = compared(request.open(classifier, progress), target, progress)
     methods = request.methods_for(model, progress)
-    step_pictures.check(methods)
+    step_pictures.check(methods, of_frames=bool(model.view.frames))
     texts = MapTexts(text, facts, overwrite)
+    if model.view.frames and (text or facts):
+        raise UsageError("a sentence of a sequence", expected="one of a photo", hint="Leave --text and --facts out.")
+    sources = request.sources_for(model)
     run = FolderRun(
-        sources=found.sources,
+        sources=sources,
         classifier=model,
         methods=methods,
-        targets=choose_targets(aim, model, found.sources),
+        targets=choose_targets(aim, model, sources),
         settings=replace(request.settings, bands=style.bands),
-        output=OutputFolder(Path(output or ""), stems(found.sources)),
+        output=OutputFolder(Path(output or ""), stems(sources)),
         style=style,
         overwrite=overwrite,
         keep_going=keep_going,
@@ -259,11 +266,12 @@ def summarise(
     """Say in one line how a run went, and warn of maps that cannot be used."""
     photos = len({written.source for written in done})
     kept = sum(written.kept for written in done)
-    parts = [f"{count(photos, 'photo')} x {count(len(run.methods), 'method')} in {span(seconds)}"]
+    what = "sequence" if run.classifier.view.frames else "photo"
+    parts = [f"{count(photos, what)} x {count(len(run.methods), 'method')} in {span(seconds)}"]
     if kept:
         parts.append(f"{kept} of {count(len(done), 'map')} complete before (--overwrite makes them again)")
     if errors:
-        parts.append(f"{count(len(errors), 'photo')} failed")
+        parts.append(f"{count(len(errors), what)} failed")
     folder = run.output.folder
     if done:
         parts.append(f"sheet {folder / SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from xaicli.errors import UsageError, XaiError
-from xaicli.images.find import find
+from xaicli.images.find import ENDINGS, find
 from xaicli.images.names import with_names
 from xaicli.images.source import Source
+from xaicli.images.video import VIDEOS
 
 Photos = Any
 """A path as on the command line (file, folder, glob, `@list.txt`, `sample:hopper`), a PIL image, an array (h, w, 3) or (h, w), a
@@ -33,13 +34,14 @@ def find_photos(
     null: bool = False,
     limit: int | None = None,
     frame: int = 0,
+    videos: bool = False,
     exclude: str | Path | None = None,
     keep_going: bool = False,
 ) -> FoundPhotos:
     """The photos that `images` names; those in memory are called photo-1, photo-2, … in their order.
 
-    recursive: look into folders of folders; null: paths on standard input end in NUL; exclude: a folder to skip. Raises
-    UsageError if no photo is named, InputError if one is missing.
+    recursive: look into folders of folders; null: paths on standard input end in NUL; videos: folders and globs mean videos too;
+    exclude: a folder to skip. Raises UsageError if no photo is named, InputError if one is missing.
     """
     photos = [images] if is_photo(images) else list(images)
     errors: list[XaiError] = []
@@ -55,6 +57,7 @@ def find_photos(
         null=null,
         limit=limit,
         frame=frame,
+        endings=ENDINGS | VIDEOS if videos else ENDINGS,
         exclude=[] if exclude is None else [Path(exclude)],
         on_error=errors.append if keep_going else None,
     )

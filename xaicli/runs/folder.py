@@ -156,7 +156,7 @@ class FolderRun:
 
     def is_current(self, record: Record) -> bool:
         """Whether a record has all scores, its overlay has the run's style, and no steps are to be drawn."""
-        steps = self.step_pictures.wanted and STEPS in record.arrays
+        steps = self.step_pictures.wanted and (STEPS in record.arrays or bool(record.view.get("frames")))
         return not (steps or self.lacks_scores(record) or self.lacks_style(record))
 
     def lacks_scores(self, record: Record) -> bool:

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xaicli.models.architecture import SMALL
 from xaicli.models.catalogue import BUNDLED, DEFAULT
 from xaicli.models.load import load_classifier
+from xaicli.models.with_frames import with_frames
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.progress import SILENT, Progress
 
-Model = Classifier | str | Callable[[], Classifier] | None
+Model = Classifier | str | Callable[..., Classifier] | None
 """A loaded classifier, a specification, a function that loads one (called after everything else was checked), or None for the
 default."""
 
 
-def open_model(model: Model, *, progress: Progress = SILENT, bars: bool = False, **options: Any) -> Classifier:
+def open_model(
+    model: Model, *, progress: Progress = SILENT, bars: bool = False, frames: Mapping[str, int] | None = None, **options: Any
+) -> Classifier:
     """The classifier itself, what a function loads, or what a specification names; options: those of `load_classifier`.
 
-    progress: gets one line that names the model; bars: whether downloads show a bar.
+    progress: gets one line that names the model; bars: whether downloads show a bar; frames: what a run says of the frames that
+    are read, as options of `load_classifier`.
     """
+    words: dict[str, Any] = dict(frames or {})
     if isinstance(model, Classifier):
-        return model
+        return with_frames(model, **words, notice=progress.say) if words else model
     if callable(model):
-        return model()
-    classifier = load_classifier(model or DEFAULT, progress=bars, notice=progress.say, **options)
+        if words and not takes(model, words):
+            return with_frames(model(), **words, notice=progress.say)
+        return model(**words)
+    classifier = load_classifier(model or DEFAULT, progress=bars, notice=progress.say, **options, **words)
     progress.say(f"model {describe_model(classifier, '' if model else 'an ImageNet one: --model resnet50')}")
     if classifier.view.padding:
         progress.warn(f"{classifier.view.padding}; give --resize as large as the crop, or a smaller --crop")
     return classifier
+
+
+def takes(function: Callable[..., Classifier], words: Mapping[str, int]) -> bool:
+    """Whether a function that loads a classifier has parameters of these names."""
+    try:
+        inspect.signature(function).bind(**words)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def describe_model(classifier: Classifier, others: str = "") -> str:

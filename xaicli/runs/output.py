@@ -114,7 +114,7 @@ def refuse_taken(
                     )
             if not overwrite:
                 refuse_foreign(output.folder / stem, begun=begun_before(output.folder / stem))
-                for ending in endings[len(ENDINGS) :] if method.stepwise else ():
+                for ending in endings[len(ENDINGS) :] if method.stepwise or method.of_frames else ():
                     refuse_foreign_picture(output.folder / f"{stem}{ending}")
 
 

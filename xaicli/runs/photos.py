@@ -13,6 +13,7 @@ from xaicli.errors import XaiError
 from xaicli.images.decode import Photo, decode
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.photo_input import drawn, input_of, reading_of
+from xaicli.images.sequence import SequenceReading, decode_sequence
 from xaicli.images.source import Source
 from xaicli.images.view import View
 from xaicli.runs.photo_room import PhotoRoom
@@ -58,6 +59,9 @@ def load(
     """Decode and prepare one photo; a photo that cannot be used becomes a Failure. admit: as in `decode`; bands: those that are
     drawn; picture: whether the photo is drawn at all, else its input alone is kept."""
     try:
+        if view.frames:
+            frames = decode_sequence(source, view, SequenceReading(background, seconds, bands, admit))
+            return LoadedPhoto(source, *frames)
         reading = reading_of(view, bands)
         photo = decode(source, frame=source.frame, background=background, reading=reading, seconds=seconds, admit=admit)
         return LoadedPhoto(source, drawn(photo, bands) if picture else photo.bare(), input_of(photo, view))

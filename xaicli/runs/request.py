@@ -9,7 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from xaicli.errors import UsageError
 from xaicli.images.decode_limits import SECONDS
+from xaicli.images.sequence import frames_in_all
+from xaicli.images.source import Source
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
@@ -17,7 +20,11 @@ from xaicli.progress import Progress
 from xaicli.registry import make_methods, make_metrics
 from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
 from xaicli.runs.open_model import Model, open_model
+from xaicli.runs.sequence_sources import as_sequences
 from xaicli.runs.settings import Settings, colour
+
+ALL = "all"
+"""As many frames as the sequences hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,8 @@ class RunRequest:
     null: bool = False
     limit: int | None = None
     frame: int = 0
+    frames: int | str | None = None
+    frame_step: int | None = None
     background: str | tuple[int, int, int] = "white"
     decode_timeout: float = SECONDS
     output: str | Path | None = None
@@ -54,8 +63,9 @@ class RunRequest:
             self.images,
             recursive=self.recursive,
             null=self.null,
-            limit=self.limit,
+            limit=self.limit if self.frames is None else None,
             frame=self.frame,
+            videos=self.frames is not None,
             exclude=self.output,
             keep_going=self.keep_going,
         )
@@ -82,8 +92,25 @@ class RunRequest:
 
     def open(self, model: Model, progress: Progress) -> Classifier:
         """The classifier, with the requested batch size."""
-        classifier = open_model(model, precision=self.precision, progress=progress)
+        classifier = open_model(model, precision=self.precision, progress=progress, frames=self.words_of_frames)
         return dataclasses.replace(classifier, batch_size=self.batch_size) if self.batch_size else classifier
+
+    @property
+    def words_of_frames(self) -> dict[str, int]:
+        """What the request says of the frames that the network reads, as options of `load_classifier`."""
+        step = {} if self.frame_step is None else {"frame_step": self.frame_step}
+        if self.frames is None:
+            return step
+        if isinstance(self.frames, int):
+            return {"frames": self.frames, **step}
+        if self.frames != ALL:
+            raise UsageError(f"frames {self.frames!r:.30}", expected=f"a whole number, or {ALL}")
+        return {"frames": frames_in_all(as_sequences(self.photos.sources), self.frame, self.frame_step or 1), **step}
+
+    def sources_for(self, classifier: Classifier) -> list[Source]:
+        """The photos, or the sequences for a classifier that reads frames."""
+        sources = self.photos.sources
+        return as_sequences(sources, self.frame)[: self.limit] if classifier.view.frames else sources
 
     def methods_for(self, classifier: Classifier, progress: Progress) -> list[Method]:
         """The named methods; without any, the default for this classifier, which is then reported."""
@@ -95,7 +122,9 @@ class RunRequest:
 
 
 def default_method(classifier: Classifier) -> str:
-    """`grad-cam`, and `rise` for a black box."""
+    """`grad-cam`, `rise` for a black box, and `winit` for a network of sequences."""
+    if classifier.view.frames:
+        return "winit"
     return "rise" if classifier.module is None else "grad-cam"
 
 

@@ -17,6 +17,7 @@ from xaicli.images.colour import Scale
 from xaicli.images.marks import REGION, TargetMark, marks_of
 from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
+from xaicli.images.sequence import SequenceReading, decode_sequence
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
 from xaicli.record import Record
@@ -81,8 +82,10 @@ def read(run: FolderRun, written: WrittenMap) -> Attribution:
 
 
 def decoded(run: FolderRun, source: Source) -> Image.Image:
-    own = run.settings
-    return picture_of_photo(source, run.classifier.view, own.background, own.decode_timeout, own.bands)
+    own, view = run.settings, run.classifier.view
+    if view.frames:
+        return decode_sequence(source, view, SequenceReading(own.background, own.decode_timeout, own.bands))[0].image
+    return picture_of_photo(source, view, own.background, own.decode_timeout, own.bands)
 
 
 def draw_sheet(run: FolderRun, done: Sequence[WrittenMap], path: Path) -> None:
