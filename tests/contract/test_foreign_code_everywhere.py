@@ -23,6 +23,8 @@ COMMANDS = {
     "score": ("score", *SCORED, *MODEL),
     "score dry": ("score", *SCORED, "--dry-run", *MODEL),
     "compare": ("compare", *SCORED[:1], "--method", "grad-cam,random", *SCORED[3:], *MODEL),
+    "audit": ("audit", "data/a", "data/b", "--method", "grad-cam", *MODEL),
+    "aggregate": ("aggregate", "data/a", "--method", "grad-cam", *MODEL),
     "baseline": ("baseline", "--trust"),
     "train t-tame": ("train", "t-tame", *TRAINED, "--set", "layers=features", *MODEL),
     "train p-tame": ("train", "p-tame", *TRAINED, *MODEL),

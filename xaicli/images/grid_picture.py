@@ -14,7 +14,8 @@ def grid_picture(values: NDArray[np.floating], side: int = 224, sign: Sign = Sig
     """A grid (h, w) in a picture whose longer side is `side`, each cell a rectangle; the lightest colour is the largest value,
     of a signed grid grey is zero."""
     grid = np.asarray(values)
-    scale = Scale.of([grid], sign, saturated=0.0) if sign is Sign.SIGNED else Scale(0.0, float(grid.max()))
+    # Of a grid of zeros alone any end above zero does.
+    scale = Scale.of([grid], sign, saturated=0.0) if sign is Sign.SIGNED else Scale(0.0, float(grid.max()) or 1.0)
     factor = side / max(grid.shape)
     size = max(1, round(grid.shape[1] * factor)), max(1, round(grid.shape[0] * factor))
     return Image.fromarray(coloured(grid, scale, palette(sign))).resize(size, Image.Resampling.NEAREST)

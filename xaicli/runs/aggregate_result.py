@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,7 @@ from xaicli.survey.finding import rounded
 from xaicli.survey.locality import separability
 from xaicli.survey.map_grids import Floats
 from xaicli.tabular import Tabular
+from xaicli.text_table import rendered
 from xaicli.words import count
 
 ALL = "(all)"
@@ -32,6 +34,8 @@ OBJECT_COLUMNS = ("object radius", "object near", "on object", "area", "channels
 SHOWN = 24
 """Classes on a picture and on the page, those with most photos."""
 SIDE, GAP, SIZE = 160, 10, 13
+TALL = 8
+"""Rows of a picture before a further block begins."""
 CENTRAL = 0.8
 """From this rank correlation with `center` on, a mean map is said to lie in the middle."""
 ABOUT = (
@@ -90,8 +94,20 @@ class Aggregate(Tabular):
         return lines
 
     def render(self, format: str = "table", *, width: int = 0) -> str:
-        text = super().render(format, width=width)
-        return "\n\n".join([text, *(["\n".join(self.sentences)] if self.sentences else [])]) if format == "table" else text
+        if format != "table" or self.plan:
+            return super().render(format, width=width)
+        parts = [rendered(self.table_rows, "table", self.shown, width=width), "\n".join([*self.left_out, *self.sentences])]
+        return "\n\n".join(part for part in parts if part)
+
+    @property
+    def table_rows(self) -> list[dict[str, Any]]:
+        """The records of the classes with most photos."""
+        return [group.record() for method in self.methods for group in self.of(method)[:SHOWN]]
+
+    @property
+    def left_out(self) -> list[str]:
+        more = max((len(self.of(method)) for method in self.methods), default=0) - SHOWN
+        return [f"{count(more, 'class', 'classes')} with fewer photos left out (--format json has all)."] if more > 0 else []
 
     def __repr__(self) -> str:
         return f"Aggregate({len(self.groups)} groups)"
@@ -126,17 +142,19 @@ def arrays_of(group: MapAggregate) -> dict[str, Any]:
 
 
 def sections_of(result: Aggregate) -> list[Section]:
-    rows = table_rows(result.rows, result.shown)
+    rows = table_rows(result.table_rows, result.shown)
     pictures = [
         Section(method, (), (), tuple(group_pictures(group) for group in result.of(method)[:SHOWN] if group.n))
         for method in result.methods
     ]
-    return [Section("What may be said", tuple(result.sentences)), Section("All groups", ABOUT, rows), *pictures]
+    return [Section("What may be said", tuple(result.sentences)), Section("Groups", (*ABOUT, *result.left_out), rows), *pictures]
 
 
 def grids_of(group: MapAggregate) -> list[tuple[str, Floats]]:
-    found = [("mean", group.absolute.mean), ("spread", group.absolute.std)]
-    return [*found, ("around object", group.around.mean)] if group.around.n else found
+    found = [("mean", group.absolute.mean)]
+    found += [("spread", group.absolute.std)] if group.n > 1 else []
+    found += [("around object", group.around.mean)] if group.around.n else []
+    return found
 
 
 def group_pictures(group: MapAggregate) -> PictureGroup:
@@ -145,18 +163,22 @@ def group_pictures(group: MapAggregate) -> PictureGroup:
 
 
 def picture_of(groups: Sequence[MapAggregate]) -> Image.Image:
-    """The mean, the spread and, where objects are marked, the mean around them: one row per class."""
+    """The mean, the spread and, where objects are marked, the mean around them: one row per class, in blocks side by side."""
     columns = max(len(grids_of(group)) for group in groups)
-    line = line_height(SIZE)
-    row = SIDE + 2 * line + GAP
-    picture = Image.new("RGB", (GAP + columns * (SIDE + GAP), GAP + len(groups) * row), (255, 255, 255))
-    draw = ImageDraw.Draw(picture)
+    row = SIDE + 2 * line_height(SIZE) + GAP
+    blocks = math.ceil(len(groups) / TALL)
+    rows = math.ceil(len(groups) / blocks)
+    across = columns * (SIDE + GAP)
+    picture = Image.new("RGB", (GAP + blocks * across, GAP + rows * row), (255, 255, 255))
     for at, group in enumerate(groups):
-        top = GAP + at * row
-        title = f"{group.target}, {count(group.n, 'photo')}"
-        write(draw, (GAP, top), title, SIZE, width=picture.width - 2 * GAP, bold=True)
-        for place, (name, grid) in enumerate(grids_of(group)):
-            left = GAP + place * (SIDE + GAP)
-            picture.paste(grid_picture(grid, SIDE), (left, top + line))
-            write(draw, (left, top + line + SIDE), name, SIZE - 2, width=SIDE)
+        draw_group(picture, group, (GAP + at // rows * across, GAP + at % rows * row), across - GAP)
     return picture
+
+
+def draw_group(picture: Image.Image, group: MapAggregate, place: tuple[int, int], width: int) -> None:
+    draw, line = ImageDraw.Draw(picture), line_height(SIZE)
+    write(draw, place, f"{group.target}, {count(group.n, 'photo')}", SIZE, width=width, bold=True)
+    for at, (name, grid) in enumerate(grids_of(group)):
+        left, top = place[0] + at * (SIDE + GAP), place[1] + line
+        picture.paste(grid_picture(grid, SIDE), (left, top))
+        write(draw, (left, top + SIDE), name, SIZE - 2, width=SIDE)

@@ -10,7 +10,7 @@ from PIL import Image
 from xaicli.errors import InputError
 from xaicli.images.grid_picture import grid_picture
 from xaicli.results.report.sections import PagePicture, PictureGroup, Section, table_rows, write_sections
-from xaicli.runs.audit_result import CLUSTER_COLUMNS, PHOTO_COLUMNS, Audit, filled, interval
+from xaicli.runs.audit_result import CLUSTER_COLUMNS, PHOTO_COLUMNS, Audit, filled
 from xaicli.survey.finding import PhotoFinding
 from xaicli.survey.suspicion import order, worst_errors
 from xaicli.words import count
@@ -23,7 +23,8 @@ ROWS = 500
 CLUSTERS_ABOUT = (
     "Maps of each class in groups of alike ones (SpRAy). Those come first whose maps lie at one place of the border, in the same "
     "sixteenth of every photo: a watermark looks like that.",
-    "Stability is the adjusted Rand index between these groups and those of random four fifths of the photos.",
+    "Groups of a single photo are left out. Stability is the adjusted Rand index between these groups and those of random four "
+    "fifths of the photos.",
 )
 PHOTOS_ABOUT = (
     "disagreement: 1 less the mean rank correlation of the methods. outside: share of the map beside the marked object. border: "
@@ -38,7 +39,7 @@ def write_audit_page(result: Audit, path: Path, model: str) -> None:
 
 
 def sections_of(result: Audit) -> list[Section]:
-    clusters = [row | {"interval": interval(row)} for row in result.cluster_rows]
+    clusters = result.cluster_table
     errors = worst_errors(result.findings)
     return [
         Section("What stands out", tuple(result.sentences)),
@@ -67,7 +68,7 @@ def photo_rows(result: Audit) -> tuple[tuple[str, ...], ...]:
 def cluster_groups(result: Audit) -> tuple[PictureGroup, ...]:
     """For each of the first clusters its mean map and its most typical members."""
     groups = []
-    for cluster in result.clusters[:CLUSTERS]:
+    for cluster in [one for one in result.clusters if len(one.members) > 1][:CLUSTERS]:
         mean = PagePicture.of(grid_picture(cluster.mean), f"mean of {count(len(cluster.members), 'map')}")
         members = [result.findings[at] for at in cluster.members[:MEMBERS]]
         title = f"Cluster {cluster.number}: {cluster.target}, {cluster.where}"

@@ -69,6 +69,11 @@ class Audit(Tabular):
         return [cluster.record(self.findings) for cluster in self.clusters]
 
     @property
+    def cluster_table(self) -> list[dict[str, Any]]:
+        """The records of clusters of at least two photos, with their interval as text."""
+        return [row | {"interval": interval(row)} for row in self.cluster_rows if row["photos"] > 1]
+
+    @property
     def confusions(self) -> list[dict[str, Any]]:
         """How often each label was taken for another class."""
         return confusions(self.findings)
@@ -77,12 +82,15 @@ class Audit(Tabular):
     def sentences(self) -> list[str]:
         """What the numbers say, in words."""
         lines = [f"{words(one)}: a watermark or a habit of the photos?" for one in self.clusters if one.is_striking]
+        if self.clusters and not lines:
+            lines.append("No group of maps stands out at one place of the border.")
         judged = [one.right for one in self.findings if one.right is not None]
         if judged:
-            lines.append(f"{judged.count(False)} of {count(len(judged), 'labelled photo')} are decided wrongly.")
+            lines.append(f"Decided wrongly: {judged.count(False)} of {count(len(judged), 'labelled photo')}.")
         shortcuts = sum(one.quadrant == "shortcut" for one in self.findings)
         if shortcuts:
-            lines.append(f"{count(shortcuts, 'photo')} are right, but most of the map lies beside the object (shortcut).")
+            verb = "is" if shortcuts == 1 else "are"
+            lines.append(f"{count(shortcuts, 'photo')} {verb} right, but most of the map lies beside the object (shortcut).")
         return lines
 
     def render(self, format: str = "table", *, width: int = 0) -> str:
@@ -94,7 +102,7 @@ class Audit(Tabular):
             return json.dumps(content, indent=1, ensure_ascii=False)
         if format != "table":
             raise UsageError(f'an audit has no format "{format}"', expected="table or json")
-        clusters = [row | {"interval": interval(row)} for row in self.cluster_rows[:SHOWN_CLUSTERS]]
+        clusters = self.cluster_table[:SHOWN_CLUSTERS]
         shown = [row | {"label": row["label"] or None} for row in self.rows[: self.most]]
         parts = [
             rendered(clusters, "table", filled(clusters, CLUSTER_COLUMNS), width=width),
