@@ -116,6 +116,7 @@ def test_a_folder_of_one_photo_is_refused_before_the_model_is_loaded(xai: Comman
         (("--truth", "nowhere"), 3, "no ground truth at nowhere"),
         (("--labels", "nowhere.csv"), 3, "there is no file nowhere.csv"),
         (("--method", "gradcma"), 2, "Did you mean grad-cam?"),
+        (("--by", "outside"), 2, "no object is marked"),
         (("--method", "t-tame@file=none.safetensors"), 2, "no parameter"),
     ],
 )
@@ -280,3 +281,15 @@ def test_an_audit_file_cannot_name_maps_outside_its_folder(xai: CommandLine) -> 
     path.write_text(json.dumps({"generator": "xaicli", **with_checksum(rest)}))
     assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map", "-o", "copies") == 3
     assert "outside its folder" in xai.error
+
+
+def test_copies_without_known_labels_are_made_and_that_is_said(xai: CommandLine) -> None:
+    Path("photos/tabby").rename("photos/one")
+    Path("photos/four-poster").rename("photos/two")
+    assert xai("audit", "photos", "--recursive", *MODEL) == 0
+    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies") == 0
+    assert "no label of these photos is known" in xai.err
+    assert Path("copies/labels.csv").read_text() == "image,label,source,filled\n"
+    Path("known.csv").write_text("image,label\n" + "".join(f"{number}.png,a\n" for number in range(8)))
+    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies", "--labels", "known.csv") == 0
+    assert Path("copies/labels.csv").read_text().count(",a,") == 8

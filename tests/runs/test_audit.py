@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,9 @@ from torch import nn
 
 import xaicli
 from xaicli.network.classifier import Classifier
+from xaicli.runs.aggregate import add
+from xaicli.runs.map_stream import MappedPhoto
+from xaicli.survey.finding import class_of
 
 
 class Colours(nn.Module):
@@ -93,3 +99,27 @@ def test_an_audit_prints_as_its_tables(photos: Path, model: Classifier) -> None:
     assert repr(found) == "Audit(3 photos, 1 clusters)"
     with pytest.raises(xaicli.XaiError, match="expected table or json"):
         found.render("csv")
+
+
+def test_boxes_of_a_class_are_one_class_whatever_their_numbers(photos: Path, model: Classifier) -> None:
+    [made] = xaicli.explain(photos / "exact.png", model, "hirescam", target="red")
+    assert made.record.target_name == "red@region=predicted"
+    assert class_of(made.record) == "red"
+    box = dataclasses.replace(made.record, target_name="red (box:3)", box={"corners": (0, 0, 1, 1), "label": 1, "score": 1.0})
+    assert class_of(box) == "red"
+
+
+def test_an_aggregate_holds_few_photos_at_a_time(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, most = [], 0
+
+    def counting(photo: MappedPhoto, *rest: Any) -> None:
+        nonlocal most
+        made.append(weakref.ref(photo.maps[0]))
+        most = max(most, sum(one() is not None for one in made))
+        add(photo, *rest)
+
+    monkeypatch.setattr("xaicli.runs.aggregate.add", counting)
+    pictures = [np.full((16, 16, 3), (200, 0, seed), dtype=np.uint8) for seed in range(60)]
+    xaicli.aggregate(pictures, model, "hirescam", target="red", batch_size=4)
+    assert len(made) == 60
+    assert most <= 4

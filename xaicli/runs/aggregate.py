@@ -24,6 +24,7 @@ from xaicli.runs.output import Complete
 from xaicli.runs.photo_truth import object_of, truth_of
 from xaicli.runs.request import RunRequest
 from xaicli.survey.aggregates import MapAggregate
+from xaicli.survey.finding import class_of
 from xaicli.words import count
 
 GRID = 16
@@ -108,7 +109,7 @@ def add(photo: MappedPhoto, truth: Truth | None, groups: dict[tuple[str, str], M
         region = attribution.extras.get(REGION)
         anchor = None if region is None else region.astype(np.bool_)
         everything = groups[record.method, ALL]
-        key = (record.method, record.target_name)
+        key = (record.method, class_of(record))
         own = groups.setdefault(key, MapAggregate(*key, everything.side, everything.normalize))
         for each in (everything, own):
             each.add(attribution, mask, anchor)

@@ -78,7 +78,7 @@ def audit(
     """
     request, inputs = RunRequest.of(locals()), files_named(locals())
     request.check()
-    check(request, by, clusters=clusters)
+    check(request, by, clusters=clusters, marked=truth is not None)
     inputs += [source.file for source in request.photos.sources if source.file is not None]
     folder = None if output is None else Path(output)
     if folder is not None:
@@ -106,12 +106,14 @@ def audit(
     return result
 
 
-def check(request: RunRequest, by: str, *, clusters: bool) -> None:
+def check(request: RunRequest, by: str, *, clusters: bool, marked: bool) -> None:
     """Raise XaiError for errors that can be seen before a model is loaded."""
     if len(request.photos.sources) < FEWEST:
         raise too_few(len(request.photos.sources))
     if by not in ORDERS:
         raise UsageError(f'photos cannot be ordered by "{by}"', expected=", ".join(ORDERS), hint=did_you_mean(by, ORDERS))
+    if by == "outside" and not marked:
+        raise UsageError("photos cannot be ordered by outside: no object is marked", hint="Name the ground truth: --truth DIR.")
     if clusters:
         require("sklearn", "audit")
 

@@ -174,11 +174,20 @@ def augment(
         path = str(folder / copies[source])
         made.append({"image": recorded_path(source), "copy": path, "label": named.get(source), "filled": share})
     write_labels(folder, made)
-    progress.say(f"{count(len(made), 'copy', 'copies')} in {folder}/, {count(len(named), 'label')} in {folder / LABELS}")
-    if errors and not keep_going:
-        errors[0].partial = Augmented(tuple(made), tuple(errors))
-        raise errors[0]
-    return Augmented(tuple(made), tuple(errors))
+    return finished(Augmented(tuple(made), tuple(errors)), folder, progress, keep_going=keep_going)
+
+
+def finished(result: Augmented, folder: Path, progress: Progress, *, keep_going: bool) -> Augmented:
+    """Say how it went; without `keep_going` the first error is raised, with the result as its `partial`."""
+    labels = sum(row["label"] is not None for row in result.copies)
+    progress.say(f"{count(len(result.copies), 'copy', 'copies')} in {folder}/, {count(labels, 'label')} in {folder / LABELS}")
+    if result.copies and not labels:
+        progress.warn("no label of these photos is known, so the list is empty; name them with --labels FILE.csv")
+    if result.errors and not keep_going:
+        error = result.errors[0]
+        error.partial = result
+        raise error
+    return result
 
 
 def check(region: str, fill: str, threshold: float, grow: int, truth: str | Path | None) -> None:

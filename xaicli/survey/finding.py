@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xaicli.attribution import Attribution
 from xaicli.description import weights_of
 from xaicli.images.marks import REGION
-from xaicli.record import BASELINE_VALUE
+from xaicli.record import BASELINE_VALUE, Record
 from xaicli.survey.map_grids import Floats, shares_of
 from xaicli.survey.measures import (
     border_share,
@@ -25,6 +25,7 @@ from xaicli.survey.measures import (
     overlap_at_half,
     quadrant,
 )
+from xaicli.targets import REGION as AT_REGION
 
 Mask = NDArray[np.bool_]
 
@@ -98,7 +99,7 @@ def finding_of(
         frame=record.frame,
         decision=record.decision.name,
         p=record.decision.probability,
-        target=record.target_name,
+        target=class_of(record),
         status=record.status,
         label=label,
         right=right,
@@ -110,6 +111,12 @@ def finding_of(
         **marked,
         **known,
     )
+
+
+def class_of(record: Record) -> str:
+    """The name of the explained class, without the region or the number of the box, which differ from photo to photo."""
+    name = record.target_name.partition(AT_REGION)[0]
+    return name.rpartition(" (box:")[0] or name if record.box else name
 
 
 def agreement_of(attribution: Attribution, right: bool | None, mask: Mask | None) -> float | None:
