@@ -42,6 +42,9 @@ class BEE(Method):
     less the baseline's. A bandit draws `n_pulls` baselines from families, its arms, by Thompson sampling, and learns from the
     rank of each map's score which family suits the photo. Maps are (B, T, h, w) at the layer's resolution, signed, in logits.
 
+    The complete integral has the factor `h - b`, so that a noisy baseline leaves its noise in the map: a bright spot beside the
+    object may be that. `integrand=relu_product` is calmer, and `noise=std` keeps the noise as large as the features.
+
     A score by `metric` is no independent judgement of this map, which was chosen by it: tables mark it, and show others beside.
     Without a trained prior this is Thompson sampling on one photo alone. `xai train bee` learns, for a network and a metric,
     which arms win on photos like this one; then there is the arm `train` too: features of other photos.
