@@ -14,6 +14,7 @@ from xaicli.cli.options import (
     PhotoOptions,
     bands_option,
     batch_size_option,
+    cluster_options,
     figure_options,
     format_option,
     image_options,
@@ -47,6 +48,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 @figure_options("Also the mean curves for a paper")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Score nothing; say how many passes it takes, and how long.")
+@cluster_options
 @batch_size_option()
 @verbosity_options
 def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, form: str, **words: Any) -> int:
@@ -59,7 +61,7 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
     from xaicli.runs.compare import compare
 
     with printing_partial(form):
-        models, progress = [one.open for one in models_of(model)], CommandProgress()
+        models, progress = [one.named for one in models_of(model)], CommandProgress()
         table = compare(
             images, models, precision=model.precision, command=command_line(), progress=progress, **photos.words(), **words
         )

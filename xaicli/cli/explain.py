@@ -13,6 +13,7 @@ from xaicli.cli.options import (
     PhotoOptions,
     bands_option,
     batch_size_option,
+    cluster_options,
     complete_definition,
     figure_options,
     format_option,
@@ -105,6 +106,7 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
 @figure_options("Also a contact sheet for a paper", columns=False)
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Say what would be done, and its cost.")
+@cluster_options
 @batch_size_option()
 @verbosity_options
 def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, form: str, **words: Any) -> int:
@@ -119,7 +121,7 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
     progress = CommandProgress(stream=form == "jsonl")
     with printing_partial(form):
         made = explain(
-            images, model.open, precision=model.precision, command=command_line(), progress=progress, **photos.words(), **words
+            images, model.named, precision=model.precision, command=command_line(), progress=progress, **photos.words(), **words
         )
     print_result(made, form)
     return 4 if made.errors else 0

@@ -18,6 +18,7 @@ from xaicli.text_table import FORMATS
 
 if TYPE_CHECKING:
     from xaicli.network.classifier import Classifier
+    from xaicli.runs.open_model import NamedModel
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -151,6 +152,13 @@ class ModelOptions:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
         return {name: value for name, value in values.items() if value not in (None, ())}
 
+    @property
+    def named(self) -> NamedModel:
+        """The model as any process can open it, and as this one does."""
+        from xaicli.runs.open_model import NamedModel
+
+        return NamedModel(self.model, self.load_options(), self.open)
+
     def open(self, **frames: int) -> Classifier:
         """Load the classifier, and say on stderr which it is; frames: what a run says of the frames that it reads."""
         from xaicli.passes.device import threads
@@ -280,6 +288,17 @@ INPUTS_PER_PASS = "Maximum inputs per pass, photos or masked copies; changes no 
 def batch_size_option(default: str = "what fits", text: str = INPUTS_PER_PASS) -> Decorator:
     """The option --batch-size: how many inputs, photos and masked copies alike, the network gets at a time."""
     return option("Running", "--batch-size", type=click.IntRange(min=1), metavar="N", help=f"{text}  [default: {default}]")
+
+
+cluster_options = stack(
+    option("Cluster", "--ray", metavar="auto|local|HOST:PORT", help="Hand the photos to a Ray cluster.  [default: this process]"),
+    option(
+        "Cluster", "--actors", type=click.IntRange(min=1), metavar="N", help="Actors, each with a model.  [default: all that fit]"
+    ),
+    option(
+        "Cluster", "--block", type=click.IntRange(min=1), metavar="N", help="Photos handed out at a time.  [default: up to 32]"
+    ),
+)
 
 
 def figure_options(what: str, *, columns: bool = True) -> Decorator:

@@ -12,6 +12,7 @@ from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
     batch_size_option,
+    cluster_options,
     format_option,
     image_options,
     model_options,
@@ -25,6 +26,7 @@ EXAMPLES = """
 xai score photos/ --model resnet50 --method grad-cam,rise@n_masks=2000 -o scores.db
 xai score @val.txt --method grad-cam --metric deletion,insertion,average-drop@area=50@mask=binary -o scores.db
 xai score photos/ --method grad-cam --fail-under insertion=0.5
+xai score photos/ --method grad-cam,rise --ray auto -o scores.db
 """
 
 
@@ -61,6 +63,8 @@ xai score photos/ --method grad-cam --fail-under insertion=0.5
     help="Exit 1 unless the upper end of a method's interval is at most X.",
 )
 @option("Running", "--shard", metavar="I/N", help="Only the I-th of N parts of the photos; xai merge joins the stores.")
+@cluster_options
+@option("Cluster", "--sink", metavar="parquet:DIR", help="Actors write rows into files of their own, instead of -o.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Score nothing; say how many passes it takes, and how long.")
 @batch_size_option()
@@ -76,7 +80,7 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
     progress = CommandProgress(stream=form == "jsonl")
     with printing_partial(form):
         table = score(
-            images, model.open, precision=model.precision, command=command_line(), progress=progress, **photos.words(), **words
+            images, model.named, precision=model.precision, command=command_line(), progress=progress, **photos.words(), **words
         )
     print_result(table, form)
     for line in table.failures:

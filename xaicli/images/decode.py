@@ -27,13 +27,14 @@ from PIL import (
 from xaicli.errors import InputError, XaiError
 from xaicli.images.damage import undecodable, unidentified
 from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_slow, took_too_long
+from xaicli.images.elsewhere import Elsewhere
 from xaicli.images.encoding import bands_left_out, bits_left_out, largest_value
 from xaicli.images.footprint import footprint
 from xaicli.images.large_photo import LargePhoto, is_large
 from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
 from xaicli.images.pixels import EXIF_ORIENTATION, orientation_of, to_rgb, upright
 from xaicli.images.samples import Bands, Reading, Samples, turned
-from xaicli.images.source import Source, as_array, memory_hash
+from xaicli.images.source import LARGEST_FILE, Source, as_array, memory_hash
 
 Colour = tuple[int, int, int]
 
@@ -54,9 +55,6 @@ FORMATS = tuple(plugin.format for plugin in PLUGINS)
 WHITE: Colour = (255, 255, 255)
 LARGEST_PHOTO = 178_956_970
 """Maximum pixels: Pillow's own limit, so that a small file cannot fill the memory."""
-
-LARGEST_FILE = 1 << 30
-"""Bytes."""
 
 Admit = Callable[[int], None]
 
@@ -120,6 +118,9 @@ def decode(
     """
     source = Source.of(photo, frame)
     try:
+        if isinstance(source.memory, Elsewhere):
+            content = source.memory.read(source.path, max_bytes)
+            return decode_bytes(content, source.path, frame, background, max_pixels, seconds, admit, reading)
         if source.file is None:
             return decode_memory(source, frame, background, max_pixels, reading)
         content = read(source.file, source.path, max_bytes)

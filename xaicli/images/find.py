@@ -16,6 +16,7 @@ import matplotlib.cbook
 
 from xaicli.claims import is_own_picture
 from xaicli.errors import InputError, UsageError, did_you_mean
+from xaicli.images.find_elsewhere import is_container, is_url, photos_at_url, photos_in_file
 from xaicli.images.names import safe_label, stems, with_names
 from xaicli.images.source import Source, content_hash
 from xaicli.untrusted import is_file, is_folder, read, readable
@@ -89,6 +90,8 @@ class Search:
                 return self.entries(read_list(path), readable(path), path.parent)
             if argument.startswith("sample:") and not os.path.lexists(argument):
                 return [sample(argument, self.frame)]
+            if is_url(argument) and not os.path.lexists(argument):
+                return photos_at_url(argument, self.frame, self.endings, recursive=self.recursive)
             if glob.has_magic(argument) and "\0" not in argument and not os.path.lexists(argument):
                 return self.matches(argument)
             return self.photos_at(Path(argument), argument)
@@ -106,7 +109,7 @@ class Search:
         """A file, or all photos of a folder."""
         status = status_of(path, text)
         if stat.S_ISREG(status.st_mode):
-            return [Source.of_file(path, self.frame)]
+            return self.photos_in(path)
         if not stat.S_ISDIR(status.st_mode):
             raise InputError(f"{readable(path)} is neither a file nor a folder", expected="photos in files")
         failures = self.failures
@@ -115,6 +118,12 @@ class Search:
             hint = "" if self.recursive or not holds_folders(path) else "--recursive looks into its folders."
             raise InputError(f"{readable(path)} holds no photos", expected="files such as .jpg, .png, .webp, .tif", hint=hint)
         return photos
+
+    def photos_in(self, path: Path) -> list[Source]:
+        """The photo of a file, or those that a tar shard or a Parquet file holds."""
+        if is_container(path.name):
+            return photos_in_file(path, self.frame, self.endings, readable(path))
+        return [Source.of_file(path, self.frame)]
 
     def tree(self, folder: Path) -> list[Source]:
         self.visited = set()
@@ -151,8 +160,8 @@ class Search:
                 continue
             if is_folder(path):
                 photos += self.tree(path) if self.recursive else []
-            elif path.suffix.lower() in self.endings and not is_own_picture(path):
-                photos.append(Source.of_file(path, self.frame))
+            elif is_container(path.name) or (path.suffix.lower() in self.endings and not is_own_picture(path)):
+                photos += self.photos_in(path)
         if not photos:
             found = f"matches {len(paths)} files or folders but no photo" if paths else "matches nothing"
             hint = "--recursive looks into folders." if not self.recursive and any(is_folder(path) for path in paths) else ""
@@ -173,6 +182,9 @@ class Search:
         for at, entry in entries:
             text = os.fsdecode(entry)
             path = Path(text)
+            if is_url(text) and not os.path.lexists(path):
+                photos += photos_at_url(text, self.frame, self.endings, recursive=self.recursive)
+                continue
             if folder is not None and "\0" not in text and not os.path.lexists(path) and os.path.lexists(folder / path):
                 path = folder / path
             try:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from xaicli.images.elsewhere import Elsewhere
 from xaicli.images.source import Source
 
 LONGEST_LABEL = 80
@@ -97,7 +98,7 @@ def depth_needed(folders: Iterable[tuple[str, ...]]) -> int:
 def with_names(sources: Sequence[Source]) -> list[Source]:
     """The sources with the names that tables show: the file's name, preceded by as many folders as needed to distinguish equal
     names."""
-    files = {source: naming_path(source) for source in sources if source.file is not None and not is_sample(source)}
+    files = {source: naming_path(source) for source in sources if has_place(source) and not is_sample(source)}
     named = {}
     for group in groups({source: path.name for source, path in files.items()}):
         depth = depth_needed(files[source].parent.parts for source in group)
@@ -121,6 +122,11 @@ def naming_path(source: Source) -> PurePath:
     if is_sample(source):
         return PurePath("sample", source.path.removeprefix("sample:"))
     return Path(os.path.abspath(source.path))
+
+
+def has_place(source: Source) -> bool:
+    """Whether a photo is a file, here or elsewhere, and not in memory."""
+    return source.file is not None or isinstance(source.memory, Elsewhere)
 
 
 def is_sample(source: Source) -> bool:

@@ -13,8 +13,12 @@ import numpy as np
 from PIL import Image
 
 from xaicli.errors import InputError
+from xaicli.images.elsewhere import Elsewhere
 from xaicli.stamps import sha256_file
 from xaicli.untrusted import readable
+
+LARGEST_FILE = 1 << 30
+"""Maximum bytes of a photo's file."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class Source:
 
     path: as given, or `sample:NAME`; rows and records use it as the photo's name. name: the name in tables, by default the file's
     name. frame: the frame or page wanted, or the first of a sequence. file: where it lies, None for a photo in memory, which is
-    in `memory`. folder: in which it was found, where a folder was named. parts: of a sequence whose frames lie in files of their
-    own, or apart in memory, these frames in order.
+    in `memory`, and for one that is no file of this machine: `memory` then says where it is. folder: in which it was found, where
+    a folder was named. parts: of a sequence whose frames lie in files of their own, or apart in memory, these frames in order.
     """
 
     path: str
@@ -61,9 +65,11 @@ def content_hash(source: Source) -> str | None:
     """SHA-256 of the photo's bytes in hex, as `decode` gives it; None if the file cannot be read."""
     if source.parts:
         return hash_of_parts([content_hash(part) for part in source.parts])
-    if source.file is None:
+    if source.file is None and not isinstance(source.memory, Elsewhere):
         return memory_hash(source.memory)
     try:
+        if source.file is None:
+            return hashlib.sha256(source.memory.read(source.path, LARGEST_FILE)).hexdigest()
         return sha256_file(source.file)
     except InputError:
         return None

@@ -60,7 +60,16 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
 def in_memory() -> sqlite3.Connection:
     """A store in memory: for scores that go to stdout alone."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+    return new(":memory:")
+
+
+def temporary() -> sqlite3.Connection:
+    """A store in a file without a name, which SQLite removes: for more rows than memory holds."""
+    return new("")
+
+
+def new(name: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, isolation_level=None)
     settle(connection)
     schema.migrate(connection)
     return connection

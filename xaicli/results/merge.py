@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from xaicli.errors import InputError, UsageError
 from xaicli.files import cannot_write, held, part_of
+from xaicli.packages import require
 from xaicli.results import checksums, schema
 from xaicli.results import connection as opening
 from xaicli.results.reading import plain_damage
+from xaicli.results.store import Store, holds_row_files
 from xaicli.untrusted import is_there
 
 TOLERANCE = 1e-5
@@ -146,7 +149,11 @@ def columns_of(joined: sqlite3.Connection, table: str) -> list[str]:
 
 @contextlib.contextmanager
 def readable_file(path: Path) -> Iterator[Path]:
-    """The store's file, or an upgraded copy of it if its schema is older."""
+    """The store's file, an upgraded copy of it if its schema is older, or a store of the rows of a folder."""
+    if holds_row_files(path):
+        with tempfile.TemporaryDirectory(prefix="xai-") as folder:
+            yield filled_file(path, Path(folder) / "rows.db")
+        return
     checked = opening.connect(path, write=False)
     try:
         with plain_damage(str(path)):
@@ -161,6 +168,16 @@ def readable_file(path: Path) -> Iterator[Path]:
             yield copy
     finally:
         opening.close(checked)
+
+
+def filled_file(path: Path, copy: Path) -> Path:
+    """A store's file with the rows of a folder of Parquet files."""
+    require("pyarrow", "parquet")
+    from xaicli.results.parquet_folder import ParquetFolder
+
+    with Store.open(copy) as rows:
+        ParquetFolder(path).fill(rows)
+    return copy
 
 
 def refuse_conflicts(joined: sqlite3.Connection, path: Path) -> None:

@@ -17,13 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.files import make_folder, require_writable
+from xaicli.packages import require
 from xaicli.results import checksums, reading, schema
 from xaicli.results import connection as opening
 from xaicli.results.missing import missing
 from xaicli.results.reading import Selection, StoredPhoto, StoredScores
 from xaicli.results.writing import Writer
 from xaicli.rows import KeptMap, Recipe, Row, Run
-from xaicli.untrusted import is_there
+from xaicli.untrusted import is_folder, is_there
+
+ROW_FILES = "rows-*.parquet"
+"""The files of a folder that holds rows in place of a store's file."""
+
+
+def holds_row_files(path: Path) -> bool:
+    return is_folder(path) and any(path.glob(ROW_FILES))
 
 
 class Store:
@@ -42,7 +50,8 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = True, curves: bool = True, maps: bool = True, late: bool = False) -> Self:
-        """Open the store at `path`, or create it. `write=False` only reads and does not change the file.
+        """Open the store at `path`, or create it. `write=False` only reads and does not change the file; `path` may then be a
+        folder of Parquet files (`xai score --sink`).
 
         curves, maps: whether `add` keeps them; late: a file that is not there, and its folder, are only made when rows are added.
         Raises InputError if the file is not a store, has a newer schema, is locked, or cannot be written to.
@@ -53,6 +62,11 @@ class Store:
             store = cls(opening.in_memory(), path, curves=curves, maps=maps)
             store._late = True
             return store
+        if not write and holds_row_files(path):
+            require("pyarrow", "parquet")
+            from xaicli.results.parquet_folder import filled
+
+            return filled(path)  # type: ignore[return-value]  # of this class
         store = cls(opening.connect(path, write=write), path, curves=curves, maps=maps)
         store._writes = write
         return store
@@ -75,6 +89,11 @@ class Store:
     def in_memory(cls) -> Self:
         """A store in memory, for scores that go to stdout alone."""
         return cls(opening.in_memory())
+
+    @classmethod
+    def temporary(cls) -> Self:
+        """A store for this process alone, which need not fit into memory."""
+        return cls(opening.temporary())
 
     def close(self) -> None:
         opening.close(self._connection, self.path if self._writes else None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from xaicli.claims import claim
@@ -29,6 +31,7 @@ from xaicli.runs.score import carry_out, finished
 from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.score_table import ScoreTable, groups_of
+from xaicli.runs.workplace import ClusterWords, Workplace
 
 STORE, SHEET = "compare.db", "compare"
 
@@ -56,6 +59,9 @@ def compare(
     figure_width: float = WIDTH_CM,
     figure_columns: int = 2,
     dpi: int = DPI,
+    ray: str | None = None,
+    actors: int | None = None,
+    block: int | None = None,
     keep_going: bool = False,
     dry_run: bool = False,
     batch_size: int | None = None,
@@ -72,7 +78,8 @@ def compare(
 
         print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
     """
-    request, inputs = ScoreRequest.of(locals()), files_named(locals())
+    request, inputs, cluster = ScoreRequest.of(locals()), files_named(locals()), ClusterWords.of(locals())
+    cluster.check()
     request.check()
     shown = parse_bands(bands)
     inputs += [source.file for source in request.photos.sources if source.file is not None]
@@ -83,18 +90,19 @@ def compare(
     models = models_of(classifier)
     runs = [request.run(model, progress=progress, leave_out=len(models) > 1) for model in models]
     runs = [replace(run, settings=replace(run.settings, bands=shown)) for run in runs]
+    places = [partial(cluster.workplace, model, target, progress) for model in models]
     folder = None if output is None else Path(output)
     if dry_run:
         return plan_of(runs, folder and folder / STORE, progress)
     if folder is None:
         store = Store.in_memory()
-        return finished(replace(scored(runs, store, None, request, progress), store=store), keep_going)
+        return finished(replace(scored(runs, places, store, None, request, progress), store=store), keep_going)
     for run in runs:
         claim(sheet_path(folder, run, runs), inputs)
     require_writable(folder)
     opened = Store.open(folder / STORE, late=True)
     try:
-        table = scored(runs, opened, folder, request, progress)
+        table = scored(runs, places, opened, folder, request, progress)
     finally:
         if opened.is_made:
             opened.close()
@@ -113,13 +121,21 @@ def models_of(given: Model | Sequence[Model]) -> list[Model]:
     return list(given)
 
 
-def scored(runs: Sequence[ScoreRun], store: Store, folder: Path | None, request: ScoreRequest, progress: Progress) -> ScoreTable:
-    """Score what the store lacks, model by model, and draw the sheets."""
+def scored(
+    runs: Sequence[ScoreRun],
+    places: Sequence[Callable[[], AbstractContextManager[Workplace]]],
+    store: Store,
+    folder: Path | None,
+    request: ScoreRequest,
+    progress: Progress,
+) -> ScoreTable:
+    """Score what the store lacks, model by model, each in its place, and draw the sheets."""
     groups: list[Group] = []
     errors: list[XaiError] = list(request.photos.errors)
     sheets: list[Path] = []
-    for run in runs:
-        failed = carry_out(run, store, request.photos.errors if run is runs[0] else (), progress)
+    for run, place in zip(runs, places, strict=True):
+        with place() as workplace:
+            failed = carry_out(run, store, request.photos.errors if run is runs[0] else (), progress, workplace)
         errors += [error for error in failed if error not in errors]
         groups += groups_of(run, store)
         if folder is not None:

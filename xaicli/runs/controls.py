@@ -62,6 +62,11 @@ class Ring:
 
     contents: Mapping[Source, str]
 
+    @property
+    def lends(self) -> bool:
+        """Whether the photos of the job lend each other their maps."""
+        return bool(self.contents)
+
     @cached_property
     def photos(self) -> dict[str, Source]:
         """One photo for each content, in the order of the ring."""
@@ -88,6 +93,31 @@ class Ring:
         if source in self.contents:
             place = self.places[self.contents[source]]
             yield from (self.order[(place + step) % len(self.order)] for step in range(1, len(self.order)))
+
+
+@dataclass(frozen=True)
+class Stretch(Ring):
+    """Part of a ring: some photos and those right after them.
+
+    place_of: the place of each content on the whole ring, which has `size` places; lenders: the photo at a place.
+    """
+
+    place_of: Mapping[str, int]
+    lenders: Mapping[int, Source]
+    size: int
+
+    @property
+    def lends(self) -> bool:
+        return self.size > 1
+
+    def after(self, source: Source) -> Iterator[Source]:
+        """The photos that follow, as far as the stretch goes."""
+        place = self.place_of.get(self.contents.get(source, ""), -1)
+        for step in range(1, self.size) if place >= 0 else ():
+            lender = self.lenders.get((place + step) % self.size)
+            if lender is None:
+                return
+            yield lender
 
 
 def with_partners(photos: Iterable[T], content: Callable[[T], str]) -> Iterator[tuple[T, T | None]]:

@@ -38,6 +38,7 @@ from xaicli.runs.sheet_pictures import draw_sheet, redraw
 from xaicli.runs.similar_target import compared
 from xaicli.runs.step_pictures import StepPictures
 from xaicli.runs.target_choice import choose_targets
+from xaicli.runs.workplace import ClusterWords, Explaining
 from xaicli.runs.written_map import WrittenMap
 from xaicli.words import count, span
 
@@ -79,6 +80,9 @@ def explain(
     figure_width: float = WIDTH_CM,
     dpi: int = DPI,
     overwrite: bool = False,
+    ray: str | None = None,
+    actors: int | None = None,
+    block: int | None = None,
     keep_going: bool = False,
     dry_run: bool = False,
     batch_size: int | None = None,
@@ -98,13 +102,15 @@ def explain(
     None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`, `text`, `facts`)
     is refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; text: a sentence
     of each map, with what blurring its most salient tenth does to the probability; facts: the same as JSON, `STEM.facts.json`;
-    figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; dry_run: make
-    nothing, and say what would be made; command: recorded beside the results. Raises XaiError at the first photo that cannot be
-    used, unless `keep_going`; its `partial` is what was finished before.
+    figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; ray,
+    actors, block: as in `xaicli.score`, with a folder that all workers see; dry_run: make nothing, and say what would be made;
+    command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its
+    `partial` is what was finished before.
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
-    request, inputs = RunRequest.of(locals()), files_named(locals())
+    request, inputs, cluster = RunRequest.of(locals()), files_named(locals()), ClusterWords.of(locals())
+    cluster.check()
     request.check()
     style = OverlayStyle(colormap, alpha, look=look, bands=parse_bands(bands))
     style.check()
@@ -140,10 +146,11 @@ def explain(
         run.check_metrics()
         return dry(run, run.find() if output else Complete(), progress)
     if output is None:
-        refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate, text=text, facts=facts)
+        refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate, text=text, facts=facts, ray=ray)
         made = in_memory(run, found.errors)
     else:
-        made = in_folder(run, found, progress, texts)
+        with cluster.explaining(classifier, target, progress) as explaining:
+            made = in_folder(run, found, progress, texts, explaining)
     if figure is not None and made:
         progress.say(f"figure {made.figure(figure, width_cm=figure_width, dpi=dpi, look=look)}")
     return finished(made, keep_going)
@@ -195,7 +202,9 @@ def in_memory(run: FolderRun, lost: Iterable[XaiError]) -> Explanations:
     )
 
 
-def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress, texts: MapTexts) -> Explanations:
+def in_folder(
+    run: FolderRun, photos: FoundPhotos, progress: Progress, texts: MapTexts, explaining: Explaining = FolderRun.run
+) -> Explanations:
     """Make what is missing in the folder, then the pictures that need all maps; say how it went."""
     start = time.monotonic()
     run.check_metrics()
@@ -211,7 +220,7 @@ def in_folder(run: FolderRun, photos: FoundPhotos, progress: Progress, texts: Ma
     rows = KeptRows()
     # The first two photos with a note of their range of values, as the keys: enough to name one, or to say that there are more.
     ranges: dict[tuple[str, str], None] = {}
-    with closing(run.run(complete)) as results:
+    with closing(explaining(run, complete)) as results:
         for result in progress.track(results, "explaining", len(run.sources)):
             if isinstance(result, Failure):
                 errors.append(result.error)

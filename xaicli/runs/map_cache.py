@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass, field
 
 from xaicli.errors import XaiError
@@ -16,12 +16,15 @@ from xaicli.runs.photos import Failure, LoadedPhoto, load
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 
+Watch = Callable[[Source], None]
+
 
 @dataclass
 class MapCache:
     """Loaded photos, their maps by method label, and the errors of photos that cannot be used.
 
-    ring: the photos of the whole job whose maps serve as the control `other`; empty without that control.
+    ring: the photos of the whole job whose maps serve as the control `other`; empty without that control. watch: told of each
+    photo before work on it begins; it may raise XaiError, and the photo then counts as one that cannot be used.
     """
 
     classifier: Classifier
@@ -29,15 +32,19 @@ class MapCache:
     targets: TargetChoice
     settings: Settings
     ring: Ring
+    watch: Watch = lambda source: None
     photos: dict[Source, LoadedPhoto] = field(default_factory=dict)
     maps: dict[Source, dict[str, Maps]] = field(default_factory=dict)
     faults: dict[Source, XaiError] = field(default_factory=dict)
 
-    def fetch(self, source: Source, labels: Collection[str]) -> dict[str, Maps]:
+    def fetch(self, source: Source, labels: Set[str]) -> dict[str, Maps]:
         """A photo's maps by label, made if they are missing; raises XaiError if the photo cannot be used."""
         if source in self.faults:
             raise self.faults[source]
+        if source in self.photos and labels <= self.maps.get(source, {}).keys():
+            return self.maps[source]
         try:
+            self.watch(source)
             loaded, maps = self.load(source), self.maps.setdefault(source, {})
             for maker in self.makers:
                 if maker.label in labels and maker.label not in maps:
@@ -64,7 +71,7 @@ class MapCache:
             raise made
         return made
 
-    def partner(self, source: Source, labels: Collection[str]) -> Source | None:
+    def partner(self, source: Source, labels: Set[str]) -> Source | None:
         """The next photo by content whose maps can be made; they are then in the cache. Order and shard do not matter.
 
         A photo that cannot be used is skipped.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from xaicli.models.architecture import SMALL
@@ -17,6 +18,24 @@ from xaicli.progress import SILENT, Progress
 Model = Classifier | str | Callable[..., Classifier] | None
 """A loaded classifier, a specification, a function that loads one (called after everything else was checked), or None for the
 default."""
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A specification with the options of `load_classifier`, which any process can open.
+
+    opened: what opens it in this process, instead of `load_classifier` itself.
+    """
+
+    spec: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    opened: Callable[..., Classifier] | None = field(default=None, compare=False, repr=False)
+
+    def __call__(self, **frames: int) -> Classifier:
+        """Open it; frames: what a run says of the frames that it reads."""
+        if self.opened is not None:
+            return self.opened(**frames)
+        return load_classifier(self.spec or DEFAULT, **self.options, **frames)
 
 
 def open_model(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from xaicli.errors import XaiError
+from xaicli.errors import UsageError, XaiError
 from xaicli.images.decode_limits import SECONDS
 from xaicli.method import Method
 from xaicli.metric import Metric
@@ -22,6 +22,7 @@ from xaicli.runs.photos import Failure
 from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.score_table import ScoreTable, groups_of
+from xaicli.runs.workplace import ClusterWords, Keeping, Workplace, Written
 from xaicli.untrusted import is_folder
 from xaicli.words import count, span
 
@@ -50,6 +51,10 @@ def score(
     fail_under: Given = (),
     fail_over: Given = (),
     shard: str | None = None,
+    ray: str | None = None,
+    actors: int | None = None,
+    block: int | None = None,
+    sink: str | None = None,
     keep_going: bool = False,
     dry_run: bool = False,
     batch_size: int | None = None,
@@ -65,23 +70,32 @@ def score(
 
     output: a store (SQLite) that keeps the rows, so that running again does only what is missing; curves, keep_maps: whether it
     keeps the curves of scores, and small maps for `xaicli.report`; fail_under, fail_over: bounds such as {"insertion": 0.5} on
-    the lower and the upper end of each method's interval, see `failed`; shard: "I/N", the I-th of N parts of the photos; dry_run:
-    score nothing, and say how many passes it would take; batch_size: inputs per pass. Raises XaiError at the first photo that
-    cannot be used, unless `keep_going`; its `partial` is what was finished before.
+    the lower and the upper end of each method's interval, see `failed`; shard: "I/N", the I-th of N parts of the photos; ray:
+    "auto", "local" or "HOST:PORT", a Ray cluster whose actors score, `actors` of them, `block` photos at a time; sink:
+    "parquet:DIR", a folder into which these write the rows themselves, instead of `output`; dry_run: score nothing, and say how
+    many passes it would take; batch_size: inputs per pass. Raises XaiError at the first photo that cannot be used, unless
+    `keep_going`; its `partial` is what was finished before.
 
         print(xaicli.score("photos/", "resnet50", ["grad-cam", "rise"], metric=["insertion"]))
     """
-    request = ScoreRequest.of(locals())
+    request, cluster = ScoreRequest.of(locals()), ClusterWords.of(locals())
+    cluster.check()
     request.check()
+    refuse_both(sink, output, fail_under, fail_over)
     bounds = read_bounds(fail_under, fail_over, [one.label for one in request.metrics])
     run = request.run(classifier, progress=progress)
     if dry_run:
         return plan_of([run], None if output is None else Path(output), progress)
+    if (folder := cluster.folder()) is not None:
+        with cluster.workplace(classifier, target, progress) as workplace:
+            failed = carry_out(run, folder, request.photos.errors, progress, workplace)
+        return finished(ScoreTable((run,), folder.path, (), tuple(failed)), keep_going)
     if output is not None and not is_folder(Path(output).parent):
         raise cannot_open(Path(output))
     store = Store.in_memory() if output is None else Store.open(output, curves=curves, maps=keep_maps, late=True)
     try:
-        errors = carry_out(run, store, request.photos.errors, progress)
+        with cluster.workplace(classifier, target, progress) as workplace:
+            errors = carry_out(run, store, request.photos.errors, progress, workplace)
         groups = groups_of(run, store)
     finally:
         if store.is_made:
@@ -90,7 +104,16 @@ def score(
     return finished(ScoreTable((run,), kept, tuple(groups), tuple(errors), tuple(failures_of(groups, bounds))), keep_going)
 
 
-def carry_out(run: ScoreRun, store: Store, lost: Sequence[XaiError], progress: Progress) -> list[XaiError]:
+def refuse_both(sink: str | None, output: str | Path | None, *bounds: Given) -> None:
+    """Raise UsageError for a sink beside what needs a store."""
+    if sink is not None and (output is not None or any(bounds)):
+        other = "-o" if output is not None else "a bound"
+        raise UsageError(f"--sink and {other} are both given", hint="Merge the folder first: xai merge DIR -o all.db.")
+
+
+def carry_out(
+    run: ScoreRun, store: Keeping, lost: Sequence[XaiError], progress: Progress, workplace: Workplace = Workplace()
+) -> list[XaiError]:
     """Score what is missing in the store, and say how it went; returns the errors."""
     start, errors = time.monotonic(), list(lost)
     for error in lost:
@@ -98,12 +121,16 @@ def carry_out(run: ScoreRun, store: Store, lost: Sequence[XaiError], progress: P
     todo, rows = len(run.incomplete(store, run.sources)), 0
     if todo:
         progress.say(passes_in_words(run))
-    with closing(run.run(store)) as results:
-        for result in progress.track(results, "scoring", todo):
+    with closing(workplace.results(run, store)) as results, progress.task("scoring", todo) as step:
+        for result in results:
+            step(note=workplace.note())
             if isinstance(result, Failure):
                 errors.append(result.error)
                 if run.keep_going:
                     progress.warn(result.error.found)
+                continue
+            if isinstance(result, Written):
+                rows += result.rows
                 continue
             rows += len(result)
             for row in result:

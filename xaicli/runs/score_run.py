@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from xaicli.rows import OTHER, KeptMap, Recipe, Row, Run
 from xaicli.runs.binding import bind
 from xaicli.runs.controls import CONTROL_NAMES, Ring, name_of, other, swapped
 from xaicli.runs.given_maps import GivenMaps
-from xaicli.runs.map_cache import MapCache
+from xaicli.runs.map_cache import MapCache, Watch
 from xaicli.runs.photos import Failure, LoadedPhoto
 from xaicli.runs.records import resolved_layer
 from xaicli.runs.region_target import canonical
@@ -34,12 +35,45 @@ from xaicli.scoring.scoring import refuse_unfit, score_photo
 from xaicli.sign import Sign
 
 
+class Holding(Protocol):
+    """What can say which rows it does not hold: a store, or a folder of Parquet files."""
+
+    def missing(
+        self,
+        photos: Sequence[tuple[str, int]],
+        recipes: Sequence[Recipe],
+        *,
+        model: str,
+        seed: int,
+        targets: Sequence[str | None] | None = None,
+        partners: Sequence[str | None] | None = None,
+    ) -> NDArray[np.bool_]: ...
+
+
+class Gaps(Protocol):
+    """Which rows (recipes,) of a photo are missing; partner: content of the photo whose map is the control, if it is not the next
+    photo's."""
+
+    def __call__(self, source: Source, partner: str | None = None) -> NDArray[np.bool_]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class NewScores:
+    """The new rows of one photo and its small maps; alone: no photo could lend a map for the control `other`."""
+
+    source: Source
+    rows: list[Row]
+    maps: list[KeptMap]
+    alone: bool = False
+
+
 @dataclass(frozen=True)
 class ScoreRun:
     """A scoring run: which photos, maps and metrics, and how.
 
     sources: the photos of this run; all_sources: the photos of the whole job, of which this run may be a shard, and from which
-    the control `other` takes its maps; controls: names of CONTROL_NAMES; given_maps: maps from files, instead of methods.
+    the control `other` takes its maps; controls: names of CONTROL_NAMES; given_maps: maps from files, instead of methods;
+    hashes, stretch: the content hashes and the part of the ring that a worker of a cluster was given, instead of all photos.
     """
 
     sources: Sequence[Source]
@@ -53,6 +87,8 @@ class ScoreRun:
     keep_going: bool = False
     all_sources: Sequence[Source] = ()
     given_maps: Sequence[GivenMaps] = ()
+    hashes: Mapping[Source, str] | None = None
+    stretch: Ring | None = None
 
     def check(self) -> None:
         """Raise UsageError before any work if a method cannot run, or if a metric cannot score its maps."""
@@ -71,12 +107,16 @@ class ScoreRun:
     @cached_property
     def contents(self) -> dict[Source, str]:
         """Content hashes of all photos of the job that can be read."""
+        if self.hashes is not None:
+            return dict(self.hashes)
         hashes = {source: content_hash(source) for source in dict.fromkeys([*self.all_sources, *self.sources])}
         return {source: content for source, content in hashes.items() if content is not None}
 
     @cached_property
     def ring(self) -> Ring:
         """The photos whose maps the control `other` uses; empty without that control, or with one photo."""
+        if self.stretch is not None:
+            return self.stretch
         return Ring(self.contents if OTHER in self.controls and len(set(self.contents.values())) > 1 else {})
 
     @cached_property
@@ -92,7 +132,7 @@ class ScoreRun:
     @cached_property
     def others(self) -> dict[str, Explainer]:
         """The controls `other` by the label of the method that they belong to."""
-        return {one.label: other(one) for one in self.own if self.ring.contents and not one.control}
+        return {one.label: other(one) for one in self.own if self.ring.lends and not one.control}
 
     @property
     def explainers(self) -> list[Explainer]:
@@ -121,7 +161,7 @@ class ScoreRun:
             command=self.settings.command,
         )
 
-    def missing(self, store: Store, sources: Sequence[Source], partner: str | None = None) -> NDArray[np.bool_]:
+    def missing(self, store: Holding, sources: Sequence[Source], partner: str | None = None) -> NDArray[np.bool_]:
         """Which rows are missing in the store: (sources, recipes). A photo that cannot be read counts as missing.
 
         partner: content of the photo whose map is the control, if it is not the next photo's.
@@ -147,59 +187,86 @@ class ScoreRun:
         killed loses only the current photo. A Failure is the last item unless the run keeps going. Raises InputError if the store
         cannot be written to.
         """
+        todo = self.todo(store)
+        # Another process may have scored a photo by now, or it has the same content as a photo that was just scored.
+        for result in self.measure(todo, lambda source, partner=None: self.missing(store, [source], partner)[0]):
+            if isinstance(result, NewScores):
+                self.keep(result, store)
+                yield result.rows
+            else:
+                yield result
+                if not self.keep_going:
+                    return
+
+    def todo(self, store: Holding) -> list[Source]:
+        """The photos with at least one missing row, neighbours on the ring together."""
         todo = self.incomplete(store, self.sources)
-        if self.ring.contents:
+        if self.ring.lends:
             todo.sort(key=lambda source: self.contents.get(source, ""))
+        return todo
+
+    def measure(
+        self, todo: Sequence[Source], gaps: Gaps, watch: Watch = lambda source: None
+    ) -> Generator[NewScores | Failure, None, None]:
+        """Explain and score photos in order, and write nothing: in this process, in a shard, or in a worker of a cluster.
+
+        gaps: which rows of a photo are missing, asked right before it is scored; photos without gaps are passed over. watch:
+        told of each photo that is about to be worked on, its own or a partner; it may raise XaiError.
+        """
         makers: list[Method | GivenMaps] = [*self.all_methods, *self.given_maps]
-        cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring)
+        cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring, watch)
         last_partner = next(self.ring.after(todo[-1]), None) if todo else None
         coming = set(todo)
         for source in todo:
-            # Another process may have scored it by now, or it has the same content as a photo that was just scored.
-            gaps = self.missing(store, [source])[0]
-            if gaps.any():
-                result = self.score_photo(source, gaps, cache, store)
-                yield result
-                if isinstance(result, Failure) and not self.keep_going:
-                    return
+            missing = gaps(source)
+            if missing.any():
+                yield self.score_photo(source, missing, cache, gaps)
             if source != last_partner:
                 coming.discard(source)
             cache.keep_only(coming)
 
-    def incomplete(self, store: Store, sources: Sequence[Source]) -> list[Source]:
+    def keep(self, scores: NewScores, store: Store) -> None:
+        """Write the scores of one photo, in one transaction."""
+        store.add(scores.rows, self.recipes, maps=scores.maps, run=self.record)
+
+    def incomplete(self, store: Holding, sources: Sequence[Source]) -> list[Source]:
         """The photos with at least one missing row."""
         gaps = self.missing(store, sources)
         return [source for source, gap in zip(sources, gaps, strict=True) if gap.any()]
 
-    def score_photo(self, source: Source, gaps: NDArray[np.bool_], cache: MapCache, store: Store) -> list[Row] | Failure:
-        """Explain and score a photo, and write its new rows; gaps: (recipes,), which rows are missing."""
-        wanted = {recipe.definition: recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
+    def score_photo(self, source: Source, missing: NDArray[np.bool_], cache: MapCache, gaps: Gaps) -> NewScores | Failure:
+        """Explain and score a photo; missing: (recipes,), which of its rows to make."""
+        wanted = {recipe.definition: recipe.method for recipe, gap in zip(self.recipes, missing, strict=True) if gap}
         labels = set(wanted.values())
         bases = {base for base, control in self.others.items() if control.label in labels}
         try:
             maps = cache.fetch(source, labels | bases)
             explanations = [Explanation.of(one, maps[one.label]) for one in self.own if one.label in labels | bases]
-            explanations += self.swapped(source, explanations, bases, cache, store)
+            partner = cache.partner(source, bases) if bases else None
+            if partner is not None:
+                explanations += self.swapped(source, partner, explanations, bases, cache, gaps)
+            cache.watch(source)
             loaded = cache.photos[source]
             photo = self.scored(loaded)
             rows = score_photo(photo, explanations, self.metrics, wanted=wanted)
         except XaiError as error:
             return Failure(source, error)
-        store.add(rows, self.recipes, maps=self.kept_maps(photo, loaded, explanations), run=self.record)
-        return rows
+        return NewScores(source, rows, self.kept_maps(photo, loaded, explanations), alone=bool(bases) and partner is None)
 
     def swapped(
-        self, source: Source, own: Sequence[Explanation], bases: Collection[str], cache: MapCache, store: Store
+        self,
+        source: Source,
+        partner: Source,
+        own: Sequence[Explanation],
+        bases: Collection[str],
+        cache: MapCache,
+        gaps: Gaps,
     ) -> list[Explanation]:
-        """The controls `other` of a photo that are missing in the store."""
-        partner = cache.partner(source, bases) if bases else None
-        if partner is None:
-            return []
+        """The controls `other` of a photo that are missing."""
         content = self.contents[partner]
         if content != self.ring.partner(source):
             # The next photo cannot be used: the store may hold a row with the partner after it.
-            gaps = self.missing(store, [source], content)[0]
-            lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps, strict=True) if gap}
+            lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps(source, content), strict=True) if gap}
             bases = {base for base in bases if self.others[base].label in lacking}
         lent, name = cache.maps[partner], name_of(cache.photos[partner].photo)
         return [swapped(one, lent[one.explainer.label].values[0].detach(), name) for one in own if one.explainer.label in bases]

@@ -16,10 +16,11 @@ from PIL import Image
 
 from xaicli.errors import InputError
 from xaicli.images.array_file import is_array
-from xaicli.images.decode import LARGEST_FILE, LARGEST_PHOTO, WHITE, check_size, decode_bytes, read
+from xaicli.images.decode import LARGEST_PHOTO, WHITE, check_size, decode_bytes, read
 from xaicli.images.find import sample
 from xaicli.images.pixels import upright
 from xaicli.images.samples import Reading
+from xaicli.images.source import LARGEST_FILE
 from xaicli.images.window import PERCENTILE, Window
 from xaicli.results.reading import StoredPhoto
 

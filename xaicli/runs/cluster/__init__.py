@@ -1,0 +1,1 @@
+"""Past one machine: photos are handed to Ray Data, and rows come back."""

@@ -1,0 +1,82 @@
+"""The driver of an explaining run on Ray: workers write into one folder, the driver tells of it in the photos' order."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+from xaicli.errors import UsageError
+from xaicli.images.source import Source
+from xaicli.progress import Progress
+from xaicli.runs.cluster.address import Pool
+from xaicli.runs.cluster.blocks import block_size, refuse_in_memory
+from xaicli.runs.cluster.explain_worker import ExplainWorker, photos_of, result_of
+from xaicli.runs.cluster.ledger import start_ledger
+from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
+from xaicli.runs.cluster.stream import Stream
+from xaicli.runs.cluster.worker import Job
+from xaicli.runs.folder import FolderRun
+from xaicli.runs.open_model import Model
+from xaicli.runs.output import Complete, OutputFolder
+from xaicli.runs.photos import Failure
+from xaicli.runs.written_map import WrittenMap
+
+
+@dataclass(frozen=True)
+class ExplainOnRay:
+    """An explaining run on a pool of workers; model, target: as they were given."""
+
+    model: Model
+    target: str | int
+    pool: Pool
+    progress: Progress
+    block: int | None = None
+
+    def results(self, run: FolderRun, complete: Complete) -> Generator[list[WrittenMap] | Failure, None, None]:
+        """What `FolderRun.run` yields: the maps of each photo, in the order given, or a Failure, which is the last item unless
+        the run keeps going. Raises UsageError for what cannot be sent."""
+        if run.sheet:
+            raise UsageError("--sheet with --ray", hint="Draw it afterwards: the same command without --ray keeps all maps.")
+        refuse_in_memory(run.sources)
+        if run.classifier.view.frames:
+            raise UsageError(f"{run.classifier.name} reads sequences", expected="photos", hint="Leave --ray out for sequences.")
+        todo = [source for source in run.sources if not run.is_done(source, complete)]
+        waiting: dict[Source, list[WrittenMap] | Failure] = {
+            source: run.keep(source, complete) for source in run.sources if run.is_done(source, complete)
+        }
+        order = iter(run.sources)
+        following = next(order, None)
+        for source, result in self.done(run, todo):
+            waiting[source] = result
+            if isinstance(result, Failure) and not run.keep_going:
+                yield result
+                return
+            while following in waiting:
+                yield waiting.pop(following)
+                following = next(order, None)
+        yield from (waiting.pop(source) for source in ([following, *order] if following is not None else ()))
+
+    def done(self, run: FolderRun, todo: list[Source]) -> Generator[tuple[Source, list[WrittenMap] | Failure], None, None]:
+        if not todo:
+            return
+        size = block_size(len(todo), self.pool.actors, self.block)
+        blocks = [photos_of(run, todo[start : start + size]) for start in range(0, len(todo), size)]
+        source_of = {(source.path, source.frame): source for source in todo}
+        stream = Stream(self.pool, ExplainWorker, start_ledger(self.job(run)), self.progress.warn)
+        for table in stream.tables(blocks):
+            for record in table.to_pylist():
+                source = source_of[record["path"], record["frame"]]
+                yield source, result_of(record, source)
+
+    def job(self, run: FolderRun) -> Job:
+        bare = replace(
+            run,
+            sources=(),
+            classifier=None,  # type: ignore[arg-type]  # a worker puts its own there
+            inputs=(),
+            keep_going=True,
+            output=OutputFolder(run.output.folder, {}),
+            targets=replace(run.targets, by_image={}),
+        )
+        model = ShippedModel.of(self.model, run.classifier, run.settings.precision)
+        return Job(model, as_bytes(bare, "what is to be explained"), self.target, self.pool.threads)

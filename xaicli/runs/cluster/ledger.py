@@ -1,0 +1,83 @@
+"""The ledger: which photo each block is at, so that a photo that ends its worker again and again is found.
+
+It is an actor beside the driver. A worker tells it of each photo before work on it begins; when a block is begun again, the photo
+at which its worker ended is known.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+TIMES = 3
+"""How often a photo may end its worker before it is set aside."""
+
+
+@dataclass
+class Entry:
+    """What a block is at: the photo, since when, and on which node."""
+
+    photo: str
+    since: float
+    worker: str
+
+
+@dataclass(frozen=True)
+class State:
+    """What the driver is told: seconds by photo and worker of all blocks at work, workers that ended, photos set aside."""
+
+    at_work: list[tuple[str, str, float]]
+    begun: int
+    ended: int
+    aside: list[str]
+
+
+@dataclass
+class Ledger:
+    """Blocks at work, and how often each photo ended its worker. It also keeps what workers are given, since an actor whose own
+    arguments lie in the object store may not start again."""
+
+    content: Any = None
+    open: dict[str, Entry] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
+    begun: int = 0
+
+    def __post_init__(self) -> None:
+        self.kept = ray.put(self.content) if ray.is_initialized() else None
+
+    def job(self) -> list[Any]:
+        """A reference to what workers are given."""
+        return [self.kept]
+
+    def begin(self, block: str, worker: str) -> dict[str, int]:
+        """A worker begins a block; returns how often each photo ended a worker, so far."""
+        self.begun += 1
+        before = self.open.pop(block, None)
+        if before is not None and before.photo:
+            self.ends[before.photo] = self.ends.get(before.photo, 0) + 1
+        self.open[block] = Entry("", time.monotonic(), worker)
+        return dict(self.ends)
+
+    def at(self, block: str, photo: str) -> None:
+        """Work on a photo begins."""
+        if block in self.open:
+            self.open[block].photo, self.open[block].since = photo, time.monotonic()
+
+    def done(self, block: str) -> None:
+        self.open.pop(block, None)
+
+    def state(self) -> State:
+        now = time.monotonic()
+        at_work = [(entry.photo, entry.worker, now - entry.since) for entry in self.open.values()]
+        aside = [photo for photo, ends in self.ends.items() if ends >= TIMES]
+        return State(at_work, self.begun, sum(self.ends.values()), aside)
+
+
+def start_ledger(job: Any) -> Any:
+    """The ledger as an actor on the driver's node, which needs no processor of its own; job: what workers are given."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here).remote(job)

@@ -1,0 +1,118 @@
+"""The driver of a scoring run on Ray: it plans, hands out blocks, and alone writes the store."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaicli.errors import UsageError
+from xaicli.images.source import Source
+from xaicli.progress import Progress
+from xaicli.results.parquet_folder import ParquetFolder
+from xaicli.results.row_table import PhotoRows, photos_in
+from xaicli.results.store import Store
+from xaicli.rows import Row
+from xaicli.runs.cluster.address import Pool
+from xaicli.runs.cluster.blocks import LENDERS, block_size, blocks_of, refuse_in_memory
+from xaicli.runs.cluster.ledger import start_ledger
+from xaicli.runs.cluster.score_worker import ScoreJob, ScoreWorker
+from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
+from xaicli.runs.cluster.stream import Stream
+from xaicli.runs.open_model import Model
+from xaicli.runs.photos import Failure
+from xaicli.runs.score_run import NewScores, ScoreRun
+from xaicli.runs.workplace import Keeping, Written
+
+FURTHER = 8
+"""How many times more photos a block holds behind each photo when none of the first could lend its map."""
+
+
+@dataclass(frozen=True)
+class ScoreOnRay:
+    """A scoring run on a pool of workers.
+
+    model, target: as they were given, which workers open and read again; block: photos a block, None for what suits the run.
+    """
+
+    run: ScoreRun
+    model: Model
+    target: str | int
+    pool: Pool
+    progress: Progress
+    block: int | None = None
+    streams: list[Stream] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what cannot be sent."""
+        if self.run.given_maps:
+            raise UsageError("--maps with --ray", hint="Score maps of files on one machine, or in parts with --shard.")
+        refuse_in_memory(self.run.sources)
+        if self.run.classifier.view.frames:
+            raise UsageError(f"{self.run.classifier.name} reads sequences", expected="photos", hint="Leave --ray out for sequences.")
+
+    def stream(self, folder: ParquetFolder | None) -> Stream:
+        """The workers; they start with the first block."""
+        made = Stream(self.pool, ScoreWorker, start_ledger(self.job(folder)), self.progress.warn)
+        self.streams.append(made)
+        return made
+
+    def note(self) -> str:
+        """A few words on the workers."""
+        return self.streams[-1].note() if self.streams else ""
+
+    def job(self, folder: ParquetFolder | None) -> ScoreJob:
+        # A worker puts its own classifier there.
+        run = replace(self.run, sources=(), all_sources=(), classifier=None)  # type: ignore[arg-type]
+        bare = replace(run, targets=replace(run.targets, by_image={}))
+        model = ShippedModel.of(self.model, self.run.classifier, self.run.settings.precision)
+        ring = len(self.run.ring.order)
+        place = None if folder is None else folder.path.absolute()
+        return ScoreJob(model, as_bytes(bare, "what is to be scored"), self.target, self.pool.threads, ring, place)
+
+    def results(self, store: Keeping) -> Generator[list[Row] | Written | Failure, None, None]:
+        """Score what is missing in the store and write it, one transaction a photo, or let the workers write into a folder;
+        yields the new rows of each photo, how many were written, or a Failure, in the order in which they are done. A Failure is
+        the last item unless the run keeps going.
+        """
+        folder = store if isinstance(store, ParquetFolder) else None
+        for photo in self.photos(store, folder):
+            source = self.source_of[photo.image, photo.frame]
+            if photo.error is not None:
+                yield Failure(source, photo.error)
+                if not self.run.keep_going:
+                    return
+            elif isinstance(store, Store):
+                self.run.keep(NewScores(source, list(photo.rows), list(photo.maps)), store)
+                yield list(photo.rows)
+            else:
+                yield Written(photo.written)
+
+    def photos(self, store: Keeping, folder: ParquetFolder | None) -> Generator[PhotoRows, None, None]:
+        """What becomes of each photo that lacks rows in the store. Photos whose followers could not lend a map are tried once
+        more with further ones."""
+        todo, lenders = self.run.todo(store), LENDERS
+        stream = self.stream(folder) if todo else None
+        while todo and stream is not None:
+            alone: list[Source] = []
+            for photo in self.round(stream, todo, self.run.missing(store, todo), lenders):
+                if photo.alone and lenders < len(self.run.ring.order):
+                    alone.append(self.source_of[photo.image, photo.frame])
+                    if not photo.rows:
+                        continue
+                yield photo
+            todo, lenders = alone, lenders * FURTHER
+
+    def round(
+        self, stream: Stream, todo: Sequence[Source], gaps: NDArray[np.bool_], lenders: int
+    ) -> Generator[PhotoRows, None, None]:
+        size = block_size(len(todo), self.pool.actors, self.block)
+        for table in stream.tables(list(blocks_of(self.run, todo, gaps, size, lenders))):
+            yield from photos_in(table, self.run.recipes)
+
+    @cached_property
+    def source_of(self) -> dict[tuple[str, int], Source]:
+        return {(source.path, source.frame): source for source in self.run.sources}

@@ -1,0 +1,145 @@
+"""Ray Data at work: blocks go to a pool of actors, and tables come back in whatever order they are done."""
+
+from __future__ import annotations
+
+import math
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as arrow
+import ray
+import ray.data
+
+from xaicli.errors import RunError
+from xaicli.runs.cluster.address import Pool
+from xaicli.runs.cluster.ledger import State
+from xaicli.words import count, span
+
+TICK = 1.0
+STILL = 60.0
+"""Seconds without a result after which it is said what stands still, and again after twice as long."""
+WAITING = 8
+"""Tables that wait for the driver to write them; Ray holds back the others."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Stream:
+    """Tables of a pool of workers.
+
+    worker: the class of the actors; ledger: what they are given, and told of by them; say: gets a line when nothing comes back
+    for long.
+    """
+
+    pool: Pool
+    worker: type
+    ledger: Any
+    say: Say
+    still: float = STILL
+    noted: tuple[float, str] = (-math.inf, "")
+
+    def tables(self, blocks: Sequence[arrow.Table]) -> Iterator[arrow.Table]:
+        """The table that a worker makes of each block; raises RunError if Ray gives up."""
+        results: queue.Queue[arrow.Table | BaseException | None] = queue.Queue(WAITING)
+        ended = threading.Event()
+        # Ray's iterator cannot be interrupted while it waits, the main thread can.
+        threading.Thread(target=self.pull, args=(blocks, results, ended), name="ray-results", daemon=True).start()
+        try:
+            yield from self.watched(results)
+        finally:
+            ended.set()
+
+    def pull(self, blocks: Sequence[arrow.Table], results: queue.Queue[Any], ended: threading.Event) -> None:
+        """Put all tables, then None, or what Ray raised, into the queue."""
+        try:
+            for table in self.dataset(blocks).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+                if not put(results, table, ended):
+                    return
+            put(results, None, ended)
+        # Whatever it is, the main thread raises it.
+        except BaseException as error:
+            put(results, error, ended)
+
+    def dataset(self, blocks: Sequence[arrow.Table]) -> Any:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        each: dict[str, Any] = {"num_cpus": self.pool.cpus} | ({"num_gpus": self.pool.gpus} if self.pool.gpus else {})
+        return ray.data.from_arrow(list(blocks)).map_batches(
+            self.worker,
+            fn_constructor_kwargs={"ledger": self.ledger},
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=self.pool.actors),
+            **each,
+        )
+
+    def watched(self, results: queue.Queue[Any]) -> Iterator[arrow.Table]:
+        last, patience = time.monotonic(), self.still
+        while True:
+            try:
+                found = results.get(timeout=TICK)
+            except queue.Empty:
+                quiet = time.monotonic() - last
+                if quiet > patience:
+                    self.say(self.standing(quiet))
+                    patience *= 2
+                continue
+            if found is None:
+                return
+            if isinstance(found, BaseException):
+                raise gave_up(found) from found
+            yield found
+            last, patience = time.monotonic(), self.still
+
+    def standing(self, quiet: float) -> str:
+        """What stands still, in words."""
+        state = self.state()
+        if state is None or not state.begun:
+            resources = ray.cluster_resources()
+            there = f"{resources.get('CPU', 0):g} processors and {resources.get('GPU', 0):g} GPUs"
+            return f"no actor has begun after {span(quiet)}: {self.pool.words()} are wanted of a cluster of {there}"
+        at = sorted(state.at_work, key=lambda entry: -entry[2])
+        named = ", ".join(f"{photo or 'a block'} for {span(seconds)} ({worker})" for photo, worker, seconds in at[:3])
+        more = f", and {len(at) - 3} more" if len(at) > 3 else ""
+        return f"no photo was finished for {span(quiet)}; at work: {named or 'nobody'}{more}"
+
+    def state(self) -> State | None:
+        """What the ledger knows, None if it does not answer."""
+        try:
+            return ray.get(self.ledger.state.remote(), timeout=TICK)  # type: ignore[no-any-return]
+        except ray.exceptions.RayError:
+            return None
+
+    def note(self) -> str:
+        """How many actors are at work and how many workers ended, for a progress bar; asked once a second at most."""
+        now = time.monotonic()
+        if now - self.noted[0] > TICK and (state := self.state()) is not None:
+            ended = f", {count(state.ended, 'worker')} ended" if state.ended else ""
+            self.noted = now, f"on {len(state.at_work)} of {count(self.pool.actors, 'actor')}{ended}"
+        return self.noted[1]
+
+
+def put(results: queue.Queue[Any], item: Any, ended: threading.Event) -> bool:
+    """Put an item into a full queue when there is room; False if nobody waits for it any more."""
+    while not ended.is_set():
+        try:
+            results.put(item, timeout=TICK)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def gave_up(error: BaseException) -> RunError:
+    """Ray's own end of a job, in one line: what was raised first, or else the first of its text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    raised = (line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)\b", line))
+    reason = next(raised, lines[0] if lines else type(error).__name__)
+    return RunError(f"Ray gave up ({reason})", hint="What was finished is kept; the same command goes on from there.")
