@@ -16,7 +16,7 @@ from xaicli.images.source import Source
 from xaicli.results.row_table import PhotoRows, Records, photos_in
 from xaicli.results.store import Store
 from xaicli.rows import Row
-from xaicli.runs.cluster.blocks import Block, block_size, blocks_of, refuse_in_memory
+from xaicli.runs.cluster.blocks import Block, block_size, blocks_of, refuse_unsendable
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_request import ScoreRequest
 from xaicli.runs.score_run import NewScores, ScoreRun
@@ -126,6 +126,6 @@ def test_a_short_run_has_several_blocks_for_each_actor() -> None:
     assert block_size(8, 2, 5) == 5
 
 
-def test_photos_in_memory_are_refused() -> None:
+def test_photos_in_memory_are_refused(photos: Path) -> None:
     with pytest.raises(UsageError, match="in memory"):
-        refuse_in_memory([Source.of(np.zeros((8, 8, 3), np.uint8))])
+        refuse_unsendable([Source.of(np.zeros((8, 8, 3), np.uint8))], run_of(photos).classifier)

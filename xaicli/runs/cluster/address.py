@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,7 @@ def connected(address: str, actors: int | None, device: str) -> Iterator[Pool]:
     with own_signals(), in_words(address), unseen():
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **size)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"ray\.")
     try:
         yield local_pool(actors, gpus(nodes()), device) if address == LOCAL else pool_of(nodes(), actors, device)
     finally:

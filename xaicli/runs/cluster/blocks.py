@@ -21,6 +21,7 @@ from xaicli.errors import UsageError
 from xaicli.images.elsewhere import Elsewhere
 from xaicli.images.names import has_place
 from xaicli.images.source import Source
+from xaicli.network.classifier import Classifier
 from xaicli.runs.controls import Stretch
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.target_choice import TargetChoice
@@ -155,10 +156,10 @@ def read_source(record: dict[str, Any]) -> Source:
     return Source(*about, Path(os.fsdecode(record["file"])))
 
 
-def refuse_in_memory(sources: Sequence[Source]) -> None:
+def refuse_unsendable(sources: Sequence[Source], classifier: Classifier) -> None:
     """Raise UsageError for photos that are no files, and for sequences."""
+    if classifier.view.frames:
+        raise UsageError(f"{classifier.name} reads sequences", expected="photos", hint="Leave --ray out for sequences.")
     for source in sources:
-        if source.parts:
-            raise UsageError(f"{source.path} is a sequence", expected="photos", hint="Leave --ray out for sequences.")
         if not has_place(source):
             raise UsageError(f"{source.path} is in memory", expected="files that workers read", hint="Give paths with --ray.")

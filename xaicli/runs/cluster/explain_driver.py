@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
+import ray
+
 from xaicli.errors import UsageError
 from xaicli.images.source import Source
 from xaicli.progress import Progress
 from xaicli.runs.cluster.address import Pool
-from xaicli.runs.cluster.blocks import block_size, refuse_in_memory
+from xaicli.runs.cluster.blocks import block_size, refuse_unsendable
 from xaicli.runs.cluster.explain_worker import ExplainWorker, photos_of, result_of
 from xaicli.runs.cluster.ledger import start_ledger
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
@@ -37,9 +39,7 @@ class ExplainOnRay:
         the run keeps going. Raises UsageError for what cannot be sent."""
         if run.sheet:
             raise UsageError("--sheet with --ray", hint="Draw it afterwards: the same command without --ray keeps all maps.")
-        refuse_in_memory(run.sources)
-        if run.classifier.view.frames:
-            raise UsageError(f"{run.classifier.name} reads sequences", expected="photos", hint="Leave --ray out for sequences.")
+        refuse_unsendable(run.sources, run.classifier)
         todo = [source for source in run.sources if not run.is_done(source, complete)]
         waiting: dict[Source, list[WrittenMap] | Failure] = {
             source: run.keep(source, complete) for source in run.sources if run.is_done(source, complete)
@@ -62,7 +62,7 @@ class ExplainOnRay:
         size = block_size(len(todo), self.pool.actors, self.block)
         blocks = [photos_of(run, todo[start : start + size]) for start in range(0, len(todo), size)]
         source_of = {(source.path, source.frame): source for source in todo}
-        stream = Stream(self.pool, ExplainWorker, start_ledger(self.job(run)), self.progress.warn)
+        stream = Stream(self.pool, ExplainWorker, start_ledger(ray.put(self.job(run))), self.progress.warn)
         for table in stream.tables(blocks):
             for record in table.to_pylist():
                 source = source_of[record["path"], record["frame"]]

@@ -18,7 +18,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.record import Record
 from xaicli.results.row_table import read_error, spelled
 from xaicli.runs.cluster.blocks import PLACE, place_of, read_source
-from xaicli.runs.cluster.worker import Watch, Worker, name_of, told_of
+from xaicli.runs.cluster.worker import PhotoWatch, Worker, name_of, told_of
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.output import Complete, OutputFolder, find_complete
 from xaicli.runs.photos import Failure
@@ -45,7 +45,7 @@ class ExplainWorker(Worker):
         records = table.to_pylist()
         stems = {read_source(record): record["stem"] for record in records}
         block = records[0]["block"]
-        watch = Watch(self.ledger, block, ends)
+        watch = PhotoWatch(self.ledger, block, ends)
         # Many photos share a batch, so a block that ended its worker is tried again photo by photo.
         parts = [[source] for source in stems] if ends.get(block) else [list(stems)]
         rules = {record["path"]: pickle.loads(record["rule"]) for record in records if record["rule"] is not None}

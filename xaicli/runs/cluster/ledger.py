@@ -18,7 +18,7 @@ TIMES = 3
 
 
 @dataclass
-class Entry:
+class BlockAtWork:
     """What a block is at: the photo, since when, and on which node."""
 
     photo: str
@@ -41,17 +41,14 @@ class Ledger:
     """Blocks at work, and how often each photo ended its worker. It also keeps what workers are given, since an actor whose own
     arguments lie in the object store may not start again."""
 
-    content: Any = None
-    open: dict[str, Entry] = field(default_factory=dict)
+    given: list[Any] = field(default_factory=list)
+    open: dict[str, BlockAtWork] = field(default_factory=dict)
     ends: dict[str, int] = field(default_factory=dict)
     begun: int = 0
 
-    def __post_init__(self) -> None:
-        self.kept = ray.put(self.content) if ray.is_initialized() else None
-
     def job(self) -> list[Any]:
         """A reference to what workers are given."""
-        return [self.kept]
+        return self.given
 
     def begin(self, block: str, worker: str) -> dict[str, int]:
         """A worker begins a block; returns how often each photo ended a worker, so far."""
@@ -59,7 +56,7 @@ class Ledger:
         before = self.open.pop(block, None)
         if before is not None and before.photo:
             self.ends[before.photo] = self.ends.get(before.photo, 0) + 1
-        self.open[block] = Entry("", time.monotonic(), worker)
+        self.open[block] = BlockAtWork("", time.monotonic(), worker)
         return dict(self.ends)
 
     def at(self, block: str, photo: str) -> None:
@@ -78,6 +75,7 @@ class Ledger:
 
 
 def start_ledger(job: Any) -> Any:
-    """The ledger as an actor on the driver's node, which needs no processor of its own; job: what workers are given."""
+    """The ledger as an actor on the driver's node, which needs no processor of its own; job: a reference to what
+    workers are given."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here).remote(job)
+    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here).remote([job])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 
 from xaicli.errors import UsageError
@@ -17,7 +18,7 @@ from xaicli.results.row_table import PhotoRows, photos_in
 from xaicli.results.store import Store
 from xaicli.rows import Row
 from xaicli.runs.cluster.address import Pool
-from xaicli.runs.cluster.blocks import LENDERS, block_size, blocks_of, refuse_in_memory
+from xaicli.runs.cluster.blocks import LENDERS, block_size, blocks_of, refuse_unsendable
 from xaicli.runs.cluster.ledger import start_ledger
 from xaicli.runs.cluster.score_worker import ScoreJob, ScoreWorker
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
@@ -50,13 +51,13 @@ class ScoreOnRay:
         """Raise UsageError for what cannot be sent."""
         if self.run.given_maps:
             raise UsageError("--maps with --ray", hint="Score maps of files on one machine, or in parts with --shard.")
-        refuse_in_memory(self.run.sources)
-        if self.run.classifier.view.frames:
-            raise UsageError(f"{self.run.classifier.name} reads sequences", expected="photos", hint="Leave --ray out for sequences.")
+        refuse_unsendable(self.run.sources, self.run.classifier)
+                f"{self.run.classifier.name} reads sequences", expected="photos", hint="Leave --ray out for sequences."
+            )
 
     def stream(self, folder: ParquetFolder | None) -> Stream:
         """The workers; they start with the first block."""
-        made = Stream(self.pool, ScoreWorker, start_ledger(self.job(folder)), self.progress.warn)
+        made = Stream(self.pool, ScoreWorker, start_ledger(ray.put(self.job(folder))), self.progress.warn)
         self.streams.append(made)
         return made
 

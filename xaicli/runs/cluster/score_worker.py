@@ -16,7 +16,7 @@ from xaicli.results.parquet_folder import ParquetFolder
 from xaicli.results.row_table import PhotoRows, Records
 from xaicli.rows import Recipe
 from xaicli.runs.cluster.blocks import Block
-from xaicli.runs.cluster.worker import Job, Watch, Worker, told_of
+from xaicli.runs.cluster.worker import Job, PhotoWatch, Worker, told_of
 from xaicli.runs.controls import Stretch
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import NewScores, ScoreRun
@@ -66,10 +66,10 @@ class ScoreWorker(Worker):
         """What becomes of each photo of a block, in its order."""
         found: dict[Source, PhotoRows] = {}
         while left := [source for source in block.todo if source not in found]:
-            found |= self.attempt(block, left, Watch(self.ledger, block.name, ends))
+            found |= self.attempt(block, left, PhotoWatch(self.ledger, block.name, ends))
         return [found[source] for source in block.todo]
 
-    def attempt(self, block: Block, todo: list[Source], watch: Watch) -> dict[Source, PhotoRows]:
+    def attempt(self, block: Block, todo: list[Source], watch: PhotoWatch) -> dict[Source, PhotoRows]:
         """Score photos in order, up to the first that meets a fault of our own: that is its failure, and no end of the job."""
         found: dict[Source, PhotoRows] = {}
         try:

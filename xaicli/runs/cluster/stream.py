@@ -76,7 +76,7 @@ class Stream:
             fn_constructor_kwargs={"ledger": self.ledger},
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=self.pool.actors),
+            compute=ray.data.ActorPoolStrategy(size=min(self.pool.actors, len(blocks))),
             **each,
         )
 

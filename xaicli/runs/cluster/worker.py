@@ -72,7 +72,7 @@ class Worker:
 
 
 @dataclass
-class Watch:
+class PhotoWatch:
     """Tells the ledger which photo a block is at; raises RunError for one that ended its worker too often."""
 
     ledger: Any
