@@ -52,8 +52,6 @@ class ScoreOnRay:
         if self.run.given_maps:
             raise UsageError("--maps with --ray", hint="Score maps of files on one machine, or in parts with --shard.")
         refuse_unsendable(self.run.sources, self.run.classifier)
-                f"{self.run.classifier.name} reads sequences", expected="photos", hint="Leave --ray out for sequences."
-            )
 
     def stream(self, folder: ParquetFolder | None) -> Stream:
         """The workers; they start with the first block."""
