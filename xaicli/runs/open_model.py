@@ -35,7 +35,7 @@ class NamedModel:
         """Open it; frames: what a run says of the frames that it reads."""
         if self.opened is not None:
             return self.opened(**frames)
-        return load_classifier(self.spec or DEFAULT, **self.options, **frames)
+        return load_classifier(self.spec or DEFAULT, **{**self.options, **frames})
 
 
 def open_model(
