@@ -2,22 +2,24 @@ import pytest
 import torchvision
 
 from xaicli.models import checkpoint
-from xaicli.models.catalogue import BUNDLED, DEFAULT, TORCHVISION, WAYS, list_models
+from xaicli.models.catalogue import BUNDLED, CLIPS, DEFAULT, TORCHVISION, WAYS, list_models
 from xaicli.models.load import SOURCES
 
 
 def test_each_of_torchvision_s_classifiers_is_in_the_table():
     unlisted = set(torchvision.models.list_models(module=torchvision.models)) - set(TORCHVISION)
     assert not unlisted, "name them in the catalogue"
+    assert set(CLIPS) == set(torchvision.models.list_models(module=torchvision.models.video))
 
 
 def test_the_table_is_sorted_and_names_nothing_twice():
     assert list(TORCHVISION) == sorted(set(TORCHVISION))
+    assert list(CLIPS) == sorted(set(CLIPS))
 
 
 def test_without_a_pattern_all_models_are_listed_and_the_ways_to_name_others():
     bundled = [entry.spec for entry in BUNDLED]
-    assert [entry.spec for entry in list_models()] == [*bundled, *TORCHVISION, *(way.spec for way in WAYS)]
+    assert [entry.spec for entry in list_models()] == [*bundled, *TORCHVISION, *CLIPS, *(way.spec for way in WAYS)]
 
 
 @pytest.mark.parametrize("name", [DEFAULT, *(entry.spec for entry in BUNDLED)])

@@ -160,10 +160,28 @@ def test_unknown_weights_get_the_list_and_a_suggestion():
         load_classifier("resnet50@imagenet1k_v3")
 
 
-@pytest.mark.parametrize("name", ["raft_large", "r3d_18"])
-def test_networks_of_pairs_and_videos_are_no_models_of_photos(name):
+def test_networks_of_pairs_are_no_models_of_photos():
     with pytest.raises(UsageError, match="no model"):
-        load_classifier(name)
+        load_classifier("raft_large")
+
+
+@pytest.mark.parametrize(("name", "frames"), [("r3d_18", 16), ("s3d", 128), ("mvit_v2_s", 16), ("swin3d_t", 32)])
+def test_a_network_of_clips_takes_as_many_frames_as_its_weights_were_scored_on(name, frames):
+    entry = get_model_weights(name).DEFAULT
+    preset, view = entry.transforms(), view_of(entry)
+    assert view.frames == frames
+    assert view.size == tuple(preset.crop_size)
+    assert view.resize == (tuple(preset.resize_size) if len(preset.resize_size) == 2 else preset.resize_size[0])
+
+
+@pytest.mark.slow
+def test_a_network_of_clips_is_loaded_with_weights_from_a_file(tmp_path):
+    model = network("mc3_18")
+    save_file(model.state_dict(), tmp_path / "clips.safetensors")
+    classifier = load_classifier("mc3_18", weights=tmp_path / "clips.safetensors", frames=2)
+    clips = torch.randn(1, 2, 3, 112, 112)
+    assert (classifier.view.channels, classifier.count) == (6, 400)
+    torch.testing.assert_close(classifier(clips.flatten(1, 2)), model.eval()(clips.transpose(1, 2)))
 
 
 @pytest.mark.parametrize("name", torchvision.models.list_models(module=torchvision.models))

@@ -21,6 +21,8 @@ TORCHVISION = (
     "swin_v2_s", "swin_v2_t", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "vit_b_16",
     "vit_b_32", "vit_h_14", "vit_l_16", "vit_l_32", "wide_resnet101_2", "wide_resnet50_2",
 )
+CLIPS = ("mc3_18", "mvit_v1_b", "mvit_v2_s", "r2plus1d_18", "r3d_18", "s3d", "swin3d_b", "swin3d_s", "swin3d_t")
+"""torchvision's networks of clips of several frames."""
 # fmt: on
 
 
@@ -58,6 +60,7 @@ WAYS = (
 def list_models(pattern: str = "") -> list[Listed]:
     """Models by name, then the ways of naming others. A pattern keeps names that contain it, or match it with `*` and `?`."""
     models = [*BUNDLED, *(Listed(name, "torchvision, 1000 ImageNet classes") for name in TORCHVISION)]
+    models += [Listed(name, "torchvision, of clips, 400 Kinetics classes") for name in CLIPS]
     wanted = fold(pattern)
     if not wanted:
         return [*models, *WAYS]
