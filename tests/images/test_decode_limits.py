@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from xaicli.errors import InputError, UsageError
-from xaicli.images import decode_limits
+from xaicli.images import decode_limits, in_one_go
 from xaicli.images.decode import PLUGINS, decode
 from xaicli.images.decode_limits import MOST_PAGES, MOST_SCANS, Timed
 from xaicli.images.photo_input import input_of
@@ -176,3 +176,34 @@ def test_frames_on_the_way_to_the_wanted_one_take_its_time(form, clock, tmp_path
     with pytest.raises(InputError, match="takes longer than 10 s to decode"):
         decode(tmp_path / "a", frame=19)
     assert seeks[0] < 15
+
+
+@pytest.mark.parametrize("form", ["WEBP", "AVIF"])
+def test_a_decoder_that_works_in_one_go_is_ended_in_time(form, tmp_path, monkeypatch):
+    """A process of its own decodes the photo first; it is ended, and the photo refused."""
+    Image.new("RGB", (8, 6), (10, 200, 30)).save(tmp_path / "a", form)
+    monkeypatch.setattr(in_one_go, "MANY", 0)
+    assert decode(tmp_path / "a", seconds=60).size == (8, 6)
+    monkeypatch.setattr(in_one_go, "PICTURE", "import time; time.sleep(600)")
+    with pytest.raises(InputError, match="takes longer than 1 s to decode"):
+        decode(tmp_path / "a", seconds=1)
+
+
+def test_a_small_photo_is_decoded_here_alone(tmp_path, monkeypatch):
+    Image.new("RGB", (8, 6), (10, 200, 30)).save(tmp_path / "a", "WEBP")
+    monkeypatch.setattr(in_one_go, "PICTURE", "import time; time.sleep(600)")
+    assert decode(tmp_path / "a").size == (8, 6)
+
+
+def test_the_elements_of_a_dicom_file_are_read_by_the_clock(clock, tmp_path, monkeypatch):
+    pytest.importorskip("pydicom")
+    read = Timed.read
+
+    def slowly(self, size=-1, /):
+        clock[0] += 4
+        return read(self, size)
+
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + b"\x08\x00\x60\x00CS\x02\x00CT" * 9)
+    monkeypatch.setattr(Timed, "read", slowly)
+    with pytest.raises(InputError, match="takes longer than 10 s to decode"):
+        decode(tmp_path / "a.dcm")

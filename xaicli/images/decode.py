@@ -30,6 +30,7 @@ from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_
 from xaicli.images.elsewhere import Elsewhere
 from xaicli.images.encoding import bands_left_out, bits_left_out, largest_value
 from xaicli.images.footprint import footprint
+from xaicli.images.in_one_go import try_picture
 from xaicli.images.large_photo import LargePhoto, is_large
 from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
 from xaicli.images.pixels import EXIF_ORIENTATION, orientation_of, to_rgb, upright
@@ -172,6 +173,7 @@ def decode_bytes(
         with Image.open(timed, formats=FORMATS) as image:
             check_size(image, name, max_pixels)
             timed.pause(lambda: admit(footprint(image, content)))
+            try_picture(image, content, frame, timed)
             frames, notes = select(image, name, frame, timed)
             check_size(image, name, max_pixels)
             image.load()

@@ -34,8 +34,14 @@ class Timed(io.BytesIO):
         wait()
         self.end += time.monotonic() - start
 
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return max(0.0, self.end - time.monotonic())
+
     def check(self) -> None:
-        """Raise OutOfTime if the time is up. Some decoders read all at once, and what they do then cannot be stopped."""
+        """Raise OutOfTime if the time is up. Some decoders read all at once, and what they do then cannot be stopped: see
+        `in_one_go`."""
         if time.monotonic() > self.end:
             raise OutOfTime
 

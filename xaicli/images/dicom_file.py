@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xaicli.errors import InputError, text_of
 from xaicli.images.decode_limits import Timed
+from xaicli.images.in_one_go import DICOM, MANY, try_apart
 from xaicli.images.samples import LARGEST, Samples, of_bands
 from xaicli.images.window import Range
 from xaicli.packages import require
@@ -40,6 +41,9 @@ def read_dicom(timed: Timed, content: bytes, frame: int, max_pixels: int, admit:
     dataset = pydicom.dcmread(timed)
     frames = check(dataset, frame, max_pixels)
     admit(int(dataset.Rows) * int(dataset.Columns) * FLOAT)
+    syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
+    if syntax is not None and syntax.is_compressed and int(dataset.Rows) * int(dataset.Columns) > MANY:
+        try_apart(DICOM, content, frame, timed)
     values = pixels_of(dataset, frame)
     timed.check()
     notes = (f"{frames} frames: frame {frame} used",) if frames > 1 else ()
