@@ -18,9 +18,9 @@ LARGEST_GROWTH = 600 << 20
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")]
 
 
-def peak_of(photos: Path, output: Path) -> int:
+def peak_of(photos: Path, output: Path, *words: str) -> int:
     """The most bytes of memory that the command took."""
-    process = subprocess.Popen([*COMMAND, str(photos), "-o", str(output)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*COMMAND, str(photos), "-o", str(output), *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
@@ -48,3 +48,10 @@ def test_a_photo_of_a_hundred_and_seventy_megapixels_fits_too(tmp_path: Path, sm
     (tmp_path / "huge").mkdir()
     Image.linear_gradient("L").resize((13_000, 13_000)).convert("P").save(tmp_path / "huge" / "a.gif")
     assert peak_of(tmp_path / "huge", tmp_path / "of huge") - small < LARGEST_GROWTH
+
+
+def test_contours_on_a_large_photo_take_no_more_than_colours(tmp_path: Path, small: int) -> None:
+    (tmp_path / "large").mkdir()
+    Image.linear_gradient("L").resize((8_190, 8_190)).convert("RGB").save(tmp_path / "large" / "a.jpg")
+    colours = peak_of(tmp_path / "large", tmp_path / "heat")
+    assert peak_of(tmp_path / "large", tmp_path / "contour", "--look", "contour") - colours < 50 << 20

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from xaicli.errors import InputError, UsageError
-from xaicli.images import decode_limits, in_one_go
+from xaicli.images import decode_limits, footprint, in_one_go
 from xaicli.images.decode import PLUGINS, decode
 from xaicli.images.decode_limits import MOST_PAGES, MOST_SCANS, Timed
 from xaicli.images.photo_input import input_of
@@ -207,3 +207,20 @@ def test_the_elements_of_a_dicom_file_are_read_by_the_clock(clock, tmp_path, mon
     monkeypatch.setattr(Timed, "read", slowly)
     with pytest.raises(InputError, match="takes longer than 10 s to decode"):
         decode(tmp_path / "a.dcm")
+
+
+def test_a_photo_that_takes_too_much_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    """A progressive JPEG keeps the coefficients of all scans beside its pixels."""
+    picture = Image.new("RGB", (80, 60), (10, 200, 30))
+    picture.save(tmp_path / "plain.jpg")
+    picture.save(tmp_path / "slow.jpg", progressive=True)
+    monkeypatch.setattr(footprint, "LARGEST", 80 * 60 * 8)
+    assert decode(tmp_path / "plain.jpg").size == (80, 60)
+    with pytest.raises(InputError, match=r"slow.jpg, a progressive JPEG of 80 x 60 pixels, takes .* MiB of memory to decode"):
+        decode(tmp_path / "slow.jpg")
+
+
+def test_a_plain_jpeg_of_any_size_that_is_read_takes_little_enough():
+    """The largest photo, with a file of 40 MB."""
+    whole = SimpleNamespace(width=13_370, height=13_370, mode="RGB", format="JPEG", info={})
+    footprint.refuse_heavy(whole, bytes(40_000_000), "a.jpg")

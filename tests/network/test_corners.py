@@ -189,3 +189,41 @@ def test_an_attention_module_of_torchvisions_swin_is_read_channels_last() -> Non
     swin = lambda: SwinTransformer([4, 4], 16, [1, 1], [2, 2], [4, 4], num_classes=4)  # noqa: E731
     layer = layer_of(swin, 128, "features.3.0.attn")
     assert (layer.layout.axes, layer.layout.grid, layer.channels) == (Axes.CHANNELS_LAST, (16, 16), 32)
+
+
+def attend_nearby(module: nn.Module) -> None:
+    """Biases of attention as training leaves them: the nearer a token, the more it counts. Without them all tokens are alike."""
+    for part in module.modules():
+        if hasattr(part, "attention_biases"):
+            pairs = part.attention_bias_idxs
+            from_side, to_side = (round(count**0.5) for count in pairs.shape)
+            stride = -(-to_side // from_side)
+            queries, keys = (
+                torch.cartesian_prod(*[torch.arange(side) * step] * 2).float()
+                for side, step in ((from_side, stride), (to_side, 1))
+            )
+            with torch.no_grad():
+                part.attention_biases[:, pairs.flatten()] = -(torch.cdist(queries, keys) ** 2).flatten()
+
+
+def test_levit_of_transformers_is_read_behind_its_last_stage_where_attention_is_local() -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LevitConfig(
+        image_size=128, hidden_sizes=(32, 48, 64), num_attention_heads=(2, 3, 4), depths=(2, 2, 2), key_dim=(8, 8, 8)
+    )
+    config.down_ops = [["Subsample", 8, 4, 4, 2, 2], ["Subsample", 8, 6, 4, 2, 2]]
+    network = transformers.LevitForImageClassification(config)
+    attend_nearby(network)
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = network
+
+        def forward(self, photos: Tensor) -> Tensor:
+            logits: Tensor = self.model(photos).logits
+            return logits
+
+    layer = default_layer(dry_run(Logits().eval(), (128, 128)))
+    assert (layer.name, layer.layout.grid) == ("model.levit.encoder.stages.2", (2, 2))

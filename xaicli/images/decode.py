@@ -29,7 +29,7 @@ from xaicli.images.damage import undecodable, unidentified
 from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_slow, took_too_long
 from xaicli.images.elsewhere import Elsewhere
 from xaicli.images.encoding import bands_left_out, bits_left_out, largest_value
-from xaicli.images.footprint import footprint
+from xaicli.images.footprint import footprint, refuse_heavy
 from xaicli.images.in_one_go import try_picture
 from xaicli.images.large_photo import LargePhoto, is_large
 from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
@@ -172,6 +172,7 @@ def decode_bytes(
             return photo_of(numbers, hashlib.sha256(content).hexdigest(), frame, name)
         with Image.open(timed, formats=FORMATS) as image:
             check_size(image, name, max_pixels)
+            refuse_heavy(image, content, name)
             timed.pause(lambda: admit(footprint(image, content)))
             try_picture(image, content, frame, timed)
             frames, notes = select(image, name, frame, timed)

@@ -6,6 +6,7 @@ import contextlib
 
 from PIL import Image
 
+from xaicli.errors import InputError
 from xaicli.images.large_photo import LARGEST_DRAWN, is_large
 from xaicli.images.pixels import EXIF_ORIENTATION
 
@@ -15,6 +16,8 @@ BYTES_A_PIXEL = 4
 
 INSIDE = {"WEBP": 8, "AVIF": 11}
 """Bytes a pixel that a decoder takes for itself, beside the picture that it gives."""
+LARGEST = 880 << 20
+"""The most bytes that a photo may take, so that a run stays below 1.5 GiB: a plain JPEG of any size that is read takes less."""
 COEFFICIENTS = 6
 """Likewise of a progressive JPEG, whose coefficients are kept from scan to scan."""
 
@@ -25,9 +28,21 @@ def footprint(image: Image.Image, content: bytes) -> int:
     inside = INSIDE.get(image.format or "", COEFFICIENTS if "progressive" in image.info else 0)
     native = SMALL.get(image.mode, BYTES_A_PIXEL)
     if is_large(image):
-        return len(content) + size * native + max(size * inside, size + BYTES_A_PIXEL * LARGEST_DRAWN)
+        return len(content) + size * native + max(size * inside, BYTES_A_PIXEL * LARGEST_DRAWN)
     copies = BYTES_A_PIXEL if image.mode != "RGB" or is_turned(image) or getattr(image, "n_frames", 1) > 1 else 0
     return len(content) + size * (native + max(inside, copies))
+
+
+def refuse_heavy(image: Image.Image, content: bytes, name: str) -> None:
+    """Raise InputError for a photo that takes too much memory to decode, before it is decoded."""
+    needed = footprint(image, content)
+    if needed > LARGEST:
+        kind = f"{'progressive ' if 'progressive' in image.info else ''}{image.format} of {image.width} x {image.height} pixels"
+        raise InputError(
+            f"{name}, a {kind}, takes {needed / 2**20:,.0f} MiB of memory to decode",
+            expected=f"at most {LARGEST >> 20} MiB",
+            hint="Save it smaller, or as a plain JPEG; or skip such photos with --keep-going.",
+        )
 
 
 def is_turned(image: Image.Image) -> bool:

@@ -1,7 +1,7 @@
 """A photo of so many pixels that it is never held as RGB: what a view asks of a picture, made of its parts one after the other.
 
-Every result is what Pillow gives for the whole photo, bit for bit: it too converts pixel by pixel, and resizes each colour by
-itself.
+Every result is what Pillow gives for the whole photo, bit for bit: it too converts pixel by pixel, and resizes rows before
+columns.
 """
 
 from __future__ import annotations
@@ -92,18 +92,13 @@ class LargePhoto:
         return canvas
 
     def resize(self, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-        """As Pillow resizes the whole photo: one colour after the other, which needs a byte a pixel."""
+        """As Pillow resizes the whole photo: first the rows, some at a time, then the columns of what they gave."""
         if self.image.mode == self.mode == "RGB" and self.orientation not in TURNS:
             return self.image.resize(size, resample)
-        planes = [self.plane(at).resize(size, resample) for at in range(len(self.mode))]
-        return Image.merge(self.mode, planes)
-
-    def plane(self, at: int) -> Image.Image:
-        """One colour of the whole photo."""
-        canvas = Image.new("L", self.size)
+        narrow = Image.new(self.mode, (size[0], self.height))
         for top, band in self.bands():
-            canvas.paste(band.getchannel(at), (0, top))
-        return canvas
+            narrow.paste(band.resize((size[0], band.height), resample), (0, top))
+        return narrow.resize(size, resample)
 
     def reduced(self) -> Image.Image:
         """The whole photo on at most `LARGEST_DRAWN` pixels: the mean of each square of a few pixels."""
