@@ -45,3 +45,19 @@ def test_a_watermark_is_the_first_cluster_and_gone_after_augmenting_and_training
     after = xaicli.audit(tmp_path / "photos", again, recursive=True, output=tmp_path / "audit-again")
     assert not any(cluster.is_striking for cluster in after.clusters)
     assert decisions(again, marked_discs).count(1) <= 5
+
+
+@pytest.mark.slow
+def test_a_watermark_in_half_of_a_class_sets_that_half_apart(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 24, 0)
+    marked = [tmp_path / "photos" / "ring" / f"ring-{number}.png" for number in range(0, 24, 2)]
+    for path, picture in zip(marked, read(marked), strict=True):
+        Image.fromarray(watermarked(picture)).save(path)
+    paths = sorted((tmp_path / "photos").rglob("*.png"))
+    network = trained(read(paths), [CLASSES.index(path.parent.name) for path in paths])
+    found = xaicli.audit(tmp_path / "photos", network, recursive=True)
+    first = found.clusters[0]
+    assert first.where == "lower left corner"
+    assert {Path(found.findings[at].image).name for at in first.members} == {path.name for path in marked}
+    assert first.stability is not None
+    assert first.stability > 0.8

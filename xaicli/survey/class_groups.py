@@ -16,7 +16,7 @@ from xaicli.survey.measures import PARTS, border_share, place_in_words, place_of
 
 EVEN = 1 / PARTS**2
 """The share of an even map at any place."""
-STRIKING = 4 * EVEN
+STRIKING = 3 * EVEN
 """From this share on, by the lower end of its interval, a group is what a watermark looks like."""
 
 

@@ -15,6 +15,7 @@ import scipy.sparse.csgraph
 from numpy.typing import NDArray
 
 from xaicli.survey.map_grids import Floats
+from xaicli.survey.set_apart import set_apart
 
 FEWEST = 6
 """A class of fewer maps is one group."""
@@ -46,23 +47,36 @@ class Grouping:
 
 
 def grouped(maps: Floats, seed: int = 0) -> Grouping:
-    """Groups of maps (n, d), each non-negative with sum 1, which all belong to one class. Needs scikit-learn (extra `audit`)."""
+    """Groups of maps (n, side * side), each non-negative with sum 1, which all belong to one class. Needs scikit-learn (extra
+    `audit`)."""
     if len(maps) < FEWEST:
         return Grouping(np.zeros(len(maps), dtype=np.intp), None)
     random = np.random.default_rng(seed)
-    # Roots: products of these are how much two maps overlap, 0 to 1 (Bhattacharyya), which a single bright cell does not decide.
-    points = np.sqrt(maps)
-    drawn = np.sort(random.permutation(len(points))[:LARGEST])
-    labels, count = spectral(points[drawn], 0, seed)
+    drawn = np.sort(random.permutation(len(maps))[:LARGEST])
+    labels = parted(maps[drawn], seed)
+    count = int(labels.max()) + 1
     if count == 1:
         return Grouping(np.zeros(len(maps), dtype=np.intp), None)
-    stability = mean_agreement(points[drawn], labels, count, random, seed)
-    return Grouping(largest_first(spread(points, drawn, labels, count)), stability)
+    stability = mean_agreement(maps[drawn], labels, random, seed)
+    return Grouping(largest_first(spread(np.sqrt(maps), drawn, labels, count)), stability)
 
 
-def spectral(points: Floats, count: int, seed: int) -> tuple[Labels, int]:
-    """Groups of points (n, d), and how many; count: of groups, 0 for as many as the eigengap tells (Ng, Jordan and Weiss, 2001;
-    von Luxburg, 2007, section 8.3)."""
+def parted(maps: Floats, seed: int) -> Labels:
+    """Groups: the maps that are set apart by a place of the border, if there are such, and the spectral groups of all others."""
+    chosen = set_apart(maps)
+    if chosen is None:
+        return spectral(np.sqrt(maps), seed)
+    labels = np.zeros(len(maps), dtype=np.intp)
+    labels[~chosen] = 1 + (spectral(np.sqrt(maps[~chosen]), seed) if (~chosen).sum() >= FEWEST else 0)
+    return labels
+
+
+def spectral(points: Floats, seed: int) -> Labels:
+    """Groups of points (n, d), as many as the eigengap tells (Ng, Jordan and Weiss, 2001; von Luxburg, 2007, section 8.3).
+
+    Points are roots of maps: their products are how much two maps overlap, 0 to 1 (Bhattacharyya), which a single bright cell
+    does not decide.
+    """
     from sklearn.cluster import KMeans
 
     alike = (points @ points.T) ** SHARPNESS
@@ -70,23 +84,23 @@ def spectral(points: Floats, count: int, seed: int) -> tuple[Labels, int]:
     laplacian = scipy.sparse.csgraph.laplacian(alike, normed=True)
     most = max(2, min(MOST_GROUPS, len(points) // 3))
     values, vectors = scipy.linalg.eigh(laplacian, subset_by_index=(0, most))
-    count = count or int(np.diff(values).argmax()) + 1
+    count = int(np.diff(values).argmax()) + 1
     if count == 1:
-        return np.zeros(len(points), dtype=np.intp), 1
+        return np.zeros(len(points), dtype=np.intp)
     rows = vectors[:, :count] / np.maximum(np.linalg.norm(vectors[:, :count], axis=1, keepdims=True), 1e-12)
     labels = KMeans(count, n_init=10, random_state=seed % 2**32).fit_predict(rows)
-    return np.asarray(labels, dtype=np.intp), count
+    return np.asarray(labels, dtype=np.intp)
 
 
-def mean_agreement(points: Floats, labels: Labels, count: int, random: np.random.Generator, seed: int) -> float:
-    """The mean adjusted Rand index of the labels and those found in random parts of the points."""
+def mean_agreement(maps: Floats, labels: Labels, random: np.random.Generator, seed: int) -> float:
+    """The mean adjusted Rand index of the labels and those found in random parts of the maps."""
     from sklearn.metrics import adjusted_rand_score
 
-    size = max(count + 1, round(KEPT * len(points)))
+    size = max(FEWEST, round(KEPT * len(maps)))
     found = []
     for _ in range(RESAMPLES):
-        part = random.permutation(len(points))[:size]
-        found.append(adjusted_rand_score(labels[part], spectral(points[part], count, seed)[0]))
+        part = random.permutation(len(maps))[:size]
+        found.append(adjusted_rand_score(labels[part], parted(maps[part], seed)))
     return float(np.mean(found))
 
 
