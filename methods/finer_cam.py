@@ -7,14 +7,17 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.grad_cam import GradCAM, GradientCAM
 from xaicli.network.classifier import Classifier
+from xaicli.network.embedding import class_weights
 from xaicli.targets import NO_CLASS, Resolved, Targets
 
 Weights = Literal["uniform", "softmax", "softmax-detached"]
+References = Literal["nearest", "top", "weight"] | tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +25,12 @@ class FinerCAM(Method):
     """Finer-CAM: a CAM of what sets a class apart from the classes most like it.
 
     The base CAM explains `Y = y_c - gamma sum_d pi_d y_d` in the place of the logit y_c: d runs over the k classes whose logits
-    are nearest to y_c, above it or below (`references=nearest`), or over the k highest others (`references=top`). pi is 1 / k, or
-    a softmax over the logits of those classes, which the authors' code differentiates too (`weights=softmax`, with their
-    `gamma=1`). At gamma 0 the map is the base's own; at 1 what the classes have in common is gone, and the map may be empty. Maps
-    are the base's: (B, T, h, w) at the layer's resolution. A target A-B takes B as its references, all k of them.
+    are nearest to y_c, above it or below (`references=nearest`), over the k highest others (`references=top`), over the k whose
+    weights in the linear head have the largest cosine to those of c, for a text-image model the embeddings of the prompts
+    (`references=weight`), or over classes by index (`references=12+14`), c itself left out. pi is 1 / k, or a softmax over the
+    logits of those classes, which the authors' code differentiates too (`weights=softmax`, with their `gamma=1`). At gamma 0 the
+    map is the base's own; at 1 what the classes have in common is gone, and the map may be empty. Maps are the base's:
+    (B, T, h, w) at the layer's resolution. A target A-B takes B as its references, all k of them.
 
     extras: `references` (B, T, k), the classes; `reference_weights` (B, T, k), pi.
 
@@ -35,12 +40,13 @@ class FinerCAM(Method):
     base: Method = param(GradCAM(), "a CAM by gradients, with its parameters")
     gamma: float = param(0.6, "how much of the references is taken away", ge=0)
     k: int = param(3, "how many classes it is set against", ge=1)
-    references: Literal["nearest", "top"] = param("nearest", "which: nearest logits, or highest others")
+    references: References = param("nearest", "nearest logits, highest others, most similar weights, or indices joined by +")
     weights: Weights = param("uniform", "how references count: alike, or by a softmax over their logits")
 
     name = "finer-cam"
     paper = "Zhang et al., CVPR 2025, arXiv:2501.11309"
     needs = Needs.GRADIENTS | Needs.FEATURES
+    clean_pass_first = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,35 +70,55 @@ class FinerCAM(Method):
     def require(self, classifier: Classifier) -> None:
         if classifier.count < 2:
             raise UsageError(f"finer-cam sets a class against others, and {classifier.name} has one output", hint="Try grad-cam.")
+        if isinstance(self.references, tuple) and not all(0 <= one < classifier.count for one in self.references):
+            named = "+".join(map(str, self.references))
+            raise UsageError(f"finer-cam: references={named}", expected=f"indices of classes from 0 to {classifier.count - 1}")
 
     def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
         return self.base.layers_read(classifier)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
-        maps = self.base.attribute(classifier, inputs, FinerTargets((), plain=targets, rule=self), seeds)
+        rows = class_weights(classifier) if self.references == "weight" else None
+        maps = self.base.attribute(classifier, inputs, FinerTargets((), plain=targets, rule=self, rows=rows), seeds)
         chosen = targets.resolve(maps.logits)
-        references, weights = self.compared(chosen, maps.logits)
+        references, weights = self.compared(chosen, maps.logits, rows)
         extras = {**maps.extras, "references": references.float(), "reference_weights": weights}
         return Maps(maps.values, chosen, maps.logits, extras)
 
-    def compared(self, chosen: Resolved, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The references (B, T, k) of each target, and their weights (B, T, k), which have the graph of the logits (B, C)."""
+    def compared(self, chosen: Resolved, logits: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The references (B, T, k) of each target, and their weights (B, T, k), which have the graph of the logits (B, C); rows:
+        the weights (C, K) of the classes, where references are found by them."""
         scores = chosen.outputs.scores(logits)
-        own = scores.detach().gather(1, chosen.classes)
-        distance = (scores.detach()[:, None] - own[:, :, None]).abs() if self.references == "nearest" else -scores[:, None]
-        distance = distance.detach().expand(*chosen.classes.shape, scores.shape[1]).clone()
-        distance.scatter_(2, chosen.classes[:, :, None], torch.inf)
-        nearest = distance.argsort(dim=2, stable=True)[:, :, : min(self.k, scores.shape[1] - 1)]
         against = chosen.against[:, :, None]
-        references = torch.where(against == NO_CLASS, nearest, against)
+        references = torch.where(against == NO_CLASS, self.found(chosen, scores.detach(), rows), against)
         others = scores[:, None].expand(-1, references.shape[1], -1).gather(2, references)
+        counted = references != chosen.classes[:, :, None]
+        if not bool(counted.any(dim=2).all()):
+            raise UsageError("finer-cam: a class is its own only reference", hint="Name others: references=A+B.")
         if self.weights == "uniform":
-            return references, torch.full_like(others.detach(), 1 / references.shape[2])
-        return references, (others if self.weights == "softmax" else others.detach()).softmax(dim=2)
+            return references, counted / counted.sum(dim=2, keepdim=True).to(others.dtype)
+        others = others if self.weights == "softmax" else others.detach()
+        return references, others.masked_fill(~counted, -torch.inf).softmax(dim=2)
 
-    def score(self, chosen: Resolved, logits: Tensor) -> Tensor:
+    def found(self, chosen: Resolved, scores: Tensor, rows: Tensor | None) -> Tensor:
+        """The references (B, T, k) by their rule, from scores (B, C)."""
+        wanted = (*chosen.classes.shape, scores.shape[1])
+        if isinstance(self.references, tuple):
+            listed = torch.tensor(self.references, device=scores.device)
+            return listed.expand(*chosen.classes.shape, len(self.references))
+        if rows is not None:
+            alike = functional.normalize(rows, dim=1)
+            distance = -(alike @ alike.T)[chosen.classes]
+        elif self.references == "nearest":
+            distance = (scores[:, None] - scores.gather(1, chosen.classes)[:, :, None]).abs()
+        else:
+            distance = -scores[:, None]
+        distance = distance.expand(wanted).clone().scatter_(2, chosen.classes[:, :, None], torch.inf)
+        return distance.argsort(dim=2, stable=True)[:, :, : min(self.k, wanted[2] - 1)]
+
+    def score(self, chosen: Resolved, logits: Tensor, rows: Tensor | None = None) -> Tensor:
         """Y (B, T) of logits (B, C), with their graph."""
-        references, weights = self.compared(chosen, logits)
+        references, weights = self.compared(chosen, logits, rows)
         scores = chosen.outputs.scores(logits)
         others = scores[:, None].expand(-1, references.shape[1], -1).gather(2, references)
         return scores.gather(1, chosen.classes) - self.gamma * (weights * others).sum(dim=2)
@@ -100,18 +126,19 @@ class FinerCAM(Method):
 
 @dataclass(frozen=True, eq=False)
 class FinerTargets(Targets):
-    """The same classes as `plain`, each with the score by which `rule` sets it apart."""
+    """The same classes as `plain`, each with the score by which `rule` sets it apart; rows: the weights of the classes."""
 
     plain: Targets = field(default_factory=lambda: Targets(()))
     rule: FinerCAM = field(default_factory=FinerCAM)
+    rows: Tensor | None = None
 
     def resolve(self, logits: Tensor) -> Resolved:
         chosen = self.plain.resolve(logits)
-        return replace(chosen, scores=self.rule.score(chosen, logits))
+        return replace(chosen, scores=self.rule.score(chosen, logits, self.rows))
 
     @property
     def count(self) -> int:
         return self.plain.count
 
     def photo(self, row: int) -> Targets:
-        return FinerTargets((), plain=self.plain.photo(row), rule=self.rule)
+        return FinerTargets((), plain=self.plain.photo(row), rule=self.rule, rows=self.rows)

@@ -39,6 +39,7 @@ class GradientCAM(Method):
 
     needs = Needs.GRADIENTS | Needs.FEATURES
     of_frames = True
+    clean_pass_first = True
 
     @property
     def sign(self) -> Sign:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -20,7 +20,8 @@ from xaicli.network.observe import Call, observing
 from xaicli.network.suffix import answering
 from xaicli.network.token_attention import TokenAttention, gradient_of_attention, read_token_attention, refused, to_map
 from xaicli.network.tokens import Axes
-from xaicli.targets import Resolved, Targets
+from xaicli.passes.upsampling import unit_range
+from xaicli.targets import NO_CLASS, Resolved, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +36,21 @@ class LeGrad(Method):
     the grid of patches, at least 0.
 
     The authors' text speaks of all blocks (`blocks=all`), their code takes the last two. Early blocks are read by a head that was
-    not trained on them. The correction by a prompt without an object, by which the authors' code erases patches of SigLIP, is
-    left out.
+    not trained on them. `empty` is the index of a prompt without an object, "a photo of a", among the prompts: where its map,
+    brought to 0 to 1, is above `threshold`, that of the target is set to 0, as the authors' code does for SigLIP. That erases
+    objects to which the empty prompt responds.
 
-    extras: `block_maps` (B, T, L, h, w), the maps E_l of the blocks, in their order.
+    extras: `block_maps` (B, T, L, h, w), the maps E_l of the blocks, in their order; with `empty`, `erased` (B, T), the share of
+    patches set to 0.
 
     `xai explain cat.jpg --model tiny-vit --method legrad`
     """
 
     blocks: Literal["all"] | tuple[int, ...] = param((-2, -1), "which blocks are added up: 0 the first, -1 the last")
     pool: Literal["mean", "own"] = param("mean", "what the head reads: the mean of a block's tokens, or the tokens as they are")
+
+    empty: int | None = param(None, "index of a prompt without an object, whose map erases patches", ge=0, later=True)
+    threshold: float = param(0.8, "of that map, from 0 to 1: patches above it are erased", ge=0, le=1, later=True)
 
     name = "legrad"
     paper = "Bousselham et al., ICCV 2025, arXiv:2404.03214"
@@ -64,8 +70,19 @@ class LeGrad(Method):
         with attribution_mode(classifier.torch_module):
             run = BlockScores(classifier, inputs, self.name)
             chosen = targets.resolve(run.read.logits.detach())
-            maps = torch.stack([run.maps(block, chosen, self.pool) for block in self.places(run)], dim=2)
-        return Maps(maps.sum(dim=2), chosen.detached(), run.read.logits.detach(), {"block_maps": maps})
+            asked = chosen if self.empty is None else and_class(chosen, self.empty)
+            every = torch.stack([run.maps(block, asked, self.pool) for block in self.places(run)], dim=2)
+        maps, extras = every[:, : targets.count], {}
+        values = maps.sum(dim=2)
+        if self.empty is not None:
+            at = answered(every[:, -1].sum(dim=1), self.threshold)
+            values = values.masked_fill(at, 0)
+            extras["erased"] = at.float().mean(dim=(2, 3)).expand(-1, targets.count)
+        return Maps(values, chosen.detached(), run.read.logits.detach(), {"block_maps": maps, **extras})
+
+    def require(self, classifier: Classifier) -> None:
+        if self.empty is not None and self.empty >= classifier.count:
+            raise UsageError(f"legrad: empty={self.empty}", expected=f"a class from 0 to {classifier.count - 1}")
 
     def places(self, run: BlockScores) -> list[int]:
         """The blocks that are asked for, by their places from 0, in order."""
@@ -134,6 +151,21 @@ class BlockScores:
             stack.enter_context(reading_attention(self.classifier.torch_module, found.append, graft=True))
             logits = self.classifier(self.inputs.detach())
         return logits, found[-1] if found else None
+
+
+def answered(empty: Tensor, threshold: float) -> Tensor:
+    """Where the map (B, h, w) of a prompt without an object is above a threshold, once brought to 0 to 1: (B, 1, h, w)."""
+    return unit_range(empty)[:, None] > threshold
+
+
+def and_class(chosen: Resolved, index: int) -> Resolved:
+    """The targets (B, T), and a class behind them."""
+    own = torch.full_like(chosen.classes[:, :1], index)
+    return replace(
+        chosen,
+        classes=torch.cat([chosen.classes, own], dim=1),
+        against=torch.cat([chosen.against, torch.full_like(own, NO_CLASS)], dim=1),
+    )
 
 
 def positive_mean(gradient: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +19,11 @@ from xaicli.passes.upsampling import unit_range
 from xaicli.targets import Resolved, Targets
 
 KERNEL = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
+NO_PROPOSAL = "%s: no place alone makes a proposal of confidence %g, so the map is constant; score=logit reads the class score"
 Mask = Literal["auto", "delta", "gaussian", "gaussian-replicate"]
 Score = Literal["auto", "softmax", "logit"]
+
+logger = logging.getLogger("xaicli")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,8 @@ class ReciproCAM(Method):
     head reads a class token, which stays as it is (`keep_class=false` sets it to 0); the way past the attention ends at the
     patches, and is not read. Where the head pools patches, they are masked before the pool. `auto`: delta and the probability for
     convolutional networks, gaussian and the logit for transformers, as the authors have it. A probability falls where a rival
-    gains more.
+    gains more. Of a box of a detector it is the similarity of its best proposal: where one place alone makes no proposal of the
+    confidence that counts, that is 0 everywhere and the map is constant; `score=logit` reads the class score instead.
 
     extras: `scores` (B, T, h, w), S as it is.
 
@@ -73,6 +78,8 @@ class ReciproCAM(Method):
                 found.append(self.scores(rest, layer, own, rest.copies_at_once(classifier.batch_size)))
                 logits.append(rest.logits)
         scores, decided = torch.stack(found), torch.cat(logits)
+        if classifier.boxes is not None and not bool(scores.any()):
+            logger.warning(NO_PROPOSAL, self.label, classifier.boxes.floor)
         maps = unit_range(scores.flatten(0, 1)).unflatten(0, scores.shape[:2])
         return Maps(maps, targets.resolve(decided), decided, {"scores": scores})
 

@@ -201,6 +201,17 @@ def yolos(folder: Path) -> Classifier:
     return from_folder(folder, transformers.YolosForObjectDetection(config), processor)
 
 
+def cut_export(folder: Path) -> Classifier:
+    """A program of torch.export, cut behind its last operation on pictures."""
+    layers = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, len(CLASSES))).eval()
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(network, (torch.zeros(2, 3, SIDE, SIDE),), dynamic_shapes=(batch,))
+    torch.export.save(program, folder / "net.pt2")
+    (folder / "classes.txt").write_text("\n".join(CLASSES), "utf-8")
+    return xaicli.load_classifier(f"{folder / 'net.pt2'}@layer=auto", classes=folder / "classes.txt")
+
+
 LABELS = "multi_label_classification"
 KINDS = (
     ModelKind("ResNet", "classes", "top1", resnet),
@@ -211,6 +222,8 @@ KINDS = (
     ModelKind("1 channel", "classes", "top1", lambda folder: resnet(folder, channels=1)),
     ModelKind("4 channels", "classes", "top1", lambda folder: resnet(folder, channels=4)),
     ModelKind("13 channels", "classes", "top1", lambda folder: resnet(folder, channels=13)),
+    ModelKind("cut export", "classes", "top1", cut_export),
+    ModelKind("embedding", "likeness to another photo", "similar:sample:hopper", resnet),
     ModelKind("CLIP", "text prompts", "top1", lambda folder: text_image(folder, "clip")),
     ModelKind("SigLIP", "text prompts", "top1", lambda folder: text_image(folder, "siglip")),
     ModelKind("FCN", "regions", "cat@region=8:8:23:23", fcn),

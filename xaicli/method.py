@@ -74,6 +74,9 @@ class Method(Definition):
     stochastic: ClassVar[bool] = False
     masks_input: ClassVar[bool] = False
     """True if the method only runs masked copies of the photo: it may then run in bf16 under precision `auto`."""
+    clean_pass_first: ClassVar[bool] = False
+    """True if the first pass is of the clean photo, by the network itself in float32: a target that depends on that pass is then
+    fixed on it, without a pass of its own."""
     stepwise: ClassVar[bool] = False
     """True if maps come with `extras["steps"]`, (B, T, L, h, w): how each grew in L steps."""
     of_frames: ClassVar[bool] = False

@@ -241,6 +241,12 @@ def require_fit(method: Method, classifier: Classifier) -> None:
         names = ", ".join(of_sequences())
         found = f"{method.name} explains photos, and {classifier.name} reads {classifier.view.describe_frames()}"
         raise UsageError(found, hint=f"Methods for sequences: {names}.")
+    missing = method.needs & ~classifier.provides & ~Needs.CHECKPOINT
+    if missing == Needs.FEATURES and classifier.cuts is not None:
+        raise UsageError(
+            f"{method.name} reads features, and {classifier.name} is run as a whole",
+            hint=f"Name a tensor at which it is cut: --model {classifier.name}@layer=auto (xai list layers shows them).",
+        )
     refuse_unmet(method, classifier.provides, classifier.name)
     method.require(classifier)
 

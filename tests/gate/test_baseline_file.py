@@ -17,7 +17,7 @@ from xaicli.gate import baseline_file
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.baseline_file import load, save
 from xaicli.gate.map_similarity import Noise, Similarity
-from xaicli.gate.measure import PhotoResult, Score
+from xaicli.gate.photo_result import PhotoResult, Score
 from xaicli.stamps import CHECKSUM, with_checksum
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from xaicli.gate.formats import FORMATS, render
-from xaicli.gate.measure import PhotoResult
 from xaicli.gate.outcome import Outcome
+from xaicli.gate.photo_result import PhotoResult
 from xaicli.gate.verdict import Verdict
 
 NASTY = "a|b<img src=x>![x](http://y)\x1b[31m\n::error::`c`%\ufffe&.png"

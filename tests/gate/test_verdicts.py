@@ -12,7 +12,8 @@ from scipy import stats as distributions
 
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.map_similarity import Noise, Similarity, similarity
-from xaicli.gate.measure import PhotoResult, ReadySuite, Score
+from xaicli.gate.measure import ReadySuite
+from xaicli.gate.photo_result import PhotoResult, Score
 from xaicli.gate.rules import CONTROLS, MAP_SIMILARITY, Rule
 from xaicli.gate.suite import Suite
 from xaicli.gate.verdict import Verdict

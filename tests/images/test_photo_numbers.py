@@ -18,6 +18,7 @@ import tifffile
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 
 from xaicli.errors import InputError
@@ -171,6 +172,45 @@ def test_dicom_is_rescaled_windowed_and_inverted_as_it_says(tmp_path: Path) -> N
     assert np.allclose(inverted.bands[0], 1 - wanted, atol=1e-6)
     typed = read(tmp_path / "a.dcm", 1, "-100:100")
     assert typed.notes == ("values from -100 (black) to 100 (white)",)
+
+
+def lut(entries: np.ndarray, first: int, bits: int = 16) -> pydicom.Dataset:
+    made = pydicom.Dataset()
+    made.LUTDescriptor, made.LUTData = [len(entries), first, bits], entries.astype(np.uint16).tobytes()
+    return made
+
+
+def test_the_tables_of_a_dicom_file_are_applied_as_pydicom_applies_them(tmp_path: Path) -> None:
+    bent = (np.arange(1000) ** 2 // 250).astype(np.uint16)
+    for name, apply in (("ModalityLUTSequence", apply_modality_lut), ("VOILUTSequence", apply_voi_lut)):
+        path = dicom(tmp_path / f"{name}.dcm", RAMP, **{name: [lut(bent, 500)]})
+        dataset = pydicom.dcmread(path)
+        bands = read(path, 1).bands
+        assert bands is not None
+        assert np.allclose(bands[0], apply(pixel_array(dataset), dataset) / 65535, atol=1e-6)
+    # A window that is typed is of the values before the table of values of interest, and one that the file states is preferred.
+    assert read(path, 1, "0:100").notes == ("values from 0 (black) to 100 (white)",)
+    stated = dicom(tmp_path / "both.dcm", RAMP, VOILUTSequence=[lut(bent, 500)], WindowCenter=1000.5, WindowWidth=1001)
+    assert read(stated, 1).notes == ("values from 500 (black) to 1500 (white)",)
+
+
+def test_a_table_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    broken = lut(np.arange(10), 0)
+    broken.LUTDescriptor = [1000, 0, 16]
+    with pytest.raises(InputError, match="a DICOM table of 10 entries and 16 bits; expected 1000 entries"):
+        read(dicom(tmp_path / "a.dcm", RAMP, ModalityLUTSequence=[broken]), 1)
+
+
+@pytest.mark.parametrize("window", ["0:2000", "percentile", "full"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_say_that_a_window_changes_nothing(tmp_path: Path, window: str, channels: int) -> None:
+    grey = np.arange(72, dtype=np.uint8).reshape(8, 9)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", npy(tmp_path / "a.npy", grey)):
+        plain, windowed = read(path, channels), read(path, channels, window)
+        assert plain.notes == ()
+        assert windowed.notes == ("values from 0 (black) to 255 (white): of 8 bits, whatever --window says",)
+        assert np.allclose(input_of(plain, view(channels)), input_of(windowed, view(channels)), atol=1e-6)
 
 
 def test_a_frame_of_dicom_is_chosen_and_colours_are_colours(tmp_path: Path) -> None:

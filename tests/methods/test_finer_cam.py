@@ -10,6 +10,7 @@ from xaicli.errors import UsageError
 from xaicli.methods.finer_cam import FinerCAM
 from xaicli.methods.grad_cam import GradCAM, LayerCAM
 from xaicli.methods.rise.rise import RISE
+from xaicli.network.embedding import class_weights
 from xaicli.targets import DECISION, TargetRule, Targets
 
 FEATURES = torch.tensor([[3.0, 0, 3], [0, 3, 3]])
@@ -115,6 +116,36 @@ def test_ties_never_make_the_target_its_own_reference():
     chosen = Targets.same(TargetRule(index=2), 1).resolve(logits)
     assert FinerCAM(k=3).compared(chosen, logits)[0].tolist() == [[[0, 1, 3]]]
     assert FinerCAM(k=9, references="top").compared(chosen, logits)[0].tolist() == [[[0, 1, 3]]]
+
+
+def test_references_may_be_the_classes_with_the_most_similar_weights():
+    # Logits 6, 4, 0 and -6; cosines of the fourth class's weights to the others: -0.894, -1 and -0.707.
+    rule = TargetRule(index=3)
+    assert maps_of(FinerCAM(k=2), rule)[0].extras["references"].tolist() == [[[2, 1]]]
+    assert maps_of(FinerCAM(k=2, references="weight"), rule)[0].extras["references"].tolist() == [[[2, 0]]]
+
+
+def test_references_may_be_listed_and_leave_the_target_out():
+    listed = FinerCAM.from_text({"references": "0+2", "gamma": "1"})
+    maps, values = maps_of(listed, TargetRule(index=1))
+    assert maps.extras["references"].tolist() == [[[0, 2]]]
+    # Weights (2, 0) less the mean of (2, 1) and (1, -1), half of them.
+    assert_close(values, (torch.tensor([[0.5, 0]]) @ FEATURES)[0] / 3)
+    alone, _ = maps_of(listed, TargetRule(index=0))
+    assert alone.extras["reference_weights"].tolist() == [[[0, 1]]]
+    with pytest.raises(UsageError, match="a class is its own only reference"):
+        maps_of(FinerCAM(references=(0,)), TargetRule(index=0))
+
+
+def test_references_that_are_no_classes_are_refused(tiny_cnn, classifier_of):
+    with pytest.raises(UsageError, match=r"finer-cam: references=1\+5; expected indices of classes from 0 to 4"):
+        FinerCAM(references=(1, 5)).require(classifier_of(tiny_cnn))
+
+
+def test_without_a_linear_head_classes_have_no_weights(classifier_of):
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(UsageError, match="have no weights to compare: its outputs do not come from a linear layer"):
+        class_weights(classifier_of(network))
 
 
 def test_a_base_that_is_no_cam_by_gradients_is_refused():

@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from xaicli.errors import UsageError
-from xaicli.methods.legrad import LeGrad, positive_mean
+from xaicli.methods.legrad import LeGrad, answered, positive_mean
 from xaicli.network.attention import Attention
 from xaicli.network.token_attention import gradient_of_attention
 from xaicli.targets import TargetRule, Targets
@@ -45,6 +45,27 @@ def test_behind_a_cosine_positive_and_negative_gradients_of_a_pool_balance():
     (gradient,) = torch.autograd.grad(text @ functional.normalize(pooled, dim=0), pooled)
     assert_close(map_of(values, gradient[None]), torch.tensor([0.754167, 0.107738, 0]), rtol=1e-5, atol=1e-6)
     assert_close(row @ (values @ gradient), torch.tensor(0.0), rtol=0, atol=1e-6)
+
+
+def test_patches_that_answer_the_prompt_without_an_object_are_erased():
+    empty, own = torch.tensor([[[0.1, 0.9], [0.45, 0.5]]]), torch.tensor([[[[0.3, 1], [0.2, 0.6]]]])
+    assert own.masked_fill(answered(empty, 0.8), 0).flatten().tolist() == pytest.approx([0.3, 0, 0.2, 0.6])
+
+
+@pytest.mark.parametrize("reads", ["class", "pool"])
+def test_the_empty_prompt_is_one_of_the_classes(reads):
+    (_, classifier), photos = plain_transformer(reads), inputs()
+    own, empty, corrected = (
+        method.attribute(classifier, photos, Targets.same(TargetRule(index=index), 2), SEEDS)
+        for method, index in ((LeGrad(), 2), (LeGrad(), 1), (LeGrad(empty=1, threshold=0.5), 2))
+    )
+    at = answered(empty.values[:, 0], 0.5)
+    assert at.any()
+    assert_close(corrected.values, torch.where(at, 0, own.values))
+    assert_close(corrected.extras["erased"], at.float().mean(dim=(2, 3)))
+    assert_close(corrected.extras["block_maps"], own.extras["block_maps"])
+    with pytest.raises(UsageError, match="legrad: empty=99; expected a class from 0 to"):
+        LeGrad(empty=99).require(classifier)
 
 
 def plain_map(network, photos, block, scores_of, pool):

@@ -1,6 +1,8 @@
-"""ODAM: closed forms of the specification (self-checks 1 to 4 and 6), and what sets it apart from Grad-CAM."""
+"""ODAM: closed forms of the specification (self-checks 1 to 6), and what sets it apart from Grad-CAM."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import xaicli
 from xaicli.errors import UsageError
 from xaicli.methods.grad_cam import GradCAM, HiResCAM
 from xaicli.methods.odam import ODAM
+from xaicli.models.torchvision_detectors import of_points
 from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.classifier import Classifier
 from xaicli.registry import make_method, require_fit
@@ -119,6 +122,24 @@ def test_of_several_layers_a_box_takes_the_level_that_it_came_from():
     assert_close(both[1], enlarged, atol=1e-6, rtol=1e-5)
     assert maps("fine+coarse", 1).shape == (1, 4, 4)
     assert not maps("fine", 1).any()
+
+
+@pytest.mark.parametrize(
+    ("class_score", "gradients", "tolerance"), [(0.9, (0.0424264, 0.0848528), 1e-6), (0.999999, (4.4721e-7, 0.0894427), 2e-8)]
+)
+def test_the_score_of_fcos_hardly_has_a_gradient_where_the_class_is_certain(class_score, gradients, tolerance):
+    logits = [torch.tensor([[[score]]], dtype=torch.float64).logit().requires_grad_() for score in (class_score, 0.8)]
+    detector = SimpleNamespace(
+        head=lambda levels: dict(
+            zip(("cls_logits", "bbox_ctrness", "bbox_regression"), (*logits, torch.zeros(1, 1, 4)), strict=True)
+        ),
+        anchor_generator=lambda images, levels: torch.zeros(1, 1, 4),
+        box_coder=SimpleNamespace(decode=lambda deltas, points: points),
+    )
+    score = of_points(detector, None, {})["scores"]
+    assert_close(score.item(), (class_score * 0.8) ** 0.5)
+    found = torch.autograd.grad(score.sum(), logits)
+    assert_close(torch.stack(found).flatten(), torch.tensor(gradients, dtype=torch.float64), atol=tolerance, rtol=1e-4)
 
 
 def test_what_it_cannot_do_is_refused_in_words(tiny_cnn, classifier_of):

@@ -6,8 +6,9 @@ from torch import nn
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Needs
-from xaicli.models.from_onnx import channels_of, external_files, view_for
+from xaicli.models.from_onnx import external_files, view_for
 from xaicli.models.load import load_classifier
+from xaicli.models.onnx_session import channels_of
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

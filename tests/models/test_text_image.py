@@ -51,6 +51,13 @@ def test_logits_are_the_model_s_own_for_photos_and_prompts(saved, kind, outputs)
     assert classifier.view.size == (SIDE, SIDE)
 
 
+@pytest.mark.parametrize(("kind", "asked"), [("clip", "sigmoid"), ("clip", "values"), ("siglip", "softmax")])
+def test_texts_are_compared_as_the_model_was_trained(saved, kind, asked):
+    saved(kind)
+    with pytest.raises(UsageError, match=f"--outputs {asked}, but hf:{kind} was trained to compare texts by s"):
+        load_classifier(f"hf:{kind}", prompts=PROMPTS, outputs=asked)
+
+
 def test_siglip_2_of_any_shape_gets_the_patches_that_its_processor_makes(saved):
     import transformers
 

@@ -14,6 +14,7 @@ from torch import nn
 
 import xaicli
 from xaicli.errors import InputError, UsageError
+from xaicli.methods.grad_cam import GradCAM
 from xaicli.runs.target_choice import choose_targets
 
 
@@ -69,6 +70,20 @@ def test_a_region_is_fixed_on_the_clean_photo(photo, model, target, name, cells)
     seen = np.asarray(photo)[::2, ::2, colour] > 0
     assert one.values.sum() == pytest.approx(10.0 * min(1.0, seen.sum() / cells) if "predicted" in name else 10.0)
     assert (one.values > 0).sum() == cells
+
+
+@pytest.mark.parametrize("target", ["top1", "green", "red@region=component", "red@region=0:0:5:5"])
+def test_a_method_that_begins_with_the_clean_photo_fixes_the_region_in_that_pass(photo, model, target, monkeypatch):
+    passes = []
+    with model.module.register_forward_hook(lambda *_: passes.append(1)):
+        one = region_of(photo, model, target, "grad-cam")
+        first = len(passes)
+        monkeypatch.setattr(GradCAM, "clean_pass_first", False)
+        other = region_of(photo, model, target, "grad-cam")
+        assert len(passes) - first == first + 1
+    assert one.values.tobytes() == other.values.tobytes()
+    assert one.record.to_json() == other.record.to_json()
+    np.testing.assert_array_equal(one.extras["region"], other.extras["region"])
 
 
 def test_a_mask_file_is_a_region_named_by_its_content(photo, model, tmp_path):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from xaicli.errors import InputError
+from xaicli.images.decode import decode
+from xaicli.images.photo_input import input_of, reading_of
 from xaicli.images.view import View
 from xaicli.training import decoded
+from xaicli.training.batches import held_out
 from xaicli.training.data import read_listing
 from xaicli.training.decoded import FromDisk, InMemory, free_memory, open_photos, stored_view
 
@@ -33,6 +37,22 @@ def test_a_stored_photo_is_what_the_view_shows(toy):
         wanted = VIEW.prepare(picture.convert("RGB"))
     stored = photos.take(np.array([1]))[0].transpose(2, 0, 1) / np.float32(255)
     np.testing.assert_allclose(VIEW.unnormalise(wanted).numpy(), stored, atol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "order"), [(1, "rgb"), (3, "bgr"), (5, "rgb")])
+def test_a_batch_is_the_network_s_input_whatever_its_channels(tmp_path, channels, order):
+    shape = (8, 8, 3) if channels == 3 else (channels, 8, 8)
+    pixels = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+    pixels = (pixels >> 8).astype(np.uint8) if channels == 3 else pixels
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "a.npy", pixels)
+    view = View(8, 8, mean=(0.2,) * channels, std=(0.5,) * channels, order=order)
+    listing = read_listing(str(tmp_path))
+    _, photos = open_photos(listing, view)
+    (batch,) = held_out(photos, listing.labels, 2, view, 2, torch.device("cpu"))
+    wanted = input_of(decode(listing.sources[0], reading=reading_of(view)), view)
+    np.testing.assert_allclose(batch.inputs[0].numpy(), wanted.numpy(), atol=1e-6)
 
 
 def test_a_margin_leaves_room_around_the_crop():

@@ -9,7 +9,6 @@ import click
 from xaicli.cli.options import ModelOptions, format_option, model_options, option
 from xaicli.cli.printing import print_rows
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
-from xaicli.containment import contained
 
 EXAMPLES = """
 xai list methods
@@ -71,14 +70,12 @@ def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
     from fnmatch import fnmatchcase
 
     from xaicli.network.branches import one_of_branches
-    from xaicli.network.layers import list_layers as layers_of
 
     classifier = model.open()
-    with contained(f"{classifier.name}, when its layers were listed,"):
-        found = layers_of(classifier.trace, encoder=classifier.of_places)
-        default = next((row.name for row in found if row.default), "")
-        if default and classifier.branches:
-            Verbosity.current().warn(one_of_branches(default, classifier.branches))
+    found = classifier.layers()
+    default = next((row.name for row in found if row.default), "")
+    if classifier.cuts is None and default and classifier.branches:
+        Verbosity.current().warn(one_of_branches(default, classifier.branches))
     rows = [
         {
             "layer": row.name,

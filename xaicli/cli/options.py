@@ -216,7 +216,12 @@ model_options = gathered(
         metavar="FILE",
         help="Class names: one per line, or CSV with a column name, or JSON.  [default: the model's own]",
     ),
-    option("Model", "--prompts", metavar="TEXT,...", help="Of a text-image model: the texts that are its classes."),
+    option(
+        "Model",
+        "--prompts",
+        metavar="TEXT,...",
+        help="Of a text-image model: the texts that are its classes; a comma in one takes a backslash (not in --classes FILE).",
+    ),
     option(
         "Model", "--template", multiple=True, metavar="TEXT", help='A sentence for each prompt: "a photo of a {}"; may repeat.'
     ),

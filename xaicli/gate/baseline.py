@@ -11,7 +11,8 @@ import numpy as np
 
 from xaicli.errors import InputError, RunError
 from xaicli.gate.map_similarity import Noise, Similarity, similarity
-from xaicli.gate.measure import PhotoResult, ReadySuite, run_suite, with_classes
+from xaicli.gate.measure import ReadySuite, run_suite, with_classes
+from xaicli.gate.photo_result import PhotoResult
 from xaicli.kinds import show
 from xaicli.packages import versions
 
@@ -25,7 +26,8 @@ Tick = Callable[[int], object]
 class Baseline:
     """photos: in the suite's order; definitions: how each map and score is made, by label; noise: how another seed changes the
     maps of stochastic methods, by method label; view: how photos became inputs, by setting, empty in older baselines;
-    places: where the layers are in the network, by method label, empty likewise."""
+    places: where the layers are in the network, by method label, empty likewise; classes: the names of the classes that were
+    decided on or explained, by index, empty likewise."""
 
     photos: tuple[PhotoResult, ...]
     definitions: Mapping[str, Mapping[str, Any]]
@@ -39,6 +41,7 @@ class Baseline:
     versions: Mapping[str, str] = field(default_factory=dict)
     view: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
 
 
 def photos_to_run(ready: ReadySuite) -> int:
@@ -74,6 +77,7 @@ def make_baseline(ready: ReadySuite, tick: Tick = lambda done: None) -> Baseline
         noise=noise_of(ready, photos, tick),
         versions=versions(),
         view=view_of(ready),
+        classes=ready.class_names(photos),
     )
 
 

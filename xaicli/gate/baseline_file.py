@@ -27,7 +27,7 @@ from xaicli.errors import InputError, UsageError
 from xaicli.files import write_atomic
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.map_similarity import Noise, Similarity
-from xaicli.gate.measure import PhotoResult, Score
+from xaicli.gate.photo_result import PhotoResult, Score
 from xaicli.kinds import show
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.terminal import printable
@@ -42,14 +42,16 @@ LARGEST_MAPS = 4_000_000_000
 TARGET = re.compile(r"(((box:)?[0-9]{1,9}(-[0-9]{1,9})?(@[^\x00-\x1f\x7f]{1,300})?)|(similar|differs):[^\x00-\x1f\x7f]{1,300})")
 """A class or a contrast, and what follows it, such as a region; or a box."""
 
-Maps = Mapping[str, NDArray[np.float32]]
+Maps = Mapping[str, NDArray[Any]]
 T = TypeVar("T")
 
 
 def save(baseline: Baseline, folder: Path) -> int:
     """Write a baseline, replacing an existing one; returns the bytes written."""
     placed = [(f"{at}/{label}", values) for at, photo in enumerate(baseline.photos) for label, values in photo.maps.items()]
-    arrays = {name: np.ascontiguousarray(values) for name, values in placed}
+    regions = {region_name(at): photo.region for at, photo in enumerate(baseline.photos) if photo.region is not None}
+    arrays: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(values) for name, values in placed}
+    arrays |= {name: region.astype(np.uint8) for name, region in regions.items()}
     packed = safetensors.numpy.save(arrays)
     name = maps_name(packed)
     fields = {field.name: getattr(baseline, field.name) for field in dataclasses.fields(baseline)}
@@ -83,6 +85,11 @@ def is_file_of_maps(path: Path) -> bool:
     return False
 
 
+def region_name(at: int) -> str:
+    """The name of a photo's region among the maps; no method is called so."""
+    return f"{at}/@region"
+
+
 def photo_record(photo: PhotoResult) -> dict[str, Any]:
     return {
         "image": photo.image,
@@ -93,6 +100,7 @@ def photo_record(photo: PhotoResult) -> dict[str, Any]:
         "probability": photo.probability,
         "methods": list(photo.maps),
         "scores": [[method, metric, score.value, score.status] for (method, metric), score in photo.scores.items()],
+        **({"box": dict(photo.box)} if photo.box else {}),
     }
 
 
@@ -151,6 +159,7 @@ def baseline_of(record: Mapping[str, Any], maps: Maps) -> Baseline:
         versions={label: text(version) for label, version in by_label(record["versions"])},
         view={name: text(value) for name, value in by_label(record.get("view", {}))},
         places={label: text(place) for label, place in by_label(record.get("places", {}))},
+        classes={index: text(name) for index, name in by_label(record.get("classes", {}))},
     )
 
 
@@ -170,7 +179,24 @@ def photo_of(at: int, entry: Mapping[str, Any], maps: Maps) -> PhotoResult:
         probability=number(entry["probability"]),
         maps={label: map_of(maps[f"{at}/{label}"]) for label in labels},
         scores={(taken(a, str), taken(b, str)): score_of(value, status) for a, b, value, status in taken(entry["scores"], list)},
+        region=region_of(maps.get(region_name(at))),
+        box=box_of(entry.get("box", {})),
     )
+
+
+def region_of(values: NDArray[Any] | None) -> NDArray[np.bool_] | None:
+    if values is None:
+        return None
+    if values.dtype != np.uint8 or values.ndim != 2 or not values.size:
+        raise ValueError(f"a region of shape {values.shape} and type {values.dtype}")
+    return values.astype(np.bool_)
+
+
+def box_of(entry: Any) -> dict[str, Any]:
+    if not taken(entry, dict):
+        return {}
+    left, top, right, bottom = (number(corner) for corner in taken(entry["corners"], list))
+    return {"corners": (left, top, right, bottom), "label": text(entry["label"]), "score": number(entry["score"])}
 
 
 def map_of(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,12 +17,20 @@ from xaicli.claims import claim, is_own
 from xaicli.files import write_atomic
 from xaicli.gate.formats import conclusion, in_order, word
 from xaicli.gate.map_similarity import similarity
-from xaicli.gate.measure import PhotoResult, ReadySuite
+from xaicli.gate.measure import ReadySuite
 from xaicli.gate.outcome import Outcome
+from xaicli.gate.photo_result import PhotoResult
 from xaicli.gate.pictures import in_words
+from xaicli.outputs import Outputs
 from xaicli.results.report.page import policy, text
 
 NAME = "check.html"
+NUMBER = {
+    Outputs.VALUES: "value",
+    Outputs.REGION: "mean probability over the region",
+    Outputs.BOXES: "similarity of the best box",
+}
+"""What the number of a target is called, where it is no probability of the photo."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,8 @@ def page(ready: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -
         before=outcome.baseline.fingerprint[:8],
         after=ready.classifier.fingerprint[:8],
         photos=len(outcome.now),
+        number=NUMBER.get(ready.classifier.outputs, "probability"),
+        decides=ready.classifier.outputs is not Outputs.VALUES,
         verdicts=[(word(verdict), verdict) for verdict in in_order(outcome)],
         conclusion=conclusion(outcome.verdicts),
         changed=changed,

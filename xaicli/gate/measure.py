@@ -5,24 +5,25 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from xaicli.errors import InputError, RunError, UsageError, XaiError
-from xaicli.gate.rules import CONTROLS, Rule, settle
+from xaicli.gate.photo_result import PhotoResult, Score
+from xaicli.gate.rules import CONTROLS, Rule, check_outputs, settle
 from xaicli.gate.suite import Suite
 from xaicli.images.find import find
+from xaicli.images.marks import REGION
 from xaicli.images.source import Source, content_hash
 from xaicli.images.truth import Truth, read_truth
 from xaicli.method import Maps, Method
 from xaicli.metric import Metric
+from xaicli.models.cut_network import JOINED
 from xaicli.models.load import load_classifier, untrusted
 from xaicli.network.classifier import Classifier
+from xaicli.outputs import Outputs
 from xaicli.params import as_json
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.registry import is_own_file, make_method, make_methods, make_metrics, require_fit
@@ -43,32 +44,6 @@ from xaicli.untrusted import is_there
 BATCH = 8
 PRECISION = "fp32"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """One score, or the reason why there is none."""
-
-    value: float | None
-    status: str
-
-
-@dataclass(frozen=True, eq=False)
-class PhotoResult:
-    """The results of a run for one photo.
-
-    image: its path from the suite's folder; target: what was explained, canonical; decision: the class the model chose;
-    probability: of the target on the clean photo; maps: by method label, (h, w); scores: by method and metric label.
-    """
-
-    image: str
-    content: str
-    frame: int
-    target: str
-    decision: int
-    probability: float
-    maps: Mapping[str, NDArray[np.float32]]
-    scores: Mapping[tuple[str, str], Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +77,16 @@ class ReadySuite:
         """How each map and score is made, by label: name, version and parameters of the method or metric."""
         return {one.label: as_json(one) for one in (*self.methods, *self.controls, *self.metrics)}
 
+    def class_names(self, photos: Sequence[PhotoResult]) -> dict[str, str]:
+        """The names of the classes that photos were decided on or explained for, by index; of a detector's boxes none."""
+        if self.classifier.outputs is Outputs.BOXES:
+            return {}
+        rules = [TargetRule.of_name(photo.target) for photo in photos]
+        found = {index for rule in rules if not rule.photo for index in (rule.index, rule.against)}
+        found |= {photo.decision for photo in photos}
+        names = self.classifier.classes
+        return {str(index): names[index] for index in sorted(found) if 0 <= index < len(names)}
+
     def layers(self) -> dict[str, str]:
         """The resolved feature layer of each method that has one."""
         return {method.label: layer for method in self.methods if (layer := resolved_layer(method, self.classifier))}
@@ -124,6 +109,7 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     with untrusted(not trust and model is None):
         loaded = load_classifier(spec, precision=PRECISION, **options)
     classifier, aim = compared(loaded, suite.target, folder=suite.folder)
+    check_outputs(rules, classifier.outputs)
     sources = find([suite.from_here(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)
     for method in methods:
         with untrusted(not trust):
@@ -169,9 +155,11 @@ def model_in(suite: Suite) -> str:
         rest = name.removeprefix(prefix)
         if prefix and rest == name:
             continue
-        file = rest.rpartition(":")[0] if ".py:" in rest else rest
+        file = rest.rpartition(":")[0] if ".py:" in rest else rest.partition("@")[0]
         if is_there(suite.folder / file):
             return prefix + str(suite.folder / rest)
+        if JOINED in file and all(is_there(suite.folder / one) for one in file.split(JOINED)):
+            return prefix + JOINED.join(str(suite.folder / one) for one in rest.split(JOINED))
     return name
 
 
@@ -260,6 +248,8 @@ def result_of(ready: ReadySuite, own: ExplainedPhoto, scores: Mapping[tuple[str,
         probability=float(maps.targets.probability(maps.logits)[0, 0]),
         maps={one.explainer.label: one.values[0].cpu().numpy() for one in explanations if not one.explainer.control},
         scores=scores,
+        region=maps.extras[REGION][0, 0].cpu().numpy() if REGION in maps.extras else None,
+        box=asdict(boxes[maps.targets.rules(0)[0].index]) if (boxes := maps.targets.boxes) else {},
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from xaicli.errors import InputError, UsageError
 from xaicli.gate.baseline import Baseline, Tick
-from xaicli.gate.measure import PhotoResult, ReadySuite, run_suite, with_classes
+from xaicli.gate.measure import ReadySuite, run_suite, with_classes
+from xaicli.gate.photo_result import PhotoResult
 from xaicli.gate.verdict import Verdict
 from xaicli.gate.verdicts import judge
 from xaicli.images.source import Source, content_hash

@@ -64,7 +64,12 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
     old, new = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].numpy() for values in (before, after))
     photo = picture_of_photo(source, ready.classifier.view)
     columns = first, second, difference = outcome.sides.before, outcome.sides.after, "difference"
-    cells = {first: SheetCell(before, sign), second: SheetCell(after, sign), difference: SheetCell(new - old, Sign.SIGNED)}
+    old_marks, new_marks = (one.marks(photo.size) for one in (outcome.baseline.photos[at], outcome.now[at]))
+    cells = {
+        first: SheetCell(before, sign, marks=old_marks),
+        second: SheetCell(after, sign, marks=new_marks),
+        difference: SheetCell(new - old, Sign.SIGNED, marks=new_marks),
+    }
     scale = Scale.of([before, after], sign)
     scales = {first: scale, second: scale, difference: Scale.of([new - old], Sign.SIGNED)}
     name = in_words(outcome.now[at].target, ready)

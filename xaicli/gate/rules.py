@@ -11,6 +11,7 @@ from xaicli.errors import UsageError
 from xaicli.gate.toml_file import check_keys
 from xaicli.kinds import show
 from xaicli.metric import Direction, Metric
+from xaicli.outputs import Outputs
 from xaicli.registry import make_method, make_metric
 
 SAME_MODEL, RETRAINED = "same-model", "retrained"
@@ -130,13 +131,30 @@ def check_special(rule: Rule, metrics: Sequence[str]) -> None:
             continue
         if key not in taken:
             raise UsageError(f"{rule.where}: {key} means nothing to {rule.metric}", expected=" or ".join(taken) or "no bound")
-        low, high = RANGES[rule.metric]
-        if not low <= value <= high:
-            raise UsageError(f"{rule.where}: {key} = {value:g}", expected=f"{low:g} to {high:g}")
+        if rule.metric != CONFIDENCE:
+            check_range(rule, key, value)
     if rule.method and rule.metric in (CONFIDENCE, DECISIONS):
         raise UsageError(f"{rule.where}: {rule.metric} is the model's, whatever the method", hint="Leave method out.")
     if rule.metric == CONTROLS and not any(is_insertion(label) for label in metrics):
         raise UsageError(f"{rule.where}: the controls rule needs insertion", hint='Add metrics = ["insertion"].')
+
+
+def check_range(rule: Rule, key: str, value: float) -> None:
+    low, high = RANGES[rule.metric]
+    if not low <= value <= high:
+        raise UsageError(f"{rule.where}: {key} = {value:g}", expected=f"{low:g} to {high:g}")
+
+
+def check_outputs(rules: Sequence[Rule], outputs: Outputs) -> None:
+    """Raise UsageError where a rule has no meaning for outputs of a kind: values decide on nothing, and have no range."""
+    for rule in rules:
+        if outputs is Outputs.VALUES and rule.metric == DECISIONS:
+            raise UsageError(f"{rule.where}: the model gives values, which decide on nothing", hint=f"Write {CONFIDENCE}.")
+        bounds = [(key, getattr(rule, key.replace("-", "_"))) for key in BOUNDS]
+        if outputs is not Outputs.VALUES and rule.metric == CONFIDENCE:
+            for key, value in bounds:
+                if value is not None:
+                    check_range(rule, key, value)
 
 
 def is_insertion(label: str) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from xaicli.gate.baseline import Baseline
-from xaicli.gate.measure import PhotoResult, ReadySuite
+from xaicli.gate.measure import ReadySuite
+from xaicli.gate.photo_result import PhotoResult
 from xaicli.gate.rules import RETRAINED, Rule, is_insertion
 from xaicli.gate.verdict import Floats, State, Verdict, named, with_interval
 from xaicli.metric import Direction, Quantity, ValueKind

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xaicli.gate.measure import PhotoResult
+from xaicli.gate.photo_result import PhotoResult
 from xaicli.gate.rules import Level, Rule
 from xaicli.results.intervals import Estimate
 

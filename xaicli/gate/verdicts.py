@@ -10,12 +10,15 @@ from scipy import stats as distributions
 
 from xaicli.gate.baseline import Baseline, view_of
 from xaicli.gate.map_similarity import FLOOR, RARE, Similarity, similarity
-from xaicli.gate.measure import PhotoResult, ReadySuite
+from xaicli.gate.measure import ReadySuite
+from xaicli.gate.photo_result import PhotoResult
 from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, MOST_CHANGED, SAME_MODEL, TOLERANCE, Level, Rule
 from xaicli.gate.score_verdicts import by_bounds, by_tolerance, controls_verdicts, held_against, score_verdict
 from xaicli.gate.verdict import Floats, Verdict, named, with_interval
 from xaicli.metric import Quantity, ValueKind
+from xaicli.outputs import Outputs
 from xaicli.results import stats
+from xaicli.targets import TargetRule
 
 CHANCE = 2 * RARE
 """The share of an unchanged model's maps that may fall below a stochastic method's floor in one of the two numbers."""
@@ -25,6 +28,16 @@ LEVEL = 0.05
 SHARE = Quantity(ValueKind.BINARY, 0.0, 1.0)
 CORRELATION = Quantity(ValueKind.CONTINUOUS, -1.0, 1.0)
 PROBABILITY = Quantity(ValueKind.CONTINUOUS, 0.0, 1.0)
+EXPLAINED = {
+    Outputs.SOFTMAX: "the probability of the baseline's class",
+    Outputs.SIGMOID: "the probability of the baseline's label",
+    Outputs.VALUES: "the value of the baseline's output",
+    Outputs.REGION: "the mean probability of the baseline's class over its region",
+    Outputs.BOXES: "the similarity to the baseline's box",
+}
+"""What the number of a target is, by the kind of outputs."""
+CALLED = {Outputs.VALUES: "value", Outputs.BOXES: "similarity"}
+"""What a verdict on that number is called where it is no probability."""
 
 
 def judge(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, same_seed: bool) -> list[Verdict]:
@@ -39,7 +52,7 @@ def judge(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], *, 
         elif rule.metric == DECISIONS:
             verdicts.append(decisions_verdict(rule, ready, baseline, now))
         elif rule.metric == CONFIDENCE:
-            verdicts.append(confidence_verdict(rule, baseline, now))
+            verdicts.append(confidence_verdict(rule, ready, baseline, now))
         else:
             verdicts += [score_verdict(rule, label, ready, baseline, now) for label in methods]
     verdicts += unasked(ready, baseline, now)
@@ -80,9 +93,42 @@ def facts(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> 
     moved = [f"{name} {before} at the baseline, {after} now" for name, before, after in before_and_now if before != after]
     if moved:
         yield Verdict("note", "view", f"photos are prepared differently: {'; '.join(moved)}", metric="view")
+    yield from renamed(ready, baseline)
     if baseline.fingerprint != ready.classifier.fingerprint:
         text = f"{baseline.fingerprint} at the baseline, {ready.classifier.fingerprint} now"
+        if compared := other_photo(baseline, now):
+            text = f"{text}; the photo that the target compares with is part of it, and changed: {compared}"
         yield Verdict("note", "model", text, metric="model")
+
+
+def renamed(ready: ReadySuite, baseline: Baseline) -> Iterator[Verdict]:
+    """A verdict on the names of the classes that were explained: a failure where they stand in another order, since a map is then
+    of another class, or prompt, than at the baseline; a note where only names are new."""
+    names = ready.classifier.classes
+    pairs = [(index, before, names[int(index)]) for index, before in baseline.classes.items() if int(index) < len(names)]
+    moved = [(index, before, after) for index, before, after in pairs if before != after]
+    if not moved:
+        return
+    index, before, after = moved[0]
+    others = f" ({len(moved)} classes in all)" if len(moved) > 1 else ""
+    text = f"class {index} is {before} at the baseline, {after} now{others}"
+    if before in names:
+        place = names.index(before)
+        text = (
+            f"the classes, or prompts, stand in another order: {text}; {before} is class {place}, and its maps are not compared"
+        )
+        yield Verdict("fail", "classes", text, metric="classes")
+    else:
+        yield Verdict("note", "classes", f"{text}: maps of the same number are compared, whatever its name", metric="classes")
+
+
+def other_photo(baseline: Baseline, now: Sequence[PhotoResult]) -> str:
+    """The photo that a target compares with, before and now, where it changed; else empty."""
+    pairs = (
+        (TargetRule.of_name(old.target).photo, TargetRule.of_name(new.target).photo)
+        for old, new in zip(baseline.photos, now, strict=True)
+    )
+    return next((f"{before} at the baseline, {after} now" for before, after in pairs if before and before != after), "")
 
 
 def within(before: str, now: str) -> bool:
@@ -95,10 +141,11 @@ def within(before: str, now: str) -> bool:
 def unasked(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
     """Verdicts on decisions and confidence that no rule is about."""
     named_by_rules = {rule.metric for rule in ready.rules}
-    if DECISIONS not in named_by_rules:
+    # Values decide on nothing.
+    if DECISIONS not in named_by_rules and ready.classifier.outputs is not Outputs.VALUES:
         yield decisions_verdict(None, ready, baseline, now)
     if CONFIDENCE not in named_by_rules:
-        yield confidence_verdict(None, baseline, now)
+        yield confidence_verdict(None, ready, baseline, now)
 
 
 def decisions_verdict(rule: Rule | None, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
@@ -127,23 +174,32 @@ def decisions_verdict(rule: Rule | None, ready: ReadySuite, baseline: Baseline, 
     return Verdict("fail", DECISIONS, text, level, p=stats.p_against(changes, bound, SHARE), **about)
 
 
-def confidence_verdict(rule: Rule | None, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
-    """Judge the probability of the baseline's class, or its change, by a rule. Without a rule a change is a note, and
-    inconclusive if it may exceed a fiftieth."""
-    probabilities = np.array([photo.probability for photo in now])
+def confidence_verdict(rule: Rule | None, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
+    """Judge the probability of the baseline's class, or its change, by a rule; of other outputs the number in its place. Without
+    a rule a change is a note, and inconclusive if it may exceed a fiftieth; of values, which have no range, always a note."""
+    outputs = ready.classifier.outputs
+    found = of_confidence(
+        rule, outputs, np.array([[photo.probability for photo in each] for each in (baseline.photos, now)]), now
+    )
+    return replace(found, what=CALLED.get(outputs, CONFIDENCE))
+
+
+def of_confidence(rule: Rule | None, outputs: Outputs, before_and_now: Floats, now: Sequence[PhotoResult]) -> Verdict:
+    """The same; before_and_now: (2, photos) the numbers of the targets."""
+    quantity = Quantity() if outputs is Outputs.VALUES else PROBABILITY
+    change = before_and_now[1] - before_and_now[0]
     if rule is not None and rule.tolerance is None:
-        return by_bounds(rule, "", probabilities, now, PROBABILITY)
-    change = probabilities - np.array([photo.probability for photo in baseline.photos])
+        return by_bounds(rule, "", before_and_now[1], now, quantity)
     if rule is not None:
-        return by_tolerance(rule, "", change, now, PROBABILITY, worse=0.0)
-    estimate = stats.change(change, PROBABILITY)
-    text = f"{with_interval(estimate, change, signed=True)} in the probability of the baseline's class"
+        return by_tolerance(rule, "", change, now, quantity, worse=0.0)
+    estimate = stats.change(change, quantity)
+    text = f"{with_interval(estimate, change, signed=True)} in {EXPLAINED[outputs]}"
     if not change.any():
         return Verdict.of("ok", CONFIDENCE, text, estimate, None)
-    state, _, judged = held_against(estimate, change, -TOLERANCE, TOLERANCE, text, PROBABILITY, paired=True)
+    state, _, judged = held_against(estimate, change, -TOLERANCE, TOLERANCE, text, quantity, paired=True)
     moved = estimate.low is None or estimate.high is None or estimate.low > 0 or estimate.high < 0
-    if moved or state == "ok":
-        return Verdict.of("note" if moved else "ok", CONFIDENCE, text, estimate, None)
+    if moved or state == "ok" or outputs is Outputs.VALUES:
+        return Verdict.of("note" if moved or state != "ok" else "ok", CONFIDENCE, text, estimate, None)
     # No rule asks for it, so it never makes a check fail, not even under --strict.
     return replace(Verdict.of("inconclusive", CONFIDENCE, judged, estimate, None), level="warn")
 

@@ -34,7 +34,7 @@ from xaicli.images.in_one_go import try_picture
 from xaicli.images.large_photo import LargePhoto, is_large
 from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
 from xaicli.images.pixels import EXIF_ORIENTATION, orientation_of, to_rgb, upright
-from xaicli.images.samples import Bands, Reading, Samples, turned
+from xaicli.images.samples import Bands, Reading, Samples, turned, window_unused
 from xaicli.images.source import LARGEST_FILE, Source, as_array, memory_hash
 
 Colour = tuple[int, int, int]
@@ -187,7 +187,7 @@ def decode_bytes(
                 return large_photo(image, hashlib.sha256(content).hexdigest(), frame, frames, notes, background, name)
             rgb, said = to_rgb(image, background, white)
             rgb, unread = upright(rgb, image)
-            left_out = (*bands_left_out(content, image), *bits_left_out(content, image, white))
+            left_out = (*bands_left_out(content, image), *bits_left_out(content, image, white), *window_unused(reading.window))
             return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, (*notes, *left_out, *said, *unread), name)
     except MemoryError:
         raise
@@ -280,7 +280,7 @@ def decode_memory(source: Source, frame: int, background: Colour, max_pixels: in
             return photo_of(pixels_of(upright_samples(samples, image), reading), memory_hash(source.memory), 0, name)
         rgb, said = to_rgb(image, background)
         rgb, unread = upright(rgb, image)
-        return Photo(rgb, memory_hash(source.memory), 0, 1, (*said, *unread), name)
+        return Photo(rgb, memory_hash(source.memory), 0, 1, (*said, *unread, *window_unused(reading.window)), name)
     except (XaiError, MemoryError):
         raise
     # PIL reads a file lazily, so the user's own file may fail here in any way.

@@ -29,11 +29,20 @@ def is_dicom(content: bytes) -> bool:
     return content[PREAMBLE : PREAMBLE + 4] == MARK
 
 
-def read_dicom(timed: Timed, content: bytes, frame: int, max_pixels: int, admit: Callable[[int], None]) -> Samples:
+def read_dicom(
+    timed: Timed,
+    content: bytes,
+    frame: int,
+    max_pixels: int,
+    admit: Callable[[int], None],
+    *,
+    declared: bool = True,
+) -> Samples:
     """A frame of a DICOM file.
 
-    timed: the same content, with a clock; admit: called with the bytes of its numbers before they are decoded. Raises
-    InputError, and whatever pydicom raises on damaged bytes.
+    timed: the same content, with a clock; declared: whether black and white are as the file says, so that its table of values of
+    interest is applied; admit: called with the bytes of its numbers before they are decoded. Raises InputError, and whatever
+    pydicom raises on damaged bytes.
     """
     pydicom = require("pydicom", "dicom")
     if PACKED_WHOLE in content[:HEADER]:
@@ -51,12 +60,45 @@ def read_dicom(timed: Timed, content: bytes, frame: int, max_pixels: int, admit:
         made = of_bands(np.moveaxis(values, -1, 0))
         whole = made.declared if is_palette(dataset) else full_range(dataset, (1.0, 0.0))
         return Samples(made.values, whole, whole, False, frames, notes)
-    rescale = rescale_of(dataset)
-    # Always floats: a window is the file's, or the user's, also where eight bits are stored.
-    rescaled = values.astype(np.float64) * rescale[0] + rescale[1]
-    widest = full_range(dataset, rescale)
+    values, widest = in_own_units(values, dataset)
     inverted = str(dataset.PhotometricInterpretation) == "MONOCHROME1"
-    return Samples(of_bands(rescaled[None]).values, window_of(dataset) or widest, widest, inverted, frames, notes)
+    window = window_of(dataset)
+    if declared and window is None and (found := table(dataset, "VOILUTSequence")) is not None:
+        values, widest = looked_up(values, found)
+    return Samples(of_bands(values[None]).values, window or widest, widest, inverted, frames, notes)
+
+
+def in_own_units(values: NDArray[Any], dataset: Any) -> tuple[NDArray[np.float64], Range]:
+    """Stored values in the file's own units, and what the stored bits can hold there: by its modality table (DICOM PS3.3,
+    C.11.1), or else by its slope and intercept. Always floats: a window is the file's, or the user's, also of eight stored
+    bits."""
+    if (found := table(dataset, "ModalityLUTSequence")) is not None:
+        return looked_up(values, found)
+    rescale = rescale_of(dataset)
+    return values.astype(np.float64) * rescale[0] + rescale[1], full_range(dataset, rescale)
+
+
+def table(dataset: Any, name: str) -> Any:
+    """The first table of that kind; None where there is none."""
+    sequence = getattr(dataset, name, None)
+    return sequence[0] if sequence else None
+
+
+def looked_up(values: NDArray[Any], found: Any) -> tuple[NDArray[np.float64], Range]:
+    """Values through a table, below its first and above its last the entry there, and what its bits can hold; raises InputError
+    where it is damaged."""
+    count, first_value, bits = (int(number) for number in found.LUTDescriptor)
+    count = count or 1 << 16
+    data = found.LUTData
+    if isinstance(data, bytes):
+        # Entries of 8 bits lie in words, or two in one.
+        narrow = bits <= 8 and len(data) < 2 * count
+        data = np.frombuffer(data, dtype=np.uint8 if narrow else "<u2", count=len(data) if narrow else len(data) // 2)
+    entries = np.asarray(data)[:count]
+    if len(entries) < count or not 1 <= bits <= 16:
+        raise InputError(f"a DICOM table of {len(entries)} entries and {bits} bits", expected=f"{count} entries of 1 to 16 bits")
+    places = (np.rint(values).astype(np.int64) - first_value).clip(0, count - 1)
+    return entries[places].astype(np.float64), (0.0, 2.0**bits - 1)
 
 
 def check(dataset: Any, frame: int, max_pixels: int) -> int:

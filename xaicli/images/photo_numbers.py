@@ -64,7 +64,8 @@ def pixels_in(
         return pixels_of_array(read_array(content), reading)
     if is_dicom(content):
         wait = functools.partial(paused, timed, admit)
-        return pixels_of(read_dicom(timed, content, frame, max_pixels, wait), reading)
+        samples = read_dicom(timed, content, frame, max_pixels, wait, declared=reading.window.text == DECLARED)
+        return pixels_of(samples, reading)
     if wants_tifffile(content, reading):
         wait = functools.partial(paused, timed, admit)
         return pixels_of(read_tiff(timed, content, reading, frame, max_pixels, wait), reading)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xaicli.errors import InputError, UsageError
-from xaicli.images.window import Range, Window, extremes, scaled
+from xaicli.images.window import DECLARED, Range, Window, extremes, scaled
 
 Bands = NDArray[np.float32]
 Numbers = NDArray[Any]
@@ -67,8 +67,13 @@ class Samples:
         limits = whole if is_bytes and whole else window.range_of(self.values, self.declared, self.widest)
         bands = np.stack([scaled(band, limits) for band in self.values])
         low, high = reversed(limits) if self.inverted else limits
-        said = () if is_bytes else (f"{VALUES_FROM} {low:g} (black) to {high:g} (white)",)
+        said = window_unused(window) if is_bytes else (f"{VALUES_FROM} {low:g} (black) to {high:g} (white)",)
         return 1 - bands if self.inverted else bands, said
+
+
+def window_unused(window: Window) -> tuple[str, ...]:
+    """What to say of a photo of 8 bits, whose values are always 0 to 255, where a window was asked for."""
+    return () if window.text == DECLARED else (f"{VALUES_FROM} 0 (black) to 255 (white): of 8 bits, whatever --window says",)
 
 
 def samples_of(array: Numbers, channels: int = 3, *, channels_first: bool = False) -> Samples:

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from xaicli.containment import contained
 from xaicli.errors import InputError, RunError, UsageError
+from xaicli.images.view import View
+from xaicli.models.cut_network import CutNetwork
 from xaicli.models.fingerprint import Account, computed, file_fingerprint, module_fingerprint, network_fingerprint
 from xaicli.models.from_hf import LogitsOnly
 from xaicli.models.input_view import Overrides
 from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.models.probe import output_kind
 from xaicli.models.reading_frames import framed, refuse_places, sequence_network
+from xaicli.models.text_image import PromptLogits, refuse_other_outputs
 from xaicli.models.trial import Trial, outputs_on_trial, trial_inputs, try_network
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
@@ -47,6 +50,8 @@ def assemble(
     they are; output_name: which entry of a tuple or dict they are. Raises InputError and RunError.
     """
     module = None if loaded.module is None else prepared(loaded.module, device)
+    if isinstance(module, PromptLogits):
+        refuse_other_outputs(outputs, loaded)
     overrides = overrides if loaded.decoding is None else overrides.of_detector()
     view = framed(overrides.apply(loaded.view, module, loaded.name), module, overrides.frames, overrides.frame_step, loaded.name)
     if view.frames and module is not None and loaded.decoding is None:
@@ -55,7 +60,7 @@ def assemble(
     assert forward is not None
     at = loaded.device or device
     quantised = module is not None and any("quantized" in type(part).__module__ for part in module.modules())
-    dtype = torch.float32 if quantised else masked_dtype(precision, at)
+    dtype = torch.float32 if quantised or isinstance(module, CutNetwork) else masked_dtype(precision, at)
     bare = Classifier(
         forward=forward,
         module=module,
@@ -64,12 +69,13 @@ def assemble(
         classes=(),
         count=0,
         provides=provided(module) | (Needs.FRAMES if view.frames else Needs(0)),
-        fingerprint=file_fingerprint(loaded.content, view) if module is None else module_fingerprint(unwrapped(module), view),
+        fingerprint=fingerprint_of_source(loaded, module, view),
         device=at,
         layer=layer if layer != "auto" else loaded.layer,
         output_name=output_name or loaded.output_name,
         masked_dtype=dtype if module is not None and loaded.decoding is None else torch.float32,
         decoding=loaded.decoding,
+        cuts=loaded.cuts,
     )
     if bare.decoding is not None:
         bare = settled(bare)
@@ -185,6 +191,13 @@ def settled(detector: Classifier) -> Classifier:
             return dataclasses.replace(detector, decoding=dataclasses.replace(detector.decoding, one_by_one=True))
 
 
+def fingerprint_of_source(loaded: LoadedModel, module: nn.Module | None, view: View) -> str:
+    """The fingerprint of what a source gave: of its files for a black box, also of one that was cut, else of the module."""
+    if module is None or isinstance(module, CutNetwork):
+        return file_fingerprint(loaded.content, view)
+    return module_fingerprint(unwrapped(module), view)
+
+
 def fingerprint_of(classifier: Classifier, outputs: Outputs) -> str:
     """The fingerprint of the network, including how its outputs are read unless that is a plain softmax."""
     if outputs is Outputs.SOFTMAX and not classifier.output_name:
@@ -240,9 +253,12 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def provided(module: nn.Module | None) -> Needs:
-    """What methods may ask of a network: a black box has only its forward pass, a scripted program gradients too."""
+    """What methods may ask of a network: a black box has only its forward pass, one that was cut features too, a scripted program
+    gradients."""
     if module is None:
         return Needs.FORWARD
+    if isinstance(module, CutNetwork):
+        return Needs.FORWARD | Needs.FEATURES
     if isinstance(module, torch.jit.ScriptModule):
         return Needs.FORWARD | Needs.GRADIENTS
     needs = Needs.FORWARD | Needs.GRADIENTS | Needs.FEATURES | Needs.HEAD

@@ -56,7 +56,10 @@ TAKE_PROMPTS: tuple[Load, ...] = (from_hf.load, from_open_clip.load)
 """Sources that hold text-image models."""
 WITHOUT_VIEW: tuple[Load, ...] = (from_onnx.load, from_export.load, from_script.load)
 """Sources whose files say nothing of how photos are prepared."""
+CAN_BE_CUT: tuple[Load, ...] = (from_onnx.load, from_export.load)
+"""Sources of exported networks, which have no layers but may be cut at a tensor: `@layer=TENSOR`."""
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+QUALIFIERS = ("weights", "layer")
 FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, open-clip:NAME@TAG, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
 
 UNTRUSTED: ContextVar[bool] = ContextVar("UNTRUSTED", default=False)
@@ -132,6 +135,7 @@ def load_classifier(
         name=name,
         flag=parsed.flag,
         weights=weights_of(parsed, weights),
+        layer=dict(parsed.params).get("layer", ""),
         device=place,
         any_device=str(device) == "auto",
         offline=offline or UNTRUSTED.get(),
@@ -142,6 +146,8 @@ def load_classifier(
     )
     if load not in TAKE_PROMPTS:
         request.prompts.refuse(spec)
+    if load not in CAN_BE_CUT:
+        request.refuse_layer(parsed.name)
     # Weights created in inference mode could never have gradients.
     if request.weights is not None and load not in TAKE_CHECKPOINTS and is_checkpoint(request.weights):
         raise UsageError(f"{request.weights.name} is a network of its own", hint=f"Write --model {request.weights} alone.")
@@ -197,9 +203,10 @@ def says_nothing_of_photos(spec: str) -> bool:
 
 
 def weights_of(spec: Spec, given: str | Path | None) -> Path | None:
-    """The weights file of `--weights`, or of `@weights=` in the specification; raises UsageError for other qualifiers."""
-    if spec.base is not None or any(key != "weights" for key, _ in spec.params):
-        key = "base" if spec.base is not None else next(key for key, _ in spec.params if key != "weights")
+    """The weights file of `--weights`, or of `@weights=` in the specification; raises UsageError for qualifiers that no model
+    has."""
+    if spec.base is not None or any(key not in QUALIFIERS for key, _ in spec.params):
+        key = "base" if spec.base is not None else next(key for key, _ in spec.params if key not in QUALIFIERS)
         raise UsageError(f'a model has no parameter "{key}"', expected="@weights=FILE, or @WEIGHTS by name")
     stated = dict(spec.params).get("weights")
     if stated is not None and given is not None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xaicli.errors import UsageError
 from xaicli.images.view import View
 from xaicli.models.prompts import Prompts
+from xaicli.network.layers import Cuts
 from xaicli.network.proposals import Decoding
 from xaicli.outputs import Outputs
 from xaicli.params import escape
@@ -27,7 +28,7 @@ class Request:
     name: the part after the source's prefix; flag: the qualifier without `=` (torchvision's weights, a revision); weights: a file
     that replaces the source's own; any_device: the user did not choose `device`, so a source may take the CPU instead; offline:
     forbids downloads; progress: shows a bar for them; trust: allows the user's own code; prompts: the texts with which a
-    text-image model compares photos.
+    text-image model compares photos; layer: the tensor at which an exported network is cut, empty for one that stays whole.
     """
 
     name: str
@@ -40,18 +41,29 @@ class Request:
     trust: bool = True
     notice: Notice = lambda text: None
     prompts: Prompts = Prompts()
+    layer: str = ""
 
     def canonical(self, source: str, name: str) -> str:
         """The specification in canonical form, with the weights file's name but not its path."""
         prefix = f"{source}:" if source else ""
         flag = f"@{escape(self.flag)}" if self.flag else ""
         weights = f"@weights={escape(self.weights.name)}" if self.weights else ""
-        return f"{prefix}{escape(name)}{flag}{weights}"
+        layer = f"@layer={escape(self.layer)}" if self.layer else ""
+        return f"{prefix}{escape(name)}{flag}{weights}{layer}"
 
     def refuse_weights(self, what: str) -> None:
         """Raise UsageError if a weights file was given to a source that has its own weights."""
         if self.weights is not None:
             raise UsageError(f"--weights {self.weights.name} with {what}", expected="no --weights: such a file holds its own")
+
+    def refuse_layer(self, what: str) -> None:
+        """Raise UsageError if a tensor was named at which the network is to be cut."""
+        if self.layer:
+            raise UsageError(
+                f'"@layer={self.layer}" with {what}',
+                expected="@layer=TENSOR after a whole exported network, onnx:FILE or FILE.pt2",
+                hint="A method takes its layer itself: --method grad-cam@layer=NAME.",
+            )
 
     def refuse_flag(self, hint: str) -> None:
         if self.flag:
@@ -63,7 +75,8 @@ class LoadedModel:
     """The answer of a source: a torch module, or a black box (`forward`, and the hash of its `content`).
 
     device: where a black box runs, None for the requested device; outputs, output_name: the kind of outputs and their entry in a
-    tuple or dict, according to the model's configuration; decoding: of a detector, how its outputs become boxes.
+    tuple or dict, according to the model's configuration; decoding: of a detector, how its outputs become boxes; cuts: finds the
+    tensors at which an exported network can be cut.
     """
 
     name: str
@@ -77,3 +90,4 @@ class LoadedModel:
     outputs: Outputs | None = None
     output_name: str = ""
     decoding: Decoding | None = None
+    cuts: Cuts | None = None

@@ -111,6 +111,15 @@ def classifier_of_prompts(model: TextImageModel, view: View, name: str, request:
 
 
 @torch.no_grad()
+def refuse_other_outputs(asked: Outputs | None, loaded: LoadedModel) -> None:
+    """Raise UsageError where a text-image model is to be read in another way than it was trained."""
+    if asked is not None and loaded.outputs is not None and asked is not loaded.outputs:
+        raise UsageError(
+            f"--outputs {asked.value}, but {loaded.name} was trained to compare texts by {loaded.outputs.value}",
+            hint="Leave --outputs out.",
+        )
+
+
 def text_features(model: TextImageModel, sentences: Sequence[str], view: View, name: str) -> Tensor:
     """Features (N, D) of N sentences, of unit length; raises InputError if the model's own logits for a trial photo are not the
     scaled cosine of these features and the photo's."""

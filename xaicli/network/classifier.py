@@ -20,12 +20,12 @@ from xaicli.needs import Needs
 from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.branches import parallel_branches
 from xaicli.network.dry_run import dry_run
-from xaicli.network.layers import FeatureLayer, default_layer, named_layer
+from xaicli.network.layers import Cuts, FeatureLayer, LayerRow, default_layer, list_layers, named_layer
 from xaicli.network.modes import eval_mode
 from xaicli.network.proposals import Decoding, Proposals
 from xaicli.network.raw_output import read_outputs
 from xaicli.network.reference import Reference
-from xaicli.network.regions import FixedRegion, two_classes
+from xaicli.network.regions import FixedRegion, OpenRegion, two_classes
 from xaicli.network.sequences import SequenceNetwork
 from xaicli.network.stages import named_stages
 from xaicli.network.trace import NetworkTrace
@@ -48,7 +48,7 @@ class Classifier:
     maximum inputs per pass, None for what the device takes best; inconsistency: why the outputs for a photo depend on more than
     that photo, in words, empty if they do not; copies_input: the network writes into its input and is therefore given a copy;
     expected_passes: passes without gradients in the whole run, 0 if unknown; reference: the embedding of another photo, to
-    which those of this network, its outputs, are compared.
+    which those of this network, its outputs, are compared; cuts: finds the tensors at which an exported network can be cut.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -63,7 +63,7 @@ class Classifier:
     outputs: Outputs = Outputs.SOFTMAX
     output_name: str = ""
     pixels: Outputs | None = None
-    region: FixedRegion | None = field(default=None, repr=False)
+    region: FixedRegion | OpenRegion | None = field(default=None, repr=False)
     decoding: Decoding | None = field(default=None, repr=False)
     boxes: FixedBoxes | None = field(default=None, repr=False)
     probabilities: bool = False
@@ -75,6 +75,7 @@ class Classifier:
     copies_input: bool = False
     expected_passes: float = 0
     reference: Reference | None = field(default=None, repr=False)
+    cuts: Cuts | None = field(default=None, repr=False)
     looked_up: dict[str, FeatureLayer] = field(default_factory=dict, init=False, repr=False)
     looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
 
@@ -135,10 +136,11 @@ class Classifier:
         """Outputs (B, 3C) of the region of this classifier's photo; raises RunError where none is fixed."""
         if self.region is None or self.pixels is None:
             raise RunError(f"{self.name} gives a class map: name a region of it", hint="Give --target CLASS@region=predicted.")
-        before, now = tuple(self.region.cells.shape), tuple(class_map.shape[2:])
+        region = self.region.fixed_on(class_map, self.pixels)
+        before, now = tuple(region.cells.shape), tuple(class_map.shape[2:])
         if now != before:
             raise RunError(f"{self.name} gave a class map of {now}; it was {before} before")
-        return self.region.read(class_map, self.pixels)
+        return region.read(class_map, self.pixels)
 
     def proposals(self, inputs: Tensor) -> Proposals:
         """All that a detector proposes for a batch; raises RunError for another model."""
@@ -156,7 +158,7 @@ class Classifier:
         """The detector as a classifier of T boxes of one photo, each with a name."""
         return self.bound(boxes=boxes, classes=names, count=len(boxes), outputs=Outputs.BOXES)
 
-    def for_region(self, region: FixedRegion) -> Classifier:
+    def for_region(self, region: FixedRegion | OpenRegion) -> Classifier:
         """The network as a classifier of one region of its class map."""
         return self.bound(region=region, outputs=Outputs.REGION)
 
@@ -205,6 +207,13 @@ class Classifier:
     def default_layer(self) -> FeatureLayer:
         with contained(f"{self.name}, when its feature layer was looked for,"):
             return default_layer(self.trace, encoder=self.of_places)
+
+    def layers(self) -> list[LayerRow]:
+        """Every layer that runs; of an exported network the tensors at which it can be cut."""
+        if self.cuts is not None:
+            return self.cuts()
+        with contained(f"{self.name}, when its layers were listed,"):
+            return list_layers(self.trace, encoder=self.of_places)
 
     @cached_property
     def branches(self) -> tuple[str, ...]:

@@ -113,6 +113,11 @@ class Recorder:
         weights = torch.randn(output.shape, generator=generator).to(output)
         torch.autograd.grad((output * weights).sum(), self.leaves, allow_unused=True)
 
+    def take_for_reached(self) -> None:
+        """Of a network without gradients, as an exported one that was cut, every layer's grid counts."""
+        for layer in self.layers.values():
+            layer.reached = {(side, layout) for side, layouts in layer.candidates.items() for layout in layouts}
+
     def noting_reach(self, path: str, side: Side, mark: object) -> Callable[[Tensor | None], None]:
         """A hook that notes where a gradient arrives, in the last call of a layer."""
 
@@ -150,7 +155,10 @@ def dry_run(
             raise RunError("the network returns no tensor", expected="logits (photos, classes)")
         find_candidates(recorder.layers, size, recorder.latest)
         flow = recorder.flow(output)
-        recorder.note_gradients(output)
+        if getattr(module, "gradient_free", False):
+            recorder.take_for_reached()
+        else:
+            recorder.note_gradients(output)
     for layer in recorder.layers.values():
         layer.behind = {side: 1 - before / max(recorder.work, 1.0) for side, before in layer.behind.items()}
     begun = tuple(dict.fromkeys(call.path for call in seen.calls))
@@ -158,7 +166,10 @@ def dry_run(
 
 
 def multiplications(part: nn.Module, output: Tensor | None) -> float:
-    """The multiplications of a convolution or linear layer, which are most of a network's work."""
+    """The multiplications of a convolution or linear layer, which are most of a network's work; what a part of an exported
+    network says of itself."""
+    if (counted := getattr(part, "counted_work", None)) is not None:
+        return float(counted)
     if output is None or not isinstance(part, WEIGHTED):
         return 0.0
     return float(output.numel() * part.weight[0].numel())

@@ -43,7 +43,11 @@ def embedder_of(classifier: Classifier) -> Embedder:
     image = getattr(module, "embedder", None)
     if isinstance(image, nn.Module):
         return Embedder(image, "the features of its image side")
-    head = "" if module is None or classifier.outputs is Outputs.VALUES else head_of(module, classifier.view.size)
+    head = (
+        ""
+        if module is None or classifier.outputs is Outputs.VALUES
+        else head_of(module, classifier.view.size, classifier.view.channels)
+    )
     if module is not None and head:
         return Embedder(replaced(module, head), f"what enters its head {head}")
     if classifier.classes or (module is None and classifier.outputs is not Outputs.VALUES):
@@ -51,7 +55,24 @@ def embedder_of(classifier: Classifier) -> Embedder:
     return Embedder(module, "its outputs")
 
 
-def head_of(module: nn.Module, size: tuple[int, int]) -> str:
+def class_weights(classifier: Classifier) -> Tensor:
+    """One row per class, (C, K): of a text-image model the embeddings of the prompts, else the weights of the linear layer that
+    gives the outputs. Raises UsageError where no such layer does."""
+    module = classifier.torch_module
+    texts = getattr(module, "texts", None)
+    if isinstance(texts, Tensor) and texts.shape[:1] == (classifier.count,):
+        return texts.detach().float()
+    path = "" if classifier.of_places else head_of(module, classifier.view.size, classifier.view.channels)
+    head = module.get_submodule(path) if path else None
+    if not isinstance(head, nn.Linear) or head.weight.shape[0] != classifier.count:
+        raise UsageError(
+            f"the classes of {classifier.name} have no weights to compare: its outputs do not come from a linear layer",
+            expected="a network that ends in a linear layer, or a text-image model",
+        )
+    return head.weight.detach().float()
+
+
+def head_of(module: nn.Module, size: tuple[int, int], channels: int = 3) -> str:
     """The path of the linear layer whose output is the network's own; empty where there is none."""
     given: list[tuple[str, Any]] = []
 
@@ -60,7 +81,7 @@ def head_of(module: nn.Module, size: tuple[int, int]) -> str:
             given.append((call.path, output))
 
     with torch.no_grad(), eval_mode(module), observing(module, after=after):
-        found = first_tensor(module(noise(module, size)))
+        found = first_tensor(module(noise(module, size, channels)))
     last = given[-1] if given else ("", None)
     return last[0] if found is not None and isinstance(last[1], Tensor) and torch.equal(found, last[1]) else ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,6 +57,10 @@ class LayerRow(NamedTuple):
     shape: tuple[int, ...]
     grid: tuple[int, int] | None
     default: bool
+
+
+Cuts = Callable[[], list[LayerRow]]
+"""Finds the tensors at which an exported network can be cut into features and what follows them."""
 
 
 def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xaicli.errors import RunError
 from xaicli.outputs import Outputs
 
 SMALLEST_SIDE = 2
@@ -40,12 +42,17 @@ class FixedRegion:
     """A region of one photo's class map, fixed on the clean photo.
 
     cells: (H, W) bool, not empty; clean: (C, H, W) bool, where the clean photo's class map has each class, None where nobody asks
-    for overlaps; within: (H, W) bool, where they are measured, None for the whole map.
+    for overlaps; within: (H, W) bool, where they are measured, None for the whole map; index: the class whose region it is.
     """
 
     cells: Tensor
     clean: Tensor | None = None
     within: Tensor | None = None
+    index: int = 0
+
+    def fixed_on(self, class_map: Tensor, pixels: Outputs) -> FixedRegion:
+        """Itself, whatever the class map."""
+        return self
 
     def read(self, class_map: Tensor, pixels: Outputs) -> Tensor:
         """Mean logits, mean probabilities and overlaps (B, 3C) of class maps (B, C, H, W) of copies of the photo.
@@ -69,3 +76,32 @@ class FixedRegion:
         if self.within is not None:
             now, clean = now & self.within, clean & self.within
         return (now & clean).sum(dim=SPACE) / (now | clean).sum(dim=SPACE).clamp_min(1)
+
+
+@dataclass(eq=False)
+class OpenRegion:
+    """A region that is fixed on the first class map that is read, which must be the clean photo's: the clean pass of a method
+    then serves for the region too.
+
+    fix: the region, from where each class is predicted, bool (C, H, W); fixed: the region, once it is.
+    """
+
+    fix: Callable[[Tensor], FixedRegion]
+    fixed: FixedRegion | None = None
+
+    @property
+    def cells(self) -> Tensor:
+        return self.settled.cells
+
+    @property
+    def settled(self) -> FixedRegion:
+        """The region; raises RunError before the first pass."""
+        if self.fixed is None:
+            raise RunError("the region is not fixed yet: no class map was read")
+        return self.fixed
+
+    def fixed_on(self, class_map: Tensor, pixels: Outputs) -> FixedRegion:
+        """The region; class_map (B, C, H, W): of the clean photo where it is the first that is read."""
+        if self.fixed is None:
+            self.fixed = self.fix(predicted(class_map.detach(), pixels)[0])
+        return self.fixed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,38 +12,61 @@ from xaicli.errors import InputError
 from xaicli.images.marks import REGION
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
-from xaicli.network.regions import FixedRegion, predicted
+from xaicli.network.regions import FixedRegion, OpenRegion
+from xaicli.outputs import Outputs
 from xaicli.passes.queue import clean_logits
 from xaicli.runs.box_target import on_boxes
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.region_target import decided_class, named, region_of
-from xaicli.targets import NO_CLASS, POSITIVE, PREDICTED, DecidedTargets, TargetRule, Targets
+from xaicli.targets import DECISION, NO_CLASS, POSITIVE, PREDICTED, DecidedTargets, Resolved, TargetRule, Targets
 
 
 @dataclass(frozen=True, eq=False)
 class BoundTargets:
-    """One photo's targets, and the classifier to which they belong.
-
-    marks: what pictures show of the T targets, (1, T, ...) by name, as `xaicli.images.marks` reads it; kept beside each map.
-    """
+    """One photo's targets, and the classifier to which they belong."""
 
     classifier: Classifier
     targets: Targets
-    marks: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def marks(self) -> dict[str, Tensor]:
+        """What pictures show of the T targets, (1, T, ...) by name, as `xaicli.images.marks` reads it; kept beside each map."""
+        region = self.classifier.region
+        return {} if region is None else {REGION: region.cells[None, None]}
 
 
-def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
+@dataclass(frozen=True, eq=False)
+class InOpenRegion(Targets):
+    """The target of a region that the first pass fixes. rule: its class, where it names one; region: open before that pass."""
+
+    rule: TargetRule = DECISION
+    region: OpenRegion | None = None
+
+    def resolve(self, logits: Tensor) -> Resolved:
+        assert self.region is not None
+        return in_class(self.region.settled, self.rule).resolve(logits)
+
+    @property
+    def count(self) -> int:
+        return 1
+
+    def photo(self, row: int) -> Targets:
+        return self
+
+
+def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule, *, clean_pass_first: bool = False) -> BoundTargets:
     """The targets of one photo.
 
     Most rules do not depend on the photo. `positive` takes one pass and means every label whose probability is above the rule's
-    bound. A region of a class map takes one pass too and makes a classifier of that region, as boxes of a detector do. Raises
-    InputError if there is no such label or box, or if the region is empty.
+    bound. A region of a class map takes one pass too and makes a classifier of that region, as boxes of a detector do;
+    clean_pass_first: the region is left open for a first pass of the clean photo, which then fixes it, and no other is needed.
+    Raises InputError if there is no such label or box, or if the region is empty.
     """
     if rule.of_boxes:
         geometry = classifier.view.geometry(*loaded.photo.size)
         return BoundTargets(*on_boxes(classifier, loaded.input[None].to(classifier.device), geometry, rule))
     if rule.region:
-        return in_region(classifier, loaded, rule)
+        return in_region(classifier, loaded, rule, clean_pass_first=clean_pass_first)
     if rule.above is None:
         return BoundTargets(classifier, Targets((rule,), classifier.outputs))
     inputs = loaded.input[None].to(classifier.device)
@@ -62,19 +85,32 @@ def bind(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> Bound
     return BoundTargets(classifier, DecidedTargets((), classifier.outputs, "", (), classes, torch.full_like(classes, NO_CLASS)))
 
 
-def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule) -> BoundTargets:
+def in_region(classifier: Classifier, loaded: LoadedPhoto, rule: TargetRule, *, clean_pass_first: bool) -> BoundTargets:
     """A region, fixed on the clean photo: it stays the same for altered copies."""
+
+    def fix(clean: Tensor) -> FixedRegion:
+        index = decided_class(clean, classifier) if rule.top else rule.index
+        geometry = classifier.view.geometry(*loaded.photo.size)
+        cells = region_of(rule.region, index, clean[index], geometry, classifier)
+        return FixedRegion(cells, clean, None if rule.region == PREDICTED else cells, index)
+
     assert classifier.pixels is not None
+    region = OpenRegion(fix)
+    bound = classifier.for_region(region)
+    if clean_pass_first:
+        return BoundTargets(bound, InOpenRegion((), bound.outputs, rule=rule, region=region))
     with (
         contained(classifier.name),
         torch.no_grad(),
         torch.autocast(classifier.device.type, enabled=False),
         eval_mode(classifier.module),
     ):
-        clean = predicted(classifier.class_map(loaded.input[None].to(classifier.device)), classifier.pixels)[0]
-    index = decided_class(clean, classifier) if rule.top else rule.index
-    geometry = classifier.view.geometry(*loaded.photo.size)
-    cells = region_of(rule.region, index, clean[index], geometry, classifier)
-    own = TargetRule(index=index, against=rule.against)
-    bound = classifier.for_region(FixedRegion(cells, clean, None if rule.region == PREDICTED else cells))
-    return BoundTargets(bound, Targets((own,), bound.outputs, f"@region={named(rule.region)}"), {REGION: cells[None, None]})
+        class_map = classifier.class_map(loaded.input[None].to(classifier.device))
+    fixed = region.fixed_on(class_map, classifier.pixels)
+    return BoundTargets(classifier.for_region(fixed), in_class(fixed, rule))
+
+
+def in_class(region: FixedRegion, rule: TargetRule) -> Targets:
+    """The class of a region that is fixed, or a contrast with it."""
+    own = TargetRule(index=region.index, against=rule.against)
+    return Targets((own,), Outputs.REGION, f"@region={named(rule.region)}")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from xaicli.attribution import Attribution
 from xaicli.errors import InputError, RunError, UsageError, XaiError
@@ -163,11 +162,11 @@ def attribute(
 def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, targets: TargetChoice, settings: Settings) -> Maps:
     """Maps of all photos of a batch together; of a single photo if its targets are fixed on its clean pass."""
     inputs = torch.stack([loaded.input for loaded in batch]).to(classifier.device)
-    marks: dict[str, Tensor] = {}
+    bound = None
     if targets.bound:
         (loaded,) = batch
-        bound = bind(classifier, loaded, targets.rule_of(loaded.source))
-        classifier, rules, marks = bound.classifier, bound.targets, bound.marks
+        bound = bind(classifier, loaded, targets.rule_of(loaded.source), clean_pass_first=method.clean_pass_first)
+        classifier, rules = bound.classifier, bound.targets
     else:
         rules = Targets(tuple(targets.rule_of(loaded.source) for loaded in batch), classifier.outputs)
     seeds = torch.tensor(
@@ -178,6 +177,7 @@ def maps_of(batch: list[LoadedPhoto], classifier: Classifier, method: Method, ta
         maps = method.attribute(classifier, inputs, rules, seeds)
     if method.decision_only:
         refuse_other_targets(maps, classifier, method)
+    marks = {} if bound is None else bound.marks
     if classifier.outputs is Outputs.VALUES:
         nothing = clean_logits(classifier, torch.zeros_like(inputs[:1]))
         marks[BASELINE_VALUE] = maps.targets.probability(nothing.expand(len(inputs), -1)).detach()

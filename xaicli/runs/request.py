@@ -13,7 +13,7 @@ from xaicli.errors import UsageError
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.sequence import frames_in_all
 from xaicli.images.source import Source
-from xaicli.method import Method
+from xaicli.method import Method, Needs
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.progress import Progress
@@ -122,10 +122,13 @@ class RunRequest:
 
 
 def default_method(classifier: Classifier) -> str:
-    """`grad-cam`, `rise` for a black box, and `winit` for a network of sequences."""
+    """`grad-cam`; `recipro-cam` for an exported network that was cut, `rise` for a black box, `winit` for a network of
+    sequences."""
     if classifier.view.frames:
         return "winit"
-    return "rise" if classifier.module is None else "grad-cam"
+    if classifier.module is None:
+        return "rise"
+    return "grad-cam" if Needs.GRADIENTS in classifier.provides else "recipro-cam"
 
 
 def list_methods(method: str | Method | Sequence[str | Method] | None) -> list[Method]:

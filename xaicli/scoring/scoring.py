@@ -174,6 +174,7 @@ def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | Non
         readouts[FITTED] = 1.0
     if explanation.partner:
         readouts[PARTNER] = float(partner_number(explanation.partner))
+    rule = explanation.targets[target]
     return Row(
         image=photo.image,
         photo=photo.content,
@@ -190,7 +191,7 @@ def row_of(photo: ScoredPhoto, column: Column, target: int, scores: Scores | Non
         readouts=readouts,
         curve=curve,
         control=explainer.control,
-        target_name=explanation.targets[target].shown(photo.classifier.class_name),
+        target_name=rule.shown(photo.classifier.class_name) + rule.place,
     )
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from xaicli.images.view import View
 from xaicli.passes.seeds import stream
 from xaicli.task import Augmentation
-from xaicli.training.decoded import Bytes, Photos
+from xaicli.training.decoded import Photos, Pixels
 
 DRAWS = 5
 """Numbers drawn for each photo and epoch: row and column of the crop, mirror, brightness, contrast."""
@@ -24,7 +24,7 @@ DRAWS = 5
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Inputs (B, 3, H, W), preprocessed, and labels, (B,) or mixed (B, C), or None."""
+    """Inputs (B, C, H, W), preprocessed, and labels, (B,) or mixed (B, C), or None."""
 
     inputs: Tensor
     labels: Tensor | None
@@ -84,7 +84,7 @@ class Batches:
     def batch(self, rows: NDArray[np.int64], draws: NDArray[np.float64], share: float, size: tuple[int, int]) -> Batch:
         """One batch: photos cropped and mirrored as bytes, then coloured, normalised and mixed as tensors."""
         pixels = crops(self.photos.take(rows), size, self.augmentation, draws)
-        colours = scaled(pixels, self.device)
+        colours = scaled(pixels, self.view, self.device)
         inputs = self.view.normalise(recoloured(colours, self.augmentation.colour, draws[:, 3:]))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         labels = None if self.labels is None else torch.from_numpy(self.labels[rows]).to(self.device)
@@ -105,16 +105,16 @@ def held_out(
     order = stream(0, "order of held-out photos").permutation(total)
     for start in range(0, total, batch):
         rows = order[start : start + batch]
-        inputs = view.normalise(scaled(photos.take(rows), on)).contiguous(memory_format=torch.channels_last)
+        inputs = view.normalise(scaled(photos.take(rows), view, on)).contiguous(memory_format=torch.channels_last)
         yield Batch(inputs, None if labels is None else torch.from_numpy(labels[rows]).to(on))
 
 
-def crops(pixels: Bytes, size: tuple[int, int], augmentation: Augmentation, draws: NDArray[np.float64]) -> Bytes:
-    """(B, h, w, 3) out of (B, H, W, 3): cropped at a random place within the photo and its padding, and mirrored half of the
+def crops(pixels: Pixels, size: tuple[int, int], augmentation: Augmentation, draws: NDArray[np.float64]) -> Pixels:
+    """(B, h, w, C) out of (B, H, W, C): cropped at a random place within the photo and its padding, and mirrored half of the
     time."""
     height, width = pixels.shape[1:3]
     rows, columns = reflected(height, augmentation.padding), reflected(width, augmentation.padding)
-    result = np.empty((len(pixels), *size, 3), dtype=np.uint8)
+    result = np.empty((len(pixels), *size, pixels.shape[3]), dtype=pixels.dtype)
     for at, photo in enumerate(pixels):
         top = int(draws[at, 0] * (len(rows) - size[0] + 1))
         left = int(draws[at, 1] * (len(columns) - size[1] + 1))
@@ -132,9 +132,13 @@ def reflected(side: int, padding: int) -> NDArray[np.int64]:
     return np.minimum(place, period - place) if side > 1 else np.zeros_like(place)
 
 
-def scaled(pixels: Bytes, device: torch.device) -> Tensor:
-    """Bytes (B, H, W, 3) as colours 0..1, (B, 3, H, W), channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
+def scaled(pixels: Pixels, view: View, device: torch.device) -> Tensor:
+    """Pixels (B, H, W, C) as colours, or bands, 0..1, (B, C, H, W), in the network's order, channels last in memory."""
+    values = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
+    if values.dtype != torch.uint8:
+        return values
+    colours = values.float().div_(255)
+    return colours if view.order == "rgb" else colours.flip(1)
 
 
 def recoloured(colours: Tensor, strength: float, draws: NDArray[np.float64]) -> Tensor:

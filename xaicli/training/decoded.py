@@ -1,4 +1,5 @@
-"""Decoded photos as arrays of bytes: all in memory if they fit, else decoded when needed."""
+"""Decoded photos as arrays: bytes for networks of three colours, floats for others; all in memory if they fit, else decoded when
+needed."""
 
 from __future__ import annotations
 
@@ -8,20 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.errors import InputError, XaiError
 from xaicli.images.decode import decode
-from xaicli.images.photo_input import reading_of
+from xaicli.images.photo_input import input_of, reading_of
 from xaicli.images.source import Source
 from xaicli.images.view import INTERPOLATIONS, View
 from xaicli.runs.photo_room import PhotoRoom
 from xaicli.training.data import Listing
 
-Bytes = NDArray[np.uint8]
+Pixels = NDArray[Any]
+"""Bytes of three colours, red first; else bands in 0..1, as many as the network takes channels."""
+COLOURS = 3
 CHUNK = 256
 """Number of photos decoded between two reports of progress."""
 SHARE = 0.5
@@ -43,22 +46,22 @@ class Photos(Protocol):
         """Height and width."""
         ...
 
-    def take(self, indices: NDArray[np.int64]) -> Bytes:
-        """(B, H, W, 3)."""
+    def take(self, indices: NDArray[np.int64]) -> Pixels:
+        """(B, H, W, C)."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """All photos decoded, in one array (N, H, W, 3)."""
+    """All photos decoded, in one array (N, H, W, C)."""
 
-    pixels: Bytes
+    pixels: Pixels
 
     @property
     def size(self) -> tuple[int, int]:
         return self.pixels.shape[1], self.pixels.shape[2]
 
-    def take(self, indices: NDArray[np.int64]) -> Bytes:
+    def take(self, indices: NDArray[np.int64]) -> Pixels:
         return self.pixels[indices]
 
 
@@ -75,7 +78,7 @@ class FromDisk:
     def size(self) -> tuple[int, int]:
         return self.view.size
 
-    def take(self, indices: NDArray[np.int64]) -> Bytes:
+    def take(self, indices: NDArray[np.int64]) -> Pixels:
         return np.stack(list(self.pool.map(lambda row: pixels_of(self.sources[row], self.view, self.room), indices.tolist())))
 
 
@@ -91,11 +94,19 @@ def stored_view(view: View, margin: float) -> View:
     return dataclasses.replace(view, resize=resize, crop=(height, width))
 
 
-def pixels_of(source: Source, view: View, room: PhotoRoom) -> Bytes:
-    """A photo, resized and cropped by the view, (H, W, 3), decoded when there is room; raises InputError."""
+def pixels_of(source: Source, view: View, room: PhotoRoom) -> Pixels:
+    """A photo, resized and cropped by the view, (H, W, C), decoded when there is room; raises InputError."""
     with room.passing() as admit:
-        pixels = decode(source, frame=source.frame, reading=reading_of(view), admit=admit).pixels
-        return np.asarray(view.resize_and_crop(pixels, INTERPOLATIONS[view.interpolation]), dtype=np.uint8)
+        photo = decode(source, frame=source.frame, reading=reading_of(view), admit=admit)
+        if view.channels == COLOURS:
+            return np.asarray(view.resize_and_crop(photo.pixels, INTERPOLATIONS[view.interpolation]), dtype=np.uint8)
+        plain = dataclasses.replace(view, mean=(0.0,) * view.channels, std=(1.0,) * view.channels, scale=1.0)
+        return input_of(photo, plain).permute(1, 2, 0).numpy()
+
+
+def kind_of(view: View) -> np.dtype[Any]:
+    """The type of the numbers that are kept of a photo."""
+    return np.dtype(np.uint8 if view.channels == COLOURS else np.float32)
 
 
 def open_photos(
@@ -112,11 +123,12 @@ def open_photos(
     is raised. report: called with the numbers of photos done and of all.
     """
     height, width = view.size
-    needed = len(listing) * height * width * 3
+    kind = kind_of(view)
+    needed = len(listing) * height * width * view.channels * kind.itemsize
     fits = needed <= (int(free_memory() * SHARE) if budget is None else budget)
     if not fits and on_error is None:
         return listing, FromDisk(listing.sources, view)
-    pixels = np.empty((len(listing) if fits else 0, height, width, 3), dtype=np.uint8)
+    pixels = np.empty((len(listing) if fits else 0, height, width, view.channels), dtype=kind)
     kept: list[int] = []
     for row, result in enumerate(decode_all(listing.sources, view, report)):
         if isinstance(result, XaiError):
@@ -133,11 +145,11 @@ def open_photos(
     return listing, InMemory(pixels[: len(kept)]) if fits else FromDisk(listing.sources, view)
 
 
-def decode_all(sources: Sequence[Source], view: View, report: Advance) -> Iterator[Bytes | XaiError]:
+def decode_all(sources: Sequence[Source], view: View, report: Advance) -> Iterator[Pixels | XaiError]:
     """Decode each photo in order, or give the error that says why it cannot be decoded."""
     room = PhotoRoom()
 
-    def attempt(source: Source) -> Bytes | XaiError:
+    def attempt(source: Source) -> Pixels | XaiError:
         try:
             return pixels_of(source, view, room)
         except XaiError as error:

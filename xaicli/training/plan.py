@@ -16,6 +16,7 @@ from xaicli.models.checkpoint import ENDING, checkpoints_folder
 from xaicli.models.classes import read_classes
 from xaicli.models.load import load_classifier
 from xaicli.models.model_request import Notice
+from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.passes.seeds import digest
 from xaicli.task import Schedule, Task
@@ -55,7 +56,7 @@ def prepare(
     with torch.random.fork_rng():
         torch.manual_seed(digest(request.seed, "initial weights") >> 1)
         classifier, spec = the_classifier(request, learner, listing, notice)
-        refuse_channels(classifier)
+        refuse_without_gradients(classifier)
         classifier.refuse_places(learner.label)
         with contained(f"{learner.label} for {classifier.name}"):
             task = learner.task(classifier, request.seed)
@@ -79,12 +80,12 @@ def prepare(
     return TrainRun(request, learner, task, training, output, listing, held, spec, complete)
 
 
-def refuse_channels(classifier: Classifier) -> None:
-    """Raise UsageError for a network that takes other than the three colours of photos, red first: training varies those."""
-    view = classifier.view
-    if view.channels != 3 or view.order != "rgb":
-        taken = f"{view.channels} channel{'s' if view.channels != 1 else ''}" if view.channels != 3 else "blue first"
-        raise UsageError(f"{classifier.name} takes {taken}", expected="three colours, red first, for training")
+def refuse_without_gradients(classifier: Classifier) -> None:
+    """Raise UsageError for an exported network that was cut, which gives no gradients to learn by."""
+    if classifier.module is not None and Needs.GRADIENTS not in classifier.provides:
+        raise UsageError(
+            f"{classifier.name} is an exported network, without gradients", expected="the network it was exported from"
+        )
 
 
 def make_training(
