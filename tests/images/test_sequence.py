@@ -237,3 +237,23 @@ def test_a_playlist_opens_no_other_file(file_of: Any) -> None:
     ):
         with pytest.raises(InputError, match="is no sequence of frames: it is text"):
             decode_sequence(file_of(text, "a.mp4"), VIEW)
+
+
+def test_frames_are_recorded_where_there_are_any() -> None:
+    assert not {"frames", "frame_step"} & set(View().as_dict())
+    assert VIEW.as_dict()["frames"] == 3
+    assert View.from_dict(VIEW.as_dict()) == VIEW
+    assert VIEW.of_frame == View.from_dict({key: value for key, value in VIEW.as_dict().items() if key != "frames"})
+
+
+def test_the_colours_of_a_sequence_are_the_mean_of_its_frames(file_of: Any) -> None:
+    _, inputs = decode_sequence(file_of(moving("PNG"), "a.png"), VIEW)
+    colours = VIEW.colours(inputs)
+    assert colours.shape == (3, 8, 10)
+    torch.testing.assert_close(colours[0], torch.full((8, 10), sum(SHADES[:3]) / 3 / 255))
+
+
+def test_a_baseline_of_one_shade_is_normalised_in_every_frame() -> None:
+    view = View((4, 4), None, mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.25), frames=2)
+    white = view.normalise(torch.ones(6, 4, 4))
+    torch.testing.assert_close(white[:, 0, 0], torch.tensor([1.8, 1.6, 2.8, 1.8, 1.6, 2.8]))

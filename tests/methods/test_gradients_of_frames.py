@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.video.mvit import MSBlockConfig, MViT
 
 import xaicli
 from xaicli.errors import UsageError
@@ -133,6 +134,22 @@ def test_features_with_channels_last_have_their_places(clips: Classifier) -> Non
 def test_the_feature_layer_of_a_network_of_clips_is_what_its_last_convolution_gives(clips: Classifier) -> None:
     layer = clips.feature_layer()
     assert (layer.name, layer.layout.grid, layer.layout.frames) == ("features", (16, 16), 2)
+
+
+def block(channels: int, given: int, heads: int, stride: list[int], keys: list[int]) -> MSBlockConfig:
+    return MSBlockConfig(heads, channels, given, [3, 3, 3] if stride else [], [3, 3, 3], stride, keys)
+
+
+def test_tokens_of_a_transformer_of_clips_have_their_places_and_times() -> None:
+    torch.manual_seed(3)
+    blocks = [block(16, 16, 1, [], [1, 2, 2]), block(16, 32, 2, [1, 2, 2], [1, 1, 1])]
+    plain = {"residual_pool": False, "residual_with_cls_embed": False, "rel_pos_embed": False, "proj_after_attn": False}
+    network = MViT(spatial_size=(64, 64), temporal_size=4, block_setting=blocks, num_classes=5, **plain)
+    classifier = xaicli.classifier(network, frames=4, resize=(64, 64), crop=None, mean=(0,), std=(1,))
+    layer = classifier.feature_layer()
+    assert (layer.name, layer.layout.grid, layer.layout.frames, layer.layout.prefix) == ("blocks.1.norm1", (16, 16), 2, 1)
+    given = torch.randn(2, 12, 64, 64, generator=torch.Generator().manual_seed(3))
+    assert explained(GradCAM(), classifier, given).values.shape == (2, 1, 2, 16, 16)
 
 
 @pytest.mark.parametrize(

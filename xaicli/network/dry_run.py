@@ -35,6 +35,7 @@ class Recorder:
         self.latest: dict[tuple[str, Side], object] = {}
         self.leaves: list[Tensor] = []
         self.grids: list[tuple[int, int]] = []
+        self.volumes: list[tuple[int, int, int]] = []
         self.begun: dict[nn.Module, float] = {}
         self.work = 0.0
         self.nodes: dict[Place, Any] = {}
@@ -60,11 +61,14 @@ class Recorder:
     def note(self, call: Call, received: Tensor | None, returned: Tensor | None) -> None:
         if isinstance(call.module, nn.Conv2d) and returned is not None:
             self.grids.append((returned.shape[-2], returned.shape[-1]))
+        if isinstance(call.module, nn.Conv3d) and returned is not None:
+            self.volumes.append((returned.shape[-3], returned.shape[-2], returned.shape[-1]))
         self.work += multiplications(call.module, returned)
         layer = self.layers.pop(call.path, None) or LayerTrace(call.path, call.module)
         self.layers[call.path] = layer
         layer.calls += 1
         layer.patches = tuple(dict.fromkeys(reversed(self.grids)))
+        layer.volumes = tuple(dict.fromkeys(reversed(self.volumes)))
         layer.behind = {"input": self.begun[call.module], "output": self.work}
         tensors: dict[Side, Tensor | None] = {"input": received, "output": returned}
         layer.shapes = {side: tensor.shape for side, tensor in tensors.items() if tensor is not None}

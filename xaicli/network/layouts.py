@@ -39,7 +39,7 @@ def find_candidates(layers: dict[str, LayerTrace], size: tuple[int, int], floati
         if (layer.name, side) not in known:
             continue
         if len(shape) == 3:
-            layer.candidates[side] = token_layouts(shape, layer, size)
+            layer.candidates[side] = volume_tokens(shape, layer) or token_layouts(shape, layer, size)
         elif len(shape) == 4 and shape[0] == 1 and not is_attention(shape, layer.module, sequences):
             axes = evidence.get(layer.numbers[side]) or axes_within(layer, shape, layers)
             layer.candidates[side] = image_layouts(shape, axes, size)
@@ -114,6 +114,17 @@ def token_layouts(shape: torch.Size, layer: LayerTrace, size: tuple[int, int]) -
     before = Layout(axes, found.grid, found.prefix)
     behind = [Layout(axes, found.grid, first, found.prefix - first) for first in (0, 1) if first < found.prefix]
     return (before, *behind)
+
+
+def volume_tokens(shape: torch.Size, layer: LayerTrace) -> tuple[Layout, ...]:
+    """The layout of tokens (1, N, K) on the volume of an earlier convolution over time, behind a class token or none."""
+    fitting = (
+        Layout(Axes.TOKENS, (rows, columns), shape[1] - times * rows * columns, frames=times)
+        for times, rows, columns in layer.volumes
+        if shape[1] - times * rows * columns in (0, 1)
+    )
+    found = next(fitting, None) if shape[0] == 1 else None
+    return () if found is None else (found,)
 
 
 def on_patches(tokens: int, layer: LayerTrace) -> Layout | None:

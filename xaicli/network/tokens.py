@@ -38,7 +38,7 @@ class Layout:
 
     axes: (B, K, h, w), (B, h, w, K), (B, prefix + h*w + trailing, K), or the latter with the batch second; grid: (h, w) at the
     size the layout was measured at; prefix, trailing: how many tokens come before and after the patches; frames: of features over
-    time, (B, K, t, h, w) or (B, t, h, w, K), how many parts of it there are, else 0.
+    time, (B, K, t, h, w), (B, t, h, w, K) or tokens of all of them, how many parts of it there are, else 0.
     """
 
     axes: Axes
@@ -76,8 +76,13 @@ class Layout:
 
     def volumes(self, tensor: Tensor) -> Tensor:
         """Features over time, or their gradients, as (B, K, t, h, w)."""
-        if tensor.ndim != 5:
+        if tensor.ndim != (3 if self.axes is Axes.TOKENS else 5):
             raise RunError(f"a feature layer gave a tensor of shape {tuple(tensor.shape)}", expected="features over time")
+        if self.axes is Axes.TOKENS:
+            count = self.frames * self.grid[0] * self.grid[1]
+            if tensor.shape[1] != self.prefix + count:
+                raise RunError(f"a feature layer gave {tensor.shape[1]} tokens", expected=f"{self.prefix + count} of them")
+            return tensor[:, self.prefix :].unflatten(1, (self.frames, *self.grid)).permute(0, 4, 1, 2, 3)
         return tensor if self.axes is Axes.CHANNELS_FIRST else tensor.permute(0, 4, 1, 2, 3)
 
 

@@ -22,7 +22,8 @@ class LayerTrace:
     shapes: of the tensors, by side, "input" and "output"; numbers: which tensor each was, the same number for the same tensor;
     candidates: by side, layouts that its shape allows, the likeliest first; reached: which of them have a gradient on their grid;
     convolved: sides whose tensor a convolution or another module for pictures receives or returns; behind: by side, the share of
-    the network's work that follows, 0 to 1; patches: grids of all convolutions that ran before.
+    the network's work that follows, 0 to 1; patches: grids of all convolutions that ran before, volumes: (t, h, w)
+    of those over time.
     """
 
     name: str
@@ -35,6 +36,7 @@ class LayerTrace:
     convolved: set[Side] = field(default_factory=set)
     behind: dict[Side, float] = field(default_factory=dict)
     patches: tuple[tuple[int, int], ...] = ()
+    volumes: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(eq=False)
