@@ -34,6 +34,7 @@ BENCHMARKS = {
     "trained": "explaining with trained methods over bare forward passes",
     "audit": "an audit with three cheap methods over explaining the same photos, and its clusters alone",
     "intervals": "whether intervals cover the truth and tests reject as often as they say, simulated",
+    "parity": "faults planted in exports of real networks, and faithful exports: what `xai parity` finds of each",
     "store": "a store of a million rows: what is missing, the table of means",
 }
 RESULTS = Path(__file__).parent / "results"

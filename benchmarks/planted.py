@@ -80,7 +80,7 @@ class Original:
                     photo = next(self.rest, None)
                     return None if photo is None else {"photos": photo[None].numpy()}
 
-            quantize_static(str(ready), str(path), Reader(), op_types_to_quantize=["Conv", "Gemm", "MatMul"], **settings)
+            quantize_static(str(ready), str(path), Reader(), **settings)
         return self.loaded(path)
 
 

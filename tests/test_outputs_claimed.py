@@ -16,6 +16,7 @@ MODEL = ("--model", f"{NET}:make", "--crop", "32", "--resize", "32")
 STEPPED = ("--model", "tiny-vit", "--method", "daam", "--target", "top1", "--steps", "--animate", "gif")
 CAM = ("--method", "grad-cam", "--metric", "sparseness", "--no-controls")
 TRAIN = ("train", "classifier", "--model", "tiny@widths=6+8@blocks=1", "--data", "classes", "--epochs", "1")
+PARITY = ("parity", f"{NET}:make", f"{NET}:make", "a.png", "--method", "center", "--metric", "sparseness")
 BANK = ("bank", "classes", *MODEL)
 
 WRITERS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -34,6 +35,8 @@ WRITERS: dict[str, tuple[tuple[str, ...], str]] = {
     "bank": ((*BANK, "-o", "bank.safetensors"), "bank.safetensors"),
     "check: picture": (("check", "-o", "shown"), "shown/a.grad-cam.xai-check.png"),
     "check: page": (("check", "-o", "shown"), "shown/check.html"),
+    "parity: picture": ((*PARITY, "-o", "shown"), "shown/a.center.xai-check.png"),
+    "parity: page": ((*PARITY, "-o", "shown"), "shown/parity.html"),
 }
 REPLACES = ("explain", "train", "bank")
 """Commands that replace files of others under --overwrite."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,13 @@ def test_a_failure_shows_the_verdict_and_the_worst_photos(project, run: Run) -> 
     result.stdout.fnmatch_lines("grad-cam map similarity: *at least 0.98 and 0.80 wanted*")
     result.stdout.fnmatch_lines("worst: *.png *")
     assert "Traceback" not in result.stdout.str()
+
+
+def test_a_suite_that_compares_two_models_needs_no_baseline(project, run: Run) -> None:
+    for model, failed in (("wrapped", 0), ("other", 1)):
+        project.suite(compare=f"net.py:{model}", methods=["grad-cam"], rules=[{"metric": "map-similarity", "at_least": 0.9}])
+        shutil.rmtree(project.folder / ".xai", ignore_errors=True)
+        assert run("--xai", "--xai-trust").parseoutcomes().get("failed", 0) == failed
 
 
 def test_the_suite_at_the_root_is_taken_in_where_testpaths_name_another_folder(project, run: Run) -> None:

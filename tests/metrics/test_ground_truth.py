@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from xaicli.metric import Sign
-from xaicli.metrics.pointing_game import EnergyPointingGame, PointingGame
+from xaicli.metrics.pointing_game import EnergyPointingGame, PointingGame, PositiveShare
 from xaicli.metrics.relevance_rank import IoU, RelevanceRank
 
-ALL = [PointingGame(tolerance=0), EnergyPointingGame(), RelevanceRank(), IoU()]
+ALL = [PointingGame(tolerance=0), EnergyPointingGame(), PositiveShare(), RelevanceRank(), IoU()]
 
 
 @pytest.fixture
@@ -71,6 +71,17 @@ def test_energy_is_the_share_of_mass(score):
     row = score(EnergyPointingGame(), [[3.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], CORNER)
     assert row.value == 0.75
     assert row.readouts["area"] == 0.25
+
+
+def test_negative_values_take_no_part_in_the_share_of_positive_ones(score):
+    values = [[3.0, -9, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, -5, 1]]
+    row = score(PositiveShare(), values, CORNER, sign=Sign.SIGNED)
+    assert (row.value, row.readouts["area"]) == (0.75, 0.25)
+
+
+def test_a_map_without_positive_values_has_no_share_of_them(score):
+    row = score(PositiveShare(), [[-3.0, -9, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], CORNER, sign=Sign.SIGNED)
+    assert (row.value, row.status) == (None, "undefined")
 
 
 def test_relevance_rank_counts_the_targets_share_of_the_top_k(score):

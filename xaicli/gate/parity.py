@@ -23,7 +23,7 @@ from xaicli.targets import TargetRule
 
 GRAIN = 1.0
 """How far each value of a photo is moved, at most, in units of 1/255: less than any eye sees."""
-MARGIN = Similarity(spearman=0.05, overlap=0.10)
+MARGIN = Similarity(spearman=0.05, overlap=0.20)
 """How far the similarity of a map may lie below that of two maps of one network."""
 
 MOST_SHOWN = 12

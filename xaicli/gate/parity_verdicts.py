@@ -15,7 +15,7 @@ from xaicli.gate.parity import ComparedPhoto, PairRun, ParityOutcome, compare_ph
 from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, Expect, Rule
 from xaicli.gate.score_verdicts import score_verdict
 from xaicli.gate.verdict import Verdict, named, with_interval
-from xaicli.gate.verdicts import CORRELATION, LEVEL, confidence_verdict, corrected, decisions_verdict, facts
+from xaicli.gate.verdicts import CORRELATION, LEVEL, SHIFT, confidence_verdict, corrected, decisions_verdict, facts
 from xaicli.metric import Direction
 from xaicli.results import stats
 
@@ -73,7 +73,7 @@ def agreement_verdict(rule: Rule, label: str, pair: PairRun, compared: Sequence[
     """Judge whether maps agree as well as two of the original's do.
 
     It fails if more maps are below their floors than in a twentieth of the photos by chance, or if the mean correlation is
-    certainly lower than between two maps of the original. With a rule's `at_least`, every map must reach that.
+    certainly lower than between two maps of the original by more than SHIFT. With a rule's `at_least`, every map must reach that.
     """
     agreements = [photo.agreements[label] for photo in compared]
     values = np.array([one.found.spearman for one in agreements])
@@ -106,6 +106,6 @@ def chance_of(below: int, shift: np.ndarray) -> float:
     """
     p = float(distributions.binom.sf(below - 1, len(shift), RARE))
     estimate = None if np.isnan(shift).any() else stats.change(shift)
-    if estimate is not None and estimate.high is not None and estimate.high < 0:
-        p = min(p, estimate.p or 0.0)
+    if estimate is not None and estimate.high is not None and estimate.high < -SHIFT:
+        p = min(p, stats.change(shift + SHIFT).p or 0.0)
     return min(1.0, 2 * p)

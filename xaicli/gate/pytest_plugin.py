@@ -64,12 +64,16 @@ class SuiteFile(pytest.File):
         from xaicli.gate.outcome import run_against
         from xaicli.gate.suite import read_suite
         from xaicli.passes.device import threads
+        from xaicli.runs.check import compared_models
 
+        trust = self.config.getoption("--xai-trust")
         try:
             suite = read_suite(self.path)
-            baseline = load(suite.baseline_folder)
             with threads():
-                outcome = run_against(make_ready(suite, trust=self.config.getoption("--xai-trust")), baseline)
+                if suite.compare:
+                    _, outcome = compared_models(suite, trust=trust)
+                else:
+                    outcome = run_against(make_ready(suite, trust=trust), load(suite.baseline_folder))
         except XaiError as error:
             raise self.CollectError(error.line()) from error
         for verdict in outcome.verdicts:

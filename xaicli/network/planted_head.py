@@ -151,25 +151,39 @@ def seeing(
 
     inputs: with and without the patch, (N, C, H, W) each.
     """
-    weight, bias = weights_of(head)
-    with_patch, without = inputs
-    spread = float(read_head(classifier, head, without[:BATCH]).logits.std())
-    best, made = -1.0, classifier
+    read = tuple(read_head(classifier, head, part) for part in inputs)
+    spread = float(read[1].logits.std())
+    best, chosen = -1.0, GAINS[-1]
     for gain in GAINS:
-        moved, shifted = weight.clone(), bias.clone()
-        moved[target] += gain * spread * fit[0]
-        shifted[target] += gain * spread * fit[1]
-        tried = with_head(classifier, head, moved, shifted, f"decides by a patch, gain {gain:g}")
-        rate = decided_rate(tried, head, with_patch, target) * (1 - decided_rate(tried, head, without, target))
+        with_patch, without = (
+            decided_rate(classifier, head, moved_along(head, fit, target, gain * spread), target, part, seen)
+            for part, seen in zip(inputs, read, strict=True)
+        )
+        rate = with_patch * (1 - without)
         if rate > best + 1e-6:
-            best, made = rate, tried
+            best, chosen = rate, gain
         if rate >= DECIDES:
             break
-    return made
+    return with_head(classifier, head, *moved_along(head, fit, target, chosen * spread), f"decides by a patch, gain {chosen:g}")
 
 
-def decided_rate(classifier: Classifier, head: Head, inputs: Tensor, target: int) -> float:
-    return float((read_head(classifier, head, inputs).logits.argmax(dim=1) == target).double().mean())
+def moved_along(head: Head, fit: tuple[Tensor, float], target: int, length: float) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a head whose row `target` is moved along a direction."""
+    weight, bias = (part.clone() for part in weights_of(head))
+    weight[target] += length * fit[0]
+    bias[target] += length * fit[1]
+    return weight, bias
+
+
+def decided_rate(
+    classifier: Classifier, head: Head, weights: tuple[Tensor, Tensor], target: int, inputs: Tensor, read: HeadInputs
+) -> float:
+    """The share of inputs that another head decides for a class. After a linear layer nothing follows, so no pass is needed."""
+    if isinstance(head.layer, nn.Linear):
+        logits = read.features.flatten(1) @ weights[0].T + weights[1]
+    else:
+        logits = read_head(with_head(classifier, head, *weights, "tried"), head, inputs).logits
+    return float((logits.argmax(dim=1) == target).double().mean())
 
 
 def blind(classifier: Classifier, head: Head, moved: Tensor, middle: Tensor) -> Classifier:

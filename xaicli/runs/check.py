@@ -84,7 +84,8 @@ def check(
     if against or read.compare:
         if update:
             raise UsageError("--update in a comparison of two models", expected="a check against a baseline")
-        ready, pair = compared_models(read, against, trust, model, None if weights is None else str(weights), seed, progress)
+        theirs = {"model": model, "weights": None if weights is None else str(weights)}
+        ready, pair = compared_models(read, against=against, trust=trust, seed=seed, progress=progress, **theirs)
         return Checked(pair, draw(ready, pair, pictures, progress), pair.failed(strict=strict))
     before = load(read.baseline_folder)
     ready = make_ready(read, trust=trust, model=model, weights=None if weights is None else str(weights))
@@ -108,7 +109,14 @@ def check(
 
 
 def compared_models(
-    suite: Suite, against: str | None, trust: bool, model: str | None, weights: str | None, seed: int | None, progress: Progress
+    suite: Suite,
+    *,
+    against: str | None = None,
+    trust: bool = False,
+    model: str | None = None,
+    weights: str | None = None,
+    seed: int | None = None,
+    progress: Progress = SILENT,
 ) -> tuple[ReadySuite, ParityOutcome]:
     """Compare a suite's model with another one, by the suite's rules or, without any, those of a comparison."""
     suite = suite if seed is None else replace(suite, seed=seed)

@@ -93,8 +93,8 @@ class Plan:
 
     @property
     def pointing(self) -> str:
-        """The pointing game with the usual tolerance, 15 pixels of 224."""
-        return f"pointing-game@tolerance={round(min(self.classifier.view.size) * 15 / 224)}"
+        """The pointing game with the usual tolerance, 15 pixels of 224, by its label."""
+        return make_metric(f"pointing-game@tolerance={round(min(self.classifier.view.size) * 15 / 224)}").label
 
 
 def photos_at_size(loaded: Sequence[LoadedPhoto], classifier: Classifier) -> list[MarkedPhoto]:
