@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from xaicli.gate.outcome import Outcome
     from xaicli.gate.verdict import Verdict
 
 FILES = ("xai.toml", "pyproject.toml")
@@ -70,6 +71,7 @@ class SuiteFile(pytest.File):
         try:
             suite = read_suite(self.path)
             with threads():
+                outcome: Outcome
                 if suite.compare:
                     _, outcome = compared_models(suite, trust=trust)
                 else:
