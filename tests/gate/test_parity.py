@@ -139,6 +139,17 @@ def test_several_targets_a_photo_and_detectors_are_refused(photos):
         xaicli.parity(corner(), corner(), photos, target="top2", **QUICK)
 
 
+def test_values_are_compared_without_a_tolerance_that_suits_probabilities(photos):
+    class Brightness(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return 1000 * inputs[:, :, :16, :16].mean(dim=(1, 2, 3))[:, None]
+
+    view = {"resize": (32, 32), "crop": None, "mean": (0, 0, 0), "std": (1, 1, 1), "outputs": "values"}
+    found = xaicli.parity(xaicli.classifier(Brightness(), **view), xaicli.classifier(Brightness(), **view), photos, **QUICK)
+    assert not found.failed
+    assert "decisions" not in verdicts(found)
+
+
 def test_no_photo_is_an_error(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(xaicli.XaiError):

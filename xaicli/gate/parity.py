@@ -12,8 +12,9 @@ import torch
 from xaicli.errors import InputError, UsageError
 from xaicli.gate.baseline import Baseline, Tick, other_seed, view_of
 from xaicli.gate.map_similarity import FLOOR, Similarity, similarity
-from xaicli.gate.measure import PRECISION, PhotoResult, ReadySuite, run_suite, scores_of, whole, with_classes
+from xaicli.gate.measure import PRECISION, ReadySuite, run_suite, scores_of, whole, with_classes
 from xaicli.gate.outcome import Outcome
+from xaicli.gate.photo_result import PhotoResult
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
 from xaicli.passes.seeds import photo_seed, stream

@@ -17,6 +17,7 @@ from xaicli.gate.score_verdicts import score_verdict
 from xaicli.gate.verdict import Verdict, named, with_interval
 from xaicli.gate.verdicts import CORRELATION, LEVEL, SHIFT, confidence_verdict, corrected, decisions_verdict, facts
 from xaicli.metric import Direction
+from xaicli.outputs import Outputs
 from xaicli.results import stats
 
 SHIFT_OF_PROBABILITY = 0.05
@@ -28,10 +29,13 @@ RARE = 0.05
 
 
 def default_rules(ready: ReadySuite) -> tuple[Rule, ...]:
-    """The rules of a comparison that states none."""
-    ranges = {metric.label: metric.range for metric in ready.metrics if metric.direction is not Direction.NEITHER}
+    """The rules of a comparison that states none; values have no range, and so no tolerance that suits them."""
+    outputs = ready.classifier.outputs
+    judged = [metric for metric in ready.metrics if metric.direction is not Direction.NEITHER]
+    ranges = {metric.label: (of.low, of.high) for metric in judged for of in [metric.quantity_of(outputs.value)]}
     scores = [Rule(label, tolerance=TOLERANCE * (high - low)) for label, (low, high) in ranges.items() if np.isfinite(high - low)]
-    return (Rule(MAP_SIMILARITY), Rule(CONFIDENCE, tolerance=SHIFT_OF_PROBABILITY), *scores)
+    confidence = [] if outputs is Outputs.VALUES else [Rule(CONFIDENCE, tolerance=SHIFT_OF_PROBABILITY)]
+    return (Rule(MAP_SIMILARITY), *confidence, *scores)
 
 
 def judge_pair(ready: ReadySuite, other: ReadySuite, pair: PairRun, rules: Sequence[Rule]) -> ParityOutcome:
@@ -48,10 +52,13 @@ def judge_pair(ready: ReadySuite, other: ReadySuite, pair: PairRun, rules: Seque
         elif rule.metric == DECISIONS:
             verdicts.append(decisions_verdict(rule, ready, baseline, now))
         elif rule.metric == CONFIDENCE:
-            verdicts.append(confidence_verdict(rule, baseline, now))
+            verdicts.append(confidence_verdict(rule, ready, baseline, now))
         else:
             verdicts += [score_verdict(rule, label, one_sided(ready), baseline, now) for label in labels]
-    if not any(rule.metric == DECISIONS for rule in rules):
+    asked = {rule.metric for rule in rules}
+    if CONFIDENCE not in asked:
+        verdicts.append(confidence_verdict(None, ready, baseline, now))
+    if DECISIONS not in asked and ready.classifier.outputs is not Outputs.VALUES:
         verdicts.append(decisions_verdict(None, ready, baseline, now))
     sides = Sides("xai parity", ready.classifier.name, "on " + other.classifier.name, other.classifier.name)
     models = ready.classifier.name, other.classifier.name
