@@ -229,3 +229,18 @@ def test_rows_of_resolved_targets_can_be_taken():
 def test_a_bound_that_is_no_probability_is_said_to_be_none(kind, bound):
     with pytest.raises(UsageError, match=f"above={bound} is not a probability; expected a number from 0 to below 1"):
         parse_target(f"{kind}@above={bound}", ("cat", "dog"), 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("cat", "Did you mean tiger cat or Egyptian cat?"),
+        ("dog", "Did you mean dog sled, dogs of war or sea dog? (and 1 more)"),
+        ("coats", "Did you mean coast?"),
+    ],
+)
+def test_names_that_have_the_word_are_suggested_before_names_that_are_spelled_alike(typed: str, asked: str) -> None:
+    names = ("coast", "tiger cat", "Egyptian cat", "catamaran", "dog sled", "dogs of war", "sea dog", "prairie dog")
+    with pytest.raises(UsageError) as caught:
+        parse_target(typed, names, len(names))
+    assert caught.value.line().endswith(asked)

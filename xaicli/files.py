@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from xaicli.errors import InputError
+from xaicli.errors import InputError, UsageError
 from xaicli.untrusted import is_there
 
 try:
@@ -27,6 +27,10 @@ else:
 
 PART = re.compile(r"\..+\.[0-9a-f]{8}\.part(-wal|-shm|-journal)?")
 """Names of temporary files: `.NAME.8 hex digits.part`, and those that SQLite puts beside one."""
+LIKE_FILES = frozenset(
+    {".pdf", ".svg", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".npy", ".html", ".json", ".csv", ".db"}
+)
+"""Endings that no folder of results has."""
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -108,7 +112,11 @@ def require_writable(folder: Path) -> None:
     """Raise InputError now, rather than after hours of work, if `folder` cannot be made or written to.
 
     A folder that is not there is not made: it comes with the first result. What is tried is the nearest folder that is there.
+    Raises UsageError for a folder that would be called like a picture or a page.
     """
+    if folder.suffix.lower() in LIKE_FILES and not is_there(folder):
+        hint = "For a figure of the maps: --figure FILE." if folder.suffix.lower() in (".pdf", ".svg", ".png") else ""
+        raise UsageError(f"{folder} has the name of a file", expected="the name of a folder (-o DIR)", hint=hint)
     try:
         place = nearest(folder)
         probe = part_of(place / "probe")

@@ -88,6 +88,10 @@ def name_table(classes: tuple[str, ...], count: int) -> NameTable:
     return NameTable(classes, count)
 
 
+MOST_NAMED = 3
+"""Names that are suggested at once."""
+
+
 def shorten(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
@@ -129,12 +133,22 @@ class NameTable:
             raise UsageError(found, hint="Give the index: --target INDEX.")
         return indices[0]
 
+    def with_word(self, text: str) -> str:
+        """The names that have this text as a word of theirs, as a question; empty if there are none."""
+        word = re.compile(rf"\b{re.escape(text.strip())}(s|es)?\b", re.IGNORECASE)
+        found = [name for name in self.spelled.values() if "," not in name and word.search(name)] if text.strip() else []
+        if not found:
+            return ""
+        *most, last = map(shorten, found[:MOST_NAMED])
+        more = f" (and {len(found) - MOST_NAMED} more)" if len(found) > MOST_NAMED else ""
+        return f"Did you mean {', '.join(most)}{' or ' if most else ''}{last}?{more}"
+
     def unknown(self, text: str) -> UsageError:
         numbers = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", text)
         if numbers:
             beyond = next(number for number in numbers.groups() if not self.find(number or ""))
             return out_of_range(shorten(beyond), self.count)
-        near = did_you_mean(text, self.spelled.values())
+        near = self.with_word(text) or did_you_mean(text, self.spelled.values())
         if not self.indices:
             near = "This model has no class names; give them with --classes FILE."
         expected = f"top1, top5, an index from 0 to {self.count - 1}, a class name, or A-B"

@@ -70,3 +70,11 @@ def test_a_place_that_takes_nothing_is_refused_before_any_work(capsys: pytest.Ca
     os.symlink("nowhere", "link")
     assert main(["explain", "photos", "--model", "tiny", "--method", "grad-cam", "-o", "link"]) == 3
     assert "link cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["fig.pdf", "new/fig.SVG", "map.npy", "page.html"])
+@pytest.mark.parametrize("verb", ["explain", "compare"])
+def test_a_folder_is_not_made_under_the_name_of_a_file(verb: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "photos", "--model", "tiny", "--method", "grad-cam", "-o", name]) == 2
+    assert f"{name} has the name of a file" in capsys.readouterr().err
+    assert not Path(name).exists()

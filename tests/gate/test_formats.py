@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ElementTree
 
@@ -53,7 +54,9 @@ def test_json_holds_every_verdict_and_whether_it_failed():
     assert content["photos"] == 2
     assert [verdict["state"] for verdict in content["verdicts"]] == ["ok", "note", "inconclusive", "fail", "fail"]
     assert content["verdicts"][3]["worst"] == ["a.png", NASTY]
+    assert content["verdicts"][3]["worst_values"] == [0.12, 0.2]
     assert content["verdicts"][3]["low"] == 0.66
+    assert [verdict["level"] for verdict in content["verdicts"]] == ["error", "note", "error", "error", "warn"]
     assert json.loads(render(outcome(OK, OPEN), "json"))["failed"] is False
 
 
@@ -61,6 +64,8 @@ def test_junit_is_xml_with_a_case_a_rule():
     suite = ElementTree.fromstring(render(ALL, "junit"))
     assert {key: suite.get(key) for key in ("tests", "failures", "skipped")} == {"tests": "4", "failures": "1", "skipped": "1"}
     cases = {case.get("name"): case for case in suite}
+    timed = ElementTree.fromstring(render(dataclasses.replace(ALL, seconds=6.0), "junit"))
+    assert (timed.get("time"), {case.get("time") for case in timed}) == ("6.000", {"1.500"})
     assert set(cases) == {"insertion", "deletion", "map similarity", "p0"}
     assert cases["insertion"].get("classname") == "grad-cam"
     assert [child.tag for child in cases["map similarity"]] == ["failure"]

@@ -8,8 +8,8 @@ import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-FOLDER = "XAI_TORTURE_RESULTS"
-"""The environment variable that names where tallies go."""
+RESULTS = Path(named).absolute() if (named := os.environ.get("XAI_TORTURE_RESULTS")) else None
+"""Where tallies go, as seen from where the tests were started: some of them work in other folders."""
 
 
 @dataclass
@@ -36,10 +36,10 @@ class Tally:
     def keep(self) -> None:
         """Print the counts, and write them where they are wanted."""
         print(self)
-        if folder := os.environ.get(FOLDER):
-            Path(folder).mkdir(parents=True, exist_ok=True)
+        if RESULTS is not None:
+            RESULTS.mkdir(parents=True, exist_ok=True)
             name = "".join(char if char.isalnum() else "-" for char in self.attack)
-            Path(folder, f"{name}.json").write_text(json.dumps(asdict(self) | {"command": command()}, indent=1))
+            (RESULTS / f"{name}.json").write_text(json.dumps(asdict(self) | {"command": command()}, indent=1))
 
 
 def command() -> str:

@@ -44,7 +44,7 @@ def test_each_call_that_fails_is_one_line_and_the_next_run_goes_on(
 ) -> None:
     assert failing.run(words_for(verb, "whole"), tmp_path) == 0
     expected, tally, told = contents(tmp_path / "whole"), Tally(f"{call} fails in xai {verb}"), tmp_path / "told.txt"
-    for at in itertools.islice(itertools.count(1), amount(2, 1000)):
+    for at in itertools.islice(itertools.count(1), amount(1, 1000)):
         place, failed = tmp_path / f"failed{at}", tmp_path / "has-failed"
         words = words_for(verb, place.name)
         fault = {"XAI_FAULT_CALL": call, "XAI_FAULT_AT": str(at), "XAI_FAULT_BELOW": f"{place}/", "XAI_FAULT_TOLD": str(failed)}

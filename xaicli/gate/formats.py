@@ -6,6 +6,7 @@ Names of photos and texts of a baseline come from others: they are escaped, so t
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -75,7 +76,7 @@ def record_of(verdict: Verdict, outcome: Outcome) -> dict[str, Any]:
     """A verdict as a plain record."""
     return {
         "state": verdict.state,
-        "level": verdict.level,
+        "level": "note" if verdict.state == "note" else verdict.level,
         "rule": verdict.what,
         "method": verdict.method,
         "metric": verdict.metric,
@@ -86,7 +87,19 @@ def record_of(verdict: Verdict, outcome: Outcome) -> dict[str, Any]:
         "p": verdict.p,
         "text": verdict.text,
         "worst": [outcome.now[at].image for at in verdict.places],
+        "worst_values": [
+            value_behind(shown, outcome.now[at].image) for shown, at in zip(verdict.worst, verdict.places, strict=True)
+        ],
     }
+
+
+def value_behind(shown: str, image: str) -> float | str | None:
+    """The number, or what else is said, behind a photo that a verdict names; None if nothing is."""
+    text = shown.removeprefix(image).strip()
+    try:
+        return float(text) if math.isfinite(float(text)) else text
+    except ValueError:
+        return text or None
 
 
 def to_json(outcome: Outcome, pictures: str) -> str:
@@ -116,10 +129,13 @@ def to_junit(verdicts: Sequence[Verdict], outcome: Outcome) -> str:
     suite = Element(
         "testsuite", {"name": outcome.sides.verb, "tests": str(len(rules)), **{name: str(n) for name, n in counts.items()}}
     )
+    # One run of the model serves all rules.
+    suite.set("time", f"{outcome.seconds:.3f}")
     for verdict in rules:
         worst = worst_of(verdict)
         text, message = plain(verdict.text + (f". Worst: {worst}" if worst else "")), plain(verdict.text)
         case = SubElement(suite, "testcase", classname=plain(verdict.method or "model"), name=plain(verdict.what))
+        case.set("time", f"{outcome.seconds / len(rules):.3f}")
         if verdict.failed:
             SubElement(case, "failure", message=message).text = text
         elif verdict.state == "inconclusive":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,13 +29,15 @@ class Sides:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The outcome of a check. now: the photos of this run, in the order of the baseline's; sources: where they are."""
+    """The outcome of a check. now: the photos of this run, in the order of the baseline's; sources: where they are; seconds: that
+    the run took."""
 
     verdicts: tuple[Verdict, ...]
     baseline: Baseline
     now: tuple[PhotoResult, ...]
     sources: tuple[Source, ...]
     sides: Sides = Sides()
+    seconds: float = 0.0
 
     @property
     def to_look_at(self) -> list[tuple[int, str]]:
@@ -58,6 +61,7 @@ def run_against(ready: ReadySuite, baseline: Baseline, *, seed: int | None = Non
     seed: of stochastic methods, by default the baseline's. Raises UsageError if the suite differs from the baseline's, InputError
     if photos are missing.
     """
+    start = time.monotonic()
     refuse_other_definitions(ready, baseline)
     added = len(ready.sources) - len(baseline.photos)
     ready = in_order(ready, baseline)
@@ -68,7 +72,7 @@ def run_against(ready: ReadySuite, baseline: Baseline, *, seed: int | None = Non
     if added > 0:
         text = f"{added} of the suite's photos are not in the baseline and were not checked (xai check --update takes them in)"
         verdicts.append(Verdict("note", "photos", text))
-    return Outcome(tuple(verdicts), baseline, now, ready.sources)
+    return Outcome(tuple(verdicts), baseline, now, ready.sources, seconds=time.monotonic() - start)
 
 
 def refuse_other_definitions(ready: ReadySuite, baseline: Baseline) -> None:
