@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from torch import Tensor
 
@@ -11,10 +13,11 @@ from benchmarks.timing import ratios
 from xaicli.judge import judge_of
 from xaicli.methods.bee.bee import BEE
 from xaicli.network.classifier import Classifier
+from xaicli.passes.device import threads
 from xaicli.passes.memory import batch_size_for
 from xaicli.targets import DECISION, Targets
 
-NETWORK, PULLS = "resnet18", 8
+NETWORK, PULLS = "resnet18", 4
 LIMIT = 1.1
 
 
@@ -22,7 +25,9 @@ def measure(rounds: int) -> list[Figure]:
     network, inputs = settled(classifier(NETWORK)), photos(1)
     method, targets, seeds = BEE(n_pulls=PULLS), Targets.same(DECISION, 1), torch.tensor([1])
     bare = BarePasses(network, method, inputs)
-    ratio, taken = ratios(lambda: method.attribute(network, inputs, targets, seeds), bare, rounds)
+    clock = time.process_time if inputs.device.type == "cpu" else time.perf_counter
+    with threads(1):
+        ratio, taken = ratios(lambda: method.attribute(network, inputs, targets, seeds), bare, rounds, clock)
     words = f"BEE of {PULLS} pulls on insertion, {NETWORK},"
     return [
         Figure(f"{words} over the bare passes", "", tuple(ratio), LIMIT),

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from xaicli.results.curves_figure import curves_figure
+from xaicli.results.store import Store
+from xaicli.results.summary import summarise
+
 BEE = "bee@n_pulls=2@n_steps=2"
 STORE = "scores.db"
 
@@ -44,6 +48,18 @@ def test_programs_are_told_in_every_format(scored) -> None:
     rows = [json.loads(line) for line in scored.out.splitlines()]
     assert {(row["method"], row["metric"]) for row in rows if row.get("fitted") == 1} == {(BEE, "insertion@steps=4")}
     assert not any("fitted" in row for row in rows if row["method"] != BEE)
+
+
+def test_papers_are_told_too(scored) -> None:
+    assert scored.score("-o", STORE, "--format", "latex", method=f"{BEE},grad-cam") == 0
+    assert scored.out.count(r"$^\dagger$") == 1
+    assert f"% † {BEE} was fitted to insertion: no independent judgement" in scored.out
+    assert scored.score("-o", STORE, "--format", "markdown", method=f"{BEE},grad-cam") == 0
+    assert scored.out.count("†") == 2
+    with Store.open(STORE, write=False) as store:
+        panels = [axis.get_title(loc="left") for axis in curves_figure(summarise(store), []).axes]
+    assert sorted("†" in title for title in panels) == [False, True]
+    assert f"† {BEE})" in next(title for title in panels if "insertion" in title)
 
 
 def test_the_report_marks_them_too(scored) -> None:

@@ -13,6 +13,7 @@ from xaicli.errors import UsageError
 from xaicli.images.figure import FONT, WIDTH_CM, new_figure
 from xaicli.results.intervals import LEVEL
 from xaicli.results.report.curves import MeanCurve
+from xaicli.results.sentences import FITTED_MARK, joined
 from xaicli.results.summary import Group
 from xaicli.results.tables import heading
 
@@ -47,7 +48,7 @@ def curves_figure(
                 draw_means(axis, group, metric)
             name = f"{group.model or group.fingerprint}: " if len(groups) > 1 else ""
             count = max((curve.n for curve in mine.values()), default=group.photos)
-            axis.set_title(f"{name}{heading(group, metric)} (n = {count:,})", loc="left")
+            axis.set_title(f"{name}{heading(group, metric)} (n = {count:,}{fitted_to(group, metric)})", loc="left")
             axis.spines[["top", "right"]].set_visible(False)
         for axis in axes[len(panels) :]:
             axis.set_visible(False)
@@ -55,6 +56,12 @@ def curves_figure(
         if entries:
             figure.legend(entries.values(), entries.keys(), loc="outside lower left", ncols=3, frameon=False)
     return figure
+
+
+def fitted_to(group: Group, metric: str) -> str:
+    """The methods whose maps were fitted to the metric, behind their mark; empty without one."""
+    found = [name for (name, of), cell in group.cells.items() if of == metric and cell.recipe.fitted]
+    return f"; {FITTED_MARK} {joined(found)}" if found else ""
 
 
 def curves_of(group: Group, metric: str, curves: Sequence[MeanCurve]) -> dict[str, MeanCurve]:

@@ -13,7 +13,7 @@ from typing import Any
 from xaicli.errors import UsageError
 from xaicli.results.comparisons import Comparison
 from xaicli.results.intervals import LEVEL, Estimate
-from xaicli.results.sentences import FITTED_MARK, decimals_of, number, sentences, with_interval
+from xaicli.results.sentences import FITTED_MARK, decimals_of, fits, number, sentences, with_interval
 from xaicli.results.summary import Cell, Group
 from xaicli.terminal import columns_of, printable
 from xaicli.text_table import aligned, in_markdown, latex, markdown
@@ -135,7 +135,7 @@ def to_markdown(group: Group, *, titled: bool) -> str:
 
 def to_latex(group: Group) -> str:
     """The table for a paper, with a comment above it that says what it shows."""
-    about = f"% {printable(title(group))}; {caption(group)}"
+    about = "\n".join(f"% {printable(line)}" for line in (f"{title(group)}; {caption(group)}", *fits(group)))
     return f"{about}\n{latex(cells_of(group), right=[False, *[True] * len(group.metrics)])}\n"
 
 
