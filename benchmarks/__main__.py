@@ -22,6 +22,8 @@ BENCHMARKS = {
     "daam": "DAAM of all blocks over a bare forward and backward pass of the transformer",
     "ucag": "UCAG over the bare passes of its slices",
     "bee": "BEE over the bare passes of its paths and its metric",
+    "boundary": "the decision boundary on a linear head over a bare forward pass and ten of the head",
+    "fovex": "FovEx over its bare passes forward and back",
     "occlusion": "occlusion over captum's tuned run, and in bfloat16 over its default",
     "ablation-cam": "Ablation-CAM of a last stage over pytorch-grad-cam's",
     "score-cam": "Score-CAM of a last stage over torch-cam's, and its memory",
