@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from xaicli.errors import RunError
+from xaicli.errors import RunError, UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import attribution_mode
@@ -24,8 +24,8 @@ from xaicli.targets import NO_CLASS, Resolved, Targets
 PASSES_KEPT = 2
 """A pass that keeps its activations for the way back takes about this many times the memory of one that does not."""
 
-KERNEL, SIGMA = 41 / 224, 10 / 224
-"""Side and standard deviation of the blur, in shares of the input's shorter side."""
+SIDE = 224
+"""The shorter side of a photo on which the blur is as its parameters say; on others it is in proportion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,9 @@ class FovEx(Method):
     is no standard deviation: 0.15 is a Gaussian of 30 pixels in a photo of 224. Maps are (B, T, H, W) at the input's
     resolution: a sum of equal blobs, so look elsewhere for fine structure. No layer is needed.
 
-    Where the default differs from the authors' code: a fixation is the place where its loss was measured, not the place one step
-    on; it stays inside the photo; random restarts depend on the photo's seed.
+    The authors scale the map to 0..1; here it is the sum itself, which ranks alike. Where the default differs from their code: a
+    fixation is the place where its loss was measured, not the place one step on; it stays inside the photo; random restarts
+    depend on the photo's seed.
 
     Extras: `steps` (B, T, N, H, W), the map after each fixation; `scanpath` (B, T, N, 2), row and column of each, 0 to 1 of the
     input; `loss` (B, T, N); `blur_loss` (B, T), by how much the blurred photo is worse than the photo: near 0 the network does
@@ -56,6 +57,8 @@ class FovEx(Method):
     memory: float = param(0.1, "share of what was seen that stays sharp from one fixation to the next", ge=0, le=1)
     restart: bool = param(True, "go on from a random place after a step that was no better; else from a place near by")
     map_fovea: float = param(0.15, "s of the blobs in the map", gt=0)
+    blur_kernel: int = param(41, "side of the blur's window, odd, in pixels of a photo of 224", ge=1, later=True)
+    blur_sigma: float = param(10.0, "standard deviation of the blur, in pixels of a photo of 224", gt=0, later=True)
     weights: Literal["equal", "loss", "probability"] = param("equal", "w_t: 1, softmax of -loss, or the target's probability")
 
     name = "fovex"
@@ -64,6 +67,11 @@ class FovEx(Method):
     stochastic = True
     stepwise = True
     sign = Sign.NONNEGATIVE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.blur_kernel % 2 == 0:
+            raise UsageError(f"fovex: blur_kernel={self.blur_kernel}", expected="an odd number")
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """The photo, the blurred photo, and each step of each fixation forward and back."""
@@ -78,7 +86,9 @@ class FovEx(Method):
     def walked(self, classifier: Classifier, photos: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         logits = clean_logits(classifier, photos)
         chosen = targets.resolve(logits).detached()
-        walk = Walk(self, classifier, photos, blur(photos), each_target(chosen), seeds.tolist())
+        walk = Walk(
+            self, classifier, photos, blur(photos, self.blur_kernel, self.blur_sigma), each_target(chosen), seeds.tolist()
+        )
         chunk = chunk_for(classifier, walk.size, times=PASSES_KEPT, what=f"{classifier.name} with gradients")
         with attribution_mode(classifier.torch_module):
             found = [part for _, part in in_chunks(walk.scanpaths, len(walk.targets.classes), chunk)]
@@ -206,11 +216,12 @@ def foveated(photos: Tensor, blurred: Tensor, sharp: Tensor) -> Tensor:
     return photos + (blurred - photos) * (1 - sharp).clamp(0, 1)
 
 
-def blur(photos: Tensor) -> Tensor:
-    """Photos after a Gaussian as wide as the authors' on 224 pixels, in proportion to the shorter side."""
+def blur(photos: Tensor, kernel: int, sigma: float) -> Tensor:
+    """Photos after a Gaussian of that width on 224 pixels, in proportion to the shorter side."""
     side = min(photos.shape[2:])
-    kernel = min(2 * int(KERNEL * side / 2) + 1, 2 * side - 1)
-    return gaussian_blur(photos, [kernel, kernel], [SIGMA * side, SIGMA * side])
+    window = min(2 * int(kernel / SIDE * side / 2) + 1, 2 * side - 1)
+    wide = sigma / SIDE * side
+    return gaussian_blur(photos, [window, window], [wide, wide])
 
 
 def loss(targets: Resolved, logits: Tensor) -> Tensor:

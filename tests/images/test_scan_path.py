@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from xaicli.images.geometry import Geometry
-from xaicli.images.scan_path import draw_path
+from xaicli.images.scan_path import draw_path, together
 
 
 def test_places_are_marked_where_they_lie_in_the_photo_and_the_photo_stays():
@@ -28,3 +28,8 @@ def test_one_place_alone_has_no_line():
     geometry = Geometry(source=(100, 100), resized=(100, 100), offset=(0, 0), size=(100, 100))
     drawn = np.asarray(draw_path(Image.new("RGB", (100, 100)), np.array([[0.5, 0.5]]), geometry))
     assert set(np.unique(np.argwhere(drawn.any(axis=2)))) <= set(range(40, 61))
+
+
+def test_places_that_would_cover_each_other_are_one_with_all_numbers():
+    points = [(10.0, 10.0), (50.0, 50.0), (12.0, 10.0), (50.0, 53.0), (90.0, 10.0)]
+    assert together(points, 5) == [((10.0, 10.0), [1, 3]), ((50.0, 50.0), [2, 4]), ((90.0, 10.0), [5])]

@@ -9,6 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 from torchvision.transforms.functional import gaussian_blur
 
+from xaicli.errors import UsageError
 from xaicli.methods.fovex import FovEx, blur, foveated, search, window
 from xaicli.targets import DECISION, TargetRule, Targets
 
@@ -41,7 +42,7 @@ def test_memory_of_one_place_converges():
 
 def test_a_constant_photo_stays_itself():
     photo = torch.full((1, 3, 32, 32), 0.3)
-    assert_close(blur(photo), photo)
+    assert_close(blur(photo, 41, 10.0), photo)
 
 
 def test_the_place_that_is_looked_at_is_sharp_and_the_gradient_leads_to_what_is_missed():
@@ -90,6 +91,25 @@ def checkerboard():
     rows, columns = torch.meshgrid(torch.arange(6), torch.arange(6), indexing="ij")
     photo[:, :, 6:12, 20:26] = ((rows + columns) % 2).float()
     return photo
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_specifications_search_ends_where_it_says(classifier_of, seed):
+    """A blur of 9 pixels and standard deviation 3 on 32 pixels."""
+    method = FovEx(n_fixations=1, blur_kernel=63, blur_sigma=21.0)
+    targets = Targets.same(TargetRule(index=0), 1)
+    maps = method.attribute(classifier_of(Checkerboard().eval()), checkerboard(), targets, torch.tensor([seed]))
+    found = maps.logits.log_softmax(dim=1)[0, 0]
+    assert float(-found) == pytest.approx(0.0024757, rel=1e-3)
+    assert float(maps.extras["blur_loss"][0, 0]) == pytest.approx(3.05, abs=0.01)
+    assert float(maps.extras["loss"][0, 0, 0]) <= 0.04
+    assert_close(maps.extras["scanpath"][0, 0, 0] * 2 - 1, at(-0.4516, 0.4516), atol=0.15, rtol=0)
+
+
+def test_the_width_of_the_blur_is_no_part_of_older_stamps():
+    assert not {"blur_kernel", "blur_sigma"} & set(FovEx().parameters_as_given())
+    with pytest.raises(UsageError, match="odd"):
+        FovEx(blur_kernel=40)
 
 
 @pytest.mark.parametrize("seed", range(6))

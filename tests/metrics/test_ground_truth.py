@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from xaicli.metric import Sign
+from xaicli.metrics.gaze import ScanpathSaliency
 from xaicli.metrics.pointing_game import EnergyPointingGame, PointingGame, PositiveShare
 from xaicli.metrics.relevance_rank import IoU, RelevanceRank
 
@@ -127,3 +128,22 @@ def test_the_region_metrics_of_the_specification_of_segmentation(desk, drawn):
     for metric, expected in ((EnergyPointingGame(), 0.5), (IoU(), 2 / 3)):
         [row] = desk(network, (2, 2)).rows(metric, torch.zeros(1, 3, 2, 2), values, truth=truth, sign=Sign.NONNEGATIVE)
         assert row.value == pytest.approx(expected)
+
+
+def test_scanpath_saliency_is_in_standard_deviations_of_all_pixels(desk, drawn):
+    """FovEx, self-check 10: [[0, 0], [0, 1]] with a fixation on the 1; by the deviation of a sample it would be 1.5."""
+    table = desk(lambda inputs: inputs, (2, 2))
+    truth = [drawn({0: np.array([[0, 0], [0, 1]], dtype=bool)})]
+    [row] = table.rows(
+        ScanpathSaliency(), torch.zeros(1, 3, 2, 2), torch.tensor([[[0.0, 0], [0, 1]]]), truth=truth, sign=Sign.NONNEGATIVE
+    )
+    assert row.value == pytest.approx(1.7320508)
+    assert row.readouts == {"area": 0.25}
+
+
+def test_scanpath_saliency_forgets_scale_and_offset_and_is_0_over_the_whole_map(score):
+    values = [[3.0, 1, 0, 0], [0, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 5]]
+    other = [[7 * value + 3 for value in row] for row in values]
+    one, same = (score(ScanpathSaliency(), given, CORNER).value for given in (values, other))
+    assert one == pytest.approx(same)
+    assert score(ScanpathSaliency(), values, [[1] * 4] * 4).value == pytest.approx(0, abs=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image, ImageDraw
 
 from xaicli.images.geometry import Geometry
 from xaicli.images.text import font
+
+Point = tuple[float, float]
 
 PAPER, PEN = (255, 255, 255), (0, 0, 0)
 RADIUS = 1 / 28
@@ -26,7 +29,21 @@ def draw_path(picture: Image.Image, places: NDArray[np.floating], geometry: Geom
     for one, other in pairwise(points):
         draw.line([one, other], fill=PEN, width=max(3, radius // 3))
         draw.line([one, other], fill=PAPER, width=max(1, radius // 6))
-    for number, (x, y) in enumerate(points, start=1):
+    for (x, y), numbers in together(points, 1.5 * radius):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=PAPER, outline=PEN, width=max(1, radius // 6))
-        draw.text((x, y), str(number), fill=PEN, anchor="mm", font=font(max(8, round(1.2 * radius))))
+        text = ",".join(map(str, numbers))
+        size = max(6, min(round(1.2 * radius), round(3.2 * radius / len(text))))
+        draw.text((x, y), text, fill=PEN, anchor="mm", font=font(size))
     return drawn
+
+
+def together(points: list[Point], reach: float) -> list[tuple[Point, list[int]]]:
+    """Places nearer than `reach` to an earlier one, which would cover it, as one: the first of them, and all numbers, from 1."""
+    found: list[tuple[Point, list[int]]] = []
+    for number, point in enumerate(points, start=1):
+        near = next((numbers for other, numbers in found if math.dist(point, other) < reach), None)
+        if near is None:
+            found.append((point, [number]))
+        else:
+            near.append(number)
+    return found
