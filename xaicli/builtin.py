@@ -79,7 +79,7 @@ METHODS: dict[str, Builtin] = {
         "ucag.ucag:UCAG", "Unfold and conquer: overlapping slices, enlarged and explained each for itself, folded back to one map"
     ),
     "feature-cam": Builtin(
-        "feature_cam:FeatureCAM",
+        "feature_cam.feature_cam:FeatureCAM",
         "Feature CAM: a class map times the photo's edges, sharp to look at; its detail is the photo's, not the network's",
     ),
     "u-cam": Builtin(
@@ -233,6 +233,7 @@ METRICS: dict[str, Builtin] = {
         ("rra",),
     ),
     "iou": Builtin("relevance_rank:IoU", "Intersection over union of the target and the map above a threshold"),
+    "nss": Builtin("gaze:ScanpathSaliency", "Mean of the map where people looked, in standard deviations above its mean (NSS)"),
     "randomization": Builtin(
         "randomization.randomization:Randomization",
         "Rank correlation with maps of the network as its weights turn random",

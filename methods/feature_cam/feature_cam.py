@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torchvision.transforms.functional import gaussian_blur
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Sign, Wrapper, param
+from xaicli.methods.feature_cam.edges import edge_magnitude
+from xaicli.methods.feature_cam.hed import hed_edges, read_hed
 from xaicli.methods.grad_cam import GradCAM
 from xaicli.network.classifier import Classifier
 from xaicli.passes.upsampling import unit_range, upsample
+from xaicli.stamps import content_of
 from xaicli.targets import Targets
-
-GREY = (0.299, 0.587, 0.114)
-SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +32,11 @@ class FeatureCAM(Wrapper):
     E does not depend on the network: the map of a randomised network still looks like a drawing of the object, so run sanity
     checks on the base. Insertion and deletion rank the plain inside of an object last.
 
-    Reconstructed: no code is public, and the text that could be read names the factors but not their formulas. The paper takes
-    its edges from a trained network (HED); here they are Sobel's, at the size of the network's input.
+    `hed=FILE`: E is what a trained network gives, HED's fused map of edges, as in the paper. Its weights do not ship with the
+    package; a file with the names of the published ones (Caffe's, or those of the port to torch) is read.
+
+    Reconstructed: no code is public, and the text that could be read names the factors but not their formulas. Edges are found
+    at the size of the network's input.
 
     With `parts`, extras: `coarse` L and `edges` E (B, T, H, W); under `mode=multi` also `weights` (B, T, 3).
 
@@ -50,6 +51,7 @@ class FeatureCAM(Wrapper):
     sigma: float = param(1.0, "of the Gaussian before Sobel's filter, in pixels of the network's input; 0: none", ge=0)
     percentile: float = param(99.0, "of the edge magnitude that counts as 1", gt=0, le=100)
     parts: bool = param(False, "also keep the factors: coarse, edges and, of mode=multi, weights")
+    hed: str | None = param(None, "a file of HED's weights: edges by that network, in place of Sobel's", later=True)
 
     name = "feature-cam"
     paper = "Clement, Yang and Cheng, 2024, arXiv:2403.05658"
@@ -74,13 +76,31 @@ class FeatureCAM(Wrapper):
         return Sign.NONNEGATIVE
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
+        """Those of the base; HED's pass is counted as one of the network's."""
         each = self.base.cost(classifier)
-        return each if self.mode != "multi" else each + each + each
+        maps = each if self.mode != "multi" else each + each + each
+        return maps if self.hed is None else maps + Cost(forward=1)
+
+    def parameters_as_given(self) -> dict[str, Any]:
+        """HED's weights count by their content, not by the folder that they lie in."""
+        given = super().parameters_as_given()
+        return given if self.hed is None else {**given, "hed": content_of(self.hed)}
+
+    def require(self, classifier: Classifier) -> None:
+        super().require(classifier)
+        if self.hed is not None:
+            read_hed(self.hed)
+
+    def edges(self, classifier: Classifier, inputs: Tensor, photo: Tensor) -> Tensor:
+        """(B, H, W), 0 to 1, of inputs (B, C, H, W) and the same in colours 0..1."""
+        if self.hed is None:
+            return edge_magnitude(photo, self.sigma, self.percentile)
+        return hed_edges(self.hed, classifier.view.colours(inputs.detach()).float())
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         first = self.base.attribute(classifier, inputs, targets, seeds)
         photo = classifier.view.pixels(inputs.detach()).float()
-        edges = edge_magnitude(photo, self.sigma, self.percentile)
+        edges = self.edges(classifier, inputs, photo)
         coarse = enlarged(first.values, inputs)
         extras = {}
         if self.mode == "multi":
@@ -111,24 +131,6 @@ def weighted_mean(maps: Tensor, weights: Tensor) -> Tensor:
     total = weights.sum(dim=2)[..., None, None]
     mean = (maps * weights[..., None, None]).sum(dim=2) / torch.where(total > 0, total, 1)
     return torch.where(total > 0, mean, maps[:, :, 0])
-
-
-def edge_magnitude(photo: Tensor, sigma: float, percentile: float) -> Tensor:
-    """Edges (B, H, W), 0 to 1, of photos (B, C, H, W) with values in 0..1; a uniform photo has none."""
-    weights = photo.new_tensor(GREY) if photo.shape[1] == len(GREY) else photo.new_full((photo.shape[1],), 1 / photo.shape[1])
-    grey = (photo * weights[:, None, None]).sum(dim=1, keepdim=True)
-    if sigma > 0:
-        # Three sigmas, and less than the photo, which is mirrored at its border.
-        reach = min(int(3 * sigma + 0.5), min(grey.shape[2:]) - 1)
-        grey = gaussian_blur(grey, [2 * reach + 1, 2 * reach + 1], [sigma, sigma])
-    across = photo.new_tensor(SOBEL)
-    slopes = functional.conv2d(functional.pad(grey, (1, 1, 1, 1), mode="replicate"), torch.stack([across, across.T])[:, None])
-    magnitude = slopes.square().sum(dim=1).sqrt()
-    # Rounding in a uniform photo is not an edge.
-    magnitude = torch.where(magnitude > 1e-5, magnitude, 0)
-    # Not the maximum: one bright edge would dim all others.
-    full = torch.quantile(magnitude.flatten(1), percentile / 100, dim=1)[:, None, None]
-    return torch.where(full > 0, magnitude / torch.where(full > 0, full, 1), 0).clamp(max=1)
 
 
 def enhanced(photo: Tensor, edges: Tensor, how: str, strength: float) -> Tensor:

@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from xaicli.errors import UsageError
 from xaicli.methods.eigen_cam import EigenCAM
-from xaicli.methods.feature_cam import FeatureCAM, edge_magnitude, enhanced, enlarged
+from xaicli.methods.feature_cam.edges import edge_magnitude
+from xaicli.methods.feature_cam.feature_cam import FeatureCAM, enhanced, enlarged
 from xaicli.methods.grad_cam import GradCAM
 from xaicli.passes.upsampling import unit_range
 from xaicli.targets import DECISION, TargetRule, Targets
