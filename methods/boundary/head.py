@@ -60,9 +60,29 @@ class Projection:
     steepness: Tensor
 
     @property
+    def step(self) -> Tensor:
+        """`f / |w|^2` (B, T): how many w lead from the features to the boundary."""
+        return self.margin / self.steepness.square().clamp_min(torch.finfo(torch.float32).tiny)
+
+    @property
     def distance(self) -> Tensor:
         """`|f| / |w|` (B, T), in units of the features; infinite where two classes have the same weights."""
         return self.margin.abs() / self.steepness
+
+
+def apart(head: nn.Linear, targets: Tensor, rival: Tensor) -> Tensor:
+    """`W_target - W_rival` (B, T, K) of classes (B, T); where the rival is -1, `W_target`."""
+    weights = head.weight.detach().float()
+    return weights[targets] - torch.where((rival != NO_CLASS)[..., None], weights[rival.clamp_min(0)], 0)
+
+
+def third_class(logits: Tensor, targets: Tensor, rival: Tensor) -> Tensor:
+    """1 where some other class is above both target and rival (B, T) in logits (B, T, C), else 0: two classes that are as likely
+    need not be the most likely."""
+    both = torch.stack([targets, rival.clamp_min(0)], dim=2)
+    own = logits.gather(2, both).amax(dim=2)
+    others = logits.scatter(2, both, -torch.inf).amax(dim=2)
+    return (others > own).float()
 
 
 def project(head: nn.Linear, logits: Tensor, targets: Tensor, against: Tensor, *, labels: bool) -> Projection:
@@ -73,8 +93,7 @@ def project(head: nn.Linear, logits: Tensor, targets: Tensor, against: Tensor, *
         margin = logits.gather(1, targets)
         contrast = against != NO_CLASS
         other = logits.gather(1, against.clamp_min(0))
-        apart = weights[targets] - torch.where(contrast[..., None], weights[against.clamp_min(0)], 0)
-        return Projection(against, torch.where(contrast, margin - other, margin), apart.norm(dim=2))
+        return Projection(against, torch.where(contrast, margin - other, margin), apart(head, targets, against).norm(dim=2))
     margins = logits.gather(1, targets)[..., None] - logits[:, None, :]
     steepness = torch.stack([torch.cdist(weights[row], weights, compute_mode="donot_use_mm_for_euclid_dist") for row in targets])
     distances = torch.where(steepness > 0, margins.abs() / torch.where(steepness > 0, steepness, 1), torch.inf)

@@ -15,13 +15,15 @@ FLAT = 1e-12
 @dataclass(frozen=True, eq=False)
 class Arrival:
     """The end of the projection. point: like the photo, (3, H, W); rival: the class at the boundary; steps: taken; arrived: False
-    where the gradient vanished or the steps ran out; slope: gradient of the rival's margin at the photo itself."""
+    where the gradient vanished or the steps ran out; slope and start: the gradient of the rival's margin at the photo itself, and
+    that margin."""
 
     point: Tensor
     rival: int
     steps: int
     arrived: bool
     slope: Tensor
+    start: float
 
 
 def nearest_boundary(
@@ -51,4 +53,5 @@ def nearest_boundary(
         if arrived or step == steps:
             break
         point = point - (margin[chosen] / squares[chosen]) * gradients[chosen]
-    return Arrival(point.detach(), rivals[chosen], step, arrived, slopes[chosen])
+    assert start is not None
+    return Arrival(point.detach(), rivals[chosen], step, arrived, slopes[chosen], float(start[chosen]))

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from xaicli.errors import RunError, UsageError
 from xaicli.methods.boundary.boundary import Boundary
-from xaicli.methods.boundary.head import project
+from xaicli.methods.boundary.head import project, third_class
 from xaicli.methods.boundary.input_space import nearest_boundary
 from xaicli.methods.grad_cam import GradCAM
 from xaicli.outputs import Outputs
@@ -184,3 +184,23 @@ def test_an_inverse_that_is_none_is_refused(classifier_of):
         Boundary(space="invertible").attribute(
             classifier_of(Wrong().eval(), (1, 1), count=2), photo, Targets.same(TargetRule(index=0), 1), SEEDS[:1]
         )
+
+
+def test_a_third_class_above_both_is_told():
+    targets, rival = torch.tensor([[0]]), torch.tensor([[1]])
+    assert third_class(torch.tensor([[[3.0, 3.0, -2.0]]]), targets, rival).tolist() == [[0]]
+    assert third_class(torch.tensor([[[3.0, 3.0, 3.5]]]), targets, rival).tolist() == [[1]]
+
+
+def test_in_feature_space_a_third_class_is_looked_for_at_the_projection(tiny_cnn, classifier_of, photo_batch):
+    maps = Boundary().attribute(classifier_of(tiny_cnn), photo_batch, Targets.same(TargetRule(top=5), 5), SEEDS)
+    features = tiny_cnn.features(photo_batch).mean(dim=(2, 3))
+    weights, bias = tiny_cnn.head.weight, tiny_cnn.head.bias
+    for row in range(5):
+        for at in range(5):
+            one, other = int(maps.targets.classes[row, at]), int(maps.extras["rival"][row, at])
+            apart = weights[one] - weights[other]
+            margin = (apart * features[row]).sum() + bias[one] - bias[other]
+            there = weights @ (features[row] - margin * apart / apart.square().sum()) + bias
+            above = [index for index in range(5) if index not in (one, other) and float(there[index]) > float(there[one]) + 1e-4]
+            assert bool(maps.extras["third"][row, at]) == bool(above)
