@@ -81,6 +81,8 @@ class Method(Definition):
     """True if maps come with `extras["steps"]`, (B, T, L, h, w): how each grew in L steps."""
     of_frames: ClassVar[bool] = False
     """True if it also explains sequences: of a classifier whose view has frames, maps are (B, T, t, h, w), t parts of time."""
+    pairwise: ClassVar[bool] = False
+    """True if maps come with `extras["pairs"]`: segments whose joint effect is not the sum of their own."""
     decision_only: ClassVar[bool] = False
     """True if the map can only explain the decision: a run that asks for another target is refused."""
     training: ClassVar[type[Definition] | None] = None

@@ -10,6 +10,7 @@ from typing import Any
 
 from xaicli.errors import InputError, described
 from xaicli.images.view import View
+from xaicli.segment_pairs import SegmentPair
 from xaicli.sign import Sign
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.untrusted import read
@@ -36,7 +37,8 @@ class Record:
     image: path as given; photo: SHA-256 of its content; target: canonical text, `281` or `386-340`; targets: all that the run
     explained of this photo; scores: metric values by label; box: for a detector, `corners` in pixels of the photo, `label` and
     `score` of the explained box, else empty; fitted_to: the metric by which the map was chosen, and which is therefore no
-    judge of it, else empty. `definition` and `subject` are the two stamps. Fields after `subject` are recorded
+    judge of it, else empty; pairs: of segments, the strongest first, as `SegmentPair.as_dict` has them, where a method lists
+    such. `definition` and `subject` are the two stamps. Fields after `subject` are recorded
     but not stamped.
     """
 
@@ -75,13 +77,14 @@ class Record:
     look: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     box: dict[str, Any] = field(default_factory=dict)
+    pairs: tuple[dict[str, Any], ...] = ()
     schema_version: int = SCHEMA_VERSION
     checksums: dict[str, str] = field(default_factory=dict, compare=False)
     fitted_to: str = ""
 
     def to_json(self) -> str:
         content = dataclasses.asdict(self)
-        for name in ("box", "fitted_to"):
+        for name in ("box", "fitted_to", "pairs"):
             if not content[name]:
                 del content[name]
         return json.dumps(with_checksum(content), indent=1, ensure_ascii=False) + "\n"
@@ -96,7 +99,8 @@ class Record:
                 given = without_checksum(given, given["schema_version"])
                 given["decision"] = Prediction(**given["decision"])
                 given["top"] = tuple(Prediction(**row) for row in given["top"])
-                for name in ("size", "targets", "notes", "arrays"):
+                given.setdefault("pairs", [])
+                for name in ("size", "targets", "notes", "arrays", "pairs"):
                     given[name] = tuple(listed(given[name]))
                 return checked(cls(**given))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -137,6 +141,8 @@ def checked(record: Record) -> Record:
     # Names of arrays become file names beside the record.
     if any(not name.replace("-", "").replace("_", "").isalnum() for name in record.arrays):
         raise ValueError(f"arrays {record.arrays!r:.40}")
+    for pair in record.pairs:
+        SegmentPair.from_dict(pair)
     Sign(record.sign)
     View.from_dict(record.view)
     return record

@@ -6,16 +6,14 @@ says of what (photo content, model fingerprint, resolved target). Results of dif
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaicli.params import Definition
-from xaicli.untrusted import file_state, in_words, is_file, opened, status_if_there
+from xaicli.untrusted import in_words, opened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,20 +29,6 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hex digits; raises InputError if it cannot be read."""
     with opened(path, "a file") as file, in_words(path, "a file"):
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def content_of(path: str) -> str:
-    """The identity of a file that a parameter names, without its folder: its name and 16 hex digits of its bytes, where it can be
-    read."""
-    file = Path(os.path.expanduser(path))
-    # Not every text is a path: one may hold a null character.
-    status = status_if_there(file) if is_file(file) else None
-    return file.name if status is None else f"{file.name} {digest(file, file_state(status))}"
-
-
-@functools.lru_cache(maxsize=4)
-def digest(path: Path, state: tuple[int, ...]) -> str:
-    return sha256_file(path)[:STAMP_LENGTH]
 
 
 def stamp(content: Any) -> str:

@@ -13,9 +13,9 @@ from xaicli.method import Cost, Maps, Method, Sign, Wrapper, param
 from xaicli.methods.feature_cam.edges import edge_magnitude
 from xaicli.methods.feature_cam.hed import hed_edges, read_hed
 from xaicli.methods.grad_cam import GradCAM
+from xaicli.models.checkpoint import content_of
 from xaicli.network.classifier import Classifier
 from xaicli.passes.upsampling import unit_range, upsample
-from xaicli.stamps import content_of
 from xaicli.targets import Targets
 
 

@@ -27,7 +27,6 @@ from xaicli.network.stages import find_stages
 from xaicli.network.taps import listening, tap_many
 from xaicli.network.tokens import Axes
 from xaicli.passes.engine import reading_engine_for
-from xaicli.stamps import content_of
 from xaicli.targets import Targets
 from xaicli.task import Schedule, TaskOptions
 

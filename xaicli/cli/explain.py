@@ -100,6 +100,7 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
     default="common",
     help="Scale the colours of steps by all steps, or by each alone, as daam's authors do.",
 )
+@option("Output", "--links", is_flag=True, help="Also a picture of pairs of segments as links: lime@interactions=top.")
 @option("Output", "--text", is_flag=True, help="Say of each map in one sentence where it lies and what its removal does.")
 @option("Output", "--facts", is_flag=True, help="Also the numbers behind that sentence, .facts.json beside each map.")
 @option("Output", "--overwrite", is_flag=True, help="Make everything again, and replace other results.")

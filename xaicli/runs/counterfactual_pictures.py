@@ -19,6 +19,11 @@ def has_counterfactual(attribution: Attribution) -> bool:
     return COUNTERFACTUAL in attribution.extras
 
 
+def counterfactual_endings(attribution: Attribution) -> list[str]:
+    """How the picture is called behind the stem of a map, if there is one."""
+    return [f".{COUNTERFACTUAL}.png"] if has_counterfactual(attribution) else []
+
+
 def draw_counterfactual(attribution: Attribution, stem: Path) -> None:
     """Draw the changed photo beside the photo as the network sees it; nothing for networks of more than three channels."""
     photo, view = attribution.picture, attribution.view

@@ -26,6 +26,7 @@ from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
 from xaicli.runs.find_photos import FoundPhotos, Photos
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.kept_rows import KeptRows
+from xaicli.runs.link_pictures import LinkPictures
 from xaicli.runs.map_texts import MapTexts
 from xaicli.runs.open_model import Model
 from xaicli.runs.output import Complete, OutputFolder
@@ -74,6 +75,7 @@ def explain(
     steps: bool = False,
     animate: str | None = None,
     step_scale: str = "common",
+    links: bool = False,
     text: bool = False,
     facts: bool = False,
     figure: str | Path | None = None,
@@ -99,9 +101,9 @@ def explain(
     an array (T, H, W, C) are then one sequence.
 
     output: a folder for maps, overlays and records, as `xai explain` writes them; complete results there are not made again.
-    None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`, `text`, `facts`)
-    is refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; text: a sentence
-    of each map, with what blurring its most salient tenth does to the probability; facts: the same as JSON, `STEM.facts.json`;
+    None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`, `links`, `text`,
+    `facts`) is refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; text: a
+    sentence of each map, with what blurring its most salient tenth does to the probability; facts: the same as JSON, `STEM.facts.json`;
     figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; ray,
     actors, block: as in `xaicli.score`, with a folder that all workers see; dry_run: make nothing, and say what would be made;
     command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its
@@ -115,6 +117,7 @@ def explain(
     style = OverlayStyle(colormap, alpha, look=look, bands=parse_bands(bands))
     style.check()
     step_pictures = StepPictures(steps, animate, step_scale == "each")
+    link_pictures = LinkPictures(links)
     found = request.photos
     inputs += [source.file for source in found.sources if source.file is not None]
     if figure is not None:
@@ -122,6 +125,7 @@ def explain(
     model, aim = compared(request.open(classifier, progress), target, progress)
     methods = request.methods_for(model, progress)
     step_pictures.check(methods, of_frames=bool(model.view.frames))
+    link_pictures.check(methods)
     texts = MapTexts(text, facts, overwrite)
     if model.view.frames and (text or facts):
         raise UsageError("a sentence of a sequence", expected="one of a photo", hint="Leave --text and --facts out.")
@@ -138,6 +142,7 @@ def explain(
         keep_going=keep_going,
         metrics=[*list_metrics(metric or (SCORES if score else ())), *list_metrics(texts.metrics(model))],
         step_pictures=step_pictures,
+        link_pictures=link_pictures,
         shared=scale == "shared",
         sheet=sheet,
         inputs=inputs,
@@ -146,7 +151,7 @@ def explain(
         run.check_metrics()
         return dry(run, run.find() if output else Complete(), progress)
     if output is None:
-        refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate, text=text, facts=facts, ray=ray)
+        refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate, links=links, text=text, facts=facts, ray=ray)
         made = in_memory(run, found.errors)
     else:
         with cluster.explaining(classifier, target, progress) as explaining:

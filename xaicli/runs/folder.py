@@ -24,6 +24,8 @@ from xaicli.network.classifier import Classifier
 from xaicli.record import Record
 from xaicli.registry import require_fit
 from xaicli.runs.channel_pictures import channel_endings, draw_channels, has_channels
+from xaicli.runs.counterfactual_pictures import counterfactual_endings, draw_counterfactual, has_counterfactual
+from xaicli.runs.link_pictures import LinkPictures
 from xaicli.runs.map_scores import explainers_of, refuse_unscorable, scores_of_maps
 from xaicli.runs.output import Complete, OutputFolder, find_complete, refuse_other, refuse_taken
 from xaicli.runs.overlay_style import OverlayStyle
@@ -56,8 +58,9 @@ class MapInHand:
 class FolderRun:
     """One call of `xai explain` that writes a folder: what is explained, how, and where results go.
 
-    metrics: scores beside the maps; step_pictures: pictures of maps that grow step by step; shared: overlays get one scale per
-    method at the end; sheet: a contact sheet will show the photos; inputs: files that the run reads, its photos among them.
+    metrics: scores beside the maps; step_pictures: pictures of maps that grow step by step; link_pictures: of pairs of segments;
+    shared: overlays get one scale per method at the end; sheet: a contact sheet will show the photos; inputs: files that the run
+    reads, its photos among them.
     """
 
     sources: Sequence[Source]
@@ -71,13 +74,14 @@ class FolderRun:
     keep_going: bool = False
     metrics: Sequence[Metric] = ()
     step_pictures: StepPictures = field(default_factory=StepPictures)
+    link_pictures: LinkPictures = field(default_factory=LinkPictures)
     shared: bool = False
     sheet: bool = False
     inputs: Sequence[Path] = ()
 
     def find(self) -> Complete:
         """What is already complete; raises UsageError if another result has a name that this run would write."""
-        endings = [*ENDINGS, *self.step_pictures.endings]
+        endings = [*ENDINGS, *self.step_pictures.endings, *self.link_pictures.endings]
         refuse_taken(self.output, self.sources, self.methods, self.targets, self.inputs, endings, overwrite=self.overwrite)
         if self.overwrite:
             return Complete()
@@ -155,9 +159,10 @@ class FolderRun:
         return all(self.is_current(record) for method in self.methods for record in found.records[source, method.label])
 
     def is_current(self, record: Record) -> bool:
-        """Whether a record has all scores, its overlay has the run's style, and no steps are to be drawn."""
+        """Whether a record has all scores, its overlay has the run's style, and no steps or links are to be drawn."""
         steps = self.step_pictures.wanted and (STEPS in record.arrays or bool(record.view.get("frames")))
-        return not (steps or self.lacks_scores(record) or self.lacks_style(record))
+        links = self.link_pictures.wanted and bool(record.pairs)
+        return not (steps or links or self.lacks_scores(record) or self.lacks_style(record))
 
     def lacks_scores(self, record: Record) -> bool:
         return any(metric.label not in record.scores for metric in self.metrics)
@@ -212,15 +217,18 @@ class FolderRun:
         source, written = result.loaded.source, []
         small = thumbnail(result.loaded.photo.image, self.thumbnail_side) if self.sheet else None
         # The last overlay is drawn on the photo itself, which is not needed afterwards.
-        further = self.step_pictures.wanted or any(has_channels(one.attribution) for one in maps)
+        further = self.step_pictures.wanted or self.link_pictures.wanted
+        further |= any(has_channels(one.attribution) or has_counterfactual(one.attribution) for one in maps)
         last = None if further or not maps else maps[-1]
         for one in maps:
             if one.on_disk is None:
                 record = self.save(source, one, in_place=one is last)
                 draw_channels(one.attribution, one.stem, self.style)
+                draw_counterfactual(one.attribution, one.stem)
             else:
                 record = self.update(one, one.on_disk)
             self.step_pictures.draw(one.attribution, one.stem, self.style)
+            self.link_pictures.draw(one.attribution, one.stem, self.style)
             written.append(WrittenMap.of(source, record, one.stem, kept=one.on_disk is not None, thumbnail=small))
         return written
 
@@ -251,7 +259,8 @@ class FolderRun:
 
     def require_free(self, source: Source, one: MapInHand, *, begun: bool) -> None:
         """Raise UsageError if another run wrote a different result here in the meantime, or a file of others has a name of it."""
-        further = [*(f".{name}.npy" for name in one.attribution.extras), *channel_endings(one.attribution)]
+        further = [f".{name}.npy" for name in one.attribution.extras]
+        further += [*channel_endings(one.attribution), *counterfactual_endings(one.attribution)]
         refuse_foreign_further(one.stem, further, self.inputs, begun=begun or self.overwrite)
         if self.overwrite:
             return

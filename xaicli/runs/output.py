@@ -99,7 +99,7 @@ def refuse_taken(
 ) -> None:
     """Raise UsageError, before any work, if a result would replace a file that the run reads, or one that xai did not write.
 
-    endings: of the files of a result, pictures of steps among them.
+    endings: of the files of a result, pictures of steps and links among them.
     """
     read = {os.path.realpath(path): path for path in inputs}
     folder = os.path.realpath(output.folder)
@@ -114,7 +114,7 @@ def refuse_taken(
                     )
             if not overwrite:
                 refuse_foreign(output.folder / stem, begun=begun_before(output.folder / stem))
-                for ending in endings[len(ENDINGS) :] if method.stepwise or method.of_frames else ():
+                for ending in endings[len(ENDINGS) :] if method.stepwise or method.of_frames or method.pairwise else ():
                     refuse_foreign_picture(output.folder / f"{stem}{ending}")
 
 

@@ -23,6 +23,7 @@ from xaicli.rows import fitted_metric
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
+from xaicli.segment_pairs import PAIRS, pairs_of
 from xaicli.sign import Sign
 from xaicli.stamps import definition_stamp, subject_stamp
 
@@ -49,6 +50,7 @@ def attributions_of(
     made = []
     for at, rule in enumerate(rules):
         numbers, arrays = extras_of(maps, at)
+        pairs = pairs_of(arrays.pop(PAIRS)) if method.pairwise else []
         record = Record(
             image=recorded_path(loaded.source),
             photo=loaded.photo.content,
@@ -82,6 +84,7 @@ def attributions_of(
             notes=(*loaded.photo.notes, *cautions(classifier), *branches_left_out(method, classifier)),
             extras=numbers,
             arrays=tuple(arrays),
+            pairs=tuple(pair.as_dict() for pair in pairs),
             box=dataclasses.asdict(boxes[rule.index]) if boxes else {},
             fitted_to=fitted_metric(as_json(method)),
         )

@@ -10,8 +10,9 @@ import torch
 from torch.testing import assert_close
 
 from xaicli.errors import UsageError
+from xaicli.methods.segments.interactions import ridge_fit
 from xaicli.methods.segments.segmentation import grid
-from xaicli.methods.segments.surrogates import LIME, KernelSHAP, constrained_fit, ridge_fit, shapley_kernel
+from xaicli.methods.segments.surrogates import LIME, KernelSHAP, constrained_fit, shapley_kernel
 from xaicli.targets import DECISION, TargetRule, Targets
 
 SEEDS = torch.arange(40, 45)
