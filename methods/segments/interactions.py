@@ -71,7 +71,7 @@ def copies_needed(count: int, pairs: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Copies:
+class FittedCopies:
     """The copies of one photo that a surrogate is fitted to. shown: coalitions (n, K) bool; scores (n, T) and weights (n,) in the
     fit, both float64."""
 
@@ -79,11 +79,11 @@ class Copies:
     scores: Tensor
     weights: Tensor
 
-    def at(self, rows: Tensor) -> Copies:
-        return Copies(self.shown[rows], self.scores[rows], self.weights[rows])
+    def at(self, rows: Tensor) -> FittedCopies:
+        return FittedCopies(self.shown[rows], self.scores[rows], self.weights[rows])
 
-    def of_target(self, at: int) -> Copies:
-        return Copies(self.shown, self.scores[:, at : at + 1], self.weights)
+    def of_target(self, at: int) -> FittedCopies:
+        return FittedCopies(self.shown, self.scores[:, at : at + 1], self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Surrogate:
     middle: Tensor
 
     @classmethod
-    def fit(cls, copies: Copies, pairs: Tensor, penalty: float) -> Surrogate:
+    def fit(cls, copies: FittedCopies, pairs: Tensor, penalty: float) -> Surrogate:
         """Weighted ridge regression; the intercept has no penalty."""
         share = copies.weights / copies.weights.sum()
         middle = share @ copies.shown.double()
@@ -115,7 +115,7 @@ class Surrogate:
         """What it says of coalitions (n, K): (n, T)."""
         return self.intercept + columns_of(shown, self.pairs, self.middle) @ torch.cat([self.main, self.joint])
 
-    def r2(self, copies: Copies) -> Tensor:
+    def r2(self, copies: FittedCopies) -> Tensor:
         """The share of the copies' variance that it tells (T,), weighted; NaN where there is none."""
         share = (copies.weights / copies.weights.sum())[:, None]
         spread = (share * (copies.scores - (share * copies.scores).sum(dim=0)).square()).sum(dim=0)
@@ -170,7 +170,7 @@ def places(labels: Tensor) -> Tensor:
 def interactions_of(
     method: SurrogateMethod,
     photos: Coalitions,
-    copies: Sequence[Copies],
+    copies: Sequence[FittedCopies],
     effects: Sequence[Tensor],
     seeds: Tensor,
     penalty: float,
@@ -196,7 +196,7 @@ def interactions_of(
     return {PAIRS: torch.stack(rows).unflatten(0, shape), **{name: part.unflatten(0, shape) for name, part in told_of.items()}}
 
 
-def compare(copies: Copies, pairs: Tensor, held: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+def compare(copies: FittedCopies, pairs: Tensor, held: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
     """Weights (P,) of one target's pairs, and R2 (4,): additive and pairwise over all copies; pairwise over those held out from
     the fit, and by how much that is more than the additive one's. NaN where there are too few copies to tell."""
     if len(copies.shown) < copies_needed(copies.shown.shape[1], len(pairs)):

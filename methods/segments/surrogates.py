@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xaicli.method import Cost, Maps, param
 from xaicli.methods.segments.coalitions import Coalitions
-from xaicli.methods.segments.interactions import Copies, SurrogateMethod, interactions_of, ridge_fit
+from xaicli.methods.segments.interactions import FittedCopies, SurrogateMethod, interactions_of, ridge_fit
 from xaicli.methods.segments.segmentation import SEGMENT_BASELINE_HELP, SEGMENTS_HELP, SegmentBaseline, Segments
 from xaicli.network.classifier import Classifier
 from xaicli.passes.explained_score import SCORE_HELP, Score
@@ -79,10 +79,10 @@ class LIME(SurrogateMethod):
     def copies(self) -> int:
         return 1 + self.n_samples
 
-    def fitted(self, shown: Tensor, scores: Tensor, clean: Tensor) -> Copies:
+    def fitted(self, shown: Tensor, scores: Tensor, clean: Tensor) -> FittedCopies:
         """The whole photo, then the copies."""
         whole = torch.ones(1, shown.shape[1], dtype=torch.bool)
-        return Copies(torch.cat([whole, shown]), torch.cat([clean[None], scores]), self.nearness(shown))
+        return FittedCopies(torch.cat([whole, shown]), torch.cat([clean[None], scores]), self.nearness(shown))
 
     def shown(self, seed: int, count: int) -> Tensor:
         """Random coalitions (n, K) bool of a photo."""
@@ -128,7 +128,7 @@ class KernelSHAP(SurrogateMethod):
         photos = Coalitions.of(self, classifier, inputs, targets)
         drawn = [self.coalitions(seed, count) for seed, count in zip(seeds.tolist(), photos.counts, strict=True)]
         scores = photos.scores([torch.cat([torch.zeros(1, own.shape[1], dtype=torch.bool), own]) for own, _ in drawn])
-        copies = [Copies(own, rows[1:] - rows[0], weights) for (own, weights), rows in zip(drawn, scores, strict=True)]
+        copies = [FittedCopies(own, rows[1:] - rows[0], weights) for (own, weights), rows in zip(drawn, scores, strict=True)]
         values = [
             constrained_fit(own.shown, own.scores, own.weights, clean - rows[0])
             for own, rows, clean in zip(copies, scores, photos.clean.cpu().double(), strict=True)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from xaicli.errors import UsageError
 from xaicli.methods.segments.interactions import (
-    Copies,
+    FittedCopies,
     Surrogate,
     among_strongest,
     columns_of,
@@ -33,7 +33,7 @@ FIRST = TargetRule(index=0)
 def game():
     """All coalitions of three segments, of which y = 1 + 2 z1 + 3 z1 z2."""
     first, second, _ = EVERY.double().unbind(dim=1)
-    return Copies(EVERY, (1 + 2 * first + 3 * first * second)[:, None], torch.ones(8).double())
+    return FittedCopies(EVERY, (1 + 2 * first + 3 * first * second)[:, None], torch.ones(8).double())
 
 
 def numbers(*given):
@@ -81,7 +81,7 @@ def test_products_of_centred_columns_leave_the_main_effects_as_they_are():
 
 
 def test_equal_scores_have_no_r2_and_no_effects():
-    copies = Copies(EVERY, torch.full((8, 1), 2.0).double(), torch.ones(8).double())
+    copies = FittedCopies(EVERY, torch.full((8, 1), 2.0).double(), torch.ones(8).double())
     fit = Surrogate.fit(copies, ALL, 1e-3)
     assert fit.r2(copies).isnan().all()
     assert_close(torch.cat([fit.main, fit.joint]), torch.zeros(6, 1).double())
@@ -91,8 +91,8 @@ def test_weights_count_in_fit_and_r2_like_repeated_copies():
     shown = torch.rand(30, 4, generator=torch.Generator().manual_seed(0)) < 0.5
     scores = torch.rand(30, 1, generator=torch.Generator().manual_seed(1)).double()
     times = torch.arange(30) % 3 + 1
-    weighted = Copies(shown, scores, times.double())
-    repeated = Copies(
+    weighted = FittedCopies(shown, scores, times.double())
+    repeated = FittedCopies(
         shown.repeat_interleave(times, 0), scores.repeat_interleave(times, 0), torch.ones(int(times.sum())).double()
     )
     pairs = torch.tensor([[0, 1], [2, 3]])
