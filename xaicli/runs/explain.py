@@ -103,10 +103,10 @@ def explain(
     output: a folder for maps, overlays and records, as `xai explain` writes them; complete results there are not made again.
     None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`, `links`, `text`,
     `facts`) is refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; text: a
-    sentence of each map, with what blurring its most salient tenth does to the probability; facts: the same as JSON, `STEM.facts.json`;
-    figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass; ray,
-    actors, block: as in `xaicli.score`, with a folder that all workers see; dry_run: make nothing, and say what would be made;
-    command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its
+    sentence of each map, with what blurring its most salient tenth does to the probability; facts: the same as JSON,
+    `STEM.facts.json`; figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass;
+    ray, actors, block: as in `xaicli.score`, with a folder that all workers see; dry_run: make nothing, and say what would be
+    made; command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its
     `partial` is what was finished before.
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
