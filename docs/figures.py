@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from docs import orderings
 from xaicli import registry
 from xaicli.cli.main import main as xai
 from xaicli.errors import XaiError
@@ -151,7 +152,8 @@ def methods_page(found: dict[str, list[Result]]) -> str:
         if means:
             cells = [f"[{cls.name}](#{link})", cost]
             overview.append(f"| {' | '.join([*cells, *(means.get(network, '') for network in networks)])} |")
-    return "\n".join(["# Methods", "", INTRODUCTION, "", *overview, "", *sections]) + "\n"
+    page = ["# Methods", "", INTRODUCTION, "", *overview, "", *orderings.section(RESULTS), *sections]
+    return "\n".join(page) + "\n"
 
 
 def brief(result: Result) -> str:
