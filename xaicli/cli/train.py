@@ -71,7 +71,7 @@ def command(method: str, model: ModelOptions, parameters: tuple[str, ...], **wor
     """Train an explainer for a model (t-tame, tame, p-tame, bee, u-cam@measure=variance), or a network: lfi-cam, classifier.
 
     Labels are needed by lfi-cam and classifier, which train --model from the start, and by u-cam. The same command goes on where
-    a run was stopped or killed. A picture of the curves lies beside the checkpoint; a table of scores on held-out photos comes last.
+    a run was stopped or killed. A picture of the curves lies beside the checkpoint; held-out photos' scores come last.
     """
     from xaicli.passes.device import threads
     from xaicli.training.train import train
