@@ -125,8 +125,9 @@ def test_about_half_of_the_altered_photos_are_mirrored_and_colours_stay_in_range
 
 def test_a_network_without_dropout_is_refused_by_name_and_altered_under_auto(tiny_cnn, classifier_of, photo_batch):
     classifier = classifier_of(tiny_cnn)
-    with pytest.raises(UsageError, match="has no dropout layer"):
-        UCAM(measure="model", source="dropout").require(classifier)
+    for measure in ("entropy", "model"):
+        with pytest.raises(UsageError, match=r"has no dropout layer.*u-cam@source=augment"):
+            UCAM(measure=measure, source="dropout").require(classifier)
     maps = UCAM(measure="model", n_passes=3).attribute(classifier, photo_batch, Targets.same(DECISION, 5), SEEDS)
     assert (maps.extras["model_uncertainty"] > 0).all()
 
