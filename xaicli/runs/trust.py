@@ -12,7 +12,7 @@ from typing import Any
 
 from xaicli.claims import claim
 from xaicli.errors import UsageError, XaiError, did_you_mean
-from xaicli.files import require_writable
+from xaicli.files import make_folder, require_writable
 from xaicli.method import Method
 from xaicli.named_files import files_named
 from xaicli.network.classifier import Classifier
@@ -178,6 +178,9 @@ def trust(
     controls = [make_method(name) for name in CONTROLS if name not in {one.name for one in methods}]
     plan = Plan(on_exact(network), (*methods, *controls), Settings(seed=seed, precision="fp32"), plantings)
     planned, lacking = plan_checks(plan, photos, checks)
+    if folder is not None:
+        # Only now: what was refused has made nothing.
+        make_folder(folder)
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(folder / STORE) if folder is not None else Store.in_memory())
         values, failed = measured(planned, store, progress)
