@@ -17,13 +17,13 @@ from xaicli.cli.main import COMMANDS, cli
 TWINS = {
     name: name for name in ("explain", "score", "compare", "report", "export", "merge", "baseline", "check", "train", "doctor")
 }
-TWINS |= {name: name for name in ("parity", "verify", "bundle", "trust")}
+TWINS |= {name: name for name in ("parity", "verify", "bundle", "trust", "audit", "augment", "aggregate")}
 TWINS["bank"] = "build_bank"
 ALONE = {"list", "describe", "cache", "config", "completion"}
 """Commands that look things up or look after the installation, for people at a terminal."""
 SHOWN = {"form", "no_controls"}
 """Options that say how a command prints, or say an option's value in a shorter way."""
-OTHERWISE = {("explain", "output"), ("compare", "output"), ("parity", "output"), ("trust", "output")}
+OTHERWISE = {(name, "output") for name in ("explain", "compare", "parity", "trust", "audit", "aggregate")}
 """Options whose default is another one in Python: all stays in memory unless a folder is named."""
 
 
