@@ -16,7 +16,19 @@ from typing import Any
 from xaicli.errors import UsageError
 from xaicli.kinds import alternatives, show
 
-LEAST = {"batch_size": 1, "channels": 1, "epochs": 1, "frame": 0, "hold_out": 0, "limit": 1, "most": 1, "per_class": 1, "seed": 0}
+LEAST = {
+    "actors": 1,
+    "batch_size": 1,
+    "block": 1,
+    "channels": 1,
+    "epochs": 1,
+    "frame": 0,
+    "hold_out": 0,
+    "limit": 1,
+    "most": 1,
+    "per_class": 1,
+    "seed": 0,
+}
 """The smallest value of whole numbers by name, as on the command line."""
 
 

@@ -385,3 +385,22 @@ def test_the_process_can_be_stopped_and_says_so(shell) -> None:
     assert process.wait(timeout=60) == 143
     assert "terminated" in process.stderr.read()
     process.stderr.close()
+
+
+def test_an_estimate_says_how_long_a_run_takes_and_keeps_nothing(shell) -> None:
+    assert shell.score("-o", "s.db", "--estimate", "--format", "json") == 0
+    [row] = json.loads(shell.out)
+    assert (row["photos"], row["to do"], row["actors"]) == (6, 6, 1)
+    assert float(row["seconds per photo"]) > 0
+    assert "for 6 photos" in shell.err
+    assert not Path("s.db").exists()
+    assert shell.score("-o", "s.db") == 0
+    assert shell.score("-o", "s.db", "--estimate", "--format", "json") == 0
+    assert json.loads(shell.out)[0]["to do"] == 0
+
+
+def test_an_estimate_of_photos_that_cannot_be_read_is_the_error_of_one(shell) -> None:
+    Path("broken").mkdir()
+    Path("broken/a.png").write_bytes(Path("photos/0.png").read_bytes()[:80])
+    assert shell.score("--estimate", images="broken") == 3
+    assert "a.png is not a readable photo" in shell.error

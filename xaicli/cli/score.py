@@ -67,6 +67,7 @@ xai score photos/ --method grad-cam,rise --ray auto -o scores.db
 @option("Cluster", "--sink", metavar="parquet:DIR", help="Actors write rows into files of their own, instead of -o.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Score nothing; say how many passes it takes, and how long.")
+@option("Running", "--estimate", is_flag=True, help="Score a few photos, keep nothing; say how long all take, on --ray too.")
 @batch_size_option()
 @verbosity_options
 def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, form: str, **words: Any) -> int:

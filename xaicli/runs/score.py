@@ -15,6 +15,7 @@ from xaicli.progress import SILENT, Progress
 from xaicli.results.connection import cannot_open
 from xaicli.results.store import Store
 from xaicli.runs.bounds import Given, failures_of, read_bounds
+from xaicli.runs.estimate import estimate_of
 from xaicli.runs.find_photos import Photos
 from xaicli.runs.open_model import Model
 from xaicli.runs.passes_needed import passes_in_words, plan_of
@@ -57,6 +58,7 @@ def score(
     sink: str | None = None,
     keep_going: bool = False,
     dry_run: bool = False,
+    estimate: bool = False,
     batch_size: int | None = None,
     precision: str = "auto",
     command: str = "",
@@ -73,8 +75,8 @@ def score(
     the lower and the upper end of each method's interval, see `failed`; shard: "I/N", the I-th of N parts of the photos; ray:
     "auto", "local" or "HOST:PORT", a Ray cluster whose actors score, `actors` of them, `block` photos at a time; sink:
     "parquet:DIR", a folder into which these write the rows themselves, instead of `output`; dry_run: score nothing, and say how
-    many passes it would take; batch_size: inputs per pass. Raises XaiError at the first photo that cannot be used, unless
-    `keep_going`; its `partial` is what was finished before.
+    many passes it would take; estimate: score a few photos, keep nothing, and say how long all would take; batch_size: inputs per
+    pass. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its `partial` is what was finished before.
 
         print(xaicli.score("photos/", "resnet50", ["grad-cam", "rise"], metric=["insertion"]))
     """
@@ -86,6 +88,9 @@ def score(
     run = request.run(classifier, progress=progress)
     if dry_run:
         return plan_of([run], None if output is None else Path(output), progress)
+    if estimate:
+        with cluster.measured(classifier, progress) as (count_of, threads_each):
+            return estimate_of(run, None if output is None else Path(output), count_of, threads_each, progress)
     if (folder := cluster.folder()) is not None:
         with cluster.workplace(classifier, target, progress) as workplace:
             failed = carry_out(run, folder, request.photos.errors, progress, workplace)

@@ -86,9 +86,6 @@ class ClusterWords:
         for name in ("actors", "block", "sink"):
             if getattr(self, name) is not None and self.ray is None:
                 raise UsageError(f"--{name} without --ray", hint="Add --ray local for this machine.")
-        for name in ("actors", "block"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise UsageError(f"--{name} {number}", expected="at least 1")
         if (self.sink is not None and not self.sink.removeprefix(SINK)) or not (self.sink or SINK).startswith(SINK):
             raise UsageError(f"--sink {self.sink} is no sink", expected="parquet:DIR")
         if self.ray is not None:
@@ -132,6 +129,15 @@ class ClusterWords:
 
         with self.pool(model, progress) as pool:
             yield ExplainOnRay(model, target, pool, progress, self.block).results
+
+    @contextlib.contextmanager
+    def measured(self, model: Model, progress: Progress) -> Iterator[tuple[int, int | None]]:
+        """How many actors would work, and on how many threads each: one, on as many as suit, in this process."""
+        if self.ray is None:
+            yield 1, None
+            return
+        with self.pool(model, progress) as pool:
+            yield pool.actors, pool.threads
 
     @contextlib.contextmanager
     def pool(self, model: Model, progress: Progress) -> Iterator[Pool]:

@@ -1,0 +1,137 @@
+"""What a run on Ray is made of: seconds a photo, the driver's cost of a row, the growth of store and Parquet files.
+
+`python -m docs.scale` simulates clusters from these. Times are the processor's own, of one thread, whatever else the machine does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.figures import Figure
+from xaicli.images.source import Source
+from xaicli.results.parquet_folder import ParquetFolder
+from xaicli.results.row_table import PhotoRows, Records, photos_in
+from xaicli.results.store import Store
+from xaicli.rows import Curve, Recipe, Row, Run
+from xaicli.runs.cluster.blocks import LARGEST_BLOCK, blocks_of
+from xaicli.runs.score_request import ScoreRequest
+from xaicli.runs.score_run import NewScores, ScoreRun
+
+METHODS = (
+    "grad-cam,grad-cam++,layer-cam,hirescam,score-cam,rise@n_masks=500,occlusion,integrated-gradients,saliency,guided-backprop"
+)
+"""Ten methods of all kinds and costs."""
+PHOTOS, SIDE = 5, 64
+BLOCKS = 6
+MODEL = "f" * 16
+COLUMNS = 22
+"""Ten methods, each with its map of another photo, and the controls `random` and `center`; under two metrics."""
+
+
+def measure(rounds: int) -> list[Figure]:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_of(Path(folder))
+        tasks = seconds_a_photo(run)
+        writing, growth, told, files = driver(Path(folder))
+        planned = bytes_planned(run)
+    return [
+        Figure("one photo, ten methods, two metrics, all controls, on tiny", "s", tuple(tasks)),
+        Figure("rows that the driver reads and writes a second", "rows/s", tuple(writing), least=5_000),
+        Figure("the store, for each row with its curve", "B", tuple(growth)),
+        Figure("photos a second of which the driver only hears", "photos/s", tuple(told)),
+        Figure("Parquet files, for each row with its curve", "B", tuple(files)),
+        Figure("the driver's memory for each photo of the job", "B", (planned,)),
+    ]
+
+
+def run_of(folder: Path) -> ScoreRun:
+    for number in range(PHOTOS + 1):
+        coarse = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return ScoreRequest(images=str(folder), method=METHODS.split(",")).run("tiny")
+
+
+def seconds_a_photo(run: ScoreRun) -> list[float]:
+    """Of each photo but the first, which warms up."""
+    everything = np.ones(len(run.recipes), dtype=bool)
+    taken, last = [], time.process_time()
+    with Store.in_memory() as nothing:
+        todo = run.todo(nothing)
+    for result in run.measure(todo, lambda source, partner=None: everything):
+        assert isinstance(result, NewScores)
+        now = time.process_time()
+        taken.append(now - last)
+        last = now
+    return taken[1:]
+
+
+def driver(folder: Path) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Rows a second into the store, its bytes a row, photos a second with a sink, and bytes a row in its files; once a block."""
+    made = recipes()
+    run = Run("tiny", MODEL)
+    writing, growth, told, files = [], [], [], []
+    path = folder / "scores.db"
+    with Store.open(path) as store:
+        for block in range(BLOCKS):
+            photos = [scored(made, block * LARGEST_BLOCK + at) for at in range(LARGEST_BLOCK)]
+            records, short = Records(), Records()
+            for photo in photos:
+                records.add(photo, made)
+                short.add(PhotoRows(photo.image, photo.photo, 0, written=len(photo.rows)), ())
+            table, outcome = records.table(), short.table()
+            before, start = size_of(path), time.process_time()
+            for photo in photos_in(table, made):
+                store.add(photo.rows, made, run=run)
+            writing.append(table.num_rows / (time.process_time() - start))
+            growth.append((size_of(path) - before) / table.num_rows)
+            start = time.process_time()
+            told.append(len(list(photos_in(outcome, made))) / (time.process_time() - start))
+            files.append(ParquetFolder(folder / "rows").write(table, made, run).stat().st_size / table.num_rows)
+    return writing[1:], growth[1:], told[1:], files
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a store and of its log."""
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+
+
+def recipes() -> list[Recipe]:
+    names = [(f"method-{method}", f"metric-{metric}") for method in range(COLUMNS) for metric in range(2)]
+    return [Recipe(method, metric, {"name": method}, {"name": metric}, "top1", "fp32", "higher") for method, metric in names]
+
+
+def scored(made: list[Recipe], number: int) -> PhotoRows:
+    content = hashlib.sha256(str(number).encode()).hexdigest()
+    generator = np.random.default_rng(number)
+    x = tuple(np.linspace(0, 1, 29).tolist())
+    rows = [
+        Row(
+            *(f"{number}.jpg", content, recipe.method, "281", recipe.metric, float(generator.random()), "ok"),
+            *(recipe.definition, content[:16], 0, MODEL),
+            readouts={"log_odds": 0.125, "normalised": 0.25, "p0": 0.75, "p_baseline": 0.0625, "tied": 0.0},
+            curve=Curve(x, tuple(generator.random(29).astype(np.float32).tolist())),
+        )
+        for recipe in made
+    ]
+    return PhotoRows(f"{number}.jpg", content, 0, rows)
+
+
+def bytes_planned(run: ScoreRun, photos: int = 5_000) -> float:
+    """Memory that the plan of a job takes for each photo: sources, contents, the ring, and the table of blocks."""
+    tracemalloc.start()
+    sources = [Source.of_file(Path(f"photos/{number:012}.jpg")) for number in range(photos)]
+    hashes = {source: hashlib.sha256(source.path.encode()).hexdigest() for source in sources}
+    job = ScoreRun(sources, run.classifier, run.methods, run.metrics, hashes=hashes)
+    blocks = list(blocks_of(job, sources, np.ones((photos, len(job.recipes)), dtype=bool), LARGEST_BLOCK))
+    taken = tracemalloc.get_traced_memory()[0] + sum(block.nbytes for block in blocks)
+    tracemalloc.stop()
+    return taken / photos
