@@ -2,6 +2,7 @@
 .PHONY: docs-figures
 docs-figures:
 	python -m docs.figures
+	python -m docs.scale
 
 # The networks that ship with the package, and their page. DATA holds train/ and val/, one folder a class; CLASSES names them.
 .PHONY: bundled-models

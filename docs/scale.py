@@ -1,0 +1,116 @@
+"""Generate the tables of docs/scale.md: `python -m docs.scale`, from what `python -m benchmarks ray --write` measured.
+
+A job is simulated block by block: actors take blocks, each photo takes one of the measured times, and one driver takes the
+results one after the other, at its measured rate. An actor goes on when its result is taken.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.ray import COLUMNS
+from xaicli.runs.cluster.blocks import LARGEST_BLOCK
+from xaicli.words import span
+
+HERE = Path(__file__).parent
+MEASURED = HERE.parent / "benchmarks" / "results" / "ray.json"
+FROM, TO = "<!-- scale: python -m docs.scale -->\n", "<!-- end of scale -->\n"
+PHOTOS, ROWS = 1_000_000, 2 * COLUMNS
+ACTORS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
+START = 20.0
+"""Seconds until the actors of a cluster have opened their models."""
+LIMIT = 0.9
+"""The driver is the limit where it works this share of the time."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """seconds: of photos; rows, told: a second, of the driver; store, files, plan: bytes a row, a row, a photo."""
+
+    seconds: tuple[float, ...]
+    rows: float
+    told: float
+    store: float
+    files: float
+    plan: float
+
+    @classmethod
+    def read(cls, path: Path = MEASURED) -> Measured:
+        figures = json.loads(path.read_text("utf-8"))["figures"]
+        medians = [figure["median"] for figure in figures]
+        return cls(tuple(figures[0]["values"]), *medians[1:])
+
+
+def simulated(actors: int, cost: float, seconds: tuple[float, ...], photos: int = PHOTOS) -> tuple[float, float]:
+    """Seconds of a job, and the share of them in which the driver works; cost: its seconds for a photo."""
+    generator = np.random.default_rng(0)
+    sizes = [min(LARGEST_BLOCK, photos - start) for start in range(0, photos, LARGEST_BLOCK)]
+    free = [START] * actors
+    heapq.heapify(free)
+    driver = 0.0
+    for size in sizes:
+        begun = heapq.heappop(free)
+        done = begun + float(generator.choice(seconds, size).sum())
+        # The driver takes blocks about in the order in which they are begun; an actor goes on when its result is taken.
+        driver = max(driver, done) + cost * size
+        heapq.heappush(free, max(done, driver - cost * size))
+    end = max(driver, *free)
+    return end, cost * photos / end
+
+
+def page(text: str, measured: Measured) -> str:
+    """The page with its tables made anew."""
+    before, _, rest = text.partition(FROM)
+    _, _, after = rest.partition(TO)
+    return "".join([before, FROM, "\n", "\n".join(tables(measured)), "\n\n", TO, after])
+
+
+def tables(measured: Measured) -> list[str]:
+    cost, told = ROWS / measured.rows, 1 / measured.told
+    photo = float(np.mean(measured.seconds))
+    lines = [
+        "| measured, on one thread | |",
+        "|---|---|",
+        f"| a photo: ten methods, two metrics, all controls ({ROWS} rows), on `tiny` | {photo:.2f} s |",
+        f"| rows that the driver reads and writes into a store | {measured.rows:,.0f} a second |",
+        f"| photos of which the driver only hears, with `--sink` | {measured.told:,.0f} a second |",
+        f"| growth of the store, with curves | {measured.store:,.0f} bytes a row |",
+        f"| growth of Parquet files, with curves | {measured.files:,.0f} bytes a row |",
+        f"| memory of the driver, for the plan | {measured.plan:,.0f} bytes a photo |",
+        "",
+        f"{PHOTOS:,} photos, simulated ({PHOTOS * ROWS / 1e6:,.0f} million rows; a store of "
+        f"{PHOTOS * ROWS * measured.store / 2**30:,.0f} GiB, or Parquet files of "
+        f"{PHOTOS * ROWS * measured.files / 2**30:,.0f} GiB):",
+        "",
+        "| actors | into a store | the driver works | with `--sink` | the driver works |",
+        "|---|---|---|---|---|",
+    ]
+    limit = None
+    for actors in ACTORS:
+        end, share = simulated(actors, cost, measured.seconds)
+        aside, share_aside = simulated(actors, told, measured.seconds)
+        limit = limit or (actors if share >= LIMIT else None)
+        lines.append(f"| {actors:,} | {span(end)} | {share:.0%} | {span(aside)} | {share_aside:.0%} |")
+    reach = f"At {limit:,} actors the driver's store is the limit" if limit else "The driver's store is nowhere the limit"
+    return [
+        *lines,
+        "",
+        f"{reach}: one driver keeps up with about {photo / cost:,.0f} actors at {photo:.2f} s a photo, and with more where "
+        f"a photo takes longer. With `--sink` it keeps up with about {photo / told:,.0f}.",
+    ]
+
+
+def main() -> int:
+    path = HERE / "scale.md"
+    path.write_text(page(path.read_text("utf-8"), Measured.read()), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
