@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 MEASURED = HERE.parent / "benchmarks" / "results" / "ray.json"
 FROM, TO = "<!-- scale: python -m docs.scale -->\n", "<!-- end of scale -->\n"
 PHOTOS, ROWS = 1_000_000, 2 * COLUMNS
-ACTORS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
+ACTORS = (1, 3, 10, 30, 100, 300, 1_000, 2_000, 4_000)
 START = 20.0
 """Seconds until the actors of a cluster have opened their models."""
 LIMIT = 0.9

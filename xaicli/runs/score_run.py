@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -225,9 +225,10 @@ class ScoreRun:
                 coming.discard(source)
             cache.keep_only(coming)
 
-    def keep(self, scores: NewScores, store: Store) -> None:
-        """Write the scores of one photo, in one transaction."""
-        store.add(scores.rows, self.recipes, maps=scores.maps, run=self.record)
+    def keep(self, scores: NewScores, store: Store, device: str = "") -> None:
+        """Write the scores of one photo, in one transaction; device: where they were made, by default this run's."""
+        record = replace(self.record, device=device) if device else self.record
+        store.add(scores.rows, self.recipes, maps=scores.maps, run=record)
 
     def incomplete(self, store: Holding, sources: Sequence[Source]) -> list[Source]:
         """The photos with at least one missing row."""

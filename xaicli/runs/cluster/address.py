@@ -47,6 +47,11 @@ class Pool:
     threads: int
     gpus: int = 0
 
+    @property
+    def device(self) -> str:
+        """The kind of device on which actors work."""
+        return "cuda" if self.gpus else "cpu"
+
     def words(self) -> str:
         size = "1 GPU" if self.gpus else f"{self.threads} thread{'s' * (self.threads > 1)}"
         return f"{self.actors:,} {'actor' if self.actors == 1 else 'actors'} of {size}{'' if self.actors == 1 else ' each'}"

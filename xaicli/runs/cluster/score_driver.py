@@ -85,7 +85,7 @@ class ScoreOnRay:
                 if not self.run.keep_going:
                     return
             elif isinstance(store, Store):
-                self.run.keep(NewScores(source, list(photo.rows), list(photo.maps)), store)
+                self.run.keep(NewScores(source, list(photo.rows), list(photo.maps)), store, self.pool.device)
                 yield list(photo.rows)
             else:
                 yield Written(photo.written)
