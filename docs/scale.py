@@ -35,16 +35,16 @@ class Measured:
 
     seconds: tuple[float, ...]
     rows: float
-    told: float
     store: float
+    told: float
     files: float
     plan: float
 
     @classmethod
     def read(cls, path: Path = MEASURED) -> Measured:
         figures = json.loads(path.read_text("utf-8"))["figures"]
-        medians = [figure["median"] for figure in figures]
-        return cls(tuple(figures[0]["values"]), *medians[1:])
+        assert [figure["unit"] for figure in figures] == ["s", "rows/s", "B", "photos/s", "B", "B"]
+        return cls(tuple(figures[0]["values"]), *(figure["median"] for figure in figures[1:]))
 
 
 def simulated(actors: int, cost: float, seconds: tuple[float, ...], photos: int = PHOTOS) -> tuple[float, float]:
