@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xaicli.errors import InputError, UsageError
@@ -37,7 +37,7 @@ class Outcome:
     now: tuple[PhotoResult, ...]
     sources: tuple[Source, ...]
     sides: Sides = Sides()
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, kw_only=True)
 
     @property
     def to_look_at(self) -> list[tuple[int, str]]:
