@@ -42,7 +42,7 @@ def test_memory_that_runs_out_is_no_fault_of_xai(
     code, out, err = run(capsys, "doctor")
     assert code == 5
     assert out == ""
-    assert err == "error: ran out of memory. Give a smaller --batch-size, or a smaller --resize and --crop\n"
+    assert err == "error: ran out of memory. Give a smaller --batch-size, or a smaller --resize and --crop.\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
