@@ -4,8 +4,10 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
+import xaicli
 from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
 from xaicli.models.from_hf import LogitsOnly, require_photos
@@ -40,6 +42,14 @@ def folder(tmp_path, monkeypatch):
         return tmp_path / "vit"
 
     return saved
+
+
+def test_a_network_of_one_channel_reads_colour_photos_as_grey(folder):
+    folder(network(num_channels=1), image_mean=[0.3], image_std=[0.2])
+    classifier = load_classifier("hf:./vit")
+    assert classifier.view == View((32, 32), None, "bilinear", (0.3,), (0.2,))
+    [found] = xaicli.explain(Image.new("RGB", (40, 40), "red"), classifier, method="grad-cam")
+    assert found.values.shape == (4, 4)
 
 
 def test_a_folder_gives_the_network_its_view_and_its_names(folder, capfd):

@@ -117,3 +117,22 @@ def test_a_processor_without_three_colours_is_refused():
 
     with pytest.raises(InputError, match="three colour channels"):
         measure_colours(Grey())
+
+
+def test_a_network_of_one_channel_has_the_view_of_its_grey_processor():
+    processor = transformers.ViTImageProcessor(image_mean=[0.3], image_std=[0.2], size={"height": 32, "width": 32})
+    colours = measure_colours(processor, 1)
+    view = view_of(processor, colours, "hf:net", refuse)
+    assert (view.mean, view.std) == ((0.3,), (0.2,))
+    picture = photo(320, 240)
+    theirs = processor(images=picture.convert("L"), return_tensors="pt")["pixel_values"][0].float()
+    assert (view.prepare(picture) - theirs).abs().mean() < 0.02
+
+
+def test_a_colour_processor_before_a_network_of_one_channel_is_refused():
+    class Colour:
+        def __call__(self, images, return_tensors):
+            return {"pixel_values": torch.zeros(1, 3, 8, 8)}
+
+    with pytest.raises(InputError, match="one grey channel"):
+        measure_colours(Colour(), 1)

@@ -77,7 +77,7 @@ def load(request: Request) -> LoadedModel:
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder) if local else request.name, **where)
         return text_image_classifier(model, processor, tokenizer, name, request)
     require_photos(f"hf:{request.name}", model)
-    colours = measure_colours(processor)
+    colours = measure_colours(processor, getattr(model.config, "num_channels", 3))
     if finds_objects(model.config):
         return detector(model, processor, colours, name, names_of(model.config, model.config.num_labels))
     view = view_of(processor, colours, f"hf:{request.name}", request.notice)

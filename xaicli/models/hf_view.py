@@ -31,32 +31,43 @@ Sizes = tuple[int | tuple[int, int] | None, int | tuple[int, int] | None]
 
 @dataclass(frozen=True)
 class Colours:
-    """What a processor does to red, green and blue in 0..1; `reverse`: it returns blue first."""
+    """What a processor does to red, green and blue in 0..1, or to grey; `reverse`: it returns blue first."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     reverse: bool
+
+    @property
+    def mode(self) -> str:
+        """The mode of pictures that the processor takes, as Pillow names it."""
+        return "L" if len(self.mean) == 1 else "RGB"
 
 
 def run(processor: Any, picture: Image.Image) -> Tensor:
-    """The processor's input (3, H, W) of a picture."""
+    """The processor's input (C, H, W) of a picture."""
     pixels: Tensor = processor(images=picture, return_tensors="pt")["pixel_values"][0]
     return pixels.float()
 
 
-def measure_colours(processor: Any) -> Colours:
-    """The mean and standard deviation with which a view normalises as the processor does; raises InputError if there are none."""
-    black, white, red = (centre(run(processor, Image.new("RGB", (256, 256), colour))) for colour in ("black", "white", "#ff0000"))
+def measure_colours(processor: Any, channels: int = 3) -> Colours:
+    """The mean and standard deviation with which a view normalises as the processor does; raises InputError if there are none.
+
+    channels: of the network's input; where it is 1 the processor is given grey pictures.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    plain = [Image.new("RGB", (256, 256), colour).convert(mode) for colour in ("black", "white", "#ff0000")]
+    black, white, red = (centre(run(processor, picture)) for picture in plain)
     spread = [high - low for low, high in zip(black, white, strict=True)]
-    if len(spread) != 3 or min(spread) <= 0:
-        raise InputError("the image processor does not give three colour channels, each brighter where the photo is brighter")
+    if len(spread) != (1 if channels == 1 else 3) or min(spread) <= 0:
+        wanted = "one grey channel" if channels == 1 else "three colour channels"
+        raise InputError(f"the image processor does not give {wanted}, each brighter where the photo is brighter")
     # Six digits, so that 0.48500001 (0.485 in float32) becomes 0.485 again.
     std = [rounded(1 / step) for step in spread]
     mean = [rounded(-low / step) for low, step in zip(black, spread, strict=True)]
-    reverse = abs(red[0] - black[0]) < abs(red[2] - black[2])
+    reverse = channels != 1 and abs(red[0] - black[0]) < abs(red[2] - black[2])
     if reverse:
         mean, std = mean[::-1], std[::-1]
-    return Colours((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), reverse)
+    return Colours(tuple(mean), tuple(std), reverse)
 
 
 def centre(pixels: Tensor) -> list[float]:
@@ -76,7 +87,7 @@ def view_of(processor: Any, colours: Colours, name: str, notice: Notice) -> View
     stated = getattr(processor, "resample", None)
     interpolation = RESAMPLING.get(2 if stated is None else int(stated), "bilinear")
     pictures = [texture(320, 240), texture(240, 320)]
-    wanted = [run(processor, picture) for picture in pictures]
+    wanted = [run(processor, picture.convert(colours.mode)) for picture in pictures]
     best, least = None, float("inf")
     for resize, crop in candidates(processor, (wanted[0].shape[1], wanted[0].shape[2])):
         view = View(resize, crop, interpolation, colours.mean, colours.std)
