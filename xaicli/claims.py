@@ -34,10 +34,11 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
 LOOKED_AT = 8192
 
 
-def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = False) -> None:
+def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool | None = None) -> None:
     """Raise UsageError, before any work, if `path` is a file that the run reads, or one that xai did not write.
 
-    inputs: the files that the run reads; overwrite: allows replacing a file that xai did not write, but never an input.
+    inputs: the files that the run reads; overwrite: allows replacing a file that xai did not write, but never an input; None for
+    a run that has no such option, which then is not named in the hint.
     """
     here = identity_of(path)
     if here is None:
@@ -49,9 +50,8 @@ def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = F
     if is_folder(path):
         raise UsageError(f"{path} is a folder", expected="the name of a file", hint="Choose another name with -o.")
     if not overwrite and not is_own(path):
-        raise UsageError(
-            f"{path} exists already, and xai did not write it", hint="Choose another name with -o, or --overwrite it."
-        )
+        choice = "Choose another name with -o." if overwrite is None else "Choose another name with -o, or --overwrite it."
+        raise UsageError(f"{path} exists already, and xai did not write it", hint=choice)
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import xaicli
 from xaicli.cli.main import main
-from xaicli.errors import UsageError
+from xaicli.errors import RunError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Cost, Maps, Method, Sign
 from xaicli.needs import Needs
@@ -265,6 +265,22 @@ def test_bad_input_is_one_line(grey_photos, tmp_path, capsys, monkeypatch, words
     monkeypatch.chdir(tmp_path)
     assert main(["trust", "tiny", "grey", *words]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()[-1:]) == 1
+
+
+@pytest.mark.parametrize("check", ["patch", "fidelity"])
+def test_a_network_without_finite_outputs_has_no_certificate(colours, grey_photos, check):
+    with torch.no_grad():
+        colours.module.head.bias.fill_(float("nan"))
+    with pytest.raises(RunError, match="NaN or infinite logits"):
+        xaicli.trust(colours, grey_photos, "hirescam", check=check, plantings=1)
+
+
+def test_the_option_overwrite_is_named_only_where_there_is_one(grey_photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("trust.html").write_text("mine")
+    assert main(["trust", "tiny", "grey", "-o", "."]) == 2
+    assert "xai did not write it" in (line := capsys.readouterr().err)
+    assert "--overwrite" not in line
 
 
 def test_a_black_box_has_the_checks_that_need_no_layers(grey_photos):

@@ -216,6 +216,32 @@ def test_a_member_that_holds_more_than_its_header_says_is_refused(tmp_path, monk
         xaicli.verify(path)
 
 
+@pytest.mark.parametrize("manifest", ["[1]", "{}", "no json", '{"generator": "xaicli", "schema": 99}', "[" * 100_000])
+def test_a_zip_with_another_manifest_is_refused(explained, manifest):
+    xaicli.bundle("xai-out", "evidence.zip")
+    with zipfile.ZipFile("evidence.zip") as whole, zipfile.ZipFile("other.zip", "w") as other:
+        for entry in whole.infolist():
+            other.writestr(entry.filename, manifest if entry.filename == "manifest.json" else whole.read(entry))
+    with pytest.raises(InputError, match="manifest"):
+        xaicli.verify("other.zip")
+
+
+def test_what_is_damaged_in_a_zip_is_named_by_its_place_in_it(explained):
+    (explained / "a.grad-cam.npy").write_bytes(b"\x93NUMPY")
+    xaicli.bundle("xai-out", "evidence.zip", overwrite=True)
+    whys = [row["why"] for row in xaicli.verify("evidence.zip").rows if row["result"] == "differs"]
+    assert [why.split()[3] for why in whys] == ["maps/a.grad-cam.npy"]
+
+
+def test_a_name_twice_in_a_zip_is_an_error_without_a_folder_that_is_gone(tmp_path):
+    with zipfile.ZipFile(tmp_path / "evidence.zip", "w") as archive:
+        archive.writestr("maps", "a file")
+        archive.writestr("maps/a.json", "{}")
+    with pytest.raises(InputError, match="cannot be unpacked") as caught:
+        xaicli.verify(tmp_path / "evidence.zip")
+    assert "xai-evidence-" not in str(caught.value)
+
+
 def test_a_folder_without_records_is_an_error(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["verify", str(tmp_path / "empty")]) == 3

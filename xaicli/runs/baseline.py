@@ -69,7 +69,7 @@ def baseline(
     folder = read.baseline_folder
     record = folder / RECORD
     if exists(folder) and not overwrite:
-        claim(record)
+        claim(record, overwrite=overwrite)
         hint = "Replace it deliberately: xai baseline --overwrite, or xai check --update."
         raise UsageError(f"{folder} holds a baseline", hint=hint)
     require_writable(folder)

@@ -63,10 +63,27 @@ def unpacked(path: Path) -> Iterator[Path]:
                 unpack(archive, folder, readable(path))
         # A damaged zip raises many errors: of the format, of its compression, of names that no file system takes.
         except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
-            raise InputError(f"{readable(path)} cannot be unpacked: {error}", expected=WANTED) from error
-        if not (folder / MANIFEST).is_file():
-            raise InputError(f"{readable(path)} holds no {MANIFEST}", expected=WANTED)
+            raise InputError(f"{readable(path)} cannot be unpacked: {reason(error)}", expected=WANTED) from error
+        require_manifest(folder / MANIFEST, readable(path))
         yield folder
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, without the folder that it was unpacked to, which is gone when this is read."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def require_manifest(path: Path, name: str) -> None:
+    """Raise InputError unless the zip holds a manifest of this version."""
+    if not path.is_file():
+        raise InputError(f"{name} holds no {MANIFEST}", expected=WANTED)
+    try:
+        manifest = json.loads(path.read_bytes())
+        generator, schema = manifest["generator"], manifest["schema"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"the {MANIFEST} in {name} cannot be read", expected=WANTED) from error
+    if generator != "xaicli" or schema != SCHEMA:
+        raise InputError(f"{name} has a manifest of {generator!s:.40}, version {schema!s:.10}", expected=f"version {SCHEMA}")
 
 
 def unpack(archive: zipfile.ZipFile, folder: Path, name: str) -> None:

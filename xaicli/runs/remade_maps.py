@@ -69,7 +69,9 @@ def read_results(folder: Path, sidecars: Iterable[Path]) -> Iterator[KeptResult 
         try:
             yield KeptResult(name, Attribution.load(path))
         except XaiError as error:
-            yield Remade(name, "", "", "", "", "differs", f"it is damaged: {error.found}")
+            # Without its folder, which for a zip is one that is gone when this is read.
+            why = error.found.replace(f"{folder}/", "")
+            yield Remade(name, "", "", "", "", "differs", f"it is damaged: {why}")
 
 
 def remake_maps(kept: Sequence[KeptResult], photos: PhotosAtHand, models: ModelsAtHand) -> Iterator[Remade]:

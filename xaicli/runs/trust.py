@@ -184,6 +184,8 @@ def trust(
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(folder / STORE) if folder is not None else Store.in_memory())
         values, failed = measured(planned, store, progress)
+    if methods and all(one.label in failed for one in methods):
+        raise failed[methods[0].label]
     found = [
         MethodTrust(
             one.label,
@@ -204,7 +206,7 @@ def trust(
         definition=stamp(definition_of(plan, checks)),
         subject=stamp({"photos": content, "model": network.fingerprint}),
         lacking=tuple(lacking),
-        left_out=tuple(f"{label}: {why}" for label, why in failed.items()),
+        left_out=tuple(f"{label}: {error.found}" for label, error in failed.items()),
     )
     return result if folder is None else with_page(result, folder / PAGE, progress)
 
@@ -247,14 +249,14 @@ def whole(item: LoadedPhoto | Failure) -> LoadedPhoto:
 Values = dict[str, dict[str, list[float | None]]]
 
 
-def measured(planned: Sequence[Planned], store: Store, progress: Progress) -> tuple[Values, dict[str, str]]:
-    """The values of each method and property, photo by photo; and the methods that failed, with the reason.
+def measured(planned: Sequence[Planned], store: Store, progress: Progress) -> tuple[Values, dict[str, XaiError]]:
+    """The values of each method and property, photo by photo; and the methods that failed, with the error.
 
     Each method runs by itself, so that one that fails costs only its own row.
     """
     single = [(part, one, replace(part.run, methods=[one])) for part in planned for one in part.run.methods]
     values: Values = defaultdict(lambda: defaultdict(list))
-    failed: dict[str, str] = {}
+    failed: dict[str, XaiError] = {}
     with progress.task("maps", sum(len(run.sources) for _, _, run in single)) as step:
         for part, one, run in single:
             if one.label in failed:
@@ -263,7 +265,7 @@ def measured(planned: Sequence[Planned], store: Store, progress: Progress) -> tu
                 run.check()
                 carry_out(run, store, lambda: step())
             except XaiError as error:
-                failed[one.label] = error.found
+                failed[one.label] = error
                 continue
             for name, listed in properties_of(part, run, one.label, store).items():
                 values[one.label][name] += listed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from xaicli.errors import InputError, UsageError
+from xaicli.errors import InputError, RunError, UsageError
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.network.planted_head import Head, blind, fit_direction, head_of, read_head, seeing
@@ -134,7 +134,7 @@ def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]
 def plant(plan: Plan, head: Head, photos: Sequence[MarkedPhoto], number: int) -> Planting:
     """Fit two heads to a patch on every other photo, and find the held photos on which they do what they are fitted to.
 
-    Raises InputError if the patch decides no held photo.
+    Raises InputError if the patch decides no held photo, RunError where the network's outputs are not finite.
     """
     classifier, seed = plan.classifier, plan.settings.seed
     look = a_look(classifier.view, seed, number)
@@ -146,6 +146,11 @@ def plant(plan: Plan, head: Head, photos: Sequence[MarkedPhoto], number: int) ->
     ]
     clean, patched = inputs_of(fitted, classifier.view), inputs_of(shown, classifier.view)
     before, after = read_head(classifier, head, clean), read_head(classifier, head, patched)
+    if not bool(before.logits.isfinite().all()):
+        raise RunError(
+            f"{classifier.name} gave NaN or infinite logits for these photos",
+            hint="Check weights and preprocessing (xai doctor --model SPEC).",
+        )
     cells = torch.stack([cells_of(photo, after.features.shape[2:]) for photo in shown])
     on = after.features.permute(0, 2, 3, 1)[cells]
     off = before.features.permute(0, 2, 3, 1).flatten(0, 2)
