@@ -194,7 +194,8 @@ def section(cls: type[Method], cost: str, own: Sequence[Result]) -> list[str]:
         lines.append("")
     picture = PICTURES / f"{cls.name.replace('+', 'p')}.jpg"
     if picture.is_file():
-        lines += [f"![{cls.name} on the sample photo](pictures/{picture.name})", ""]
+        of = "a film of twelve frames" if Needs.FRAMES in made.needs else "the sample photo"
+        lines += [f"![{cls.name} on {of}](pictures/{picture.name})", ""]
     return lines
 
 

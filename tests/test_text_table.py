@@ -24,6 +24,17 @@ def test_a_table_that_is_too_wide_is_cut_where_names_differ_least() -> None:
     assert "cat" not in line or line.endswith("0.50")
 
 
+def test_a_text_of_several_words_goes_on_in_the_next_line_of_a_table_that_is_too_wide() -> None:
+    rows = [{"name": "grad-cam", "summary": "channels weighted by their mean gradient", "p": 0.5}]
+    assert rendered(rows, width=30).splitlines() == [
+        "name      summary            p",
+        "grad-cam  channels        0.50",
+        "          weighted by",
+        "          their mean",
+        "          gradient",
+    ]
+
+
 def test_markdown_and_latex_show_every_character_as_it_is() -> None:
     assert rendered(ROWS, "markdown").splitlines() == [
         "| name | score | note |",

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Definition)
 CONTROLS = ("random", "center")
+BUILT_IN = "built in"
+"""The origin of what comes with the package."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Entry:
 
 def entries(kind: Kind, *, check: bool = False) -> list[Entry]:
     """All entries of a kind, built-in ones first; `check` imports each and fills in faults."""
-    found = [Entry(name, f"{kind.group}.{row.target}", row.summary, "built in", row.aliases) for name, row in kind.table.items()]
+    found = [Entry(name, f"{kind.group}.{row.target}", row.summary, BUILT_IN, row.aliases) for name, row in kind.table.items()]
     taken = {fold(name): entry for entry in found for name in (entry.name, *entry.aliases)}
     plugins = [plugin_entry(point) for point in entry_points(kind.group)]
     for entry in sorted(plugins, key=lambda entry: (entry.name, entry.origin, entry.target)):

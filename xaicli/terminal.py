@@ -28,3 +28,15 @@ def fit(text: str, width: int, right: bool) -> str:
         taken = columns_of(text)
     space = " " * max(0, width - taken)
     return space + text if right else text + space
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` columns, broken at spaces; a word that is wider is shortened in the middle."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if not lines[-1] or columns_of(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [line if columns_of(line) <= width else fit(line, width, False) for line in lines]

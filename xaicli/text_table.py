@@ -6,9 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
-from xaicli.terminal import columns_of, fit, is_number, printable
+from xaicli.terminal import columns_of, fit, is_number, printable, wrapped
 
 FORMATS = ("table", "markdown", "latex", "json", "jsonl", "csv")
 NARROWEST = 8
@@ -44,7 +45,7 @@ def aligned(
     """Rows as lines of aligned columns; the first row is the header.
 
     right: which columns are right-aligned, by default none; width: terminal columns, 0 for no limit. The widest columns are
-    shortened in the middle until a line fits.
+    made narrower until a line fits: a text of several words goes on in the next line, a longer word is shortened in the middle.
     """
     if not rows:
         return []
@@ -54,9 +55,22 @@ def aligned(
     sides = right or [False] * len(widths)
     lines = []
     for row in rows:
-        cells = [fit(text, wide, side) for text, wide, side in zip(row, widths, sides, strict=True)]
-        lines.append((prefix + gap.join(cells)).rstrip())
+        cells = [wrapped(text, wide) if columns_of(text) > wide else [text] for text, wide in zip(row, widths, strict=True)]
+        for texts in zip_longest(*cells, fillvalue=""):
+            line = gap.join(fit(text, wide, side) for text, wide, side in zip(texts, widths, sides, strict=True))
+            lines.append((prefix + line).rstrip())
     return lines
+
+
+def in_blocks(first: Sequence[str], columns: Sequence[Sequence[str]], width: int, gap: str = "  ") -> list[list[tuple[str, ...]]]:
+    """The rows of tables below each other, each of `first` and as many of the columns as fit `width`; 0 for no limit."""
+    blocks: list[list[Sequence[str]]] = [[]]
+    for column in columns:
+        wide = [max(map(columns_of, texts)) for texts in (first, *blocks[-1], column)]
+        if width and blocks[-1] and sum(wide) + len(gap) * (len(wide) - 1) > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    return [list(zip(first, *block, strict=True)) for block in blocks]
 
 
 def markdown(rows: Sequence[Sequence[str]], *, right: Sequence[bool]) -> str:

@@ -76,7 +76,7 @@ def shortened(
         at = grid.detach().clone().requires_grad_(True)
         value, size = margin(at), size_of(at)
         (slope,), (pull,) = torch.autograd.grad(value, at), torch.autograd.grad(size, at)
-        value = value.detach()
+        value, size = value.detach(), size.detach()
         if abs(float(value)) <= limit and float(size) < least:
             best, least = grid, float(size)
         steep = slope.square().sum()

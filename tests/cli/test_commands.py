@@ -71,6 +71,13 @@ def test_list_methods_shows_names_summaries_and_origin(capsys: pytest.CaptureFix
     assert all(row["summary"] and row["origin"] for row in rows.values())
 
 
+def test_the_table_of_methods_leaves_the_width_to_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "list", "methods")
+    lines = out.splitlines()
+    assert lines[0].split()[:2] == ["name", "summary"]
+    assert any(line.startswith("integrated-gradients ") and "(also ig)" in line for line in lines)
+
+
 def test_list_check_imports_every_built_in_and_finds_none_broken(capsys: pytest.CaptureFixture[str]) -> None:
     for what in ("methods", "metrics"):
         code, out, _ = run(capsys, "list", what, "--check", "--format", "json")

@@ -13,7 +13,7 @@ import pytest
 from xaicli.errors import UsageError
 from xaicli.results import stats
 from xaicli.results.reading import Selection
-from xaicli.results.sentences import sentences
+from xaicli.results.sentences import sentences, tie
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.results.tables import render
@@ -130,6 +130,13 @@ def test_a_metric_without_a_direction_is_not_compared(group_of):
     group = group_of({"a": noisy(0.1), "b": noisy(0.9, seed=1)}, direction="neither")
     assert group.comparisons == ()
     assert sentences(group) == []
+
+
+def test_photos_that_did_not_tell_are_never_said_to_be_enough(group_of):
+    """The number is that of one test; corrected for three, four photos may fail where one test alone would need no more."""
+    group = group_of({"rise": noisy(0.5, 4), "t-tame": noisy(0.5, 4, 1)})
+    comparison = dataclasses.replace(group.comparisons[0], needed=3.0, difference=stats.change([0.1, -0.1, 0.2, -0.1]))
+    assert tie(comparison).endswith("; about 5 needed.")
 
 
 def test_neighbours_that_cannot_be_told_apart_are_named_with_the_photos_it_would_take(group_of):

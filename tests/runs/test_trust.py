@@ -22,8 +22,9 @@ from xaicli.network.planted_head import blind, fit_direction, head_of, read_head
 from xaicli.passes.queue import clean_logits
 from xaicli.runs import score_run
 from xaicli.runs.planted_photos import MarkedPhoto, a_look, marked, mosaic, pasted
+from xaicli.runs.trust import Trust
 from xaicli.runs.trust_checks import groups_of_four
-from xaicli.runs.trust_table import FOUND, MethodTrust, estimate_of, recommended
+from xaicli.runs.trust_table import FOUND, PROPERTIES, MethodTrust, estimate_of, recommended
 
 SIDE = 32
 
@@ -218,6 +219,16 @@ def test_the_cheapest_of_the_good_is_recommended():
     assert chosen is not None
     assert chosen.label == "cheap"
     assert recommended([trusted("blind", 0.0, 1)]) is None
+
+
+def test_a_table_that_is_wider_than_the_terminal_is_several_below_each_other():
+    one = MethodTrust("grad-cam", 2, "1+1 passes", {name: estimate_of(name, [0.25, 0.5, 0.75]) for name in PROPERTIES})
+    table = Trust((one,), "tiny", 3, "d" * 16, "s" * 16)
+    whole, narrow = (table.render(width=width).partition("\n\nOn tiny")[0] for width in (0, 80))
+    assert max(map(len, whole.splitlines())) > 80 >= max(map(len, narrow.splitlines()))
+    for name in [*PROPERTIES, "passes"]:
+        assert name in narrow
+    assert narrow.count("grad-cam") == narrow.count("method") == len(narrow.split("\n\n"))
 
 
 def test_a_map_without_a_value_is_a_patch_that_was_not_found():

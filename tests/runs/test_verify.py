@@ -255,7 +255,7 @@ def test_the_command_tells_apart_what_differs_and_what_is_missing(explained, tmp
     assert main(["verify", "xai-out"]) == 0
     (tmp_path / "photos" / "a.jpg").unlink()
     assert main(["verify", "xai-out", "--format", "json"]) == 3
-    read = json.loads(capsys.readouterr().out.partition("made again: 8 same bytes")[2])
+    read = json.loads(capsys.readouterr().out.partition("checked: 8 same bytes")[2])
     assert read["counts"] == {"differs": 0, "cannot be made": 2, "same within tolerance": 0, "same bytes": 6}
     kept = xaicli.Attribution.load(explained / "b.grad-cam.json")
     xaicli.Attribution(-kept.values, kept.record).save(explained, "b.grad-cam")

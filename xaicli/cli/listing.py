@@ -49,19 +49,18 @@ def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
     from xaicli import registry
 
     kind = registry.METHODS if what == "methods" else registry.METRICS
-    rows = []
-    for entry in registry.entries(kind, check=check):
-        if not fnmatchcase(entry.name, pattern):
-            continue
-        row: dict[str, Any] = {
-            "name": entry.name,
-            "summary": f"broken: {entry.fault}" if entry.fault else entry.summary,
-            "aliases": ", ".join(entry.aliases),
-            "origin": entry.origin,
-        }
-        if form != "table":
-            row["fault"] = entry.fault
-        rows.append(row)
+    entries = [entry for entry in registry.entries(kind, check=check) if fnmatchcase(entry.name, pattern)]
+    foreign = any(entry.origin != registry.BUILT_IN for entry in entries)
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        summary, aliases = f"broken: {entry.fault}" if entry.fault else entry.summary, ", ".join(entry.aliases)
+        if form == "table":
+            # Few have other names and most are built in: two columns less leave a terminal's width to the summary.
+            summary = f"{summary} (also {aliases})" if aliases else summary
+            rows.append({"name": entry.name, "summary": summary, **({"origin": entry.origin} if foreign else {})})
+        else:
+            row = {"name": entry.name, "summary": summary, "aliases": aliases, "origin": entry.origin}
+            rows.append({**row, "fault": entry.fault})
     print_rows(rows, form)
     return 0
 

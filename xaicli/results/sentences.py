@@ -75,7 +75,8 @@ def tie(comparison: Comparison) -> str:
     rejected_before = difference.p is not None and difference.p < SIGNIFICANT
     if rejected_before or comparison.needed > MOST_PHOTOS:
         return f"{text}."
-    return f"{text}; about {roughly(comparison.needed):,} needed."
+    # The number is that of one test before any correction, and may be no more than the photos that just did not do.
+    return f"{text}; about {roughly(max(comparison.needed, difference.n + 1)):,} needed."
 
 
 def untestable(comparison: Comparison, second: str) -> str:

@@ -15,8 +15,8 @@ from xaicli.results.comparisons import Comparison
 from xaicli.results.intervals import LEVEL, Estimate
 from xaicli.results.sentences import FITTED_MARK, decimals_of, fits, number, sentences, with_interval
 from xaicli.results.summary import Cell, Group
-from xaicli.terminal import columns_of, printable
-from xaicli.text_table import aligned, in_markdown, latex, markdown
+from xaicli.terminal import printable
+from xaicli.text_table import aligned, in_blocks, in_markdown, latex, markdown
 
 FORMATS = ("table", "markdown", "latex", "json", "csv")
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
@@ -59,19 +59,11 @@ def to_text(group: Group, width: int, *, titled: bool) -> str:
     ]
     if any(passes_of(group, method) for method in names):
         columns.append(["passes per photo", *(passes_of(group, method) for method in names)])
-    blocks: list[list[list[str]]] = [[]]
-    for column in columns:
-        if width and blocks[-1] and wide([first, *blocks[-1], column]) > width:
-            blocks.append([])
-        blocks[-1].append(column)
     lines = [printable(title(group)), ""] if titled else []
-    for block in blocks:
-        lines += [*aligned(list(zip(first, *block, strict=True)), right=[False, *[True] * len(block)], gap=GAP), ""]
+    for block in in_blocks(first, columns, width, GAP):
+        right = [False, *[True] * (len(block[0]) - 1)]
+        lines += [*aligned(block, right=right, gap=GAP), ""]
     return "\n".join([*lines, caption(group), *map(printable, sentences(group))]) + "\n"
-
-
-def wide(columns: Sequence[Sequence[str]]) -> int:
-    return sum(max(map(columns_of, column)) for column in columns) + len(GAP) * (len(columns) - 1)
 
 
 def title(group: Group) -> str:

@@ -43,11 +43,12 @@ from xaicli.runs.trust_table import (
 )
 from xaicli.stamps import stamp
 from xaicli.tabular import Tabular
-from xaicli.text_table import aligned, in_markdown
+from xaicli.text_table import aligned, in_blocks, in_markdown
 from xaicli.words import count
 
 DEFAULT = ("grad-cam", "layer-cam", "integrated-gradients", "occlusion", "rise@n_masks=1000")
 STORE, PAGE = "trust.db", "trust.html"
+GAP = "   "
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,9 @@ class Trust(Tabular):
             return "\n".join(
                 [lines[0], "|---" * len(head) + "|", *lines[1:], "", *(f"- {text}" for text in texts), "", self.badge]
             )
-        return "\n".join([*aligned([head, *rows], gap="   "), "", *texts, "", self.badge])
+        first, *columns = zip(head, *rows, strict=True)
+        blocks = ["\n".join(aligned(block, gap=GAP)) for block in in_blocks(first, columns, width, GAP)]
+        return "\n".join(["\n\n".join(blocks), "", *texts, "", self.badge])
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -77,7 +77,8 @@ def cells(methods: Sequence[MethodTrust]) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table; properties that nothing was measured of are left out."""
     names = [name for name in PROPERTIES if any(name in one.found for one in methods)]
     head = ["method", *names, "passes"]
-    return head, [[one.label, *(shown(one.found.get(name)) for name in names), one.cost] for one in ordered(methods)]
+    costs = {one.label: one.cost.removesuffix(" passes") for one in methods}
+    return head, [[one.label, *(shown(one.found.get(name)) for name in names), costs[one.label]] for one in ordered(methods)]
 
 
 def percent(estimate: Estimate) -> str:
@@ -137,8 +138,8 @@ def recommendation(methods: Sequence[MethodTrust]) -> str:
     if chosen is None:
         return "No method is recommended: none is shown to find what was planted."
     return (
-        f"Recommended: {chosen.label}, the cheapest ({chosen.cost}) of those that find about as many patches, less false alarms, "
-        f"as the best."
+        f"Recommended: {chosen.label}. By patches found less false alarms it is about as good as the best, and the cheapest such "
+        f"method ({chosen.cost})."
     )
 
 

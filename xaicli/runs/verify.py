@@ -66,7 +66,7 @@ class Verified(Tabular):
     @property
     def conclusion(self) -> str:
         parts = [f"{number} {result}" for result, number in reversed(self.counts.items()) if number]
-        return f"{count(len(self.made), 'result')} made again: {', '.join(parts)}"
+        return f"{count(len(self.made), 'result')} checked: {', '.join(parts)}"
 
 
 def verify(
@@ -112,9 +112,7 @@ def verify(
             for one in remake_scores(scores, at_hand, models):
                 made.append(one)
                 step()
-    found = Verified(tuple(made))
-    progress.say(found.conclusion)
-    return found
+    return Verified(tuple(made))
 
 
 Kept = KeptResult | KeptScore | Remade

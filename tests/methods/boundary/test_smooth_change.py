@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -92,6 +94,27 @@ def test_more_rounds_give_no_larger_change_and_variation_makes_it_plainer(tiny_c
     assert float(extent(plain, 0.05)) < float(extent(none, 0.05))
     assert float(short.norm()) <= float(none.norm())
     assert float(extent(plain, 1.0) - plain.norm()) < float(extent(short, 1.0) - short.norm())
+
+
+def test_a_smooth_change_is_found_without_a_warning_of_torch(tiny_cnn, photo_batch):
+    def margins(at):
+        logits = tiny_cnn(at)[0]
+        return torch.stack([logits[0] - logits[1]])
+
+    with warnings.catch_warnings(), torch_warns_always():
+        warnings.simplefilter("error")
+        assert smooth_boundary(margins, photo_batch[0], [1], 20, 1e-4, Smoothing(8, 0.01, 20)).arrived
+
+
+@contextmanager
+def torch_warns_always():
+    """Torch says some things once a process; here each time, whatever ran before."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        yield
+    finally:
+        torch.set_warn_always(before)
 
 
 def test_extent_is_length_and_differences_of_neighbours():
