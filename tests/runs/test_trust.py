@@ -24,7 +24,7 @@ from xaicli.runs import score_run
 from xaicli.runs.planted_photos import MarkedPhoto, a_look, marked, mosaic, pasted
 from xaicli.runs.trust import Trust
 from xaicli.runs.trust_checks import groups_of_four
-from xaicli.runs.trust_table import FOUND, PROPERTIES, MethodTrust, estimate_of, recommended
+from xaicli.runs.trust_table import FOUND, PROPERTIES, QUARTER, MethodTrust, estimate_of, recommended
 
 SIDE = 32
 
@@ -219,6 +219,13 @@ def test_the_cheapest_of_the_good_is_recommended():
     assert chosen is not None
     assert chosen.label == "cheap"
     assert recommended([trusted("blind", 0.0, 1)]) is None
+
+
+def test_where_nothing_was_planted_no_method_is_said_to_have_missed_it():
+    one = MethodTrust("grad-cam", 2, "1+1 passes", {QUARTER: estimate_of(QUARTER, [0.25, 0.5, 0.75])})
+    said = Trust((one,), "tiny", 3, "d" * 16, "s" * 16)
+    assert said.recommendation == "No method is recommended, since no patch was planted that decides (--check patch)."
+    assert said.badge == "trust: no patch was planted (tiny, 3 photos, dddddddd)"
 
 
 def test_a_table_that_is_wider_than_the_terminal_is_several_below_each_other():

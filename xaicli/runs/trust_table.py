@@ -135,6 +135,8 @@ def recommended(methods: Sequence[MethodTrust]) -> MethodTrust | None:
 
 def recommendation(methods: Sequence[MethodTrust]) -> str:
     chosen = recommended(methods)
+    if not any(FOUND in one.found for one in methods):
+        return "No method is recommended, since no patch was planted that decides (--check patch)."
     if chosen is None:
         return "No method is recommended: none is shown to find what was planted."
     return (
@@ -147,6 +149,8 @@ def badge(methods: Sequence[MethodTrust], model: str, photos: int, stamp: str) -
     """The certificate in one line."""
     chosen = recommended(methods)
     about = f"{model}, {photos} photos, {stamp[:8]}"
+    if not any(FOUND in one.found for one in methods):
+        return f"trust: no patch was planted ({about})"
     if chosen is None:
         return f"trust: no method found what was planted ({about})"
     alarm = chosen.found.get(ALARM)
