@@ -14,7 +14,12 @@ from xaicli.models.catalogue import DEFAULT
 SAID = re.compile(r"\[default: ([^\]]*?)\]")
 OPEN = (None, (), "")
 """Values of options that were not given: what happens then is said in words."""
-OWN = {"--model": DEFAULT, "--input-scale": f"{View().scale:g}", "--input-order": View().order}
+OWN = {
+    "--model": DEFAULT,
+    "--input-scale": f"{View().scale:g}",
+    "--input-order": View().order,
+    "--frame-step": str(View().frame_step),
+}
 OF_SUITES = ("baseline", "check")
 """Commands that take the suite's model where none is given."""
 
