@@ -65,6 +65,9 @@ def test_a_network_that_looks_at_another_quarter_is_found_although_it_decides_th
     assert verdicts(found)["rise@n_masks=64 map agreement"] == "fail"
     assert verdicts(found)["occlusion@stride=4@window=8 map agreement"] == "fail"
     assert verdicts(found)["decisions"] == "ok"
+    [model] = [one.text for one in found.outcome.verdicts if one.what == "model"]
+    assert found.outcome.models[0] in model
+    assert "at the baseline" not in model
 
 
 def test_maps_of_the_other_are_scored_on_the_original(photos, tmp_path):

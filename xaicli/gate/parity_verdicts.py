@@ -42,7 +42,8 @@ def judge_pair(ready: ReadySuite, other: ReadySuite, pair: PairRun, rules: Seque
     """The outcome of a comparison by rules; a rule about controls is only noted."""
     compared = compare_photos(pair, ready.classifier.view.size)
     baseline, now = pair.baseline, pair.now
-    verdicts = [as_note(one) for one in facts(other, baseline, now)]
+    models = ready.classifier.name, other.classifier.name
+    verdicts = [as_note(one) for one in facts(other, baseline, now, (f"in {models[0]}", f"in {models[1]}"))]
     for rule in rules:
         labels = [method.label for method in ready.methods if rule.method in ("", method.label)]
         if rule.metric == MAP_SIMILARITY:
@@ -61,7 +62,6 @@ def judge_pair(ready: ReadySuite, other: ReadySuite, pair: PairRun, rules: Seque
     if DECISIONS not in asked and ready.classifier.outputs is not Outputs.VALUES:
         verdicts.append(decisions_verdict(None, ready, baseline, now))
     sides = Sides("xai parity", ready.classifier.name, "on " + other.classifier.name, other.classifier.name)
-    models = ready.classifier.name, other.classifier.name
     return ParityOutcome(tuple(corrected(verdicts)), baseline, now, ready.sources, sides, compared, models)
 
 

@@ -75,8 +75,15 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
 # Known without a rule. These have verdicts of their own, since a fault can improve a score
 
 
-def facts(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Iterator[Verdict]:
-    """Verdicts on maps that are not finite, on the layer, and on the model."""
+THEN_AND_NOW = ("at the baseline", "now")
+
+
+def facts(
+    ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult], sides: tuple[str, str] = THEN_AND_NOW
+) -> Iterator[Verdict]:
+    """Verdicts on maps that are not finite, on the layer, and on the model. sides: words for where things are as in the baseline,
+    and where they are as in the suite."""
+    then, here = sides
     for label in (method.label for method in ready.methods):
         broken = [at for at, photo in enumerate(now) if not np.isfinite(photo.maps[label]).all()]
         if broken:
@@ -86,22 +93,22 @@ def facts(ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> 
     for label, layer in ready.layers().items():
         before = baseline.layers.get(label, layer)
         if before != layer and not (within(before, layer) and baseline.places.get(label) == places.get(label)):
-            text = f"{before} at the baseline, {layer} now"
+            text = f"{before} {then}, {layer} {here}"
             yield Verdict("fail" if ready.suite.expect == SAME_MODEL else "note", "layer", text, method=label, metric="layer")
     view = view_of(ready)
     before_and_now = [(name, before, view.get(name, "none")) for name, before in baseline.view.items()]
-    moved = [f"{name} {before} at the baseline, {after} now" for name, before, after in before_and_now if before != after]
+    moved = [f"{name} {before} {then}, {after} {here}" for name, before, after in before_and_now if before != after]
     if moved:
         yield Verdict("note", "view", f"photos are prepared differently: {'; '.join(moved)}", metric="view")
-    yield from renamed(ready, baseline)
+    yield from renamed(ready, baseline, sides)
     if baseline.fingerprint != ready.classifier.fingerprint:
-        text = f"{baseline.fingerprint} at the baseline, {ready.classifier.fingerprint} now"
-        if compared := other_photo(baseline, now):
+        text = f"{baseline.fingerprint} {then}, {ready.classifier.fingerprint} {here}"
+        if compared := other_photo(baseline, now, sides):
             text = f"{text}; the photo that the target compares with is part of it, and changed: {compared}"
         yield Verdict("note", "model", text, metric="model")
 
 
-def renamed(ready: ReadySuite, baseline: Baseline) -> Iterator[Verdict]:
+def renamed(ready: ReadySuite, baseline: Baseline, sides: tuple[str, str]) -> Iterator[Verdict]:
     """A verdict on the names of the classes that were explained: a failure where they stand in another order, since a map is then
     of another class, or prompt, than at the baseline; a note where only names are new."""
     names = ready.classifier.classes
@@ -111,7 +118,7 @@ def renamed(ready: ReadySuite, baseline: Baseline) -> Iterator[Verdict]:
         return
     index, before, after = moved[0]
     others = f" ({len(moved)} classes in all)" if len(moved) > 1 else ""
-    text = f"class {index} is {before} at the baseline, {after} now{others}"
+    text = f"class {index} is {before} {sides[0]}, {after} {sides[1]}{others}"
     if before in names:
         place = names.index(before)
         text = (
@@ -122,13 +129,13 @@ def renamed(ready: ReadySuite, baseline: Baseline) -> Iterator[Verdict]:
         yield Verdict("note", "classes", f"{text}: maps of the same number are compared, whatever its name", metric="classes")
 
 
-def other_photo(baseline: Baseline, now: Sequence[PhotoResult]) -> str:
+def other_photo(baseline: Baseline, now: Sequence[PhotoResult], sides: tuple[str, str]) -> str:
     """The photo that a target compares with, before and now, where it changed; else empty."""
     pairs = (
         (TargetRule.of_name(old.target).photo, TargetRule.of_name(new.target).photo)
         for old, new in zip(baseline.photos, now, strict=True)
     )
-    return next((f"{before} at the baseline, {after} now" for before, after in pairs if before and before != after), "")
+    return next((f"{before} {sides[0]}, {after} {sides[1]}" for before, after in pairs if before and before != after), "")
 
 
 def within(before: str, now: str) -> bool:

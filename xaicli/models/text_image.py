@@ -130,7 +130,9 @@ def text_features(model: TextImageModel, sentences: Sequence[str], view: View, n
         features, wanted = model.encode(sentences[start : start + AT_ONCE], photo)
         features = functional.normalize(features.float(), dim=1)
         logits = model.scale * functional.normalize(model.image(photo).float(), dim=1) @ features.T + bias
-        if logits.shape != wanted.shape or float((logits - wanted).abs().max()) > AGREES * float(wanted.abs().max().clamp_min(1)):
+        if logits.shape != wanted.shape or float((logits - wanted).detach().abs().max()) > AGREES * float(
+            wanted.detach().abs().max().clamp_min(1)
+        ):
             raise InputError(
                 f"the logits of {name} are not a scaled cosine of one photo's and one text's features",
                 expected="a model such as CLIP, SigLIP or ALIGN",
