@@ -171,8 +171,9 @@ def test_nor_through_a_link(tmp_path):
 def test_the_suites_in_the_documentation_are_suites(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "ci.md").read_text()
     shown = [block.partition("```")[0] for block in page.split("```toml\n")[1:]]
-    assert len(shown) == 2
-    for text in shown:
-        suite = read(tmp_path, text)
+    assert len(shown) == 3
+    suites = [read(tmp_path, text) for text in shown]
+    for suite in suites:
         settle(suite.rules, suite.expect, list(suite.methods), make_metrics(suite.metrics))
-    assert suite.rules == (Rule("map-similarity", at_least=0.95), Rule("insertion", "grad-cam", tolerance=0.03, level="warn"))
+    assert suites[2].compare == "onnx:net.onnx"
+    assert suites[1].rules == (Rule("map-similarity", at_least=0.95), Rule("insertion", "grad-cam", tolerance=0.03, level="warn"))
