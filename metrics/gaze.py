@@ -28,7 +28,8 @@ class ScanpathSaliency(Metric):
     paper = "Peters, Iyer, Itti and Koch: Components of bottom-up gaze allocation in natural images, Vision Research 45, 2005"
 
     def score(self, case: Case) -> Scores:
-        maps, marked = in_float64(case.upsampled).flatten(1), in_float64(case.truth).flatten(1).to(case.upsampled.device)
+        maps = in_float64(case.upsampled).flatten(1)
+        marked = in_float64(case.truth).flatten(1).to(maps.device)
         inside = (maps * marked).sum(dim=1) / marked.sum(dim=1)
         spread = maps.std(dim=1, correction=0)
         return Scores((inside - maps.mean(dim=1)) / spread, {"area": marked.mean(dim=1)})

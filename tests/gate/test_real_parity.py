@@ -43,6 +43,10 @@ def compared(made: Made, kind: dict, what: str) -> ParityOutcome:
     return judge_pair(run.ready, other, run_pair(run, other), ready.rules)
 
 
+MOVED = ("deit_tiny_patch16_224", "static int8")
+"""A network and an export of it that decides alike, and whose maps correlate with the original's far less than two of its own."""
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(made: Made, fault: str) -> None:
     assert compared(made, FAULTS, fault).failed()
@@ -50,6 +54,19 @@ def test_a_planted_fault_is_found(made: Made, fault: str) -> None:
 
 @pytest.mark.parametrize("export", FAITHFUL)
 def test_a_faithful_export_raises_no_alarm(made: Made, export: str) -> None:
+    if (made[0].name, export) == MOVED:
+        pytest.skip("eight bits move the maps of this transformer: the next test")
     outcome = compared(made, FAITHFUL, export)
     assert not outcome.failed()
     assert "decision moved" not in {photo.state for photo in outcome.compared}
+
+
+def test_eight_bits_move_the_maps_of_the_transformer_although_it_decides_alike(made: Made) -> None:
+    network, export = MOVED
+    if made[0].name != network:
+        pytest.skip("of the transformer alone")
+    outcome = compared(made, FAITHFUL, export)
+    states = [photo.state for photo in outcome.compared]
+    assert outcome.failed()
+    assert states.count("looks elsewhere") > PHOTOS / 2
+    assert "decision moved" not in states
