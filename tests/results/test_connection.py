@@ -238,7 +238,7 @@ def test_a_reader_who_may_not_take_it_back_is_told_who_can(interrupted, monkeypa
     assert "owner" in line
 
 
-SINCE = ("removal",)
+SINCE = ("removal", "positive-share", "nss")
 """Metrics that are younger than that step: no store before it has rows of them."""
 
 

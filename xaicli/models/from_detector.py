@@ -38,8 +38,8 @@ def detector(
     resize: Side | None = None,
     letterbox: bool | None = None,
     interpolation: str = "bilinear",
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
     classes: Sequence[str] | str | Path | None = None,
     layer: str = "auto",
     confidence: float | None = None,
@@ -91,8 +91,8 @@ def view_of(
     resize: Side | None,
     letterbox: bool | None,
     interpolation: str,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
+    mean: Sequence[float] | float | None,
+    std: Sequence[float] | float | None,
 ) -> View:
     """A network's own view, with the user's settings in place of its own."""
     size = own.size if resize is None else (resize, resize) if isinstance(resize, int) else resize

@@ -31,8 +31,8 @@ class Overrides:
     resize: Side | None = None
     crop: Side | None = None
     interpolation: str | None = None
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
+    mean: Sequence[float] | float | None = None
+    std: Sequence[float] | float | None = None
     channels: int | None = None
     window: str | None = None
     input_scale: float | None = None
