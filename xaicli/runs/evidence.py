@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from xaicli.errors import InputError
 from xaicli.files import write_atomic
-from xaicli.untrusted import opened, readable
+from xaicli.untrusted import is_file, opened, read, readable
 
 MANIFEST = "manifest.json"
 COMMENT = b"xaicli evidence"
@@ -75,10 +75,10 @@ def reason(error: BaseException) -> str:
 
 def require_manifest(path: Path, name: str) -> None:
     """Raise InputError unless the zip holds a manifest of this version."""
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{name} holds no {MANIFEST}", expected=WANTED)
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(read(path, "the manifest of xai bundle"))
         generator, schema = manifest["generator"], manifest["schema"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"the {MANIFEST} in {name} cannot be read", expected=WANTED) from error

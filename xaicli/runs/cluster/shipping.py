@@ -20,7 +20,7 @@ from xaicli.named_files import files_named
 from xaicli.network.classifier import Classifier
 from xaicli.runs.open_model import Model, NamedModel
 from xaicli.stamps import sha256_file
-from xaicli.untrusted import is_file, is_folder, size_of
+from xaicli.untrusted import is_file, is_folder, read, size_of
 
 LARGEST_FILE = 1 << 31
 """Bytes of a model's file that is sent; a larger one must lie where every worker finds it."""
@@ -36,7 +36,7 @@ class ShippedFile:
 
     @classmethod
     def of(cls, path: Path) -> ShippedFile:
-        content = path.read_bytes() if size_of(path) <= LARGEST_FILE else None
+        content = read(path, "a file of the model", LARGEST_FILE) if size_of(path) <= LARGEST_FILE else None
         return cls(str(path), sha256_file(path), content)
 
     def place(self, folder: Path) -> str:
