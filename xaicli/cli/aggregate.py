@@ -8,11 +8,11 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.map_options import map_options
 from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
     batch_size_option,
-    complete_definition,
     format_option,
     image_options,
     model_options,
@@ -31,21 +31,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="mean maps of a data set: position, locality, channels")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@option(
-    "Maps",
-    "--method",
-    multiple=True,
-    metavar="SPEC[,SPEC]",
-    shell_complete=complete_definition("method"),
-    help="Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]",
-)
-@option(
-    "Maps",
-    "--target",
-    default="top1",
-    metavar="TARGET",
-    help="One for each photo: top1, an index, a class name, A-B, CLASS@region=predicted, @FILE.csv.",
-)
+@map_options("Maps", "Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]")
 @option("Maps", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
 @option("Maps", "--truth", metavar="DIR", help="Marked objects, to which maps are aligned: masks, COCO JSON, YOLO, boxes.")
 @option("Maps", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes.")

@@ -8,11 +8,11 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.map_options import map_options
 from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
     batch_size_option,
-    complete_definition,
     format_option,
     image_options,
     model_options,
@@ -31,21 +31,7 @@ ORDERS = ("suspicion", "disagreement", "outside", "border", "corner", "doubt")
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="photos that are right for the wrong reason, and groups of maps")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@option(
-    "Audit",
-    "--method",
-    multiple=True,
-    metavar="SPEC[,SPEC]",
-    shell_complete=complete_definition("method"),
-    help="The first one's maps are grouped, all are compared.  [default: grad-cam,layer-cam,input-x-gradient]",
-)
-@option(
-    "Audit",
-    "--target",
-    default="top1",
-    metavar="TARGET",
-    help="One for each photo: top1, an index, a class name, A-B, CLASS@region=predicted, @FILE.csv.",
-)
+@map_options("Audit", "The first one's maps are grouped, all are compared.  [default: grad-cam,layer-cam,input-x-gradient]")
 @option("Audit", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers.")
 @option("Audit", "--truth", metavar="DIR", help="Ground truth: masks as PNG, COCO JSON, YOLO polygons, or boxes.")
 @option("Audit", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes.")
