@@ -116,14 +116,16 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, metavar="DIR", help="training photos, one folder a class")
     parser.add_argument("--val", required=True, metavar="DIR", help="held-out photos, likewise; boxes.csv beside them")
     parser.add_argument("--classes", metavar="FILE", help="names of the classes (default: of the folders)")
-    parser.add_argument("--work", type=Path, default=Path("bundled-models"), metavar="DIR", help="snapshots and finished files")
+    parser.add_argument(
+        "--work", type=Path, default=Path("bundled-models"), metavar="DIR", help="snapshots, finished files, scores"
+    )
     parser.add_argument("--only", default="", metavar="NAMES", help="tiny, tiny-vit, tiny.t-tame, … alone; or none")
     parser.add_argument("--epochs", action="append", type=epochs_of, default=[], metavar="NAME=N", help="not the recipe's")
     parser.add_argument("--limit", type=int, metavar="N", help="train on N photos (to try the command out)")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--card", type=Path, metavar="FILE", help="write the model card afterwards")
-    parser.add_argument("--photos", type=int, default=100, metavar="N", help="held-out photos that explainers are scored on")
+    parser.add_argument("--photos", type=int, default=500, metavar="N", help="held-out photos that explainers are scored on")
     return parser.parse_args(words)
 
 
@@ -157,7 +159,7 @@ def main(words: Sequence[str] | None = None) -> int:
             if arguments.card is not None:
                 networks = [recipe for recipe in RECIPES if recipe.network]
                 explained = {recipe.stem: explainers_of(recipe.stem) for recipe in networks}
-                write_card(arguments.card, read_listing(arguments.val), explained, arguments.photos)
+                write_card(arguments.card, read_listing(arguments.val), explained, arguments.photos, arguments.work)
     except XaiError as error:
         say(f"error: {error.line()}")
         return error.exit_code

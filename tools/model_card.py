@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,8 +24,10 @@ from xaicli.network.classifier import Classifier
 from xaicli.registry import make_method, make_metrics, unfit
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
+from xaicli.results.store import Store
 from xaicli.results.tables import render
 from xaicli.runs.score_run import ScoreRun
+from xaicli.stamps import stamp
 from xaicli.training.batches import held_out
 from xaicli.training.curve import HELD, draw_curve
 from xaicli.training.data import Listing
@@ -34,6 +37,8 @@ from xaicli.training.held_out_scores import HeldOutScores
 RIVALS = ("grad-cam", "rise@n_masks=1000", "attention-rollout", "daam")
 METRICS = ("insertion", "deletion", "average-drop@area=50@mask=binary", "increase-in-confidence@area=50@mask=binary")
 WITH_TRUTH = "energy-pointing-game"
+COSTLY, PART = 200, 5
+"""A method of more forward passes a photo than this is scored on one photo of five."""
 BATCH = 128
 HITS = Quantity(ValueKind.BINARY, 0.0, 1.0)
 BOXES = "boxes.csv"
@@ -65,19 +70,21 @@ class Accuracy:
     five: Estimate
 
 
-def write_card(path: Path, listing: Listing, explained: Mapping[str, Sequence[str]], photos: int) -> None:
+def write_card(path: Path, listing: Listing, explained: Mapping[str, Sequence[str]], photos: int, work: Path) -> None:
     """Measure the bundled networks on held-out photos and write the page, with the pictures of their training.
 
-    explained: by network the methods that are trained for it; photos: how many are scored.
+    explained: by network the methods that are trained for it; photos: how many are scored; work: a folder for the scores, from
+    which a run that was stopped goes on.
     """
+    work.mkdir(parents=True, exist_ok=True)
     parts = [INTRODUCTION]
     for name, methods in explained.items():
         classifier = load_classifier(name)
         truth = truth_beside(listing, classifier)
-        report = comparison(classifier, methods, listing.sample(photos, seed=0), truth)
-        with report.store:
-            for _ in report.rows():
-                pass
+        with Store.open(work / f"{name}.{version_of(name)}.db") as store:
+            for report in comparisons(classifier, methods, listing.sample(photos, seed=0), truth, store):
+                for _ in report.rows():
+                    pass
             table = render(report.groups, "markdown")
         picture = draw_training(name, path.parent / "pictures")
         parts.append(section(name, accuracy(classifier, listing), table, picture))
@@ -85,13 +92,25 @@ def write_card(path: Path, listing: Listing, explained: Mapping[str, Sequence[st
     write_atomic(path, lambda file: file.write(content))
 
 
-def comparison(classifier: Classifier, methods: Sequence[str], photos: Listing, truth: Truth | None) -> HeldOutScores:
-    """Scores of what was trained for a network beside what needs no training."""
+def comparisons(
+    classifier: Classifier, methods: Sequence[str], photos: Listing, truth: Truth | None, store: Store
+) -> Iterator[HeldOutScores]:
+    """Scores of what was trained for a network beside what needs no training; of costly methods on a part of the photos."""
     rivals = [rival for rival in map(make_method, RIVALS) if not unfit(rival, classifier)]
     metrics = make_metrics(METRICS if truth is None else [*METRICS, WITH_TRUTH])
-    run = ScoreRun(photos.sources, classifier, [*map(make_method, methods), *rivals], metrics, truth=truth)
-    run.check()
-    return HeldOutScores(run)
+    every = [*map(make_method, methods), *rivals]
+    costly = [method for method in every if method.cost(classifier).forward > COSTLY]
+    some = photos.sources[: max(1, len(photos.sources) // PART)]
+    for chosen, sources in (([method for method in every if method not in costly], photos.sources), (costly, some)):
+        if chosen:
+            run = ScoreRun(sources, classifier, chosen, metrics, truth=truth)
+            run.check()
+            yield HeldOutScores(run, store)
+
+
+def version_of(name: str) -> str:
+    """Changes with the files of a network and of its explainers, so that scores of earlier files are not taken for theirs."""
+    return stamp([sha256(file.read_bytes()).hexdigest() for file in sorted(BUNDLED.glob(f"{name}.*"))])
 
 
 def accuracy(classifier: Classifier, listing: Listing) -> Accuracy:

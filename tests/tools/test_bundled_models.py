@@ -11,6 +11,7 @@ from tools.bundled_models import RECIPES, chosen, explainers_of, main
 from xaicli.cli.main import main as xai
 from xaicli.models import architecture, checkpoint, from_checkpoint
 from xaicli.models.load import load_classifier
+from xaicli.results.store import Store
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def folder(tmp_path, monkeypatch):
         settings = {"epochs": 2 if recipe.network else 1, "batch_size": 8}
         recipes.append(bundled_models.BundledFile(recipe.stem, method, model, recipe.network, settings))
     monkeypatch.setattr(bundled_models, "RECIPES", tuple(recipes))
-    monkeypatch.setattr(model_card, "RIVALS", ("grad-cam",))
+    monkeypatch.setattr(model_card, "RIVALS", ("grad-cam", "rise@n_masks=8"))
+    monkeypatch.setattr(model_card, "COSTLY", 5)
     monkeypatch.setattr(model_card, "METRICS", ("insertion@steps=2", "average-drop@area=50@mask=binary"))
     return place
 
@@ -46,6 +48,13 @@ def test_one_command_trains_everything_and_writes_the_page(folder, toy, tmp_path
     for part in ("## tiny\n", "## tiny-vit\n", "t-tame", "p-tame", "lfi-cam@weights=equal", "energy-pointing-game", "top-1"):
         assert part in page
     assert page.count("% of masked held-out photos decided alike") == 4
+    # The costly method is scored on a fifth of the photos.
+    stores = list((tmp_path / "bundled-models").glob("*.db"))
+    assert len(stores) == 2
+    for path in stores:
+        with Store.open(path, write=False) as scores:
+            scored = {(row.method, row.photo) for row in scores.rows()}
+        assert [sum(label == method for label, _ in scored) for method in ("grad-cam", "rise@n_masks=8")] == [4, 1]
     for network in ("tiny", "tiny-vit"):
         assert f"(pictures/{network}.curve.png)" in page
         assert (tmp_path / "docs" / "pictures" / f"{network}.curve.png").is_file()
