@@ -81,6 +81,48 @@ def test_a_file_that_the_run_reads_stays_even_when_all_may_be_replaced(name: str
     refused((*words, *given, *force), output, "\n".join(names).encode())
 
 
+NOWHERE: dict[str, tuple[str, ...]] = {
+    "explain": ("explain", "broken.png", *MODEL, "--method", "center", "-o", "PLACE"),
+    "explain: figure": ("explain", "broken.png", *MODEL, "--method", "center", "-o", "out", "--figure", "PLACE/f.pdf"),
+    "compare": ("compare", "broken.png", *MODEL, *CAM, "-o", "PLACE"),
+    "compare: figure": ("compare", "broken.png", *MODEL, *CAM, "-o", "out", "--figure", "PLACE/f.pdf"),
+    "score": ("score", "broken.png", *MODEL, *CAM, "-o", "PLACE/s.db"),
+    "audit": ("audit", "broken.png", "a.png", "classes/x/0.png", *MODEL, "--no-clusters", "-o", "PLACE"),
+    "aggregate": ("aggregate", "broken.png", *MODEL, "-o", "PLACE"),
+    "parity": ("parity", *PARITY[1:3], "broken.png", "--method", "center", "-o", "PLACE"),
+    "trust": ("trust", f"{NET}:make", "broken.png", "--method", "center", "-o", "PLACE"),
+    "check": ("check", "--trust", "-o", "PLACE"),
+    "train": (*TRAIN, "-o", "PLACE/my.safetensors"),
+    "bank": (*BANK, "-o", "PLACE/bank.safetensors"),
+    "report": ("report", "s.db", "-o", "PLACE/r.html"),
+    "report: figure": ("report", "s.db", "--figure", "PLACE/f.pdf"),
+    "export": ("export", "s.db", "-o", "PLACE/r.csv"),
+    "merge": ("merge", "s.db", "-o", "PLACE/all.db"),
+    "bundle": ("bundle", "s.db", "-o", "PLACE/e.zip"),
+}
+
+
+@pytest.mark.parametrize("name", NOWHERE)
+def test_a_place_that_can_never_be_is_refused_before_any_photo_is_read(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file where a folder must be; a photo that is broken would be named if it were read."""
+    words = [word.replace("PLACE", "file.txt") for word in NOWHERE[name]]
+    if "s.db" in words:
+        assert main(["score", "a.png", *MODEL, *CAM, "-o", "s.db", "-q"]) == 0
+    if words[0] == "check":
+        assert main(["baseline", "--trust", "-q"]) == 0
+    Path("file.txt").write_text("of somebody else")
+    for broken in ("broken.png", *(["a.png"] if words[0] == "check" else [])):
+        Path(broken).write_bytes(b"no picture")
+    capsys.readouterr()
+    assert main([*words, "-q"]) == 3
+    told = capsys.readouterr().err
+    assert "file.txt" in told
+    assert "cannot be written" in told or "cannot be opened" in told
+    assert Path("file.txt").read_text() == "of somebody else"
+
+
 def test_files_are_found_wherever_a_call_names_them(folder: Path) -> None:
     for name in ("list.txt", "w.pth", "my.py", "bank.st", "out.db"):
         Path(name).touch()

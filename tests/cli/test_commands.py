@@ -251,3 +251,25 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m xaicli.cli.main list models | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == ""
+
+
+def test_a_command_that_is_stopped_says_whether_it_goes_on_or_starts_again(
+    tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*words: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    verbs = {"parity": ["tiny", "tiny", "photos"], "verify": ["xai-out"], "score": ["photos"], "explain": ["photos"]}
+    for verb, words in verbs.items():
+        monkeypatch.setattr(f"xaicli.runs.{verb}.{verb}", stopped)
+        assert main([verb, *words]) == 130
+        told = capsys.readouterr().err
+        assert ("goes on from there" in told) == (verb == "explain")
+        assert ("starts from the beginning" in told) == (verb != "explain")
+    assert main(["score", "photos", "-o", "s.db"]) == 130
+    assert "goes on from there" in capsys.readouterr().err
+
+
+def test_commands_that_keep_nothing_do_not_promise_to_go_on() -> None:
+    goes_on = {verb for verb, entry in COMMANDS.items() if entry.goes_on}
+    assert goes_on == {"explain", "compare", "audit", "aggregate", "score", "trust", "train", "bank"}

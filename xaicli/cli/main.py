@@ -29,23 +29,27 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class CommandSummary(NamedTuple):
-    """Where a command is, and its line in the overview, which is shown without importing the command."""
+    """Where a command is, and its line in the overview, which is shown without importing the command.
+
+    goes_on: whether a run that was stopped keeps what was finished, and the same command makes only the rest.
+    """
 
     section: str
     module: str
     summary: str
+    goes_on: bool = False
 
 
 COMMANDS = {
-    "explain": CommandSummary("Explain", "explain", "draw what a classifier looked at"),
-    "compare": CommandSummary("Explain", "compare", "methods side by side, with scores"),
-    "audit": CommandSummary("Explain", "audit", "photos that are right for the wrong reason, and groups of maps"),
-    "aggregate": CommandSummary("Explain", "aggregate", "mean maps of a data set: position, locality, channels"),
+    "explain": CommandSummary("Explain", "explain", "draw what a classifier looked at", goes_on=True),
+    "compare": CommandSummary("Explain", "compare", "methods side by side, with scores", goes_on=True),
+    "audit": CommandSummary("Explain", "audit", "photos that are right for the wrong reason, and groups of maps", goes_on=True),
+    "aggregate": CommandSummary("Explain", "aggregate", "mean maps of a data set: position, locality, channels", goes_on=True),
     "augment": CommandSummary("Explain", "augment", "copies of photos without what an audit found in them"),
     "list": CommandSummary("Explain", "listing", "methods, metrics, models, layers, checkpoints"),
     "describe": CommandSummary("Explain", "describe", "a method or metric: parameters, cost, needs, paper"),
-    "score": CommandSummary("Measure", "score", "score heatmaps of many photos into a store"),
-    "trust": CommandSummary("Measure", "trust", "which methods find what is really there, in your network"),
+    "score": CommandSummary("Measure", "score", "score heatmaps of many photos into a store", goes_on=True),
+    "trust": CommandSummary("Measure", "trust", "which methods find what is really there, in your network", goes_on=True),
     "report": CommandSummary("Measure", "report", "one HTML page: table, curves, gallery"),
     "export": CommandSummary("Measure", "export", "rows of a store as CSV, JSON lines or Parquet"),
     "merge": CommandSummary("Measure", "merge", "join the stores of shards"),
@@ -54,8 +58,8 @@ COMMANDS = {
     "parity": CommandSummary("Guard", "parity", "does an export look where the original looks"),
     "verify": CommandSummary("Guard", "verify", "make maps or scores again from their records, and compare"),
     "bundle": CommandSummary("Guard", "bundle", "maps, records and scores as evidence in one file"),
-    "train": CommandSummary("Train", "train", "train an explainer, or a classifier"),
-    "bank": CommandSummary("Train", "bank", "a memory bank of features for self-supervised networks"),
+    "train": CommandSummary("Train", "train", "train an explainer, or a classifier", goes_on=True),
+    "bank": CommandSummary("Train", "bank", "a memory bank of features for self-supervised networks", goes_on=True),
     "doctor": CommandSummary("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
     "cache": CommandSummary("Look after", "cache", "downloaded weights: list, locate or clear them"),
     "config": CommandSummary("Look after", "config", "defaults that are set, and where"),
@@ -156,7 +160,7 @@ def run_line(args: list[str] | None) -> int:
     except XaiError as error:
         return say(error.line(), error.exit_code, error)
     except (KeyboardInterrupt, click.Abort) as error:
-        return say("interrupted; what was finished is kept, and the same command goes on from there", 130, error)
+        return say(f"interrupted; {after_a_stop(args)}", 130, error)
     except Terminated:
         raise
     # Anything not handled above has its own exit code, since 1 belongs to the gate.
@@ -218,9 +222,20 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 def terminate(number: int, frame: FrameType | None) -> None:
     """End the run at SIGTERM."""
     if number == signal.SIGTERM:
-        click.echo("error: terminated; what was finished is kept, and the same command goes on from there", err=True)
+        click.echo(f"error: terminated; {after_a_stop()}", err=True)
         insist(terminate)
     raise Terminated(128 + signal.SIGTERM)
+
+
+def after_a_stop(words: Sequence[str] | None = None) -> str:
+    """What became of the results of a command that was stopped; words: its command line, by default this process's."""
+    words = sys.argv[1:] if words is None else words
+    verb = next((word for word in words if word in COMMANDS), "")
+    # Scores that go to stdout alone are kept nowhere.
+    kept = verb != "score" or any(word.startswith(("-o", "--output", "--sink")) for word in words)
+    if verb and COMMANDS[verb].goes_on and kept:
+        return "what was finished is kept, and the same command goes on from there"
+    return "nothing is half-written, and the same command starts from the beginning"
 
 
 def insist(handler: Callable[[int, FrameType | None], None]) -> None:

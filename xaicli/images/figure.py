@@ -17,7 +17,7 @@ from PIL import Image
 
 from xaicli.claims import MARK, claim
 from xaicli.errors import UsageError
-from xaicli.files import write_atomic
+from xaicli.files import require_writable, write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.overlay import ALPHA, HEAT, bar_table, overlay
 from xaicli.images.sheet import SheetRow, nothing_to_draw, thumbnail
@@ -46,10 +46,12 @@ def new_figure(width_cm: float, height_cm: float) -> Figure:
 
 
 def claim_figure(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = False) -> None:
-    """Raise UsageError, before any work, if the name has no known ending, or if an existing file must not be replaced."""
+    """Raise XaiError, before any work, if the name has no known ending, if an existing file must not be replaced, or if the folder
+    cannot be written to."""
     if path.suffix.lower() not in ABOUT:
         raise UsageError(f"a figure called {path.name}", expected=f"a name that ends in {', '.join(ABOUT)}")
     claim(path, inputs, overwrite=overwrite)
+    require_writable(path.parent)
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xaicli.errors import InputError, UsageError
-from xaicli.files import cannot_write, held, part_of
+from xaicli.files import cannot_write, held, make_folder, part_of
 from xaicli.packages import require
 from xaicli.results import checksums, schema
 from xaicli.results import connection as opening
@@ -109,9 +109,14 @@ def settle_old(path: Path) -> None:
 @contextlib.contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` for the new store; leftovers under that name are deleted."""
+    make_folder(path.parent)
     temporary = part_of(path)
     try:
-        with held(temporary):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(held(temporary))
+            except (OSError, ValueError) as error:
+                raise cannot_write(path, error) from error
             yield temporary
     finally:
         for ending in ("", "-wal", "-shm", "-journal"):

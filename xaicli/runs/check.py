@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xaicli.errors import InputError, UsageError, XaiError
+from xaicli.files import require_writable
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.baseline_file import load
 from xaicli.gate.check_page import NAME as PAGE
@@ -81,6 +82,8 @@ def check(
     read = read_suite(find_suite(None if suite is None else str(suite)))
     pictures = read.pictures_folder if output is None else Path(output)
     claim_pictures(pictures, PAGE, files_named(named))
+    if output is not None:
+        require_writable(pictures)
     if against or read.compare:
         if update:
             raise UsageError("--update in a comparison of two models", expected="a check against a baseline")

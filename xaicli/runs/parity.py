@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xaicli.errors import UsageError
+from xaicli.files import require_writable
 from xaicli.gate.check_page import write_page
 from xaicli.gate.measure import PRECISION, ReadySuite, each_once
 from xaicli.gate.parity import ParityOutcome, photos_to_run, run_original, run_pair
@@ -93,6 +94,7 @@ def parity(
     folder = None if output is None else Path(output)
     if folder is not None:
         claim_pictures(folder, PAGE, [*files_named(words), *(source.file for source in photos)])
+        require_writable(folder)
     options: dict[str, Any] = {"precision": PRECISION, "device": device} | ({"classes": classes} if classes else {})
     first = open_model(classifier, progress=progress, **options)
     second = like_original(open_model(other, progress=progress, **options), first, other)

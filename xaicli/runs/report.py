@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xaicli.claims import claim
+from xaicli.files import require_writable
 from xaicli.images.figure import DPI, WIDTH_CM, claim_figure, save_figure
 from xaicli.progress import SILENT, Progress
 from xaicli.results.curves_figure import curves_figure
@@ -38,6 +39,7 @@ def report(
         xaicli.report("scores.db", "report.html")
     """
     claim(Path(output), [Path(store)], overwrite=overwrite)
+    require_writable(Path(output).parent)
     folders = [photos] if isinstance(photos, str | Path) else list(photos)
     if figure is not None:
         claim_figure(Path(figure), [Path(store)], overwrite=overwrite)
