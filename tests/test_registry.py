@@ -334,3 +334,13 @@ def test_a_class_describes_its_parameters_in_text(install):
     install(PLUGIN, {"brightness": "xai_brightness:Brightness"})
     rows = describe(definition_class(METHODS, "brightness"))
     assert rows == [{"name": "gain", "type": "number", "default": "1", "range": "above 0", "help": "factor"}]
+
+
+def test_a_parameter_of_the_metric_inside_says_how_it_is_typed() -> None:
+    with pytest.raises(UsageError) as refusal:
+        make_method("bee@metric=insertion@steps=14")
+    typed = refusal.value.expected
+    assert typed == r"metric=insertion\@steps=14"
+    assert make_method(f"bee@{typed}").label == rf"bee@{typed}"
+    with pytest.raises(UsageError, match="xai describe bee"):
+        make_method("bee@metric=insertion@stepz=14")

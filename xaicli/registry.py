@@ -21,7 +21,7 @@ from xaicli.errors import RunError, UsageError, XaiError, did_you_mean
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.needs import Needs, of_photos
-from xaicli.params import Definition, Spec, fold, format_value, parameters, parse_spec, parse_specs
+from xaicli.params import Definition, Spec, escape, fold, format_value, parameters, parse_spec, parse_specs
 from xaicli.python_file import functions_of, import_file, importable, place_of
 from xaicli.python_file import split as split_file
 
@@ -194,8 +194,29 @@ def make(kind: Kind, spec: Spec) -> Definition:
         if "base" not in {parameter.name for parameter in parameters(cls)}:
             raise UsageError(f"{cls.name} wraps no other {kind.word}, so it takes no base", hint=f"See xai describe {cls.name}.")
         base = make(kind, spec.base)
+    refuse_unescaped(cls, spec)
     with contained(f"{spec.name}, given its parameters,"):
         return cls.from_text(dict(spec.params), base)
+
+
+def refuse_unescaped(cls: type[Definition], spec: Spec) -> None:
+    """Raise UsageError for a parameter that belongs to the metric in another parameter, and so takes a backslash before its @."""
+    given, own = dict(spec.params), {fold(parameter.name) for parameter in parameters(cls)}
+    metric = given.get("metric", "")
+    if not metric or "metric" not in own:
+        return
+    foreign = [(key, value) for key, value in spec.params if fold(key) not in own]
+    try:
+        theirs = {fold(parameter.name) for parameter in parameters(definition_class(METRICS, parse_spec(metric).name))}
+    except XaiError:
+        # What is wrong with the metric is said when it is made.
+        return
+    if foreign and all(fold(key) in theirs for key, _ in foreign):
+        raise UsageError(
+            f'{cls.name} has no parameter "{foreign[0][0]}", but its metric has',
+            expected="".join([f"metric={escape(metric)}", *(rf"\@{key}={escape(value)}" for key, value in foreign)]),
+            hint="The backslash says whose parameter it is; a shell wants the whole in single quotes.",
+        )
 
 
 def make_method(text: str | Spec) -> Method:

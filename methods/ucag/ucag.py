@@ -18,7 +18,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.tokens import Axes
 from xaicli.passes.blur import gaussian_blur
 from xaicli.passes.layout import fastest_layout, is_refused
-from xaicli.passes.memory import chunk_for, in_chunks
+from xaicli.passes.memory import SMALLER_INPUT, chunk_for, in_chunks
 from xaicli.passes.queue import clean_logits
 from xaicli.passes.seeds import digest
 from xaicli.passes.upsampling import unit_range
@@ -187,7 +187,7 @@ class Slices:
         self.base = ucag.signed_base
         self.count = len(slicing.corners)
         self.size = self.enlarged_size()
-        self.chunk = chunk_for(classifier, self.size, what=self.base.label)
+        self.chunk = chunk_for(classifier, self.size, what=self.base.label, smaller=self.smaller)
         # Of the photo in work, for the size in use.
         self.bands: dict[tuple[int, tuple[int, int]], Tensor] = {}
         self.layout = fastest_layout(classifier)
@@ -205,6 +205,13 @@ class Slices:
         if not any_size and self.may_fall_back:
             return self.slicing.size
         return max(1, int(ucag.scale * rows)), max(1, int(ucag.scale * columns))
+
+    @property
+    def smaller(self) -> str:
+        """What makes slices smaller, in words."""
+        if self.may_fall_back:
+            return SMALLER_INPUT
+        return "ucag a smaller size" if self.ucag.size != "auto" else "ucag a smaller scale"
 
     @property
     def may_fall_back(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from command_line import CommandLine
 from PIL import Image
 
 import xaicli
+from xaicli.runs.audit_result import Audit
+from xaicli.survey.class_groups import MapCluster
+from xaicli.survey.finding import PhotoFinding
 
 NET = Path(__file__).parents[1] / "data" / "net.py"
 MODEL = ("--model", f"{NET}:make")
@@ -235,7 +239,7 @@ def test_copies_never_replace_what_is_not_ours(xai: CommandLine) -> None:
     words = ("augment", "photos/tabby", "--audit", "xai-out", "-o")
     before = contents("photos")
     assert xai(*words, "photos/tabby", "--overwrite") == 2
-    assert "a file that this run reads" in xai.error
+    assert "among photos" in xai.error
     assert contents("photos") == before
     Path("copies").mkdir()
     Path("copies/labels.csv").write_text("image,label\nmine.png,1\n")
@@ -293,3 +297,42 @@ def test_copies_without_known_labels_are_made_and_that_is_said(xai: CommandLine)
     Path("known.csv").write_text("image,label\n" + "".join(f"{number}.png,a\n" for number in range(8)))
     assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies", "--labels", "known.csv") == 0
     assert Path("copies/labels.csv").read_text().count(",a,") == 8
+
+
+def test_a_dry_run_reads_the_ground_truth_and_the_labels(xai: CommandLine) -> None:
+    for verb in ("audit", "aggregate"):
+        assert xai(verb, "photos", "--recursive", *MODEL, "--truth", "nowhere", "--dry-run") == 3
+        assert "no ground truth at nowhere" in xai.err
+    assert xai("audit", "photos", "--recursive", *MODEL, "--labels", "nowhere.csv", "--dry-run") == 3
+    assert "nowhere.csv" in xai.err
+
+
+def test_the_table_of_photos_names_only_clusters_that_the_table_of_clusters_has() -> None:
+    findings = tuple(PhotoFinding(f"{at}.png", str(at), 0, "cat", 0.5, "cat", "ok", border=0.1) for at in range(3))
+    mean = np.full((16, 16), 1 / 256)
+    of_two, of_one = (MapCluster("cat", members, mean, (0, 0), 0.1, None, None, 0.1, 2, None) for members in ((0, 1), (2,)))
+    made = Audit(findings, (replace(of_two, number=1), replace(of_one, number=2)))
+    assert sorted(row["cluster"] for row in made.rows) == [1, 1, 2]
+    table = made.render().split("\n\n")[1].splitlines()
+    assert sorted(line.split()[-1] for line in table[1:]) == ["0.10", "1", "1"]
+
+
+def test_copies_never_stand_among_the_photos(xai: CommandLine) -> None:
+    assert xai("audit", "photos", "--recursive", *MODEL) == 0
+    before = contents("photos")
+    for place in ("photos/tabby", "photos", "photos/../photos/four-poster/."):
+        words = ("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map")
+        assert xai(*words, "--overwrite", "-o", place) == 2
+        assert "among photos" in xai.err
+    assert contents("photos") == before
+
+
+def test_the_table_of_copies_shows_as_many_as_asked_for(xai: CommandLine) -> None:
+    assert xai("audit", "photos", "--recursive", *MODEL) == 0
+    words = ("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map", "-o", "copies", "--keep-going")
+    assert xai(*words, "--most", "3") in (0, 4)
+    copies = len(list(Path("copies").rglob("*.png")))
+    assert xai.out.count("copies/") == 3
+    assert xai.out.splitlines()[-1] == f"and {copies - 3} more photos (--most {copies})"
+    assert xai(*words, "--most", "3", "--format", "json") in (0, 4)
+    assert len(json.loads(xai.out)) == copies

@@ -402,7 +402,9 @@ def jpeg(width=240, height=160):
         (b"%PDF-1.7 ...", "it is a PDF"),
         (b"PK\x03\x04....", "it is a ZIP archive"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "it is a HEIC photo"),
-        (b"\0\0\0\x18ftypisom\0\0\0\0", "it is a film (isom)"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "it is a video (isom)"),
+        (b"\x1aE\xdf\xa3" + bytes(99), "it is a video"),
+        (b"RIFF\0\0\0\0AVI " + bytes(99), "it is a video"),
         (b"\0" * 5000, "nothing but zeros"),
         (bytes(range(128, 256)) * 9, "its format is not known"),
         (jpeg()[:1], "its format is not known"),
@@ -418,7 +420,8 @@ def test_what_is_wrong_with_a_file_is_said_in_words(tmp_path, content, said):
     line = str(caught.value)
     assert line.startswith(f"{path} is not a readable photo: ")
     assert said in line
-    assert line.endswith("Skip such photos with --keep-going.")
+    assert ("--frames N" in line) == ("video" in said)
+    assert line.endswith("--keep-going skips it." if "video" in said else "Skip such photos with --keep-going.")
     assert "\n" not in line
 
 

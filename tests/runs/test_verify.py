@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import xaicli
 from xaicli.cli.main import main
@@ -17,7 +20,9 @@ from xaicli.errors import InputError, UsageError
 from xaicli.results.store import Store
 from xaicli.rows import Run
 from xaicli.runs import evidence
+from xaicli.runs.remade import Remade
 from xaicli.runs.remade_maps import compare_maps
+from xaicli.runs.verify import Verified
 
 METHODS = "grad-cam,rise@n_masks=16"
 
@@ -103,8 +108,10 @@ def test_code_that_a_record_names_runs_only_where_it_is_trusted(photo_folder, tm
 
 def test_values_within_a_hundredth_of_the_range_are_another_processors():
     old = np.linspace(-1, 1, 100, dtype=np.float32).reshape(10, 10)
-    assert compare_maps(old, old.copy()) == ("same bytes", "")
-    assert compare_maps(old, old + np.float32(0.015))[0] == "same within tolerance"
+    assert compare_maps(old, old.copy()) == ("same bytes", "", 0)
+    result, _, off = compare_maps(old, old + np.float32(0.015))
+    assert result == "same within tolerance"
+    assert off == pytest.approx(0.015 / 2, rel=1e-4)
     assert compare_maps(old, old + np.float32(0.03))[0] == "differs"
     assert compare_maps(old, old[:5])[0] == "differs"
     nothing = np.zeros((3, 3), dtype=np.float32)
@@ -157,10 +164,68 @@ def test_evidence_is_one_file_from_which_all_is_made_again(explained, scored, tm
     assert manifest["machine"]["python"]
 
 
-def test_the_same_results_are_the_same_evidence(explained):
-    xaicli.bundle("xai-out", "one.zip")
-    xaicli.bundle("xai-out", "two.zip")
+def test_the_same_results_are_the_same_evidence_whatever_its_file_is_called(explained):
+    assert main(["bundle", "xai-out", "-o", "one.zip"]) == 0
+    assert main(["bundle", "xai-out/", "-o", "two.zip", "--overwrite"]) == 0
     assert Path("one.zip").read_bytes() == Path("two.zip").read_bytes()
+
+
+def remade(result, why="", off=0.0, metric=""):
+    return Remade("a.json", "a.jpg", "grad-cam", "1", metric, result, why, off)
+
+
+def test_results_within_tolerance_are_one_line_unless_all_are_asked_for():
+    near = [remade("same within tolerance", "…", off) for off in (1e-5, 2e-4)]
+    near += [remade("same within tolerance", "…", 3e-6, "deletion")]
+    found = Verified((*near, remade("same bytes"), remade("differs", "up to 0.5 of its range")))
+    table = found.render()
+    assert table.count("a.jpg") == 1
+    assert table.splitlines()[-1].endswith("1 differs (maps by up to 2.0e-04 of their range, scores by up to 3.0e-06)")
+    assert dataclasses.replace(found, every=True).render().count("a.jpg") == 5
+    assert len(json.loads(found.render("json"))["results"]) == 5
+
+
+def test_results_that_cannot_be_made_for_one_reason_are_one_line():
+    found = Verified((*[remade("cannot be made", "no model")] * 7, remade("cannot be made", "no photo")))
+    lines = found.render().splitlines()
+    assert [line.split("  ")[1] for line in lines if line.startswith("cannot be made")] == ["7 results", "a.jpg"]
+    assert "no model" in found.render()
+
+
+def test_rows_of_trust_say_why_they_are_not_made_again(photo_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    xaicli.score("photos", "tiny", "center", metric="sparseness", controls=False, output="plain.db")
+    with Store.open("plain.db", write=False) as store, Store.open("trust.db") as planted:
+        [run] = store.runs()
+        planted.add(list(store.rows()), store.recipes(), run=dataclasses.replace(run, command="xai -q trust tiny photos"))
+    assert main(["verify", "trust.db"]) == 3
+    assert "the same xai trust command measures it again" in capsys.readouterr().out
+
+
+def test_trust_leaves_its_command_in_its_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(f"photos/{number}.png")
+    net = f"{Path(__file__).parents[1] / 'data' / 'net.py'}:make"
+    xaicli.trust(net, "photos", "center", check="fidelity", output="out")
+    found = xaicli.verify("out/trust.db", net)
+    assert {row["why"] for row in found.rows} == {
+        "xai trust altered its photo and its network; the same xai trust command measures it again"
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes")
+def test_photos_whose_names_are_no_text_are_found_again(photo_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd = os.fsdecode(b"photos/caf\xe9.png")
+    Path("photos/c.png").rename(odd)
+    xaicli.explain([odd], "tiny", "center", output="xai-out")
+    xaicli.score([odd], "tiny", "center", metric="sparseness", controls=False, output="s.db")
+    xaicli.bundle(["xai-out", "s.db"], "evidence.zip")
+    for place in ("xai-out", "s.db", "evidence.zip"):
+        assert set(results(xaicli.verify(place)).values()) == {"same bytes"}
 
 
 def test_evidence_is_not_written_over_a_file_of_others(explained, capsys):

@@ -19,6 +19,7 @@ from xaicli.cli.options import (
     option,
 )
 from xaicli.cli.printing import print_result
+from xaicli.cli.truth_options import truth_options
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -33,8 +34,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @map_options("Maps", "Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]")
 @option("Maps", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
-@option("Maps", "--truth", metavar="DIR", help="Marked objects, to which maps are aligned: masks, COCO JSON, YOLO, boxes.")
-@option("Maps", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes.")
+@truth_options("Maps", "Marked objects, to which maps are aligned")
 @option("Maps", "--normalize", is_flag=True, help="Divide each map by its mean magnitude first.")
 @option("Maps", "--grid", type=click.IntRange(2, 64), default=16, help="Cells per side of the mean maps.")
 @image_options

@@ -19,6 +19,7 @@ from xaicli.cli.options import (
     option,
 )
 from xaicli.cli.printing import print_result
+from xaicli.cli.truth_options import truth_options
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -33,8 +34,7 @@ ORDERS = ("suspicion", "disagreement", "outside", "border", "corner", "doubt")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @map_options("Audit", "The first one's maps are grouped, all are compared.  [default: grad-cam,layer-cam,input-x-gradient]")
 @option("Audit", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers.")
-@option("Audit", "--truth", metavar="DIR", help="Ground truth: masks as PNG, COCO JSON, YOLO polygons, or boxes.")
-@option("Audit", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes.")
+@truth_options("Audit")
 @option("Audit", "--labels", metavar="FILE.csv", help="CSV of image and label.  [default: names of folders that are classes]")
 @option("Audit", "--clusters/--no-clusters", default=True, help="Group the maps of each class; needs scikit-learn.")
 @option("Audit", "--by", type=click.Choice(ORDERS), default="suspicion", help="What photos are ordered by, most first.")

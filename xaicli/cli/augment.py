@@ -9,6 +9,7 @@ import click
 from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.options import PhotoOptions, format_option, image_options, option
 from xaicli.cli.printing import print_result, printing_partial
+from xaicli.cli.truth_options import truth_option
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -40,13 +41,14 @@ FILLS = ("inpaint", "blur", "mean", "noise", "other")
     help="How strong a map is in the region, as a share of its largest value.",
 )
 @option("Region", "--grow", type=click.IntRange(0, 8), default=1, help="Cells around a cluster's mark, of 16 per side.")
-@option("Region", "--truth", metavar="DIR", help="For the background: the objects that people marked, in place of the maps.")
+@truth_option("Region", "For the background: the objects that people marked, in place of the maps")
 @option("Fill", "--fill", type=click.Choice(FILLS), default="inpaint", help="other: what the next photo shows there.")
 @option("Fill", "--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
 @option("Fill", "--labels", metavar="FILE.csv", help="CSV of image and label.  [default: the audit's]")
 @image_options
 @option("Output", "-o", "--output", default="xai-augmented", metavar="DIR", help="Folder for the copies and labels.csv.")
 @format_option(("table", "json", "csv"))
+@option("Output", "--most", type=click.IntRange(min=0), default=20, metavar="N", help="Photos in the printed table.")
 @option("Output", "--overwrite", is_flag=True, help="Replace files that xai did not write.")
 @option("Running", "--keep-going", is_flag=True, help="Go on past photos that fail; exit code 4.")
 @option("Running", "--dry-run", is_flag=True, help="Write nothing; say what would be written.")

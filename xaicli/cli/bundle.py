@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from xaicli.cli.command_line import command_line
 from xaicli.cli.options import option
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 
@@ -27,5 +26,5 @@ def command(path: tuple[str, ...], output: str, overwrite: bool) -> int:
     """
     from xaicli.runs.bundle import bundle
 
-    Verbosity.current().say(str(bundle(path, output, command=command_line(), overwrite=overwrite)))
+    Verbosity.current().say(str(bundle(path, output, overwrite=overwrite)))
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from xaicli.cli.options import complete_definition, option, stack
+from xaicli.cli.truth_options import truth_options
 
 DEFAULT_METRICS = ("deletion,insertion",)
 
@@ -55,6 +56,5 @@ score_options = stack(
     ),
     option("Scores", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers."),
     controls_options,
-    option("Scores", "--truth", metavar="DIR", help="Ground truth: masks as PNG, COCO JSON, YOLO polygons, or boxes."),
-    option("Scores", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes."),
+    truth_options("Scores"),
 )

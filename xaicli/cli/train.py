@@ -9,6 +9,7 @@ import click
 
 from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.options import ModelOptions, batch_size_option, model_options, option, stack
+from xaicli.cli.truth_options import truth_options
 from xaicli.cli.verbosity import Command, verbosity_options
 from xaicli.errors import UsageError
 
@@ -60,8 +61,7 @@ training_options = stack(
     metavar="N",
     help="Number of held-out photos to score afterwards.",
 )
-@option("Report", "--truth", metavar="DIR", help="Boxes or masks of held-out photos, for the energy pointing game.")
-@option("Report", "--truth-classes", metavar="FILE", help="CSV of annotation labels and the model's classes.")
+@truth_options("Report", "Marks of held-out photos, for the energy pointing game")
 @batch_size_option("by the method", "Photos per training step.")
 @option("Running", "--resume/--fresh", default=None, help="Demand a snapshot, or ignore one.  [default: use it]")
 @option("Running", "--save-every", type=click.FloatRange(min=0), default=300.0, metavar="SECONDS", help="Time between snapshots.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.options import complete_definition, complete_model, format_option, option
 from xaicli.cli.printing import print_result
@@ -77,6 +78,7 @@ def command(
         limit=limit,
         device=device,
         output=output,
+        command=command_line(),
         progress=CommandProgress(),
     )
     print_result(found, form)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from xaicli.cli.command_progress import CommandProgress
@@ -28,6 +30,7 @@ xai verify evidence.zip --photos photos/ --model resnet50
 @option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto.")
 @option("Model", "--trust", is_flag=True, help="Let code run that a record names, and download its weights.")
 @format_option(("table", "markdown", "json", "csv"))
+@option("Output", "--all", "every", is_flag=True, help="List every result, also those that are the same.")
 @verbosity_options
 def command(
     path: tuple[str, ...],
@@ -39,6 +42,7 @@ def command(
     device: str,
     trust: bool,
     form: str,
+    every: bool,
 ) -> int:
     """Make maps or scores again from their records, and say of each: same bytes, same within tolerance (as another processor
     rounds), differs, or cannot be made, since its photo, weights or method changed.
@@ -60,5 +64,5 @@ def command(
         trust=trust,
         progress=CommandProgress(),
     )
-    print_result(found, form)
+    print_result(replace(found, every=every), form)
     return 1 if found.failed else 3 if found.incomplete else 0

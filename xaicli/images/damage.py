@@ -6,6 +6,7 @@ import struct
 
 from PIL import features
 
+from xaicli.images.containers import container_of
 from xaicli.images.decode_limits import tiff_tag
 
 MAGIC = {
@@ -59,7 +60,13 @@ def unidentified(content: bytes) -> str:
             return f"it is {name}"
     if content[4:8] == b"ftyp":
         brand = content[8:12].decode("ascii", "replace")
-        return "it is a HEIC photo (convert it to JPEG)" if brand[:3] in ("hei", "hev", "mif") else f"it is a film ({brand})"
+        return (
+            "it is a HEIC photo (convert it to JPEG)"
+            if brand[:3] in ("hei", "hev", "mif")
+            else f"it is a video ({brand.strip()})"
+        )
+    if container_of(content):
+        return "it is a video"
     if not content.strip(b"\0"):
         return "it holds nothing but zeros"
     return text_kind(content) or "its format is not known (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and PPM are)"

@@ -25,6 +25,7 @@ from PIL import (
 )
 
 from xaicli.errors import InputError, XaiError
+from xaicli.images.containers import container_of
 from xaicli.images.damage import undecodable, unidentified
 from xaicli.images.decode_limits import SECONDS, SKIP, OutOfTime, Timed, refuse_slow, took_too_long
 from xaicli.images.elsewhere import Elsewhere
@@ -56,6 +57,8 @@ FORMATS = tuple(plugin.format for plugin in PLUGINS)
 WHITE: Colour = (255, 255, 255)
 LARGEST_PHOTO = 178_956_970
 """Maximum pixels: Pillow's own limit, so that a small file cannot fill the memory."""
+
+FRAMES = "xai explain --frames N reads N of its frames as a sequence; --keep-going skips it."
 
 Admit = Callable[[int], None]
 
@@ -198,7 +201,8 @@ def decode_bytes(
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to open safely", expected=f"at most {max_pixels:,} pixels", hint=SKIP) from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{name} is not a readable photo: {unidentified(content)}", hint=SKIP) from error
+        hint = FRAMES if container_of(content) else SKIP
+        raise InputError(f"{name} is not a readable photo: {unidentified(content)}", hint=hint) from error
     # On hostile bytes a decoder may raise anything; each exception means that this photo cannot be used.
     except Exception as error:
         raise InputError(f"{name} is not a readable photo: {undecodable(content, error)}", hint=SKIP) from error

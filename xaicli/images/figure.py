@@ -46,7 +46,7 @@ def new_figure(width_cm: float, height_cm: float) -> Figure:
 
 
 def claim_figure(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool = False) -> None:
-    """Raise XaiError, before any work, if the name has no known ending, if an existing file must not be replaced, or if the folder
+    """Raise XaiError, before any work, if the name has no known ending, an existing file must not be replaced, or the folder
     cannot be written to."""
     if path.suffix.lower() not in ABOUT:
         raise UsageError(f"a figure called {path.name}", expected=f"a name that ends in {', '.join(ABOUT)}")

@@ -87,11 +87,16 @@ def in_chunks(work: Callable[[int, int], T], count: int, chunk: Chunk) -> Iterat
             start = stop
 
 
-def chunk_for(classifier: Classifier, size: tuple[int, int], *, times: int = 1, what: str = "") -> Chunk:
+SMALLER_INPUT = "a smaller --resize and --crop"
+
+
+def chunk_for(
+    classifier: Classifier, size: tuple[int, int], *, times: int = 1, what: str = "", smaller: str = SMALLER_INPUT
+) -> Chunk:
     """How many inputs of `size` (height, width) to run at once: the classifier's batch size, or else what suits its device best.
 
     times: the memory of one input, in forward passes without gradients; what: the name for the error message, by default the
-    classifier's.
+    classifier's; smaller: what makes these inputs smaller, for its hint.
     """
     height, width = size
     frames = max(1, classifier.view.frames)
@@ -99,7 +104,7 @@ def chunk_for(classifier: Classifier, size: tuple[int, int], *, times: int = 1, 
     def too_large(_: int) -> RunError:
         elsewhere = "" if classifier.device.type == "cpu" else ", or --device cpu"
         found = f"{what or classifier.name} ran out of memory on a single {height} x {width} input"
-        return RunError(found, hint=f"Give a smaller --resize and --crop{elsewhere}, or use a smaller model.")
+        return RunError(found, hint=f"Give {smaller}{elsewhere}, or use a smaller model.")
 
     fitting = max(1, batch_size_for(classifier.device, frames * height, width) // times)
     return Chunk(classifier.batch_size or fitting, classifier.device, too_large)

@@ -82,9 +82,9 @@ def aggregate(
         for name in (FILE, PAGE, *(picture_name(one.label) for one in methods)):
             claim(folder / name, inputs, overwrite=overwrite)
     run = folder_run(request, methods, model, inputs, overwrite=overwrite)
+    marked = None if truth is None else truth_of(request, model, truth, truth_classes, progress)
     if dry_run:
         return Aggregate(plan=dry(run, run.find() if folder else Complete(), progress).records())
-    marked = None if truth is None else truth_of(request, model, truth, truth_classes, progress)
     errors: list[XaiError] = list(request.photos.errors)
     groups: dict[tuple[str, str], MapAggregate] = {
         (one.label, ALL): MapAggregate(one.label, ALL, grid, normalize) for one in methods

@@ -87,10 +87,10 @@ def audit(
     model = request.open(classifier, progress)
     methods = cheap_methods(request, model, METHODS, progress)
     run = folder_run(request, methods, model, inputs, overwrite=overwrite)
-    if dry_run:
-        return Audit.planned(dry(run, run.find() if folder else Complete(), progress).records())
     known = photo_labels(run.sources, model, labels, progress)
     marked = None if truth is None else truth_of(request, model, truth, truth_classes, progress)
+    if dry_run:
+        return Audit.planned(dry(run, run.find() if folder else Complete(), progress).records())
     errors: list[XaiError] = list(request.photos.errors)
     findings = [found(photo, known, marked) for photo in mapped_photos(run, errors, progress, on_disk=folder is not None)]
     if errors and not keep_going:

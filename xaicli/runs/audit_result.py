@@ -103,7 +103,11 @@ class Audit(Tabular):
         if format != "table":
             raise UsageError(f'an audit has no format "{format}"', expected="table or json")
         clusters = self.cluster_table[:SHOWN_CLUSTERS]
-        shown = [row | {"label": row["label"] or None} for row in self.rows[: self.most]]
+        groups = {row["cluster"] for row in self.cluster_table}
+        shown = [
+            row | {"label": row["label"] or None, "cluster": row["cluster"] if row["cluster"] in groups else None}
+            for row in self.rows[: self.most]
+        ]
         parts = [
             rendered(clusters, "table", filled(clusters, CLUSTER_COLUMNS), width=width),
             rendered(shown, "table", filled(shown, PHOTO_COLUMNS), width=width),

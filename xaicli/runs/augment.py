@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,9 @@ from xaicli.attribution import Attribution
 from xaicli.claims import claim
 from xaicli.description import weights_of
 from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
-from xaicli.files import require_writable, write_atomic
+from xaicli.files import require_writable
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.fill import filled, refuse_unknown
-from xaicli.images.names import short_hash, stems
 from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
 from xaicli.images.source import Source, content_hash
@@ -28,31 +25,40 @@ from xaicli.named_files import files_named
 from xaicli.passes.seeds import photo_seed
 from xaicli.progress import SILENT, Progress
 from xaicli.runs.audit_result import FILE, StoredAudit, read_audit
+from xaicli.runs.copies import LABELS, copy_names, labels_of, refuse_beside, write_labels
 from xaicli.runs.find_photos import Photos, find_photos
-from xaicli.runs.labelled import read_labels
 from xaicli.runs.records import recorded_path
 from xaicli.runs.settings import colour
 from xaicli.survey.mark_region import above, mark_of
 from xaicli.tabular import Tabular
+from xaicli.text_table import rendered
 from xaicli.untrusted import is_folder
 from xaicli.words import count
 
 REGIONS = ("cluster", "map", "background")
-LABELS = "labels.csv"
-COLUMNS = ("image", "label", "source", "filled")
-"""Of the list of labels; by these in its first line xai recognises it as its own."""
+MOST = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Augmented(Tabular):
-    """The copies, a record each: the photo, its copy, its label, and the share of the photo that was filled."""
+    """The copies, a record each: the photo, its copy, its label, and the share of the photo that was filled. most: how many the
+    printed table shows."""
 
     copies: tuple[dict[str, Any], ...]
+    most: int = MOST
     errors: tuple[XaiError, ...] = ()
     columns = ("image", "copy", "label", "filled")
 
     def records(self) -> list[dict[str, Any]]:
         return list(self.copies)
+
+    def render(self, format: str = "table", *, width: int = 0) -> str:
+        """The first copies as a table, or all of them in another format."""
+        if format != "table":
+            return super().render(format, width=width)
+        left = len(self.rows) - self.most
+        table = rendered(self.rows[: self.most], format, self.shown, width=width)
+        return f"{table}\nand {count(left, 'more photo')} (--most {len(self.rows)})".lstrip() if left > 0 else table
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,7 @@ def augment(
     overwrite: bool = False,
     keep_going: bool = False,
     dry_run: bool = False,
+    most: int = MOST,
     progress: Progress = SILENT,
 ) -> Augmented:
     """Copy photos with a region filled, and list their labels beside them, ready for `xaicli.train`.
@@ -135,8 +142,9 @@ def augment(
     mark of that class.
 
     labels: a CSV with the columns image and label, by default those of the audit, then the names of the folders. output: a folder
-    for the copies (PNG) and labels.csv; files that xai did not write are never replaced, unless `overwrite`. Raises XaiError at
-    the first photo that cannot be used, unless `keep_going`.
+    for the copies (PNG) and labels.csv, not one that holds the photos; files that xai did not write are never replaced, unless
+    `overwrite`. most: how many photos the printed table shows. Raises XaiError at the first photo that cannot be used, unless
+    `keep_going`.
 
         xaicli.augment("photos/", "xai-out", cluster=1, output="photos-without-mark")
     """
@@ -152,6 +160,7 @@ def augment(
     named = labels_of(chosen, hashes, filling.audit, labels)
     copies = copy_names(chosen)
     inputs += [source.file for source in chosen if source.file is not None]
+    refuse_beside(images, chosen, folder, copies)
     for target in (*(folder / copies[source] for source in chosen), folder / LABELS):
         claim(target, inputs, overwrite=overwrite)
     errors: list[XaiError] = list(found.errors)
@@ -159,7 +168,7 @@ def augment(
         planned = tuple(
             {"image": recorded_path(one), "copy": str(folder / copies[one]), "label": named.get(one)} for one in chosen
         )
-        return Augmented(planned, tuple(errors))
+        return Augmented(planned, most, tuple(errors))
     require_writable(folder)
     made: list[dict[str, Any]] = []
     look = {"background": colour(background), "seconds": decode_timeout}
@@ -174,7 +183,7 @@ def augment(
         path = str(folder / copies[source])
         made.append({"image": recorded_path(source), "copy": path, "label": named.get(source), "filled": share})
     write_labels(folder, made)
-    return finished(Augmented(tuple(made), tuple(errors)), folder, progress, keep_going=keep_going)
+    return finished(Augmented(tuple(made), most, tuple(errors)), folder, progress, keep_going=keep_going)
 
 
 def finished(result: Augmented, folder: Path, progress: Progress, *, keep_going: bool) -> Augmented:
@@ -237,46 +246,3 @@ def copied_photos(
             yield source, float(f"{region.mean():.4g}")
         except XaiError as error:
             yield error.about(source.name)
-
-
-def copy_names(sources: Sequence[Source]) -> dict[Source, str]:
-    """The file of each copy below the output folder, all different.
-
-    Without dots in its name: a picture with two is taken for one that xai drew, and left out when a folder is searched.
-    """
-    names = {source: f"{stem.replace('.', '_')}.png" for source, stem in stems(sources).items()}
-    counted: dict[str, int] = {}
-    for name in names.values():
-        counted[name.casefold()] = counted.get(name.casefold(), 0) + 1
-    return {
-        source: name if counted[name.casefold()] == 1 else f"{name.removesuffix('.png')}-{short_hash(source.path)}.png"
-        for source, name in names.items()
-    }
-
-
-def labels_of(
-    sources: Sequence[Source], hashes: Mapping[Source, str], audit: StoredAudit, table: str | Path | None
-) -> dict[Source, str]:
-    """The labels that are known: of the table, else of the audit."""
-    listed = None if table is None else read_labels(Path(table))
-    found: dict[Source, str] = {}
-    for source in sources:
-        path = Path(source.path)
-        if listed is not None:
-            label = next((listed[key] for key in (source.path, path.as_posix(), path.name, path.stem) if key in listed), None)
-        else:
-            label = audit.photos.get(hashes[source], {}).get("label")
-        if label is not None:
-            found[source] = str(label)
-    return found
-
-
-def write_labels(folder: Path, made: Sequence[Mapping[str, Any]]) -> None:
-    """The copies that have a label, as `xai train --data` reads them; paths of copies are relative to the folder."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in made:
-        if row["label"] is not None:
-            writer.writerow((Path(row["copy"]).relative_to(folder).as_posix(), row["label"], row["image"], row["filled"]))
-    write_atomic(folder / LABELS, lambda file: file.write(text.getvalue().encode("utf-8", "backslashreplace")))

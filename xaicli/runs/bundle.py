@@ -14,14 +14,13 @@ from xaicli.record import Record, load_record
 from xaicli.results.store import Store
 from xaicli.runs.evidence import pack
 from xaicli.runs.written_file import WrittenFile
-from xaicli.untrusted import is_file, is_folder
+from xaicli.untrusted import is_file, is_folder, readable
 
 
 def bundle(
     path: str | Path | Sequence[str | Path],
     output: str | Path = "evidence.zip",
     *,
-    command: str = "",
     overwrite: bool = False,
 ) -> WrittenFile:
     """Write the results of a folder of `xai explain`, or a store of `xai score`, as one zip that `xaicli.verify` reads.
@@ -39,7 +38,9 @@ def bundle(
         place = f"{number + 1}" if len(paths) > 1 else ""
         if is_folder(one):
             for record, files in results_in(one):
-                members |= {"/".join(filter(None, ("maps", place, file.relative_to(one).as_posix()))): file for file in files}
+                members |= {
+                    "/".join(filter(None, ("maps", place, readable(file.relative_to(one).as_posix())))): file for file in files
+                }
                 photos[record.photo, record.frame] = photo(record.image, record.photo, record.frame)
                 commands.append(record.command)
         else:
@@ -47,7 +48,7 @@ def bundle(
                 for kept in store.photos():
                     photos[kept.content, kept.frame] = photo(kept.paths[0], kept.content, kept.frame)
                 commands += [run.command for run in store.runs()]
-            members["/".join(filter(None, ("scores", place, f"{one.stem}.db")))] = one
+            members["/".join(filter(None, ("scores", place, f"{readable(one.stem)}.db")))] = one
     if not members:
         named = ", ".join(map(str, paths))
         raise InputError(f"{named} holds no records", expected="a folder of xai explain, or a store of xai score")
@@ -55,7 +56,6 @@ def bundle(
     manifest = {
         "photos": list(photos.values()),
         "commands": [one for one in dict.fromkeys(commands) if one],
-        "bundled_by": command,
         "versions": versions(),
         "machine": {"system": platform.system(), "machine": platform.machine(), "python": platform.python_version()},
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,9 @@ from xaicli.progress import Progress
 from xaicli.runs.open_model import Model, open_model
 from xaicli.untrusted import is_file
 
+BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
+"""A byte that is no text, as `readable` writes it."""
+
 Result = Literal["same bytes", "same within tolerance", "differs", "cannot be made"]
 RESULTS: tuple[Result, ...] = ("differs", "cannot be made", "same within tolerance", "same bytes")
 """The worst first."""
@@ -27,7 +32,8 @@ RESULTS: tuple[Result, ...] = ("differs", "cannot be made", "same within toleran
 class Remade:
     """One map or score that was to be made again.
 
-    name: its record; image, method, target, metric: of what; metric is empty for a map; why: what differs, or is missing.
+    name: its record; image, method, target, metric: of what; metric is empty for a map; why: what differs, or is missing; off: by
+    how much, where it is the same within tolerance: a share of the map's range, or of the score itself.
     """
 
     name: str
@@ -37,6 +43,7 @@ class Remade:
     metric: str
     result: Result
     why: str = ""
+    off: float = 0.0
 
     def record(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -74,8 +81,9 @@ class PhotosAtHand:
                 return find([image], frame=frame)[0]
             except XaiError:
                 return None
-        inside = not Path(image).is_absolute() and ".." not in Path(image).parts
-        return Source.of_file(Path(image), frame, image) if inside and is_file(image) else None
+        place = named_as(image)
+        inside = not place.is_absolute() and ".." not in place.parts
+        return Source.of_file(place, frame, image) if inside and is_file(place) else None
 
     def known(self) -> dict[str, Path]:
         """The files in the user's folders by content, read once."""
@@ -84,6 +92,12 @@ class PhotosAtHand:
             named = ((content_hash(source), source.file) for source in sources)
             self.by_content = {content: file for content, file in named if content is not None and file is not None}
         return self.by_content
+
+
+def named_as(image: str) -> Path:
+    """The path that a record writes as `image`: a byte of its name that is no text stands there as `\\xff`."""
+    place = Path(image)
+    return place if is_file(place) else Path(os.fsdecode(BYTE.sub(lambda found: bytes([int(found[1], 16)]), os.fsencode(image))))
 
 
 @dataclass

@@ -41,9 +41,9 @@ class KeptResult:
     def record(self) -> Record:
         return self.attribution.record
 
-    def becomes(self, result: Result, why: str = "") -> Remade:
+    def becomes(self, result: Result, why: str = "", off: float = 0.0) -> Remade:
         record = self.record
-        return Remade(self.name, record.image, record.method, record.target, "", result, why)
+        return Remade(self.name, record.image, record.method, record.target, "", result, why, off)
 
 
 @dataclass(frozen=True)
@@ -146,24 +146,25 @@ def outcome_of(kept: KeptResult, result: object, method: Method) -> Remade:
     return kept.becomes("differs", f"target {kept.record.target} in the record, {now.target} now")
 
 
-def compared(old: Attribution, new: Attribution) -> tuple[Result, str]:
+def compared(old: Attribution, new: Attribution) -> tuple[Result, str, float]:
     """Whether two attributions are the same: their maps, and what the network said of the photo."""
     if old.record.decision.index != new.record.decision.index:
-        return "differs", f"the decision was {old.record.decision.name}, and is {new.record.decision.name}"
+        return "differs", f"the decision was {old.record.decision.name}, and is {new.record.decision.name}", 0.0
     return compare_maps(old.values, new.values)
 
 
-def compare_maps(old: NDArray[np.float32], new: NDArray[np.float32]) -> tuple[Result, str]:
+def compare_maps(old: NDArray[np.float32], new: NDArray[np.float32]) -> tuple[Result, str, float]:
+    """What became of a map, why, and how far its values are off, as a share of its range."""
     if old.shape != new.shape or old.dtype != new.dtype:
-        return "differs", f"a map of {old.shape} {old.dtype}, now {new.shape} {new.dtype}"
+        return "differs", f"a map of {old.shape} {old.dtype}, now {new.shape} {new.dtype}", 0.0
     if old.tobytes() == new.tobytes():
-        return "same bytes", ""
+        return "same bytes", "", 0.0
     if not (np.isfinite(old).all() and np.isfinite(new).all()):
-        return "differs", "values that are not finite"
+        return "differs", "values that are not finite", 0.0
     span = float(old.max() - old.min())
     off = float(np.abs(old - new).max())
     if off <= TOLERANCE * span:
-        return "same within tolerance", f"up to {off / span:.1e} of its range"
+        return "same within tolerance", f"up to {off / span:.1e} of its range", off / span
     found = similarity(old, new, (old.shape[0], old.shape[1]))
     share = f"up to {off / span:.2g} of its range" if span else "a constant map changed"
-    return "differs", f"{share}; rank correlation {found.spearman:.2f}"
+    return "differs", f"{share}; rank correlation {found.spearman:.2f}", 0.0

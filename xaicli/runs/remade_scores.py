@@ -26,15 +26,17 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class KeptScore:
-    """A row of a store, how it was made, and the model's specification."""
+    """A row of a store, how it was made, and the model's specification. planted: it is of `xai trust`, which alters photos and
+    networks before it scores."""
 
     row: Row
     recipe: Recipe
     model: str
+    planted: bool = False
 
-    def becomes(self, result: Result, why: str = "") -> Remade:
+    def becomes(self, result: Result, why: str = "", off: float = 0.0) -> Remade:
         row = self.row
-        return Remade(f"{row.definition}/{row.subject}", row.image, row.method, row.target, row.metric, result, why)
+        return Remade(f"{row.definition}/{row.subject}", row.image, row.method, row.target, row.metric, result, why, off)
 
 
 def remake_scores(kept: Sequence[KeptScore], photos: PhotosAtHand, models: ModelsAtHand) -> Iterator[Remade]:
@@ -80,6 +82,8 @@ def remake_group(members: Sequence[KeptScore], photos: PhotosAtHand, models: Mod
 
 def refuse_unmakeable(members: Sequence[KeptScore], *, trust: bool) -> None:
     for one in members:
+        if one.planted:
+            raise CannotBeMade("xai trust altered its photo and its network; the same xai trust command measures it again")
         for label in (one.row.method, one.row.metric):
             if is_own_file(label) and not trust:
                 raise CannotBeMade(f"the store would run the code in {label}; trust it: --trust")
@@ -119,7 +123,7 @@ def outcome_of(kept: KeptScore, made: Sequence[Row]) -> Remade:
     allowed = TOLERANCE * (reach if math.isfinite(reach) else max(abs(row.value), 1e-12))
     off = abs(new.value - row.value)
     if off <= allowed:
-        return kept.becomes("same within tolerance", f"off by {off:.1e}")
+        return kept.becomes("same within tolerance", f"off by {off:.1e}", off)
     return kept.becomes("differs", f"{row.value:.6g} in the store, {new.value:.6g} now")
 
 

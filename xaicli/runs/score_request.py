@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from xaicli.errors import UsageError
-from xaicli.images.truth import Truth, read_truth
+from xaicli.images.truth import Truth
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
@@ -17,11 +17,11 @@ from xaicli.registry import unfit
 from xaicli.runs.controls import CONTROL_NAMES
 from xaicli.runs.given_maps import given_maps
 from xaicli.runs.open_model import Model
+from xaicli.runs.photo_truth import truth_of
 from xaicli.runs.request import RunRequest, list_methods, list_metrics
 from xaicli.runs.score_run import ScoreRun, shard
 from xaicli.runs.similar_target import compared
 from xaicli.runs.target_choice import choose_targets
-from xaicli.words import count
 
 METRICS = ("deletion,insertion",)
 """The metrics if none are named."""
@@ -93,13 +93,7 @@ class ScoreRequest(RunRequest):
         return run
 
     def read_truth(self, classifier: Classifier, progress: Progress) -> Truth | None:
-        """The ground truth; reports how many photos have one."""
-        if self.truth is None:
-            return None
-        truth = read_truth(self.truth, classifier.classes, classifier.count, self.truth_classes)
-        named = truth.count(source.path for source in self.photos.sources)
-        progress.say(f"ground truth of {named} of {count(len(self.photos.sources), 'photo')}: {truth.kind}")
-        return truth
+        return None if self.truth is None else truth_of(self, classifier, self.truth, self.truth_classes, progress)
 
 
 def fitting(methods: list[Method], classifier: Classifier, progress: Progress) -> list[Method]:

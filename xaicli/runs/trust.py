@@ -146,6 +146,7 @@ def trust(
     limit: int | None = None,
     device: str = "auto",
     output: str | Path | None = None,
+    command: str = "",
     progress: Progress = SILENT,
 ) -> Trust:
     """Plant faults whose truth is known in copies of a network and of photos, and measure how often each method finds them.
@@ -179,7 +180,8 @@ def trust(
     loaded = [whole(item) for item in load_ahead(sources, network.view, picture=False)]
     photos = photos_at_size(loaded, network)
     controls = [make_method(name) for name in CONTROLS if name not in {one.name for one in methods}]
-    plan = Plan(on_exact(network), (*methods, *controls), Settings(seed=seed, precision="fp32"), plantings)
+    settings = Settings(seed=seed, precision="fp32", command=command or "xai trust")
+    plan = Plan(on_exact(network), (*methods, *controls), settings, plantings)
     planned, lacking = plan_checks(plan, photos, checks)
     if folder is not None:
         # Only now: what was refused has made nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -26,13 +27,17 @@ from xaicli.words import count
 
 SQLITE = b"SQLite format 3\0"
 ZIP = b"PK"
+PLANTED = re.compile(r"xai( -\S+)* trust\b")
+"""How the command begins of runs that plant what they measure."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verified(Tabular):
-    """What became of each result that was made again, the worst first."""
+    """What became of each result that was made again, the worst first. every: the table lists them all, also those that are the
+    same."""
 
     made: tuple[Remade, ...]
+    every: bool = False
 
     columns = ("result", "image", "method", "target", "metric", "why")
 
@@ -56,17 +61,39 @@ class Verified(Tabular):
         return self.counts["cannot be made"] > 0
 
     def render(self, format: str = "table", *, width: int = 0) -> str:
-        """One line a result, the same bytes only counted; in json, all of them and the counts."""
+        """A line for each result that differs and for each reason why others cannot be made, with counts of all; in csv and json
+        all of them."""
         if format == "json":
             return json.dumps({"counts": self.counts, "results": self.rows}, indent=1, ensure_ascii=False)
-        shown = [row for row in self.rows if row["result"] != "same bytes"] if format == "table" else self.rows
+        if format == "csv":
+            return rendered(self.rows, format, list(self.columns))
+        shown = self.rows if self.every else self.noteworthy
         table = rendered(shown, format, list(self.columns), width=width) if shown else ""
-        return f"{table}\n{self.conclusion}".strip() if format in ("table", "markdown") else table
+        return f"{table}\n{self.conclusion}".strip()
+
+    @property
+    def noteworthy(self) -> list[dict[str, Any]]:
+        """The records of results that differ, and one for all that cannot be made for the same reason."""
+        apart = [row for row in self.rows if row["result"] == "differs"]
+        missing = [row for row in self.rows if row["result"] == "cannot be made"]
+        for why, number in Counter(row["why"] for row in missing).items():
+            together = {"result": "cannot be made", "image": count(number, "result"), "why": why}
+            apart += [row for row in missing if row["why"] == why] if number == 1 else [together]
+        return apart
 
     @property
     def conclusion(self) -> str:
         parts = [f"{number} {result}" for result, number in reversed(self.counts.items()) if number]
-        return f"{count(len(self.made), 'result')} checked: {', '.join(parts)}"
+        return f"{count(len(self.made), 'result')} checked: {', '.join(parts)}{self.tolerated}"
+
+    @property
+    def tolerated(self) -> str:
+        """How far the results that are the same within tolerance are off, the worst of them."""
+        near = [one for one in self.made if one.result == "same within tolerance"]
+        worst = {kind: max((one.off for one in near if bool(one.metric) is kind), default=None) for kind in (False, True)}
+        maps = [] if worst[False] is None else [f"maps by up to {worst[False]:.1e} of their range"]
+        scores = [] if worst[True] is None else [f"scores by up to {worst[True]:.1e}"]
+        return f" ({', '.join([*maps, *scores])})" if near else ""
 
 
 def verify(
@@ -147,11 +174,12 @@ def read_folder(folder: Path, *, within: bool = False) -> Iterator[Kept]:
 def read_store(path: Path) -> Iterator[KeptScore]:
     """The rows of a store, those of the control `other` apart, whose maps belong to other photos."""
     with Store.open(path, write=False) as store:
+        planted = any(PLANTED.match(run.command) for run in store.runs())
         models, recipes = store.models(), {recipe.definition: recipe for recipe in store.recipes()}
         for row in store.rows():
             recipe = recipes[row.definition]
             if not recipe.has_partner:
-                yield KeptScore(row, recipe, models.get(row.model, ""))
+                yield KeptScore(row, recipe, models.get(row.model, ""), planted)
 
 
 def sampled(kept: list[Kept], sample: int | None, seed: int) -> list[Kept]:

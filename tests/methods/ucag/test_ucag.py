@@ -411,6 +411,25 @@ def test_the_widest_blur_is_taken_and_signed_maps_have_none(classifier_of: Class
     assert explain(UCAG(slices=2, crop=124, blur=(65, 3.0), signed=True), classifier, inputs).values.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("parameters", "words"), [({"size": 64}, "a smaller size"), ({"scale": 3.0}, "a smaller scale"), ({}, "--resize and --crop")]
+)
+def test_slices_that_do_not_fit_memory_say_what_makes_them_smaller(
+    parameters: dict[str, Any],
+    words: str,
+    classifier_of: ClassifierOf,
+    tiny_cnn: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(self: GradCAM, *given: object) -> Maps:
+        raise MemoryError
+
+    monkeypatch.setattr(GradCAM, "attribute", full)
+    with pytest.raises(RunError, match="ran out of memory on a single") as refusal:
+        explain(UCAG(slices=2, **parameters), classifier_of(tiny_cnn), inputs_of((32, 32), 1))
+    assert words in refusal.value.hint
+
+
 @pytest.mark.real
 def test_on_a_real_network_the_map_is_finer_than_its_base(assets: Path) -> None:
     from PIL import Image
