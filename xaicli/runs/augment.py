@@ -25,7 +25,7 @@ from xaicli.named_files import files_named
 from xaicli.passes.seeds import photo_seed
 from xaicli.progress import SILENT, Progress
 from xaicli.runs.audit_result import FILE, StoredAudit, read_audit
-from xaicli.runs.copies import LABELS, copy_names, labels_of, refuse_beside, write_labels
+from xaicli.runs.augment_copies import LABELS, copy_names, labels_of, refuse_beside, write_labels
 from xaicli.runs.find_photos import Photos, find_photos
 from xaicli.runs.records import recorded_path
 from xaicli.runs.settings import colour
