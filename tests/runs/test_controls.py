@@ -64,4 +64,4 @@ def test_photos_that_come_in_order_meet_the_same_partners(photos, expected):
 
 def test_of_the_frames_of_a_file_the_first_lends_its_map():
     frames = {Source("a.gif", frame=2): "a", Source("a.gif", frame=1): "a", Source("b.png"): "b"}
-    assert Ring(frames).photos["a"].frame == 1
+    assert Ring(frames).order[0].frame == 1

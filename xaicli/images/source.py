@@ -21,7 +21,7 @@ LARGEST_FILE = 1 << 30
 """Maximum bytes of a photo's file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One photo to be explained.
 

@@ -7,9 +7,11 @@ any photo.
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import TypeVar
 
 from torch import Tensor
@@ -68,30 +70,27 @@ class Ring:
         return bool(self.contents)
 
     @cached_property
-    def photos(self) -> dict[str, Source]:
+    def order(self) -> list[Source]:
         """One photo for each content, in the order of the ring."""
-        found: dict[str, Source] = {}
-        for source in sorted(self.contents, key=lambda source: (self.contents[source], source.frame)):
-            found.setdefault(self.contents[source], source)
-        return found
+        by_frame = sorted(self.contents, key=lambda source: source.frame)
+        groups = groupby(sorted(by_frame, key=self.contents.__getitem__), key=self.contents.__getitem__)
+        return [next(group) for _, group in groups]
+
+    def place(self, content: str) -> int:
+        """The place of a content on the ring; -1 if it has none."""
+        # Looked up in the order itself: a table of places would take more memory than all else that a run on Ray keeps.
+        at = bisect_left(self.order, content, key=self.contents.__getitem__)
+        return at if at < len(self.order) and self.contents[self.order[at]] == content else -1
 
     def partner(self, source: Source) -> str | None:
         """The content of the next photo."""
         after = next(self.after(source), None)
         return None if after is None else self.contents[after]
 
-    @cached_property
-    def order(self) -> list[Source]:
-        return list(self.photos.values())
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        return {content: place for place, content in enumerate(self.photos)}
-
     def after(self, source: Source) -> Iterator[Source]:
         """All other photos, starting with the next one; none for a photo outside the ring."""
         if source in self.contents:
-            place = self.places[self.contents[source]]
+            place = self.place(self.contents[source])
             yield from (self.order[(place + step) % len(self.order)] for step in range(1, len(self.order)))
 
 

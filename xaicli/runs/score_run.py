@@ -34,6 +34,9 @@ from xaicli.scoring.photo import ScoredPhoto
 from xaicli.scoring.scoring import refuse_unfit, score_photo
 from xaicli.sign import Sign
 
+ASKED_AT_ONCE = 50_000
+"""Photos for which a store is asked at a time, since each question takes memory."""
+
 
 class Holding(Protocol):
     """What can say which rows it does not hold: a store, or a folder of Parquet files."""
@@ -109,8 +112,8 @@ class ScoreRun:
         """Content hashes of all photos of the job that can be read."""
         if self.hashes is not None:
             return dict(self.hashes)
-        hashes = {source: content_hash(source) for source in dict.fromkeys([*self.all_sources, *self.sources])}
-        return {source: content for source, content in hashes.items() if content is not None}
+        named = ((source, content_hash(source)) for source in dict.fromkeys([*self.all_sources, *self.sources]))
+        return {source: content for source, content in named if content is not None}
 
     @cached_property
     def ring(self) -> Ring:
@@ -166,14 +169,19 @@ class ScoreRun:
 
         partner: content of the photo whose map is the control, if it is not the next photo's.
         """
-        return store.missing(
-            [(self.contents.get(source, ""), source.frame) for source in sources],
-            self.recipes,
-            model=self.classifier.fingerprint,
-            seed=self.settings.seed,
-            targets=self.known_targets(sources),
-            partners=[partner or self.ring.partner(source) for source in sources],
-        )
+        parts = [sources[start : start + ASKED_AT_ONCE] for start in range(0, len(sources), ASKED_AT_ONCE)] or [[]]
+        found = [
+            store.missing(
+                [(self.contents.get(source, ""), source.frame) for source in part],
+                self.recipes,
+                model=self.classifier.fingerprint,
+                seed=self.settings.seed,
+                targets=self.known_targets(part),
+                partners=[partner or self.ring.partner(source) for source in part],
+            )
+            for part in parts
+        ]
+        return np.concatenate(found)
 
     def known_targets(self, sources: Sequence[Source]) -> list[str | None]:
         rules = [self.targets.rule_of(source) for source in sources]

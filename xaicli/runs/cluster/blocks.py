@@ -125,7 +125,7 @@ def blocks_of(
 
 def record_of(run: ScoreRun, block: str, source: Source, gap: NDArray[np.bool_] | None, size: int) -> dict[str, Any]:
     content = run.contents.get(source, "")
-    place = run.ring.places.get(content, -1)
+    place = run.ring.place(content)
     return place_of(source, block, run.targets) | {
         "content": content,
         "place": place,

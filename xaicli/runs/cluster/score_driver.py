@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from xaicli.errors import UsageError
 from xaicli.images.source import Source
@@ -79,7 +76,7 @@ class ScoreOnRay:
         """
         folder = store if isinstance(store, ParquetFolder) else None
         for photo in self.photos(store, folder):
-            source = self.source_of[photo.image, photo.frame]
+            source = Source(photo.image, frame=photo.frame)
             if photo.error is not None:
                 yield Failure(source, photo.error)
                 if not self.run.keep_going:
@@ -96,22 +93,17 @@ class ScoreOnRay:
         todo, lenders = self.run.todo(store), LENDERS
         stream = self.stream(folder) if todo else None
         while todo and stream is not None:
-            alone: list[Source] = []
-            for photo in self.round(stream, todo, self.run.missing(store, todo), lenders):
+            alone: set[tuple[str, int]] = set()
+            for photo in self.round(stream, todo, store, lenders):
                 if photo.alone and lenders < len(self.run.ring.order):
-                    alone.append(self.source_of[photo.image, photo.frame])
+                    alone.add((photo.image, photo.frame))
                     if not photo.rows:
                         continue
                 yield photo
-            todo, lenders = alone, lenders * FURTHER
+            todo, lenders = [source for source in todo if (source.path, source.frame) in alone], lenders * FURTHER
 
-    def round(
-        self, stream: Stream, todo: Sequence[Source], gaps: NDArray[np.bool_], lenders: int
-    ) -> Generator[PhotoRows, None, None]:
+    def round(self, stream: Stream, todo: Sequence[Source], store: Keeping, lenders: int) -> Generator[PhotoRows, None, None]:
         size = block_size(len(todo), self.pool.actors, self.block)
-        for table in stream.tables(list(blocks_of(self.run, todo, gaps, size, lenders))):
+        # Once the blocks are sent, nothing of the plan is kept.
+        for table in stream.tables(blocks_of(self.run, todo, self.run.missing(store, todo), size, lenders)):
             yield from photos_in(table, self.run.recipes)
-
-    @cached_property
-    def source_of(self) -> dict[tuple[str, int], Source]:
-        return {(source.path, source.frame): source for source in self.run.sources}

@@ -7,7 +7,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class Stream:
     still: float = STILL
     noted: tuple[float, str] = (-math.inf, "")
 
-    def tables(self, blocks: Sequence[arrow.Table]) -> Iterator[arrow.Table]:
+    def tables(self, blocks: Iterable[arrow.Table]) -> Iterator[arrow.Table]:
         """The table that a worker makes of each block; raises RunError if Ray gives up."""
         results: queue.Queue[arrow.Table | BaseException | None] = queue.Queue(WAITING)
         ended = threading.Event()
@@ -55,7 +55,7 @@ class Stream:
         finally:
             ended.set()
 
-    def pull(self, blocks: Sequence[arrow.Table], results: queue.Queue[Any], ended: threading.Event) -> None:
+    def pull(self, blocks: Iterable[arrow.Table], results: queue.Queue[Any], ended: threading.Event) -> None:
         """Put all tables, then None, or what Ray raised, into the queue."""
         try:
             for table in self.dataset(blocks).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
@@ -66,17 +66,19 @@ class Stream:
         except BaseException as error:
             put(results, error, ended)
 
-    def dataset(self, blocks: Sequence[arrow.Table]) -> Any:
+    def dataset(self, blocks: Iterable[arrow.Table]) -> Any:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         each: dict[str, Any] = {"num_cpus": self.pool.cpus} | ({"num_gpus": self.pool.gpus} if self.pool.gpus else {})
-        return ray.data.from_arrow(list(blocks)).map_batches(
+        # One after the other, so that only Ray's object store holds them, which spills to disk.
+        sent = [ray.put(block) for block in blocks]
+        return ray.data.from_arrow_refs(sent).map_batches(
             self.worker,
             fn_constructor_kwargs={"ledger": self.ledger},
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(self.pool.actors, len(blocks))),
+            compute=ray.data.ActorPoolStrategy(size=min(self.pool.actors, len(sent))),
             **each,
         )
 
