@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.decode_limits import SECONDS
@@ -14,6 +15,7 @@ from xaicli.metric import Metric
 from xaicli.progress import SILENT, Progress
 from xaicli.results.connection import cannot_open
 from xaicli.results.store import Store
+from xaicli.results.summary import Group
 from xaicli.runs.bounds import Given, failures_of, read_bounds
 from xaicli.runs.estimate import estimate_of
 from xaicli.runs.find_photos import Photos
@@ -26,6 +28,13 @@ from xaicli.runs.score_table import ScoreTable, groups_of
 from xaicli.runs.workplace import ClusterWords, Keeping, Workplace, Written
 from xaicli.untrusted import is_folder
 from xaicli.words import count, span
+
+if TYPE_CHECKING:
+    from xaicli.results.parquet_folder import ParquetFolder
+
+
+LARGEST_TABLE = 2_000_000
+"""Rows in a folder of Parquet files for which the means are still worked out at the end of a run: some minutes."""
 
 
 def score(
@@ -94,7 +103,7 @@ def score(
     if (folder := cluster.folder()) is not None:
         with cluster.workplace(classifier, target, progress) as workplace:
             failed = carry_out(run, folder, request.photos.errors, progress, workplace)
-        return finished(ScoreTable((run,), folder.path, (), tuple(failed)), keep_going)
+        return finished(ScoreTable((run,), folder.path, tuple(means_of(run, folder, progress)), tuple(failed)), keep_going)
     if output is not None and not is_folder(Path(output).parent):
         raise cannot_open(Path(output))
     store = Store.in_memory() if output is None else Store.open(output, curves=curves, maps=keep_maps, late=True)
@@ -107,6 +116,17 @@ def score(
             store.close()
     kept = Path(output) if output is not None and store.is_made else store
     return finished(ScoreTable((run,), kept, tuple(groups), tuple(errors), tuple(failures_of(groups, bounds))), keep_going)
+
+
+def means_of(run: ScoreRun, folder: ParquetFolder, progress: Progress) -> list[Group]:
+    """The means over the rows in a folder; none, and a line that says so, where reading all would take long."""
+    if not folder.is_made:
+        return []
+    if (rows := folder.count_rows()) > LARGEST_TABLE:
+        progress.say(f"no table of {rows:,} rows, which would take long: xai report {folder.path}")
+        return []
+    with Store.open(folder.path, write=False) as store:
+        return groups_of(run, store)
 
 
 def refuse_both(sink: str | None, output: str | Path | None, *bounds: Given) -> None:
