@@ -27,6 +27,8 @@ else:
 
 PART = re.compile(r"\..+\.[0-9a-f]{8}\.part(-wal|-shm|-journal)?")
 """Names of temporary files: `.NAME.8 hex digits.part`, and those that SQLite puts beside one."""
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How a URL begins, once it was made a path."""
 LIKE_FILES = frozenset(
     {".pdf", ".svg", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".npy", ".html", ".json", ".csv", ".db"}
 )
@@ -114,6 +116,8 @@ def require_writable(folder: Path) -> None:
     A folder that is not there is not made: it comes with the first result. What is tried is the nearest folder that is there.
     Raises UsageError for a folder that would be called like a picture or a page.
     """
+    if URL.match(str(folder)):
+        raise UsageError(f"{folder} is a URL", expected="a folder of this machine", hint="Only xai explain writes to URLs.")
     if folder.suffix.lower() in LIKE_FILES and not is_there(folder):
         hint = "For a figure of the maps: --figure FILE." if folder.suffix.lower() in (".pdf", ".svg", ".png") else ""
         raise UsageError(f"{folder} has the name of a file", expected="the name of a folder (-o DIR)", hint=hint)

@@ -70,7 +70,7 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
     "--output",
     default="xai-out",
     metavar="DIR",
-    help="Folder for maps (.npy), overlays (.png) and records (.json).",
+    help="Folder, or URL such as s3://bucket/maps, for maps (.npy), overlays (.png) and records (.json).",
 )
 @format_option()
 @option(

@@ -23,6 +23,7 @@ from xaicli.named_files import files_named
 from xaicli.progress import SILENT, Progress
 from xaicli.registry import require_fit
 from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
+from xaicli.runs.explaining_told import SHEET, cost_of, summarise
 from xaicli.runs.find_photos import FoundPhotos, Photos
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.kept_rows import KeptRows
@@ -41,11 +42,11 @@ from xaicli.runs.step_pictures import StepPictures
 from xaicli.runs.target_choice import choose_targets
 from xaicli.runs.workplace import ClusterWords, Explaining
 from xaicli.runs.written_map import WrittenMap
-from xaicli.words import count, span
 
 SCORES = ("deletion", "insertion")
 """The metrics of `score` if none are named."""
-SHEET = "sheet.png"
+FILES = ("map", "array", "record", "facts")
+"""The entries of a row that name files."""
 
 
 def explain(
@@ -100,14 +101,14 @@ def explain(
     sequence the network reads, or "all", one of `frame_step` from `frame` on; the frames of one folder, pictures in memory, and
     an array (T, H, W, C) are then one sequence.
 
-    output: a folder for maps, overlays and records, as `xai explain` writes them; complete results there are not made again.
-    None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`, `links`, `text`,
-    `facts`) is refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue, "3+2+1"; text: a
-    sentence of each map, with what blurring its most salient tenth does to the probability; facts: the same as JSON,
-    `STEM.facts.json`; figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per pass;
-    ray, actors, block: as in `xaicli.score`, with a folder that all workers see; dry_run: make nothing, and say what would be
-    made; command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its
-    `partial` is what was finished before.
+    output: a folder, or a URL of fsspec, for maps, overlays and records, as `xai explain` writes them; complete results there are
+    not made again. None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`,
+    `links`, `text`, `facts`) is refused. look: "heat", "grey" or "contour"; bands: those that are drawn as red, green and blue,
+    "3+2+1"; text: a sentence of each map, with what blurring its most salient tenth does to the probability; facts: the same as
+    JSON, `STEM.facts.json`; figure: a contact sheet as .pdf, .svg or .png, figure_width centimetres wide. batch_size: inputs per
+    pass; ray, actors, block: as in `xaicli.score`, with a folder that all workers see; dry_run: make nothing, and say what would
+    be made; command: recorded beside the results. Raises XaiError at the first photo that cannot be used, unless `keep_going`;
+    its `partial` is what was finished before.
 
         [attribution] = xaicli.explain("cat.jpg", "resnet50", "grad-cam")
     """
@@ -136,7 +137,7 @@ def explain(
         methods=methods,
         targets=choose_targets(aim, model, sources),
         settings=replace(request.settings, bands=style.bands),
-        output=OutputFolder(Path(output or ""), stems(sources)),
+        output=OutputFolder.of(output, stems(sources)),
         style=style,
         overwrite=overwrite,
         keep_going=keep_going,
@@ -149,12 +150,13 @@ def explain(
     )
     if dry_run:
         run.check_metrics()
-        return dry(run, run.find() if output else Complete(), progress)
+        with run.output.named():
+            return dry(run, run.find() if output else Complete(), progress)
     if output is None:
         refuse_files(run.metrics, sheet=sheet, steps=steps, animate=animate, links=links, text=text, facts=facts, ray=ray)
         made = in_memory(run, found.errors)
     else:
-        with cluster.explaining(classifier, target, progress) as explaining:
+        with run.output.named(), cluster.explaining(classifier, target, progress) as explaining:
             made = in_folder(run, found, progress, texts, explaining)
     if figure is not None and made:
         progress.say(f"figure {made.figure(figure, width_cm=figure_width, dpi=dpi, look=look)}")
@@ -233,7 +235,10 @@ def in_folder(
                     progress.warn(result.error.found)
                 continue
             for written in result:
+                if run.shared or run.sheet or texts.wanted:
+                    run.output.fetch(written.stem, written.record)
                 row = row_of(written.record, written) | texts.of(written)
+                row |= {name: run.output.shown(row[name]) for name in FILES if name in row}
                 rows.append(row)
                 if len(ranges) < 2:
                     ranges |= {
@@ -245,6 +250,8 @@ def in_folder(
         redraw(run, done)
     if run.sheet and done:
         draw_sheet(run, done, run.output.folder / SHEET)
+    if run.output.remote is not None:
+        run.output.remote.send_rest()
     summarise(run, done, list(ranges), errors, time.monotonic() - start, progress)
     if any(not written.kept for written in done):
         left_out = (note for method in run.methods for note in branches_left_out(method, run.classifier))
@@ -261,38 +268,3 @@ def finished(result: Explanations, keep_going: bool) -> Explanations:
         error.partial = result
         raise error
     return result
-
-
-def cost_of(run: FolderRun) -> str:
-    """The cost of a photo, in words."""
-    costs = ", ".join(f"{label} {str(cost).removesuffix(' passes')}" for label, cost in run.cost().items())
-    return f"{costs} {'pass' if costs.endswith(' 1') else 'passes'} per photo"
-
-
-def summarise(
-    run: FolderRun,
-    done: Sequence[WrittenMap],
-    ranges: Sequence[tuple[str, str]],
-    errors: Sequence[XaiError],
-    seconds: float,
-    progress: Progress,
-) -> None:
-    """Say in one line how a run went, and warn of maps that cannot be used."""
-    photos = len({written.source for written in done})
-    kept = sum(written.kept for written in done)
-    what = "sequence" if run.classifier.view.frames else "photo"
-    parts = [f"{count(photos, what)} x {count(len(run.methods), 'method')} in {span(seconds)}"]
-    if kept:
-        parts.append(f"{kept} of {count(len(done), 'map')} complete before (--overwrite makes them again)")
-    if errors:
-        parts.append(f"{count(len(errors), what)} failed")
-    folder = run.output.folder
-    if done:
-        parts.append(f"sheet {folder / SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")
-    progress.say("; ".join(parts))
-    if ranges:
-        progress.say(": ".join(ranges[0]) + (" (of each photo: its record's notes)" if len(ranges) > 1 else ""))
-    odd = [written for written in done if written.status != "ok"]
-    if odd:
-        named = ", ".join(f"{written.stem.name} is {written.status}" for written in odd[:3])
-        progress.warn(f"{count(len(odd), 'map')} with no score: {named}")

@@ -96,6 +96,8 @@ class FolderRun:
         self.style.check()
         for method in self.methods:
             require_fit(method, self.classifier)
+        if self.output.remote is not None:
+            self.output.remote.require_writable()
         require_writable(self.output.folder)
 
     @cached_property
@@ -194,6 +196,7 @@ class FolderRun:
                     maps.append(MapInHand(made, method, self.stem(source, method, made.record.target)))
                 for record in found.records.get((source, method.label), ()):
                     stem = self.stem(source, method, record.target)
+                    self.output.fetch(stem, record)
                     maps.append(MapInHand(Attribution.load(Path(f"{stem}.json"), photo), method, stem, record))
             return self.with_scores(result, maps), None
         except XaiError as error:
@@ -229,6 +232,8 @@ class FolderRun:
                 record = self.update(one, one.on_disk)
             self.step_pictures.draw(one.attribution, one.stem, self.style)
             self.link_pictures.draw(one.attribution, one.stem, self.style)
+            if self.output.remote is not None:
+                self.output.remote.send(one.stem, self.endings(one), keep=self.shared or self.sheet)
             written.append(WrittenMap.of(source, record, one.stem, kept=one.on_disk is not None, thumbnail=small))
         return written
 
@@ -254,16 +259,24 @@ class FolderRun:
             write_atomic(Path(f"{one.stem}.json"), lambda file: file.write(content))
         return attribution.record
 
+    def endings(self, one: MapInHand) -> list[str]:
+        """Of all files that a result may have."""
+        return [*ENDINGS, *further_endings(one.attribution), *self.step_pictures.endings, *self.link_pictures.endings]
+
     def styled(self, attribution: Attribution) -> Attribution:
         return replace(attribution, record=replace(attribution.record, look=self.style.as_dict()))
 
     def require_free(self, source: Source, one: MapInHand, *, begun: bool) -> None:
         """Raise UsageError if another run wrote a different result here in the meantime, or a file of others has a name of it."""
-        further = [f".{name}.npy" for name in one.attribution.extras]
-        further += [*channel_endings(one.attribution), *counterfactual_endings(one.attribution)]
-        refuse_foreign_further(one.stem, further, self.inputs, begun=begun or self.overwrite)
+        refuse_foreign_further(one.stem, further_endings(one.attribution), self.inputs, begun=begun or self.overwrite)
         if self.overwrite:
             return
         refuse_foreign(one.stem, begun=begun)
         if is_there(sidecar := Path(f"{one.stem}.json")):
             refuse_other(sidecar, source, one.method, self.targets, self.classifier, self.settings)
+
+
+def further_endings(attribution: Attribution) -> list[str]:
+    """Of the files that only some maps have."""
+    arrays = [f".{name}.npy" for name in attribution.extras]
+    return [*arrays, *channel_endings(attribution), *counterfactual_endings(attribution)]

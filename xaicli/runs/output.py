@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record, load_record
 from xaicli.runs.region_target import canonical
+from xaicli.runs.remote_folder import RemoteFolder, folder_of
 from xaicli.runs.result_claim import ENDINGS, HINT, begun_before, refuse_foreign, refuse_foreign_picture
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -27,10 +29,33 @@ TARGET = re.compile(r"\d+(-\d+)?|box_\d+-[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """Where results go. `stems` holds the file stem of each photo, with folders if names clash."""
+    """Where results go. `stems` holds the file stem of each photo, with folders if names clash; remote: where the folder is the
+    copy of one at a URL."""
 
     folder: Path
     stems: dict[Source, str]
+    remote: RemoteFolder | None = None
+
+    @classmethod
+    def of(cls, output: str | Path | None, stems: dict[Source, str]) -> OutputFolder:
+        """The folder that an output names, with the records that lie at a URL. Raises InputError."""
+        remote = None if output is None else RemoteFolder.of(output)
+        if remote is not None:
+            remote.open()
+        return cls(folder_of(output, remote), stems, remote)
+
+    def named(self) -> AbstractContextManager[None]:
+        """Errors inside name files as the user does."""
+        return nullcontext() if self.remote is None else self.remote.named()
+
+    def shown(self, text: str) -> str:
+        """A path of the folder as the user names it."""
+        return text if self.remote is None else self.remote.shown(text)
+
+    def fetch(self, stem: Path, record: Record) -> None:
+        """Bring the arrays of a complete result, if they are elsewhere."""
+        if self.remote is not None:
+            self.remote.fetch(stem, [".npy", *(f".{name}.npy" for name in record.arrays)])
 
     def stem(self, source: Source, method: Method, targets: TargetChoice, target: str) -> str:
         """`STEM.LABEL`, with the target if it is not the model's decision."""

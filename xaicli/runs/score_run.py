@@ -108,10 +108,10 @@ class ScoreRun:
         return [*self.methods, *(make_method(name) for name in CONTROLS if name in self.controls and name not in named)]
 
     @cached_property
-    def contents(self) -> dict[Source, str]:
+    def contents(self) -> Mapping[Source, str]:
         """Content hashes of all photos of the job that can be read."""
         if self.hashes is not None:
-            return dict(self.hashes)
+            return self.hashes
         named = ((source, content_hash(source)) for source in dict.fromkeys([*self.all_sources, *self.sources]))
         return {source: content for source, content in named if content is not None}
 

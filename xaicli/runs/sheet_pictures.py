@@ -78,6 +78,7 @@ def shared_styles(run: FolderRun, done: Sequence[WrittenMap]) -> dict[str, Overl
 
 def read(run: FolderRun, written: WrittenMap) -> Attribution:
     """A map read from disk, with its photo."""
+    run.output.fetch(written.stem, written.record)
     return Attribution.load(written.path(".json"), decoded(run, written.source))
 
 

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray_shell import RayShell, photo
@@ -15,26 +16,36 @@ QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
+    # Else workers yield to whatever runs beside the tests.
+    "RAY_worker_niceness": "0",
 }
 
 
+SETTINGS = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
-    """The address of a cluster of three nodes with a processor each, two of which hold workers."""
+def nodes() -> Iterator[Any]:
+    """A cluster of three nodes with a processor each, two of which hold workers."""
     os.environ |= QUIET
     from ray.cluster_utils import Cluster
 
     # Sockets lie below it, whose names may not be long.
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
         os.environ["RAY_TMPDIR"] = folder
-        settings = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
-        made = Cluster(initialize_head=True, head_node_args=settings)
+        made = Cluster(initialize_head=True, head_node_args=SETTINGS)
         try:
             for _ in range(2):
-                made.add_node(**settings)
-            yield made.address
+                made.add_node(**SETTINGS)
+            yield made
         finally:
             made.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cluster(nodes: Any) -> str:
+    """Its address."""
+    return str(nodes.address)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from xaicli.runs.cluster.stream import Stream
 from xaicli.runs.cluster.worker import Job
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.open_model import Model
-from xaicli.runs.output import Complete, OutputFolder
+from xaicli.runs.output import Complete
 from xaicli.runs.photos import Failure
 from xaicli.runs.written_map import WrittenMap
 
@@ -60,13 +60,13 @@ class ExplainOnRay:
         if not todo:
             return
         size = block_size(len(todo), self.pool.actors, self.block)
-        blocks = [photos_of(run, todo[start : start + size]) for start in range(0, len(todo), size)]
+        blocks = (photos_of(run, todo[start : start + size]) for start in range(0, len(todo), size))
         source_of = {(source.path, source.frame): source for source in todo}
         stream = Stream(self.pool, ExplainWorker, start_ledger(ray.put(self.job(run))), self.progress.warn)
         for table in stream.tables(blocks):
             for record in table.to_pylist():
                 source = source_of[record["path"], record["frame"]]
-                yield source, result_of(record, source)
+                yield source, result_of(record, source, run.output.folder)
 
     def job(self, run: FolderRun) -> Job:
         bare = replace(
@@ -75,7 +75,7 @@ class ExplainOnRay:
             classifier=None,  # type: ignore[arg-type]  # a worker puts its own there
             inputs=(),
             keep_going=True,
-            output=OutputFolder(run.output.folder, {}),
+            output=replace(run.output, stems={}),
             targets=replace(run.targets, by_image={}),
         )
         model = ShippedModel.of(self.model, run.classifier, run.settings.precision)

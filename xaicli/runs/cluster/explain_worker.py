@@ -20,7 +20,7 @@ from xaicli.results.row_table import read_error, spelled
 from xaicli.runs.cluster.blocks import PLACE, place_of, read_source
 from xaicli.runs.cluster.worker import PhotoWatch, Worker, name_of, told_of
 from xaicli.runs.folder import FolderRun
-from xaicli.runs.output import Complete, OutputFolder, find_complete
+from xaicli.runs.output import Complete, find_complete
 from xaicli.runs.photos import Failure
 from xaicli.runs.written_map import WrittenMap
 
@@ -39,7 +39,10 @@ class ExplainWorker(Worker):
     """Explains a block into the output folder, by the same function as a plain run."""
 
     def prepare(self, classifier: Classifier) -> None:
-        self.run: FolderRun = replace(cloudpickle.loads(self.job.run), classifier=classifier)
+        run: FolderRun = replace(cloudpickle.loads(self.job.run), classifier=classifier)
+        # Of a folder at a URL, each worker has a copy of its own.
+        folder = run.output.folder if run.output.remote is None else run.output.remote.folder
+        self.run = replace(run, output=replace(run.output, folder=folder))
 
     def work(self, table: arrow.Table, ends: dict[str, int]) -> arrow.Table:
         records = table.to_pylist()
@@ -66,27 +69,31 @@ class ExplainWorker(Worker):
 
     def explained(self, part: Sequence[Source], stems: dict[Source, str], rules: dict[str, Any]) -> list[dict[str, Any]]:
         targets = replace(self.run.targets, by_image=rules) if rules else self.run.targets
-        output = OutputFolder(self.run.output.folder, stems)
+        output = replace(self.run.output, stems=stems)
         run = replace(self.run, sources=part, targets=targets, output=output)
-        complete = (
-            Complete() if run.overwrite else find_complete(output, part, run.methods, targets, run.classifier, run.settings)
-        )
-        return [outcome(source, result) for source, result in zip(part, run.run(complete), strict=True)]
+        # At a URL only the driver looks for what is complete, once for all photos.
+        anew = run.overwrite or output.remote is not None
+        complete = Complete() if anew else find_complete(output, part, run.methods, targets, run.classifier, run.settings)
+        return [outcome(source, result, output.folder) for source, result in zip(part, run.run(complete), strict=True)]
 
 
-def outcome(source: Source, result: list[WrittenMap] | Failure) -> dict[str, Any]:
+def outcome(source: Source, result: list[WrittenMap] | Failure, folder: Path = Path()) -> dict[str, Any]:
+    """What became of a photo; folder: the worker's, from which places are told."""
     about = {"path": source.path, "frame": source.frame}
     if isinstance(result, Failure):
         return about | {"error": spelled(told_of(result))}
-    maps = [{"record": written.record.to_json(), "place": written.place, "kept": written.kept} for written in result]
+    maps = [
+        {"record": written.record.to_json(), "place": written.stem.relative_to(folder).as_posix(), "kept": written.kept}
+        for written in result
+    ]
     return about | {"maps": json.dumps(maps)}
 
 
-def result_of(record: dict[str, Any], source: Source) -> list[WrittenMap] | Failure:
-    """What a worker wrote of a photo."""
+def result_of(record: dict[str, Any], source: Source, folder: Path) -> list[WrittenMap] | Failure:
+    """What a worker wrote of a photo; folder: the driver's."""
     if record["error"] is not None:
         return Failure(source, read_error(record["error"]))
     return [
-        WrittenMap.of(source, Record.from_json(one["record"], one["place"]), Path(one["place"]), kept=one["kept"])
+        WrittenMap.of(source, Record.from_json(one["record"], one["place"]), folder / one["place"], kept=one["kept"])
         for one in json.loads(record["maps"])
     ]

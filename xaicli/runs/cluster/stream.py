@@ -72,7 +72,7 @@ class Stream:
         context.print_on_execution_start = False
         each: dict[str, Any] = {"num_cpus": self.pool.cpus} | ({"num_gpus": self.pool.gpus} if self.pool.gpus else {})
         # One after the other, so that only Ray's object store holds them, which spills to disk.
-        sent = [ray.put(block) for block in blocks]
+        sent: list[Any] = [ray.put(block) for block in blocks]
         return ray.data.from_arrow_refs(sent).map_batches(
             self.worker,
             fn_constructor_kwargs={"ledger": self.ledger},
