@@ -1,0 +1,48 @@
+"""A worker of `xai explain --ray -o URL` sends what it makes, and tells of it in the driver's places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ray_shell import NET, RayShell
+
+pytest.importorskip("ray")
+pytest.importorskip("fsspec")
+
+import fsspec
+
+import xaicli
+from xaicli.images.names import stems
+from xaicli.progress import SILENT
+from xaicli.registry import make_methods
+from xaicli.runs.cluster.address import Pool
+from xaicli.runs.cluster.explain_driver import ExplainOnRay
+from xaicli.runs.cluster.explain_worker import ExplainWorker, result_of
+from xaicli.runs.find_photos import find_photos
+from xaicli.runs.folder import FolderRun
+from xaicli.runs.output import OutputFolder
+from xaicli.runs.settings import Settings
+from xaicli.runs.target_choice import choose_targets
+
+
+def test_a_worker_writes_to_the_url_from_a_copy_of_its_own(shell: RayShell) -> None:
+    files, url = fsspec.filesystem("memory"), "memory://maps-of-a-worker"
+    model = xaicli.load_classifier(f"{NET}:make")
+    sources = find_photos("photos").sources
+    output = OutputFolder.of(url, stems(sources))
+    run = FolderRun(sources, model, make_methods(["grad-cam"]), choose_targets("top1", model), Settings(), output)
+    worker = object.__new__(ExplainWorker)
+    worker.job = ExplainOnRay(f"{NET}:make", "top1", Pool(1, 1, 1), SILENT).job(run)
+    worker.prepare(model)
+    assert worker.run.output.folder != output.folder
+    told = worker.explained(sources, output.stems, {})
+    for source, record in zip(sources, told, strict=True):
+        [written] = result_of(record | {"error": record.get("error")}, source, output.folder)
+        assert written.stem == output.folder / f"{Path(source.path).stem}.grad-cam"
+        assert not written.kept
+    there = {path.rpartition("/")[2] for path in files.find("/maps-of-a-worker")}
+    assert there == {f"{number}.grad-cam.{ending}" for number in range(7) for ending in ("npy", "png", "json")}
+    # A plain run finds all of it.
+    assert shell("explain", "photos", "--model", f"{NET}:make", "--method", "grad-cam", "-o", url) == 0, shell.err
+    assert "7 of 7 maps complete before" in shell.err
