@@ -48,8 +48,7 @@ def measure(rounds: int) -> list[Figure]:
     choice = choose_targets("top1", made, sources)
 
     def run() -> None:
-        # Not a list: of a list the run would look for the layer again, once for all its photos.
-        for _ in explain_photos(iter(sources), made, [GradCAM()], choice, Settings()):
+        for _ in explain_photos(sources, made, [GradCAM()], choice, Settings()):
             pass
 
     layer = bound.feature_layer().module

@@ -184,7 +184,7 @@ class BEE(Method):
         """The pulls of one photo and target."""
         (rule,) = target.rules(0)
         passes = self.n_pulls * len(rests) * judge.passes((rests[0].photo.shape[2], rests[0].photo.shape[3]))
-        expecting = classifier.bound(expected_passes=max(classifier.expected_passes, passes))
+        expecting = replace(classifier, expected_passes=max(classifier.expected_passes, passes))
         scoring = judge.of_photo(expecting, rests[0].logits, rests[0].photo[0], rule, self.sign, seed)
         path = replace(self.rule, limit=classifier.batch_size)
         bank = None if prior is None else prior.bank

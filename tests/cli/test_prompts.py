@@ -50,6 +50,46 @@ def test_a_suite_names_prompts_and_its_gate_sees_others(xai, tmp_path):
     assert xai("check") != 0
 
 
+SUITE = """
+model = "hf:clip"
+images = ["photos/"]
+methods = ["grad-cam", "rise@n_masks=8"]
+metrics = ["deletion@steps=4"]
+prompts = ["cat", "dog", "red bee"]
+template = ["a photo of a {}", "a {}"]
+"""
+
+
+def test_a_command_reads_the_texts_once_whatever_photos_methods_and_controls_it_has(xai, tmp_path, monkeypatch):
+    """Six sentences, all in one pass of the text side; a command that opens two models reads them once for each."""
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+
+    sentences = []
+    own = CLIPTextModel.forward
+
+    def counted(self, input_ids, *args, **kwargs):
+        sentences.append(len(input_ids))
+        return own(self, input_ids, *args, **kwargs)
+
+    monkeypatch.setattr(CLIPTextModel, "forward", counted)
+    (tmp_path / "xai.toml").write_text(SUITE)
+    texts = ("--prompts", "cat,dog,red bee", "--template", "a photo of a {}", "--template", "a {}")
+    model = ("photos", "--model", "hf:clip", *texts, "--method", "grad-cam,gae,rise@n_masks=8", "--target", "top1")
+    read = {}
+    for name, *line in (
+        ("explain", "explain", *model, "-o", "maps"),
+        ("score", "score", *model, "--metric", "deletion@steps=4", "-o", "scores.db"),
+        ("compare", "compare", *model, "--metric", "deletion@steps=4", "-o", "compared"),
+        ("baseline", "baseline"),
+        ("check", "check"),
+        ("against", "check", "--against", "hf:clip"),
+    ):
+        sentences.clear()
+        assert xai(*line) == 0, (name, xai.error)
+        read[name] = list(sentences)
+    assert read == {name: [6] if name != "against" else [6, 6] for name in read}
+
+
 def test_prompts_are_refused_in_one_line_with_their_exit_codes(xai):
     base = ("explain", "photos/0.png", "-o", "out")
     assert xai(*base, "--model", "hf:clip") == 2

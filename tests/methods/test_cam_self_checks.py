@@ -44,7 +44,7 @@ def maps_of(method: Method, network: nn.Module, inputs: Tensor, classifier_of: C
     """The method's maps of a network whose layer is called `layer`, put in its place without a dry run."""
     classifier = classifier_of(network.eval(), size=(2, 2), count=2, layer="layer")
     channels = inputs.shape[layout.channel_axis]
-    classifier.looked_up["layer"] = FeatureLayer("layer", network.layer, "output", layout, channels)
+    classifier.layers_known.named["layer"] = FeatureLayer("layer", network.layer, "output", layout, channels)
     seeds = torch.zeros(len(inputs), dtype=torch.int64)
     return method.attribute(classifier, inputs, Targets.same(FIRST, len(inputs)), seeds)
 

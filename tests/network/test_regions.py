@@ -145,9 +145,13 @@ def test_a_class_map_without_a_region_is_refused(inputs):
         segmenter()(inputs)
 
 
-def test_what_was_looked_up_of_the_layers_stays_known():
+def test_what_is_looked_up_of_the_layers_is_known_to_all_copies_of_one_network():
+    """Whichever of them looks first; a copy with another network, or of other inputs, looks for itself."""
     made = segmenter()
-    layer = made.default_layer
     bound = made.for_region(FixedRegion(REGION))
-    assert vars(bound)["default_layer"] is layer
-    assert dataclasses.replace(bound).region is bound.region
+    layer = dataclasses.replace(bound, expected_passes=7).default_layer
+    assert made.default_layer is bound.default_layer is layer
+    other = Segmenter()
+    assert dataclasses.replace(made, module=other, forward=other).default_layer.module is other.backbone
+    wider = dataclasses.replace(made, view=dataclasses.replace(made.view, resize=(4, 4), crop=(4, 4)))
+    assert wider.default_layer.layout.grid == (4, 4)

@@ -33,6 +33,12 @@ import pydicom, pydicom.pixels
 pydicom.pixels.pixel_array(pydicom.dcmread(io.BytesIO(sys.stdin.buffer.read())), index=int(sys.argv[1]))
 """
 
+TIFF = """
+import io, sys
+import tifffile
+tifffile.TiffFile(io.BytesIO(sys.stdin.buffer.read())).pages[int(sys.argv[1])].asarray(maxworkers=1)
+"""
+
 
 def try_picture(image: Image.Image, content: bytes, frame: int, timed: Timed) -> None:
     """Raise OutOfTime for a picture, read as far as its header, that takes too long to decode in one go."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,30 +10,30 @@ import numpy as np
 from xaicli.errors import InputError
 from xaicli.images.decode_limits import Timed, tiff_tag
 from xaicli.images.samples import LARGEST, Reading, Samples, of_bands, turned
+from xaicli.images.tiff_packing import BY_PILLOW, unpacked
 from xaicli.images.window import DECLARED, Range
 from xaicli.packages import require
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 258, 262, 274, 277
+BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES = 258, 259, 262, 274, 277
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 UNSIGNED = 1
 ALPHA = (1, 2)
 SMALLEST, LARGEST_VALUE = 280, 281
 FLOAT_SMALLEST, FLOAT_LARGEST = 340, 341
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-DEFLATE = (8, 32946, 50013)
 
 
 def wants_tifffile(content: bytes, reading: Reading) -> bool:
     """Whether a file is a TIFF that tifffile is to read.
 
     For networks of one or three channels Pillow reads greys and colours; where a file has other bands, or colours of 16 bits that
-    are not all used, or signed, float or 32-bit colours, it cannot. A fourth band it takes for transparency even where
-    the file does not say so.
+    are not all used, or signed, float or 32-bit colours, or a way of packing that it does not know, it cannot. A fourth band it
+    takes for transparency even where the file does not say so.
     """
     if content[:4] not in MAGICS:
         return False
-    if reading.channels not in (1, 3):
+    if reading.channels not in (1, 3) or (tiff_tag(content, COMPRESSION) or 1) not in BY_PILLOW:
         return True
     samples, photometric = tiff_tag(content, SAMPLES) or 1, tiff_tag(content, PHOTOMETRIC)
     bits, colours = tiff_tag(content, BITS) or 8, photometric == RGB
@@ -69,7 +68,7 @@ def read_tiff(
         taken = [pages[at] for at in range(count)] if stack else [pages[frame]]
         refuse_large(taken, max_pixels)
         admit(sum(page.nbytes for page in taken))
-        arrays = [read_page(page, content) for page in taken]
+        arrays = [unpacked(page, content, timed) for page in taken]
     if stack and len({array.shape for array in arrays}) > 1:
         raise InputError("pages of several sizes, which cannot be bands of one photo", expected="pages of one size")
     made = of_bands(np.concatenate([bands_first(page, array) for page, array in zip(taken, arrays, strict=True)]))
@@ -92,23 +91,6 @@ def refuse_large(pages: list[Any], max_pixels: int) -> None:
     total = sum(page.nbytes for page in pages)
     if total > LARGEST:
         raise InputError(f"a TIFF that unpacks to {total:,} bytes", expected=f"at most {LARGEST:,}")
-
-
-def read_page(page: Any, content: bytes) -> Any:
-    """A page's array; raises InputError where it is packed in a way that is not read here, or unpacks to more than it says."""
-    if page.compression in DEFLATE:
-        for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
-            unpacker = zlib.decompressobj()
-            unpacker.decompress(content[start : start + length], page.nbytes + 1)
-            if unpacker.unconsumed_tail:
-                raise InputError("a TIFF that unpacks to more than it says", expected="a photo")
-    try:
-        return page.asarray(maxworkers=1)
-    except ValueError as error:
-        if "imagecodecs" in str(error):
-            packed = getattr(page.compression, "name", page.compression)
-            raise InputError(f"a TIFF packed by {packed}", hint="Type: pip install imagecodecs") from error
-        raise
 
 
 def bands_first(page: Any, array: Any) -> Any:

@@ -8,26 +8,22 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from xaicli.containment import contained
 from xaicli.errors import RunError, UsageError
 from xaicli.images.view import View
 from xaicli.needs import Needs
 from xaicli.network.box_similarity import FixedBoxes
-from xaicli.network.branches import parallel_branches
-from xaicli.network.dry_run import dry_run
-from xaicli.network.layers import Cuts, FeatureLayer, LayerRow, default_layer, list_layers, named_layer
+from xaicli.network.known_layers import KnownLayers
+from xaicli.network.layers import Cuts, FeatureLayer, LayerRow
 from xaicli.network.modes import eval_mode
 from xaicli.network.proposals import Decoding, Proposals
 from xaicli.network.raw_output import read_outputs
 from xaicli.network.reference import Reference
 from xaicli.network.regions import FixedRegion, OpenRegion, two_classes
 from xaicli.network.sequences import SequenceNetwork
-from xaicli.network.stages import named_stages
 from xaicli.network.trace import NetworkTrace
 from xaicli.outputs import Outputs
 
@@ -48,7 +44,8 @@ class Classifier:
     maximum inputs per pass, None for what the device takes best; inconsistency: why the outputs for a photo depend on more than
     that photo, in words, empty if they do not; copies_input: the network writes into its input and is therefore given a copy;
     expected_passes: passes without gradients in the whole run, 0 if unknown; reference: the embedding of another photo, to
-    which those of this network, its outputs, are compared; cuts: finds the tensors at which an exported network can be cut.
+    which those of this network, its outputs, are compared; cuts: finds the tensors at which an exported network can be cut;
+    known: what was looked up of the network's layers.
     """
 
     forward: Callable[[Tensor], Tensor] = field(repr=False)
@@ -76,12 +73,15 @@ class Classifier:
     expected_passes: float = 0
     reference: Reference | None = field(default=None, repr=False)
     cuts: Cuts | None = field(default=None, repr=False)
-    looked_up: dict[str, FeatureLayer] = field(default_factory=dict, init=False, repr=False)
-    looked_up_stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict, init=False, repr=False)
+    known: KnownLayers | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.weights_fingerprint:
             object.__setattr__(self, "weights_fingerprint", self.fingerprint)
+        layers = KnownLayers(self.module, self.name, self.view.size, self.traced_channels, self.decoding, self.of_places)
+        # A copy of a classifier, made for a photo or a precision, keeps what is known as long as it has the same network.
+        if self.known is None or not self.known.fits(layers):
+            object.__setattr__(self, "known", layers)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return self.logits(self.run(inputs), len(inputs))
@@ -156,11 +156,11 @@ class Classifier:
 
     def for_boxes(self, boxes: FixedBoxes, names: tuple[str, ...]) -> Classifier:
         """The detector as a classifier of T boxes of one photo, each with a name."""
-        return self.bound(boxes=boxes, classes=names, count=len(boxes), outputs=Outputs.BOXES)
+        return dataclasses.replace(self, boxes=boxes, classes=names, count=len(boxes), outputs=Outputs.BOXES)
 
     def for_region(self, region: FixedRegion | OpenRegion) -> Classifier:
         """The network as a classifier of one region of its class map."""
-        return self.bound(region=region, outputs=Outputs.REGION)
+        return dataclasses.replace(self, region=region, outputs=Outputs.REGION)
 
     def region_of(self, target: int) -> Tensor | None:
         """The part of the photo to which a target belongs, bool (h, w) over the input at any resolution; None: all of it."""
@@ -172,24 +172,13 @@ class Classifier:
         """The class of a target: for a box, the class of the box; otherwise the target itself."""
         return target if self.boxes is None else int(self.boxes.labels[target])
 
-    def bound(self, **changes: Any) -> Classifier:
-        """The classifier of one photo; what is already known of the network's layers is kept."""
-        made = dataclasses.replace(self, **changes)
-        own = {part.name for part in dataclasses.fields(self) if part.init}
-        made.__dict__.update({name: value for name, value in vars(self).items() if name not in own | {"shown_names"}})
-        return made
-
     def feature_layer(self, name: str = "auto") -> FeatureLayer:
         """The layer of that name, or the one found for this network; raises UsageError for a wrong name, InputError if none is
         found."""
         wanted = self.layer if name == "auto" else name
         if wanted == "auto":
             return self.default_layer
-        # Looked up once for each name, not for each batch.
-        if wanted not in self.looked_up:
-            with contained(f"{self.name}, when its layer {wanted} was looked up,"):
-                self.looked_up[wanted] = named_layer(self.trace, wanted)
-        return self.looked_up[wanted]
+        return self.layers_known.layer(wanted)
 
     @property
     def of_places(self) -> bool:
@@ -203,43 +192,41 @@ class Classifier:
             found = f"{what} needs one number per class, but {self.name} gives {given}"
             raise UsageError(found, hint="Choose an image classifier.")
 
-    @cached_property
+    @property
+    def layers_known(self) -> KnownLayers:
+        """What is known of the network's layers."""
+        assert self.known is not None
+        return self.known
+
+    @property
+    def traced_channels(self) -> int:
+        """The channels of the inputs on which layers are looked up: of a network of sequences, all its frames'."""
+        if isinstance(self.module, SequenceNetwork):
+            return self.module.traced_frames * len(self.view.mean)
+        return self.view.channels
+
+    @property
     def default_layer(self) -> FeatureLayer:
-        with contained(f"{self.name}, when its feature layer was looked for,"):
-            return default_layer(self.trace, encoder=self.of_places)
+        return self.layers_known.default
 
     def layers(self) -> list[LayerRow]:
         """Every layer that runs; of an exported network the tensors at which it can be cut."""
-        if self.cuts is not None:
-            return self.cuts()
-        with contained(f"{self.name}, when its layers were listed,"):
-            return list_layers(self.trace, encoder=self.of_places)
+        return self.layers_known.rows() if self.cuts is None else self.cuts()
 
-    @cached_property
+    @property
     def branches(self) -> tuple[str, ...]:
         """The last layers of the branches beside the layer that is found for this network; see `parallel_branches`. Empty for a
         class map or boxes, of whose stages each has a layer of its own."""
-        return () if self.of_places else parallel_branches(self.trace, self.default_layer)
+        return () if self.of_places else self.layers_known.branches
 
-    @cached_property
+    @property
     def trace(self) -> NetworkTrace:
         """What a dry run of the network shows at inputs of the view's size; run once."""
-        with contained(f"{self.name}, in a dry run,"):
-            channels = self.view.channels
-            if isinstance(self.module, SequenceNetwork):
-                each = self.module.traced_frames * len(self.view.mean)
-                return dry_run(self.module.network, self.view.size, each, enter=self.module.enter)
-            if self.decoding is None:
-                return dry_run(self.torch_module, self.view.size, channels)
-            read = dataclasses.replace(self.decoding, one_by_one=False).read
-            return dry_run(self.torch_module, self.view.size, channels, lambda output: read(output, 1, self.name).scores)
+        return self.layers_known.trace
 
     def stages(self, names: tuple[str, ...]) -> tuple[FeatureLayer, ...]:
         """Several layers by name, as trainable attention reads them: each needs a grid, but no gradient. Raises UsageError."""
-        if names not in self.looked_up_stages:
-            with contained(f"{self.name}, when its layers were looked up,"):
-                self.looked_up_stages[names] = named_stages(self.trace, names)
-        return self.looked_up_stages[names]
+        return self.layers_known.stages_of(names)
 
     @property
     def torch_module(self) -> nn.Module:

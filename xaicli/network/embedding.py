@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,13 +103,18 @@ def likeness_to(classifier: Classifier, photo: Tensor, name: str) -> tuple[Class
     embedder = embedder_of(classifier)
     forward = classifier.forward if embedder.module is None else embedder.module
     names = (f"similar to {name}", f"different from {name}")
-    changes = {"forward": forward, "module": embedder.module, "outputs": Outputs.VALUES, "count": len(names), "classes": names}
-    # Of the network as it is loaded all but the head stays, and so do its layers.
-    bound = classifier.bound(**changes, probabilities=False, reference=Reference())
+    changes: dict[str, Any] = {
+        "forward": forward,
+        "module": embedder.module,
+        "outputs": Outputs.VALUES,
+        "count": len(names),
+        "classes": names,
+    }
+    bound = dataclasses.replace(classifier, **changes, probabilities=False, reference=Reference())
     with torch.no_grad(), torch.autocast(classifier.device.type, enabled=False):
         (features,) = bound(photo[None].to(classifier.device))
     reference = Reference(functional.normalize(features, dim=0))
-    return bound.bound(reference=reference), f"{embedder.what} ({len(features)} features)"
+    return dataclasses.replace(bound, reference=reference), f"{embedder.what} ({len(features)} features)"
 
 
 def no_embedding(name: str) -> UsageError:

@@ -5,6 +5,7 @@ The network becomes one of two values before any photo is explained, so that the
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from xaicli.errors import InputError, UsageError
@@ -47,7 +48,7 @@ def compared(
         stamp({"network": known, "similar to": photo.content})
         for known in (classifier.fingerprint, classifier.weights_fingerprint)
     )
-    return made.bound(fingerprint=whole, weights_fingerprint=weights), rule
+    return dataclasses.replace(made, fingerprint=whole, weights_fingerprint=weights), rule
 
 
 def reference(name: str, folder: Path) -> Source:

@@ -143,7 +143,7 @@ class Toy(nn.Module):
 def toy(classifier_of: ClassifierOf) -> Classifier:
     network = Toy()
     classifier = classifier_of(network, size=(4, 4), count=2)
-    vars(classifier)["default_layer"] = FeatureLayer("", network, "output", Layout(Axes.TOKENS, (1, 2), 1), 2)
+    classifier.layers_known.default = FeatureLayer("", network, "output", Layout(Axes.TOKENS, (1, 2), 1), 2)
     return classifier
 
 
