@@ -1,7 +1,10 @@
 """Recipro-CAM on a linear head, whose map is known, and its form for vision transformers."""
 
+import numpy as np
 import pytest
 import torch
+from detectors import hand_made
+from PIL import Image
 from plain_transformer import inputs, plain_transformer
 from torch import nn
 from torch.testing import assert_close
@@ -75,6 +78,28 @@ def test_a_constant_map_is_zero():
     classifier = xaicli.classifier(network, resize=None, crop=3, layer="features")
     maps = ReciproCAM().attribute(classifier, torch.zeros(1, 3, 3, 3), Targets.same(TargetRule(index=0), 1), SEEDS)
     assert not maps.values.any()
+
+
+@pytest.mark.parametrize(
+    ("method", "red", "constant"),
+    [("recipro-cam", 120, True), ("recipro-cam", 240, False), ("recipro-cam@score=logit", 120, False)],
+)
+def test_a_map_that_no_place_s_proposal_reaches_is_constant_and_said(caplog, method, red, constant):
+    """The hand-made detector's red box has 16 places: one alone, of red 120 / 255, has a score of 0.03, below the 0.05 that a
+    proposal needs; of 240 / 255 it has 0.06."""
+    pixels = np.full((8, 8, 3), (red, 10, 10), dtype=np.uint8)
+    classifier = hand_made(mean=(0, 0, 0), std=(1, 1, 1))
+    [one] = xaicli.explain(Image.fromarray(pixels), classifier, method=method, target="red@box=0")
+    said = [record.message for record in caplog.records if "no place alone makes a proposal" in record.message]
+    assert said == (
+        [
+            f"{method}: no place alone makes a proposal of confidence 0.05, so the map is constant; "
+            "score=logit reads the class score"
+        ]
+        if constant
+        else []
+    )
+    assert one.status == ("constant" if constant else "ok")
 
 
 @pytest.mark.parametrize("keep", [True, False])
