@@ -17,6 +17,7 @@ from xaicli.network.embedding import class_weights
 from xaicli.targets import NO_CLASS, Resolved, Targets
 
 Weights = Literal["uniform", "softmax", "softmax-detached"]
+Aggregate = Literal["score", "maps"]
 References = Literal["nearest", "top", "weight"] | tuple[int, ...]
 
 
@@ -30,7 +31,9 @@ class FinerCAM(Method):
     (`references=weight`), or over classes by index (`references=12+14`), c itself left out. pi is 1 / k, or a softmax over the
     logits of those classes, which the authors' code differentiates too (`weights=softmax`, with their `gamma=1`). At gamma 0 the
     map is the base's own; at 1 what the classes have in common is gone, and the map may be empty. Maps are the base's:
-    (B, T, h, w) at the layer's resolution. A target A-B takes B as its references, all k of them.
+    (B, T, h, w) at the layer's resolution. `aggregate=maps` makes a map of `y_c - gamma y_d` for each reference, which the base
+    clips for itself, and takes their mean by pi: where one reference outweighs the class, the maps of the others stay.
+    A target A-B takes B as its references, all k of them.
 
     extras: `references` (B, T, k), the classes; `reference_weights` (B, T, k), pi.
 
@@ -42,6 +45,7 @@ class FinerCAM(Method):
     k: int = param(3, "how many classes it is set against", ge=1)
     references: References = param("nearest", "nearest logits, highest others, most similar weights, or indices joined by +")
     weights: Weights = param("uniform", "how references count: alike, or by a softmax over their logits")
+    aggregate: Aggregate = param("score", "one map of the whole score, or the mean of one map for each reference", later=True)
 
     name = "finer-cam"
     paper = "Zhang et al., CVPR 2025, arXiv:2501.11309"
@@ -65,7 +69,14 @@ class FinerCAM(Method):
         return replace(self, base=self.base.with_negative(keep))
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return self.base.cost(classifier)
+        base = self.base.cost(classifier)
+        return base if self.aggregate == "score" else replace(base, backward=base.backward * self.compared_with(classifier))
+
+    def compared_with(self, classifier: Classifier | None) -> int:
+        """How many references a class has."""
+        if isinstance(self.references, tuple):
+            return len(self.references)
+        return self.k if classifier is None else min(self.k, classifier.count - 1)
 
     def require(self, classifier: Classifier) -> None:
         if classifier.count < 2:
@@ -79,11 +90,16 @@ class FinerCAM(Method):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         rows = class_weights(classifier) if self.references == "weight" else None
-        maps = self.base.attribute(classifier, inputs, FinerTargets((), plain=targets, rule=self, rows=rows), seeds)
+        each = 0 if self.aggregate == "score" else self.compared_with(classifier)
+        maps = self.base.attribute(classifier, inputs, FinerTargets((), plain=targets, rule=self, rows=rows, each=each), seeds)
         chosen = targets.resolve(maps.logits)
         references, weights = self.compared(chosen, maps.logits, rows)
-        extras = {**maps.extras, "references": references.float(), "reference_weights": weights}
-        return Maps(maps.values, chosen, maps.logits, extras)
+        values, extras = maps.values, maps.extras
+        if each:
+            apart, spread = values.unflatten(1, (-1, each)), weights.reshape(*weights.shape, *[1] * (values.ndim - 2))
+            values = (apart * spread).sum(dim=2)
+            extras = {name: one.unflatten(1, (-1, each)).amax(dim=2) for name, one in extras.items()}
+        return Maps(values, chosen, maps.logits, {**extras, "references": references.float(), "reference_weights": weights})
 
     def compared(self, chosen: Resolved, logits: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The references (B, T, k) of each target, and their weights (B, T, k), which have the graph of the logits (B, C); rows:
@@ -123,22 +139,34 @@ class FinerCAM(Method):
         others = scores[:, None].expand(-1, references.shape[1], -1).gather(2, references)
         return scores.gather(1, chosen.classes) - self.gamma * (weights * others).sum(dim=2)
 
+    def one_by_one(self, chosen: Resolved, logits: Tensor, rows: Tensor | None = None) -> Resolved:
+        """Each target once for each of its references, (B, T k), with the score `y_c - gamma y_d`."""
+        references, _ = self.compared(chosen, logits, rows)
+        scores = chosen.outputs.scores(logits)
+        others = scores.gather(1, references.flatten(1))
+        classes, against = (part.repeat_interleave(references.shape[2], dim=1) for part in (chosen.classes, chosen.against))
+        return replace(chosen, classes=classes, against=against, scores=scores.gather(1, classes) - self.gamma * others)
+
 
 @dataclass(frozen=True, eq=False)
 class FinerTargets(Targets):
-    """The same classes as `plain`, each with the score by which `rule` sets it apart; rows: the weights of the classes."""
+    """The same classes as `plain`, each with the score by which `rule` sets it apart; rows: the weights of the classes; each: of
+    one map for each reference, how many references there are, else 0."""
 
     plain: Targets = field(default_factory=lambda: Targets(()))
     rule: FinerCAM = field(default_factory=FinerCAM)
     rows: Tensor | None = None
+    each: int = 0
 
     def resolve(self, logits: Tensor) -> Resolved:
         chosen = self.plain.resolve(logits)
+        if self.each:
+            return self.rule.one_by_one(chosen, logits, self.rows)
         return replace(chosen, scores=self.rule.score(chosen, logits, self.rows))
 
     @property
     def count(self) -> int:
-        return self.plain.count
+        return self.plain.count * (self.each or 1)
 
     def photo(self, row: int) -> Targets:
-        return FinerTargets((), plain=self.plain.photo(row), rule=self.rule, rows=self.rows)
+        return replace(self, plain=self.plain.photo(row))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from xaicli.errors import UsageError
@@ -19,6 +20,8 @@ from xaicli.targets import Targets
 
 CLASS = 0
 """The place of the class token, or of a pool's query."""
+PROJECTIONS = ("out_proj", "proj", "o_proj", "c_proj", "to_out.0", "output.dense")
+"""The names that attentions give to the layer behind them, inside them or beside them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +35,17 @@ class GradECLIP(Method):
     head pools by an attention of its own, as SigLIP's does, that attention is taken, and its query in the place of the class
     token's. Maps are (B, T, h, w) on the grid of patches, at least 0.
 
-    The authors recompute the block's attention as one head; here the network stays as it predicts. Some patch always has
-    lambda 0 and some other 1: judge by the values of a map, not by its colours. extras: `likeness` (B, T, h, w), lambda of the
-    last attention.
+    `qk=projected` compares query and keys behind the attention's output projection, bias included, as the authors' script for
+    many photos does; their notebooks compare them as they are. The authors recompute the block's attention as one head; here the
+    network stays as it predicts. Some patch always has lambda 0 and some other 1: judge by the values of a map, not by its
+    colours. extras: `likeness` (B, T, h, w), lambda of the last attention.
 
     `xai explain cat.jpg --model hf:openai/clip-vit-base-patch32 --prompts "a cat,a dog" --method grad-eclip`
     """
 
     blocks: tuple[int, ...] = param((-1,), "which blocks are added up: 0 the first, -1 the last")
     use_lambda: bool = param(True, "weight patches by the likeness of query and key")
+    qk: Literal["raw", "projected"] = param("raw", "compare query and keys as they are, or behind the projection", later=True)
 
     name = "grad-eclip"
     paper = "Zhao et al., ICML 2024, arXiv:2502.18816"
@@ -58,7 +63,8 @@ class GradECLIP(Method):
             read = read_token_attention(classifier, inputs, self.name)
             attentions, layout = self.attentions(read, classifier.name)
             chosen = targets.resolve(read.logits)
-            likeness = [like_the_query(attention, layout) for attention in attentions]
+            behind = [self.projection(attention, classifier) for attention in attentions]
+            likeness = [like_the_query(*pair, layout) for pair in zip(attentions, behind, strict=True)]
             maps = []
             for index in range(targets.count):
                 outputs = [attention.output for attention in attentions]
@@ -84,6 +90,21 @@ class GradECLIP(Method):
             raise UsageError(f"grad-eclip: the queries of {name} cannot be read", hint="Try gae.")
         return chosen, read.pooled
 
+    def projection(self, attention: Attention, classifier: Classifier) -> nn.Module:
+        """What query and keys pass before they are compared; raises UsageError where the projection is not found."""
+        if self.qk == "raw":
+            return nn.Identity()
+        beside = classifier.torch_module.get_submodule(attention.name.rpartition(".")[0])
+        width = attention.value.shape[1] * attention.value.shape[3]
+        for holder in (attention.module, beside):
+            parts = dict(holder.named_modules())
+            found = next((parts[name] for name in PROJECTIONS if name in parts), None)
+            if isinstance(found, nn.Linear) and found.in_features == width:
+                return found
+        raise UsageError(
+            f"grad-eclip: the output projection of {attention.name} of {classifier.name} is not found", hint="Leave qk out."
+        )
+
     def require_read(self, gradient: Tensor, read: TokenAttention, name: str) -> None:
         """Raise UsageError where the head reads patches, and not the class token."""
         if read.pool is None and bool(gradient.any()) and not bool(gradient[:, :, CLASS].any()):
@@ -96,11 +117,13 @@ class GradECLIP(Method):
         return (likeness * values if self.use_lambda else values).relu()
 
 
-def like_the_query(attention: Attention, layout: Layout) -> Tensor:
-    """lambda (B, h, w): the cosine of the class token's query and each patch's key, 0 for the least and 1 for the most alike."""
+def like_the_query(attention: Attention, behind: nn.Module, layout: Layout) -> Tensor:
+    """lambda (B, h, w): the cosine of the class token's query and each patch's key, both behind a layer, 0 for the least and 1
+    for the most alike."""
     assert attention.query is not None
     assert attention.key is not None
-    query, key = (side_by_side(part.detach().float()) for part in (attention.query[:, :, CLASS : CLASS + 1], attention.key))
+    with torch.no_grad():
+        query, key = (behind(side_by_side(part.float())) for part in (attention.query[:, :, CLASS : CLASS + 1], attention.key))
     return to_range(to_map(functional.cosine_similarity(query, key, dim=2, eps=1e-12), layout))
 
 

@@ -100,6 +100,25 @@ def test_a_base_that_is_not_linear_in_the_gradient_is_given_the_difference():
     assert_close(values, torch.tensor([0.5, 1.5, 2]))
 
 
+@pytest.mark.parametrize(("gamma", "wanted"), [(1.0, [0.5, 1.5, 2]), (1.5, [0.25, 1.75, 1.5])])
+def test_maps_of_single_references_are_clipped_each_for_itself_and_averaged(gamma, wanted):
+    """Pair maps at gamma 1 are (0, 1, 1) and (1, 2, 3); at 1.5 they are (-1, 1, 0) and (0.5, 2.5, 3) before they are clipped,
+    where the map of the mean score is (-0.25, 1.75, 1.5)."""
+    maps, values = maps_of(FinerCAM(k=2, gamma=gamma, aggregate="maps"))
+    assert_close(values, torch.tensor(wanted), rtol=1e-4, atol=1e-5)
+    assert maps.values.shape == (1, 1, 2, 3)
+    assert maps.extras["largest_gradient"].shape == (1, 1)
+    assert maps.extras["references"].tolist() == [[[1, 2]]]
+
+
+def test_signed_maps_of_single_references_are_the_map_of_the_score():
+    """Without a clip the mean of the maps is the map of the mean, of several targets too."""
+    top, base = TargetRule(top=2), GradCAM(relu=False)
+    one, many = (maps_of(FinerCAM(base=base, aggregate=way), top)[0] for way in ("score", "maps"))
+    assert_close(many.values, one.values)
+    assert (FinerCAM(k=2, aggregate="maps").cost().backward, FinerCAM(k=2).cost().backward) == (2, 1)
+
+
 def test_at_gamma_0_the_map_is_the_base_s_own():
     for base in (GradCAM(), LayerCAM()):
         assert_close(maps_of(FinerCAM(base=base, gamma=0))[1], maps_of(base)[1])

@@ -26,13 +26,15 @@ def attention(keys=KEYS):
 
 
 def test_the_least_alike_patch_counts_nothing_and_the_most_alike_counts_whole():
-    assert_close(like_the_query(attention(), GRID).flatten(), torch.tensor([1, 0.853553, 0.5, 0]), rtol=1e-5, atol=1e-6)
+    assert_close(
+        like_the_query(attention(), nn.Identity(), GRID).flatten(), torch.tensor([1, 0.853553, 0.5, 0]), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_values_along_the_gradient_times_likeness_make_the_map():
     gradient = torch.zeros(1, 1, 5, 2)
     gradient[0, 0, 0] = torch.tensor([1.0, -1])
-    likeness = like_the_query(attention(), GRID)
+    likeness = like_the_query(attention(), nn.Identity(), GRID)
     weighted = GradECLIP().of_layer(attention(), gradient, likeness, GRID)
     assert_close(weighted.flatten(), torch.tensor([1, 0.853553, 1.5, 0]), rtol=1e-5, atol=1e-6)
     plain = GradECLIP(use_lambda=False).of_layer(attention(), gradient, likeness, GRID)
@@ -44,11 +46,11 @@ def test_likeness_is_over_all_heads_side_by_side():
     keys = torch.tensor([[0.0, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 2], [0, 1, 1, 0]])
     heads = [part.unflatten(1, (2, 2)).transpose(0, 1)[None] for part in (query, keys)]
     made = Attention("", nn.Identity(), torch.zeros(1, 2, 4, 2), torch.zeros(0), *heads)
-    assert_close(like_the_query(made, Layout(Axes.TOKENS, (1, 3), prefix=1)).flatten(), torch.tensor([1.0, 1, 0]))
+    assert_close(like_the_query(made, nn.Identity(), Layout(Axes.TOKENS, (1, 3), prefix=1)).flatten(), torch.tensor([1.0, 1, 0]))
 
 
 def test_a_constant_in_all_keys_changes_likeness_though_not_the_softmax():
-    moved = like_the_query(attention(KEYS + torch.tensor([2.0, 0])), GRID).flatten()
+    moved = like_the_query(attention(KEYS + torch.tensor([2.0, 0])), nn.Identity(), GRID).flatten()
     assert_close(moved, torch.tensor([1, 0.8848, 0, 1]), rtol=0, atol=1e-4)
 
 
@@ -94,3 +96,20 @@ def test_heads_that_average_patches_and_blocks_that_are_not_there_are_refused():
     _, classifier = plain_transformer()
     with pytest.raises(UsageError, match=r"plain has no block 2 with a query that its head reads; expected blocks from 0 to 1"):
         GradECLIP(blocks=(2,)).attribute(classifier, inputs(), Targets.same(TargetRule(index=2), 2), SEEDS)
+
+
+@pytest.mark.parametrize("reads", ["class", "pool"])
+def test_projected_queries_and_keys_pass_the_output_projection_with_its_bias(reads):
+    network, classifier = plain_transformer(reads)
+    maps = GradECLIP(qk="projected").attribute(classifier, inputs(), Targets.same(TargetRule(index=1), 2), SEEDS)
+    network(inputs())
+    part = network.pool if reads == "pool" else network.blocks[-1].attn
+    query, key = (
+        tensor.detach().transpose(1, 2).flatten(2) @ part.proj.weight.T + part.proj.bias for tensor in (part.query, part.key)
+    )
+    first = 1 if reads == "class" else 0
+    cosine = functional.cosine_similarity(query[:, :1], key[:, first:], dim=2)
+    low, high = cosine.amin(dim=1, keepdim=True), cosine.amax(dim=1, keepdim=True)
+    assert_close(maps.extras["likeness"].flatten(1), (cosine - low) / (high - low), rtol=1e-4, atol=1e-6)
+    raw = GradECLIP().attribute(classifier, inputs(), Targets.same(TargetRule(index=1), 2), SEEDS)
+    assert not torch.allclose(raw.extras["likeness"], maps.extras["likeness"], atol=1e-2)
