@@ -10,6 +10,7 @@ import copy
 import difflib
 import errno
 import re
+import traceback
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
@@ -94,6 +95,14 @@ def described(error: BaseException) -> str:
     """ "TYPE: text" of a foreign exception."""
     text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of what the frames of an exception hold, and of those from which it was raised; their lines stay for --debug."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
 
 
 OUT_OF_MEMORY = re.compile(

@@ -50,6 +50,12 @@ def test_a_photo_of_a_hundred_and_seventy_megapixels_fits_too(tmp_path: Path, sm
     assert peak_of(tmp_path / "huge", tmp_path / "of huge") - small < LARGEST_GROWTH
 
 
+def test_the_largest_colour_photo_that_is_taken_stays_below_a_gibibyte_and_a_half(tmp_path: Path) -> None:
+    (tmp_path / "huge").mkdir()
+    Image.linear_gradient("L").resize((13_376, 13_376)).convert("RGB").save(tmp_path / "huge" / "a.jpg")
+    assert peak_of(tmp_path / "huge", tmp_path / "out", "--decode-timeout", "100") < 1536 << 20
+
+
 def test_contours_on_a_large_photo_take_no_more_than_colours(tmp_path: Path, small: int) -> None:
     (tmp_path / "large").mkdir()
     Image.linear_gradient("L").resize((8_190, 8_190)).convert("RGB").save(tmp_path / "large" / "a.jpg")

@@ -80,3 +80,14 @@ def test_a_large_photo_is_explained_in_its_own_coordinates(picture, tmp_path, mo
     assert large.record.size == (WIDTH, HEIGHT)
     with Image.open(tmp_path / "out" / "a.grad-cam.png") as overlay:
         assert overlay.size == (18, 13)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".gif"])
+def test_the_bytes_of_its_file_are_let_go_before_its_overlay_is_made(picture, ending, tmp_path, monkeypatch):
+    path = tmp_path / f"photo{ending}"
+    picture.save(path)
+    monkeypatch.setattr(large_photo, "LARGE", 100)
+    whole = decode(path).whole
+    file = getattr(whole.image, "fp", None)
+    assert file is None or file.closed or not file.getbuffer().nbytes
+    assert whole.part((0, 0, 8, 8)).size == (8, 8)

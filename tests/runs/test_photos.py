@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import traceback
 
 import numpy as np
 import pytest
@@ -50,3 +51,19 @@ def test_a_batch_is_full_when_its_photos_fill_their_room(sources, classifier_of,
     settings = Settings(batch_size=4)
     list(photo_maps.explain_photos(sources, classifier_of(tiny_cnn), [], TargetChoice(), settings, room=PhotoRoom(room)))
     assert seen == sizes
+
+
+def test_an_error_that_is_kept_holds_nothing_of_its_photo(tmp_path):
+    path = tmp_path / "cut.png"
+    noise = np.random.default_rng(2).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    [failure] = load_ahead([Source.of(path)], VIEW)
+    held, cause = [], failure.error
+    while cause is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+        held += [value for frame in frames for value in frame.f_locals.values() if isinstance(value, bytes | Image.Image)]
+        cause = cause.__cause__ or cause.__context__
+    assert isinstance(failure, Failure)
+    assert "truncated PNG" in failure.error.found
+    assert not held

@@ -123,12 +123,15 @@ def decode(
     source = Source.of(photo, frame)
     try:
         if isinstance(source.memory, Elsewhere):
-            content = source.memory.read(source.path, max_bytes)
-            return decode_bytes(content, source.path, frame, background, max_pixels, seconds, admit, reading)
+            # Nothing but the decoder holds the bytes: it lets go of those of a large photo.
+            return decode_bytes(
+                source.memory.read(source.path, max_bytes), source.path, frame, background, max_pixels, seconds, admit, reading
+            )
         if source.file is None:
             return decode_memory(source, frame, background, max_pixels, reading)
-        content = read(source.file, source.path, max_bytes)
-        return decode_bytes(content, source.path, frame, background, max_pixels, seconds, admit, reading)
+        return decode_bytes(
+            read(source.file, source.path, max_bytes), source.path, frame, background, max_pixels, seconds, admit, reading
+        )
     except MemoryError as error:
         raise InputError(f"{source.path} needs more memory than this machine has", hint=SKIP) from error
 
@@ -187,7 +190,9 @@ def decode_bytes(
                 pixels = pixels_of(upright_samples(samples, image), reading)
                 return photo_of(pixels, hashlib.sha256(content).hexdigest(), frame, name, frames, notes)
             if is_large(image):
-                return large_photo(image, hashlib.sha256(content).hexdigest(), frame, frames, notes, background, name)
+                digest, (orientation, unread) = hashlib.sha256(content).hexdigest(), orientation_of(image)
+                content = timed.released()
+                return large_photo(image, digest, frame, frames, (notes, unread), orientation, background, name)
             rgb, said = to_rgb(image, background, white)
             rgb, unread = upright(rgb, image)
             left_out = (*bands_left_out(content, image), *bits_left_out(content, image, white), *window_unused(reading.window))
@@ -226,14 +231,20 @@ def upright_samples(samples: Samples, image: Image.Image) -> Samples:
 
 
 def large_photo(
-    image: Image.Image, content: str, frame: int, frames: int, notes: tuple[str, ...], background: Colour, name: str
+    image: Image.Image,
+    content: str,
+    frame: int,
+    frames: int,
+    notes: tuple[tuple[str, ...], tuple[str, ...]],
+    orientation: int,
+    background: Colour,
+    name: str,
 ) -> Photo:
-    """A photo that is taken part by part."""
-    orientation, unread = orientation_of(image)
+    """A photo that is taken part by part. notes: before and after what is to be told of its pixels."""
     whole = LargePhoto(image, orientation, background)
     drawn = whole.reduced()
     smaller = f"{image.width * image.height:,} pixels are many: its overlay is {whole.factor} times smaller"
-    return Photo(drawn, content, frame, frames, (*notes, *whole.notes, *unread, smaller), name, whole=whole)
+    return Photo(drawn, content, frame, frames, (*notes[0], *whole.notes, *notes[1], smaller), name, whole=whole)
 
 
 def check_size(image: Image.Image, name: str, max_pixels: int) -> None:

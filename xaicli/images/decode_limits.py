@@ -49,6 +49,12 @@ class Timed(io.BytesIO):
         self.check()
         return super().read(size)
 
+    def released(self) -> bytes:
+        """Let go of the bytes, which a decoded photo needs no more; returns none."""
+        self.seek(0)
+        self.truncate()
+        return b""
+
 
 class OutOfTime(Exception):
     """A photo took longer to decode than it is allowed to."""

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from xaicli.freed_memory import give_back
 from xaicli.images.decode import WHITE, Colour, Photo, decode
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.samples import Reading, redrawn
@@ -54,4 +55,8 @@ def picture_of_photo(
 ) -> Image.Image:
     """The picture of a photo that is drawn on; raises XaiError where it cannot be decoded."""
     photo = decode(source, frame=source.frame, background=background, reading=reading_of(view, bands), seconds=seconds)
-    return drawn(photo, bands).image
+    picture, is_large = drawn(photo, bands).image, photo.whole is not None
+    del photo
+    if is_large:
+        give_back()
+    return picture

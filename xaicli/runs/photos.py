@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xaicli.errors import XaiError
+from xaicli.errors import XaiError, forget_frames
+from xaicli.freed_memory import give_back
 from xaicli.images.decode import Photo, decode
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.photo_input import drawn, input_of, reading_of
@@ -19,6 +20,9 @@ from xaicli.images.view import View
 from xaicli.runs.photo_room import PhotoRoom
 
 DECODE_THREADS = 2
+
+LARGE = 256 << 20
+"""Bytes. What a larger photo took while it was decoded goes back to the system: nothing that follows needs as much."""
 
 BYTES_A_PIXEL = 4
 """Bytes per pixel of an RGB photo in Pillow's memory."""
@@ -44,6 +48,10 @@ class Failure:
 
     source: Source
     error: XaiError
+
+    def __post_init__(self) -> None:
+        # Under --keep-going errors are kept to the end of the run: without what their frames hold, such as half a photo.
+        forget_frames(self.error)
 
 
 def load(
@@ -96,6 +104,8 @@ def load_into(
         raise
     finally:
         room.pass_on(number)
+        if taken[0] > LARGE:
+            give_back()
     if isinstance(item, Failure):
         room.take(-taken[0])
     else:
