@@ -27,6 +27,15 @@ def net() -> nn.Module:
     return model
 
 
+def other() -> object:
+    """Another network of the same classes."""
+    model = net()
+    with torch.no_grad():
+        model.features[0].weight.copy_(model.features[0].weight.flip(2))
+        model.head.weight.copy_(model.head.weight.roll(1, 0))
+    return xaicli.classifier(model, resize=36, crop=32, classes=["tabby, tabby cat", "crane", "crane", "four-poster"])
+
+
 def make() -> object:
     return xaicli.classifier(net(), resize=36, crop=32, classes=["tabby, tabby cat", "crane", "crane", "four-poster"])
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 IMPORTED = ("torch", "torchvision", "safetensors.torch", "scipy.special", "matplotlib.figure", "PIL.Image")
-VERBS = ("explain", "score", "baseline", "check", "train")
+VERBS = ("explain", "score", "baseline", "check", "train", "audit", "aggregate", "augment", "parity", "trust", "bundle")
 
 ESCAPED = 70
 """The code of a command that an exception left."""

@@ -19,8 +19,8 @@ from xaicli.cli.main import main
 from xaicli.errors import XaiError
 
 pytestmark = pytest.mark.torture
-SLOW = ("ONNX networks",)
-"""Kinds of which few are tried where few are wanted."""
+NEEDED = {"ONNX networks": "onnxruntime", "files of rows (Parquet)": "pyarrow"}
+"""What must be installed to read a kind."""
 
 
 def attacks(content: bytes, amount: Callable[[int, int], int]) -> Iterator[tuple[str, bytes]]:
@@ -31,8 +31,8 @@ def attacks(content: bytes, amount: Callable[[int, int], int]) -> Iterator[tuple
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_are_refused_in_words_or_read(kind: str, amount: Callable[[int, int], int], tmp_path: Path) -> None:
-    if kind in SLOW:
-        pytest.importorskip("onnxruntime")
+    if kind in NEEDED:
+        pytest.importorskip(NEEDED[kind])
     write, read, checked = KINDS[kind]
     path = write(tmp_path)
     whole, expected = path.read_bytes(), repr(read(path))
@@ -80,14 +80,14 @@ def database() -> bytes:
         return raw.serialize()
 
 
-READABLE = {("class names", "a text")}
-"""A text is a name a line."""
+READABLE = {("class names", "a text"), ("lists of labels", "JSON")}
+"""A text is a name a line, and two words with a comma between them are a photo and its label."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "schema" not in kind and "written" not in kind])
 def test_files_of_other_programs_are_refused_in_words_and_left_alone(kind: str, tmp_path: Path) -> None:
-    if kind in SLOW:
-        pytest.importorskip("onnxruntime")
+    if kind in NEEDED:
+        pytest.importorskip(NEEDED[kind])
     write, read, _ = KINDS[kind]
     path = write(tmp_path)
     tally = Tally(f"files of other programs as {kind}")

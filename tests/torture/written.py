@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,11 @@ import numpy as np
 import safetensors.torch
 import torch
 from PIL import Image
+from torture.verbs import write_audit
 
 from xaicli.attribution import Attribution, load_array
 from xaicli.cli.main import main
+from xaicli.errors import InputError
 from xaicli.gate import baseline_file
 from xaicli.gate.suite import read_suite
 from xaicli.images.find import find
@@ -29,6 +31,11 @@ from xaicli.results import schema
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.rows import Recipe, Row
+from xaicli.runs.audit_result import read_audit
+from xaicli.runs.labelled import read_labels
+from xaicli.runs.remade import Remade
+from xaicli.runs.remade_scores import KeptScore
+from xaicli.runs.verify import read_evidence
 
 TESTS = Path(__file__).resolve().parents[1]
 MODEL = ("--model", f"{TESTS / 'data' / 'net.py'}:make", "--crop", "32", "--resize", "32")
@@ -174,6 +181,41 @@ def network_of(path: Path) -> object:
     return load_classifier(f"onnx:{path}", notice=lambda text: None).fingerprint
 
 
+def write_bundle(path: Path) -> None:
+    explained(path.parent)
+    write_store(path.parent / "s.db")
+    assert main(["bundle", str(path.parent / "out"), str(path.parent / "s.db"), "-q", "-o", str(path)]) == 0
+
+
+def evidence_in(path: Path) -> object:
+    """What xai verify finds in a zip; a result that it calls damaged is refused."""
+    found = []
+    with ExitStack() as stack:
+        for one in read_evidence(path, stack):
+            if isinstance(one, Remade):
+                raise InputError(one.why)
+            found.append((one.row, one.recipe) if isinstance(one, KeptScore) else (one.record, one.attribution.values.tolist()))
+    return sorted(map(repr, found))
+
+
+def write_rows(folder: Path) -> Path:
+    """A Parquet file as `xai score --sink` writes it."""
+    from xaicli.results.parquet_folder import ParquetFolder
+    from xaicli.results.row_table import PhotoRows, Records
+
+    write_store(folder / "s.db")
+    records = Records()
+    with Store.open(folder / "s.db", write=False) as store:
+        recipes, [run] = store.recipes(), store.runs()
+        records.add(PhotoRows("hopper.jpg", "", 0, tuple(store.rows(curves=True))), recipes)
+    return ParquetFolder(folder / "rows").write(records.table(), recipes, run)
+
+
+def audit_of(path: Path) -> object:
+    found = read_audit(path)
+    return found.view, found.method, {key: mean.tolist() for key, mean in found.means.items()}, found.members, found.photos
+
+
 KINDS: dict[str, Kind] = {
     "stores": Kind(file("s.db", write_store), all_of, checked=True),
     "stores, written to": Kind(file("s.db", write_store), all_after_writing, checked=True),
@@ -197,5 +239,9 @@ KINDS: dict[str, Kind] = {
     "ONNX networks": Kind(file("n.onnx", write_onnx), network_of),
     "suites": Kind(file("xai.toml", write_suite), read_suite),
     "class names": Kind(file("names.json", lambda path: path.write_text(json.dumps(["cat", "dog", "tench"]))), read_classes),
+    "audits": Kind(file("audit.json", write_audit), audit_of, checked=True),
+    "evidence in a zip": Kind(file("evidence.zip", write_bundle), evidence_in, checked=True),
+    "files of rows (Parquet)": Kind(write_rows, lambda path: all_of(path.parent)),
+    "lists of labels": Kind(file("labels.csv", lambda path: path.write_text("image,label\na.png,cat\nb.png,dog\n")), read_labels),
     "lists of photos": Kind(file("list.txt", write_list), lambda path: find([f"@{path}"])),
 }

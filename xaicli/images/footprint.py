@@ -17,8 +17,9 @@ BYTES_A_PIXEL = 4
 INSIDE = {"WEBP": 8, "AVIF": 11}
 """Bytes a pixel that a decoder takes for itself, beside the picture that it gives."""
 LARGEST = 850 << 20
-"""The most bytes that a photo may take: with what the command itself takes (670 MiB with the CUDA build of torch, 311 of them pages of
-its libraries) a run stays below 1.5 GiB. A plain JPEG of any size that is read takes less, if its file is below 134 MiB."""
+"""The most bytes that a photo may take: with what the command itself takes (670 MiB with the CUDA build of torch, 311 of them
+pages of its libraries) a run stays below 1.5 GiB. A plain JPEG of any size that is read takes less, if its file has at most 134
+MiB."""
 COEFFICIENTS = 6
 """Likewise of a progressive JPEG, whose coefficients are kept from scan to scan."""
 

@@ -22,7 +22,7 @@ from pyarrow import parquet
 from xaicli.claims import MARK
 from xaicli.errors import InputError, XaiError, described
 from xaicli.files import require_writable, write_atomic
-from xaicli.results.row_table import SCHEMA, PhotoRows, photos_in
+from xaicli.results.row_table import SCHEMA, photos_in
 from xaicli.results.store import ROW_FILES, Store
 from xaicli.rows import PARTNER, Recipe, Run, partner_number, steps_on_the_ring
 from xaicli.untrusted import is_file, is_folder
@@ -111,9 +111,9 @@ class ParquetFolder:
                         absent[at, column] = False
         return absent
 
-    def blocks(self) -> Iterator[tuple[list[PhotoRows], list[Recipe], Run]]:
-        """What each file holds: photos with their rows, the recipes and the run. Raises InputError for a file that is damaged or
-        none of ours."""
+    def fill(self, store: Store) -> None:
+        """Write all rows into a store, one transaction for each file. Raises InputError for a file that is damaged or none of
+        ours."""
         for file in self.files:
             with readable(file):
                 table = parquet.read_table(file, page_checksum_verification=True)
@@ -122,14 +122,8 @@ class ParquetFolder:
                     raise InputError(f"{file} was written by a newer xaicli", expected=WANTED, hint="Upgrade xaicli.")
                 recipes = [Recipe(**recipe) for recipe in head["recipes"]]
                 photos = list(photos_in(table.select(SCHEMA.names).cast(SCHEMA), recipes))
-                run = Run(**head["run"])
-            yield photos, recipes, run
-
-    def fill(self, store: Store) -> None:
-        """Write all rows into a store, one transaction for each file."""
-        for photos, recipes, run in self.blocks():
-            rows = [row for photo in photos for row in photo.rows]
-            store.add(rows, recipes, maps=[kept for photo in photos for kept in photo.maps], run=run)
+                rows, maps = [row for photo in photos for row in photo.rows], [kept for photo in photos for kept in photo.maps]
+                store.add(rows, recipes, maps=maps, run=Run(**head["run"]))
 
 
 def rows_of(table: arrow.Table) -> Iterator[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from xaicli.errors import InputError
+from xaicli.errors import InputError, XaiError
 from xaicli.files import write_atomic
 from xaicli.untrusted import is_file, opened, read, readable
 
@@ -61,8 +61,10 @@ def unpacked(path: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(file) as archive:
                 unpack(archive, folder, readable(path))
-        # A damaged zip raises many errors: of the format, of its compression, of names that no file system takes.
-        except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
+        except (XaiError, MemoryError):
+            raise
+        # A damaged zip may raise anything: errors of the format, of its compression, of names that no file system takes.
+        except Exception as error:
             raise InputError(f"{readable(path)} cannot be unpacked: {reason(error)}", expected=WANTED) from error
         require_manifest(folder / MANIFEST, readable(path))
         yield folder
