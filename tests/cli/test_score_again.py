@@ -98,14 +98,45 @@ def test_copies_with_targets_of_their_own_are_scored_for_each(shell) -> None:
     assert {row["image"]: row["target"] for row in shell.rows}["photos/copy.png"] == "2"
 
 
-def test_photos_are_scored_in_the_order_of_the_list_unless_partners_are_needed(shell) -> None:
-    listed = [f"photos/{number}.png" for number in (3, 0, 5, 1, 4, 2)]
-    for words in (["--no-controls"], ["--controls", "random,center"]):
-        assert shell.score(*words, "--format", "jsonl", images=listed) == 0
-        assert list(dict.fromkeys(row["image"] for row in shell.rows)) == listed
-    by_content = sorted(listed, key=lambda path: hashlib.sha256(Path(path).read_bytes()).hexdigest())
-    assert shell.score("--format", "jsonl", images=listed) == 0
-    assert list(dict.fromkeys(row["image"] for row in shell.rows)) == by_content
+LISTED = [f"photos/{number}.png" for number in (3, 0, 5, 1, 4, 2)]
+
+
+def order_of(shell) -> list[str]:
+    """The photos in the order of their first rows."""
+    return list(dict.fromkeys(row["image"] for row in shell.rows))
+
+
+def test_photos_are_scored_in_the_order_of_the_list(shell) -> None:
+    for words in (["--no-controls"], ["--controls", "random,center"], []):
+        assert shell.score(*words, "--format", "jsonl", images=LISTED) == 0
+        assert order_of(shell) == LISTED
+
+
+def test_more_photos_than_can_wait_for_their_partners_go_by_content_with_the_same_rows_and_passes(
+    shell, count_passes: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shell.score("--format", "jsonl", "-o", "listed.db", images=LISTED) == 0
+    listed, passes = order_of(shell), count_passes()
+    monkeypatch.setattr("xaicli.runs.score_run.WAITING", 100)
+    assert shell.score("--format", "jsonl", "-o", "sorted.db", images=LISTED) == 0
+    by_content = sorted(LISTED, key=lambda path: hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    assert order_of(shell) == by_content != listed
+    assert count_passes() == passes == len(LISTED)
+    ours, theirs = shell.stored("listed.db"), shell.stored("sorted.db")
+    assert ours.keys() == theirs.keys()
+    assert all(row.value == pytest.approx(theirs[key].value, abs=1e-5) for key, row in ours.items())
+
+
+@pytest.mark.parametrize("broken", range(6))
+def test_a_photo_that_cannot_be_used_costs_no_pass_in_the_order_of_the_list(
+    shell, broken: int, count_passes: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(f"photos/{broken}.png").write_bytes(b"no picture")
+    assert shell.score("--keep-going", "-o", "listed.db", images=LISTED) == 4
+    assert count_passes() == len(LISTED) - 1
+    monkeypatch.setattr("xaicli.runs.score_run.WAITING", 100)
+    assert shell.score("--keep-going", "-o", "sorted.db", images=LISTED) == 4
+    assert shell.stored("listed.db").keys() == shell.stored("sorted.db").keys()
 
 
 class TestHistory:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xaicli.images.source import Source
-from xaicli.runs.score_run import shard
+from xaicli.runs.shards import shard
 
 
 @pytest.mark.parametrize(("photos", "parts"), [(6, 2), (6, 4), (7, 3), (5, 5), (2, 3)])

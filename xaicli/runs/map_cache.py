@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from xaicli.errors import XaiError
@@ -84,7 +84,13 @@ class MapCache:
             return candidate
         return None
 
-    def keep_only(self, needed: Collection[Source]) -> None:
-        """Drop all other photos."""
-        self.photos = {source: loaded for source, loaded in self.photos.items() if source in needed}
-        self.maps = {source: maps for source, maps in self.maps.items() if source in needed}
+    def lenders(self, sources: Iterable[Source]) -> set[Source]:
+        """The photos whose maps serve as controls of others, as far as is known which photos can be used."""
+        found = (next((one for one in self.ring.after(source) if one not in self.faults), None) for source in sources)
+        return {lender for lender in found if lender is not None}
+
+    def keep_only(self, coming: Collection[Source], lenders: Collection[Source] = ()) -> None:
+        """Drop all photos but those that are still to be scored, and those that lend their maps to them."""
+        kept = [source for source in {**self.photos, **self.maps} if source in coming or source in lenders]
+        self.photos = {source: self.photos[source] for source in kept if source in self.photos}
+        self.maps = {source: self.maps[source] for source in kept if source in self.maps}

@@ -19,7 +19,8 @@ from xaicli.runs.given_maps import given_maps
 from xaicli.runs.open_model import Model
 from xaicli.runs.photo_truth import truth_of
 from xaicli.runs.request import RunRequest, list_methods, list_metrics
-from xaicli.runs.score_run import ScoreRun, shard
+from xaicli.runs.score_run import ScoreRun
+from xaicli.runs.shards import shard
 from xaicli.runs.similar_target import compared
 from xaicli.runs.target_choice import choose_targets
 

@@ -36,6 +36,8 @@ from xaicli.sign import Sign
 
 ASKED_AT_ONCE = 50_000
 """Photos for which a store is asked at a time, since each question takes memory."""
+WAITING = 256 << 20
+"""Bytes of inputs and maps that may wait for their partners: some four hundred photos of 224 x 224 pixels and one method."""
 
 
 class Holding(Protocol):
@@ -196,8 +198,16 @@ class ScoreRun:
         cannot be written to.
         """
         todo = self.todo(store)
-        # Another process may have scored a photo by now, or it has the same content as a photo that was just scored.
-        for result in self.measure(todo, lambda source, partner=None: self.missing(store, [source], partner)[0]):
+        by_content = not self.fit_memory(todo)
+        if not by_content:
+            places = {source: place for place, source in enumerate(self.sources)}
+            todo.sort(key=lambda source: places[source])
+
+        def gaps(source: Source, partner: str | None = None) -> NDArray[np.bool_]:
+            # Another process may have scored a photo by now, or it has the same content as a photo that was just scored.
+            return self.missing(store, [source], partner)[0]
+
+        for result in self.measure(todo, gaps, by_content=by_content):
             if isinstance(result, NewScores):
                 self.keep(result, store)
                 yield result.rows
@@ -213,25 +223,35 @@ class ScoreRun:
             todo.sort(key=lambda source: self.contents.get(source, ""))
         return todo
 
+    def fit_memory(self, todo: Sequence[Source]) -> bool:
+        """Whether photos can be scored in any order: up to half of them then wait, with their maps, for the photo that borrows or
+        lends one."""
+        if not self.ring.lends:
+            return True
+        view = self.classifier.view
+        height, width = view.size
+        planes = max(1, view.frames) * view.channels + len(self.all_methods) * max(1, self.targets.count)
+        # Maps from files may be as large as photos.
+        return not self.given_maps and len(todo) / 2 * planes * height * width * 4 <= WAITING
+
     def measure(
-        self, todo: Sequence[Source], gaps: Gaps, watch: Watch = lambda source: None
+        self, todo: Sequence[Source], gaps: Gaps, watch: Watch = lambda source: None, *, by_content: bool = True
     ) -> Generator[NewScores | Failure, None, None]:
         """Explain and score photos in order, and write nothing: in this process, in a shard, or in a worker of a cluster.
 
         gaps: which rows of a photo are missing, asked right before it is scored; photos without gaps are passed over. watch:
-        told of each photo that is about to be worked on, its own or a partner; it may raise XaiError.
+        told of each photo that is about to be worked on, its own or a partner; it may raise XaiError. by_content: they are sorted
+        by content, so that a photo's partner is the next one, and the last one's the first of the ring.
         """
         makers: list[Method | GivenMaps] = [*self.all_methods, *self.given_maps]
         cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring, watch)
-        last_partner = next(self.ring.after(todo[-1]), None) if todo else None
         coming = set(todo)
         for source in todo:
             missing = gaps(source)
             if missing.any():
                 yield self.score_photo(source, missing, cache, gaps)
-            if source != last_partner:
-                coming.discard(source)
-            cache.keep_only(coming)
+            coming.discard(source)
+            cache.keep_only(coming, cache.lenders([todo[-1]] if by_content else coming))
 
     def keep(self, scores: NewScores, store: Store, device: str = "") -> None:
         """Write the scores of one photo, in one transaction; device: where they were made, by default this run's."""
@@ -306,17 +326,3 @@ class ScoreRun:
             if not explanation.explainer.control
             for target, values in zip(explanation.targets, explanation.values, strict=True)
         ]
-
-
-def shard(sources: Sequence[Source], part: int, parts: int) -> list[Source]:
-    """The photos of shard `part`, from 1 to `parts`.
-
-    They are chosen by content: the same on every machine and in any order. The sizes of shards differ by at most one photo.
-    Neighbours by content stay together, since the control `other` needs their maps. Photos that cannot be read belong to the
-    first shard, so that they are reported once.
-    """
-    contents = [content_hash(source) or "" for source in sources]
-    places = {content: place for place, content in enumerate(sorted(set(contents)))}
-    return [
-        source for source, content in zip(sources, contents, strict=True) if places[content] * parts // len(places) == part - 1
-    ]
