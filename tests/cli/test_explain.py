@@ -352,3 +352,19 @@ def test_bands_are_explained_each_and_drawn_as_they_are_chosen(xai: Shell, tmp_p
     assert "--bands 5 of a photo of 4 bands" in xai.error
     assert xai(*given, "--method", "saliency", "--channels", "3", model=model) == 2
     assert "--channels 3, but bands.py:make takes 4 channels" in xai.error
+
+
+def test_five_targets_are_shown_each_by_its_name_and_probability(xai: Shell) -> None:
+    assert xai("sample:hopper", "--target", "top5", "--format", "json", model="tiny") == 0
+    rows = json.loads(xai.out)
+    assert len({row["target_name"] for row in rows}) == len({row["map"] for row in rows}) == 5
+    assert {row["decision"] for row in rows} == {rows[0]["target_name"]}
+    chances = [row["target_probability"] for row in rows]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] == rows[0]["p"]
+    assert xai("sample:hopper", "--target", "top5", model="tiny") == 0
+    table = xai.out.splitlines()
+    assert "target_name" in table[0]
+    for line, row in zip(table[1:], rows, strict=True):
+        assert row["target_name"] in line
+        assert f"{row['target_probability']:.2f}" in line

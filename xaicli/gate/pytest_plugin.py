@@ -5,6 +5,7 @@ pytest loads this file through its entry point; nothing heavy is imported until 
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,7 @@ class SuiteFile(pytest.File):
                 else:
                     outcome = run_against(make_ready(suite, trust=trust), load(suite.baseline_folder))
         except XaiError as error:
-            raise self.CollectError(error.line()) from error
+            raise self.CollectError(in_pytest(error.line())) from error
         for verdict in outcome.verdicts:
             if verdict.state != "note":
                 name = " ".join(part for part in (verdict.method, verdict.what) if part)
@@ -114,6 +115,11 @@ class RuleFailed(Exception):
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(text_of(verdict))
+
+
+def in_pytest(line: str) -> str:
+    """An error's line with the options of `xai check` as pytest has them."""
+    return re.sub(r"(?<![\w-])--(trust|strict)\b", r"--xai-\1", line)
 
 
 def text_of(verdict: Verdict) -> str:
