@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +164,40 @@ def test_names_that_are_no_text_work_to_the_end(words: list[Any], tmp_path: Path
         assert load_record(record).method == "center"
 
 
+def test_names_that_are_no_text_work_in_every_command(tmp_path: Path) -> None:
+    photos, out = os.fsdecode(b"p\xff"), os.fsdecode(b"o\xff")
+    os.mkdir(photos)
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(f"{photos}/{photos}{number}.png")
+    net = f"{TESTS / 'data' / 'net.py'}"
+    told = {
+        ("audit", photos, *MODEL, "--no-clusters", "-o", out): 0,
+        ("aggregate", photos, *MODEL, "-o", out): 0,
+        ("score", photos, *MODEL, *SCORED, "-o", f"{out}.db"): 0,
+        ("compare", photos, *MODEL, *SCORED, "-o", out): 0,
+        ("augment", photos, "--audit", out, "--region", "map", "--keep-going", "-o", f"{out}-copies"): 0,
+        ("parity", f"{net}:make", f"{net}:make", photos, "--method", "center", "-o", out): 0,
+        ("trust", f"{net}:make", photos, "--method", "center", "--check", "fidelity", "-o", out): 0,
+        ("verify", out, "--model", f"{net}:make"): 0,
+        ("bundle", out, f"{out}.db", "-o", f"{out}.zip"): 0,
+        ("verify", f"{out}.zip", "--model", f"{net}:make"): 0,
+        ("report", f"{out}.db", "-o", f"{out}.html"): 0,
+        ("export", f"{out}.db", "-o", f"{out}.csv"): 0,
+        ("merge", f"{out}.db", "-o", f"{out}-all.db"): 0,
+    }
+    for words, code in told.items():
+        # As the command's own streams, these take any text.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as err:
+            assert main([*words]) == code, err.getvalue()
+
+
 @pytest.mark.parametrize("name", ["n" * 300, "loop", "loop/x", os.fsdecode(b"\xff\xfe")])
 @pytest.mark.parametrize("words", [["explain"], ["explain", "a.png", "-o"], ["check", "--suite"], ["report", "s.db", "-o"],
                                    ["export"], ["explain", "a.png", "--weights"], ["explain", "a.png", "--classes"],
-                                   ["train", "t-tame", "--data"]])  # fmt: skip
+                                   ["train", "t-tame", "--data"], ["parity", "x.py:a", "x.py:b", "a.png", "-o"],
+                                   ["trust", "x.py:a", "a.png", "-o"], ["augment", "a.png", "--audit"], ["verify"], ["bundle"],
+                                   ["merge", "s.db", "-o"], ["bundle", "s.db", "-o"], ["audit", "a.png", "-o"]])  # fmt: skip
 def test_names_that_lead_nowhere_are_one_line(words: list[str], name: str, capsys: pytest.CaptureFixture[str]) -> None:
     os.symlink("loop", "loop")
     code = main([*words, name, *(["--dry-run", "--method", "center"] if words[0] == "explain" else [])])

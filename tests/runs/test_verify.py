@@ -326,3 +326,13 @@ def test_the_command_tells_apart_what_differs_and_what_is_missing(explained, tmp
     xaicli.Attribution(-kept.values, kept.record).save(explained, "b.grad-cam")
     assert main(["verify", "xai-out"]) == 1
     assert "b.jpg" in capsys.readouterr().out
+
+
+def test_a_zip_that_lost_a_file_is_damaged(explained):
+    xaicli.bundle("xai-out", "evidence.zip")
+    with zipfile.ZipFile("evidence.zip") as whole, zipfile.ZipFile("less.zip", "w") as less:
+        for entry in whole.infolist():
+            if not entry.filename.startswith("maps/a.grad-cam."):
+                less.writestr(entry.filename, whole.read(entry))
+    with pytest.raises(InputError, match=r"less\.zip is damaged: 'maps/a\.grad-cam\.json' is not as its manifest\.json says"):
+        xaicli.verify("less.zip")

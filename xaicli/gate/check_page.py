@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
 from PIL import Image
 
 from xaicli.claims import claim, is_own
@@ -22,7 +20,7 @@ from xaicli.gate.outcome import Outcome
 from xaicli.gate.photo_result import PhotoResult
 from xaicli.gate.pictures import in_words
 from xaicli.outputs import Outputs
-from xaicli.results.report.page import policy, text
+from xaicli.results.report.page import page_of
 
 NAME = "check.html"
 NUMBER = {
@@ -79,10 +77,10 @@ def write_page(
 
 def page(ready: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -> str:
     """The page as text; its contents are escaped, and nothing in it can run."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = importlib.resources.files("xaicli.gate").joinpath(NAME).read_text(encoding="utf-8")
-    style = text("style.css")
-    return environment.from_string(template).render(
+    concluded = conclusion(outcome.verdicts)
+    return page_of(
+        importlib.resources.files("xaicli.gate").joinpath(NAME).read_text(encoding="utf-8"),
+        title=f"{outcome.sides.verb}: {concluded}",
         model=ready.classifier.name,
         sides=outcome.sides,
         before=outcome.baseline.fingerprint[:8],
@@ -91,10 +89,8 @@ def page(ready: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -
         number=NUMBER.get(ready.classifier.outputs, "probability"),
         decides=ready.classifier.outputs is not Outputs.VALUES,
         verdicts=[(word(verdict), verdict) for verdict in in_order(outcome)],
-        conclusion=conclusion(outcome.verdicts),
+        conclusion=concluded,
         changed=changed,
-        style=Markup(style),
-        policy=policy(style, ""),
     )
 
 

@@ -20,6 +20,7 @@ from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.passes.upsampling import upsample
 from xaicli.sign import Sign
 from xaicli.targets import TargetRule
+from xaicli.untrusted import is_folder
 
 ENDING = ".xai-check.png"
 
@@ -50,7 +51,7 @@ def claim_pictures(folder: Path, page: str, inputs: Iterable[Path | None]) -> No
 
 def pictures_in(folder: Path) -> list[Path]:
     """What is called as the pictures of a check are."""
-    return sorted(folder.glob(f"*{ENDING}"))
+    return sorted(folder.glob(f"*{ENDING}")) if is_folder(folder) else []
 
 
 def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Image:

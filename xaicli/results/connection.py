@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from xaicli.errors import InputError
 from xaicli.results import checksums, schema
-from xaicli.untrusted import is_file, is_folder, is_there, size_of, status_of
+from xaicli.untrusted import is_folder, is_there, size_of, status_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
     Raises InputError if it is not a store, has a newer schema, is missing (when read), or if the folder, file or disk refuses.
     """
-    if not write and not is_file(path):
+    if not write and not is_there(path):
         raise InputError(f"{path} is not there", expected="a store", hint="xai score PHOTOS -o STORE.db writes one.")
     if is_folder(path):
         raise InputError(f"{path} is a folder", expected="the name of a store's file", hint=f"Try -o {path / 'scores.db'}.")

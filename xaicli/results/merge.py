@@ -163,7 +163,7 @@ def readable_file(path: Path) -> Iterator[Path]:
     try:
         with plain_damage(str(path)):
             checksums.require_intact(checked)
-        if checked.execute("PRAGMA database_list").fetchone()[2]:
+        if checked.execute("SELECT length(file) FROM pragma_database_list WHERE name = 'main'").fetchone()[0]:
             yield path
             return
         with temporary_beside(path) as copy:

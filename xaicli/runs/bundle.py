@@ -9,12 +9,13 @@ from typing import Any
 
 from xaicli.claims import claim
 from xaicli.errors import InputError
+from xaicli.images.names import safe_stem
 from xaicli.packages import versions
 from xaicli.record import Record, load_record
 from xaicli.results.store import Store
 from xaicli.runs.evidence import pack
 from xaicli.runs.written_file import WrittenFile
-from xaicli.untrusted import is_file, is_folder, readable
+from xaicli.untrusted import is_file, is_folder
 
 
 def bundle(
@@ -38,9 +39,7 @@ def bundle(
         place = f"{number + 1}" if len(paths) > 1 else ""
         if is_folder(one):
             for record, files in results_in(one):
-                members |= {
-                    "/".join(filter(None, ("maps", place, readable(file.relative_to(one).as_posix())))): file for file in files
-                }
+                members |= {"/".join(filter(None, ("maps", place, name_inside(one, file)))): file for file in files}
                 photos[record.photo, record.frame] = photo(record.image, record.photo, record.frame)
                 commands.append(record.command)
         else:
@@ -48,7 +47,7 @@ def bundle(
                 for kept in store.photos():
                     photos[kept.content, kept.frame] = photo(kept.paths[0], kept.content, kept.frame)
                 commands += [run.command for run in store.runs()]
-            members["/".join(filter(None, ("scores", place, f"{readable(one.stem)}.db")))] = one
+            members["/".join(filter(None, ("scores", place, f"{safe_stem(one.stem)}.db")))] = one
     if not members:
         named = ", ".join(map(str, paths))
         raise InputError(f"{named} holds no records", expected="a folder of xai explain, or a store of xai score")
@@ -61,6 +60,12 @@ def bundle(
     }
     pack(Path(output), members, manifest)
     return WrittenFile(Path(output), len(members), "file")
+
+
+def name_inside(folder: Path, file: Path) -> str:
+    """The name of a result in the zip; results are called as every system accepts it, their folders are not."""
+    *folders, name = file.relative_to(folder).parts
+    return "/".join([*map(safe_stem, folders), name])
 
 
 def photo(image: str, content: str, frame: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import tempfile
 import zipfile
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 
 from xaicli.errors import InputError, XaiError
 from xaicli.files import write_atomic
+from xaicli.stamps import sha256_file
 from xaicli.untrusted import is_file, opened, read, readable
 
 MANIFEST = "manifest.json"
@@ -29,17 +31,23 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(path: Path, members: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:
-    """Write files under their names in the zip, and a manifest; the same content gives the same bytes."""
+    """Write files under their names in the zip, and a manifest with the SHA-256 of each; the same content gives the same
+    bytes."""
 
     def write(file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.comment = COMMENT
-            text = json.dumps({"generator": "xaicli", "schema": SCHEMA, **manifest}, indent=1, ensure_ascii=False)
-            archive.writestr(member(MANIFEST), text.encode("utf-8", "backslashreplace"))
+            files: dict[str, str] = {}
             for name, source in sorted(members.items()):
+                digest = hashlib.sha256()
                 with opened(source, "a file of the evidence", LARGEST_FILE) as content, archive.open(member(name), "w") as inside:
                     while part := content.read(1 << 20):
                         inside.write(part)
+                        digest.update(part)
+                files[name] = digest.hexdigest()
+            told = {"generator": "xaicli", "schema": SCHEMA, "files": files, **manifest}
+            text = json.dumps(told, indent=1, ensure_ascii=False)
+            archive.writestr(member(MANIFEST), text.encode("utf-8", "backslashreplace"))
 
     write_atomic(path, write)
 
@@ -66,7 +74,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         # A damaged zip may raise anything: errors of the format, of its compression, of names that no file system takes.
         except Exception as error:
             raise InputError(f"{readable(path)} cannot be unpacked: {reason(error)}", expected=WANTED) from error
-        require_manifest(folder / MANIFEST, readable(path))
+        require_files(folder, require_manifest(folder / MANIFEST, readable(path)), readable(path))
         yield folder
 
 
@@ -75,17 +83,26 @@ def reason(error: BaseException) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def require_manifest(path: Path, name: str) -> None:
-    """Raise InputError unless the zip holds a manifest of this version."""
+def require_manifest(path: Path, name: str) -> dict[str, str]:
+    """The SHA-256 of each file by its name; raises InputError unless the zip holds a manifest of this version."""
     if not is_file(path):
         raise InputError(f"{name} holds no {MANIFEST}", expected=WANTED)
     try:
         manifest = json.loads(read(path, "the manifest of xai bundle"))
-        generator, schema = manifest["generator"], manifest["schema"]
+        generator, schema, files = manifest["generator"], manifest["schema"], dict(manifest.get("files", {}))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"the {MANIFEST} in {name} cannot be read", expected=WANTED) from error
     if generator != "xaicli" or schema != SCHEMA:
         raise InputError(f"{name} has a manifest of {generator!s:.40}, version {schema!s:.10}", expected=f"version {SCHEMA}")
+    return files
+
+
+def require_files(folder: Path, files: Mapping[str, str], name: str) -> None:
+    """Raise InputError unless the zip holds the files of its manifest, no others, and each as it was."""
+    held = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if is_file(path)}
+    for inside in sorted({*held, *files} - {MANIFEST}):
+        if inside not in held or inside not in files or sha256_file(held[inside]) != files[inside]:
+            raise InputError(f"{name} is damaged: {inside!r:.80} is not as its {MANIFEST} says", expected=WANTED)
 
 
 def unpack(archive: zipfile.ZipFile, folder: Path, name: str) -> None:

@@ -82,8 +82,10 @@ def worst(store: Store, group: Group, most: int) -> list[StoredPhoto]:
 
 def page(store: Store, groups: Sequence[Group], photos: Sequence[StoredPhoto], pictures: Sequence[Thumbnail]) -> str:
     """The page as text."""
-    style, script = text("style.css"), "".join(text(f"{name}.js") for name in SCRIPTS)
-    return template("template.html").render(
+    script = "".join(text(f"{name}.js") for name in SCRIPTS)
+    return page_of(
+        text("template.html"),
+        script,
         title=title_of(groups),
         store="a store in memory" if store.path is None else store.path.name,
         total=len(store.photos()),
@@ -94,9 +96,7 @@ def page(store: Store, groups: Sequence[Group], photos: Sequence[StoredPhoto], p
         recipes=store.recipes(),
         runs=store.runs(),
         models=store.models(),
-        style=Markup(style),
-        script=Markup(script),
-        policy=policy(style, script),
+        code=Markup(script),
         data=embedded(data_of(store, groups, photos, pictures)),
         thumbnails=embedded([picture.jpeg for picture in pictures]),
     )
@@ -183,10 +183,20 @@ def policy(style: str, script: str) -> str:
     return "; ".join((*parts, "base-uri 'none'", "form-action 'none'"))
 
 
-def template(name: str) -> jinja2.Template:
-    """A template that escapes all it is given."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(text(name))
+def page_of(template: str, script: str = "", **content: Any) -> str:
+    """A page from the text of its template, which escapes all it is given; nothing but `script` can run in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(text),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    style = text("style.css")
+    made = environment.from_string(template).render(style=Markup(style), policy=policy(style, script), **content)
+    # Names of files that are no text show their bytes.
+    return made.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def text(name: str) -> str:

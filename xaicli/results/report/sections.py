@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
 from PIL import Image
 
 from xaicli.files import write_atomic
-from xaicli.results.report.page import policy, template, text
+from xaicli.results.report.page import page_of, text
 from xaicli.text_table import cell
 
 SIDE, QUALITY = 224, 82
@@ -67,11 +66,8 @@ def table_rows(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
 
 def sections_page(title: str, about: str, sections: Sequence[Section]) -> str:
     """The page as text; empty sections are left out."""
-    style = text("style.css")
     shown = [section for section in sections if not section.is_empty]
-    return template("sections.html").render(
-        title=title, about=about, sections=shown, style=Markup(style), policy=policy(style, "")
-    )
+    return page_of(text("sections.html"), title=title, about=about, sections=shown)
 
 
 def write_sections(path: Path, title: str, about: str, sections: Sequence[Section]) -> None:
