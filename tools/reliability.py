@@ -29,8 +29,8 @@ store anew. Processor time and memory are compared within one run; how right a t
 Memory of a large photo: `xai explain` takes some 670 MiB without any (CUDA build of torch, 311 MiB of them pages of its
 libraries), and a photo may take 850 MiB more while it is decoded; what would take more is refused before it is decoded, with the
 number. So a plain JPEG of 179 megapixels, the most that are read, peaks at 1,465 MiB, one of CMYK at 1,484. Photos of 151
-megapixels are taken up to a file of 246 MiB. Numbers of 16 bits or more (TIFF, PNG, `.npy`, DICOM) reach the network with all their
-bits: they have a limit of their own, 1 GiB of numbers in the file, and take more than 1.5 GiB well before it.
+megapixels are taken up to a file of 246 MiB. Numbers of 16 bits or more (TIFF, PNG, `.npy`, DICOM) reach the network with all
+their bits: they have a limit of their own, 1 GiB of numbers in the file, and take more than 1.5 GiB well before it.
 
 What is trusted and what is not stands in
 [SECURITY.md](../SECURITY.md).
