@@ -32,7 +32,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="mean maps of a data set: position, locality, channels")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@map_options("Maps", "Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]")
+@map_options("Maps")
 @option("Maps", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
 @truth_options("Maps", "Marked objects, to which maps are aligned")
 @option("Maps", "--normalize", is_flag=True, help="Divide each map by its mean magnitude first.")

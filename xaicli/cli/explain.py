@@ -8,13 +8,13 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.map_options import method_option, metric_option
 from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
     bands_option,
     batch_size_option,
     cluster_options,
-    complete_definition,
     figure_options,
     format_option,
     image_options,
@@ -36,13 +36,9 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="draw what a classifier looked at")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@option(
+@method_option(
     "Explanation",
-    "--method",
-    multiple=True,
-    metavar="SPEC[,SPEC]",
-    shell_complete=complete_definition("method"),
-    help="Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: grad-cam; rise for a black box]",
+    "Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: grad-cam; rise for a black box]",
 )
 @option(
     "Explanation",
@@ -53,14 +49,7 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
 )
 @option("Explanation", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
 @option("Explanation", "--score", is_flag=True, help="Score the maps too: deletion and insertion, or --metric.")
-@option(
-    "Explanation",
-    "--metric",
-    multiple=True,
-    metavar="SPEC[,SPEC]",
-    shell_complete=complete_definition("metric"),
-    help="Metrics to score the maps with (xai list metrics); implies --score.",
-)
+@metric_option("Explanation", "Metrics to score the maps with (xai list metrics); implies --score.")
 @image_options
 @sequence_options
 @model_options

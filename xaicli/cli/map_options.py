@@ -1,21 +1,27 @@
-"""Options of commands that take one map a photo from each of several methods."""
+"""Options that name methods, metrics and targets."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from xaicli.cli.options import Decorator, complete_definition, option, stack
 
+METHODS = "Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]"
 
-def map_options(group: str, methods: str) -> Decorator:
-    """`--method` and `--target` under a heading of the help; methods: what is said of the methods."""
-    return stack(
-        option(
-            group, "--method", multiple=True, metavar="SPEC[,SPEC]", shell_complete=complete_definition("method"), help=methods
-        ),
-        option(
-            group,
-            "--target",
-            default="top1",
-            metavar="TARGET",
-            help="One for each photo: top1, an index, a class name, A-B, CLASS@region=predicted, @FILE.csv.",
-        ),
-    )
+
+def method_option(group: str, text: str = METHODS) -> Decorator:
+    """`--method` under a heading of the help, as often as it is typed."""
+    complete = complete_definition("method")
+    return option(group, "--method", multiple=True, metavar="SPEC[,SPEC]", shell_complete=complete, help=text)
+
+
+def metric_option(group: str, text: str, **settings: Any) -> Decorator:
+    """`--metric`, likewise."""
+    complete = complete_definition("metric")
+    return option(group, "--metric", multiple=True, metavar="SPEC[,SPEC]", shell_complete=complete, help=text, **settings)
+
+
+def map_options(group: str, methods: str = METHODS) -> Decorator:
+    """`--method` and `--target` of a command that takes one map a photo from each of several methods."""
+    targets = "One for each photo: top1, an index, a class name, A-B, CLASS@region=predicted, @FILE.csv."
+    return stack(method_option(group, methods), option(group, "--target", default="top1", metavar="TARGET", help=targets))

@@ -170,12 +170,18 @@ class ModelOptions:
         return open_model(self.model, progress=progress, bars=bars, frames=frames, **self.load_options())
 
 
+recursive_option = option("Photos", "--recursive", is_flag=True, help="Search folders below the folders given.")
+limit_option = option(
+    "Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N photos.  [default: all]"
+)
+device_option = option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto.")
+
 image_options = gathered(
     PhotoOptions,
     "photos",
-    option("Photos", "--recursive", is_flag=True, help="Search folders below the folders given."),
+    recursive_option,
     option("Photos", "-0", "null", is_flag=True, help="Paths on standard input end in NUL instead of a line break."),
-    option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N photos.  [default: all]"),
+    limit_option,
     option(
         "Photos", "--frame", type=click.IntRange(min=0), default=0, metavar="N", help="Frame of animated or multi-page files."
     ),
@@ -266,7 +272,7 @@ model_options = gathered(
         help="softmax: one class is right; sigmoid: independent labels; values: quantities.  [default: detected]",
     ),
     option("Model", "--output-name", metavar="KEY|INDEX", help="Which entry of a tuple or dict of outputs to explain."),
-    option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto."),
+    device_option,
     option(
         "Model",
         "--precision",

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from xaicli.cli.command_progress import CommandProgress
-from xaicli.cli.options import complete_definition, complete_model, format_option, option
+from xaicli.cli.options import (
+    complete_definition,
+    complete_model,
+    device_option,
+    format_option,
+    limit_option,
+    option,
+    recursive_option,
+)
 from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
@@ -22,8 +32,8 @@ FORMATS = ("table", "markdown", "json", "junit", "github")
 @click.argument("model", metavar="MODEL", shell_complete=complete_model)
 @click.argument("other", metavar="OTHER", shell_complete=complete_model)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@option("Photos", "--recursive", is_flag=True, help="Search folders below the folders given.")
-@option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N photos.  [default: all]")
+@recursive_option
+@limit_option
 @option(
     "Explaining",
     "--method",
@@ -42,27 +52,12 @@ FORMATS = ("table", "markdown", "json", "junit", "github")
 @option("Explaining", "--target", default="top1", metavar="TARGET", help="What is explained; the original decides.")
 @option("Explaining", "--seed", type=click.IntRange(min=0), default=0, help="Seed of stochastic methods.")
 @option("Model", "--classes", type=click.Path(path_type=str), metavar="FILE", help="Class names.  [default: the model's own]")
-@option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto.")
+@device_option
 @format_option(FORMATS)
 @option("Output", "-o", "--output", default="xai-out/parity", metavar="DIR", help="Folder of the page and pictures of pairs.")
 @option("Gate", "--strict", is_flag=True, help="Exit 1 also if a rule is inconclusive.")
 @verbosity_options
-def command(
-    model: str,
-    other: str,
-    images: tuple[str, ...],
-    recursive: bool,
-    limit: int | None,
-    method: str | None,
-    metric: str,
-    target: str,
-    seed: int,
-    classes: str | None,
-    device: str,
-    form: str,
-    output: str,
-    strict: bool,
-) -> int:
+def command(model: str, other: str, images: tuple[str, ...], form: str, **words: Any) -> int:
     """Compare OTHER (an export, a quantised, pruned or distilled network) with MODEL on photos: decisions, probabilities, and
     where both look.
 
@@ -74,21 +69,6 @@ def command(
     from xaicli.runs.parity import parity
 
     click.get_current_context().with_resource(threads())
-    found = parity(
-        model,
-        other,
-        images,
-        method=method,
-        metric=metric,
-        target=target,
-        seed=seed,
-        recursive=recursive,
-        limit=limit,
-        classes=classes,
-        device=device,
-        output=output,
-        strict=strict,
-        progress=CommandProgress(),
-    )
+    found = parity(model, other, images, progress=CommandProgress(), **words)
     print_result(found, form)
     return 1 if found.failed else 0

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from xaicli.cli.options import complete_definition, option, stack
+from xaicli.cli.map_options import method_option, metric_option
+from xaicli.cli.options import option, stack
 from xaicli.cli.truth_options import truth_options
 
 DEFAULT_METRICS = ("deletion,insertion",)
@@ -30,23 +31,8 @@ def controls_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 score_options = stack(
-    option(
-        "Scores",
-        "--method",
-        multiple=True,
-        metavar="SPEC[,SPEC]",
-        shell_complete=complete_definition("method"),
-        help="Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]",
-    ),
-    option(
-        "Scores",
-        "--metric",
-        multiple=True,
-        default=DEFAULT_METRICS,
-        metavar="SPEC[,SPEC]",
-        shell_complete=complete_definition("metric"),
-        help="Metrics with their parameters (xai list metrics).",
-    ),
+    method_option("Scores"),
+    metric_option("Scores", "Metrics with their parameters (xai list metrics).", default=DEFAULT_METRICS),
     option(
         "Scores",
         "--target",

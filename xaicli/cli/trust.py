@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
-from xaicli.cli.options import complete_definition, complete_model, format_option, option
+from xaicli.cli.options import (
+    complete_definition,
+    complete_model,
+    device_option,
+    format_option,
+    limit_option,
+    option,
+    recursive_option,
+)
 from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
@@ -20,8 +30,8 @@ xai trust tiny photos/ --check patch,absence --plantings 4
 @click.command(cls=Command, examples=EXAMPLES, short_help="which methods find what is really there")
 @click.argument("model", metavar="MODEL", shell_complete=complete_model)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@option("Photos", "--recursive", is_flag=True, help="Search folders below the folders given.")
-@option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N photos.  [default: all]")
+@recursive_option
+@limit_option
 @option(
     "Checks",
     "--method",
@@ -39,24 +49,11 @@ xai trust tiny photos/ --check patch,absence --plantings 4
 )
 @option("Checks", "--plantings", type=click.IntRange(min=1), default=2, help="Patches, each of its own look and size.")
 @option("Checks", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers.")
-@option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto.")
+@device_option
 @format_option(("table", "markdown", "json", "csv"))
 @option("Output", "-o", "--output", default="xai-out/trust", metavar="DIR", help="Folder of the page and of the store of scores.")
 @verbosity_options
-def command(
-    model: str,
-    images: tuple[str, ...],
-    recursive: bool,
-    limit: int | None,
-    method: str | None,
-    most_passes: float | None,
-    check: str,
-    plantings: int,
-    seed: int,
-    device: str,
-    form: str,
-    output: str,
-) -> int:
+def command(model: str, images: tuple[str, ...], form: str, **words: Any) -> int:
     """Plant faults whose truth is known in copies of MODEL and of photos, and measure how often each method finds them.
 
     A pasted patch decides, or decides nothing; four photos stand in one; weights turn random; insertion and deletion run beside
@@ -66,20 +63,6 @@ def command(
     from xaicli.runs.trust import trust
 
     click.get_current_context().with_resource(threads())
-    found = trust(
-        model,
-        images,
-        method,
-        check=check,
-        plantings=plantings,
-        most_passes=most_passes,
-        seed=seed,
-        recursive=recursive,
-        limit=limit,
-        device=device,
-        output=output,
-        command=command_line(),
-        progress=CommandProgress(),
-    )
+    found = trust(model, images, command=command_line(), progress=CommandProgress(), **words)
     print_result(found, form)
     return 0

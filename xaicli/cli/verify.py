@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from xaicli.cli.command_progress import CommandProgress
-from xaicli.cli.options import complete_model, format_option, option
+from xaicli.cli.options import complete_model, device_option, format_option, option
 from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
@@ -27,7 +27,7 @@ xai verify evidence.zip --photos photos/ --model resnet50
     "Model", "-m", "--model", metavar="SPEC", shell_complete=complete_model, help="The model.  [default: the one in the record]"
 )
 @option("Model", "--weights", type=click.Path(path_type=str), metavar="FILE", help="Its weights.  [default: the model's own]")
-@option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto.")
+@device_option
 @option("Model", "--trust", is_flag=True, help="Let code run that a record names, and download its weights.")
 @format_option(("table", "markdown", "json", "csv"))
 @option("Output", "--all", "every", is_flag=True, help="List every result, also those that are the same.")
