@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from xaicli.images.decode_limits import significant_bits, tiff_tag
-from xaicli.images.samples import VALUES_FROM
+from xaicli.images.samples import VALUES_FROM, bits_unused
 
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLES, TIFF_MOST = 258, 262, 277, 281
 """Tags: bits a sample, what is white, samples a pixel, the largest value there may be."""
@@ -50,4 +50,11 @@ def bits_left_out(content: bytes, image: Image.Image, white: int | None) -> tupl
         return ()
     ends = (0, white or 65535)
     low, high = reversed(ends) if tiff_tag(content, TIFF_PHOTOMETRIC) == 0 else ends
-    return (f"{VALUES_FROM} {low} (black) to {high} (white), as 8 bits; --window 0:{white or 65535} keeps all bits",)
+    said = f"{VALUES_FROM} {low} (black) to {high} (white), as 8 bits; --window 0:{white or 65535} keeps all bits"
+    return (said, *(bits_unused(brightest(image)) if white is None else ()))
+
+
+def brightest(image: Image.Image) -> int:
+    """The largest value of 16 bits that there may be in a picture, of whose colours Pillow gives the upper eight bits."""
+    largest = int(np.asarray(image).max())
+    return 256 * largest + 255 if image.mode in ("RGB", "RGBA") else largest

@@ -14,7 +14,7 @@ from xaicli.images.array_file import is_array, read_array
 from xaicli.images.decode_limits import Timed
 from xaicli.images.deep_png import read_deep_png, wants_all_bits
 from xaicli.images.dicom_file import is_dicom, read_dicom
-from xaicli.images.pixels import TIFF_BITS, TIFF_PHOTOMETRIC, first
+from xaicli.images.pixels import TIFF_BITS, TIFF_PHOTOMETRIC, first, stated_ends
 from xaicli.images.samples import Bands, Numbers, Reading, Samples, of_bands, picture_of, samples_of
 from xaicli.images.tiff_bands import read_tiff, wants_tifffile
 from xaicli.images.window import DECLARED, Range, extremes
@@ -112,8 +112,8 @@ def samples_of_picture(image: Image.Image, reading: Reading, white: int | None =
 def grey_range(image: Image.Image, values: Numbers, white: int | None) -> tuple[Range, Range | None]:
     """What is black and white of grey values, as in `pixels.to_rgb`, and what their bits can hold."""
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PPM", "PNG")):
-        low, high = extremes(values)
-        return (0.0, 1.0) if image.mode == "F" and low >= 0 and high <= 1 else (low, high), None
+        low, high = stated = stated_ends(image) or extremes(values)
+        return (0.0, 1.0) if image.mode == "F" and low >= 0 and high <= 1 else stated, None
     bits = first(getattr(image, "tag_v2", {}).get(TIFF_BITS), 16)
     widest = (0.0, 2.0 ** (bits if 8 < bits <= 16 else 16) - 1)
     return (0.0, float(white)) if white else widest, widest

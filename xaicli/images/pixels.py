@@ -12,6 +12,8 @@ Notes = tuple[str, ...]
 
 EXIF_ORIENTATION = 0x0112
 TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
+TIFF_ENDS = ((340, 341), (280, 281))
+"""Tags of the smallest and the largest value there may be: of signed numbers and floats, and of others."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,7 +37,7 @@ def to_rgb(image: Image.Image, background: Colour, white: int | None = None) -> 
     if image.mode == "I":
         return thirty_two_bits(image, white)
     if image.mode == "F":
-        return floats(np.asarray(image))
+        return floats(image)
     if image.mode == "CMYK":
         return cmyk(image)
     if image.mode == "LAB":
@@ -92,29 +94,41 @@ def scale_notes(white: int | None) -> Notes:
 
 
 def thirty_two_bits(image: Image.Image, white: int | None = None) -> tuple[Image.Image, Notes]:
-    """32-bit integers. In a PGM or PNG, 65535 is white, as their readers scale them; other files do not define white and are
-    stretched."""
+    """32-bit integers, and signed ones of 16. In a PGM or PNG, 65535 is white, as their readers scale them; other files whose
+    white is not stated are stretched."""
     values = np.asarray(image)
     if image.format in ("PPM", "PNG"):
         largest = white or 65535
         grey = np.clip((values.astype(np.int64) * 255 + largest // 2) // largest, 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB"), scale_notes(white)
-    return stretched(values.astype(np.float64), "32-bit values")
+    return stretched(values.astype(np.float64), "32-bit values", stated_ends(image))
 
 
-def floats(values: np.ndarray) -> tuple[Image.Image, Notes]:
-    """Floats: unchanged if all lie in 0..1, else stretched."""
+def floats(image: Image.Image) -> tuple[Image.Image, Notes]:
+    """Floats: from black to white as the file states, else unchanged if all lie in 0..1, else stretched."""
+    values, ends = np.asarray(image), stated_ends(image)
     if not np.isfinite(values).all():
         raise ValueError("its pixels are not all finite numbers")
-    if values.min() >= 0 and values.max() <= 1:
+    if ends is None and values.min() >= 0 and values.max() <= 1:
         return Image.fromarray(eight_bits(values)).convert("RGB"), ()
-    return stretched(values.astype(np.float64), "float values")
+    return stretched(values.astype(np.float64), "float values", ends)
 
 
-def stretched(values: np.ndarray, what: str) -> tuple[Image.Image, Notes]:
-    """Stretch values so that the smallest is black and the largest white; a constant picture is mid-grey."""
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+def stated_ends(image: Image.Image) -> tuple[float, float] | None:
+    """The values that are black and white as a TIFF states; None where it does not."""
+    tags = getattr(image, "tag_v2", {})
+    for smallest, largest in TIFF_ENDS:
+        low, high = (number[0] if isinstance(number := tags.get(tag, 0), tuple) else number for tag in (smallest, largest))
+        if isinstance(low, int | float) and isinstance(high, int | float) and high > low:
+            return float(low), float(high)
+    return None
+
+
+def stretched(values: np.ndarray, what: str, ends: tuple[float, float] | None = None) -> tuple[Image.Image, Notes]:
+    """Stretch values between two ends, by default the smallest, which is black, and the largest; a constant picture is
+    mid-grey."""
+    low, high = ends or (float(values.min()), float(values.max()))
+    scaled = ((values - low) / (high - low)).clip(0, 1) if high > low else np.full(values.shape, 0.5)
     return Image.fromarray(eight_bits(scaled)).convert("RGB"), (f"{what} from {low:g} (black) to {high:g} (white)",)
 
 

@@ -68,7 +68,18 @@ class Samples:
         bands = np.stack([scaled(band, limits) for band in self.values])
         low, high = reversed(limits) if self.inverted else limits
         said = window_unused(window) if is_bytes else (f"{VALUES_FROM} {low:g} (black) to {high:g} (white)",)
+        if whole == limits == WHOLE["<u2"] and window.text == DECLARED:
+            said += bits_unused(int(self.values.max()))
         return 1 - bands if self.inverted else bands, said
+
+
+def bits_unused(largest: int) -> tuple[str, ...]:
+    """What to say of a photo of 16 bits whose values are small: a camera or scanner may have filled fewer bits, which its file
+    does not say."""
+    bits = next((bits for bits in (10, 12, 14) if largest < 2**bits), None)
+    if bits is None:
+        return ()
+    return (f"no value is above {2**bits - 1}: if white is that, as in photos of {bits} bits, give --window 0:{2**bits - 1}",)
 
 
 def window_unused(window: Window) -> tuple[str, ...]:
