@@ -7,6 +7,7 @@ from torch import nn
 from xaicli.errors import InputError, RunError, UsageError
 from xaicli.images.view import View
 from xaicli.models.load import load_classifier
+from xaicli.outputs import Outputs
 
 NET = """
 import torch
@@ -193,3 +194,47 @@ def test_the_module_is_the_one_the_function_made_and_its_requires_grad_is_untouc
     assert not any(p.requires_grad for p in load_classifier(f"{path}:frozen").torch_module.parameters())
     assert all(p.requires_grad for p in load_classifier(f"{path}:build").torch_module.parameters())
     assert isinstance(load_classifier(f"{path}:build").torch_module, nn.Sequential)
+
+
+MADE_READY = """
+import torch, xaicli
+from torch import nn
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Conv2d(3, 4, 3)
+
+    def forward(self, inputs):
+        means = self.net(inputs).mean(dim=(2, 3))
+        return means, 2 * means
+
+def one():
+    return xaicli.classifier(nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), resize=None, crop=16)
+
+def pair():
+    return xaicli.classifier(Pair(), resize=None, crop=16)
+
+def sure():
+    net = nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    made = xaicli.classifier(net, outputs="sigmoid", resize=None, crop=16)
+    assert made.outputs.value == "sigmoid"
+    return made
+"""
+
+
+def test_what_the_command_line_says_of_the_outputs_holds_while_the_file_makes_its_classifier(write):
+    path = write(MADE_READY)
+    with pytest.raises(InputError, match=r"one output, but nothing says what it means; expected --outputs sigmoid"):
+        load_classifier(f"{path}:one")
+    assert load_classifier(f"{path}:one", outputs="sigmoid").outputs is Outputs.SIGMOID
+    assert load_classifier(f"{path}:one", outputs="values").outputs is Outputs.VALUES
+    with pytest.raises(RunError, match=r"Say which output it is: --output-name NAME, of 0 \(2, 4\), 1 \(2, 4\)"):
+        load_classifier(f"{path}:pair")
+    inputs = torch.rand(2, 3, 16, 16)
+    made = load_classifier(f"{path}:pair", output_name="1")
+    assert torch.equal(made(inputs), made.torch_module(inputs)[1])
+    # What the file itself says counts there; the command line overrides it afterwards.
+    assert load_classifier(f"{path}:sure", outputs="values").outputs is Outputs.VALUES
+    with pytest.raises(InputError, match="nothing says what it means"):
+        load_classifier(f"{path}:one")

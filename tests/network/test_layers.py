@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+import xaicli
 from xaicli.errors import InputError, UsageError
 from xaicli.network.dry_run import dry_run
+from xaicli.network.embedding import class_weights
 from xaicli.network.layers import default_layer, list_layers, named_layer
 from xaicli.network.taps import tap_many
 from xaicli.network.tokens import Axes
@@ -217,3 +219,23 @@ def test_a_dry_run_draws_no_random_number_of_the_callers(tiny_cnn: nn.Module) ->
     before = torch.get_rng_state()
     default_layer(dry_run(tiny_cnn, SIZE))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class WithFeatures(nn.Module):
+    """Returns, before its logits, two numbers of the photo itself, to which no layer leads; `named`: under names."""
+
+    def __init__(self, named: bool) -> None:
+        super().__init__()
+        self.features, self.head, self.named = nn.Conv2d(3, 4, 3), nn.Linear(4, 5), named
+
+    def forward(self, inputs: torch.Tensor) -> object:
+        logits = self.head(self.features(inputs).mean(dim=(2, 3)))
+        aside = inputs.mean(dim=(2, 3))[:, :2]
+        return {"aside": aside, "logits": logits} if self.named else (aside, logits)
+
+
+@pytest.mark.parametrize(("named", "output"), [(True, ""), (False, "1")])
+def test_gradients_begin_at_the_entry_of_the_output_that_is_read_and_not_at_the_first(named: bool, output: str) -> None:
+    made = xaicli.classifier(WithFeatures(named), resize=None, crop=16, output_name=output)
+    assert made.default_layer.name == "features"
+    assert class_weights(made).shape == (5, 4)

@@ -13,6 +13,7 @@ from xaicli.errors import InputError, RunError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.checkpoint import is_checkpoint, read_checkpoint
 from xaicli.models.fit import fit
+from xaicli.models.from_module import saying
 from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.restore import restored
 from xaicli.models.weights import read_weights
@@ -29,7 +30,8 @@ def load(request: Request) -> LoadedModel:
     if not request.trust:
         raise UsageError(f"{file}:{name} would run the code in {file.name}", hint="Where you trust it, add --trust.")
     request.notice(f"running your code from {file.name}")
-    made = call(file, name)
+    with saying(request.outputs, request.output_name):
+        made = call(file, name)
     canonical = request.canonical("", f"{file.name}:{name}")
     if isinstance(made, Classifier):
         black_box = made.forward if made.module is None else None

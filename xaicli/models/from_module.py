@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,14 @@ from xaicli.models.prompts import read_prompts
 from xaicli.models.text_image import classifier_of_prompts
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
-from xaicli.outputs import outputs_named
+from xaicli.outputs import Outputs, outputs_named
 from xaicli.passes.device import resolve_device
 
 logger = logging.getLogger("xaicli")
+
+
+said: ContextVar[tuple[Outputs | None, str]] = ContextVar("said", default=(None, ""))
+"""What the command line says of the outputs of a network that is being made; see `saying`."""
 
 
 def classifier(
@@ -99,10 +105,21 @@ def classifier(
             overrides=overrides,
             classes=given,
             layer=layer,
-            outputs=outputs_named(outputs),
-            output_name=output_name,
+            outputs=outputs_named(outputs) or said.get()[0],
+            output_name=output_name or said.get()[1],
             notice=logger.info,
         )
+
+
+@contextmanager
+def saying(outputs: Outputs | None, output_name: str) -> Iterator[None]:
+    """Let `classifier`, where it is called by the code of a file, take what the command line says of the outputs, unless that
+    code says it itself: they may be all that makes its network a classifier."""
+    token = said.set((outputs, output_name))
+    try:
+        yield
+    finally:
+        said.reset(token)
 
 
 def of_prompts(module: nn.Module, tokenizer: Any, view: View, request: Request) -> LoadedModel:

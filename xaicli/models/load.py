@@ -143,6 +143,8 @@ def load_classifier(
         trust=trust and not UNTRUSTED.get(),
         notice=notice,
         prompts=read_prompts(prompts, template, given),
+        outputs=outputs_named(outputs),
+        output_name=output_name,
     )
     if load not in TAKE_PROMPTS:
         request.prompts.refuse(spec)
@@ -160,8 +162,8 @@ def load_classifier(
             overrides=overrides,
             classes=given,
             layer=layer,
-            outputs=outputs_named(outputs),
-            output_name=output_name,
+            outputs=request.outputs,
+            output_name=request.output_name,
             notice=notice,
         )
 

@@ -28,7 +28,8 @@ class Request:
     name: the part after the source's prefix; flag: the qualifier without `=` (torchvision's weights, a revision); weights: a file
     that replaces the source's own; any_device: the user did not choose `device`, so a source may take the CPU instead; offline:
     forbids downloads; progress: shows a bar for them; trust: allows the user's own code; prompts: the texts with which a
-    text-image model compares photos; layer: the tensor at which an exported network is cut, empty for one that stays whole.
+    text-image model compares photos; layer: the tensor at which an exported network is cut, empty for one that stays whole;
+    outputs, output_name: what the outputs are, and which entry of a tuple or dict, where the user says so.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Request:
     notice: Notice = lambda text: None
     prompts: Prompts = Prompts()
     layer: str = ""
+    outputs: Outputs | None = None
+    output_name: str = ""
 
     def canonical(self, source: str, name: str) -> str:
         """The specification in canonical form, with the weights file's name but not its path."""

@@ -78,7 +78,8 @@ class Classifier:
     def __post_init__(self) -> None:
         if not self.weights_fingerprint:
             object.__setattr__(self, "weights_fingerprint", self.fingerprint)
-        layers = KnownLayers(self.module, self.name, self.view.size, self.traced_channels, self.decoding, self.of_places)
+        at = self.view.size, self.traced_channels
+        layers = KnownLayers(self.module, self.name, *at, self.decoding, self.output_name, self.of_places)
         # A copy of a classifier, made for a photo or a precision, keeps what is known as long as it has the same network.
         if self.known is None or not self.known.fits(layers):
             object.__setattr__(self, "known", layers)

@@ -21,7 +21,6 @@ from torch.nn import functional
 from xaicli.errors import UsageError
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
-from xaicli.network.nested import first_tensor
 from xaicli.network.noise import noise
 from xaicli.network.observe import Call, observing
 from xaicli.network.reference import Reference
@@ -44,11 +43,7 @@ def embedder_of(classifier: Classifier) -> Embedder:
     image = getattr(module, "embedder", None)
     if isinstance(image, nn.Module):
         return Embedder(image, "the features of its image side")
-    head = (
-        ""
-        if module is None or classifier.outputs is Outputs.VALUES
-        else head_of(module, classifier.view.size, classifier.view.channels)
-    )
+    head = "" if module is None or classifier.outputs is Outputs.VALUES else head_of(classifier)
     if module is not None and head:
         return Embedder(replaced(module, head), f"what enters its head {head}")
     if classifier.classes or (module is None and classifier.outputs is not Outputs.VALUES):
@@ -63,7 +58,7 @@ def class_weights(classifier: Classifier) -> Tensor:
     texts = getattr(module, "texts", None)
     if isinstance(texts, Tensor) and texts.shape[:1] == (classifier.count,):
         return texts.detach().float()
-    path = "" if classifier.of_places else head_of(module, classifier.view.size, classifier.view.channels)
+    path = "" if classifier.of_places else head_of(classifier)
     head = module.get_submodule(path) if path else None
     if not isinstance(head, nn.Linear) or head.weight.shape[0] != classifier.count:
         raise UsageError(
@@ -73,8 +68,9 @@ def class_weights(classifier: Classifier) -> Tensor:
     return head.weight.detach().float()
 
 
-def head_of(module: nn.Module, size: tuple[int, int], channels: int = 3) -> str:
+def head_of(classifier: Classifier) -> str:
     """The path of the linear layer whose output is the network's own; empty where there is none."""
+    module = classifier.torch_module
     given: list[tuple[str, Any]] = []
 
     def after(call: Call, args: object, kwargs: object, output: Any) -> None:
@@ -82,9 +78,10 @@ def head_of(module: nn.Module, size: tuple[int, int], channels: int = 3) -> str:
             given.append((call.path, output))
 
     with torch.no_grad(), eval_mode(module), observing(module, after=after):
-        found = first_tensor(module(noise(module, size, channels)))
-    last = given[-1] if given else ("", None)
-    return last[0] if found is not None and isinstance(last[1], Tensor) and torch.equal(found, last[1]) else ""
+        output = module(noise(module, classifier.view.size, classifier.view.channels))
+        found = classifier.layers_known.outputs(output)
+    path, last = given[-1] if given else ("", None)
+    return path if isinstance(last, Tensor) and torch.equal(found, last.float()) else ""
 
 
 def replaced(module: nn.Module, path: str) -> nn.Module:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from torch import nn
+from torch import Tensor, nn
 
 from xaicli.containment import contained
 from xaicli.errors import RunError
@@ -14,6 +14,7 @@ from xaicli.network.branches import parallel_branches
 from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, LayerRow, default_layer, list_layers, named_layer
 from xaicli.network.proposals import Decoding
+from xaicli.network.raw_output import read_outputs
 from xaicli.network.sequences import SequenceNetwork
 from xaicli.network.stages import named_stages
 from xaicli.network.trace import NetworkTrace
@@ -25,8 +26,8 @@ class KnownLayers:
     or precisions share it.
 
     module: the network, None for a black box; name: in errors; size: (height, width) of its inputs; channels: of its inputs;
-    decoding: how boxes are read of a detector; of_places: it gives a class map or boxes, so that features are looked for in its
-    encoder alone.
+    decoding: how boxes are read of a detector; output_name: the entry of its output that is read; of_places: it gives a class
+    map or boxes, so that features are looked for in its encoder alone.
     """
 
     module: nn.Module | None
@@ -34,6 +35,7 @@ class KnownLayers:
     size: tuple[int, int]
     channels: int
     decoding: Decoding | None = None
+    output_name: str = ""
     of_places: bool = False
     named: dict[str, FeatureLayer] = field(default_factory=dict)
     stages: dict[tuple[str, ...], tuple[FeatureLayer, ...]] = field(default_factory=dict)
@@ -55,11 +57,15 @@ class KnownLayers:
             raise RunError(f"{self.name} is a black box: no layers", hint="Use a method that needs the forward pass alone.")
         with contained(f"{self.name}, in a dry run,"):
             if isinstance(module, SequenceNetwork):
-                return dry_run(module.network, self.size, self.channels, enter=module.enter)
+                return dry_run(module.network, self.size, self.channels, self.outputs, enter=module.enter)
             if self.decoding is None:
-                return dry_run(module, self.size, self.channels)
+                return dry_run(module, self.size, self.channels, self.outputs)
             read = dataclasses.replace(self.decoding, one_by_one=False).read
             return dry_run(module, self.size, self.channels, lambda output: read(output, 1, self.name).scores)
+
+    def outputs(self, output: object) -> Tensor:
+        """The outputs for one photo, the same entry of a tuple or dict that is read of the classifier."""
+        return read_outputs(output, 1, self.name, self.output_name)
 
     @cached_property
     def default(self) -> FeatureLayer:
