@@ -274,9 +274,14 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.data is not None:
         figures = json.dumps(measure(given.model, given.data, given.photos), indent=1).encode()
         write_atomic(FIGURES, lambda file: file.write(figures))
+    write_page()
+    return 0
+
+
+def write_page() -> None:
+    """Write the page from the figures that are kept."""
     content = page(json.loads(FIGURES.read_text(encoding="utf-8"))).encode()
     write_atomic(PAGE, lambda file: file.write(content))
-    return 0
 
 
 if __name__ == "__main__":

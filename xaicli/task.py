@@ -111,6 +111,10 @@ class Task(ABC):
     def modules(self) -> dict[str, nn.Module]:
         """The trained modules by name, in train mode during training; their names prefix the checkpoint's tensors."""
 
+    def rate_of(self, name: str) -> float:
+        """What the learning rate of a parameter is multiplied by. name: `MODULE.` and the parameter's own."""
+        return 1.0
+
     @property
     def frozen(self) -> dict[str, nn.Module]:
         """The networks that are only used, by name. The loop puts them into evaluation mode without gradients of their
@@ -166,6 +170,8 @@ class BranchedNetworks(Protocol):
     """The functions of the module `xaicli.builtin.BRANCHED_NETWORKS`; see there for each."""
 
     def with_branch(self, network: nn.Module, size: tuple[int, int]) -> nn.Module: ...
+
+    def branch_of(self, module: nn.Module | None) -> nn.Module | None: ...
 
     def described(self, network: nn.Module) -> dict[str, Any]: ...
 

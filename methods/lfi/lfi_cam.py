@@ -34,6 +34,7 @@ class LFITraining(Definition):
     zero_rule: Literal["none", "authors"] = param("none", "authors: what is exactly 0 in the features stays 0 in the mask stack")
     antialias: bool = param(False, "smooth the grey picture as it is made small")
     detach_map: bool = param(False, "no gradient through the attention: an ablation")
+    fin_lr: float = param(1.0, "learning rate of the branch, times that of the network", gt=0)
 
     name = "lfi-cam"
 
@@ -130,6 +131,9 @@ class LFITask(Task):
     @property
     def modules(self) -> dict[str, nn.Module]:
         return {"network": self.network}
+
+    def rate_of(self, name: str) -> float:
+        return self.training.fin_lr if name.startswith("network.branch.") else 1.0
 
     def losses(self, inputs: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         logits = self.classifier.logits(self.network(inputs), len(inputs))

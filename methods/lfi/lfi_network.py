@@ -19,7 +19,7 @@ from xaicli.errors import InputError, UsageError
 from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance
 from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import FeatureLayer, default_layer, feature_layer, named_layer
-from xaicli.network.nested import change_first_argument, replace_first_tensor
+from xaicli.network.nested import altering
 from xaicli.network.tokens import Axes, Side
 from xaicli.network.trace import NetworkTrace
 
@@ -65,16 +65,8 @@ class LFINetwork(nn.Module):
             features = tensor.relu() if self.site.rectified else tensor
             return features * (1 + self.branch(features, inputs).unsqueeze(1)).to(features.dtype)
 
-        if self.site.side == "input":
-            hook = layer.register_forward_pre_hook(
-                lambda _, args, kwargs: change_first_argument(args, kwargs, gate), with_kwargs=True
-            )
-        else:
-            hook = layer.register_forward_hook(lambda _, args, output: replace_first_tensor(output, gate))
-        try:
+        with altering(layer, self.site.side, gate):
             yield
-        finally:
-            hook.remove()
 
 
 def with_branch(
@@ -88,11 +80,15 @@ def with_branch(
     """`network` with a new branch at its last feature map, or at the layer that is named, on the network's device.
 
     size: height and width of inputs; gate: where a network normalises its last features only after they were added or joined up
-    (DenseNet, ResNet V2), before that, as the authors do, or after its activation. Raises UsageError for a transformer,
-    InputError where there is no feature map.
+    (DenseNet, ResNet V2), before that, as the authors do, or after its activation. A network that has a branch keeps it if it
+    is built alike, else it gets a new one in its place. Raises UsageError for a transformer, InputError where there is no feature
+    map.
     """
-    site = find_site(network, size, gate, layer)
-    made = LFINetwork(network, site, importance)
+    plain = network.network if isinstance(network, LFINetwork) else network
+    site = find_site(plain, size, gate, layer if plain is network else layer.removeprefix("network."))
+    if isinstance(network, LFINetwork) and (network.site, network.branch.importance) == (site, importance):
+        return network
+    made = LFINetwork(plain, site, importance)
     parameter = next(network.parameters(), None)
     return made if parameter is None else made.to(parameter.device)
 

@@ -177,6 +177,8 @@ def test_a_bundled_network_is_loaded_by_its_name(saved, tmp_path, monkeypatch):
 def test_each_stage_has_its_own_number_of_blocks_or_all_the_same():
     assert [len(stage) for stage in build("tiny@widths=8+8+16@blocks=1+2+3", 3).module.stages] == [1, 2, 3]
     assert [len(stage) for stage in build(SMALL, 3).module.stages] == [1, 1, 1]
+    with pytest.raises(UsageError, match="tiny: 2 strides; expected 4"):
+        build("tiny@strides=2+1", 3)
     with pytest.raises(UsageError, match="widths of 2 stages, blocks of 3"):
         build("tiny@widths=8+16@blocks=1+2+3", 3)
 

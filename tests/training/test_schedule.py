@@ -17,7 +17,7 @@ CYCLE = Schedule(epochs=1, batch_size=4, lr=1e-3, weight_decay=5e-4, nesterov=Tr
 
 def course(schedule: Schedule, steps: int) -> tuple[list[float], list[float]]:
     """Learning rate and momentum of each step."""
-    optimizer = make_optimizer([nn.Linear(2, 2)], schedule)
+    optimizer = make_optimizer({"module": nn.Linear(2, 2)}, schedule)
     scheduler = make_scheduler(optimizer, schedule, steps)
     rates, momenta = [], []
     for _ in range(steps):
@@ -71,7 +71,7 @@ def test_steps_fall_at_shares_of_the_whole():
 )
 def test_weight_decay_acts_on_what_it_is_told_to(decay, decayed):
     module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    optimizer = make_optimizer([module], dataclasses.replace(CYCLE, decay=decay))
+    optimizer = make_optimizer({"module": module}, dataclasses.replace(CYCLE, decay=decay))
     names = {id(tensor): name for name, tensor in module.named_parameters()}
     found = [names[id(tensor)] for group in optimizer.param_groups if group["weight_decay"] for tensor in group["params"]]
     assert sorted(found) == sorted(decayed)
@@ -81,9 +81,23 @@ def test_weight_decay_acts_on_what_it_is_told_to(decay, decayed):
 def test_frozen_weights_are_not_optimised():
     module = nn.Linear(2, 2).requires_grad_(False)
     with pytest.raises(UsageError, match="nothing is left to train"):
-        make_optimizer([module], CYCLE)
+        make_optimizer({"module": module}, CYCLE)
     module.bias.requires_grad_(True)
-    assert sum(len(group["params"]) for group in make_optimizer([module], CYCLE).param_groups) == 1
+    assert sum(len(group["params"]) for group in make_optimizer({"module": module}, CYCLE).param_groups) == 1
+
+
+@pytest.mark.parametrize("shape", ["step", "one-cycle"])
+def test_a_parameter_may_have_a_learning_rate_of_its_own_in_all_steps(shape):
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    schedule = Schedule(epochs=1, batch_size=4, lr=0.1, weight_decay=1e-4, shape=shape)
+    optimizer = make_optimizer({"m": module}, schedule, lambda name: 10.0 if name.startswith("m.1.") else 1.0)
+    scheduler = make_scheduler(optimizer, schedule, 8)
+    plain, fast = optimizer.param_groups
+    assert [len(plain["params"]), len(fast["params"])] == [2, 2]
+    for _ in range(8):
+        assert fast["lr"] == pytest.approx(10 * plain["lr"])
+        optimizer.step()
+        scheduler.step()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ class Tiny(Definition):
 
     widths: tuple[int, ...] = param((32, 64, 192), "channels of each stage", ge=1)
     blocks: tuple[int, ...] = param((1, 2, 3), "residual blocks of each stage, or one number for all", ge=1)
+    strides: tuple[int, ...] = param((2, 1, 2, 2), "of the stem and of each stage; 1 in place of 2 makes finer features", ge=1)
 
     name = "tiny"
 
@@ -40,7 +41,12 @@ class Tiny(Definition):
         if len(self.widths) != len(blocks):
             found = f"tiny: widths of {len(self.widths)} stages, blocks of {len(blocks)}"
             raise UsageError(found, expected="as many, or one number of blocks for all")
-        return CompactResNet(count, self.widths, blocks)
+        # Written for three stages, the default serves any number: stages after the first halve the side.
+        usual = (2, 1) + (2,) * (len(self.widths) - 1)
+        strides = usual if self.strides == (2, 1, 2, 2) else self.strides
+        if len(strides) != len(self.widths) + 1:
+            raise UsageError(f"tiny: {len(strides)} strides", expected=f"{len(self.widths) + 1}: of the stem and of each stage")
+        return CompactResNet(count, self.widths, blocks, strides)
 
 
 @dataclass(frozen=True, kw_only=True)

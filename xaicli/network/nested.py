@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from xaicli.network.tokens import Side
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -44,3 +47,18 @@ def change_first_argument(
     if first_tensor(args) is not None:
         return replace_first_tensor(args, change), kwargs
     return args, replace_first_tensor(kwargs, change)
+
+
+@contextmanager
+def altering(module: nn.Module, side: Side, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Inside the `with`, the first tensor that a module receives (`input`) or returns (`output`) is changed."""
+    if side == "input":
+        hook = module.register_forward_pre_hook(
+            lambda _, args, kwargs: change_first_argument(args, kwargs, change), with_kwargs=True
+        )
+    else:
+        hook = module.register_forward_hook(lambda _, args, output: replace_first_tensor(output, change))
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -97,7 +97,8 @@ class ClassifierTask(Task):
 
     def metadata(self) -> dict[str, Any]:
         record: dict[str, Any] = {"parameters": self.training.parameters_as_given()}
-        if self.training.branch:
+        # A network that begins with pretrained weights may have a branch already, and keeps it.
+        if branched_networks().branch_of(self.network) is not None:
             record["branch"] = branched_networks().described(self.network)
         if self.teacher is not None:
             record["teacher"] = {"name": self.teacher.name, "fingerprint": self.teacher.weights_fingerprint}

@@ -79,7 +79,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.modules: Sequence[nn.Module] = list(self.task.modules.values())
-        self.optimizer = schedules.make_optimizer(self.modules, self.schedule)
+        self.optimizer = schedules.make_optimizer(self.task.modules, self.schedule, self.task.rate_of)
         self.scheduler = schedules.make_scheduler(self.optimizer, self.schedule, self.total)
         self.average = Average(self.modules, self.schedule.ema)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from xaicli.errors import InputError, UsageError
 from xaicli.models.architecture import build
 from xaicli.models.assemble import assemble
+from xaicli.models.checkpoint import ENDING, is_checkpoint, read_metadata
 from xaicli.models.input_view import Overrides
 from xaicli.models.load import load_classifier
 from xaicli.models.model_request import LoadedModel, Notice
@@ -45,9 +47,19 @@ def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str
     if loaded.count != len(classes):
         replace_head(module, loaded.count, len(classes))
         notice(f"{loaded.name}: a new head for {len(classes)} classes in place of {loaded.count}")
-    plain = build(spec.partition("@weights=")[0], len(classes), trust=True).spec
+    plain = architecture_of(spec, options.get("weights"), len(classes))
     made = LoadedModel(plain, loaded.view, module=module)
     return NewNetwork(assembled(made, classes, {"device": loaded.device}, notice), plain)
+
+
+def architecture_of(spec: str, weights: str | Path | None, count: int) -> str:
+    """The specification that builds a network without its weights: of a file of xai train, the one that its record names."""
+    name = spec.partition("@weights=")[0]
+    file = Path(weights or name).expanduser()
+    if file.suffix == ENDING and is_checkpoint(file):
+        recorded = read_metadata(file).get("architecture")
+        name = recorded["spec"] if isinstance(recorded, dict) and isinstance(recorded.get("spec"), str) else name
+    return build(name, count, trust=True).spec
 
 
 def assembled(made: LoadedModel, classes: tuple[str, ...], options: dict[str, Any], notice: Notice) -> Classifier:

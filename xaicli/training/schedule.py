@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import nn
@@ -28,19 +28,24 @@ def check(schedule: Schedule) -> None:
         raise UsageError(f"--lr {schedule.lr}", expected="a number above 0")
 
 
-def make_optimizer(modules: Iterable[nn.Module], schedule: Schedule) -> Optimizer:
-    """The optimiser over all trainable parameters; those without weight decay are in a separate group."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for module in modules:
+def make_optimizer(
+    modules: Mapping[str, nn.Module], schedule: Schedule, rate_of: Callable[[str], float] = lambda name: 1.0
+) -> Optimizer:
+    """The optimiser over all trainable parameters, in groups of one learning rate and weight decay, those that decay first.
+
+    rate_of: what the learning rate of a parameter, `MODULE.NAME`, is multiplied by.
+    """
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for prefix, module in modules.items():
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
-                groups[decays(name, parameter, schedule.decay)].append(parameter)
-    if not any(groups.values()):
+                key = (decays(name, parameter, schedule.decay), rate_of(f"{prefix}.{name}"))
+                groups.setdefault(key, []).append(parameter)
+    if not groups:
         raise UsageError("nothing is left to train: every weight is frozen")
     parts = [
-        {"params": parameters, "weight_decay": schedule.weight_decay if decayed else 0.0}
-        for decayed, parameters in groups.items()
-        if parameters
+        {"params": parameters, "weight_decay": schedule.weight_decay if decayed else 0.0, "lr": schedule.lr * rate}
+        for (decayed, rate), parameters in sorted(groups.items(), key=lambda group: not group[0][0])
     ]
     if schedule.optimizer == "sgd":
         return SGD(parts, lr=schedule.lr, momentum=schedule.momentum, nesterov=schedule.nesterov)
@@ -64,7 +69,7 @@ def make_scheduler(optimizer: Optimizer, schedule: Schedule, steps: int) -> LRSc
     warm_up = schedule.warm_up if schedule.warm_up * steps != 1 else schedule.warm_up / 2
     return OneCycleLR(
         optimizer,
-        max_lr=schedule.lr,
+        max_lr=[float(group["lr"]) for group in optimizer.param_groups],
         total_steps=steps,
         pct_start=warm_up,
         div_factor=schedule.start_divisor,

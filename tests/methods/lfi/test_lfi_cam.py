@@ -206,3 +206,11 @@ def test_a_trained_network_is_a_model_of_its_own(tmp_path, photo_batch):
     with torch.no_grad():
         assert_close(maps.logits, copy.deepcopy(task.network).eval()(photo_batch))
     assert loaded.feature_layer().name == "network.stages"
+
+
+def test_the_branch_alone_has_the_learning_rate_of_fin_lr(classifier):
+    task = task_for(classifier, fin_lr=10)
+    names = [f"network.{name}" for name, _ in task.network.named_parameters()]
+    fast = {name for name in names if task.rate_of(name) == 10}
+    assert fast == {name for name in names if ".branch." in name}
+    assert {task.rate_of(name) for name in names} == {1, 10}

@@ -12,17 +12,24 @@ class CompactResNet(nn.Module):
     """Logits (B, classes) of inputs (B, 3, H, W).
 
     widths: channels of the stages, each at half the side of the one before; blocks: how many each stage has, by default most in
-    the last, where they are cheap. The stem halves the side, the head is one linear layer over the spatial mean. The features
-    after the last stage are non-negative. Raises ValueError if widths and blocks differ in number.
+    the last, where they are cheap; strides: of the stem and of each stage. The head is one linear layer over the spatial mean.
+    The features after the last stage are non-negative. Strides do not change the weights' shapes. Raises ValueError if widths,
+    blocks and strides do not fit in number.
     """
 
-    def __init__(self, classes: int, widths: Sequence[int] = (32, 64, 192), blocks: Sequence[int] = (1, 2, 3)) -> None:
+    def __init__(
+        self,
+        classes: int,
+        widths: Sequence[int] = (32, 64, 192),
+        blocks: Sequence[int] = (1, 2, 3),
+        strides: Sequence[int] = (2, 1, 2, 2),
+    ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(convolution(3, widths[0], 3, stride=2), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        self.stem = nn.Sequential(convolution(3, widths[0], 3, stride=strides[0]), nn.BatchNorm2d(widths[0]), nn.ReLU())
         self.stages = nn.Sequential()
         before = widths[0]
-        for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
-            parts = [ResidualBlock(before if at == 0 else width, width, 2 if stage and at == 0 else 1) for at in range(depth)]
+        for width, depth, stride in zip(widths, blocks, strides[1:], strict=True):
+            parts = [ResidualBlock(before if at == 0 else width, width, stride if at == 0 else 1) for at in range(depth)]
             self.stages.append(nn.Sequential(*parts))
             before = width
         self.head = nn.Linear(before, classes)
@@ -34,7 +41,10 @@ class CompactResNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with a shortcut around them: the identity, or a pooled 1 x 1 convolution if the shape changes."""
+    """Two convolutions with a shortcut around them: the identity, or a pooled 1 x 1 convolution if the shape changes.
+
+    Where the width changes and the side does not, the pooling is there too and does nothing, so that names stay.
+    """
 
     def __init__(self, before: int, width: int, stride: int) -> None:
         super().__init__()
@@ -42,10 +52,9 @@ class ResidualBlock(nn.Module):
         self.conv2, self.norm2, self.relu2 = convolution(width, width, 3), nn.BatchNorm2d(width), nn.ReLU()
         # Mean pooling before the 1 x 1 convolution keeps what a stride would discard (He et al., 2019, "ResNet-D").
         self.shortcut = nn.Sequential()
-        if stride > 1:
-            self.shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
         if stride > 1 or before != width:
-            self.shortcut.extend([convolution(before, width, 1), nn.BatchNorm2d(width)])
+            pool = nn.AvgPool2d(stride, ceil_mode=True)
+            self.shortcut.extend([pool, convolution(before, width, 1), nn.BatchNorm2d(width)])
 
     def forward(self, features: Tensor) -> Tensor:
         changed = self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(features)))))
