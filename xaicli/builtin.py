@@ -111,6 +111,10 @@ METHODS: dict[str, Builtin] = {
     "tame": Builtin(
         "tame.t_tame:TAME", "TAME: T-TAME's forerunner of 2022, for convolutional networks, with its own training recipe"
     ),
+    "l-cam": Builtin(
+        "tame.l_cam:LCAM",
+        "L-CAM: class maps of one 1 x 1 convolution on the last features, trained to keep the masked photo's decision",
+    ),
     "p-tame": Builtin(
         "tame.p_tame:PTAME",
         "P-TAME: class maps by a trained head on a small auxiliary network; the classifier itself may be a black box",

@@ -1,4 +1,4 @@
-"""The trainable attention of TAME, T-TAME and P-TAME: branches on feature maps of a frozen network, and a fuser.
+"""The trainable attention of TAME, T-TAME, P-TAME and L-CAM: branches on feature maps of a frozen network, and a fuser.
 
 u_i = relu(BN(Conv1x1(f_i)) + f_i),  c = fuser(u),  training mask a = sigmoid(c)
 """
@@ -30,7 +30,8 @@ class AttentionHead(nn.Module):
     """Class maps (logits, before any sigmoid) from the features of several layers, shallow first.
 
     channels: of each layer; classes: N; bias: of the fuser; upsampling: how smaller layers are brought to the first one's size;
-    largest: the most rows and columns that maps have, None for as many as the first layer has.
+    largest: the most rows and columns that maps have, None for as many as the first layer has; branches: whether features are
+    transformed before the fuser reads them, which L-CAM's are not.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class AttentionHead(nn.Module):
         bias: bool = True,
         upsampling: Upsampling = "single",
         largest: int | None = None,
+        branches: bool = True,
     ) -> None:
         super().__init__()
         self.channels, self.classes, self.largest = tuple(channels), classes, largest
-        self.branches = nn.ModuleList(Branch(count) for count in channels)
+        self.branches = nn.ModuleList(Branch(count) for count in channels if branches)
         self.fuser = Fuser(channels, classes, bias=bias, upsampling=upsampling)
 
     def forward(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
@@ -64,9 +66,12 @@ class AttentionHead(nn.Module):
             "bias": fuser.bias is not None,
             "upsampling": fuser.upsampling,
             "largest": self.largest,
+            **({} if self.branches else {"branches": False}),
         }
 
     def transformed(self, features: Sequence[Tensor]) -> list[Tensor]:
+        if not self.branches:
+            return list(features)
         return [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]
 
     def size(self, features: Sequence[Tensor]) -> tuple[int, int]:

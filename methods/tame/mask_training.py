@@ -83,7 +83,7 @@ class MaskTask(Task):
         wanted = self.wanted(clean, labels)
         maps, row = self.maps(features, wanted)
         photos = torch.arange(len(inputs), device=inputs.device)
-        masked = self.classifier(self.masked(inputs, maps[photos, row]))
+        masked = self.decided(inputs, maps[photos, row])
         size, rough = area(maps, own.power), variation(maps, own.border)
         if own.maps == "batch":
             # The map that photo i has of photo j's class, for all i and j: classes that occur twice count twice.
@@ -114,6 +114,10 @@ class MaskTask(Task):
             shared = classes.expand(len(wanted), -1)
             logits = whole.gather(1, shared[..., None, None].expand(-1, -1, *whole.shape[2:]))
         return logits.float().sigmoid(), row
+
+    def decided(self, inputs: Tensor, maps: Tensor) -> Tensor:
+        """The classifier's logits (B, N) of photos seen through maps (B, R, R)."""
+        return self.classifier(self.masked(inputs, maps))
 
     def masked(self, inputs: Tensor, maps: Tensor) -> Tensor:
         """Photos (B, 3, H, W) seen through maps (B, R, R): where a map is 0 there is the baseline."""

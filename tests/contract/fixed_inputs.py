@@ -57,7 +57,8 @@ def photo_paths() -> list[Path]:
 
 @contextlib.contextmanager
 def workplace() -> Iterator[Path]:
-    """A fresh current folder with photos/, masks/ and a checkpoint of TAME installed, of which none ships; no user's settings."""
+    """A fresh current folder with photos/, masks/ and checkpoints of TAME and L-CAM installed, of which none ship; no user's
+    settings."""
     before = Path.cwd(), {name: os.environ.get(name) for name in ("XAI_CACHE", "XDG_CONFIG_HOME")}
     folder = Path(tempfile.mkdtemp(prefix="xai-results-"))
     try:
@@ -71,6 +72,7 @@ def workplace() -> Iterator[Path]:
             mask.paste(255, (8 + 8 * number, 16, 40 + 4 * number, 56))
             mask.save(f"masks/{number}.png")
         install_tame(folder / "cache" / "checkpoints" / "tame.safetensors")
+        install_l_cam(folder / "cache" / "checkpoints" / "l-cam.safetensors")
         yield folder
     finally:
         os.chdir(before[0])
@@ -85,6 +87,19 @@ def install_tame(path: Path) -> None:
     with safetensors.safe_open(bundled, "pt") as file:
         told = {key: json.dumps({**json.loads(text), "method": "tame"}) for key, text in file.metadata().items()}
     safetensors.torch.save_file(safetensors.torch.load_file(bundled), path, told)
+
+
+def install_l_cam(path: Path) -> None:
+    """A checkpoint of L-CAM whose convolution is the last layer of `tiny`, so that its maps are those of CAM."""
+    folder = next(Path(xaicli.__file__).parent.rglob("tiny.t-tame.safetensors")).parent
+    last = safetensors.torch.load_file(folder / "tiny.safetensors")
+    tensors = {f"attention.fuser.{part}": last[f"network.network.head.{part}"] for part in ("weight", "bias")}
+    classes, channels = tensors["attention.fuser.weight"].shape
+    attention = {"channels": [channels], "classes": classes, "bias": True, "upsampling": "single", "branches": False}
+    changed = {"method": "l-cam", "attention": attention, "layers": ["network.stages"], "mode": "img"}
+    with safetensors.safe_open(folder / "tiny.t-tame.safetensors", "pt") as file:
+        told = {key: json.dumps({**json.loads(text), **changed}) for key, text in file.metadata().items()}
+    safetensors.torch.save_file(tensors, path, told)
 
 
 def write_bank(path: Path, fingerprint: str) -> None:

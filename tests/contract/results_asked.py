@@ -12,7 +12,7 @@ OWN = f"{Path(__file__).with_name('fixed_inputs.py')}:"
 BANK = "bank.safetensors"
 SMALL, SMOOTH = ("cnn", "plain", "vit"), ("smooth", "vit")
 BUNDLED = {
-    "tiny": ("grad-cam", "rise@n_masks=64", "lfi-cam", "t-tame", "tame", "p-tame", "ucag@slices=3"),
+    "tiny": ("grad-cam", "rise@n_masks=64", "lfi-cam", "t-tame", "tame", "l-cam", "p-tame", "ucag@slices=3"),
     "tiny-vit": ("grad-cam", "rise@n_masks=64", "daam", "t-tame", "p-tame", "attention-rollout"),
 }
 """Methods by bundled network: those of which there are trained checkpoints, and some for the size of a real network."""
@@ -27,6 +27,7 @@ TRIED_ON = {
     "lfi-cam": ("tiny",),
     "t-tame": ("tiny", "tiny-vit"),
     "tame": ("tiny",),
+    "l-cam": ("tiny",),
     "p-tame": ("tiny", "tiny-vit"),
     "d-rise": ("boxes",),
     "odam": ("boxes",),

@@ -68,7 +68,8 @@ training_options = stack(
 @option("Running", "--keep-going", is_flag=True, help="Leave out photos that cannot be decoded; exit code 4.")
 @verbosity_options
 def command(method: str, model: ModelOptions, parameters: tuple[str, ...], **words: Any) -> int:
-    """Train an explainer for a model (t-tame, tame, p-tame, bee, u-cam@measure=variance), or a network: lfi-cam, classifier.
+    """Train an explainer for a model (t-tame, p-tame, l-cam, tame, bee, u-cam@measure=variance), or a network (lfi-cam,
+    classifier).
 
     Labels are needed by lfi-cam and classifier, which train --model from the start, and by u-cam. The same command goes on where
     a run was stopped or killed. A picture of the curves lies beside the checkpoint; held-out photos' scores come last.

@@ -14,7 +14,7 @@ from xaicli.registry import METHODS, definition_class, make_method
 from xaicli.task import Task, TaskOptions, Trainable
 from xaicli.training.classifier_task import ClassifierTask, ClassifierTraining
 
-TRAINED = ("lfi-cam", "t-tame", "tame", "p-tame", "bee", "u-cam@measure=variance", "classifier")
+TRAINED = ("lfi-cam", "t-tame", "tame", "p-tame", "l-cam", "bee", "u-cam@measure=variance", "classifier")
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,8 @@ def train(
     on_event: Callable[[Step | Epoch], None] = lambda event: None,
     progress: Progress = SILENT,
 ) -> Trained:
-    """Train `method` (`t-tame`, `tame`, `p-tame`, `bee`, `lfi-cam` or `classifier`, as a specification), and score it on held-out
-    photos.
+    """Train `method` (`t-tame`, `tame`, `p-tame`, `l-cam`, `bee`, `lfi-cam` or `classifier`, as a specification), and score it on
+    held-out photos.
 
     data, val: folders of photos, `FILE.csv` or `@list.txt`; hold_out: how many photos of `data` to hold out if `val` is None;
     epochs to ema: entries of the schedule, by default the method's own; parameters: of training, by name; pretrained: start from
