@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -95,7 +95,7 @@ class TTAME(TrainedMaps):
     name = "t-tame"
     paper = "Ntrougkas, Gkalelis and Mezaris, IEEE Access 2024, arXiv:2403.04523"
     needs = Needs.FEATURES | Needs.CHECKPOINT
-    training = TTAMETraining
+    training: ClassVar[type[MaskTraining]] = TTAMETraining
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=1)
@@ -124,7 +124,7 @@ class TTAME(TrainedMaps):
             maps = head.contrast(features, chosen.classes, chosen.against)
         return Maps(scaled(maps, self.scaling), chosen, logits)
 
-    def task(self, classifier: Classifier, options: TaskOptions) -> TTAMETask:
+    def task(self, classifier: Classifier, options: TaskOptions) -> MaskTask:
         return TTAMETask(classifier, TTAMETraining.from_text(dict(options.parameters)))
 
 
