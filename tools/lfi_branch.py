@@ -10,8 +10,7 @@ import argparse
 import json
 import math
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tools.lfi_page import write_page
 from xaicli.errors import UsageError
 from xaicli.files import write_atomic
 from xaicli.methods.lfi.feature_importance import FeatureImportance
@@ -37,7 +37,6 @@ from xaicli.training.data import Listing, read_listing
 from xaicli.training.decoded import open_photos
 
 FIGURES = Path("docs/results/lfi_branch.json")
-PAGE = Path("docs/lfi-cam.md")
 BATCH = 128
 GRADIENT_BATCHES = 4
 CORRELATION = Quantity(ValueKind.CONTINUOUS, -1.0, 1.0)
@@ -65,10 +64,6 @@ ALTERED: dict[str, Alter] = {
     "temperature 0.1": sharper(0.1),
 }
 NO_GATE = "no attention"
-TABLE = (
-    "| weights of the channels | accuracy, % | loss | loss minus learned | correlation with the map of equal weights |",
-    "| --- | ---: | ---: | ---: | ---: |",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,74 +192,6 @@ def kept(estimate: Estimate) -> list[float | None]:
     return [estimate.value, estimate.low, estimate.high]
 
 
-def page(figures: Mapping[str, Any]) -> str:
-    """The page in Markdown."""
-    channels, ways, gradient = figures["channels"], figures["ways"], figures["gradient"]
-    spread, over_photos = figures["over_channels"], figures["over_photos"]
-    rows = [
-        f"| {name} | {percent(way['accuracy'])} | {shown(way['loss'], 3)} | "
-        f"{shown(way['change'], 4)} | {shown(way['like_equal'], 3)} |"
-        for name, way in ways.items()
-    ]
-    parts = [
-        "# What the branch of LFI-CAM learns",
-        wrapped(
-            f"{verdict(ways)} Measured on the bundled `{figures['model']}` over {figures['photos']:,} held-out photos; "
-            "95 % intervals in brackets."
-        ),
-        wrapped(
-            f"- The {channels} weights of a photo have an entropy of {shown(figures['entropy'], 3)} nats, of at most "
-            f"{figures['most']:.3f}: as much as {shown(figures['effective'], 1)} channels that are weighed alike. The largest "
-            f"weight is {shown(figures['largest'], 4)}; 1 / {channels} is {1 / channels:.4f}."
-        ),
-        wrapped(
-            f"- The scores before the softmax differ by {spread:.2f} from channel to channel of a photo, and by "
-            f"{over_photos:.2f} from photo to photo of a channel (standard deviations). At temperature 1 a score that is higher "
-            f"by {spread:.2f} makes a weight {math.exp(spread):.2f} times as large."
-        ),
-        wrapped(
-            "- The gradient of the loss, divided by the size of the weights (root mean squares), is "
-            f"{gradient['branch']:.2g} in the branch's convolutions and {gradient['network']:.2g} in the network's last one."
-        ),
-        "Each row weighs the channels in another way, in the network as it was trained:",
-        "\n".join([*TABLE, *rows]),
-        wrapped(
-            "The rows of smaller temperatures change a network that was trained at 1; what training with them gives is not shown "
-            "here. [The scores of the bundled models](models.md) have `lfi-cam@weights=equal` beside `lfi-cam`."
-        ),
-        "Made by `python -m tools.lfi_branch --data val/`, from `docs/results/lfi_branch.json`.",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def wrapped(text: str) -> str:
-    return textwrap.fill(text, 128, subsequent_indent="  " if text.startswith("- ") else "", break_on_hyphens=False)
-
-
-def verdict(ways: Mapping[str, Any]) -> str:
-    """One sentence: whether weights of another photo serve the network as well as the photo's own."""
-    change = ways["of the next photo"]["change"]
-    range_of = f"by {shown(change, 4)}"
-    if change[1] is not None and change[1] > 0:
-        return f"The branch weighs channels by the photo: with the weights of another photo the loss is higher {range_of}."
-    alike = ways["as learned"]["like_equal"][0]
-    return (
-        f"The branch's weights are not shown to matter: those of another photo change the loss {range_of}, and its map "
-        f"correlates by {alike:.3f} with the one of equal weights."
-    )
-
-
-def shown(interval: Sequence[float | None] | None, digits: int) -> str:
-    if interval is None or None in interval:
-        return ""
-    value, low, high = (f"{number:.{digits}f}" for number in interval)
-    return f"{value} [{low}, {high}]"
-
-
-def percent(interval: Sequence[float]) -> str:
-    return shown([100 * number for number in interval], 1)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.lfi_branch", description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, metavar="DIR", help="held-out photos, one folder a class: measure anew")
@@ -276,12 +203,6 @@ def main(words: Sequence[str] | None = None) -> int:
         write_atomic(FIGURES, lambda file: file.write(figures))
     write_page()
     return 0
-
-
-def write_page() -> None:
-    """Write the page from the figures that are kept."""
-    content = page(json.loads(FIGURES.read_text(encoding="utf-8"))).encode()
-    write_atomic(PAGE, lambda file: file.write(content))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from tools.bundled_models import carry_out, say
-from tools.lfi_branch import ALTERED, Passed, passed, write_page
+from tools.lfi_branch import ALTERED, Passed, passed
+from tools.lfi_page import write_page
 from tools.model_card import truth_beside
 from tools.trial_scores import compared, kept, score, share
 from xaicli.errors import XaiError
@@ -47,7 +48,7 @@ SCHEDULE = {"epochs": 3, "batch_size": 128, "lr": 0.1, "weight_decay": 1e-4, "sh
 
 
 @dataclass(frozen=True)
-class Trial:
+class ShortTraining:
     """name: in files and tables; what: in words; training: parameters of `xai train lfi-cam`; network: of the architecture."""
 
     name: str
@@ -57,13 +58,13 @@ class Trial:
 
 
 TRIALS = (
-    Trial("published", "the published recipe"),
-    Trial("temperature-0.1", "temperature 0.1", {"temperature": "0.1"}),
-    Trial("fin-lr-10", "learning rate of the branch x 10", {"fin_lr": "10"}),
-    Trial("fin-every", "a ReLU after every convolution of the branch", {"fin_relu": "every"}),
-    Trial("temperature-0.3", "temperature 0.3", {"temperature": "0.3"}),
-    Trial("stride-removed", "a last map of 16 x 16: the last stage without its stride", {}, "tiny@strides=2+1+2+1"),
-    Trial("fin-lr-10-temperature-0.1", "both: temperature 0.1, branch x 10", {"temperature": "0.1", "fin_lr": "10"}),
+    ShortTraining("published", "the published recipe"),
+    ShortTraining("temperature-0.1", "temperature 0.1", {"temperature": "0.1"}),
+    ShortTraining("fin-lr-10", "learning rate of the branch x 10", {"fin_lr": "10"}),
+    ShortTraining("fin-every", "a ReLU after every convolution of the branch", {"fin_relu": "every"}),
+    ShortTraining("temperature-0.3", "temperature 0.3", {"temperature": "0.3"}),
+    ShortTraining("stride-removed", "a last map of 16 x 16: the last stage without its stride", {}, "tiny@strides=2+1+2+1"),
+    ShortTraining("fin-lr-10-temperature-0.1", "both: temperature 0.1, branch x 10", {"temperature": "0.1", "fin_lr": "10"}),
 )
 
 
@@ -80,7 +81,7 @@ def start_file(network: str, work: Path) -> Path:
     return path
 
 
-def request_of(trial: Trial, arguments: argparse.Namespace) -> TrainRequest:
+def request_of(trial: ShortTraining, arguments: argparse.Namespace) -> TrainRequest:
     return TrainRequest(
         method="lfi-cam",
         data=arguments.data,
@@ -97,7 +98,7 @@ def request_of(trial: Trial, arguments: argparse.Namespace) -> TrainRequest:
     )
 
 
-def trained(trial: Trial, arguments: argparse.Namespace) -> Path:
+def trained(trial: ShortTraining, arguments: argparse.Namespace) -> Path:
     request = request_of(trial, arguments)
     assert request.output is not None
     run = prepare(request, notice=say)
@@ -106,7 +107,7 @@ def trained(trial: Trial, arguments: argparse.Namespace) -> Path:
     return request.output
 
 
-def measure(trial: Trial, file: Path, arguments: argparse.Namespace, held: Listing) -> dict[str, Any]:
+def measure(trial: ShortTraining, file: Path, arguments: argparse.Namespace, held: Listing) -> dict[str, Any]:
     """All figures of a trial, as JSON holds them."""
     classifier = load_classifier(str(file), device="cpu")
     truth = truth_beside(held, classifier)

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from xaicli.runs.trust import trust as trust
     from xaicli.runs.verify import verify as verify
     from xaicli.sign import Sign as Sign
+    from xaicli.training.study import study as study
     from xaicli.training.train import train as train
 
 PLACES = {
@@ -83,6 +84,7 @@ PLACES = {
     "parity": "xaicli.runs.parity",
     "report": "xaicli.runs.report",
     "score": "xaicli.runs.score",
+    "study": "xaicli.training.study",
     "train": "xaicli.training.train",
     "trust": "xaicli.runs.trust",
     "verify": "xaicli.runs.verify",

@@ -26,7 +26,7 @@ class Importance:
     fin_relu: a ReLU after every second convolution (`pair`), or after `every` one; fin_width: channels inside, None for as many
     as the features have, as published; temperature: of the softmax; zero_rule: `authors` sets to 0 in the mask stack what is
     exactly 0 in the features, which matters only for features below 0; antialias: of the grey picture; detach_map: no gradient
-    through the attention.
+    through the attention; plain: no attention, the convolutions read the features and are added to them.
     """
 
     fin_relu: Literal["pair", "every"] = "pair"
@@ -35,10 +35,12 @@ class Importance:
     zero_rule: Literal["none", "authors"] = "none"
     antialias: bool = False
     detach_map: bool = False
+    plain: bool = False
 
 
 class FeatureImportance(nn.Module):
-    """Attention (B, h, w), 0 to 1, of features (B, K, h, w) and the inputs (B, 3, H, W) that they were computed from."""
+    """Attention (B, h, w), 0 to 1, of features (B, K, h, w) and the inputs (B, 3, H, W) that they were computed from; of a plain
+    branch what is added to the features, (B, K, h, w)."""
 
     side_branch = True
     """The modules in here read features and are not features themselves, so they are never chosen as a feature layer."""
@@ -56,6 +58,9 @@ class FeatureImportance(nn.Module):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, features: Tensor, inputs: Tensor) -> Tensor:
+        if self.importance.plain:
+            added: Tensor = self.fin(features)
+            return added
         attention = self.attention(self.weights(features, inputs), features)
         return attention.detach() if self.importance.detach_map else attention
 

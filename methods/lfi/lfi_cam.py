@@ -34,12 +34,16 @@ class LFITraining(Definition):
     zero_rule: Literal["none", "authors"] = param("none", "authors: what is exactly 0 in the features stays 0 in the mask stack")
     antialias: bool = param(False, "smooth the grey picture as it is made small")
     detach_map: bool = param(False, "no gradient through the attention: an ablation")
+    role: Literal["gate", "plain"] = param("gate", "plain: no attention, a head with as many weights, as a control")
     fin_lr: float = param(1.0, "learning rate of the branch, times that of the network", gt=0)
 
     name = "lfi-cam"
 
     def importance(self) -> Importance:
+        if self.role == "plain" and self.fin_width is not None:
+            raise UsageError("role=plain with fin_width", hint="Leave one of them out.")
         return Importance(
+            plain=self.role == "plain",
             fin_relu=self.fin_relu,
             fin_width=self.fin_width,
             temperature=self.temperature,
@@ -99,6 +103,8 @@ class LFICAM(Method):
 def branch(classifier: Classifier) -> FeatureImportance:
     """The classifier's feature importance branch; raises UsageError, which says what to type, if it has none."""
     found = branch_of(classifier.torch_module)
+    if found is not None and found.importance.plain:
+        raise UsageError(f"{classifier.name} was trained with role=plain, as a control, and gives no attention")
     if found is None:
         model = classifier.name.partition("@")[0]
         if Needs.ATTENTION in classifier.provides:

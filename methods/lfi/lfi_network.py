@@ -58,11 +58,13 @@ class LFINetwork(nn.Module):
 
     @contextmanager
     def gated(self, inputs: Tensor) -> Iterator[None]:
-        """Inside the `with`, the features at the site are multiplied by 1 + A."""
+        """Inside the `with`, the features at the site are multiplied by 1 + A, or get what a plain branch adds."""
         layer = self.network.get_submodule(self.site.layer)
 
         def gate(tensor: Tensor) -> Tensor:
             features = tensor.relu() if self.site.rectified else tensor
+            if self.branch.importance.plain:
+                return features + self.branch(features, inputs).to(features.dtype)
             return features * (1 + self.branch(features, inputs).unsqueeze(1)).to(features.dtype)
 
         with altering(layer, self.site.side, gate):

@@ -272,4 +272,4 @@ def test_a_command_that_is_stopped_says_whether_it_goes_on_or_starts_again(
 
 def test_commands_that_keep_nothing_do_not_promise_to_go_on() -> None:
     goes_on = {verb for verb, entry in COMMANDS.items() if entry.goes_on}
-    assert goes_on == {"explain", "compare", "audit", "aggregate", "score", "trust", "train", "bank"}
+    assert goes_on == {"explain", "compare", "audit", "aggregate", "score", "trust", "train", "study", "bank"}

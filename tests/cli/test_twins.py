@@ -17,7 +17,7 @@ from xaicli.cli.main import COMMANDS, cli
 TWINS = {
     name: name for name in ("explain", "score", "compare", "report", "export", "merge", "baseline", "check", "train", "doctor")
 }
-TWINS |= {name: name for name in ("parity", "verify", "bundle", "trust", "audit", "augment", "aggregate")}
+TWINS |= {name: name for name in ("parity", "verify", "bundle", "trust", "audit", "augment", "aggregate", "study")}
 TWINS["bank"] = "build_bank"
 ALONE = {"list", "describe", "cache", "config", "completion"}
 """Commands that look things up or look after the installation, for people at a terminal."""

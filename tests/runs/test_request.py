@@ -9,14 +9,15 @@ from torch import nn
 
 import xaicli
 from xaicli.methods.lfi.lfi_network import with_branch
-from xaicli.runs.request import RunRequest, default_method
+from xaicli.runs.default_method import default_method
+from xaicli.runs.request import RunRequest
 from xaicli.runs.score_request import ScoreRequest
 
 
 def test_a_network_is_explained_by_grad_cam_and_a_black_box_by_rise(tiny_cnn, classifier_of):
-    assert default_method(classifier_of(tiny_cnn)) == "grad-cam"
-    assert default_method(classifier_of(with_branch(tiny_cnn, (32, 32)))) == "grad-cam"
-    assert default_method(classifier_of(lambda inputs: inputs.mean(dim=(2, 3)))) == "rise"
+    assert default_method(classifier_of(tiny_cnn)).name == "grad-cam"
+    assert default_method(classifier_of(with_branch(tiny_cnn, (32, 32)))).name == "grad-cam"
+    assert default_method(classifier_of(lambda inputs: inputs.mean(dim=(2, 3)))).name == "rise"
 
 
 def test_python_takes_the_same_default(tiny_cnn, classifier_of):

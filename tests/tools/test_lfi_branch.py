@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 import xaicli
-from tools.lfi_branch import ALTERED, altered, correlation, measure, page, verdict
+from tools.lfi_branch import ALTERED, altered, correlation, measure
+from tools.lfi_page import page, verdict
 from xaicli.methods.lfi.lfi_network import branch_of
 
 

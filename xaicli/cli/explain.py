@@ -38,7 +38,7 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @method_option(
     "Explanation",
-    "Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: grad-cam; rise for a black box]",
+    "Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: what measured best, else grad-cam]",
 )
 @option(
     "Explanation",

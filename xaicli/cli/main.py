@@ -59,6 +59,7 @@ COMMANDS = {
     "verify": CommandSummary("Guard", "verify", "make maps or scores again from their records, and compare"),
     "bundle": CommandSummary("Guard", "bundle", "maps, records and scores as evidence in one file"),
     "train": CommandSummary("Train", "train", "train an explainer, or a classifier", goes_on=True),
+    "study": CommandSummary("Train", "study", "a method's branch against the same network without it", goes_on=True),
     "bank": CommandSummary("Train", "bank", "a memory bank of features for self-supervised networks", goes_on=True),
     "doctor": CommandSummary("Look after", "doctor", "versions, devices, plugins; a model's layer and its pitfalls"),
     "cache": CommandSummary("Look after", "cache", "downloaded weights: list, locate or clear them"),

@@ -97,9 +97,9 @@ def explain(
 
     images: one photo or several, paths as on the command line or pictures in memory; classifier: loaded, a specification such as
     "resnet50", or a function that loads one; method: a specification such as "rise@n_masks=2000", a method, or several, by
-    default grad-cam, or rise for a black box; target: "top1", "top5", a class index or name, "A-B". frames: how many frames of a
-    sequence the network reads, or "all", one of `frame_step` from `frame` on; the frames of one folder, pictures in memory, and
-    an array (T, H, W, C) are then one sequence.
+    default what measured best on a bundled network, else grad-cam, or rise for a black box; target: "top1", "top5", a class index
+    or name, "A-B". frames: how many frames of a sequence the network reads, or "all", one of `frame_step` from `frame` on; the
+    frames of one folder, pictures in memory, and an array (T, H, W, C) are then one sequence.
 
     output: a folder, or a URL of fsspec, for maps, overlays and records, as `xai explain` writes them; complete results there are
     not made again. None: everything stays in memory, and what needs a folder (`score`, `metric`, `sheet`, `steps`, `animate`,

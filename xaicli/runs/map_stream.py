@@ -15,11 +15,12 @@ from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.progress import Progress
 from xaicli.registry import require_fit
+from xaicli.runs.default_method import default_method
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.output import OutputFolder
 from xaicli.runs.photo_maps import explain_photos
 from xaicli.runs.photos import Failure
-from xaicli.runs.request import RunRequest, default_method, list_methods
+from xaicli.runs.request import RunRequest, list_methods
 from xaicli.runs.similar_target import compared
 from xaicli.runs.target_choice import choose_targets
 from xaicli.targets import TargetRule
@@ -63,7 +64,7 @@ def cheap_methods(request: RunRequest, classifier: Classifier, names: Sequence[s
     """The methods that are named; without any those of `names`, and `rise` for a black box."""
     if request.methods:
         return request.methods
-    methods = list_methods(default_method(classifier) if classifier.module is None else names)
+    methods = list_methods(default_method(classifier).name if classifier.module is None else names)
     progress.say(f"methods {', '.join(method.label for method in methods)} (others: --method, xai list methods)")
     return methods
 

@@ -13,11 +13,12 @@ from xaicli.errors import UsageError
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.sequence import frames_in_all
 from xaicli.images.source import Source
-from xaicli.method import Method, Needs
+from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.progress import Progress
 from xaicli.registry import make_methods, make_metrics
+from xaicli.runs.default_method import default_method
 from xaicli.runs.find_photos import FoundPhotos, Photos, find_photos
 from xaicli.runs.open_model import Model, open_model
 from xaicli.runs.sequence_sources import as_sequences
@@ -116,19 +117,10 @@ class RunRequest:
         """The named methods; without any, the default for this classifier, which is then reported."""
         if self.methods:
             return self.methods
-        (method,) = make_methods([default_method(classifier)])
-        progress.say(f"method {method.label} (others: --method, xai list methods)")
+        default = default_method(classifier)
+        (method,) = make_methods([default.name])
+        progress.say(f"method {method.label}: {default.why}; others: --method, xai list methods")
         return [method]
-
-
-def default_method(classifier: Classifier) -> str:
-    """`grad-cam`; `recipro-cam` for an exported network that was cut, `rise` for a black box, `winit` for a network of
-    sequences."""
-    if classifier.view.frames:
-        return "winit"
-    if classifier.module is None:
-        return "rise"
-    return "grad-cam" if Needs.GRADIENTS in classifier.provides else "recipro-cam"
 
 
 def list_methods(method: str | Method | Sequence[str | Method] | None) -> list[Method]:

@@ -1,0 +1,79 @@
+"""The method where none is named: what the package's data say of a bundled network, else what the model allows."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import xaicli
+from tools import default_methods
+from xaicli.builtin import METHODS
+from xaicli.models.load import load_classifier
+from xaicli.runs.default_method import FILE, OTHERWISE, default_method
+
+DATA = json.loads(FILE.read_text())
+
+
+@pytest.mark.parametrize("network", ["tiny", "tiny-vit"])
+def test_a_bundled_network_is_explained_by_what_its_entry_names(network):
+    classifier = load_classifier(network, device="cpu")
+    default, entry = default_method(classifier), DATA["networks"][network]
+    assert default.name == entry["method"]
+    assert f"of {entry['among']} at one or two passes on {network}" in default.why
+    assert f"{entry['photos']} photos" in default.why
+    # Of other weights nothing was measured.
+    other = dataclasses.replace(classifier, weights_fingerprint="0" * 16)
+    assert default_method(other).name == "grad-cam"
+    assert default_method(other).why == "the usual one for a network"
+
+
+def test_the_line_says_which_method_and_why():
+    class Listener(xaicli.Progress):
+        said: list[str] = []
+
+        def say(self, text):
+            self.said.append(text)
+
+    photo = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    [attribution] = xaicli.explain(photo, "tiny-vit", progress=Listener())
+    default = default_method(load_classifier("tiny-vit"))
+    assert attribution.record.method == default.name
+    assert f"method {default.name}: {default.why}; others: --method, xai list methods" in Listener.said
+
+
+def test_the_data_name_methods_that_there_are_and_follow_from_the_stored_scores():
+    assert {entry["method"] for entry in DATA["networks"].values()} | set(DATA["otherwise"].values()) <= METHODS.keys()
+    assert DATA["otherwise"] == OTHERWISE
+    assert DATA["networks"]["tiny-vit"] == default_methods.measured("tiny-vit")
+
+
+def scores(by_method):
+    return {name: {str(at): value for at, value in enumerate(values)} for name, values in by_method.items()}
+
+
+def test_the_best_wins_if_the_interval_says_so_and_else_grad_cam_stays():
+    low = np.random.default_rng(2).random(40)
+    noise = np.random.default_rng(3).normal(0, 0.5, 40)
+    clear = scores({"grad-cam": low, "gae": low + 0.1, "daam": low - 0.1})
+    unclear = scores({"grad-cam": low, "gae": low + 0.01 + noise - noise.mean()})
+    entry = default_methods.chosen(clear, list(clear))
+    assert (entry["method"], entry["ahead"], entry["among"], entry["photos"]) == ("gae", True, 3, 40)
+    assert entry["value"][0] == pytest.approx(low.mean() + 0.1)
+    entry = default_methods.chosen(unclear, list(unclear))
+    assert (entry["method"], entry["ahead"]) == ("grad-cam", False)
+    assert entry["value"][0] == pytest.approx(low.mean())
+
+
+def test_photos_that_a_candidate_lacks_count_for_none():
+    values = scores({"grad-cam": [0.5] * 30, "gae": [0.6] * 30})
+    values["gae"].pop("3")
+    assert default_methods.chosen(values, list(values))["photos"] == 29
+
+
+def test_a_candidate_is_cheap_explains_any_class_and_is_no_map_of_pixels():
+    classifier = load_classifier("tiny", device="cpu")
+    known = {name: default_methods.is_candidate(xaicli.make_method(name), classifier) for name in METHODS if name != "other"}
+    assert known["grad-cam"]
+    assert known["t-tame"]
+    assert not any(known[name] for name in ("lfi-cam", "input-x-gradient", "rise", "daam", "ucag"))

@@ -1,0 +1,80 @@
+"""The short trainings of LFI-CAM: one command trains, scores and writes the page, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools import lfi_page, lfi_trials
+from tools.lfi_page import page, trials_verdict
+from tools.lfi_trials import TRIALS, start_file
+from xaicli.models.checkpoint import BUNDLED, read_checkpoint
+from xaicli.models.load import load_classifier
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A current folder with the branch's figures, and a metric of few passes."""
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    kept = (ROOT / lfi_page.BRANCH).read_bytes()
+    (tmp_path / lfi_page.BRANCH).write_bytes(kept)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_one_command_trains_scores_and_writes_the_page_and_then_has_nothing_left(workplace, toy, capsys):
+    words = ["--data", str(toy / "train"), "--val", str(toy / "val"), "--work", "w", "--limit", "8", "--epochs", "1"]
+    words += ["--photos", "2", "--accuracy-photos", "3", "--precision", "fp32", "--only", "temperature-0.1"]
+    assert lfi_trials.main(words) == 0, capsys.readouterr().err
+    [figures] = json.loads(lfi_trials.FIGURES.read_text())
+    assert (figures["name"], figures["scored"], figures["photos"], figures["trained_on"]) == ("temperature-0.1", 2, 3, 8)
+    assert set(figures["scores"]["insertion@steps=14"]) >= {"lfi-cam", "minus grad-cam", "minus lfi-cam@weights=equal"}
+    assert "temperature 0.1" in lfi_page.PAGE.read_text()
+    before = (workplace / "w" / "temperature-0.1.safetensors").read_bytes()
+    capsys.readouterr()
+    assert lfi_trials.main(words) == 0
+    assert "epoch" not in capsys.readouterr().err
+    assert (workplace / "w" / "temperature-0.1.safetensors").read_bytes() == before
+    assert json.loads(lfi_trials.FIGURES.read_text()) == [figures]
+
+
+def test_trials_start_from_the_bundled_weights_without_a_branch(tmp_path):
+    bundled = read_checkpoint(BUNDLED / "tiny.safetensors").tensors
+    for network in dict.fromkeys(trial.network for trial in TRIALS):
+        loaded = load_classifier(str(start_file(network, tmp_path)), device="cpu").torch_module.state_dict()
+        assert all((bundled[f"network.network.{name}"] == tensor).all() for name, tensor in loaded.items())
+        assert len(loaded) < len(bundled)
+
+
+def trial(low: float, rival: float = -1.0) -> dict:
+    scores = {"minus lfi-cam@weights=equal": [low + 0.1, low, low + 0.2], "minus grad-cam": [rival + 0.1, rival, rival + 0.2]}
+    return {"what": "temperature 0.1", "scores": {"insertion@steps=14": scores}}
+
+
+def test_the_first_sentence_says_that_nothing_wins_or_what_does():
+    assert trials_verdict([]) == ""
+    assert trials_verdict([trial(-0.1), trial(-0.2)]).startswith("No recipe that was tried makes the branch's map better")
+    said = trials_verdict([trial(-0.1), trial(0.05)])
+    assert said.startswith("The branch's map has a higher insertion than the plain mean of the channels with temperature 0.1")
+    assert "none of them better than Grad-CAM" in said
+    assert "better than Grad-CAM too: temperature 0.1" in trials_verdict([trial(0.05, 0.01)])
+
+
+def test_the_page_holds_the_study_where_there_is_one():
+    study = {
+        "about": {"epochs": 3},
+        "rows": [{"part": "top-1", "of": "branch", "value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "note": "x"}],
+    }
+    written = page(json.loads((ROOT / lfi_page.BRANCH).read_text()), [], study)
+    assert "| top-1 | branch | 0.500 [0.400, 0.600] | 9 | x |" in written
+
+
+def test_the_page_is_what_its_figures_give():
+    made = page(*(json.loads(path.read_text()) if path.is_file() else other for path, other in (
+        (ROOT / lfi_page.BRANCH, None), (ROOT / lfi_page.TRIALS, []), (ROOT / lfi_page.STUDY, None)
+    )))  # fmt: skip
+    assert (ROOT / lfi_page.PAGE).read_text() == made

@@ -1,0 +1,109 @@
+"""`xai study` on toy data: what is compared, what is kept, and that the same call goes on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import xaicli
+from xaicli.errors import UsageError
+from xaicli.models.checkpoint import read_metadata
+from xaicli.task import Schedule
+from xaicli.training import loop
+from xaicli.training.study_arms import BRANCH, PLAIN, arms_of, pairs, settings_of
+from xaicli.training.study_result import StudiedNetwork, Study
+
+TYPED = {
+    "model": "tiny@widths=6+8@blocks=1",
+    "resize": 16,
+    "crop": 16,
+    "epochs": 1,
+    "batch_size": 8,
+    "device": "cpu",
+    "photos": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def made(toy, folder):
+    return xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=2, output=folder, **TYPED)
+
+
+def test_each_kind_is_trained_with_each_seed_under_one_schedule(made, folder):
+    records = {path.stem: read_metadata(path) for path in folder.glob("*.safetensors")}
+    assert set(records) == {f"{kind}.{seed}" for kind in ("branch", "plain-head", "none") for seed in (0, 1)} | {
+        "branch.lr",
+        "branch.decay",
+    }
+    same = [records[name] for name in ("branch.0", "plain-head.0", "none.0")]
+    assert all(entry["schedule"] == same[0]["schedule"] and entry["data"] == same[0]["data"] for entry in same)
+    varied = [entry["augmentation"] for entry in same]
+    assert varied[0] == varied[1] == varied[2]
+    assert same[0]["schedule"]["lr"] == 2 * records["branch.lr"]["schedule"]["lr"]
+
+
+def test_the_plain_head_has_as_many_weights_as_the_branch(made):
+    by_kind = {one.arm.kind: one.parameters for one in made.trained}
+    assert by_kind["branch"] == by_kind["plain-head"] == by_kind["none"] + 36 * 8 * 8 + 8 * 8
+
+
+def test_the_rows_hold_accuracy_differences_and_stability(made, folder):
+    parts = [row["part"] for row in made.rows]
+    assert parts[:5] == ["top-1"] * 3 + ["top-1 difference"] * 2
+    # Two measures of three methods between three pairs of settings, each with another photo's beside it.
+    assert len(parts[5:]) == 2 * 3 * 3 * 2
+    assert all(0 <= row["value"] <= 1 for row in made.rows if row["part"].startswith("iou"))
+    assert json.loads((folder / "study.json").read_text())["rows"] == json.loads(json.dumps(made.rows))
+
+
+def test_the_same_call_trains_nothing_again_and_finds_the_same(made, toy, folder, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a step was trained")
+
+    monkeypatch.setattr(loop.Training, "step", refuse)
+    again = xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=2, output=folder, **TYPED)
+    assert again.rows == made.rows
+
+
+def test_a_record_that_is_lost_is_made_again_from_its_checkpoint(made, toy, folder, monkeypatch):
+    kept = (folder / "none.1.json").read_bytes()
+    (folder / "none.1.json").unlink()
+    monkeypatch.setattr(loop.Training, "step", None)
+    xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=2, output=folder, **TYPED)
+    assert (folder / "none.1.json").read_bytes() == kept
+
+
+def test_another_method_is_refused(toy, tmp_path):
+    with pytest.raises(UsageError, match="a study of t-tame; expected lfi-cam"):
+        xaicli.study("t-tame", toy / "train", output=tmp_path / "s")
+
+
+def test_settings_differ_from_the_published_one_in_one_number_each():
+    schedule = Schedule(epochs=3, batch_size=8, lr=0.1, weight_decay=1e-4)
+    first, rate, decay = settings_of(schedule)
+    assert (first.overrides, rate.overrides) == ({}, {"lr": 0.05})
+    assert decay.overrides == {"weight_decay": pytest.approx(5e-4)}
+    assert len(pairs([first, rate, decay])) == 3
+    assert len(arms_of(3, schedule)) == 11
+
+
+def test_a_difference_is_paired_by_photo_over_the_mean_of_seeds():
+    schedule = Schedule(epochs=1, batch_size=8, lr=0.1)
+    rights = {
+        "branch": (np.ones(4), np.array([1.0, 1, 0, 0])),
+        "plain-head": (np.zeros(4), np.zeros(4)),
+        "none": (np.ones(4),) * 2,
+    }
+    trained = tuple(StudiedNetwork(arm, rights[arm.kind][arm.seed], 1.0, 10) for arm in arms_of(2, schedule) if not arm.overrides)
+    rows = {(row["part"], row["of"]): row for row in Study(trained, (), {}).rows}
+    assert rows["top-1", BRANCH]["value"] == 0.75
+    assert rows["top-1 difference", f"{BRANCH} less {PLAIN}"]["value"] == 0.75
+    assert rows["top-1 difference", f"{BRANCH} less none"]["value"] == -0.25
+    assert "+0.0, -50.0" in rows["top-1 difference", f"{BRANCH} less none"]["note"]

@@ -1,0 +1,213 @@
+"""docs/lfi-cam.md: what the bundled branch learned, what short trainings with other recipes gave, and the study of its worth.
+
+python -m tools.lfi_page            writes the page from the figures that are kept
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xaicli.files import write_atomic
+
+PAGE = Path("docs/lfi-cam.md")
+BRANCH = Path("docs/results/lfi_branch.json")
+TRIALS = Path("docs/results/lfi_trials.json")
+STUDY = Path("docs/results/lfi_study.json")
+EQUAL, GRAD_CAM, CENTER = "lfi-cam@weights=equal", "grad-cam", "center"
+INSERTION, DROP, POINTING = "insertion@steps=14", "average-drop@area=50@mask=binary", "energy-pointing-game"
+TRIALS_TABLE = (
+    "| changed | accuracy, % | entropy of the weights, nats | loss by another photo's weights, less own | by equal weights |",
+    "| --- | ---: | ---: | ---: | ---: |",
+)
+TABLE = (
+    "| weights of the channels | accuracy, % | loss | loss minus learned | correlation with the map of equal weights |",
+    "| --- | ---: | ---: | ---: | ---: |",
+)
+
+
+def write_page() -> None:
+    """Write the page from the figures that are kept."""
+    content = page(read(BRANCH), read(TRIALS) or [], read(STUDY)).encode()
+    write_atomic(PAGE, lambda file: file.write(content))
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def page(figures: Mapping[str, Any], trials: Sequence[Mapping[str, Any]] = (), study: Mapping[str, Any] | None = None) -> str:
+    """The page in Markdown: of the bundled branch, then of trials and of the study, as far as there are any."""
+    parts = [*bundled(figures, trials), *tried(trials), *studied(study)]
+    return "\n\n".join(parts) + "\n"
+
+
+def bundled(figures: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the branch of the bundled network learned; the first sentence says what came of trying other recipes."""
+    channels, ways, gradient = figures["channels"], figures["ways"], figures["gradient"]
+    spread, over_photos = figures["over_channels"], figures["over_photos"]
+    rows = [
+        f"| {name} | {percent(way['accuracy'])} | {shown(way['loss'], 3)} | "
+        f"{shown(way['change'], 4)} | {shown(way['like_equal'], 3)} |"
+        for name, way in ways.items()
+    ]
+    return [
+        "# What the branch of LFI-CAM learns",
+        wrapped(
+            f"{trials_verdict(trials)}{verdict(ways)} Measured on the bundled `{figures['model']}` over {figures['photos']:,} "
+            "held-out photos; 95 % intervals in brackets."
+        ),
+        wrapped(
+            f"- The {channels} weights of a photo have an entropy of {shown(figures['entropy'], 3)} nats, of at most "
+            f"{figures['most']:.3f}: as much as {shown(figures['effective'], 1)} channels that are weighed alike. The largest "
+            f"weight is {shown(figures['largest'], 4)}; 1 / {channels} is {1 / channels:.4f}."
+        ),
+        wrapped(
+            f"- The scores before the softmax differ by {spread:.2f} from channel to channel of a photo, and by "
+            f"{over_photos:.2f} from photo to photo of a channel (standard deviations). At temperature 1 a score that is higher "
+            f"by {spread:.2f} makes a weight {math.exp(spread):.2f} times as large."
+        ),
+        wrapped(
+            "- The gradient of the loss, divided by the size of the weights (root mean squares), is "
+            f"{gradient['branch']:.2g} in the branch's convolutions and {gradient['network']:.2g} in the network's last one."
+        ),
+        "Each row weighs the channels in another way, in the network as it was trained:",
+        "\n".join([*TABLE, *rows]),
+        wrapped(
+            "The rows of smaller temperatures change a network that was trained at 1. "
+            "[The scores of the bundled models](models.md) have `lfi-cam@weights=equal` beside `lfi-cam`."
+        ),
+        "Made by `python -m tools.lfi_branch --data val/`, from `docs/results/lfi_branch.json`.",
+    ]
+
+
+def trials_verdict(trials: Sequence[Mapping[str, Any]]) -> str:
+    """One sentence, the first of the page: whether a recipe makes the branch's map better than equal weights do."""
+    if not trials:
+        return ""
+    better = [trial for trial in trials if above_zero(gain(trial, INSERTION, EQUAL))]
+    if not better:
+        count = f"{len(trials)} short trainings" if len(trials) > 1 else "one short training"
+        return (
+            f"No recipe that was tried makes the branch's map better than the plain mean of the channels: in {count} none has a "
+            "higher insertion, by 95 % intervals. "
+        )
+    names = ", ".join(f"{trial['what']} (by {shown(gain(trial, INSERTION, EQUAL), 3)})" for trial in better)
+    rival = [trial for trial in better if above_zero(gain(trial, INSERTION, GRAD_CAM))]
+    also = ", ".join(trial["what"] for trial in rival)
+    than = f"better than Grad-CAM too: {also}" if rival else "none of them better than Grad-CAM"
+    return f"The branch's map has a higher insertion than the plain mean of the channels with {names}; {than}. "
+
+
+def above_zero(interval: Sequence[float | None]) -> bool:
+    return interval[1] is not None and interval[1] > 0
+
+
+def gain(trial: Mapping[str, Any], metric: str, rival: str) -> Sequence[float | None]:
+    found: Sequence[float | None] = trial["scores"][metric][f"minus {rival}"]
+    return found
+
+
+def tried(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The trials: how they were trained, and two tables."""
+    if not trials:
+        return []
+    first = trials[0]
+    schedule, metrics = first["schedule"], [name for name in (INSERTION, DROP, POINTING) if name in first["scores"]]
+    about = (
+        f"Each begins with the weights of the bundled network without its branch, and trains {first['trained_on']:,} photos for "
+        f"{schedule['epochs']} epochs by LFI-CAM's published recipe (SGD, batch {schedule['batch_size']}, lr "
+        f"{schedule['lr']:g} in steps, weight decay {schedule['weight_decay']:g}, no mixup, no mean of weights; shortened, in "
+        f"bf16), with one thing changed. Accuracy is on {first['photos']:,} held-out photos, scores on {first['scored']:,}; 95 % "
+        "intervals in brackets."
+    )
+    network = [
+        f"| {trial['what']} | {percent(trial['accuracy'])} | {shown(trial['entropy'], 2)} of {trial['most']:.2f} | "
+        f"{shown(trial['loss_minus_own']['of the next photo'], 4)} | {shown(trial['loss_minus_own']['all equal'], 4)} |"
+        for trial in trials
+    ]
+    return [
+        "## Other recipes, briefly",
+        wrapped(about),
+        "\n".join([*TRIALS_TABLE, *network]),
+        wrapped(
+            "Scores of the branch's map, and its difference, paired by photo, from the map of equal weights, from Grad-CAM of "
+            "the same network, and from `center`, which knows nothing of the photo:"
+        ),
+        *(table_of(metric, trials) for metric in metrics),
+        "Made by `python -m tools.lfi_trials --data train/ --val val/`, from `docs/results/lfi_trials.json`.",
+    ]
+
+
+def table_of(metric: str, trials: Sequence[Mapping[str, Any]]) -> str:
+    arrow = "↓" if metric == DROP else "↑"
+    head = [
+        f"| {metric} {arrow} | of the branch's map | less equal weights | less Grad-CAM | less center |",
+        "| --- |" + " ---: |" * 4,
+    ]
+    rows = [
+        f"| {trial['what']} | {shown(trial['scores'][metric]['lfi-cam'], 3)} | "
+        + " | ".join(shown(gain(trial, metric, rival), 3) for rival in (EQUAL, GRAD_CAM, CENTER))
+        + " |"
+        for trial in trials
+    ]
+    return "\n".join([*head, *rows])
+
+
+def studied(study: Mapping[str, Any] | None) -> list[str]:
+    """The study, as its command's table."""
+    if study is None:
+        return []
+    about = ", ".join(f"{name} {value}" for name, value in study["about"].items())
+    rows = [
+        f"| {row['part']} | {row['of']} | {shown([row['value'], row['low'], row['high']], 3)} | {row['n']} | {row['note']} |"
+        for row in study["rows"]
+    ]
+    return [
+        "## With the branch, without it, and with a plain head as large",
+        wrapped(f"{about}. Accuracy is a share; intervals are over photos."),
+        "\n".join(["| part | of | value | n | |", "| --- | --- | ---: | ---: | --- |", *rows]),
+        "Made by `xai study lfi-cam --data train/ --val val/ -o study/`, whose `study.json` is `docs/results/lfi_study.json`.",
+    ]
+
+
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, 128, subsequent_indent="  " if text.startswith("- ") else "", break_on_hyphens=False)
+
+
+def verdict(ways: Mapping[str, Any]) -> str:
+    """One sentence: whether weights of another photo serve the network as well as the photo's own."""
+    change = ways["of the next photo"]["change"]
+    range_of = f"by {shown(change, 4)}"
+    if change[1] is not None and change[1] > 0:
+        return f"The branch weighs channels by the photo: with the weights of another photo the loss is higher {range_of}."
+    alike = ways["as learned"]["like_equal"][0]
+    return (
+        f"The branch's weights are not shown to matter: those of another photo change the loss {range_of}, and its map "
+        f"correlates by {alike:.3f} with the one of equal weights."
+    )
+
+
+def shown(interval: Sequence[float | None] | None, digits: int) -> str:
+    if interval is None or None in interval:
+        return ""
+    value, low, high = (f"{number:.{digits}f}" for number in interval)
+    return f"{value} [{low}, {high}]"
+
+
+def percent(interval: Sequence[float]) -> str:
+    return shown([100 * number for number in interval], 1)
+
+
+def main() -> int:
+    write_page()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
