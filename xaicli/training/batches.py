@@ -17,6 +17,7 @@ from xaicli.images.view import View
 from xaicli.passes.seeds import stream
 from xaicli.task import Augmentation
 from xaicli.training.decoded import Photos, Pixels
+from xaicli.training.processes import ALONE, Processes
 
 DRAWS = 5
 """Numbers drawn for each photo and epoch: row and column of the crop, mirror, brightness, contrast."""
@@ -34,7 +35,8 @@ class Batch:
 class Batches:
     """The batches of each epoch; one seed always gives the same.
 
-    count: how many classes the labels have, for mixing them; epochs: how many there will be. An epoch leaves out the last photos
+    count: how many classes the labels have, for mixing them; epochs: how many there will be; processes: those that share a batch,
+    of which each gets its own part. An epoch leaves out the last photos
     if they do not fill a batch.
     """
 
@@ -48,6 +50,7 @@ class Batches:
     device: torch.device
     count: int = 0
     epochs: int = 1
+    processes: Processes = ALONE
 
     @property
     def steps(self) -> int:
@@ -64,7 +67,7 @@ class Batches:
         with ThreadPoolExecutor(1, thread_name_prefix="batch") as pool:
 
             def make(step: int) -> Batch:
-                rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+                rows = self.processes.share(order[step * self.batch_size : (step + 1) * self.batch_size])
                 return self.batch(rows, draws[rows], float(shares[step]), self.side(epoch))
 
             waiting = pool.submit(make, start)

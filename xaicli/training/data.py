@@ -1,4 +1,4 @@
-"""Photos to train on, and their labels: an ImageFolder, a list of files, a CSV, a Hugging Face image folder."""
+"""Photos to train on, and their labels: an ImageFolder, a list of files, a CSV, a Hugging Face image folder, tar shards."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from xaicli.errors import InputError, UsageError
 from xaicli.images.annotations import text_of
+from xaicli.images.elsewhere import Elsewhere
 from xaicli.images.find import ENDINGS, find, natural
 from xaicli.images.source import Source
 from xaicli.passes.seeds import stream
 from xaicli.stamps import stamp
+from xaicli.training.shards import read_shards, shards_of
 from xaicli.untrusted import is_file, is_folder, is_there, readable
 
-FORMS = "a folder with one folder per class, a folder of photos, FILE.csv with columns image and label, or @list.txt"
+FORMS = (
+    "a folder with one folder per class, a folder of photos or of tar shards, FILE.csv with columns image and label, or @list.txt"
+)
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev"})
 IMAGE_COLUMNS = ("image", "file_name", "file", "filename", "path", "photo")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "category")
@@ -63,7 +67,7 @@ class Listing:
 
     def fingerprint(self) -> str:
         """16 hex digits over names, sizes in bytes and labels, which a checkpoint records."""
-        sizes = [os.path.getsize(source.file) if source.file else 0 for source in self.sources]
+        sizes = [os.path.getsize(source.file) if source.file else size_elsewhere(source) for source in self.sources]
         labels = None if self.labels is None else self.labels.tolist()
         return stamp({"names": self.names, "sizes": sizes, "labels": labels, "classes": self.classes})
 
@@ -72,6 +76,11 @@ class Listing:
         if self.labels is None:
             expected = "a folder with one folder per class, or FILE.csv with columns image and label"
             raise UsageError(f"{task} learns from labels, but {place} has none", expected=expected)
+
+
+def size_elsewhere(source: Source) -> int:
+    """Bytes of a tar's member; 0 for a photo in memory."""
+    return source.memory.size if isinstance(source.memory, Elsewhere) else 0
 
 
 def read_listing(place: str, classes: Sequence[str] = ()) -> Listing:
@@ -83,6 +92,8 @@ def read_listing(place: str, classes: Sequence[str] = ()) -> Listing:
     path = Path(place).expanduser()
     if place.startswith("@") and not is_there(path):
         return unlabelled(find([place]), Path(place[1:]).parent)
+    if is_there(path) and (shards := shards_of(path)):
+        return read_tars(path, shards, classes)
     if is_folder(path):
         return read_folder(path, classes)
     if is_file(path) and path.suffix.lower() in (".csv", ".jsonl"):
@@ -111,6 +122,26 @@ def read_folder(folder: Path, classes: Sequence[str]) -> Listing:
         hint = f"Write --data {readable(children[0])}, and --val for the held-out ones."
         raise UsageError(f"the folders of {readable(folder)} are called {names}: splits, not classes", hint=hint)
     return read_class_folders(folder, children, classes)
+
+
+def read_tars(path: Path, shards: Sequence[Path], classes: Sequence[str]) -> Listing:
+    """The photos of tar shards, with labels where each has one."""
+    sources, texts = read_shards(shards)
+    # Shards may be renamed or moved: a photo's name is its member's, after its shard's.
+    parent = readable(shards[0].parent)
+    names = tuple(source.path.removeprefix(f"{parent}/") for source in sources)
+    labelled = [text for text in texts if text is not None]
+    if not labelled:
+        return Listing(tuple(sources), names, None)
+    if len(labelled) < len(sources):
+        first = names[texts.index(None)]
+        raise InputError(f"{first} has no class, but others have one", expected="a member KEY.cls beside each photo, or none")
+    known = tuple(classes) or classes_of(labelled, path)
+    index = {name: at for at, name in enumerate(known)}
+    for text, name in zip(labelled, names, strict=True):
+        if text not in index:
+            raise unknown_class(text, name, known)
+    return Listing(tuple(sources), names, np.array([index[text] for text in labelled], dtype=np.int64), known)
 
 
 def read_class_folders(folder: Path, children: Sequence[Path], classes: Sequence[str]) -> Listing:

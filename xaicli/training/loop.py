@@ -21,6 +21,7 @@ from xaicli.training import schedule as schedules
 from xaicli.training.average import Average
 from xaicli.training.batches import Batch, Batches
 from xaicli.training.frozen import frozen
+from xaicli.training.processes import ALONE, Processes, losses_of
 from xaicli.training.snapshot import read_snapshot, write_snapshot
 from xaicli.training.stopping import stop_signals
 from xaicli.untrusted import is_there
@@ -59,7 +60,7 @@ class Training:
 
     held: makes the batches of held-out photos; snapshot: the file that keeps the state; identity: what a snapshot must agree
     with; bf16: passes run under autocast; save_every: seconds between snapshots, 0 for one per step; resume: continue from the
-    snapshot if there is one.
+    snapshot if there is one; processes: those that train together.
     """
 
     task: Task
@@ -71,6 +72,7 @@ class Training:
     bf16: bool = False
     save_every: float = 300.0
     resume: bool = True
+    processes: Processes = ALONE
     history: list[Row] = field(default_factory=list, init=False)
     trace: list[Row] = field(default_factory=list, init=False)
     done: int = field(default=0, init=False)
@@ -82,6 +84,7 @@ class Training:
         self.optimizer = schedules.make_optimizer(self.task.modules, self.schedule, self.task.rate_of)
         self.scheduler = schedules.make_scheduler(self.optimizer, self.schedule, self.total)
         self.average = Average(self.modules, self.schedule.ema)
+        self.losses = losses_of(self.task, self.processes)
 
     @property
     def total(self) -> int:
@@ -124,7 +127,7 @@ class Training:
             # Dropout and the like use random numbers of this step, so that a resumed run draws the same.
             torch.manual_seed(digest(self.batches.seed, "training step", self.done) >> 1)
             with self.autocast():
-                losses = self.task.losses(batch.inputs, batch.labels)
+                losses = self.losses(batch.inputs, batch.labels)
             total = self.task.total(losses)
             terms = {name: float(value.detach()) for name, value in {**losses, "loss": total}.items()}
             self.require_finite(terms, batch)
@@ -196,6 +199,8 @@ class Training:
 
     def save(self) -> None:
         """Write the state to disk."""
+        if not self.processes.leads:
+            return
         write_snapshot(
             self.snapshot,
             {

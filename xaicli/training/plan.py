@@ -27,6 +27,7 @@ from xaicli.training.decoded import Photos, open_photos, stored_view
 from xaicli.training.learner import Learner, parse_learner
 from xaicli.training.loop import Training
 from xaicli.training.new_network import fresh_classifier, pretrained_classifier, to_train
+from xaicli.training.processes import ALONE, Processes
 from xaicli.training.run import TrainRun, run_stamp
 from xaicli.training.snapshot import snapshot_path
 from xaicli.training.train_request import TrainRequest, is_complete, require_output
@@ -43,11 +44,12 @@ def prepare(
     notice: Notice = lambda text: None,
     on_error: Callable[[XaiError], None] = lambda error: None,
     report: Callable[[int, int], None] = lambda done, total: None,
+    processes: Processes = ALONE,
 ) -> TrainRun:
     """Read the data, build or load the network, make the task. Anything that cannot work is refused before training starts.
 
     notice: called with lines for the user; on_error: called under `keep_going` for each photo that cannot be decoded; report:
-    called with the numbers of photos decoded and of all. Raises XaiError.
+    called with the numbers of photos decoded and of all; processes: those that train together. Raises XaiError.
     """
     learner = parse_learner(request.method, request.parameters)
     require_output(request, learner.name, network=learner.trains_network)
@@ -74,8 +76,8 @@ def prepare(
         to_train(module, classifier.device)
     if not request.keep_going:
         # Refused now, before photos are decoded. If photos may be left out, the run's identity is known only afterwards.
-        is_complete(request, output, run_stamp(request, identity(request, learner, task, schedule, listing)))
-    training = make_training(request, learner, task, schedule, listing, held, output, on_error, report)
+        is_complete(request, output, run_stamp(request, identity(request, learner, task, schedule, listing, processes)))
+    training = make_training(request, learner, task, schedule, listing, held, output, on_error, report, processes)
     complete = is_complete(request, output, run_stamp(request, training.identity))
     return TrainRun(request, learner, task, training, output, listing, held, spec, complete)
 
@@ -98,6 +100,7 @@ def make_training(
     output: Path,
     on_error: Callable[[XaiError], None],
     report: Callable[[int, int], None],
+    processes: Processes = ALONE,
 ) -> Training:
     """The loop with its data opened."""
     classifier, view = task.classifier, task.classifier.view
@@ -106,6 +109,7 @@ def make_training(
     held_used, held_photos = (None, None) if held is None else open_photos(held, view, on_error=skip_with)
     labels = used.labels if task.needs_labels else None
     size = min(schedule.batch_size, len(used))
+    processes.check(size)
     batches = Batches(
         photos=photos,
         labels=labels,
@@ -117,17 +121,20 @@ def make_training(
         device=classifier.device,
         count=classifier.count,
         epochs=schedule.epochs,
+        processes=processes,
     )
+    shown = held_used if processes.leads else None
     return Training(
         task=task,
         batches=batches,
         schedule=schedule,
         snapshot=snapshot_path(output),
-        identity=identity(request, learner, task, schedule, used),
-        held=None if held_used is None else held_batches(task, held_used, held_photos, size),
+        identity=identity(request, learner, task, schedule, used, processes),
+        held=None if shown is None else held_batches(task, shown, held_photos, size),
         bf16=request.bf16,
         save_every=request.save_every,
         resume=request.resume is not False,
+        processes=processes,
     )
 
 
@@ -138,9 +145,14 @@ def held_batches(task: Task, held: Listing, photos: Photos | None, size: int) ->
     return lambda: held_out(photos, labels, len(held), view, size, device)
 
 
-def identity(request: TrainRequest, learner: Learner, task: Task, schedule: Schedule, listing: Listing) -> dict[str, Any]:
+def identity(
+    request: TrainRequest, learner: Learner, task: Task, schedule: Schedule, listing: Listing, processes: Processes = ALONE
+) -> dict[str, Any]:
     """What must agree for a run to continue from a snapshot."""
+    # One process is not named, so that its runs are what they were before several could train.
+    together = {} if processes.count == 1 else {"processes": processes.count}
     return {
+        **together,
         "method": learner.label,
         "parameters": dict(sorted(learner.parameters.items())),
         "model": task.classifier.name,

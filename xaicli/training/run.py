@@ -52,6 +52,8 @@ class TrainRun:
         if self.complete:
             return
         yield from self.training.run()
+        if not self.training.processes.leads:
+            return
         write_checkpoint(self.output, self.task.finish(), self.metadata(), half=self.request.half)
         title = f"{self.learner.label}, {self.task.classifier.name}"
         draw_curve(curve_path(self.output), self.training.trace, self.history, title)

@@ -21,6 +21,7 @@ from xaicli.training.held_out_scores import score_held_out
 from xaicli.training.learner import parse_learner
 from xaicli.training.loop import Epoch, Step
 from xaicli.training.plan import prepare
+from xaicli.training.processes import ALONE, Processes, joined
 from xaicli.training.run import TrainRun
 from xaicli.training.train_request import TrainRequest
 from xaicli.untrusted import is_there
@@ -141,12 +142,18 @@ def train(
         keep_going=keep_going,
         save_every=save_every,
     )
-    run = prepared(request, leave_out, progress)
-    carry_out(run, on_event, progress)
-    return Trained(run.output, scores_of(run, report, truth, truth_classes, progress), tuple(failed))
+    with joined() as processes:
+        # Of several processes the first one tells what is done, and scores.
+        told = progress if processes.leads else SILENT
+        run = prepared(request, leave_out, told, processes)
+        carry_out(run, on_event, told)
+    groups = scores_of(run, report, truth, truth_classes, progress) if processes.leads else ()
+    return Trained(run.output, groups, tuple(failed))
 
 
-def prepared(request: TrainRequest, leave_out: Callable[[XaiError], None], progress: Progress) -> TrainRun:
+def prepared(
+    request: TrainRequest, leave_out: Callable[[XaiError], None], progress: Progress, processes: Processes = ALONE
+) -> TrainRun:
     """Prepare the run, and report how many photos are decoded."""
     with progress.task("decoding", None) as step:
         seen = 0
@@ -156,7 +163,7 @@ def prepared(request: TrainRequest, leave_out: Callable[[XaiError], None], progr
             step(done - seen, total=total)
             seen = done
 
-        return prepare(request, notice=progress.say, on_error=leave_out, report=decoded)
+        return prepare(request, notice=progress.say, on_error=leave_out, report=decoded, processes=processes)
 
 
 def carry_out(run: TrainRun, on_event: Callable[[Step | Epoch], None], progress: Progress) -> None:

@@ -1,0 +1,77 @@
+"""Two processes of torchrun train as one does, where nothing looks at a whole batch, and only the first writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from xaicli.errors import UsageError
+from xaicli.models.checkpoint import read_metadata
+from xaicli.training.processes import ALONE, Processes, joined
+
+NETWORK = f"{Path(__file__).parents[1] / 'data' / 'colours.py'}:colours"
+MANY = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+
+
+def train(toy, output, *before):
+    """The command in processes of its own; returns what it said."""
+    words = [
+        "train",
+        "classifier@padding=0@colour=0",
+        "--model",
+        NETWORK,
+        "--data",
+        str(toy / "train"),
+        "--val",
+        str(toy / "val"),
+    ]
+    words += ["--epochs", "2", "--batch-size", "8", "--lr", "0.05", "--device", "cpu", "--report", "0", "-o", str(output)]
+    done = subprocess.run(
+        [sys.executable, *before, "-m", "xaicli.cli.main", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_weights_that_one_reaches(toy, tmp_path):
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    train(toy, one)
+    said = train(toy, two, *MANY)
+    assert said.count("epoch 2/2") == 1
+    first, second = (safetensors.torch.load_file(path) for path in (one, two))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-4)
+    assert read_metadata(one)["run"] != read_metadata(two)["run"]
+    assert "is complete" in train(toy, two, *MANY)
+
+
+def test_shares_are_equal_and_make_up_the_batch():
+    rows = np.array([7, 3, 9, 1, 4, 8])
+    shares = [Processes(rank, 3).share(rows) for rank in range(3)]
+    assert [len(share) for share in shares] == [2, 2, 2]
+    assert sorted(np.concatenate(shares)) == sorted(rows)
+    assert ALONE.share(rows).tolist() == rows.tolist()
+    Processes(0, 3).check(6)
+    with pytest.raises(UsageError, match="batches of 8 for 3 processes; expected a multiple of 3"):
+        Processes(0, 3).check(8)
+
+
+def test_without_torchrun_there_is_one_process(monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with joined() as processes:
+        assert processes == ALONE
+        assert processes.leads
