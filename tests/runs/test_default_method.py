@@ -55,8 +55,9 @@ def scores(by_method):
 def test_the_best_wins_if_the_interval_says_so_and_else_grad_cam_stays():
     low = np.random.default_rng(2).random(40)
     noise = np.random.default_rng(3).normal(0, 0.5, 40)
-    clear = scores({"grad-cam": low, "gae": low + 0.1, "daam": low - 0.1})
-    unclear = scores({"grad-cam": low, "gae": low + 0.01 + noise - noise.mean()})
+    noise -= noise.mean()
+    clear = scores({"grad-cam": low, "gae": low + 0.1 + 0.01 * noise, "daam": low - 0.1})
+    unclear = scores({"grad-cam": low, "gae": low + 0.01 + noise})
     entry = default_methods.chosen(clear, list(clear))
     assert (entry["method"], entry["ahead"], entry["among"], entry["photos"]) == ("gae", True, 3, 40)
     assert entry["value"][0] == pytest.approx(low.mean() + 0.1)

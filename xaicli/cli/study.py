@@ -14,6 +14,7 @@ from xaicli.cli.verbosity import Command, verbosity_options
 EXAMPLES = """
 xai study lfi-cam --data train/ --val val/ -o study/
 xai study lfi-cam --data photos/ --limit 2000 --epochs 5 --seeds 1 --precision bf16
+xai study lfi-cam --data train.csv --hold-out 1000 --model resnet18 --resize 64 --crop 64 --format markdown
 """
 
 
