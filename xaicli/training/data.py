@@ -21,7 +21,7 @@ from xaicli.images.find import ENDINGS, find, natural
 from xaicli.images.source import Source
 from xaicli.passes.seeds import stream
 from xaicli.stamps import stamp
-from xaicli.training.shards import read_shards, shards_of
+from xaicli.training.tar_shards import read_shards, shards_of
 from xaicli.untrusted import is_file, is_folder, is_there, readable
 
 FORMS = (
