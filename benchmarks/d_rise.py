@@ -1,6 +1,12 @@
-"""D-RISE against the bare passes of a detector over the same number of masked copies."""
+"""D-RISE against the bare passes of a detector over the same masked copies.
+
+The same, since a detector's work depends on what it sees: the head of a Faster R-CNN runs on as many proposals as are left, and
+of photos behind random masks those are half as many again as of noise.
+"""
 
 from __future__ import annotations
+
+import dataclasses
 
 import torch
 from torchvision.models import get_model
@@ -12,7 +18,6 @@ from benchmarks.timing import ratios
 from xaicli.methods.rise.d_rise import DRISE
 from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.classifier import Classifier
-from xaicli.passes.memory import batch_size_for
 from xaicli.targets import TargetRule, Targets
 
 MASKS = 64
@@ -51,16 +56,24 @@ def photo(network: Classifier) -> torch.Tensor:
 
 
 def compare(network: Classifier, rounds: int) -> tuple[list[float], list[float]]:
-    """D-RISE, its clean pass included, and passes of a batch that is in place already."""
+    """D-RISE, its clean pass included, and passes of its batches of masked copies, which are in place already."""
     inputs, seeds = photo(network), torch.tensor([1])
     targets = Targets((TargetRule(index=0, boxes=True),), network.outputs)
     method = DRISE(n_masks=MASKS)
-    size = batch_size_for(inputs.device, *network.view.size)
-    batch = (inputs * torch.rand(size, 1, *network.view.size).to(inputs.device)).to(memory_format=torch.channels_last)
+    batches: list[torch.Tensor] = []
+
+    def kept(batch: torch.Tensor) -> object:
+        batches.append(batch.clone(memory_format=torch.preserve_format))
+        return network.forward(batch)
+
+    method.attribute(dataclasses.replace(network, forward=kept), inputs, targets, seeds)
+    # The first is the photo itself.
+    masked = batches[1:]
+    assert sum(map(len, masked)) == MASKS
 
     def bare() -> None:
         with torch.inference_mode():
-            for _ in range(MASKS // size):
+            for batch in masked:
                 network.torch_module(batch)
 
     return ratios(lambda: method.attribute(network, inputs, targets, seeds), bare, rounds)
