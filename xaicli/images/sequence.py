@@ -16,13 +16,14 @@ from torch import Tensor
 from xaicli.errors import InputError
 from xaicli.images.array_file import is_array, read_array
 from xaicli.images.contact_print import ContactPrint
+from xaicli.images.containers import container_of
 from xaicli.images.damage import kind_of, unidentified
 from xaicli.images.decode import WHITE, Admit, Colour, Photo, at_once, decode, read
 from xaicli.images.decode_limits import SECONDS, SKIP, took_too_long
 from xaicli.images.moving_picture import moving_frames
 from xaicli.images.photo_input import drawn, input_of, reading_of
 from xaicli.images.source import LARGEST_FILE, Source, as_array, content_hash
-from xaicli.images.video import container_of, video_frames
+from xaicli.images.video import video_frames
 from xaicli.images.view import View
 from xaicli.images.view_values import MOST_FRAMES
 
