@@ -485,3 +485,12 @@ def test_threads_decode_alike(tmp_path):
         for again in range(5):
             for one, many in zip(alone, pool.map(lambda file: pixels(decode(file)), files), strict=True):
                 assert np.array_equal(one, many), again
+
+
+@pytest.mark.parametrize("at_a_time", [1, 70, 1 << 22])
+def test_grey_of_sixteen_bits_is_the_same_however_many_rows_are_taken_at_a_time(tmp_path, monkeypatch, at_a_time):
+    values = np.random.default_rng(4).integers(0, 1 << 16, (23, 31), dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    monkeypatch.setattr("xaicli.images.pixels.AT_A_TIME", at_a_time)
+    wide = values.astype(np.int64)
+    assert np.array_equal(np.asarray(decode(tmp_path / "a.png").image)[..., 0], (wide * 255 + 32767) // 65535)

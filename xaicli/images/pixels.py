@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageCms
+
+AT_A_TIME = 1 << 22
+"""Pixels of a picture of wide numbers that are taken at a time."""
 
 Colour = tuple[int, int, int]
 Notes = tuple[str, ...]
@@ -79,14 +83,26 @@ def on_background(image: Image.Image, background: Colour) -> tuple[Image.Image, 
 
 def sixteen_bits(image: Image.Image, white: int | None = None) -> tuple[Image.Image, Notes]:
     """Grey of 16 bits (or 12 in a TIFF), scaled so that 65535 (4095), or the file's own value, is white."""
-    values = np.asarray(image).astype(np.uint32)
     tags = getattr(image, "tag_v2", {})
     bits = first(tags.get(TIFF_BITS), 16)
     largest = white or 2 ** (bits if 8 < bits <= 16 else 16) - 1
-    grey = (np.minimum(values, largest) * 255 + largest // 2) // largest
-    if tags.get(TIFF_PHOTOMETRIC) == 0:
-        grey = 255 - grey
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB"), scale_notes(white)
+    inverted = tags.get(TIFF_PHOTOMETRIC) == 0
+
+    def grey_of(values: np.ndarray) -> np.ndarray:
+        grey = (np.minimum(values.astype(np.uint32), largest) * 255 + largest // 2) // largest
+        return 255 - grey if inverted else grey
+
+    return row_by_row(image, grey_of), scale_notes(white)
+
+
+def row_by_row(image: Image.Image, grey_of: Callable[[np.ndarray], np.ndarray]) -> Image.Image:
+    """RGB of a picture of wide numbers, some rows at a time: beside the picture nothing of its size is held but the result."""
+    whole = Image.new("RGB", image.size)
+    rows = max(1, AT_A_TIME // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(Image.fromarray(grey_of(np.asarray(band)).astype(np.uint8)).convert("RGB"), (0, top))
+    return whole
 
 
 def scale_notes(white: int | None) -> Notes:
@@ -96,12 +112,12 @@ def scale_notes(white: int | None) -> Notes:
 def thirty_two_bits(image: Image.Image, white: int | None = None) -> tuple[Image.Image, Notes]:
     """32-bit integers, and signed ones of 16. In a PGM or PNG, 65535 is white, as their readers scale them; other files whose
     white is not stated are stretched."""
-    values = np.asarray(image)
     if image.format in ("PPM", "PNG"):
         largest = white or 65535
-        grey = np.clip((values.astype(np.int64) * 255 + largest // 2) // largest, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB"), scale_notes(white)
-    return stretched(values.astype(np.float64), "32-bit values", stated_ends(image))
+        return row_by_row(
+            image, lambda values: np.clip((values.astype(np.int64) * 255 + largest // 2) // largest, 0, 255)
+        ), scale_notes(white)
+    return stretched(np.asarray(image).astype(np.float64), "32-bit values", stated_ends(image))
 
 
 def floats(image: Image.Image) -> tuple[Image.Image, Notes]:
