@@ -27,10 +27,11 @@ value; a network that is read so has another fingerprint, so that its results ar
 store anew. Processor time and memory are compared within one run; how right a time left is depends on what else the machine does.
 
 Memory of a large photo: `xai explain` takes some 670 MiB without any (CUDA build of torch, 311 MiB of them pages of its
-libraries), and a photo may take 850 MiB more while it is decoded; what would take more is refused before it is decoded, with the
-number. So a plain JPEG of 179 megapixels, the most that are read, peaks at 1,465 MiB, one of CMYK at 1,484. Photos of 151
-megapixels are taken up to a file of 246 MiB. Numbers of 16 bits or more (TIFF, PNG, `.npy`, DICOM) reach the network with all
-their bits: they have a limit of their own, 1 GiB of numbers in the file, and take more than 1.5 GiB well before it.
+libraries), and a photo may take 850 MiB more while it is decoded; what would take more is refused before it is decoded, with
+the number. So a plain JPEG of 179 megapixels, the most that are read, peaks at 1,465 MiB, one of CMYK at 1,484. Photos of 151
+megapixels are taken up to a file of 246 MiB; grey of 16 bits and 64 megapixels peaks at 1,097. Several bands of more than 8
+bits (TIFF, `.npy`, DICOM) reach the network with all their bits: they have a limit of their own, 1 GiB of numbers in the file,
+and may take more than 1.5 GiB.
 
 What is trusted and what is not stands in
 [SECURITY.md](../SECURITY.md).
