@@ -206,6 +206,7 @@ LOOKS = {"is_file", "is_dir", "exists", "read_text", "read_bytes"}
 OWN_FILES = {
     "untrusted.py",
     "evidence.py",
+    "remote_folder.py",
     "decode.py",
     "download.py",
     "device.py",
@@ -217,8 +218,8 @@ OWN_FILES = {
     "files.py",
     "streams.py",
 }
-"""Where files are opened otherwise: the reader, the writer, what a zip unpacks to, photos, streams, and files of the package or
-the system."""
+"""Where files are opened otherwise: the reader, the writer, what a zip unpacks to, photos, streams, folders that fsspec reaches,
+and files of the package or the system."""
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=[path.relative_to(ROOT).as_posix() for path in ROOMS])
