@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -100,3 +101,16 @@ def plain_transformer(reads: str = "class", **changes: Any) -> tuple[PlainTransf
 
 def inputs(count: int = 2) -> Tensor:
     return torch.randn(count, 3, *SIZE, generator=torch.Generator().manual_seed(9))
+
+
+def masked_by_hand(network: PlainTransformer, photo: Tensor, seen: Tensor) -> Tensor:
+    """The plain transformer with scores of minus infinity at the keys that are not seen."""
+    tokens = network.embed(photo)
+    for block in network.blocks:
+        normed, attention = block.norm1(tokens), block.attn
+        attention(normed, normed)
+        scores = attention.query @ attention.key.transpose(-2, -1) * attention.query.shape[-1] ** -0.5
+        weights = scores.masked_fill(~seen, -math.inf).softmax(dim=-1)
+        tokens = tokens + attention.proj((weights @ attention.value).transpose(1, 2).flatten(2))
+        tokens = tokens + block.mlp(block.norm2(tokens))
+    return network.tail(tokens)

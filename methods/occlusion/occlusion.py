@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,14 +12,18 @@ from torch import Tensor
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.methods.occlusion.crop_plan import Box
-from xaicli.methods.occlusion.hidden_boxes import pass_with_hidden_boxes
+from xaicli.methods.occlusion.hidden_boxes import Receive, pass_with_hidden_boxes
+from xaicli.methods.occlusion.hidden_patches import pass_without_patches
 from xaicli.network.channels import channel_maps, reduce_channels
 from xaicli.network.classifier import Classifier
+from xaicli.network.kept_patches import REMOVE_HELP, Removed, patch_layout, require_patches
 from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
 from xaicli.passes.explained_score import SCORE_HELP, Score, scores_of
 from xaicli.passes.queue import clean_logits
 from xaicli.targets import Resolved, Targets
+
+Passes = Callable[[Receive], Tensor]
+"""Runs the passes of all windows, hands their logits to a receiver, and returns those of the photos with nothing hidden."""
 
 AUTO_WINDOW = 7
 """The window's side as a part of the input's shorter side: 32 of 224 pixels."""
@@ -33,6 +39,9 @@ class Occlusion(Method):
     With `channels=each` a window hides one channel at a time: `extras["channels"]`, (B, T, C, H, W), holds the map of each, and
     the map is their sum.
 
+    `remove=tokens`, for vision transformers with a class token: the patches whose centres a window covers are left out of the
+    sequence, with nothing in their place, and maps are (B, T, rows, columns) of patches. This is another definition.
+
     `xai explain cat.jpg --method occlusion@window=32@stride=16`
     """
 
@@ -44,15 +53,28 @@ class Occlusion(Method):
         "all", "what a window hides: all channels, or each by itself, whose maps are summed and kept beside the sum", later=True
     )
 
+    remove: Removed = param("pixels", REMOVE_HELP, later=True)
+
     name = "occlusion"
     aliases = ("sliding-window",)
     paper = "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901"
     masks_input = True
     needs = Needs.FORWARD
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        painted = [name for name, given in (("baseline", self.baseline != "zero"), ("channels", self.channels != "all")) if given]
+        if self.remove == "tokens" and painted:
+            found = f"occlusion: remove=tokens leaves patches out, and {painted[0]} is of pixels"
+            raise UsageError(found, hint=f"Leave out {painted[0]}.")
+
     @property
     def sign(self) -> Sign:
         return Sign.SIGNED
+
+    def require(self, classifier: Classifier) -> None:
+        if self.remove == "tokens":
+            require_patches(classifier, self.label)
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         size = classifier.view.size if classifier else (224, 224)
@@ -70,16 +92,25 @@ class Occlusion(Method):
         down, across = stretches(height, window, stride), stretches(width, window, stride)
         boxes = [(*rows, *columns) for rows in down for columns in across]
         over_rows, over_columns = covered(height, down).to(inputs.device), covered(width, across).to(inputs.device)
+        if self.remove == "tokens":
+            over_rows, over_columns = at_centres(over_rows, over_columns, patch_layout(classifier, self.label).grid)
         hits = over_rows.sum(dim=0)[:, None] * over_columns.sum(dim=0)
 
-        def map_of(hidden: Tensor) -> Tensor:
-            falls = self.falls(classifier, inputs, hidden, boxes, chosen).reshape(len(inputs), -1, len(down), len(across))
+        def map_of(passes: Passes) -> Tensor:
+            falls = self.falls(passes, inputs, len(boxes), chosen).reshape(len(inputs), -1, len(down), len(across))
             return torch.einsum("yh,btyx,xw->bthw", over_rows, falls, over_columns) / hits
 
+        def painted(hidden: Tensor) -> Passes:
+            return lambda receive: pass_with_hidden_boxes(classifier, inputs, hidden, boxes, receive)
+
+        if self.remove == "tokens":
+            patches = torch.einsum("yh,xw->yxhw", over_rows, over_columns).flatten(0, 1).flatten(1).bool()
+            passes = partial(pass_without_patches, classifier, inputs, patches, what=self.label)
+            return Maps(map_of(passes), chosen, logits)
         hidden = baseline_inputs(self.baseline, classifier.view, inputs)
         if self.channels == "all":
-            return Maps(map_of(hidden), chosen, logits)
-        each = torch.stack([map_of(in_channel(channel, hidden, inputs)) for channel in range(inputs.shape[1])], dim=2)
+            return Maps(map_of(painted(hidden)), chosen, logits)
+        each = torch.stack([map_of(painted(in_channel(channel, hidden, inputs))) for channel in range(inputs.shape[1])], dim=2)
         return Maps(reduce_channels(each, "each"), chosen, logits, channel_maps(each, "each"))
 
     def sides(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -94,14 +125,14 @@ class Occlusion(Method):
             raise UsageError(found, expected=f"at most {window}")
         return window, stride
 
-    def falls(self, classifier: Classifier, inputs: Tensor, hidden: Tensor, boxes: list[Box], chosen: Resolved) -> Tensor:
-        """The fall of the scores (B, T, windows) when one window shows `hidden`."""
-        scores = torch.zeros(len(inputs), chosen.classes.shape[1], len(boxes), device=inputs.device)
+    def falls(self, passes: Passes, inputs: Tensor, windows: int, chosen: Resolved) -> Tensor:
+        """The fall of the scores (B, T, windows) when one window is hidden."""
+        scores = torch.zeros(len(inputs), chosen.classes.shape[1], windows, device=inputs.device)
 
         def receive(row: int, start: int, logits: Tensor) -> None:
             scores[row, :, start : start + len(logits)] = scores_of(chosen[row : row + 1], logits, self.score).T
 
-        clean = pass_with_hidden_boxes(classifier, inputs, hidden, boxes, receive)
+        clean = passes(receive)
         return scores_of(chosen, clean, self.score)[..., None] - scores
 
 
@@ -122,3 +153,10 @@ def covered(side: int, hidden: list[tuple[int, int]]) -> Tensor:
     """Which pixels of one axis each window hides: (windows, side), 1 or 0."""
     place = torch.arange(side)
     return torch.stack([(place >= start) & (place < stop) for start, stop in hidden]).float()
+
+
+def at_centres(over_rows: Tensor, over_columns: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Which rows and columns of patches each window hides: those whose centres it covers."""
+    sides = zip((over_rows, over_columns), grid, strict=True)
+    rows, columns = (over[:, ((torch.arange(count) + 0.5) * over.shape[1] / count).long()] for over, count in sides)
+    return rows, columns

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xaicli.errors import UsageError
 
@@ -26,12 +26,14 @@ class MaskGrid:
 
     border: what lies beyond the outer cells' centres, the cell itself (clamp) or its neighbour (mirror, as in the authors'
     code). Rows of the matrices sum to 1, so that a mask's mean over shifts and grids is the share of open cells at every pixel.
-    Raises UsageError where there are more cells than pixels.
+    smooth: values between the centres of cells are interpolated; otherwise a place belongs to the nearest cell, so that masks are
+    0 or 1. Raises UsageError where there are more cells than pixels.
     """
 
     size: tuple[int, int]
     cells: tuple[int, int]
     border: Border = "clamp"
+    smooth: bool = True
 
     def __post_init__(self) -> None:
         if self.cells[0] > self.size[0] or self.cells[1] > self.size[1]:
@@ -56,12 +58,12 @@ class MaskGrid:
     @cached_property
     def rows(self) -> Tensor:
         """(shifts, height, rows of cells) float64: the vertical interpolation at each shift."""
-        return windows(self.cells[0], self.canvas[0], self.size[0], self.cell[0], self.border)
+        return windows(self.cells[0], self.canvas[0], self.size[0], self.cell[0], self.border, self.smooth)
 
     @cached_property
     def columns(self) -> Tensor:
         """(shifts, width, columns of cells) float64: the horizontal interpolation at each shift."""
-        return windows(self.cells[1], self.canvas[1], self.size[1], self.cell[1], self.border)
+        return windows(self.cells[1], self.canvas[1], self.size[1], self.cell[1], self.border, self.smooth)
 
     def sums(self, bits: Tensor, shifts: Tensor, weights: Tensor, groups: Tensor, count: int) -> Tensor:
         """Weighted sums of grids by group and shift, ready for `enlarge`: (count, shifts_y, rows, shifts_x, columns) float64.
@@ -105,9 +107,12 @@ class MaskPainter:
         return self.rows[shifts[:, 0]] @ grids @ self.columns[shifts[:, 1]].transpose(1, 2)
 
 
-def interpolation(cells: int, length: int, border: Border) -> Tensor:
-    """The matrix (length, cells) that enlarges `cells` values to `length`, linearly, with half-pixel centres; float64."""
+def interpolation(cells: int, length: int, border: Border, smooth: bool = True) -> Tensor:
+    """The matrix (length, cells) that enlarges `cells` values to `length`, with half-pixel centres: linearly, or by the nearest
+    without `smooth`; float64."""
     place = (torch.arange(length, dtype=torch.float64) + 0.5) * cells / length - 0.5
+    if not smooth:
+        return nn.functional.one_hot((place + 0.5).floor().long(), cells).double()
     low = place.floor()
     share = place - low
     matrix = torch.zeros(length, cells, dtype=torch.float64)
@@ -120,6 +125,6 @@ def interpolation(cells: int, length: int, border: Border) -> Tensor:
     return matrix
 
 
-def windows(cells: int, length: int, size: int, shifts: int, border: Border) -> Tensor:
+def windows(cells: int, length: int, size: int, shifts: int, border: Border, smooth: bool) -> Tensor:
     """The interpolation matrix cut to `size` rows at each of the shifts: (shifts, size, cells)."""
-    return interpolation(cells, length, border).unfold(0, size, 1)[:shifts].transpose(1, 2).contiguous()
+    return interpolation(cells, length, border, smooth).unfold(0, size, 1)[:shifts].transpose(1, 2).contiguous()

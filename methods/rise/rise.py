@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,11 +11,13 @@ from torch import Tensor
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.methods.rise.mask_estimates import Estimator, MapEstimate, Sample, estimate
+from xaicli.methods.rise.mask_estimates import Estimator, MapEstimate, estimate
 from xaicli.methods.rise.mask_laws import MaskLaw, Sampling
-from xaicli.methods.rise.masks import Border, MaskGrid, MaskPainter
+from xaicli.methods.rise.mask_passes import MaskedPasses, Passes, PatchPasses, RiseScore
+from xaicli.methods.rise.masks import Border, MaskGrid
 from xaicli.network.classifier import Classifier
-from xaicli.passes.queue import CopyJob, clean_logits, run
+from xaicli.network.kept_patches import REMOVE_HELP, Removed, patch_layout, require_patches
+from xaicli.passes.queue import clean_logits
 from xaicli.targets import Resolved, Targets
 
 AUTHORS = {"estimator": "naive", "sampling": "iid", "border": "mirror"}
@@ -40,13 +41,17 @@ class RISE(Method):
     `preset=notebook` that of their first notebook. Extras: `masks_used`; `error`, noise over signal of the map, NaN below eight
     independent units of masks; with `return_se`, `se`, the standard error of each pixel.
 
+    `remove=tokens`, for vision transformers with a class token: a mask is 0 or 1 at each patch, and the patches at 0 are left out
+    of the sequence, with nothing in their place. Maps are then (B, T, rows, columns) of patches. This is another definition, at
+    about half the cost.
+
     `xai explain cat.jpg --method rise@n_masks=2000`
     """
 
     n_masks: int = param(4000, "maximum masks per photo", ge=2)
     grid: int | tuple[int, int] = param(7, "coarse cells a side, or ROWS+COLUMNS where the input is not square", ge=1)
     p1: float | tuple[float, ...] = param(0.5, "probability of an open cell; of several, masks take turns", gt=0, lt=1)
-    score: Literal["probability", "logit", "dice"] = param(
+    score: RiseScore = param(
         "probability", "what of the target is averaged; `dice` is Seg-RISE's weight, for segmentation networks"
     )
     baseline: float = param(0.0, "value under a closed mask, after normalisation: 0 is the mean colour")
@@ -57,6 +62,7 @@ class RISE(Method):
     n_min: int = param(512, "masks before the first look at the error; further looks are 256 apart", ge=2)
     return_se: bool = param(False, "also keep the standard error of each pixel")
     preset: Literal["paper", "notebook"] | None = param(None, "the authors' settings in place of those above")
+    remove: Removed = param("pixels", REMOVE_HELP, later=True)
 
     name = "rise"
     paper = "Petsiuk, Das, Saenko: RISE, BMVC 2018, arXiv:1806.07421"
@@ -72,6 +78,10 @@ class RISE(Method):
         for key in PRESETS[self.preset] if self.preset else ():
             if getattr(self, key) != defaults[key]:
                 raise UsageError(f"rise: preset={self.preset} already sets {key}", hint=f"Leave out preset or {key}.")
+        painted = [key for key in ("baseline", "border", "preset") if getattr(self, key) != defaults[key]]
+        if self.remove == "tokens" and (painted or self.score == "dice"):
+            key = painted[0] if painted else "score=dice"
+            raise UsageError(f"rise: remove=tokens leaves patches out, and {key} is of pixels", hint=f"Leave out {key}.")
 
     @property
     def applied(self) -> RISE:
@@ -96,6 +106,8 @@ class RISE(Method):
         return Cost(forward=self.applied.n_masks)
 
     def require(self, classifier: Classifier) -> None:
+        if self.remove == "tokens":
+            require_patches(classifier, self.label)
         if self.score == "dice" and classifier.pixels is None:
             raise UsageError(
                 f"{self.label} compares class maps, and {classifier.name} gives none",
@@ -108,29 +120,38 @@ class RISE(Method):
         return self.grid if isinstance(self.grid, tuple) else (self.grid, self.grid)
 
     def law(self, size: tuple[int, int]) -> MaskLaw:
-        """How masks are drawn for inputs of `size` (height, width)."""
+        """How masks are drawn for inputs of `size` (height, width), in pixels or patches."""
         p = self.p1 if isinstance(self.p1, tuple) else (self.p1,)
-        return MaskLaw(MaskGrid(size, self.cells, self.border), p, self.sampling)
+        return MaskLaw(MaskGrid(size, self.cells, self.border, smooth=self.remove == "pixels"), p, self.sampling)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         rise, inputs = self.applied, inputs.detach()
-        law = rise.law((inputs.shape[2], inputs.shape[3]))
+        law = rise.law(rise.places(classifier, inputs))
         logits = clean_logits(classifier, inputs)
         chosen = targets.resolve(logits)
-        passes = MaskedPasses(rise, law, inputs, chosen, seeds.tolist())
+        passes = rise.passes(classifier, inputs, chosen, seeds.tolist(), law)
         estimates: list[list[MapEstimate]] = [[] for _ in inputs]
         used = torch.zeros(len(inputs), dtype=torch.int64)
-        rows, done, size = list(range(len(inputs))), 0, classifier.batch_size
+        rows, done = list(range(len(inputs))), 0
         while rows:
             upto = rise.next_look(law, done)
-            jobs, expected = passes.jobs(rows, done, upto), rise.n_masks * len(inputs)
-            size = run(classifier, jobs, passes.shape, batch_size=size, passes=expected, exact=False)
+            passes.run(rows, done, upto)
             for row in rows:
                 estimates[row] = [estimate(sample, rise.estimator) for sample in passes.samples(row, upto)]
                 used[row] = upto
             rows = [row for row in rows if upto < rise.n_masks and not rise.settled(estimates[row])]
             done = upto
         return Maps(stack(estimates, "values").to(inputs.device), chosen, logits, rise.extras(estimates, used))
+
+    def places(self, classifier: Classifier, inputs: Tensor) -> tuple[int, int]:
+        """Rows and columns of what masks open or close: pixels, or patches."""
+        if self.remove == "tokens":
+            return patch_layout(classifier, self.label).grid
+        return inputs.shape[2], inputs.shape[3]
+
+    def passes(self, classifier: Classifier, inputs: Tensor, chosen: Resolved, seeds: list[int], law: MaskLaw) -> Passes:
+        given = (classifier, inputs, chosen, seeds, law, self.score, self.n_masks)
+        return PatchPasses(*given, what=self.label) if self.remove == "tokens" else MaskedPasses(*given, baseline=self.baseline)
 
     def next_look(self, law: MaskLaw, done: int) -> int:
         """How many masks to run before the error is checked again; without `tol`, all."""
@@ -152,44 +173,3 @@ class RISE(Method):
 def stack(estimates: list[list[MapEstimate]], field: Literal["values", "standard_error"]) -> Tensor:
     """One field of the estimates of B photos and T targets: (B, T, H, W) float32."""
     return torch.stack([torch.stack([getattr(each, field) for each in row]) for row in estimates]).float()
-
-
-class MaskedPasses:
-    """The masked copies of B photos: how they are made, and their scores (B, masks, T)."""
-
-    def __init__(self, rise: RISE, law: MaskLaw, inputs: Tensor, chosen: Resolved, seeds: list[int]) -> None:
-        self.rise, self.law, self.chosen, self.seeds = rise, law, chosen, seeds
-        self.shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
-        self.contents = inputs - rise.baseline
-        self.painter = MaskPainter.on(inputs.device, law.grid)
-        self.scores = torch.full((len(inputs), rise.n_masks, chosen.classes.shape[1]), torch.nan, device=inputs.device)
-
-    def jobs(self, rows: Sequence[int], done: int, upto: int) -> Iterator[CopyJob]:
-        """Jobs for the masks from `done` to `upto` of the photos `rows`, one per chunk."""
-        for row in rows:
-            for start in range(done, upto, self.law.chunk):
-                yield self.job(row, start, min(start + self.law.chunk, upto))
-
-    def job(self, row: int, first: int, last: int) -> CopyJob:
-        drawn = self.law.draw(self.seeds[row], first // self.law.chunk)
-        device, baseline = self.contents.device, self.rise.baseline
-        bits, shifts = drawn.bits.to(device, torch.float32), drawn.shifts.to(device)
-        content, scores = self.contents[row], self.scores[row, first:last]
-        score_of = {"probability": Resolved.probability, "logit": Resolved.logit, "dice": Resolved.dice}
-
-        def write(out: Tensor, start: int, stop: int) -> None:
-            masks = self.painter.masks(bits[start:stop], shifts[start:stop])
-            torch.mul(content, masks[:, None], out=out)
-            if baseline:
-                out.add_(baseline)
-
-        def receive(logits: Tensor, start: int, stop: int) -> None:
-            copies = self.chosen[torch.full((stop - start,), row, device=device)]
-            scores[start:stop] = score_of[self.rise.score](copies, logits)
-
-        return CopyJob(last - first, write, receive)
-
-    def samples(self, row: int, upto: int) -> list[Sample]:
-        """The estimates from the first masks of a photo, one for each target."""
-        scores = self.scores[row, :upto].cpu().double()
-        return [Sample(self.law, self.seeds[row], column.contiguous()) for column in scores.unbind(dim=1)]

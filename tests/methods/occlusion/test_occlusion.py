@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from tests.plain_transformer import inputs as transformer_inputs
+from tests.plain_transformer import masked_by_hand, plain_transformer
 from xaicli.errors import UsageError
 from xaicli.methods.occlusion.occlusion import Occlusion, stretches
 from xaicli.targets import DECISION, TargetRule, Targets
@@ -117,3 +119,30 @@ def test_windows_too_large_or_with_gaps_are_refused(classifier_of, photo_batch):
     for settings in ({"window": 0}, {"stride": -1}, {"window": "wide"}, {"baseline": "segment"}):
         with pytest.raises(UsageError, match="occlusion"):
             Occlusion(**settings)
+
+
+def test_without_patches_the_map_is_the_mean_fall_of_the_windows_that_hide_a_patch():
+    """2 x 3 patches of 4 pixels; windows of 4 pixels, 2 apart, hide the patches whose centres they cover."""
+    network, classifier = plain_transformer()
+    classifier = classifier.with_masked_dtype(torch.float32)
+    photo = transformer_inputs(1)
+    maps = Occlusion(window=4, stride=2, remove="tokens").attribute(classifier, photo, Targets.same(DECISION, 1), SEEDS[:1])
+    target = maps.targets.classes[0, 0]
+    clean = network(photo)[0, target]
+    total, hits = torch.zeros(2, 3), torch.zeros(2, 3)
+    for top in range(0, 5, 2):
+        for left in range(0, 9, 2):
+            hidden = torch.zeros(2, 3, dtype=torch.bool)
+            for row in range(2):
+                for column in range(3):
+                    hidden[row, column] = top <= 4 * row + 2 < top + 4 and left <= 4 * column + 2 < left + 4
+            seen = torch.cat([torch.tensor([True]), ~hidden.flatten()])
+            total += hidden * (clean - masked_by_hand(network, photo, seen)[0, target]).detach()
+            hits += hidden
+    assert_close(maps.values[0, 0], total / hits)
+
+
+def test_without_patches_baselines_and_channels_mean_nothing():
+    for key, value in (("baseline", "blur"), ("channels", "each")):
+        with pytest.raises(UsageError, match=f"{key} is of pixels"):
+            Occlusion(remove="tokens", **{key: value})
