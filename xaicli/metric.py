@@ -25,6 +25,7 @@ from xaicli.sign import Sign
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from xaicli.network.classifier import Classifier
     from xaicli.scoring.case import Case
     from xaicli.scoring.copies import Copies, Outcomes
 
@@ -130,7 +131,7 @@ class Metric(Definition):
     def __init_subclass__(cls, **options: Any) -> None:
         """Wrap what a metric defines in `contained`; `score` is contained where it runs, step by step."""
         super().__init_subclass__(**options)
-        contain_members(cls, ("direction", "range", "passes", "needs_class_map"), "metric")
+        contain_members(cls, ("direction", "range", "passes", "needs_class_map", "require"), "metric")
 
     @property
     def direction(self) -> Direction:
@@ -169,6 +170,9 @@ class Metric(Definition):
     def of_map_alone(self) -> bool:
         """Whether only the map is read, not the photo or the model: another photo's map then scores as well as its own."""
         return not (self.needs or self.needs_truth or self.needs_explain)
+
+    def require(self, classifier: Classifier) -> None:
+        """Raise XaiError, before any work, if the metric cannot score on a classifier although that has all it `needs`."""
 
     def passes(self, size: tuple[int, int]) -> float:
         """Forward passes per map, besides the clean pass, for an input of that height and width."""

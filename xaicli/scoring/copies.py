@@ -17,13 +17,16 @@ class Copies:
     """`count` altered copies of the photo of one item of a case.
 
     write(out, start, stop): writes copies `start` to `stop` into `out` (stop - start, 3, H, W), as in `CopyJob`. shared: a key;
-    single copies of a photo with the same key run once for all metrics and methods scored together.
+    single copies of a photo with the same key run once for all metrics and methods scored together. kept: of copies from which
+    patches are left out, with nothing in their place (`without_patches`), those that stay, (count, patches) bool; nothing is
+    written then.
     """
 
     item: int
     count: int
     write: Callable[[Tensor, int, int], None]
     shared: Hashable = None
+    kept: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,3 +108,12 @@ def whole(item: int, picture: Tensor, shared: Hashable = None) -> Copies:
         out.copy_(picture.expand_as(out))
 
     return Copies(item, 1, write, shared)
+
+
+def without_patches(item: int, kept: Tensor, shared: Hashable = None) -> Copies:
+    """Copies with some of the patches of a vision transformer alone; kept: (count, patches) bool."""
+
+    def write(out: Tensor, start: int, stop: int) -> None:
+        raise AssertionError("a copy without patches is no picture")
+
+    return Copies(item, len(kept), write, shared, kept)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from xaicli.containment import contained
 from xaicli.errors import RunError, is_out_of_memory
 from xaicli.metric import Measuring, Metric, Scores
 from xaicli.passes.memory import batch_size_for
+from xaicli.passes.part_sequences import part_sequences
 from xaicli.passes.queue import CopyJob, run
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies, Outcomes
@@ -21,6 +23,8 @@ from xaicli.scoring.photo import ScoredPhoto
 T = TypeVar("T")
 Shared: TypeAlias = dict[Hashable, Tensor]
 """Logits (1, C) of shared copies, by key."""
+Receive: TypeAlias = Callable[[Tensor, int, int], None]
+"""Receives the logits of copies `start` to `stop`."""
 
 
 @dataclass(eq=False)
@@ -110,16 +114,16 @@ class Measurement:
     def put(self, copies: Copies, at: int, logits: Tensor) -> None:
         self.outcomes.put(at, logits, self.case.classes[copies.item], self.case.against[copies.item])
 
-    def jobs(self, shared: Shared, expected: set[Hashable]) -> Iterator[CopyJob]:
-        """The jobs for the queue, without shared copies that are already expected."""
+    def wanted(self, shared: Shared, expected: set[Hashable]) -> Iterator[tuple[Copies, Receive]]:
+        """The copies to run, and who receives their logits, without shared copies that are already expected."""
         for copies, at in self.places():
             if copies.shared is None:
-                yield CopyJob(copies.count, copies.write, self.taker(copies, at))
+                yield copies, self.taker(copies, at)
             elif copies.shared not in expected:
                 expected.add(copies.shared)
-                yield CopyJob(1, copies.write, keeper(shared, copies.shared))
+                yield copies, keeper(shared, copies.shared)
 
-    def taker(self, copies: Copies, at: int) -> Callable[[Tensor, int, int], None]:
+    def taker(self, copies: Copies, at: int) -> Receive:
         return lambda logits, start, stop: self.put(copies, at + start, logits)
 
     def collect(self, shared: Shared) -> None:
@@ -129,7 +133,7 @@ class Measurement:
                 self.put(copies, at, shared[copies.shared])
 
 
-def keeper(shared: Shared, key: Hashable) -> Callable[[Tensor, int, int], None]:
+def keeper(shared: Shared, key: Hashable) -> Receive:
     def receive(logits: Tensor, start: int, stop: int) -> None:
         shared[key] = logits
 
@@ -149,12 +153,37 @@ def measure(photo: ScoredPhoto, work: Sequence[tuple[Metric, Case]]) -> list[Sco
     shape = (photo.input.shape[0], *photo.size)
     while waiting := [measurement for measurement in measurements if measurement.scores is None]:
         expected = set(shared)
-        jobs = (job for measurement in waiting for job in measurement.jobs(shared, expected))
-        run(photo.classifier, jobs, shape, batch_size=at_once(photo), passes=passes, exact=True)
+        wanted = (pair for measurement in waiting for pair in measurement.wanted(shared, expected))
+        in_parts: list[tuple[Tensor, Receive]] = []
+        run(photo.classifier, painted(wanted, in_parts), shape, batch_size=at_once(photo), passes=passes, exact=True)
+        run_in_parts(photo, in_parts)
         for measurement in waiting:
             measurement.collect(shared)
             measurement.receive(measurement.outcomes)
     return [measurement.scores for measurement in measurements if measurement.scores is not None]
+
+
+def painted(wanted: Iterable[tuple[Copies, Receive]], in_parts: list[tuple[Tensor, Receive]]) -> Iterator[CopyJob]:
+    """The jobs for the queue; copies from which patches are left out are put aside."""
+    for copies, receive in wanted:
+        if copies.kept is None:
+            yield CopyJob(copies.count, copies.write, receive)
+        else:
+            in_parts.append((copies.kept, receive))
+
+
+def run_in_parts(photo: ScoredPhoto, in_parts: Sequence[tuple[Tensor, Receive]]) -> None:
+    """Run the copies from which patches are left out, together."""
+    if not in_parts:
+        return
+    kept = torch.cat([own for own, _ in in_parts])
+    with part_sequences(photo.classifier, photo.input[None], "remove=tokens", exact=True) as sequences:
+        found = sequences.logits.new_empty(len(kept), sequences.logits.shape[1])
+        sequences.run(kept, partial(found.index_copy_, 0))
+    at = 0
+    for own, receive in in_parts:
+        receive(found[at : at + len(own)], 0, len(own))
+        at += len(own)
 
 
 def at_once(photo: ScoredPhoto) -> int | None:

@@ -229,3 +229,4 @@ def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Cl
         if missing := metric.needs & ~classifier.provides:
             found = f"{metric.label} needs {missing.words()}, but {classifier.name} has none"
             raise UsageError(found, hint="See xai list metrics.")
+        metric.require(classifier)
