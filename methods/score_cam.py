@@ -32,12 +32,17 @@ class ScoreCAM(Method):
     w_k is the target's probability, and channels are upsampled before they are summed, so that maps are (B, T, H, W). Constant
     channels have no weight. The scale of the logits changes the shape of the map.
 
+    `top=N` passes only the N channels of the largest mean activation and leaves the others out of the sum: another definition, at
+    N passes. `extras["left_out"]`, (B, T), is the share of the weight that the others would have had if each scored as the best
+    of those passed: an upper bound of it as long as none scores higher.
+
     `xai explain cat.jpg --method score-cam`
     """
 
     layer: str = param("auto", "feature layer; xai list layers --model SPEC shows the names")
     relu: bool = param(True, "keep the positive part only")
     score_form: Literal["paper", "authors"] = param("paper", "weights by the paper's definition, or by the authors' code")
+    top: int | None = param(None, "channels that are passed, by their mean activation; all of them without", ge=1, later=True)
 
     name = "score-cam"
     paper = "Wang et al., CVPR Workshops 2020, arXiv:1910.01279"
@@ -52,14 +57,15 @@ class ScoreCAM(Method):
         return replace(self, relu=not keep)
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        return Cost(forward=1 + (0 if classifier is None else classifier.feature_layer(self.layer).channels))
+        channels = 0 if classifier is None else classifier.feature_layer(self.layer).channels
+        return Cost(forward=1 + (channels if self.top is None else min(self.top, channels or self.top)))
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         with tap(classifier, self.layer, gradients=False) as features:
             logits = classifier(inputs)
             chosen = targets.resolve(logits)
             activation = features.activation
-        passes = [SeenThroughChannels(photo, channels) for photo, channels in zip(inputs, activation, strict=True)]
+        passes = [SeenThroughChannels(photo, channels, self.top) for photo, channels in zip(inputs, activation, strict=True)]
         scores: list[Tensor] = []
 
         def jobs() -> Iterator[CopyJob]:
@@ -70,7 +76,8 @@ class ScoreCAM(Method):
         shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
         run(classifier, jobs(), shape, passes=sum(len(photo.live) for photo in passes), exact=False)
         maps = [self.map_of(photo, found, shape[1:]) for photo, found in zip(passes, scores, strict=True)]
-        return Maps(torch.stack(maps), chosen, logits)
+        left_out = torch.stack([photo.weight_left_out(found) for photo, found in zip(passes, scores, strict=True)])
+        return Maps(torch.stack(maps), chosen, logits, {} if self.top is None else {"left_out": left_out})
 
     def map_of(self, passes: SeenThroughChannels, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The map (T, h, w), or (T, H, W), from the scores (live channels, T) of one photo."""
@@ -84,12 +91,23 @@ class ScoreCAM(Method):
 
 
 class SeenThroughChannels:
-    """One photo (3, H, W) times each of its channels (K, h, w) that is not constant."""
+    """One photo (3, H, W) times each of its channels (K, h, w) that is not constant; of these the `top` with the largest mean."""
 
-    def __init__(self, photo: Tensor, channels: Tensor) -> None:
+    def __init__(self, photo: Tensor, channels: Tensor, top: int | None = None) -> None:
         self.photo, self.channels = photo, channels
         spans = channels.amax(dim=(1, 2)) - channels.amin(dim=(1, 2))
         self.live = (spans > SMALLEST_SPAN).nonzero().flatten()
+        self.others = 0 if top is None else max(0, len(self.live) - top)
+        if self.others:
+            order = channels[self.live].mean(dim=(1, 2)).argsort(descending=True, stable=True)
+            self.live = self.live[order[:top].sort().values]
+
+    def weight_left_out(self, scores: Tensor) -> Tensor:
+        """The share (T,) of the softmax that channels which were not passed would have, each with the largest score (live, T)."""
+        if not self.others:
+            return scores.new_zeros(scores.shape[1])
+        best = scores.amax(dim=0)
+        return self.others / (self.others + (scores - best).exp().sum(dim=0))
 
     def job(self, chosen: Resolved, row: int, scores: Tensor, *, probability: bool) -> CopyJob:
         """The masked copies of the photo `row`; their scores are written to `scores` (live channels, T)."""

@@ -18,6 +18,7 @@ from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from xaicli.methods.score_cam import ScoreCAM
 from xaicli.network.classifier import Classifier
+from xaicli.network.taps import tap
 from xaicli.registry import make_method
 from xaicli.targets import DECISION, TargetRule, Targets
 
@@ -237,6 +238,38 @@ def test_score_cam_is_a_plain_loop_over_its_channels(
     weights = torch.stack(scores).softmax(dim=0) if form == "paper" else torch.stack(scores)
     expected = torch.einsum("k,kij->ij", weights, channels if form == "paper" else large)
     assert_close(found.values[0, 0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_score_cam_of_the_top_channels_is_the_sum_over_those_of_the_largest_mean_activation(
+    tiny_cnn: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf
+) -> None:
+    classifier = classifier_of(tiny_cnn)
+    whole = explain(ScoreCAM(relu=False), classifier, photo_batch)
+    with tap(classifier, "auto", gradients=False) as features:
+        classifier(photo_batch)
+    for row, channels in enumerate(features.activation):
+        best = sorted(range(len(channels)), key=lambda k: -float(channels[k].mean()))[:3]
+        logits = []
+        for k in best:
+            mask = nn.functional.interpolate(channels[k][None, None], (32, 32), mode="bilinear", align_corners=False)
+            mask = (mask - mask.min()) / (mask.max() - mask.min())
+            logits.append(tiny_cnn(photo_batch[row : row + 1] * mask)[0, whole.targets.classes[row, 0]])
+        weights = torch.stack(logits).softmax(dim=0)
+        expected = sum(weight * channels[k] for weight, k in zip(weights, best, strict=True))
+        found = explain(ScoreCAM(relu=False, top=3), classifier, photo_batch[row : row + 1])
+        assert_close(found.values[0, 0], expected, atol=1e-4, rtol=1e-4)
+        others = (len(channels) - 3) * torch.stack(logits).max().exp()
+        assert_close(found.extras["left_out"][0, 0], others / (others + torch.stack(logits).exp().sum()), atol=1e-4, rtol=1e-4)
+
+
+def test_score_cam_of_more_channels_than_there_are_is_that_of_all(
+    tiny_cnn: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf
+) -> None:
+    classifier = classifier_of(tiny_cnn)
+    found = explain(ScoreCAM(top=1000), classifier, photo_batch)
+    assert_close(found.values, explain(ScoreCAM(), classifier, photo_batch).values)
+    assert_close(found.extras["left_out"], torch.zeros(len(photo_batch), 1))
+    assert ScoreCAM(top=5).cost(classifier).forward == 6
 
 
 def test_eigen_cam_is_the_first_right_singular_vector(
