@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from xaicli.images.decode import decode
+from xaicli.images.find import find
 from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.network.classifier import Classifier
@@ -31,10 +33,15 @@ def classifier(name: str, batch_size: int | None = None) -> Classifier:
     return Classifier(module, module, name, view, (), 1000, provides, "0" * 16, device(), batch_size=batch_size)
 
 
+def assets() -> Path:
+    """The folder of real weights and photos: XAI_ASSETS, or beside the project."""
+    return Path(os.environ.get("XAI_ASSETS", "../shared/assets"))
+
+
 def mobilenet() -> Classifier:
-    """MobileNetV2 with the weights in the folder XAI_ASSETS where it is there, else with random ones."""
+    """MobileNetV2 with the weights in the folder of assets where it is there, else with random ones."""
     network = settled(classifier("mobilenet_v2"))
-    path = Path(os.environ.get("XAI_ASSETS", "../shared/assets")) / "weights" / "mobilenet_v2.safetensors"
+    path = assets() / "weights" / "mobilenet_v2.safetensors"
     if path.is_file():
         network.torch_module.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()}, strict=False)
     return network
@@ -43,6 +50,16 @@ def mobilenet() -> Classifier:
 def photos(count: int) -> Tensor:
     """Inputs (count, 3, 224, 224) on the device."""
     return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).to(device())
+
+
+def real_photos(network: Classifier, count: int) -> Tensor:
+    """Prepared photos (count, 3, 224, 224) from the folder of assets, spread over it; random inputs where it is not there."""
+    found = sorted((assets() / "photos").glob("*.jpg"))
+    if not found:
+        return photos(count)
+    chosen = [found[number * len(found) // count] for number in range(count)]
+    view = View(resize=256, crop=SIDE)
+    return torch.stack([view.prepare(decode(find([str(path)])[0]).image) for path in chosen]).to(network.device)
 
 
 def settled(network: Classifier) -> Classifier:

@@ -62,6 +62,13 @@ def test_the_same_numbers_as_xai_score(shell) -> None:
     shell.assert_close(shell.values(str(STORE)), shell.values("s.db"))
 
 
+def test_rise_draws_as_many_masks_as_its_error_needs_unless_it_is_told_how_many(shell) -> None:
+    assert compare(shell, "--format", "json", "--no-controls", images="photos/0.png", method="RISE@grid=2,rise@n_masks=16") == 0
+    [group] = json.loads(shell.out)["groups"]
+    assert {cell["method"] for cell in group["cells"]} == {"rise@grid=2@n_masks=auto", "rise@n_masks=16"}
+    assert "masks until the map's estimated error is 0.3, at most 4000" in shell.err
+
+
 def test_several_models_have_a_table_and_a_sheet_each_of_the_methods_that_run_on_them(shell, two_models: str) -> None:
     assert compare(shell, "--format", "json", model=two_models, method="grad-cam,daam,rise@n_masks=16") == 0
     groups = {Path(group["model"]).name: group for group in json.loads(shell.out)["groups"]}

@@ -20,6 +20,7 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.named_files import files_named
 from xaicli.network.classifier import Classifier
+from xaicli.params import fold
 from xaicli.progress import SILENT, Progress
 from xaicli.results.store import Store
 from xaicli.results.summary import Group
@@ -34,6 +35,7 @@ from xaicli.runs.score_table import ScoreTable, groups_of
 from xaicli.runs.workplace import ClusterWords, Workplace
 
 STORE, SHEET = "compare.db", "compare"
+QUICK_LOOK = "@n_masks=auto"
 
 
 def compare(
@@ -78,6 +80,7 @@ def compare(
 
         print(xaicli.compare("photos/", "tiny", ["grad-cam", "rise@n_masks=500"], output="xai-out"))
     """
+    method = quick_looks(method, progress)
     request, inputs, cluster = ScoreRequest.of(locals()), files_named(locals()), ClusterWords.of(locals())
     cluster.check()
     request.check()
@@ -107,6 +110,29 @@ def compare(
         if opened.is_made:
             opened.close()
     return finished(replace(table, store=folder / STORE) if opened.is_made else table, keep_going)
+
+
+def quick_looks(
+    method: str | Method | Sequence[str | Method] | None, progress: Progress
+) -> str | Method | list[str | Method] | None:
+    """The named methods; `rise` without a number of masks draws as many as its error needs, which is then reported."""
+    if method is None or isinstance(method, Method | type):
+        return method
+    named: list[str | Method] = [
+        with_quick_look(spec) if isinstance(one, str) else one
+        for one in ([method] if isinstance(method, str) else method)
+        for spec in (split(one, ",") if isinstance(one, str) else [""])
+    ]
+    if any(isinstance(one, str) and QUICK_LOOK in one for one in named):
+        progress.say(f"rise{QUICK_LOOK}: masks until the map's estimated error is 0.3, at most 4000 (rise@n_masks=N for N)")
+    return named
+
+
+def with_quick_look(spec: str) -> str:
+    """`rise` with `n_masks=auto`, unless it says how many masks it takes; every other specification as it is."""
+    name, *given = (part.strip() for part in split(spec, "@"))
+    counted = any(fold(part.partition("=")[0]) in ("nmasks", "preset", "tol") for part in given)
+    return f"{spec}{QUICK_LOOK}" if fold(name) == "rise" and not counted else spec
 
 
 def models_of(given: Model | Sequence[Model]) -> list[Model]:

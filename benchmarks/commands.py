@@ -1,0 +1,97 @@
+"""Whole commands against a plain script that does the same with pytorch-grad-cam: start-up, decoding, network, pictures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.networks import assets
+from benchmarks.side_by_side import Job, Side, race
+
+SCRIPT = """
+import sys, torch, numpy as np
+from pathlib import Path
+from PIL import Image
+from safetensors.torch import load_file
+from torchvision.models import mobilenet_v2
+from torchvision import transforms as T
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.image import show_cam_on_image, scale_cam_image
+weights, source, out, size = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+model = mobilenet_v2(weights=None).eval()
+model.load_state_dict({name: t.float() for name, t in load_file(weights).items()}, strict=False)
+prepare = T.Compose([T.Resize(256), T.CenterCrop(224), T.ToTensor(), T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])
+paths = sorted(source.glob("*.jpg"))
+with GradCAM(model=model, target_layers=[model.features[-1]]) as cam:
+    for start in range(0, len(paths), size):
+        photos = [Image.open(path).convert("RGB") for path in paths[start : start + size]]
+        maps = cam(input_tensor=torch.stack([prepare(photo) for photo in photos]))
+        for path, photo, found in zip(paths[start : start + size], photos, maps):
+            np.save(out / (path.stem + ".npy"), found)
+            # The overlay at the photo's own size, on the part that the network saw.
+            side = round(224 * min(photo.size) / 256)
+            left, top = (photo.width - side) // 2, (photo.height - side) // 2
+            full = np.zeros((photo.height, photo.width), dtype=np.float32)
+            full[top : top + side, left : left + side] = scale_cam_image(found[None], (side, side))[0]
+            shown = show_cam_on_image(np.asarray(photo, dtype=np.float32) / 255, full, use_rgb=True)
+            Image.fromarray(shown).save(out / (path.stem + ".png"))
+"""
+
+
+def grad_cam_of_a_folder(rounds: int) -> Iterator[dict[str, Any]]:
+    """As many photos as XAI_BENCH_FOLDER says, 64 without; nothing without real weights and photos."""
+    folder = assets()
+    weights = folder / "weights" / "mobilenet_v2.safetensors"
+    if not weights.is_file():
+        return
+    count = int(os.environ.get("XAI_BENCH_FOLDER", "64"))
+    with tempfile.TemporaryDirectory() as place:
+        source = Path(place) / "photos"
+        source.mkdir()
+        for number, path in enumerate((sorted((folder / "photos").glob("*.jpg")) * 2)[:count]):
+            (source / f"{number:04d}.jpg").write_bytes(path.read_bytes())
+        script = Path(place) / "script.py"
+        script.write_text(SCRIPT)
+        xai = str(Path(sys.executable).with_name("xai"))
+
+        def ours() -> Tensor:
+            out = Path(place) / "ours"
+            method = ["--method", "grad-cam", "--overwrite", "-o", str(out)]
+            run([xai, "explain", str(source), "--model", "mobilenet_v2", "--weights", str(weights), *method])
+            return unit(np.stack([np.load(path) for path in sorted(out.glob("*.npy"))]))
+
+        def theirs(size: int) -> Tensor:
+            out = Path(place) / "theirs"
+            out.mkdir(exist_ok=True)
+            run([sys.executable, str(script), str(weights), str(source), str(out), str(size)])
+            return unit(np.stack([np.load(path) for path in sorted(out.glob("*.npy"))]))
+
+        job = Job("Grad-CAM, whole command", f"{count} photos, MobileNetV2", 3.0, "grad-cam", 0.05)
+        import importlib.metadata
+
+        try:
+            named = f"grad-cam {importlib.metadata.version('grad-cam')}"
+        except importlib.metadata.PackageNotFoundError:
+            return
+        sides = [Side("xai", "default", ours), Side(named, "script, 1 a pass", lambda: theirs(1))]
+        yield race(job, [*sides, Side(named, "script, 16 a pass", lambda: theirs(16))], None, rounds)
+
+
+def run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def unit(maps: np.ndarray) -> Tensor:
+    """Maps (N, h, w) as one number a cell of 7 x 7, each from 0 to 1: peers store theirs enlarged and scaled."""
+    values = torch.nn.functional.interpolate(torch.from_numpy(maps).float()[:, None], (7, 7), mode="area")[:, 0]
+    low, high = values.amin(dim=(1, 2), keepdim=True), values.amax(dim=(1, 2), keepdim=True)
+    return (values - low) / (high - low).clamp_min(1e-9)
