@@ -15,6 +15,14 @@ from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.idle_threads import sleep_while_waiting
 
 BENCHMARKS = {
+    "peers:deletion-and-insertion": "deletion and insertion against torch-cam, Quantus and the loop of 224 steps",
+    "peers:rise-a-mask": "RISE against the loop of its specification, in float32 and bfloat16",
+    "peers:score-cam": "Score-CAM against torch-cam's",
+    "peers:ablation-cam": "Ablation-CAM against pytorch-grad-cam's",
+    "peers:occlusion": "occlusion against captum's, by default and tuned",
+    "peers:integrated-gradients": "integrated gradients against captum's, by default and tuned",
+    "peers:grad-cam-of-a-folder": "Grad-CAM of a folder, whole command, against a script of pytorch-grad-cam",
+    "curves": "deletion and insertion to an error of 0.002: points passed, and how often the area lies inside",
     "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",
     "explain-folder": "decodes and records written a photo by `xai explain` with all its pictures; PNG compression",
     "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",
@@ -72,12 +80,20 @@ def main() -> int:
     sleep_while_waiting()
     all_met = True
     for name in given.names or BENCHMARKS:
-        figures: list[Figure] = importlib.import_module(f"benchmarks.{name.replace('-', '_')}").measure(given.rounds)
+        figures = measured(name, given.rounds)
         print(f"{name}: {BENCHMARKS[name]}\n{table(figures)}\n", flush=True)
         if given.write:
             write(name, figures)
         all_met = all_met and all(figure.met for figure in figures)
     return 0 if all_met else 1
+
+
+def measured(name: str, rounds: int) -> list[Figure]:
+    """The figures of a benchmark, or of one job of a file of several, MODULE:JOB."""
+    module, _, job = name.partition(":")
+    measure = importlib.import_module(f"benchmarks.{module.replace('-', '_')}").measure
+    figures: list[Figure] = measure(rounds, job) if job else measure(rounds)
+    return figures
 
 
 def write(name: str, figures: list[Figure]) -> None:
@@ -88,7 +104,7 @@ def write(name: str, figures: list[Figure]) -> None:
     known = {**machine, "torch": torch.__version__, "threads": torch.get_num_threads(), "accelerator": accelerator}
     RESULTS.mkdir(exist_ok=True)
     content = {"benchmark": name, "made_on": known, "figures": [figure.as_json() for figure in figures]}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (RESULTS / f"{name.replace(':', '-')}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

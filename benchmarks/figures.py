@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Figure:
     """Repeated measurements of one thing, in `unit`; `limit` is the largest median that is allowed, `least` the smallest, None
-    where there is none."""
+    where there is none. detail: further facts for a page, in plain JSON types."""
 
     what: str
     unit: str
     values: tuple[float, ...]
     limit: float | None = None
     least: float | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
 
     @property
     def median(self) -> float:
@@ -43,7 +44,8 @@ class Figure:
 
     def as_json(self) -> dict[str, Any]:
         limits = {"limit": self.limit, "least": self.least}
-        return {"what": self.what, "unit": self.unit, "median": self.median, **limits, "values": list(self.values)}
+        found = {"what": self.what, "unit": self.unit, "median": self.median, **limits, "values": list(self.values)}
+        return found | ({"detail": self.detail} if self.detail else {})
 
 
 def table(figures: Sequence[Figure]) -> str:

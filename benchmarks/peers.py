@@ -9,7 +9,7 @@ import contextlib
 import importlib.metadata
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.commands import grad_cam_of_a_folder
+from benchmarks.figures import Figure
+from benchmarks.folder_command import grad_cam_of_a_folder
 from benchmarks.networks import SIDE, classifier, mobilenet, real_photos, settled
 from benchmarks.scoring import explanation, scored, step_by_step
 from benchmarks.side_by_side import Job, Side, race
@@ -33,7 +34,6 @@ from xaicli.passes.upsampling import unit_range, upsample
 from xaicli.scoring.scoring import score_photo
 from xaicli.targets import DECISION, Targets
 
-Raced = dict[str, Any]
 SEED = torch.tensor([1])
 
 
@@ -57,7 +57,7 @@ def plain(method: Any, network: Classifier, photo: Tensor) -> Tensor:
     return values[0, 0]
 
 
-def rise_a_mask(rounds: int) -> Iterator[Raced]:
+def rise_a_mask(rounds: int) -> Iterator[list[Figure]]:
     """The specification's loop: a mask at a time made as in section 3.1, 64 a pass, in float32."""
     for name, masks in (("mobilenet_v2", 256), ("resnet50", 128)):
         network = mobilenet() if name == "mobilenet_v2" else classifier(name)
@@ -93,7 +93,7 @@ def rise_a_mask(rounds: int) -> Iterator[Raced]:
         yield race(job, sides, network.module, rounds)
 
 
-def score_cam(rounds: int) -> Iterator[Raced]:
+def score_cam(rounds: int) -> Iterator[list[Figure]]:
     network, layer = settled(classifier("resnet18")), "layer4"
     photo = real_photos(network, 1)
     module = network.torch_module
@@ -114,7 +114,7 @@ def score_cam(rounds: int) -> Iterator[Raced]:
     yield race(job, [Side("xai", "default", ours, 513), *present(*peers)], module, rounds)
 
 
-def ablation_cam(rounds: int) -> Iterator[Raced]:
+def ablation_cam(rounds: int) -> Iterator[list[Figure]]:
     network, layer = settled(classifier("resnet18")), "layer4"
     photo = real_photos(network, 1)
     module = network.torch_module
@@ -133,7 +133,7 @@ def ablation_cam(rounds: int) -> Iterator[Raced]:
     yield race(job, [Side("xai", "default", ours), *present(("grad-cam", "default, 32 a pass", theirs))], module, rounds)
 
 
-def occlusion(rounds: int) -> Iterator[Raced]:
+def occlusion(rounds: int) -> Iterator[list[Figure]]:
     network, window, stride = mobilenet(), 32, 16
     photo = real_photos(network, 1)
 
@@ -153,7 +153,7 @@ def occlusion(rounds: int) -> Iterator[Raced]:
     yield race(job, [*sides, *present(*peers)], network.module, rounds)
 
 
-def integrated_gradients(rounds: int) -> Iterator[Raced]:
+def integrated_gradients(rounds: int) -> Iterator[list[Figure]]:
     network = mobilenet()
     photo = real_photos(network, 1)
     method = IntegratedGradients()
@@ -175,7 +175,7 @@ def integrated_gradients(rounds: int) -> Iterator[Raced]:
 MAPS, STEPS = 5, 28
 
 
-def deletion_and_insertion(rounds: int) -> Iterator[Raced]:
+def deletion_and_insertion(rounds: int) -> Iterator[list[Figure]]:
     """Five maps of each of some photos; the same steps and baseline for all."""
     network = mobilenet()
     inputs = real_photos(network, int(os.environ.get("XAI_BENCH_PHOTOS", "4")))
@@ -209,7 +209,7 @@ def deletion_and_insertion(rounds: int) -> Iterator[Raced]:
     peers = [("torchcam", "default, 32 a pass", lambda: by_torchcam(32)), ("torchcam", "tuned, 8 a pass", lambda: by_torchcam(8))]
     yield race(job, [Side("xai", "default", ours, passes), *present(*peers)], network.module, rounds)
     yield from against_quantus(network, inputs, maps, targets, rounds)
-    yield from against_the_loop(network, inputs, maps, targets, rounds)
+    yield from against_the_loop(network, inputs, maps, targets)
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ def given_map(module: nn.Module, saliency: Tensor) -> Any:
     return Given(model=module, fuse_cams=lambda found: found[0], _hooks_off=nullcontext)
 
 
-def against_quantus(network: Classifier, inputs: Tensor, maps: Tensor, targets: list[int], rounds: int) -> Iterator[Raced]:
+def against_quantus(network: Classifier, inputs: Tensor, maps: Tensor, targets: list[int], rounds: int) -> Iterator[list[Figure]]:
     """Deletion alone: Quantus flips pixels one way. All photos and maps are one batch there."""
 
     def ours() -> Tensor:
@@ -259,7 +259,9 @@ def against_quantus(network: Classifier, inputs: Tensor, maps: Tensor, targets: 
     yield race(job, [Side("xai", "default", ours, passes), *present(("quantus", "default", theirs))], network.module, rounds)
 
 
-def against_the_loop(network: Classifier, inputs: Tensor, maps: Tensor, targets: list[int], rounds: int) -> Iterator[Raced]:
+def against_the_loop(
+    network: Classifier, inputs: Tensor, maps: Tensor, targets: list[int], rounds: int
+) -> Iterator[list[Figure]]:
     """One photo and map: the authors' loop of 224 steps, a pass each, and ours to an error of 0.002."""
     photo, saliency, target = inputs[:1], maps[0], targets[0]
 
@@ -279,7 +281,7 @@ def against_the_loop(network: Classifier, inputs: Tensor, maps: Tensor, targets:
     yield race(Job("deletion and insertion to 0.002", of, 8.0, "plain loop", 1e-4), sides, network.module, 1)
 
 
-JOBS: dict[str, Callable[[int], Iterator[Raced]]] = {
+JOBS: dict[str, Callable[[int], Iterator[list[Figure]]]] = {
     "deletion-and-insertion": deletion_and_insertion,
     "rise-a-mask": rise_a_mask,
     "score-cam": score_cam,
@@ -290,9 +292,5 @@ JOBS: dict[str, Callable[[int], Iterator[Raced]]] = {
 }
 
 
-def measure(rounds: int, names: Sequence[str] = (), keep: Callable[[str, list[Raced]], None] | None = None) -> None:
-    """Run jobs, all without names, and hand each one's results to `keep` as it ends."""
-    for name in names or JOBS:
-        raced = list(JOBS[name](rounds))
-        if keep is not None:
-            keep(name, raced)
+def measure(rounds: int, job: str) -> list[Figure]:
+    return [figure for figures in JOBS[job](rounds) for figure in figures]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
+import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.figures import Figure
 from benchmarks.memory import MIB, STATUS, peak
 from benchmarks.networks import SIDE
 
@@ -66,35 +66,41 @@ class Job:
     tolerance: float
 
 
-def race(job: Job, sides: Sequence[Side], network: nn.Module | None, rounds: int) -> dict[str, Any]:
+def race(job: Job, sides: Sequence[Side], network: nn.Module | None, rounds: int) -> list[Figure]:
     """Check that all sides compute the same, then run ours against each other one: A B B A, `rounds` times.
 
-    The first side is ours. Raises AssertionError where results differ by more than the job's tolerance.
+    The first side is ours. A figure a peer: how many times as long as ours it takes; the details are what was measured of both.
+    Raises AssertionError where results differ by more than the job's tolerance.
     """
     found = [Measured(side.tool, side.row) for side in sides]
-    ours = None
+    first: torch.Tensor | None = None
     for side, measured in zip(sides, found, strict=True):
         with counting(network) as passed:
             measured.memory, result = memory_of(side.work)
         measured.passes = (passed[0] or None) if side.passes is None else side.passes
-        ours = result if ours is None else ours
-        if not side.compared:
-            continue
-        measured.difference = float((result.double() - ours.double()).abs().max())
-        off = f"{measured.difference:.2g} off ours, {job.tolerance:g} allowed"
-        print(f"{job.name}: {side.tool} ({side.row}) is {off}", flush=True)
-        assert measured.difference <= job.tolerance, f"{side.tool} computes something else"
-    ratios: dict[str, list[float]] = {}
+        first = result if first is None else first
+        if side.compared:
+            measured.difference = float((result.double() - first.double()).abs().max())
+            off = f"{measured.difference:.2g} off ours, {job.tolerance:g} allowed"
+            print(f"{job.name}: {side.tool} ({side.row}) is {off}", flush=True)
+            assert measured.difference <= job.tolerance, f"{side.tool} computes something else"
+    figures = []
     for side, measured in zip(sides[1:], found[1:], strict=True):
-        for _ in range(rounds):
-            first, a, b, last = (seconds(each.work) for each in (sides[0], side, side, sides[0]))
-            for place, pairs in ((found[0], (first, last)), (measured, (a, b))):
-                place.wall += [wall for wall, _ in pairs]
-                place.processor += [processor for _, processor in pairs]
-            ratios.setdefault(f"{side.tool} ({side.row})", []).append((a[0] + b[0]) / (first[0] + last[0]))
-    for against, values in ratios.items():
-        print(f"  {against}: {statistics.median(values):.2f} times as long as ours", flush=True)
-    return {**asdict(job), "ratios": ratios, "sides": [asdict(each) for each in found]}
+        ratios = [in_turn(sides[0], side, found[0], measured) for _ in range(rounds)]
+        bar = job.bar if side.tool.startswith(job.against) else None
+        what = f"{job.name}, {job.of}: {side.tool}, {side.row}, over xai, {sides[0].row}"
+        detail = {"job": asdict(job), "ours": asdict(found[0]), "theirs": asdict(measured)}
+        figures.append(Figure(what, "times as long", tuple(ratios), least=bar, detail=detail))
+    return figures
+
+
+def in_turn(ours: Side, theirs: Side, of_ours: Measured, of_theirs: Measured) -> float:
+    """How many times as long theirs takes as ours, in one round: ours, theirs, theirs, ours."""
+    first, second, third, last = (seconds(each.work) for each in (ours, theirs, theirs, ours))
+    for place, pairs in ((of_ours, (first, last)), (of_theirs, (second, third))):
+        place.wall += [wall for wall, _ in pairs]
+        place.processor += [processor for _, processor in pairs]
+    return (second[0] + third[0]) / (first[0] + last[0])
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
@@ -107,8 +113,7 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def times() -> tuple[float, float]:
-    import resource
-
+    """Processor seconds of this process, and of its children that have ended."""
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime
 

@@ -16,8 +16,8 @@ BUNDLED = {
     "tiny-vit": ("grad-cam", "rise@n_masks=64", "daam", "t-tame", "p-tame", "attention-rollout"),
 }
 """Methods by bundled network: those of which there are trained checkpoints, and some for the size of a real network."""
-OF_CLASS_MAPS = ("dice", "iou")
-"""Choices that need a segmentation network: closed forms hold them, in tests/methods/rise and tests/metrics."""
+OF_SOME_NETWORKS = ("dice", "iou", "tokens")
+"""Choices that need a segmentation network or a vision transformer: plain formulas hold them, in tests/methods and tests/metrics."""
 AT_MANY_POINTS = ("integrated-gradients", "smoothgrad", "gradient-shap")
 """Methods that take gradients at so many points that one of them lies at a kink of ReLU: they are tried on smooth networks."""
 TWO, CONVOLUTIONAL = ("cnn", "vit"), ("cnn", "plain")
@@ -180,7 +180,7 @@ def choices(name: str) -> list[str]:
         plain = [
             word
             for word in words
-            if " " not in word and word not in ("int", "number", "text", "method", row["default"], *OF_CLASS_MAPS)
+            if " " not in word and word not in ("int", "number", "text", "method", row["default"], *OF_SOME_NETWORKS)
         ]
         labels += [f"{cheap}@{row['name']}={word}" for word in plain]
     labels += [label for label in FURTHER if label.partition("@")[0] == name]

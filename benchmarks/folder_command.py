@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.figures import Figure
 from benchmarks.networks import assets
 from benchmarks.side_by_side import Job, Side, race
 
@@ -47,7 +48,7 @@ with GradCAM(model=model, target_layers=[model.features[-1]]) as cam:
 """
 
 
-def grad_cam_of_a_folder(rounds: int) -> Iterator[dict[str, Any]]:
+def grad_cam_of_a_folder(rounds: int) -> Iterator[list[Figure]]:
     """As many photos as XAI_BENCH_FOLDER says, 64 without; nothing without real weights and photos."""
     folder = assets()
     weights = folder / "weights" / "mobilenet_v2.safetensors"
@@ -76,8 +77,6 @@ def grad_cam_of_a_folder(rounds: int) -> Iterator[dict[str, Any]]:
             return unit(np.stack([np.load(path) for path in sorted(out.glob("*.npy"))]))
 
         job = Job("Grad-CAM, whole command", f"{count} photos, MobileNetV2", 3.0, "grad-cam", 0.05)
-        import importlib.metadata
-
         try:
             named = f"grad-cam {importlib.metadata.version('grad-cam')}"
         except importlib.metadata.PackageNotFoundError:
