@@ -35,7 +35,7 @@ paths = sorted(source.glob("*.jpg"))
 with GradCAM(model=model, target_layers=[model.features[-1]]) as cam:
     for start in range(0, len(paths), size):
         photos = [Image.open(path).convert("RGB") for path in paths[start : start + size]]
-        maps = cam(input_tensor=torch.stack([prepare(photo) for photo in photos]))
+        maps = cam(input_tensor=torch.stack([prepare(photo) for photo in photos]), targets=None)
         for path, photo, found in zip(paths[start : start + size], photos, maps):
             np.save(out / (path.stem + ".npy"), found)
             # The overlay at the photo's own size, on the part that the network saw.
@@ -62,12 +62,12 @@ def grad_cam_of_a_folder(rounds: int) -> Iterator[list[Figure]]:
             (source / f"{number:04d}.jpg").write_bytes(path.read_bytes())
         script = Path(place) / "script.py"
         script.write_text(SCRIPT)
-        xai = str(Path(sys.executable).with_name("xai"))
+        xai = [sys.executable, "-m", "xaicli.cli.main"]
 
         def ours() -> Tensor:
             out = Path(place) / "ours"
             method = ["--method", "grad-cam", "--overwrite", "-o", str(out)]
-            run([xai, "explain", str(source), "--model", "mobilenet_v2", "--weights", str(weights), *method])
+            run([*xai, "explain", str(source), "--model", "mobilenet_v2", "--weights", str(weights), *method])
             return unit(np.stack([np.load(path) for path in sorted(out.glob("*.npy"))]))
 
         def theirs(size: int) -> Tensor:

@@ -85,10 +85,10 @@ def rise_a_mask(rounds: int) -> Iterator[list[Figure]]:
             return plain(rise, network, photo)
 
         words = f"{masks} masks, {'MobileNetV2' if name == 'mobilenet_v2' else 'ResNet-50'}"
-        job = Job("RISE a mask", words, 2.0, "plain loop (64 a pass)", 1e-4)
+        job = Job("RISE a mask", words, 2.0, "plain loop", 1e-4)
         sides = [Side("xai", "float32", ours, masks + 1), Side("plain loop", "64 a pass", loop)]
         yield race(job, sides, network.module, rounds)
-        job = Job("RISE a mask, bfloat16", words, 4.0, "plain loop (64 a pass)", 0.05)
+        job = Job("RISE a mask, bfloat16", words, 4.0, "plain loop", 0.05)
         sides = [Side("xai", "bfloat16", in_half, masks + 1), Side("plain loop", "64 a pass", loop)]
         yield race(job, sides, network.module, rounds)
 
@@ -127,7 +127,7 @@ def ablation_cam(rounds: int) -> Iterator[list[Figure]]:
 
         # It shows a progress bar. Without targets it explains the decision.
         with contextlib.redirect_stderr(io.StringIO()), Theirs(model=module, target_layers=[module.get_submodule(layer)]) as cam:
-            return torch.from_numpy(cam(input_tensor=photo))[0]
+            return torch.from_numpy(cam(input_tensor=photo, targets=None))[0]
 
     job = Job("Ablation-CAM", "512 channels, ResNet-18", 100.0, "grad-cam", 1e-3)
     yield race(job, [Side("xai", "default", ours), *present(("grad-cam", "default, 32 a pass", theirs))], module, rounds)
@@ -173,6 +173,8 @@ def integrated_gradients(rounds: int) -> Iterator[list[Figure]]:
 
 
 MAPS, STEPS = 5, 28
+QUANTUS_STEPS = 42
+"""Quantus takes steps of values, not pixels, whose number divides that of the pixels."""
 
 
 def deletion_and_insertion(rounds: int) -> Iterator[list[Figure]]:
@@ -233,7 +235,7 @@ def against_quantus(network: Classifier, inputs: Tensor, maps: Tensor, targets: 
         found = []
         for number, (photo, target) in enumerate(zip(inputs.split(1), targets, strict=True)):
             given = [explanation(each, target, f"map {at}") for at, each in enumerate(maps)]
-            rows = score_photo(scored(network, photo, number), given, [Deletion(steps=STEPS)])
+            rows = score_photo(scored(network, photo, number), given, [Deletion(steps=QUANTUS_STEPS)])
             found += [row.curve.y[1:] for row in rows if row.curve is not None]
         return torch.tensor(found)
 
@@ -241,7 +243,7 @@ def against_quantus(network: Classifier, inputs: Tensor, maps: Tensor, targets: 
         import quantus
 
         metric = quantus.PixelFlipping(
-            features_in_step=3 * SIDE * SIDE // STEPS, perturb_baseline=0.0, disable_warnings=True, return_aggregate=False
+            features_in_step=3 * SIDE * SIDE // QUANTUS_STEPS, perturb_baseline=0.0, disable_warnings=True, return_aggregate=False
         )
         large = upsample(maps[:, 0, 0], (SIDE, SIDE)).expand(len(inputs), MAPS, SIDE, SIDE).flatten(0, 1)
         found = metric(
@@ -254,8 +256,8 @@ def against_quantus(network: Classifier, inputs: Tensor, maps: Tensor, targets: 
         )
         return torch.tensor(found)
 
-    job = Job("deletion", f"{MAPS} maps of {len(inputs)} photos, {STEPS} steps, MobileNetV2", 5.0, "quantus", 2e-3)
-    passes = len(inputs) * (2 + MAPS * (STEPS - 1))
+    job = Job("deletion", f"{MAPS} maps of {len(inputs)} photos, {QUANTUS_STEPS} steps, MobileNetV2", 5.0, "quantus", 0.02)
+    passes = len(inputs) * (2 + MAPS * (QUANTUS_STEPS - 1))
     yield race(job, [Side("xai", "default", ours, passes), *present(("quantus", "default", theirs))], network.module, rounds)
 
 

@@ -95,12 +95,16 @@ def race(job: Job, sides: Sequence[Side], network: nn.Module | None, rounds: int
 
 
 def in_turn(ours: Side, theirs: Side, of_ours: Measured, of_theirs: Measured) -> float:
-    """How many times as long theirs takes as ours, in one round: ours, theirs, theirs, ours."""
+    """How many times as long theirs takes as ours, in one round: ours, theirs, theirs, ours.
+
+    Of processor time, which other programs on the machine hardly change; of an accelerator, of the wall.
+    """
     first, second, third, last = (seconds(each.work) for each in (ours, theirs, theirs, ours))
     for place, pairs in ((of_ours, (first, last)), (of_theirs, (second, third))):
         place.wall += [wall for wall, _ in pairs]
         place.processor += [processor for _, processor in pairs]
-    return (second[0] + third[0]) / (first[0] + last[0])
+    clock = 0 if torch.cuda.is_available() else 1
+    return (second[clock] + third[clock]) / (first[clock] + last[clock])
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:

@@ -16,14 +16,12 @@ from xaicli.scoring.copies import Outcomes
 
 Floats = NDArray[np.float64]
 
-FIRST_INTERVALS = 7
+FIRST_INTERVALS = 14
 """Intervals of the first look."""
 AT_ONCE = 4
 """Maximum points that one look adds to a curve: fewer looks fill batches better, more looks spend fewer passes."""
-SAFETY = 3.0
+SAFETY = 2.5
 """Standard errors of an area that count as its error."""
-NEARBY, LEAST = np.array([0.25, 0.5, 0.25]), 0.5
-"""Weights of a point and its neighbours in a curve's roughness, and the share of its mean that counts at least."""
 
 
 @dataclass(eq=False)
@@ -125,8 +123,8 @@ def interval_variances(points: NDArray[np.intp], places: Floats, values: Floats,
 
     Between known points the curve is taken for a Brownian bridge, whose area under an interval of width h varies by
     `s (h^3 - h step^2) / 12`: the curve itself is linear within a step. s, the variance of a unit's way, is read from how far
-    known points are off the line between their neighbours: a mean over three of them, the larger of those around the two ends of the
-    interval, and at least half of the mean over all.
+    known points are off the line between their neighbours: the larger value of the two ends of an interval, and at least the
+    median of all points.
     """
     widths = np.diff(places)
     if len(widths) < 2:
@@ -135,6 +133,5 @@ def interval_variances(points: NDArray[np.intp], places: Floats, values: Floats,
     line = (values[:-2] * after + values[2:] * before) / (before + after)
     spread = (values[1:-1] - line) ** 2 * (before + after) / (before * after)
     at_points = np.concatenate([spread[:1], spread, spread[-1:]])
-    around = np.convolve(np.pad(at_points, 1, mode="edge"), NEARBY, "valid")
-    rough = np.maximum(np.maximum(around[:-1], around[1:]), LEAST * at_points.mean())
+    rough = np.maximum(np.maximum(at_points[:-1], at_points[1:]), np.median(at_points))
     return rough * (widths**3 - widths * step**2).clip(min=0) / 12 * (np.diff(points) > 1)
