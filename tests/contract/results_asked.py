@@ -17,7 +17,7 @@ BUNDLED = {
 }
 """Methods by bundled network: those of which there are trained checkpoints, and some for the size of a real network."""
 OF_SOME_NETWORKS = ("dice", "iou", "tokens")
-"""Choices that need a segmentation network or a vision transformer: plain formulas hold them, in tests/methods and tests/metrics."""
+"""Choices that need a segmentation network or a vision transformer: plain formulas hold them in tests of their own."""
 AT_MANY_POINTS = ("integrated-gradients", "smoothgrad", "gradient-shap")
 """Methods that take gradients at so many points that one of them lies at a kink of ReLU: they are tried on smooth networks."""
 TWO, CONVOLUTIONAL = ("cnn", "vit"), ("cnn", "plain")
