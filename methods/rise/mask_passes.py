@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,7 +27,7 @@ SCORE_OF: dict[RiseScore, Callable[[Resolved, Tensor], Tensor]] = {
 
 
 @dataclass(eq=False)
-class Passes:
+class Passes(ABC):
     """The scores (B, masks, T) of B photos, as far as they were run. seeds: one a photo; limit: maximum masks a photo."""
 
     classifier: Classifier
@@ -42,9 +43,9 @@ class Passes:
         shape = (len(self.inputs), self.limit, self.chosen.classes.shape[1])
         self.scores = torch.full(shape, torch.nan, device=self.inputs.device)
 
+    @abstractmethod
     def run(self, rows: Sequence[int], done: int, upto: int) -> None:
         """Run the masks from `done` to `upto` of the photos `rows`."""
-        raise NotImplementedError
 
     def scores_of(self, row: int, logits: Tensor) -> Tensor:
         """Scores (n, T) of logits (n, C) of copies of a photo."""
