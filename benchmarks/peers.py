@@ -129,8 +129,9 @@ def ablation_cam(rounds: int) -> Iterator[list[Figure]]:
         with contextlib.redirect_stderr(io.StringIO()), Theirs(model=module, target_layers=[module.get_submodule(layer)]) as cam:
             return torch.from_numpy(cam(input_tensor=photo, targets=None))[0]
 
+    passes = AblationCAM(layer=layer).cost(network).forward
     job = Job("Ablation-CAM", "512 channels, ResNet-18", 100.0, "grad-cam", 1e-3)
-    yield race(job, [Side("xai", "default", ours), *present(("grad-cam", "default, 32 a pass", theirs))], module, rounds)
+    yield race(job, [Side("xai", "default", ours, passes), *present(("grad-cam", "default, 32 a pass", theirs))], module, rounds)
 
 
 def occlusion(rounds: int) -> Iterator[list[Figure]]:
