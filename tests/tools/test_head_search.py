@@ -58,5 +58,5 @@ def test_one_command_searches_and_then_has_nothing_left(toy, tmp_path, monkeypat
     assert set(rows[1]["scores"]) >= {head_search.INSERTION, f"{head_search.INSERTION} less grad-cam", head_search.DROP}
     capsys.readouterr()
     assert head_search.main(words) == 0
-    assert "epoch" not in capsys.readouterr().err
+    assert "epoch 1/1" not in capsys.readouterr().err
     assert [json.loads(line) for line in FIGURES.read_text().splitlines()] == rows
