@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
 from numpy.typing import NDArray
 
+from xaicli.later import ndimage
 from xaicli.record import BASELINE_VALUE, Record
 from xaicli.sign import Sign
 
@@ -142,13 +142,13 @@ def parts_of(side: int) -> NDArray[np.float64]:
 
 def spots_of(shares: NDArray[np.float64]) -> list[dict[str, Any]]:
     """The largest connected parts above half of the maximum, by weight."""
-    labels, count = scipy.ndimage.label(shares >= shares.max() / 2)
+    labels, count = ndimage.label(shares >= shares.max() / 2)
     numbers = np.arange(1, count + 1)
-    weights = np.atleast_1d(scipy.ndimage.sum_labels(shares, labels, numbers))
+    weights = np.atleast_1d(ndimage.sum_labels(shares, labels, numbers))
     order = np.argsort(-weights, kind="stable")[:SPOTS]
     spots = []
     for at in order:
-        row, column = scipy.ndimage.center_of_mass(shares, labels, numbers[at])
+        row, column = ndimage.center_of_mass(shares, labels, numbers[at])
         height, width = shares.shape
         place = PLACES[min(2, int((row + 0.5) * 3 / height))][min(2, int((column + 0.5) * 3 / width))]
         area = float((labels == numbers[at]).mean())

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
 from PIL import Image
 
 from xaicli.claims import MARK, claim
@@ -21,6 +18,11 @@ from xaicli.files import require_writable, write_atomic
 from xaicli.images.colour import Scale
 from xaicli.images.overlay import ALPHA, HEAT, bar_table, overlay
 from xaicli.images.sheet import SheetRow, nothing_to_draw, thumbnail
+from xaicli.later import agg, figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ABOUT: dict[str, dict[str, str | None]] = {
     ".pdf": {"Producer": MARK, "CreationDate": None},
@@ -40,8 +42,8 @@ FONT: dict[Any, Any] = {"font.size": 7, "axes.titlesize": 7, "pdf.fonttype": 42,
 
 def new_figure(width_cm: float, height_cm: float) -> Figure:
     """An empty figure of a size in centimetres."""
-    made = Figure(figsize=(width_cm * CENTIMETRE, height_cm * CENTIMETRE), layout="constrained")
-    FigureCanvasAgg(made)
+    made: Figure = figures.Figure(figsize=(width_cm * CENTIMETRE, height_cm * CENTIMETRE), layout="constrained")
+    agg.FigureCanvasAgg(made)
     return made
 
 

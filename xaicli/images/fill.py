@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from xaicli.errors import UsageError, did_you_mean
+from xaicli.later import ndimage
 
 FILLS = ("inpaint", "blur", "mean", "noise", "other")
 BLUR = 1 / 16

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,6 +20,7 @@ from xaicli.images.contact_print import tiles
 from xaicli.images.geometry import Geometry
 from xaicli.images.marks import TargetMark
 from xaicli.images.smoothing import legible
+from xaicli.later import ndimage
 from xaicli.sign import Sign
 
 HEAT, GREY, CONTOUR = LOOKS = ("heat", "grey", "contour")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from xaicli.later import ndimage
 
 FINE = 32
 """A map with fewer cells per side is never speckle."""

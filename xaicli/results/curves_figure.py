@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from xaicli.errors import UsageError
 from xaicli.images.figure import FONT, WIDTH_CM, new_figure
@@ -16,6 +15,10 @@ from xaicli.results.report.curves import MeanCurve
 from xaicli.results.sentences import FITTED_MARK, joined
 from xaicli.results.summary import Group
 from xaicli.results.tables import heading
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GREYS = ("#6b7280", "#9ca3af", "#4b5563", "#d1d5db")
 COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7c3aed", "#b4236b", "#0e7490", "#854d0e", "#52525b")

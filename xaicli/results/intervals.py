@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+
+from xaicli.later import special
 
 LEVEL = 0.95
 FEWEST, FEWEST_SKEWED = 10, 50

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 
 from numpy.typing import ArrayLike
-from scipy import special
 
+from xaicli.later import special
 from xaicli.metric import Quantity, ValueKind
 from xaicli.results.intervals import LEVEL
 from xaicli.results.rates import are_turns, rate_ends, shares, turn_ends

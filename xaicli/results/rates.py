@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
-from scipy.stats import binomtest
 
+from xaicli.later import distributions, special
 from xaicli.metric import Quantity
 from xaicli.results.intervals import LEVEL, Estimate, Floats
 
@@ -45,7 +44,7 @@ def rate_p(values: Floats, bound: float, quantity: Quantity) -> float:
     hits, n = float(shares(values, quantity).sum()), len(values)
     wanted = float(np.clip((bound - quantity.low) / (quantity.high - quantity.low), 0.0, 1.0))
     towards = math.ceil(hits - NEAR) if hits < wanted * n else math.floor(hits + NEAR)
-    return float(binomtest(towards, n, wanted).pvalue)
+    return float(distributions.binomtest(towards, n, wanted).pvalue)
 
 
 def are_turns(differences: Floats, quantity: Quantity) -> bool:
@@ -63,7 +62,7 @@ def turns(differences: Floats, quantity: Quantity, of: int) -> Estimate:
     n, span = len(differences), quantity.high - quantity.low
     up, down = int((differences > NEAR * span).sum()), int((differences < -NEAR * span).sum())
     low, high = turn_ends(up, down, n)
-    p = float(binomtest(up, up + down).pvalue) if up + down else 1.0
+    p = float(distributions.binomtest(up, up + down).pvalue) if up + down else 1.0
     if p >= 1 - LEVEL:
         low, high = min(low, 0.0), max(high, 0.0)
     return Estimate(float(differences.mean()), span * low, span * high, n, of, p, MCNEMAR)

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
+from xaicli.later import special
 from xaicli.metric import Quantity, ValueKind
 from xaicli.results.intervals import FEWEST_SKEWED, LEVEL, ORDER, Estimate, Floats, paired, single
 from xaicli.results.rates import are_turns, rate, rate_p, turns

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 from torch import Tensor
 
 from xaicli.errors import InputError, UsageError
 from xaicli.images.decode import decode
 from xaicli.images.geometry import Geometry
 from xaicli.images.source import Source
+from xaicli.later import ndimage
 from xaicli.network.classifier import Classifier
 from xaicli.stamps import sha256_file
 from xaicli.targets import COMPONENT, PREDICTED, REGION, REGIONS, TargetRule

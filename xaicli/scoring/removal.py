@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import scipy.ndimage
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from xaicli.images.view import View
+from xaicli.later import ndimage
 from xaicli.passes.baselines import baseline_inputs
 from xaicli.passes.seeds import stream
 
@@ -41,7 +41,7 @@ def rise_kernel() -> Tensor:
     so the kernel sums to 1 and is nearly flat."""
     impulse = np.zeros((RISE_SIDE, RISE_SIDE))
     impulse[RISE_SIDE // 2, RISE_SIDE // 2] = 1
-    return torch.from_numpy(scipy.ndimage.gaussian_filter(impulse, RISE_SIGMA)).float()
+    return torch.from_numpy(ndimage.gaussian_filter(impulse, RISE_SIGMA)).float()
 
 
 def rise_blur(inputs: Tensor) -> Tensor:

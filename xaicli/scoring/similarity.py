@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import scipy.stats
 import torch
 from torch import Tensor
 
 from xaicli.float64 import in_float64
+from xaicli.later import distributions
 from xaicli.passes.blur import blurred
 
 WINDOW, SIGMA = 11, 1.5
@@ -28,7 +28,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
     """
     if not bool(first.isfinite().all() and second.isfinite().all()):
         return float("nan")
-    ranked = [torch.from_numpy(scipy.stats.rankdata(part.detach().cpu().numpy())) for part in (first, second)]
+    ranked = [torch.from_numpy(distributions.rankdata(part.detach().cpu().numpy())) for part in (first, second)]
     one, other = (ranks - ranks.mean() for ranks in ranked)
     scale = one.square().sum() * other.square().sum()
     return float((one * other).sum() / scale.sqrt()) if scale > 0 else float("nan")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from xaicli.later import special
 from xaicli.results.intervals import LEVEL
 from xaicli.results.store import Store
 
