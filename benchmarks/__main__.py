@@ -24,6 +24,8 @@ BENCHMARKS = {
     "peers:grad-cam-of-a-folder": "Grad-CAM of a folder, whole command, against a script of pytorch-grad-cam",
     "curves": "deletion and insertion to an error of 0.002: points passed, and how often the area lies inside",
     "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",
+    "commands": "one photo and a folder by `xai explain`, over plain scripts that do the same",
+    "engines": "RISE by each engine over the plain loop, bare passes, and the runtimes called by hand; what converting costs",
     "explain-folder": "decodes and records written a photo by `xai explain` with all its pictures; PNG compression",
     "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",
     "region-cam": "Grad-CAM of a region of a class map over a bare forward and backward pass",

@@ -37,9 +37,9 @@ class Record:
     image: path as given; photo: SHA-256 of its content; target: canonical text, `281` or `386-340`; targets: all that the run
     explained of this photo; scores: metric values by label; box: for a detector, `corners` in pixels of the photo, `label` and
     `score` of the explained box, else empty; fitted_to: the metric by which the map was chosen, and which is therefore no
-    judge of it, else empty; pairs: of segments, the strongest first, as `SegmentPair.as_dict` has them, where a method lists
-    such. `definition` and `subject` are the two stamps. Fields after `subject` are recorded
-    but not stamped.
+    judge of it, else empty; engine: names and versions of what ran passes without gradients beside torch, else empty; pairs: of
+    segments, the strongest first, as `SegmentPair.as_dict` has them, where a method lists such. `definition` and `subject` are
+    the two stamps. Fields after `subject` are recorded but not stamped.
     """
 
     image: str
@@ -68,6 +68,7 @@ class Record:
     layer: str = ""
     passes: str = ""
     device: str = "cpu"
+    engine: str = ""
     masked_dtype: str = "float32"
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
@@ -84,7 +85,7 @@ class Record:
 
     def to_json(self) -> str:
         content = dataclasses.asdict(self)
-        for name in ("box", "fitted_to", "pairs"):
+        for name in ("box", "engine", "fitted_to", "pairs"):
             if not content[name]:
                 del content[name]
         return json.dumps(with_checksum(content), indent=1, ensure_ascii=False) + "\n"

@@ -10,7 +10,7 @@ from torch import Tensor
 from xaicli.methods.occlusion.crop_plan import Box
 from xaicli.methods.occlusion.local_passes import LocalPasses, local_passes
 from xaicli.network.classifier import Classifier
-from xaicli.passes.engine import engine_for
+from xaicli.passes.folded_engine import folded_engine_for
 from xaicli.passes.memory import chunk_for, in_chunks
 from xaicli.passes.queue import CopyJob, run
 
@@ -29,7 +29,7 @@ def pass_with_hidden_boxes(
     """
     expected = len(inputs) * (len(boxes) + 1)
     shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
-    with local_passes(engine_for(classifier, inputs[:1], expected, exact=False), shape, boxes) as passes:
+    with local_passes(folded_engine_for(classifier, inputs[:1], expected, exact=False), shape, boxes) as passes:
         if passes is not None:
             return batches_of_local_passes(classifier, passes, inputs, hidden, receive)
     clean: list[Tensor] = []

@@ -22,7 +22,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.stages import find_stages
 from xaicli.network.taps import listening, tap_many
-from xaicli.passes.engine import reading_engine_for
+from xaicli.passes.folded_engine import reading_engine_for
 from xaicli.passes.queue import clean_logits
 from xaicli.targets import Targets
 from xaicli.task import Schedule, TaskOptions

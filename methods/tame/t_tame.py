@@ -26,7 +26,7 @@ from xaicli.network.layers import FeatureLayer
 from xaicli.network.stages import find_stages
 from xaicli.network.taps import listening, tap_many
 from xaicli.network.tokens import Axes
-from xaicli.passes.engine import reading_engine_for
+from xaicli.passes.folded_engine import reading_engine_for
 from xaicli.targets import Targets
 from xaicli.task import Schedule, TaskOptions
 

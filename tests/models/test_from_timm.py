@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from xaicli.cache import weights_folder
 from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
 from xaicli.models import from_timm
-from xaicli.models.cache import weights_folder
 from xaicli.models.from_timm import view_of
 from xaicli.models.load import load_classifier
 

@@ -8,10 +8,10 @@ import torchvision
 from safetensors.torch import save_file
 from torchvision.models import get_model, get_model_weights
 
+from xaicli.cache import weights_folder
 from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
 from xaicli.models import from_torchvision
-from xaicli.models.cache import weights_folder
 from xaicli.models.download import DownloadError
 from xaicli.models.from_torchvision import arguments_of, current_names, view_of
 from xaicli.models.load import load_classifier

@@ -1,155 +1,170 @@
-"""The engine: many passes run on the folded twin, few on the network itself, and both give the same logits."""
+"""Which engine runs passes, and that each gives the logits of the plain network."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import gc
-import weakref
 
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from xaicli.network.taps import tap_many
-from xaicli.passes import engine
-from xaicli.passes.engine import WORTH_FOLDING, engine_for, reading_engine_for
+from xaicli.errors import InputError, UsageError
+from xaicli.method import Method
+from xaicli.methods.rise.rise import RISE
+from xaicli.passes import engine, runtimes
+from xaicli.passes.engine import ENGINES, WORTH_CONVERTING, checked_engine, engine_for
+from xaicli.passes.folded_engine import folded_engine_for
 from xaicli.passes.queue import CopyJob, clean_logits, run
+from xaicli.targets import DECISION, Targets
+
+CONVERTED = ("openvino", "onnxruntime")
+SIDE = 64
+
+
+def torchvision_network(name: str) -> nn.Module:
+    from torchvision import models
+
+    return models.get_model(name, weights=None)
+
+
+def timm_network(name: str, **settings: object) -> nn.Module:
+    import timm
+
+    return timm.create_model(name, pretrained=False, **settings)
+
+
+def transformers_network() -> nn.Module:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    return ViTForImageClassification(ViTConfig(**sizes, image_size=SIDE, patch_size=16, num_labels=7))
+
+
+NETWORKS = {
+    "mobilenet_v2": lambda: torchvision_network("mobilenet_v2"),
+    "resnet18": lambda: torchvision_network("resnet18"),
+    "shufflenet_v2_x0_5": lambda: torchvision_network("shufflenet_v2_x0_5"),
+    "timm vit": lambda: timm_network("vit_tiny_patch16_224", img_size=SIDE, depth=3),
+    "timm deit": lambda: timm_network("deit_tiny_distilled_patch16_224", img_size=SIDE, depth=2),
+    "timm convnext": lambda: timm_network("convnext_atto", num_classes=9),
+    "timm swin": lambda: timm_network("swin_tiny_patch4_window7_224", img_size=SIDE, window_size=2, depths=(1, 1, 1, 1)),
+    "transformers vit": transformers_network,
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    """An untrained network of a well-known kind, whose logits differ from photo to photo."""
+    torch.manual_seed(4)
+    return NETWORKS[request.param]().eval().requires_grad_(False)
 
 
 @pytest.fixture
-def made(monkeypatch):
-    """The twins that are made."""
-    found = []
-
-    def counting(classifier, photo):
-        logits, fast = whole(classifier, photo)
-        found.append(fast.module)
-        return logits, fast
-
-    whole = engine.folded
-    monkeypatch.setattr(engine, "folded", counting)
-    return found
+def photos():
+    coarse = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(5))
+    return nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
 
 
-@pytest.mark.parametrize(("passes", "twins"), [(0, 0), (WORTH_FOLDING - 1, 0), (WORTH_FOLDING, 1), (10_000, 1)])
-def test_a_twin_is_made_where_passes_pay_for_it(tiny_cnn, classifier_of, photo_batch, made, passes, twins):
+@pytest.mark.parametrize("name", CONVERTED)
+def test_a_converted_network_gives_the_logits_of_the_network_itself(network, classifier_of, photos, name):
+    classifier = dataclasses.replace(classifier_of(network, size=(SIDE, SIDE)), engine=name)
+    expected = classifier(photos)
+    for count in (1, 2, 5):
+        found = clean_logits(classifier, photos[:count])
+        assert_close(found, expected[:count], rtol=0, atol=1e-5 * float(expected.max() - expected.min()))
+    assert {used.split()[0] for used in classifier.engines_used} == {name}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_maps_are_the_same_whichever_engine_runs(tiny_cnn, classifier_of, photo_batch, name, seeds):
+    method, inputs = RISE(n_masks=200), photo_batch[: len(seeds)]
+
+    def values(engine):
+        classifier = dataclasses.replace(classifier_of(tiny_cnn), engine=engine)
+        return explained(method, classifier, inputs, seeds)
+
+    assert_close(values(name), values("torch"), rtol=0, atol=1e-5)
+    assert torch.equal(values(name), values(name))
+
+
+def explained(method: Method, classifier, inputs, seeds):
+    return method.attribute(classifier, inputs, Targets.same(DECISION, len(inputs)), torch.tensor(seeds)).values
+
+
+@pytest.mark.parametrize("passes", [0, WORTH_CONVERTING - 1, WORTH_CONVERTING])
+@pytest.mark.parametrize("here", [(), ("openvino",), ("onnxruntime",), ("openvino", "onnxruntime")])
+def test_by_itself_the_first_that_is_installed_runs_where_passes_pay_for_it(
+    tiny_cnn, classifier_of, photo_batch, monkeypatch, passes, here
+):
+    monkeypatch.setattr(engine, "installed", lambda name: name in here)
     classifier = classifier_of(tiny_cnn)
     chosen = engine_for(classifier, photo_batch[:1], passes, exact=True)
-    assert len(made) == twins
-    assert (chosen is classifier) == (twins == 0)
+    wanted = set(here[:1]) if passes == WORTH_CONVERTING else set()
+    assert {used.split()[0] for used in classifier.engines_used} == wanted
+    assert (chosen.module is None) == bool(wanted)
     assert_close(chosen(photo_batch), classifier(photo_batch), rtol=0, atol=1e-5)
 
 
-def test_a_run_of_many_passes_folds_for_each_of_its_calls(tiny_cnn, classifier_of, photo_batch, made):
-    classifier = dataclasses.replace(classifier_of(tiny_cnn), expected_passes=1000)
-    for _ in range(3):
-        assert_close(clean_logits(classifier, photo_batch), tiny_cnn(photo_batch), rtol=0, atol=1e-5)
-    assert len(made) == 1
+def test_passes_of_the_whole_run_count(tiny_cnn, classifier_of, photo_batch):
+    classifier = dataclasses.replace(classifier_of(tiny_cnn), expected_passes=WORTH_CONVERTING)
+    assert engine_for(classifier, photo_batch[:1], 1, exact=True).module is None
 
 
-@pytest.mark.parametrize(
-    ("names", "folds"), [(["features.2", "features.6"], True), (["features.0"], False), (["features.2", "features.1"], False)]
-)
-def test_layers_are_read_from_a_twin_only_where_it_has_the_networks_features(tiny_cnn, classifier_of, photo_batch, names, folds):
-    classifier = classifier_of(tiny_cnn)
-    layers = [classifier.feature_layer(name) for name in names]
-    engine, own = reading_engine_for(classifier, photo_batch[:1], 1000, layers)
-    assert (engine is not classifier) == folds
-    with tap_many(engine.torch_module, dict(zip(names, own, strict=True)), gradients=False) as taps:
-        engine(photo_batch)
-        found = {name: taps[name].activation for name in names}
-    with tap_many(tiny_cnn, dict(zip(names, layers, strict=True)), gradients=False) as taps:
-        classifier(photo_batch)
-        for name in names:
-            assert_close(found[name], taps[name].activation, rtol=0, atol=1e-5)
+@pytest.mark.parametrize("passes", [1, WORTH_CONVERTING])
+def test_torch_is_torch(tiny_cnn, classifier_of, photo_batch, passes):
+    classifier = dataclasses.replace(classifier_of(tiny_cnn), engine="torch")
+    found = engine_for(classifier, photo_batch[:1], passes, exact=True)
+    assert found.module is folded_engine_for(classifier, photo_batch[:1], passes, exact=True).module
+    assert not classifier.engines_used
 
 
-@pytest.mark.parametrize("network", ["tiny_vit", "a function"])
-def test_what_has_no_batch_norms_runs_as_it_is(request, tiny_cnn, classifier_of, photo_batch, network):
-    module = tiny_cnn.forward if network == "a function" else request.getfixturevalue(network)
-    classifier = classifier_of(module)
-    assert engine_for(classifier, photo_batch[:1], 1000, exact=True) is classifier
+def test_in_bf16_an_engine_rounds_as_much_as_the_network_does(tiny_cnn, classifier_of, photo_batch):
+    classifier = dataclasses.replace(classifier_of(tiny_cnn), engine="openvino", masked_dtype=torch.bfloat16)
+    found = engine_for(classifier, photo_batch[:1], 1, exact=False)
+    exact, own = classifier(photo_batch), classifier.masked(photo_batch)
+    assert found.module is None
+    assert (found.masked(photo_batch) - exact).abs().max() <= 3 * (own - exact).abs().max()
 
 
-def test_a_twin_is_made_once_a_network_and_never_under_bf16(tiny_cnn, classifier_of, photo_batch, made):
-    meant = classifier_of(tiny_cnn).with_masked_dtype(torch.bfloat16)
-    for exact in (True, False, True, False):
-        engine = engine_for(meant, photo_batch[:1], 1000, exact=exact)
-        assert (engine.module is tiny_cnn) is not exact
-    assert len(made) == 1
-    engine_for(classifier_of(copy.deepcopy(tiny_cnn)), photo_batch[:1], 1000, exact=True)
-    assert len(made) == 2
+def test_an_engine_without_bf16_leaves_these_passes_to_torch(tiny_cnn, classifier_of, photo_batch):
+    classifier = dataclasses.replace(classifier_of(tiny_cnn), engine="onnxruntime", masked_dtype=torch.bfloat16)
+    assert engine_for(classifier, photo_batch[:1], 1, exact=False) is classifier
+    assert engine_for(classifier, photo_batch[:1], 1, exact=True).module is None
 
 
-def through_an_optimizer(network):
-    """As after a training step."""
-    with torch.no_grad():
-        network.features[3].weight.mul_(1.5)
+@pytest.mark.parametrize("what", ["a function", "one photo that depends on another"])
+def test_what_cannot_be_converted_runs_as_it_is(tiny_cnn, classifier_of, photo_batch, what):
+    settings = {"inconsistency": "gives other outputs beside another photo"} if what != "a function" else {}
+    classifier = classifier_of(tiny_cnn.forward if what == "a function" else tiny_cnn, engine="openvino", **settings)
+    assert engine_for(classifier, photo_batch[:1], 1, exact=True) is classifier
 
 
-def behind_torchs_back(network):
-    """In a way that leaves the tensors' versions as they were."""
-    network.features[3].weight.data.mul_(1.5)
-
-
-def by_another_module(network):
-    network.features[5] = nn.Sigmoid()
-
-
-@pytest.mark.parametrize("change", [through_an_optimizer, behind_torchs_back, by_another_module])
-def test_a_changed_network_is_not_run_by_its_old_twin(tiny_cnn, classifier_of, photo_batch, change):
-    classifier = classifier_of(tiny_cnn)
-    before = engine_for(classifier, photo_batch[:1], 1000, exact=True)(photo_batch)
-    change(tiny_cnn)
-    after = engine_for(classifier, photo_batch[:1], 1000, exact=True)(photo_batch)
-    assert (after - before).abs().max() > 0.01
-    assert_close(after, classifier(photo_batch), rtol=0, atol=1e-5)
-
-
-def test_a_twin_that_gives_other_logits_is_not_used(tiny_cnn, classifier_of, photo_batch, monkeypatch):
-    classifier, wrong = classifier_of(tiny_cnn), copy.deepcopy(tiny_cnn)
-    with torch.no_grad():
-        wrong.head.bias.add_(0.001)
-    monkeypatch.setattr(engine, "folded", lambda given, photo: (given(photo), engine.over(given, wrong)))
-    assert engine_for(classifier, photo_batch[:1], 1000, exact=True) is classifier
-
-
-def test_a_network_whose_logits_are_not_finite_is_not_run_by_a_twin_that_hides_it(tiny_cnn, classifier_of, photo_batch):
-    with torch.no_grad():
-        tiny_cnn.features[0].weight[0, 0, 0, 0] = torch.nan
-    classifier = classifier_of(tiny_cnn)
-    assert engine_for(classifier, photo_batch[:1], 1000, exact=True) is classifier
-
-
-def test_a_twin_is_gone_with_its_network(tiny_cnn, classifier_of, photo_batch):
-    network = copy.deepcopy(tiny_cnn)
-    twin = weakref.ref(engine_for(classifier_of(network), photo_batch[:1], 1000, exact=True).module)
-    del network
-    gc.collect()
-    assert twin() is None
-
-
-def test_the_same_call_gives_the_same_bytes_whatever_ran_before(tiny_cnn, classifier_of, photo_batch):
-    classifier = classifier_of(tiny_cnn)
-
-    def few_and_many():
-        return clean_logits(classifier, photo_batch), clean_logits(classifier, photo_batch, passes=1000)
-
-    first, other_size = few_and_many(), clean_logits(classifier, photo_batch[..., :24], passes=1000)
-    again = few_and_many()
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-    assert torch.equal(other_size, clean_logits(classifier, photo_batch[..., :24], passes=1000))
-
-
-@pytest.mark.parametrize(("jobs", "twins"), [(list, 1), (iter, 0)])
-def test_the_queue_counts_the_copies_of_a_list_of_blocks(tiny_cnn, classifier_of, photo_batch, made, jobs, twins):
-    pieces = []
-    many = [
-        CopyJob(40, lambda out, start, stop: out.copy_(photo_batch[:1].expand_as(out)), lambda logits, *_: pieces.append(logits))
+def test_the_queue_hands_the_engine_inputs_in_any_layout(tiny_cnn, classifier_of, photo_batch):
+    classifier, pieces = classifier_of(tiny_cnn, engine="openvino"), []
+    jobs = [
+        CopyJob(5, lambda out, start, stop: out.copy_(photo_batch[start:stop]), lambda logits, *_: pieces.append(logits))
+        for _ in range(3)
     ]
-    run(classifier_of(tiny_cnn), jobs(many * 2), (3, 32, 32), exact=True)
-    assert len(made) == twins
-    assert_close(torch.cat(pieces), tiny_cnn(photo_batch[:1]).expand(80, -1), rtol=0, atol=1e-5)
+    run(classifier, jobs, (3, 32, 32), batch_size=4, exact=True)
+    assert_close(torch.cat(pieces), tiny_cnn(photo_batch).repeat(3, 1), rtol=0, atol=1e-5)
+
+
+def test_an_unknown_engine_is_refused_with_those_there_are():
+    with pytest.raises(UsageError, match=r'no engine "tensorrt"; expected auto, torch, openvino, onnxruntime'):
+        checked_engine("tensorrt")
+    assert [checked_engine(name) for name in ENGINES] == list(ENGINES)
+
+
+def test_an_engine_that_is_not_installed_is_refused_with_what_to_type(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    with pytest.raises(InputError, match=r'openvino is not installed\. Type: pip install "xaicli\[openvino\]"'):
+        checked_engine("openvino")
+
+
+def test_what_is_installed_is_found_without_an_import(monkeypatch):
+    runtimes.installed.cache_clear()
+    assert not runtimes.installed("no_such_runtime")
+    assert runtimes.installed("openvino")
+    runtimes.installed.cache_clear()

@@ -25,7 +25,7 @@ def command(what: str, form: str, yes: bool) -> int:
 
     The folder is the system's place for caches; XAI_CACHE names another.
     """
-    from xaicli.models.cache import cache_folder, cached_files, clear_cache
+    from xaicli.cache import cache_folder, cached_files, clear_cache
 
     verbosity = Verbosity.current()
     if what == "path":

@@ -9,6 +9,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.imports import no_collection
 from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
@@ -58,7 +59,8 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
     concluded. Rows are kept in compare.db, so that running again does only what is missing. Several models (--model A,B) have a
     table and a sheet each, of the methods that run on them.
     """
-    from xaicli.runs.compare import compare
+    with no_collection():
+        from xaicli.runs.compare import compare
 
     with printing_partial(form):
         models, progress = [one.named for one in models_of(model)], CommandProgress()

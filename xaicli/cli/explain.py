@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.imports import no_collection
 from xaicli.cli.map_options import method_option, metric_option
 from xaicli.cli.options import (
     ModelOptions,
@@ -106,7 +107,8 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
     that reads sequences, a moving picture, a video, or a folder of frames. Writes for each photo and
     method the raw map (.npy), an overlay on the photo (.png) and a record (.json). Running again makes only what is missing.
     """
-    from xaicli.runs.explain import explain
+    with no_collection():
+        from xaicli.runs.explain import explain
 
     progress = CommandProgress(stream=form == "jsonl")
     with printing_partial(form):

@@ -145,6 +145,7 @@ class ModelOptions:
     output_name: str | None = None
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
     offline: bool = False
 
     def load_options(self) -> dict[str, Any]:
@@ -279,6 +280,13 @@ model_options = gathered(
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",
         help="auto: bf16 for masked passes if the machine has it, else fp32.",
+    ),
+    option(
+        "Model",
+        "--engine",
+        type=click.Choice(["auto", "torch", "openvino", "onnxruntime"]),
+        default="auto",
+        help="What runs passes without gradients. auto: OpenVINO or ONNX Runtime for 1,000 passes or more, if installed.",
     ),
     option("Model", "--offline", is_flag=True, help="Download nothing."),
 )

@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.imports import no_collection
 from xaicli.cli.options import (
     ModelOptions,
     PhotoOptions,
@@ -76,7 +77,8 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
     A row is one photo, method, target and metric. With -o rows go into an SQLite store, one transaction a photo: a run that was
     killed goes on where it stopped. A table of means with 95 % intervals comes last.
     """
-    from xaicli.runs.score import score
+    with no_collection():
+        from xaicli.runs.score import score
 
     progress = CommandProgress(stream=form == "jsonl")
     with printing_partial(form):

@@ -25,6 +25,7 @@ from xaicli.models.load import load_classifier, untrusted
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.params import as_json
+from xaicli.passes.engine import TORCH
 from xaicli.registry import CONTROLS as CONTROL_METHODS
 from xaicli.registry import is_own_file, make_method, make_methods, make_metrics, require_fit
 from xaicli.runs.binding import bind
@@ -107,7 +108,7 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
         options["weights"] = weights
     spec = model or model_in(suite)
     with untrusted(not trust and model is None):
-        loaded = load_classifier(spec, precision=PRECISION, **options)
+        loaded = load_classifier(spec, precision=PRECISION, engine=TORCH, **options)
     classifier, aim = compared(loaded, suite.target, folder=suite.folder)
     check_outputs(rules, classifier.outputs)
     sources = find([suite.from_here(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)

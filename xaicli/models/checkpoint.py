@@ -15,9 +15,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from xaicli.cache import cache_folder
 from xaicli.errors import InputError, XaiError
 from xaicli.files import write_atomic
-from xaicli.models.cache import cache_folder
 from xaicli.models.weights import kind_of, read_safetensors
 from xaicli.network.classifier import Classifier
 from xaicli.stamps import FIRST_SCHEMA, array_checksum, checksum_of, sha256_file, stamp, with_checksum, without_checksum

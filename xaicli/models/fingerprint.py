@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from xaicli.images.view import View
+from xaicli.network.state import hash_of_state
 from xaicli.stamps import stamp
 
 
@@ -18,30 +15,6 @@ def module_fingerprint(module: nn.Module, view: View) -> str:
     device."""
     tensors, weights = hash_of_state(module.state_dict())
     return stamp({"architecture": [type(module).__name__, tensors], "weights": weights, "view": view.as_dict()})
-
-
-def hash_of_state(state: Mapping[str, Any]) -> tuple[list[list[Any]], str]:
-    """Names and shapes of the tensors of a state, in the order of their names, and the SHA-256 of their numbers as float32."""
-    hasher = hashlib.sha256()
-    tensors: list[list[Any]] = []
-    for name, tensor in sorted(state.items()):
-        if isinstance(tensor, Tensor):
-            tensors.append([name, list(tensor.shape)])
-            hasher.update(content(tensor))
-    return tensors, hasher.hexdigest()
-
-
-def content(tensor: Tensor) -> bytes:
-    """A tensor's numbers as bytes: floating ones as float32, so that a file in half precision and its cast to float32 are the
-    same."""
-    plain = tensor.detach().cpu()
-    if plain.is_complex():
-        plain = torch.view_as_real(plain)
-    if plain.is_quantized:
-        plain = plain.dequantize()
-    if plain.is_floating_point():
-        plain = plain.to(torch.float32)
-    return plain.contiguous().numpy().tobytes()
 
 
 def file_fingerprint(file_hash: str, view: View) -> str:

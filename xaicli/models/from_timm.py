@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from xaicli.cache import weights_folder
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
-from xaicli.models.cache import weights_folder
 from xaicli.models.download import download, is_whole
 from xaicli.models.fit import aligned, fit, head_classes, shapes
 from xaicli.models.hub import cannot_load, hub

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,7 @@ from xaicli.outputs import outputs_named
 from xaicli.packages import whole_installation
 from xaicli.params import Spec, fold, parse_spec
 from xaicli.passes.device import resolve_device
+from xaicli.passes.engine import checked_engine
 from xaicli.untrusted import is_file
 
 Load = Callable[[Request], LoadedModel]
@@ -107,6 +109,7 @@ def load_classifier(
     output_name: str = "",
     device: str | torch.device = "auto",
     precision: str = "auto",
+    engine: str = "auto",
     offline: bool = False,
     progress: bool = False,
     trust: bool = True,
@@ -121,7 +124,8 @@ def load_classifier(
     the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, with {} in the place of
     each prompt; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, detected if not given; output_name: the key
     or index of the outputs, if a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
-    `fp32`, `bf16`, of passes that only mask the input; offline: forbids downloads; progress: shows a bar for them; trust: whether
+    `fp32`, `bf16`, of passes that only mask the input; engine: `auto`, `torch`, `openvino` or `onnxruntime`, what runs passes
+    without gradients (see `xaicli.passes.engine`); offline: forbids downloads; progress: shows a bar for them; trust: whether
     the user's own code may run; notice: called with each line that a user should read (by default they go to the log `xaicli`).
     Raises UsageError, InputError, RunError.
     """
@@ -130,7 +134,7 @@ def load_classifier(
     notice = notice or logger.info
     given = None if classes is None else read_classes(Path(classes))
     overrides = Overrides(resize, crop, interpolation, mean, std, channels, window, input_scale, input_order, frames, frame_step)
-    place = resolve_device(device)
+    place, engine = resolve_device(device), checked_engine(engine)
     request = Request(
         name=name,
         flag=parsed.flag,
@@ -155,7 +159,7 @@ def load_classifier(
         raise UsageError(f"{request.weights.name} is a network of its own", hint=f"Write --model {request.weights} alone.")
     with contained(f"{spec}, when it was loaded,"), whole_installation(), torch.inference_mode(False):
         loaded = load(request)
-        return assemble(
+        made = assemble(
             loaded,
             device=place,
             precision=precision,
@@ -166,6 +170,7 @@ def load_classifier(
             output_name=request.output_name,
             notice=notice,
         )
+        return dataclasses.replace(made, engine=engine)
 
 
 def source_of(name: str) -> tuple[Load, str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xaicli.errors import InputError, RunError
 from xaicli.models.accepted_batches import in_batches
-from xaicli.passes.device import sensible_threads
+from xaicli.passes.runtimes import session_options
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 FEW = 32
@@ -82,16 +82,11 @@ class OnnxPart:
 
 def open_session(onnxruntime: ModuleType, file: Path, device: torch.device, model: bytes | None = None) -> Any:
     """A session on the CPU or with CUDA; the same inputs give the same bytes. model: a part of what is in the file."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = sensible_threads()
-    options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    options.log_severity_level = 3
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda":
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
     try:
-        return onnxruntime.InferenceSession(model or str(file), options, providers=providers)
+        return onnxruntime.InferenceSession(model or str(file), session_options(onnxruntime), providers=providers)
     # onnxruntime's errors derive directly from Exception; usually the file is not an ONNX model.
     except Exception as error:
         raise InputError(

@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
-from xaicli.models.fingerprint import hash_of_state
 from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.trial import trial_inputs
+from xaicli.network.state import hash_of_state
 from xaicli.outputs import Outputs
 
 AT_ONCE = 64

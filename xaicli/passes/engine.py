@@ -1,134 +1,64 @@
-"""The engine: which network runs passes that need no gradient, the classifier's own or its folded twin."""
+"""The engine: what runs passes without gradients. The network itself or its folded twin in torch, or a converted network in
+OpenVINO or ONNX Runtime."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from xaicli.errors import UsageError
 from xaicli.network.classifier import Classifier
-from xaicli.network.folding import folded
-from xaicli.network.layers import FeatureLayer
-from xaicli.network.modes import eval_mode
-from xaicli.network.taps import tap_many
+from xaicli.passes.converted import converted
+from xaicli.passes.folded_engine import folded_engine_for
+from xaicli.passes.runtimes import RUNTIMES, Runtime, installed
 
-WORTH_FOLDING = 64
-"""A twin is made if at least this many passes are expected: making it takes as long as about fifteen (MobileNetV2, ResNet-18 and
-50)."""
+AUTO, TORCH = "auto", "torch"
+ENGINES = (AUTO, TORCH, *RUNTIMES)
 
-TOLERANCE = 1e-5
-"""How far a twin's logits may differ from the network's, relative to the largest; batches of another size differ as much."""
-
-
-State: TypeAlias = tuple[object, ...]
+WORTH_CONVERTING = 1000
+"""By itself a network is converted where at least this many passes are expected. Importing the runtime, converting, compiling
+and the check take as long as 150 to 500 passes save (`python -m benchmarks engines`)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Twin:
-    """A network's folded twin; None if there is nothing to fold or if its logits differ.
-
-    state: of the network when the twin was made; readable: by name of a layer, whether the twin has the same features there.
-    """
-
-    network: nn.Module | None
-    state: State
-    readable: dict[str, bool] = field(default_factory=dict)
-
-
-TWINS: WeakKeyDictionary[nn.Module, Twin] = WeakKeyDictionary()
-"""Twins by network: each is made once and dropped with its network."""
+def checked_engine(name: str) -> str:
+    """The name of an engine that can be used here; raises UsageError for an unknown one, InputError for one that is not
+    installed."""
+    if name not in ENGINES:
+        raise UsageError(f'no engine "{name}"', expected=", ".join(ENGINES))
+    if name in RUNTIMES:
+        RUNTIMES[name].require()
+    return name
 
 
 def engine_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: bool) -> Classifier:
-    """The classifier over the network that runs `passes` passes of inputs like `photo` (1, 3, H, W), without gradients, in the
-    shortest time.
+    """The classifier over what runs `passes` passes of inputs like `photo` (1, C, H, W), without gradients, in the shortest time.
 
-    It is the network itself if fewer than 64 passes are expected (here and in the whole run), if its twin gives other logits for
-    the photo, or in bf16, where folding would change the rounding by more than 1e-5. The choice depends on nothing that ran
-    before, so that the same call gives the same bytes. exact: float32, else `masked_dtype`.
+    With `auto` it is the first runtime that is installed, where at least 1,000 passes are expected (here and in the whole run);
+    otherwise what torch runs (see `folded_engine_for`). The choice depends on no clock and on nothing that ran before, so that
+    the same call gives the same bytes. exact: float32, else `masked_dtype`.
     """
-    twin = twin_for(classifier, photo, passes, exact=exact)
-    return classifier if twin is None or twin.network is None else over(classifier, twin.network)
+    dtype = torch.float32 if exact else classifier.masked_dtype
+    runtime = runtime_for(classifier, passes, dtype)
+    run = None
+    if runtime is not None:
+        run = converted(classifier, runtime, photo, dtype, warn=classifier.engine != AUTO)
+    if runtime is None or run is None:
+        return folded_engine_for(classifier, photo, passes, exact=exact)
+    classifier.engines_used.add(runtime.version)
+    return dataclasses.replace(classifier, forward=run, module=None, output_name="", copies_input=False)
 
 
-def reading_engine_for(
-    classifier: Classifier, photo: Tensor, passes: float, layers: Sequence[FeatureLayer]
-) -> tuple[Classifier, Sequence[FeatureLayer]]:
-    """The same for float32 passes in which layers are read; returns these layers in the network that runs, too.
-
-    It is the network itself if its twin has other features at one of the layers, such as the input of a batch norm.
-    """
-    twin = twin_for(classifier, photo, passes, exact=True)
-    if twin is None or twin.network is None:
-        return classifier, layers
-    engine, parts = over(classifier, twin.network), dict(twin.network.named_modules())
-    own = [dataclasses.replace(layer, module=parts[layer.name]) for layer in layers]
-    if any(str(layer) not in twin.readable for layer in layers):
-        expected, found = features(classifier, photo, layers), features(engine, photo, own)
-        for layer, there, here in zip(layers, expected, found, strict=True):
-            twin.readable[str(layer)] = near(here, there)
-    return (engine, own) if all(twin.readable[str(layer)] for layer in layers) else (classifier, layers)
-
-
-def twin_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: bool) -> Twin | None:
-    """The network's twin, if there are enough passes to pay for it: the known one unless the network has changed since, or else a
-    new one."""
-    module = classifier.module
-    too_few = max(passes, classifier.expected_passes) < WORTH_FOLDING
-    rounded = not exact and classifier.masked_dtype != torch.float32
-    if too_few or rounded or module is None or classifier.forward is not module or not has_norms(module):
+def runtime_for(classifier: Classifier, passes: float, dtype: torch.dtype) -> Runtime | None:
+    """The runtime that is to run these passes, None for torch: for an accelerator, a detector, a black box, or a network whose
+    outputs for a photo depend on more than that photo."""
+    own = classifier.module is not None and classifier.forward is classifier.module and classifier.decoding is None
+    if classifier.engine == TORCH or not own or classifier.device.type != "cpu" or classifier.inconsistency:
         return None
-    meant, state = classifier.with_masked_dtype(torch.float32), state_of(module)
-    twin = TWINS.get(module)
-    if twin is None or twin.state != state:
-        with eval_mode(module):
-            logits, quick = folded(meant, photo.clone())
-            network = quick.module if quick is not meant and gives(over(classifier, quick.torch_module), photo, logits) else None
-        twin = TWINS[module] = Twin(network, state)
-    return twin
-
-
-def over(classifier: Classifier, network: nn.Module) -> Classifier:
-    return dataclasses.replace(classifier, forward=network, module=network)
-
-
-def has_norms(module: nn.Module) -> bool:
-    """Whether the network may have something to fold."""
-    return any(isinstance(part, nn.BatchNorm2d) for part in module.modules())
-
-
-def state_of(module: nn.Module) -> State:
-    """What a twin depends on: modules, their kinds and hooks; identity, version and norm of each weight and buffer."""
-    parts = list(module.modules())
-    kinds = [(id(part), type(part), len(part._forward_hooks), len(part._forward_pre_hooks)) for part in parts]
-    owned = [tensor for part in parts for own in (part._parameters, part._buffers) for tensor in own.values()]
-    tensors = [tensor.detach() for tensor in owned if tensor is not None]
-    versions = [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in owned if tensor is not None]
-    # Writing through `.data` does not change the version, so norms are compared too.
-    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-    norms = map(float, torch._foreach_norm(floating)) if floating else ()
-    return (*kinds, *versions, *norms)
-
-
-def gives(engine: Classifier, photo: Tensor, logits: Tensor) -> bool:
-    """Whether an engine gives the network's own logits for a photo."""
-    with torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
-        # A copy, for networks that change their input in place.
-        return near(engine(photo.clone()), logits)
-
-
-def features(classifier: Classifier, photo: Tensor, layers: Sequence[FeatureLayer]) -> list[Tensor]:
-    """The features of a classifier's layers for a photo."""
-    with tap_many(classifier.torch_module, {str(layer): layer for layer in layers}, gradients=False) as taps:
-        classifier(photo.clone())
-        return [tap.raw for tap in taps.values()]
-
-
-def near(found: Tensor, expected: Tensor) -> bool:
-    """Whether two tensors are equal up to rounding; never if one is not finite."""
-    return found.shape == expected.shape and bool(((found - expected).abs() <= TOLERANCE * expected.abs().max()).all())
+    able = [runtime for runtime in RUNTIMES.values() if dtype in runtime.dtypes]
+    if classifier.engine != AUTO:
+        return next((runtime for runtime in able if runtime.name == classifier.engine), None)
+    if max(passes, classifier.expected_passes) < WORTH_CONVERTING:
+        return None
+    return next((runtime for runtime in able if installed(runtime.name)), None)

@@ -167,7 +167,7 @@ class Queue:
                 self.write_again(self.buffer)
         logits, parts = torch.cat(pieces), self.parts
         self.filled, self.parts = 0, []
-        if self.buffer.shape[0] > self.chunk.size:
+        if self.buffer.shape[0] > self.chunk.size or not self.buffer.is_contiguous(memory_format=self.layout):
             self.buffer = None
         self.deliver()
         self.computed = (logits, parts)
@@ -196,6 +196,7 @@ class Queue:
     def forward(self, copies: Tensor) -> Tensor:
         if self.engine is None:
             self.engine = engine_for(self.classifier, copies[:1], self.passes, exact=self.exact)
+            self.layout = fastest_layout(self.engine, torch.float32 if self.exact else self.classifier.masked_dtype)
         if not self.exact:
             return self.engine.masked(copies)
         with torch.inference_mode(), torch.autocast(self.classifier.device.type, enabled=False):

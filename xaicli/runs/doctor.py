@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from xaicli import registry
+from xaicli.cache import cache_folder, cached_files
 from xaicli.containment import contained
 from xaicli.errors import XaiError
-from xaicli.models.cache import cache_folder, cached_files
 from xaicli.needs import Needs
 from xaicli.network.any_target import with_any_target
 from xaicli.network.branches import one_of_branches
@@ -29,7 +29,8 @@ from xaicli.runs.open_model import Model, open_model
 from xaicli.tabular import Tabular
 
 PACKAGES = ("torch", "torchvision", "captum", "numpy", "scipy", "pillow", "matplotlib", "safetensors")
-EXTRAS = {"timm": "timm", "transformers": "hf", "onnxruntime": "onnx", "pyarrow": "parquet", "pandas": "pandas", "ray": "ray"}
+EXTRAS = {"timm": "timm", "transformers": "hf", "onnxruntime": "onnx", "openvino": "openvino"}
+EXTRAS |= {"pyarrow": "parquet", "pandas": "pandas", "ray": "ray"}
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh)
 
 

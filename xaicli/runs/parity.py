@@ -22,6 +22,7 @@ from xaicli.metric import Metric
 from xaicli.models.load import says_nothing_of_photos
 from xaicli.named_files import files_named
 from xaicli.network.classifier import Classifier
+from xaicli.passes.engine import TORCH
 from xaicli.progress import SILENT, Progress
 from xaicli.registry import make_method, require_fit, unfit
 from xaicli.runs.find_photos import Photos, find_photos
@@ -95,7 +96,8 @@ def parity(
     if folder is not None:
         claim_pictures(folder, PAGE, [*files_named(words), *(source.file for source in photos)])
         require_writable(folder)
-    options: dict[str, Any] = {"precision": PRECISION, "device": device} | ({"classes": classes} if classes else {})
+    options: dict[str, Any] = {"precision": PRECISION, "engine": TORCH, "device": device}
+    options |= {"classes": classes} if classes else {}
     first = open_model(classifier, progress=progress, **options)
     second = like_original(open_model(other, progress=progress, **options), first, other)
     methods = methods or default_methods(first, second)

@@ -99,6 +99,7 @@ def explain_batch(
     failures: dict[int, XaiError] = {}
     for method in methods:
         missing = [row for row, loaded in enumerate(batch) if row not in failures and wanted(loaded.source, method)]
+        classifier.engines_used.clear()
         made = maps_of_each([batch[row] for row in missing], classifier, method, targets, settings)
         for row, maps in zip(missing, made, strict=True):
             if isinstance(maps, XaiError):

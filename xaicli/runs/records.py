@@ -78,6 +78,7 @@ def attributions_of(
             layer=resolved_layer(method, classifier),
             passes=str(method.cost(classifier)),
             device=classifier.device.type,
+            engine=" + ".join(sorted(classifier.engines_used)),
             masked_dtype=str(classifier.masked_dtype).removeprefix("torch.") if method.masks_input else "float32",
             versions=versions(),
             command=settings.command,

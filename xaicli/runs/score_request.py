@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -76,6 +76,9 @@ class ScoreRequest(RunRequest):
         classifier, target = compared(self.open(model, progress), self.target, progress)
         methods = self.methods_for(classifier, progress) if self.maps is None else []
         part, sources = shard_of(self.shard), self.photos.sources
+        # Of the whole job, so that every shard of it has the same engine.
+        copies = sum(metric.passes(classifier.view.size) for metric in self.metrics) * len(sources)
+        classifier = replace(classifier, expected_passes=copies * max(1, len(methods)))
         run = ScoreRun(
             sources=shard(sources, *part) if part else sources,
             classifier=classifier,

@@ -16,6 +16,7 @@ from xaicli.files import make_folder, require_writable
 from xaicli.method import Method
 from xaicli.named_files import files_named
 from xaicli.network.classifier import Classifier
+from xaicli.passes.engine import TORCH
 from xaicli.progress import SILENT, Progress
 from xaicli.registry import CONTROLS, METHODS, entries, make_method, require_fit, unfit
 from xaicli.results.report.trust_page import write_trust_page
@@ -171,7 +172,7 @@ def trust(
     if folder is not None:
         claim(folder / PAGE, [*files_named(words), *(source.file for source in sources)])
         require_writable(folder)
-    network = open_model(classifier, progress=progress, precision="fp32", device=device)
+    network = open_model(classifier, progress=progress, precision="fp32", engine=TORCH, device=device)
     if network.of_places:
         raise UsageError(f"{network.name} is no classifier", expected="a network that gives one number a class")
     methods = named or chosen_methods(network, most_passes)

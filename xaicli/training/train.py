@@ -11,6 +11,7 @@ from typing import Any
 from xaicli.errors import XaiError
 from xaicli.images.truth import read_truth
 from xaicli.models.catalogue import DEFAULT
+from xaicli.passes.engine import AUTO
 from xaicli.progress import SILENT, Progress
 from xaicli.results.summary import Group
 from xaicli.results.tables import cell_json, render
@@ -81,6 +82,7 @@ def train(
     input_order: str | None = None,
     device: str = "auto",
     precision: str = "auto",
+    engine: str = "auto",
     offline: bool = False,
     outputs: str | None = None,
     output_name: str | None = None,
@@ -119,7 +121,7 @@ def train(
     view: dict[str, Any] = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
     view |= {"channels": channels, "window": window, "input_scale": input_scale, "input_order": input_order}
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
-    options |= {"outputs": outputs, "output_name": output_name}
+    options |= {"outputs": outputs, "output_name": output_name, "engine": engine if engine != AUTO else None}
     typed = {key: str(value) for key, value in (parameters or {}).items()}
     texts = {"prompts": prompts, "template": template}
     request = TrainRequest(

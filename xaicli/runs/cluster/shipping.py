@@ -61,7 +61,7 @@ class ShippedModel:
 
     named: its specification, opened there; made: a loaded classifier, as bytes; files: those that the specification names;
     fingerprint: the driver's, which the workers' must equal; folder: the driver's current one;
-    batch_size: inputs per pass.
+    batch_size: inputs per pass; expected_passes: of the whole run.
     """
 
     named: NamedModel | None
@@ -70,6 +70,7 @@ class ShippedModel:
     fingerprint: str
     folder: str
     batch_size: int | None
+    expected_passes: float
 
     @classmethod
     def of(cls, model: Model, classifier: Classifier, precision: str) -> ShippedModel:
@@ -79,7 +80,7 @@ class ShippedModel:
         named = dataclasses.replace(model, opened=None) if isinstance(model, NamedModel) else None
         made = None if named is not None else as_bytes(classifier, "a loaded classifier")
         files = () if named is None else tuple(map(ShippedFile.of, files_named({"model": named.spec, "options": named.options})))
-        return cls(named, made, files, classifier.fingerprint, os.getcwd(), classifier.batch_size)
+        return cls(named, made, files, classifier.fingerprint, os.getcwd(), classifier.batch_size, classifier.expected_passes)
 
     def open(self) -> Classifier:
         """The classifier on this machine; raises XaiError."""
@@ -91,7 +92,7 @@ class ShippedModel:
             spec = None if self.named.spec is None else moved(self.named.spec, places)
             options = {name: moved(value, places) for name, value in self.named.options.items()}
             classifier = NamedModel(spec, options)()
-        return dataclasses.replace(classifier, batch_size=self.batch_size)
+        return dataclasses.replace(classifier, batch_size=self.batch_size, expected_passes=self.expected_passes)
 
     def require_same(self, classifier: Classifier) -> None:
         """Raise RunError if the model here is another than the driver's."""

@@ -1,4 +1,4 @@
-"""The cache of downloaded files: its folder, its contents, and clearing it. Imports no torch."""
+"""The cache of downloaded files and converted networks: its folder, its contents, and clearing it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import platformdirs
 from xaicli.errors import InputError
 from xaicli.untrusted import is_file, is_folder
 
-KINDS = ("weights",)
+KINDS = ("weights", "engines")
 """Our subfolders; nothing else in the cache folder is ever listed or removed."""
 
 
@@ -24,13 +24,17 @@ class CachedFile:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: XAI_CACHE if it is set, else the system's cache folder."""
+    """Where files are kept: XAI_CACHE if it is set, else the system's cache folder."""
     chosen = os.environ.get("XAI_CACHE", "").strip()
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("xaicli", appauthor=False)
 
 
 def weights_folder() -> Path:
     return cache_folder() / "weights"
+
+
+def engines_folder() -> Path:
+    return cache_folder() / "engines"
 
 
 def cached_files() -> list[CachedFile]:

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
+from xaicli.cache import CachedFile, cache_folder, cached_files, clear_cache, weights_folder
 from xaicli.errors import InputError
-from xaicli.models.cache import CachedFile, cache_folder, cached_files, clear_cache, weights_folder
 
 
 @pytest.fixture
@@ -79,5 +79,5 @@ def test_a_file_that_cannot_be_removed_is_named(cache, monkeypatch):
 
 
 def test_the_cache_and_the_list_of_models_are_told_without_torch():
-    code = "import sys, xaicli.models.cache, xaicli.models.catalogue as c; c.list_models('vit'); print('torch' in sys.modules)"
+    code = "import sys, xaicli.cache, xaicli.models.catalogue as c; c.list_models('vit'); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,230 @@
+"""Converted networks: checked against the network itself, kept in the cache, made again where they are damaged or outdated."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from xaicli.cache import cached_files, engines_folder
+from xaicli.passes import converted as module
+from xaicli.passes.converted import MOST, converted
+from xaicli.passes.runtimes import RUNTIMES
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The programs that are made."""
+    found = []
+
+    def counting(*args):
+        found.append(whole(*args))
+        return found[-1]
+
+    whole = module.onnx_program
+    monkeypatch.setattr(module, "onnx_program", counting)
+    return found
+
+
+@pytest.fixture(params=RUNTIMES)
+def passes_of(request):
+    """A function that converts a classifier's network, with one of the runtimes."""
+
+    def convert(classifier, inputs, *, warn=True):
+        return converted(classifier, RUNTIMES[request.param], inputs, torch.float32, warn=warn)
+
+    return convert
+
+
+def as_in_a_new_process():
+    module.MADE.clear()
+
+
+def test_a_network_is_converted_once_and_found_in_the_cache_by_the_next_process(
+    tiny_cnn, classifier_of, photo_batch, passes_of, made
+):
+    classifier = classifier_of(tiny_cnn)
+    for _ in range(2):
+        assert_close(passes_of(classifier, photo_batch)(photo_batch), tiny_cnn(photo_batch), rtol=0, atol=1e-5)
+    as_in_a_new_process()
+    assert_close(passes_of(classifier, photo_batch)(photo_batch), tiny_cnn(photo_batch), rtol=0, atol=1e-5)
+    assert len(made) == 1
+    assert [file.path.parent for file in cached_files()] == [engines_folder()]
+
+
+def test_another_size_is_another_program(tiny_cnn, classifier_of, photo_batch, passes_of, made):
+    classifier = classifier_of(tiny_cnn)
+    for inputs in (photo_batch, photo_batch[..., :24]):
+        assert_close(passes_of(classifier, inputs)(inputs), tiny_cnn(inputs), rtol=0, atol=1e-5)
+    assert len(made) == 2
+
+
+def cut_short(content):
+    return content[: len(content) // 2]
+
+
+def one_bit_flipped(content):
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+def emptied(content):
+    return b""
+
+
+@pytest.mark.parametrize("damage", [cut_short, one_bit_flipped, emptied])
+def test_a_damaged_program_is_made_again(tiny_cnn, classifier_of, photo_batch, passes_of, made, damage):
+    classifier = classifier_of(tiny_cnn)
+    passes_of(classifier, photo_batch)
+    [file] = engines_folder().iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    as_in_a_new_process()
+    assert_close(passes_of(classifier, photo_batch)(photo_batch), tiny_cnn(photo_batch), rtol=0, atol=1e-5)
+    assert len(made) == 2
+    assert file.read_bytes() == whole
+
+
+def test_a_program_of_another_network_in_its_place_is_made_again(tiny_cnn, classifier_of, photo_batch, passes_of, made):
+    other = copy.deepcopy(tiny_cnn)
+    with torch.no_grad():
+        other.head.bias.add_(1)
+    passes_of(classifier_of(other), photo_batch)
+    [file] = engines_folder().iterdir()
+    wrong = file.read_bytes()
+    file.unlink()
+    passes_of(classifier_of(tiny_cnn), photo_batch)
+    [file] = engines_folder().iterdir()
+    file.write_bytes(wrong)
+    as_in_a_new_process()
+    found = passes_of(classifier_of(tiny_cnn), photo_batch)
+    assert_close(found(photo_batch), tiny_cnn(photo_batch), rtol=0, atol=1e-5)
+    assert len(made) == 3
+
+
+def test_a_changed_network_is_converted_again(tiny_cnn, classifier_of, photo_batch, passes_of):
+    classifier = classifier_of(tiny_cnn)
+    before = passes_of(classifier, photo_batch)(photo_batch)
+    with torch.no_grad():
+        tiny_cnn.features[3].weight.data.mul_(1.5)
+    after = passes_of(classifier, photo_batch)(photo_batch)
+    assert (after - before).abs().max() > 0.01
+    assert_close(after, tiny_cnn(photo_batch), rtol=0, atol=1e-5)
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(tiny_cnn, classifier_of, photo_batch, passes_of, monkeypatch, tmp_path):
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path / "a file" / "cache"))
+    assert_close(passes_of(classifier_of(tiny_cnn), photo_batch)(photo_batch), tiny_cnn(photo_batch), rtol=0, atol=1e-5)
+
+
+def test_the_oldest_programs_make_room_for_new_ones(tiny_cnn, classifier_of, photo_batch, passes_of):
+    engines_folder().mkdir(parents=True)
+    for number in range(MOST + 3):
+        (engines_folder() / f"{number}.program").touch()
+    passes_of(classifier_of(tiny_cnn), photo_batch)
+    assert len(list(engines_folder().iterdir())) == MOST
+
+
+class Deciding(nn.Module):
+    """Which of two heads it takes depends on the photo."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        return self.network(inputs) * (2 if inputs.mean() > 0 else 1)
+
+
+class InNumpy(nn.Module):
+    """A network whose arithmetic torch does not see."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        return torch.from_numpy(self.network(inputs).numpy() * 2)
+
+
+class OfTwo(nn.Module):
+    """A network whose code counts the photos while it is traced."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        return sum(self.network(inputs[row : row + 1]) for row in range(min(len(inputs), 2))) + self.network(inputs)
+
+
+class Sorting(nn.Module):
+    """An operation that ONNX does not have."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        return torch.linalg.svdvals(self.network(inputs)[:, :, None]) * self.network(inputs)
+
+
+@pytest.mark.parametrize("kind", [Deciding, InNumpy, OfTwo, Sorting])
+def test_a_network_that_cannot_be_converted_faithfully_is_not_and_one_line_says_why(
+    tiny_cnn, classifier_of, photo_batch, passes_of, caplog, kind
+):
+    classifier = classifier_of(kind(tiny_cnn))
+    with caplog.at_level(logging.WARNING, "xaicli"):
+        assert passes_of(classifier, photo_batch) is None
+        assert passes_of(classifier, photo_batch) is None
+    [record] = caplog.records
+    assert record.message.startswith(f"{kind.__name__} runs in torch, not in ")
+    assert "\n" not in record.message
+    assert not cached_files()
+
+
+def test_an_engine_that_gives_other_outputs_is_not_used(tiny_cnn, classifier_of, photo_batch, passes_of, monkeypatch, caplog):
+    wrong = copy.deepcopy(tiny_cnn)
+    with torch.no_grad():
+        wrong.head.bias[0] += 0.01
+    program = module.onnx_program
+    monkeypatch.setattr(module, "onnx_program", lambda classifier, *size: program(classifier_of(wrong), *size))
+    assert passes_of(classifier_of(tiny_cnn), photo_batch) is None
+    assert "its outputs differ by 0.01, more than" in caplog.text
+
+
+def test_a_network_whose_outputs_are_not_finite_is_not_converted(tiny_cnn, classifier_of, photo_batch, passes_of):
+    with torch.no_grad():
+        tiny_cnn.features[0].weight[0, 0, 0, 0] = torch.nan
+    assert passes_of(classifier_of(tiny_cnn), photo_batch) is None
+
+
+def test_nobody_is_told_where_nobody_asked(tiny_cnn, classifier_of, photo_batch, passes_of, caplog):
+    with caplog.at_level(logging.WARNING, "xaicli"):
+        assert passes_of(classifier_of(Deciding(tiny_cnn)), photo_batch, warn=False) is None
+    assert not caplog.records
+
+
+def test_a_conversion_is_gone_with_its_network(tiny_cnn, classifier_of, photo_batch, passes_of):
+    network = copy.deepcopy(tiny_cnn)
+    passes_of(classifier_of(network), photo_batch)
+    alive = weakref.ref(network)
+    del network
+    gc.collect()
+    assert alive() is None
+
+
+def test_the_network_is_left_as_it_was(tiny_cnn, classifier_of, photo_batch, passes_of):
+    tiny_cnn.features[1].train()
+    before = {name: tensor.clone() for name, tensor in tiny_cnn.state_dict().items()}
+    modes = [part.training for part in tiny_cnn.modules()]
+    passes_of(classifier_of(tiny_cnn), photo_batch)
+    assert [part.training for part in tiny_cnn.modules()] == modes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_cnn.state_dict().items())
+    assert not any(part._forward_hooks for part in tiny_cnn.modules())

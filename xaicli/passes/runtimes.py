@@ -1,0 +1,103 @@
+"""OpenVINO and ONNX Runtime: what they run ONNX programs with, on the processor, in as many threads as torch."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaicli.network.onnx_program import INPUT
+from xaicli.packages import require, version_of
+from xaicli.passes.device import sensible_threads
+
+Passes = Callable[[Tensor], Tensor]
+"""Outputs (B, ...) float32 of inputs (B, C, H, W), without gradients."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A package that runs ONNX programs. dtypes: in which it computes; begin: makes passes of a program in one of them."""
+
+    name: str
+    extra: str
+    dtypes: tuple[torch.dtype, ...]
+    begin: Callable[[bytes, torch.dtype], Passes]
+
+    @property
+    def version(self) -> str:
+        return f"{self.name} {version_of(self.name)}"
+
+    def require(self) -> None:
+        """Raise InputError, which names the extra, unless the package and `onnx`, which conversion needs, are installed."""
+        for package in (self.name, "onnx"):
+            require(package, self.extra)
+
+
+@functools.cache
+def installed(name: str) -> bool:
+    """Whether a runtime and `onnx` can be found; neither is imported."""
+    return all(importlib.util.find_spec(package) is not None for package in (name, "onnx"))
+
+
+def with_openvino(program: bytes, dtype: torch.dtype) -> Passes:
+    """Passes in float32, or with products in bf16."""
+    openvino = require("openvino", "openvino")
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32" if dtype == torch.float32 else "bf16",
+        "INFERENCE_NUM_THREADS": sensible_threads(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Several processes would be pinned to the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(program), "CPU", settings).create_infer_request()
+    in_turn = threading.Lock()
+
+    def run(inputs: Tensor) -> Tensor:
+        with in_turn:
+            # A copy: the next pass writes to the same place.
+            return torch.from_numpy(request.infer([as_array(inputs)], share_inputs=True)[0].copy())
+
+    return run
+
+
+def with_onnxruntime(program: bytes, dtype: torch.dtype) -> Passes:
+    """Passes in float32."""
+    onnxruntime = require("onnxruntime", "onnx")
+    session = onnxruntime.InferenceSession(program, session_options(onnxruntime), providers=["CPUExecutionProvider"])
+
+    def run(inputs: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {INPUT: as_array(inputs)})[0])
+
+    return run
+
+
+def session_options(onnxruntime: Any) -> Any:
+    """The options of a session whose passes give the same bytes each time, in as many threads as torch."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = sensible_threads()
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    return options
+
+
+def as_array(inputs: Tensor) -> Any:
+    return inputs.detach().contiguous().numpy()
+
+
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime("openvino", "openvino", (torch.float32, torch.bfloat16), with_openvino),
+        Runtime("onnxruntime", "onnx", (torch.float32,), with_onnxruntime),
+    )
+}
+"""Runtimes by name, the faster first (`python -m benchmarks engines`)."""
