@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +21,6 @@ READING = frozenset({"_local_scalar_dense", "is_nonzero", "equal"})
 """Operations by which Python reads a number out of a tensor: a program would keep the number that it read while it was made."""
 UNTRACED = "Converting a tensor to a (NumPy array|Python list)"
 """torch's warning that it does not see what a network computes."""
-TRACED = 2
-"""Inputs with which a program is made; one alone would be taken for no batch at all."""
 INPUT, OUTPUT = "inputs", "outputs"
 
 
@@ -41,17 +40,18 @@ def onnx_program(classifier: Classifier, size: tuple[int, int], channels: int) -
     `outputs`. Raises RunError for a network whose Python code decides by numbers, and whatever torch raises where it has no
     counterpart for an operation."""
     network, photo = ReadingOutputs(classifier), noise(classifier.torch_module, size, channels)
-    photos, buffer = torch.cat([photo, photo.flip(3)]), io.BytesIO()
+    photos = torch.cat([photo, photo.flip(3)])
     batches = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
     with eval_mode(network), torch.inference_mode(False), torch.no_grad(), torch.autocast(photo.device.type, enabled=False):
         refuse_reading(network, photos.clone())
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="xai-onnx-") as folder:
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=UNTRACED)
+            file = Path(folder) / "network.onnx"
             torch.onnx.export(
-                network, (photos,), buffer, dynamo=False, input_names=[INPUT], output_names=[OUTPUT], dynamic_axes=batches
+                network, (photos,), file, dynamo=False, input_names=[INPUT], output_names=[OUTPUT], dynamic_axes=batches
             )
-    return buffer.getvalue()
+            return file.read_bytes()
 
 
 def refuse_reading(network: nn.Module, photos: Tensor) -> None:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from torch import nn
 
 from xaicli.errors import RunError
-from xaicli.models.fingerprint import content
 from xaicli.network.modes import eval_mode, switched_off
+from xaicli.network.state import content
 
 
 @contextmanager
