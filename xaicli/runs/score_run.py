@@ -256,7 +256,7 @@ class ScoreRun:
     def keep(self, scores: NewScores, store: Store, device: str = "") -> None:
         """Write the scores of one photo, in one transaction; device: where they were made, by default this run's."""
         engines = dict(name.split(" ", 1) for name in sorted(self.classifier.engines_used))
-        record = replace(self.record, device=device or self.record.device, versions=self.record.versions | engines)
+        record = replace(self.record, device=device or self.record.device, versions={**self.record.versions, **engines})
         store.add(scores.rows, self.recipes, maps=scores.maps, run=record)
 
     def incomplete(self, store: Holding, sources: Sequence[Source]) -> list[Source]:
