@@ -197,7 +197,8 @@ def summing(desk: Callable[..., Desk]) -> Callable[..., Desk]:
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
     """Counts what metrics ask for: no twin of the network is made, which takes two passes once a network."""
-    monkeypatch.setattr("xaicli.passes.engine.WORTH_FOLDING", math.inf)
+    monkeypatch.setattr("xaicli.passes.folded_engine.WORTH_FOLDING", math.inf)
+    monkeypatch.setattr("xaicli.passes.engine.WORTH_CONVERTING", math.inf)
     return Counting
 
 

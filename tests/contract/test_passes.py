@@ -35,7 +35,7 @@ def test_a_method_of_many_passes_runs_them_on_the_engine(trial_on, method, monke
     """The photos' own passes and the few that compare the engine with the network are all that the network itself makes."""
     if method.needs != Needs.FORWARD or method.cost().forward < 8:
         return
-    monkeypatch.setattr("xaicli.passes.engine.WORTH_FOLDING", 8)
+    monkeypatch.setattr("xaicli.passes.folded_engine.WORTH_FOLDING", 8)
     trial = trial_on("cnn")
     passed, own = [], trial.classifier.module
 
