@@ -56,13 +56,13 @@ def onnx_program(classifier: Classifier, size: tuple[int, int], channels: int) -
 
 def refuse_reading(network: nn.Module, photos: Tensor) -> None:
     """Raise RunError if the network reads numbers out of tensors, by which it may decide what to compute."""
-    with Reading() as seen:
+    with NumbersRead() as seen:
         network(photos)
     if seen.found:
         raise RunError("its code decides by numbers that it reads from tensors")
 
 
-class Reading(DispatchWatch):
+class NumbersRead(DispatchWatch):
     """Whether numbers are read out of tensors inside the `with`."""
 
     def __init__(self) -> None:
