@@ -26,14 +26,16 @@ ANSWER_SECONDS = 10.0
 """How long an address may take to answer."""
 STORE_BYTES = 200 << 20
 """The object store of a cluster of this process: tables of paths and rows pass through it, never pixels or maps."""
-QUIET = {
+SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Else workers of a cluster of this process yield to all other work of the machine, which a plain run does not.
+    "RAY_worker_niceness": "0",
 }
-SETTINGS = b"\0\0\0\4\0\0\0\0\0"
-GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
+ANSWER = b"\0\0\0\4\0\0\0\0\0"
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + ANSWER
 """How a client of HTTP/2, on which gRPC runs, begins: the server answers with its settings."""
 HINT = "Type --ray local for this machine alone, or give the HOST:PORT that `ray start --head` printed."
 
@@ -68,7 +70,7 @@ def connected(address: str, actors: int | None, device: str) -> Iterator[Pool]:
     if ray.is_initialized():
         yield pool_of(nodes(), actors, device)
         return
-    for name, value in QUIET.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     size: dict[str, Any] = {}
     if address == LOCAL:
@@ -76,11 +78,11 @@ def connected(address: str, actors: int | None, device: str) -> Iterator[Pool]:
         size = {"num_cpus": local_pool(actors).actors + 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     elif (place := named(address)) is not None:
         require_answer(place)
-    with own_signals(), in_words(address), unseen():
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **size)
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module=r"ray\.")
     try:
+        with own_signals(), in_words(address), unseen():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **size)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=r"ray\.")
         yield local_pool(actors, gpus(nodes()), device) if address == LOCAL else pool_of(nodes(), actors, device)
     finally:
         ray.shutdown()
@@ -105,13 +107,13 @@ def require_answer(address: str) -> None:
     try:
         with socket.create_connection((found[1], int(found[2])), timeout=ANSWER_SECONDS) as connection:
             connection.sendall(GREETING)
-            answer = connection.recv(len(SETTINGS))
+            answer = connection.recv(len(ANSWER))
     except (OSError, OverflowError) as error:
         reason = (
             "it says nothing" if isinstance(error, TimeoutError) else (getattr(error, "strerror", None) or text_of(error)).lower()
         )
         raise InputError(f"no Ray cluster answers at {address} ({reason})", hint=HINT) from error
-    if answer[3:4] != SETTINGS[3:4]:
+    if answer[3:4] != ANSWER[3:4]:
         raise InputError(f"no Ray cluster answers at {address} (another server does)", hint=HINT)
 
 

@@ -23,6 +23,8 @@ from xaicli.words import count, span
 TICK = 1.0
 STILL = 60.0
 """Seconds without a result after which it is said what stands still, and again after twice as long."""
+ENDING = 5.0
+"""Seconds until the connection is ended although a block is at work."""
 WAITING = 8
 """Tables that wait for the driver to write them; Ray holds back the others."""
 
@@ -49,11 +51,14 @@ class Stream:
         results: queue.Queue[arrow.Table | BaseException | None] = queue.Queue(WAITING)
         ended = threading.Event()
         # Ray's iterator cannot be interrupted while it waits, the main thread can.
-        threading.Thread(target=self.pull, args=(blocks, results, ended), name="ray-results", daemon=True).start()
+        thread = threading.Thread(target=self.pull, args=(blocks, results, ended), name="ray-results", daemon=True)
+        thread.start()
         try:
             yield from self.watched(results)
         finally:
             ended.set()
+            # A thread that is still at work when the connection ends would make Ray connect again by itself.
+            thread.join(ENDING)
 
     def pull(self, blocks: Iterable[arrow.Table], results: queue.Queue[Any], ended: threading.Event) -> None:
         """Put all tables, then None, or what Ray raised, into the queue."""
