@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
+from benchmarks import ray_rate
 from benchmarks.figures import Figure
+from benchmarks.ray_photos import photos
 from xaicli.images.source import Source
 from xaicli.results.parquet_folder import ParquetFolder
 from xaicli.results.row_table import PhotoRows, Records, photos_in
@@ -28,7 +29,7 @@ from xaicli.runs.score_run import ScoreRun
 
 METHODS = "grad-cam,grad-cam++,layer-cam,hirescam,score-cam,rise@n_masks=500,occlusion,integrated-gradients,saliency,lfi-cam"
 """Ten methods of all kinds and costs."""
-PHOTOS, SIDE = 5, 64
+PHOTOS = 5
 BLOCKS = 6
 MODEL = "f" * 16
 COLUMNS = 22
@@ -41,21 +42,22 @@ def measure(rounds: int) -> list[Figure]:
         run = run_of(Path(folder))
         tasks = seconds_a_photo(run)
         writing, growth, told, files = driver(Path(folder))
-        planned = bytes_planned(run)
+        bytes_planned(run, 100)
+        listed, planned = bytes_planned(run)
     return [
         Figure("one photo, ten methods, two metrics, all controls, on tiny", "s", tuple(tasks)),
         Figure("rows that the driver reads and writes a second", "rows/s", tuple(writing), least=5_000),
         Figure("the store, for each row with its curve", "B", (growth,)),
         Figure("photos a second of which the driver only hears", "photos/s", tuple(told)),
         Figure("Parquet files, for each row with its curve", "B", tuple(files)),
-        Figure("the driver's memory for each photo of the job", "B", (planned,)),
+        Figure("the list of photos with their contents, for each photo, as every run has it", "B", (listed,)),
+        Figure("the driver's memory for each photo beside that list", "B", (planned,)),
+        *ray_rate.figures(max(1, rounds // 2)),
     ]
 
 
 def run_of(folder: Path) -> ScoreRun:
-    for number in range(PHOTOS + 1):
-        coarse = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    photos(folder, PHOTOS + 1)
     return ScoreRequest(images=str(folder), method=METHODS.split(",")).run("tiny")
 
 
@@ -119,13 +121,16 @@ def scored(made: list[Recipe], number: int) -> PhotoRows:
     return PhotoRows(f"{number}.jpg", content, 0, rows)
 
 
-def bytes_planned(run: ScoreRun, photos: int = 5_000) -> float:
-    """Memory that the plan of a job takes for each photo: sources, contents, the ring, and the table of blocks."""
+def bytes_planned(run: ScoreRun, count: int = 20_000) -> tuple[float, float]:
+    """Memory for each photo of a job: of the list of photos with their contents, and of all else that the driver keeps once the
+    blocks are sent."""
     tracemalloc.start()
-    sources = [Source.of_file(Path(f"photos/{number:012}.jpg")) for number in range(photos)]
+    sources = [Source.of_file(Path(f"photos/{number:012}.jpg")) for number in range(count)]
     hashes = {source: hashlib.sha256(source.path.encode()).hexdigest() for source in sources}
+    listed = tracemalloc.get_traced_memory()[0]
     job = ScoreRun(sources, run.classifier, run.methods, run.metrics, hashes=hashes)
-    blocks = list(blocks_of(job, sources, np.ones((photos, len(job.recipes)), dtype=bool), LARGEST_BLOCK))
-    taken = tracemalloc.get_traced_memory()[0] + sum(block.nbytes for block in blocks)
+    for _ in blocks_of(job, sources, np.ones((count, len(job.recipes)), dtype=bool), LARGEST_BLOCK):
+        pass
+    planned = tracemalloc.get_traced_memory()[0] - listed
     tracemalloc.stop()
-    return taken / photos
+    return listed / count, planned / count

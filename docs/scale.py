@@ -1,4 +1,5 @@
-"""Generate the tables of docs/scale.md: `python -m docs.scale`, from what `python -m benchmarks ray --write` measured.
+"""Generate the tables of docs/scale.md: `python -m docs.scale`, from what `python -m benchmarks ray --write` measured and
+`python -m tools.killed_workers` found.
 
 A job is simulated block by block: actors take blocks, each photo takes one of the measured times, and one driver takes the
 results one after the other, at its measured rate. An actor goes on when its result is taken.
@@ -16,10 +17,11 @@ import numpy as np
 
 from benchmarks.ray import COLUMNS
 from xaicli.runs.cluster.blocks import LARGEST_BLOCK
-from xaicli.words import span
+from xaicli.words import count, span
 
 HERE = Path(__file__).parent
-MEASURED = HERE.parent / "benchmarks" / "results" / "ray.json"
+RESULTS = HERE.parent / "benchmarks" / "results"
+MEASURED, KILLED = RESULTS / "ray.json", RESULTS / "ray_killed.json"
 FROM, TO = "<!-- scale: python -m docs.scale -->\n", "<!-- end of scale -->\n"
 PHOTOS, ROWS = 1_000_000, 2 * COLUMNS
 ACTORS = (1, 3, 10, 30, 100, 300, 1_000, 2_000, 4_000)
@@ -31,19 +33,23 @@ LIMIT = 0.9
 
 @dataclass(frozen=True)
 class Measured:
-    """seconds: of photos; rows, told: a second, of the driver; store, files, plan: bytes a row, a row, a photo."""
+    """seconds: of photos; rows, told: a second, of the driver; store, files: bytes a row; listed, plan: bytes a photo; two: the
+    rate of two actors over a plain run of two threads; one: seconds a photo of one actor over those of a plain run."""
 
     seconds: tuple[float, ...]
     rows: float
     store: float
     told: float
     files: float
+    listed: float
     plan: float
+    two: float | None = None
+    one: float | None = None
 
     @classmethod
     def read(cls, path: Path = MEASURED) -> Measured:
         figures = json.loads(path.read_text("utf-8"))["figures"]
-        assert [figure["unit"] for figure in figures] == ["s", "rows/s", "B", "photos/s", "B", "B"]
+        assert [figure["unit"] for figure in figures[:7]] == ["s", "rows/s", "B", "photos/s", "B", "B", "B"]
         return cls(tuple(figures[0]["values"]), *(figure["median"] for figure in figures[1:]))
 
 
@@ -82,7 +88,11 @@ def tables(measured: Measured) -> list[str]:
         f"| photos of which the driver only hears, with `--sink` | {measured.told:,.0f} a second |",
         f"| growth of the store, with curves | {measured.store:,.0f} bytes a row |",
         f"| growth of Parquet files, with curves | {measured.files:,.0f} bytes a row |",
-        f"| memory of the driver, for the plan | {measured.plan:,.0f} bytes a photo |",
+        f"| the list of photos with their contents, in memory, with and without Ray | {measured.listed:,.0f} bytes a photo |",
+        f"| what the driver keeps beside that list | {measured.plan:,.0f} bytes a photo |",
+        *rates(measured),
+        "",
+        *disturbance(),
         "",
         f"{PHOTOS:,} photos, simulated ({PHOTOS * ROWS / 1e6:,.0f} million rows; a store of "
         f"{PHOTOS * ROWS * measured.store / 2**30:,.0f} GiB, or Parquet files of "
@@ -103,6 +113,29 @@ def tables(measured: Measured) -> list[str]:
         "",
         f"{reach}: one driver keeps up with about {photo / cost:,.0f} actors at {photo:.2f} s a photo, and with more where "
         f"a photo takes longer. With `--sink` it keeps up with about {photo / told:,.0f}.",
+    ]
+
+
+def rates(measured: Measured) -> list[str]:
+    """What Ray costs once its workers have begun, where it was measured."""
+    two, one = "two actors of one thread each, over a plain run of two threads", "one actor, over a plain run of one thread"
+    lines = [f"| {two} | {measured.two:.2f} x the photos a second |"] if measured.two is not None else []
+    return lines + ([f"| {one} | {measured.one:.2f} x the time a photo |"] if measured.one is not None else [])
+
+
+def disturbance() -> list[str]:
+    """What the run came to whose workers were killed."""
+    found = json.loads(KILLED.read_text("utf-8"))
+    differ = found["missing"] + found["further"] + found["other"]
+    numbers = f"no number differed by more than {found['largest_difference']:.1g}"
+    again = f" The driver, too, was started again, {count(found['drivers'] - 1, 'time')}." if found["drivers"] > 1 else ""
+    return [
+        f"{found['photos']:,} photos of Tiny ImageNet with `grad-cam`, `{found['metrics']}` and the control `other` on `tiny`, "
+        f"on a cluster of {found['nodes']} nodes of one machine. A worker was killed with SIGKILL every "
+        f"{found['seconds_between_kills']:.0f} seconds, {found['killed']} in all.{again} Of {found['rows']:,} rows, {differ:,} "
+        "were missing, too many or of other stamps than in an undisturbed plain run, and "
+        f"{numbers if found['largest_difference'] else 'all numbers were equal'} "
+        "(`python -m tools.killed_workers PHOTOS FOLDER`).",
     ]
 
 

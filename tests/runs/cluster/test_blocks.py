@@ -112,7 +112,7 @@ def test_maps_travel_as_a_store_keeps_them(photos: Path) -> None:
             records.add(PhotoRows(result.source.path, run.contents[result.source], 0, result.rows, result.maps), run.recipes)
             for one in photos_in(records.table(), run.recipes):
                 run.keep(NewScores(result.source, list(one.rows), list(one.maps)), sent)
-        there, here = list(sent.maps()), list(kept.maps())
+        there, here = (sorted(one.maps(), key=lambda kept: kept.subject) for one in (sent, kept))
         assert len(there) == len(here) == 6
         for one, other in zip(there, here, strict=True):
             assert one.subject == other.subject

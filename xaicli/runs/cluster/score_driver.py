@@ -19,7 +19,7 @@ from xaicli.runs.cluster.blocks import LENDERS, block_size, blocks_of, refuse_un
 from xaicli.runs.cluster.ledger import start_ledger
 from xaicli.runs.cluster.score_worker import ScoreJob, ScoreWorker
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
-from xaicli.runs.cluster.stream import Stream
+from xaicli.runs.cluster.stream import ActorsLost, Stream
 from xaicli.runs.open_model import Model
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import NewScores, ScoreRun
@@ -94,12 +94,25 @@ class ScoreOnRay:
         stream = self.stream(folder) if todo else None
         while todo and stream is not None:
             alone: set[tuple[str, int]] = set()
-            for photo in self.round(stream, todo, store, lenders):
-                if photo.alone and lenders < len(self.run.ring.order):
-                    alone.add((photo.image, photo.frame))
-                    if not photo.rows:
-                        continue
-                yield photo
+            failed: set[tuple[str, int]] = set()
+            begun = False
+            try:
+                for photo in self.round(stream, todo, store, lenders):
+                    begun = True
+                    if photo.error is not None:
+                        failed.add((photo.image, photo.frame))
+                    if photo.alone and lenders < len(self.run.ring.order):
+                        alone.add((photo.image, photo.frame))
+                        if not photo.rows:
+                            continue
+                    yield photo
+            except ActorsLost:
+                # New actors do the rest. Had these done nothing, there is another reason.
+                if not begun:
+                    raise
+                left = self.run.incomplete(store, todo)
+                todo = [source for source in left if (source.path, source.frame) not in failed]
+                continue
             todo, lenders = [source for source in todo if (source.path, source.frame) in alone], lenders * FURTHER
 
     def round(self, stream: Stream, todo: Sequence[Source], store: Keeping, lenders: int) -> Generator[PhotoRows, None, None]:

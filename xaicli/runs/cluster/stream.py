@@ -144,9 +144,14 @@ def put(results: queue.Queue[Any], item: Any, ended: threading.Event) -> bool:
     return False
 
 
+class ActorsLost(RunError):
+    """Ray did not start actors again although it may do so without end, as it does now and then after one was killed."""
+
+
 def gave_up(error: BaseException) -> RunError:
     """Ray's own end of a job, in one line: what was raised first, or else the first of its text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raised = (line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)\b", line))
     reason = next(raised, lines[0] if lines else type(error).__name__)
-    return RunError(f"Ray gave up ({reason})", hint="What was finished is kept; the same command goes on from there.")
+    kind = ActorsLost if "ActorDiedError" in reason or "ActorUnavailableError" in reason else RunError
+    return kind(f"Ray gave up ({reason})", hint="What was finished is kept; the same command goes on from there.")

@@ -1,0 +1,172 @@
+"""Whether a run whose workers are killed ends with the rows of an undisturbed one.
+
+    python -m tools.killed_workers PHOTOS FOLDER [--photos 20000] [--every 60]
+
+PHOTOS: a folder of photos, such as the training photos of Tiny ImageNet; FOLDER: for the two stores. A plain run scores the
+photos; then a cluster of three nodes on this machine does. Two of the nodes hold a worker, and one worker gets SIGKILL each
+minute. Either run goes on where it was stopped. Needs Linux. What came of it is written beside the benchmarks, and
+`python -m docs.scale` shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from xaicli.results.store import Store
+from xaicli.rows import Row
+
+METRICS = "deletion@steps=2"
+RESULT = Path(__file__).parent.parent / "benchmarks" / "results" / "ray_killed.json"
+NODES = 3
+DRIVER = "driver"
+"""Written among the killed workers when a driver starts."""
+CLOSE = 1e-5
+"""The largest difference of two values that are the same."""
+Rows = Mapping[tuple[str, str, int], Row]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the disturbed run came to, beside the plain one.
+
+    killed: workers; missing, further: rows of one run alone; other: rows of both that differ in more than numbers;
+    largest_difference: of all values and read-outs.
+    """
+
+    photos: int
+    rows: int
+    killed: int
+    missing: int
+    further: int
+    other: int
+    largest_difference: float
+
+    @property
+    def same(self) -> bool:
+        return not (self.missing or self.further or self.other) and self.largest_difference <= CLOSE
+
+
+def compared(plain: Rows, disturbed: Rows, killed: int) -> Outcome:
+    """rows: by definition, subject and seed, which are their stamps."""
+    both = plain.keys() & disturbed.keys()
+    return Outcome(
+        photos=len({(row.photo, row.frame) for row in disturbed.values()}),
+        rows=len(disturbed),
+        killed=killed,
+        missing=len(plain.keys() - both),
+        further=len(disturbed.keys() - both),
+        other=sum(words_of(plain[key]) != words_of(disturbed[key]) for key in both),
+        largest_difference=max((distance(plain[key], disturbed[key]) for key in both), default=0.0),
+    )
+
+
+def words_of(row: Row) -> tuple[object, ...]:
+    about = row.image, row.photo, row.method, row.metric, row.target, row.status, row.model
+    return *about, row.value is None, sorted(row.readouts)
+
+
+def distance(one: Row, other: Row) -> float:
+    pairs = [(one.value or 0.0, other.value or 0.0)]
+    pairs += [(value, other.readouts.get(name, value)) for name, value in one.readouts.items()]
+    return max(abs(first - second) for first, second in pairs)
+
+
+def rows_in(path: Path) -> Rows:
+    with Store.open(path, write=False) as store:
+        return {row.key: row for row in store.rows()}
+
+
+def line(photos: Path, count: int, store: Path, *more: str) -> list[str]:
+    words = ["--recursive", "--limit", str(count), "--no-maps"]
+    words += ["--method", "grad-cam", "--metric", METRICS, "--controls", "other"]
+    return [sys.executable, "-m", "xaicli.cli.main", "score", str(photos), *words, "-o", str(store), *more]
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Any]:
+    """A cluster of three nodes with a processor each; the first is the driver's."""
+    from ray.cluster_utils import Cluster
+
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    settings: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 120 << 20, "include_dashboard": False}
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        os.environ["RAY_TMPDIR"] = folder
+        made = Cluster(initialize_head=True, head_node_args=settings)
+        try:
+            for _ in range(NODES - 1):
+                made.add_node(**settings)
+            yield made
+        finally:
+            made.shutdown()
+
+
+def workers_of(made: Any) -> list[int]:
+    """The processes of the cluster's actors that score: children of its nodes that bear the worker's name."""
+    nodes = {one.process.pid for node in made.list_all_nodes() for one in node.all_processes.get("raylet", ())}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in nodes and b"ScoreWorker" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def disturbed(command: Sequence[str], made: Any, every: float, kills: Path) -> None:
+    """Run a command on a cluster to its end, and kill one of its workers now and then; kills: gets a line for each."""
+    generator = random.Random(0)
+    with subprocess.Popen(command) as run, kills.open("a") as told:
+        print(DRIVER, file=told, flush=True)
+        last = time.monotonic()
+        while run.poll() is None:
+            time.sleep(1)
+            workers = workers_of(made) if time.monotonic() - last >= every else []
+            if workers:
+                worker, last = generator.choice(workers), time.monotonic()
+                os.kill(worker, signal.SIGKILL)
+                print(worker, file=told, flush=True)
+    if run.returncode:
+        raise SystemExit(run.returncode)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 1 where the rows differ."""
+    parser = argparse.ArgumentParser(prog="python -m tools.killed_workers")
+    parser.add_argument("photos", type=Path, metavar="PHOTOS")
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--photos", type=int, default=20_000, dest="count", help="how many are scored (20000)")
+    parser.add_argument("--every", type=float, default=60, help="seconds between two kills (60)")
+    given = parser.parse_args(words)
+    plain, own, kills = (given.folder / name for name in ("plain.db", "killed.db", "kills.txt"))
+    subprocess.run(line(given.photos, given.count, plain), check=True)
+    with cluster() as made:
+        disturbed(line(given.photos, given.count, own, "--ray", made.address), made, given.every, kills)
+    told = kills.read_text().split()
+    outcome = compared(rows_in(plain), rows_in(own), len(told) - told.count(DRIVER))
+    found = {
+        **asdict(outcome),
+        "drivers": told.count(DRIVER),
+        "nodes": NODES,
+        "seconds_between_kills": given.every,
+        "metrics": METRICS,
+    }
+    RESULT.write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found))
+    return 0 if outcome.same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
