@@ -39,7 +39,7 @@ Rows = Mapping[tuple[str, str, int], Row]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunsCompared:
     """What the disturbed run came to, beside the plain one.
 
     killed: workers; missing, further: rows of one run alone; other: rows of both that differ in more than numbers;
@@ -59,10 +59,10 @@ class Outcome:
         return not (self.missing or self.further or self.other) and self.largest_difference <= CLOSE
 
 
-def compared(plain: Rows, disturbed: Rows, killed: int) -> Outcome:
+def compared(plain: Rows, disturbed: Rows, killed: int) -> RunsCompared:
     """rows: by definition, subject and seed, which are their stamps."""
     both = plain.keys() & disturbed.keys()
-    return Outcome(
+    return RunsCompared(
         photos=len({(row.photo, row.frame) for row in disturbed.values()}),
         rows=len(disturbed),
         killed=killed,
