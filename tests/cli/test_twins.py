@@ -21,7 +21,7 @@ TWINS |= {name: name for name in ("parity", "verify", "bundle", "trust", "audit"
 TWINS["bank"] = "build_bank"
 ALONE = {"list", "describe", "cache", "config", "completion"}
 """Commands that look things up or look after the installation, for people at a terminal."""
-SHOWN = {"form", "no_controls"}
+SHOWN = {"form", "no_controls", "every"}
 """Options that say how a command prints, or say an option's value in a shorter way."""
 OTHERWISE = {(name, "output") for name in ("explain", "compare", "parity", "trust", "audit", "aggregate")}
 """Options whose default is another one in Python: all stays in memory unless a folder is named."""
