@@ -18,8 +18,8 @@ class Center(Method):
     """Gaussian in the middle of every photo: a control.
 
     `map(u, v) = exp(-(u^2 + v^2) / 2)`, with u and v the distances from the middle in quarters of the sides. Maps are
-    (B, T, H, W) at the input's resolution, above 0 to 1. A method that does not beat this control knows no more than that
-    objects are central.
+    (B, T, H, W) at the input's resolution, above 0 to 1; of sequences (B, T, F, H, W), in the middle of the time too, with the
+    square of that distance added. A method that does not beat this control knows no more than that objects are central.
 
     `xai explain cat.jpg --method center`
     """
@@ -27,6 +27,7 @@ class Center(Method):
     name = "center"
     class_specific = False
     sign = Sign.NONNEGATIVE
+    of_frames = True
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """Only the clean pass, in which the photo is decided."""
@@ -34,6 +35,15 @@ class Center(Method):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         logits = clean_logits(classifier, inputs)
-        y, x = (4 * ((torch.arange(side, device=inputs.device) + 0.5) / side - 0.5) for side in inputs.shape[2:])
-        bump = torch.exp(-0.5 * (y[:, None] ** 2 + x**2))
-        return Maps(bump.repeat(len(inputs), targets.count, 1, 1), targets.resolve(logits), logits)
+        frames = classifier.view.frames
+        y, x = (from_middle(side, inputs) for side in inputs.shape[2:])
+        distance = y[:, None] ** 2 + x**2
+        if frames:
+            distance = from_middle(frames, inputs)[:, None, None] ** 2 + distance
+        bump = torch.exp(-0.5 * distance)
+        return Maps(bump.repeat(len(inputs), targets.count, *[1] * bump.ndim), targets.resolve(logits), logits)
+
+
+def from_middle(count: int, like: Tensor) -> Tensor:
+    """The distances (count,) of pixels or frames from the middle, in quarters of the side."""
+    return 4 * ((torch.arange(count, device=like.device) + 0.5) / count - 0.5)

@@ -30,7 +30,9 @@ class DeepLIFT(Method):
     places of the larger of the two maxima, in equal parts where several are largest, as all of a window are under a plain
     baseline. Maps are (B, T, H, W) at the input's size, signed, in logits: they sum to the photo's logit less the baseline's
     (paper, equation 1), and `extras["gap"]` (B, T) is what is missing of it. Networks whose nonlinear parts are not all modules
-    with a rule, used once, are refused: functional or reused activations, ReLU6, Hardswish, SiLU, GELU, attention, products.
+    with a rule, used once, are refused: functional or reused activations, ReLU6, Hardswish, SiLU, GELU, attention, products. The
+    gate of a feature importance branch (`tiny` has one) counts as a constant factor, so that `gap` holds what the gate itself
+    changes.
 
     `xai explain cat.jpg --model squeezenet1_1 --method deeplift`
     """

@@ -43,7 +43,8 @@ class LRP(Method):
     the logit less what biases and `epsilon` keep.
 
     For convolutional networks: plain ones, ResNets, DenseNets, MobileNetV2, ConvNeXt. Networks with products of two activations
-    (attention, squeeze and excitation) are refused.
+    (attention, squeeze and excitation) are refused, but for a feature importance branch (`tiny` has one): its gate counts as a
+    constant factor and gets no relevance.
 
     `xai explain cat.jpg --model resnet18 --method lrp`
     """

@@ -22,7 +22,8 @@ class RandomMap(Method):
     """Noise of 7 x 7 values that knows nothing of the photo: a control.
 
     `map ~ uniform(0, 1)`, drawn anew for each photo and the same for all its targets. Maps are (B, T, 7, 7), as coarse as those
-    of a network's last layer. A method that does not beat this control says nothing.
+    of a network's last layer; of sequences (B, T, t, 7, 7) with t seven or the number of frames, if that is less. A method that
+    does not beat this control says nothing.
 
     `xai explain cat.jpg --method random`
     """
@@ -30,6 +31,7 @@ class RandomMap(Method):
     name = "random"
     class_specific = False
     stochastic = True
+    of_frames = True
     sign = Sign.NONNEGATIVE
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
@@ -38,6 +40,8 @@ class RandomMap(Method):
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         logits = clean_logits(classifier, inputs)
-        noise = np.stack([stream(seed, "noise").random((1, SIDE, SIDE), dtype=np.float32) for seed in seeds.tolist()])
-        values = torch.from_numpy(noise).to(inputs.device).repeat(1, targets.count, 1, 1)
+        frames = classifier.view.frames
+        shape = (min(SIDE, frames), SIDE, SIDE) if frames else (SIDE, SIDE)
+        noise = np.stack([stream(seed, "noise").random(shape, dtype=np.float32) for seed in seeds.tolist()])
+        values = torch.from_numpy(noise).to(inputs.device)[:, None].repeat(1, targets.count, *[1] * len(shape))
         return Maps(values, targets.resolve(logits), logits)

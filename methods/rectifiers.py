@@ -4,8 +4,8 @@ twin).
 captum's hooks sit on `nn.ReLU` modules. Networks with any other activation, be it a function (a ReLU too), of another kind
 (ReLU6, Hardswish, SiLU, GELU) or written out (`x * torch.sigmoid(x)`), are refused: the hooks would pass over it and the map
 would be the plain gradient, or a mixture. So all else must be linear, a pooling, a norm or the softmax at the end: gates and
-attention are refused too. The rule itself holds for a ReLU that is used several times, but captum's hooks keep one use:
-`split=true` gives each use a module of its own.
+attention are refused too, but for the gate of a feature importance branch (`lfi-cam`), which counts as constant. The rule itself
+holds for a ReLU that is used several times, but captum's hooks keep one use: `split=true` gives each use a module of its own.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class GuidedBackprop(RectifierRule):
     At each ReLU `R_in = R_out * (input > 0) * (R_out > 0)`; elsewhere R is the gradient of the target's logit. Maps are
     (B, T, H, W) at the input's size, by default the largest magnitude of the colours. The map shows edges and textures that the
     network uses, but depends little on the target (Adebayo et al., 2018): do not read a class out of it. Contrasts A-B follow
-    the gradient of the difference.
+    the gradient of the difference. The gate of a feature importance branch (`tiny` has one) counts as a constant factor.
 
     `xai explain cat.jpg --model resnet50 --method guided-backprop@split=true`
     """
@@ -103,7 +103,8 @@ class Deconvolution(RectifierRule):
     At each ReLU `R_in = R_out * (R_out > 0)`; elsewhere R is the gradient of the target's logit. Maps are (B, T, H, W) at the
     input's size, by default the largest magnitude of the colours. The photo enters through max pooling alone: without pooling
     all photos have one map, and it does not beat a random map. Where a layer is narrow nothing positive may be left to pass on:
-    for most classes of SqueezeNet the map is zero and gets no score. Contrasts A-B follow the gradient of the difference.
+    for most classes of SqueezeNet the map is zero and gets no score. Contrasts A-B follow the gradient of the difference. The
+    gate of a feature importance branch (`tiny` has one) counts as a constant factor.
 
     `xai explain cat.jpg --model resnet50 --method deconvolution@split=true`
     """
@@ -119,7 +120,8 @@ class GuidedGradCAM(RectifierRule):
     """Guided backpropagation times the upsampled Grad-CAM map of a layer.
 
     `map = G * upsampled(C)`: G is the map of `guided-backprop`, C that of `grad-cam` with its ReLU, upsampled bilinearly
-    (paper, section 3.2). Maps are (B, T, H, W) at the input's size, all zero where Grad-CAM is.
+    (paper, section 3.2). Maps are (B, T, H, W) at the input's size, all zero where Grad-CAM is. The gate of a feature importance
+    branch (`tiny` has one) counts as a constant factor of G, and of C too.
 
     `xai explain cat.jpg --model resnet50 --method guided-grad-cam@split=true`
     """

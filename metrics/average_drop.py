@@ -29,6 +29,7 @@ class KeptPart(Metric):
 
     needs = Needs.FORWARD
     needs_probability = True
+    of_frames = True
     signs = MAGNITUDES
     range = (0.0, PERCENT)
     unit = "%"
@@ -47,8 +48,9 @@ class KeptPart(Metric):
         return 1.0
 
     def masks(self, case: Case) -> Tensor:
-        """Masks (N, H, W), 0 to 1: the native map scaled to 0..1, then upsampled, then cut to its largest values."""
-        soft = upsample(unit_range(case.maps), case.size)
+        """Masks (N, H, W), of sequences (N, F, H, W), 0 to 1: the native map scaled to 0..1, then upsampled, then cut to its
+        largest values."""
+        soft = upsample(unit_range(case.maps), case.places)
         if self.area < PERCENT:
             # Ranked after scaling, so that ties are those of the mask even for a map too flat for float32 to scale.
             kept = ranks(soft, case.seeds) < self.kept(soft[0].numel())
@@ -74,7 +76,7 @@ class KeptPart(Metric):
         ]
         outcomes = yield copies
         before, after = in_float64(case.clean.probability), in_float64(outcomes.probability)
-        readouts = {"p0": before, "p_kept": after, "mass": in_float64(masks).mean(dim=(1, 2))}
+        readouts = {"p0": before, "p_kept": after, "mass": in_float64(masks).flatten(1).mean(dim=1)}
         return Scores(PERCENT * self.term(before, after), readouts)
 
     def term(self, before: Tensor, after: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ class Deletion(PixelCurve):
     pixels go in one random order per photo, drawn from its seed. `variant=rise` is the authors' own definition: `step` pixels
     at a time (a 28th of them), equal pixels in raster order, points evenly spaced. `output=iou`, for segmentation networks:
     p(t) is the intersection over union of where the class is predicted and where it was on the clean photo, within the region
-    unless that is `predicted` (Nguyen et al., XEdgeAI, 2024, there against ground truth).
+    unless that is `predicted` (Nguyen et al., XEdgeAI, 2024, there against ground truth). Of a sequence the pixels of all frames
+    are ranked together.
 
     `xai score photos/ --method grad-cam --metric deletion`
     """
@@ -42,7 +43,7 @@ class Insertion(PixelCurve):
     `integral over t in 0..1 of p(t)`, as `deletion`, but from the baseline to the photo: p(t) is the target's probability with
     the most salient share t of the pixels shown. 0 to 1, higher is better. The default baseline is the photo under a Gaussian
     blur of a sixteenth of its shorter side; that of `variant=rise` is the authors' weaker one, 11 x 11 and nearly flat. Values
-    of different baselines cannot be compared. `output=iou` is as in `deletion`.
+    of different baselines cannot be compared. `output=iou` and sequences are as in `deletion`.
 
     `xai score photos/ --method grad-cam --metric insertion`
     """

@@ -61,6 +61,7 @@ class PixelCurve(Metric):
 
     needs = Needs.FORWARD
     follows_output = True
+    of_frames = True
     range = (0.0, 1.0)
     readouts = READOUTS
     ratios = {"normalised": NORMALISED}
@@ -137,7 +138,7 @@ class PixelCurve(Metric):
     def curves(self, case: Case, baseline: AnyScoreBaseline, *, insert: bool) -> Measuring:
         """Run the points, except the clean photo, which is known, and the baseline, which is shared; then integrate."""
         removal = self.removal(case, baseline)
-        pixels = removal.grid[0] * removal.grid[1]
+        pixels = math.prod(removal.grid)
         counts = torch.tensor(self.counts(pixels), dtype=torch.int32, device=case.device)
         rankings = [(item, order[item]) for order in map(removal.ranks, self.tie_orders) for item in range(len(case))]
 

@@ -23,9 +23,9 @@ class PaintedPixels:
     baseline: AnyScoreBaseline
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of what is removed."""
-        return self.case.size
+    def grid(self) -> tuple[int, ...]:
+        """The axes of what is removed: rows and columns, of a sequence after its frames."""
+        return self.case.places
 
     @property
     def tied(self) -> Tensor:
@@ -33,7 +33,7 @@ class PaintedPixels:
         return self.case.tied
 
     def ranks(self, ties: Ties) -> Tensor:
-        """The rank of each place in descending order of saliency: (N, rows, columns) int32."""
+        """The rank of each place in descending order of saliency: (N, *grid) int32."""
         made = {Ties.SEEDED: "ranks", Ties.REVERSED: "reversed_ranks", Ties.AUTHORS: "authors_ranks"}
         ranks: Tensor = getattr(self.case, made[ties])
         return ranks

@@ -30,6 +30,7 @@ class Removal(Metric):
     name = "removal"
     needs = Needs.FORWARD
     needs_probability = True
+    of_frames = True
     direction = Direction.LOWER
     range = (0.0, 1.0)
     readouts = {"p0": "probability of the target on the clean photo"}
@@ -39,8 +40,7 @@ class Removal(Metric):
         return 1.0
 
     def score(self, case: Case) -> Measuring:
-        pixels = case.size[0] * case.size[1]
-        removed = torch.tensor([max(1, pixels * self.area // 100)], dtype=torch.int32, device=case.device)
+        removed = torch.tensor([max(1, case.pixels * self.area // 100)], dtype=torch.int32, device=case.device)
         copies = [
             replaced(item, case.ranks[item], removed, case.baseline(item, self.baseline), case.photo(item))
             for item in range(len(case))

@@ -28,6 +28,7 @@ class Sparseness(Metric):
     direction = Direction.HIGHER
     range = (0.0, 1.0)
     signs = MAGNITUDES
+    of_frames = True
     paper = "Chalasani et al.: Concise explanations of neural networks using adversarial training, ICML 2020, arXiv 1810.06583"
 
     def score(self, case: Case) -> Scores:
@@ -53,6 +54,7 @@ class Entropy(Metric):
     range = (0.0, math.inf)
     unit = "nats"
     signs = MAGNITUDES
+    of_frames = True
     readouts = {"relative": "entropy over the logarithm of the number of places, 0 to 1"}
     paper = "Bhatt, Weller, Moura: Evaluating and aggregating feature-based model explanations, IJCAI 2020, arXiv 2005.00631"
 

@@ -23,6 +23,13 @@ class Needs(enum.Flag):
         return ", ".join((flag.name or "").lower().replace("checkpoint", "a trained checkpoint") for flag in self)
 
 
+def of_sequences(what: str, model: str) -> UsageError:
+    """The refusal of a network of sequences by a command that reads photos alone."""
+    return UsageError(
+        f"{what} reads photos, and {model} reads sequences of frames", hint="xai explain, score and compare read sequences."
+    )
+
+
 def of_photos(what: str, model: str) -> UsageError:
     """The refusal of a network of photos by what explains sequences of frames."""
     hint = "--frames N lets it read N frames one by one, as the mean of their logits."

@@ -274,14 +274,21 @@ def require_fit(method: Method, classifier: Classifier) -> None:
     method.require(classifier)
 
 
-def of_sequences() -> list[str]:
-    """The names of methods that explain sequences of frames."""
+def require_scores(metric: Metric, classifier: Classifier) -> None:
+    """Raise UsageError, before any work, if a metric scores maps of photos alone and the classifier reads sequences."""
+    if Needs.FRAMES in classifier.provides and not metric.of_frames:
+        found = f"{metric.label} scores maps of photos, and {classifier.name} reads {classifier.view.describe_frames()}"
+        raise UsageError(found, hint=f"Metrics for sequences: {', '.join(of_sequences(METRICS))}.")
+
+
+def of_sequences(kind: Kind = METHODS) -> list[str]:
+    """The names of methods that explain sequences of frames, or of metrics that score their maps; without controls."""
     names = []
-    for entry in entries(METHODS):
-        # A broken method is not suggested.
+    for entry in entries(kind):
+        # A broken one is not suggested.
         with contextlib.suppress(XaiError):
-            cls = definition_class(METHODS, entry.name)
-            names += [entry.name] if issubclass(cls, Method) and cls.of_frames and entry.name not in CONTROLS else []
+            cls = definition_class(kind, entry.name)
+            names += [entry.name] if getattr(cls, "of_frames", False) and entry.name not in CONTROLS else []
     return names
 
 

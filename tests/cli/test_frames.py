@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 import xaicli
-from xaicli.errors import UsageError
 
 FILM = Path(__file__).parents[1] / "data" / "film.py"
 LIT = 2
@@ -119,7 +118,11 @@ def test_a_sheet_shows_the_frames(run: Any, shell: Any) -> None:
         (("film.gif", "--method", "winit@window=7"), 2, "a window of 7 frames, and film.py:clips reads 6 frames"),
         (("film.gif", "--frames", "none"), 2, "'none' is not a number of frames, or all"),
         (("film.gif", "--text"), 2, "a sentence of a sequence"),
-        (("film.gif", "--score"), 2, "deletion scores maps of photos"),
+        (
+            ("film.gif", "--metric", "road"),
+            2,
+            "road scores maps of photos, and film.py:clips reads 6 frames. Metrics for sequences: deletion, insertion, removal",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(run: Any, shell: Any, words: tuple[str, ...], code: int, said: str) -> None:
@@ -151,6 +154,67 @@ def test_python_makes_a_loaded_classifier_read_frames() -> None:
     assert made.record.view["frames"] == 5
 
 
-def test_scores_of_sequences_are_refused() -> None:
-    with pytest.raises(UsageError, match="reads 6 frames"):
-        xaicli.score(frames(6), f"{FILM}:clips", ["winit"])
+def test_explained_sequences_are_scored_too(run: Any, shell: Any) -> None:
+    assert run("film.gif", "--method", "winit,saliency", "--score") == 0, shell.err
+    scores = sidecar("out/film.winit.json")["scores"]
+    assert 0 < scores["deletion"] < scores["insertion"] < 1
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """Two films; in the second, frame 4 is bright."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    gif(folder / "early.gif")
+    first, *others = [frames()[number] for number in (0, 1, 3, 4, LIT, 5, 6, 7)]
+    first.save(folder / "late.gif", save_all=True, append_images=others, duration=40)
+    return folder
+
+
+def test_methods_are_compared_on_sequences_with_controls(films: Path, shell: Any, tmp_path: Path) -> None:
+    words = ("--model", f"{FILM}:clips", "--method", "winit,saliency,grad-cam", "-o", str(tmp_path / "out"), "--format", "json")
+    assert shell("compare", str(films), *words) == 0, shell.err
+    [group] = json.loads(shell.out)["groups"]
+    cells = {(cell["method"], cell["metric"]): cell for cell in group["cells"]}
+    assert cells["winit", "deletion"]["n"] == 2
+    assert cells["winit", "deletion"]["mean"] < cells["random", "deletion"]["mean"]
+    assert {"center", "random", "other@base=winit", "other@base=grad-cam"} <= {method for method, _ in cells}
+    with Image.open(tmp_path / "out" / "compare.png") as sheet:
+        assert sheet.width > 400
+
+
+def test_a_network_of_photos_is_scored_frame_by_frame(films: Path, shell: Any, tmp_path: Path) -> None:
+    words = ("--model", f"{FILM}:photos", "--frames", "4", "--frame-step", "2", "--method", "saliency", "--no-controls")
+    store = str(tmp_path / "scores.db")
+    assert shell("score", str(films), *words, "-o", store, "--format", "jsonl") == 0, shell.err
+    assert "4 frames, one of 2" in shell.err
+    assert len(shell.out.splitlines()) == 4
+    assert shell("score", str(films), *words, "-o", store, "--format", "jsonl") == 0, shell.err
+    assert shell.out == ""
+
+
+def test_maps_of_sequences_from_files_are_scored(films: Path, shell: Any, tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for stem, bright in (("early", LIT), ("late", 4)):
+        values = np.zeros((6, 1, 1), np.float32)
+        values[bright] = 1
+        np.save(maps / f"{stem}.npy", values)
+    words = ("--model", f"{FILM}:clips", "--maps", str(maps), "--metric", "deletion", "--no-controls")
+    assert shell("score", str(films), *words, "--format", "jsonl") == 0, shell.err
+    assert all(json.loads(line)["value"] < 0.6 for line in shell.out.splitlines())
+    np.save(maps / "late.npy", np.eye(4, dtype=np.float32))
+    assert shell("score", str(films), *words) == 3
+    assert "holds a map of shape (4, 4); expected (frames, height, width)" in shell.err
+
+
+@pytest.mark.parametrize("command", ["parity", "baseline"])
+def test_what_compares_maps_of_photos_refuses_sequences(command: str, films: Path, shell: Any, tmp_path: Path) -> None:
+    model = f"{FILM}:clips"
+    if command == "parity":
+        code = shell("parity", model, model, str(films))
+    else:
+        (tmp_path / "xai.toml").write_text(f'model = "{model}"\nimages = ["films"]\nmethods = ["winit"]\n', "utf-8")
+        code = shell("baseline", "--suite", str(tmp_path / "xai.toml"), "--trust")
+    assert code == 2, shell.err
+    assert "reads photos, and film.py:clips reads sequences of frames. xai explain, score and compare" in shell.err

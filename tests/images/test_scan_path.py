@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from xaicli.images.geometry import Geometry
-from xaicli.images.scan_path import draw_path, together
+from xaicli.images.scan_path import draw_path, spelled, together
 
 
 def test_places_are_marked_where_they_lie_in_the_photo_and_the_photo_stays():
@@ -33,3 +33,18 @@ def test_one_place_alone_has_no_line():
 def test_places_that_would_cover_each_other_are_one_with_all_numbers():
     points = [(10.0, 10.0), (50.0, 50.0), (12.0, 10.0), (50.0, 53.0), (90.0, 10.0)]
     assert together(points, 5) == [((10.0, 10.0), [1, 3]), ((50.0, 50.0), [2, 4]), ((90.0, 10.0), [5])]
+
+
+def test_numbers_in_a_row_are_one_part():
+    assert spelled([1, 2, 4, 5, 6, 9]) == ["1", "2", "4\u20136", "9"]
+
+
+def test_the_plate_of_a_crowded_place_grows_with_its_numbers():
+    """A plate is white, so that all of what is written on it can be read."""
+    geometry = Geometry((200, 200), (200, 200), (0, 0), (200, 200))
+
+    def white(places: int) -> int:
+        path = np.array([[0.5, 0.5], [0.1, 0.1]] * places)
+        return int((np.asarray(draw_path(Image.new("RGB", (200, 200)), path, geometry)) == 255).all(axis=2).sum())
+
+    assert white(8) > 2 * white(1)

@@ -24,6 +24,7 @@ from xaicli.cli.options import (
 )
 from xaicli.cli.printing import print_result, printing_partial
 from xaicli.cli.score_options import score_options
+from xaicli.cli.sequence_options import sequence_options
 from xaicli.cli.verbosity import Command, verbosity_options
 from xaicli.errors import UsageError
 from xaicli.grammar import split
@@ -42,6 +43,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @score_options
 @image_options
+@sequence_options
 @model_options
 @option("Output", "-o", "--output", default="xai-out", metavar="DIR", help="Folder for compare.png and compare.db.")
 @bands_option

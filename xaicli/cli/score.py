@@ -21,6 +21,7 @@ from xaicli.cli.options import (
 )
 from xaicli.cli.printing import print_result, printing_partial
 from xaicli.cli.score_options import score_options
+from xaicli.cli.sequence_options import sequence_options
 from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
@@ -38,6 +39,7 @@ xai score photos/ --method grad-cam,rise --ray auto -o scores.db
     "Scores", "--maps", metavar="DIR", help="Score maps that another program wrote: STEM.npy, or STEM.LABEL.npy, for each photo."
 )
 @image_options
+@sequence_options
 @model_options
 @option(
     "Output",

@@ -22,6 +22,7 @@ from xaicli.method import Maps, Method
 from xaicli.metric import Metric
 from xaicli.models.cut_network import JOINED
 from xaicli.models.load import load_classifier, untrusted
+from xaicli.needs import of_sequences
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.params import as_json
@@ -112,6 +113,8 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
     classifier, aim = compared(loaded, suite.target, folder=suite.folder)
     check_outputs(rules, classifier.outputs)
     sources = find([suite.from_here(image) for image in suite.images], recursive=suite.recursive, limit=suite.limit)
+    if classifier.view.frames:
+        raise of_sequences("The gate", classifier.name)
     for method in methods:
         with untrusted(not trust):
             require_fit(method, classifier)

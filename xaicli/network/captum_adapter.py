@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from xaicli.errors import UsageError
 from xaicli.network.classifier import Classifier
 from xaicli.network.observe import Observed, observe
-from xaicli.network.twin import PerCall, replace_module, twin_of
+from xaicli.network.twin import PerCall, fix_side_branches, replace_module, twin_of
 from xaicli.targets import Resolved, Targets, gather
 
 Arguments = tuple[Tensor, Tensor]
@@ -71,6 +71,8 @@ def twin_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> Itera
             what = "TorchScript runs its parts out of reach of rules and hooks"
             raise refuse("a method of rules", classifier.name, what)
         twin = twin_of(module, classifier.name)
+        # A gate gets no relevance: all of it goes to what is gated (Arras et al., 2019).
+        fix_side_branches(twin)
         photos = inputs.detach().clone()
         observed = observe(twin, photos)
         if not observed.has_graph:

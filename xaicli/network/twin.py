@@ -7,10 +7,12 @@ network never gets a hook, an attribute or another weight, even after an excepti
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
+from torch.utils._pytree import tree_map
 
 from xaicli.errors import UsageError
 
@@ -68,6 +70,28 @@ def give_copies(root: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
     for module in list(root.modules()):
         if isinstance(module, kinds):
             replace_module(root, module, nn.Sequential(Copy(), module))
+
+
+def fix_side_branches(root: nn.Module) -> None:
+    """Let parts that declare `side_branch = True` answer as they do, but as constants, out of reach of rules and hooks: no
+    gradient enters them. What they gate is then linear in the features."""
+    for module in list(root.modules()):
+        if getattr(module, "side_branch", False) is True:
+            replace_module(root, module, Fixed(module))
+
+
+class Fixed(nn.Module):
+    """A part of a network whose answer counts as constant; its modules are none of the network's."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        # In a tuple it is no submodule.
+        self.hidden = (part,)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        fixed = tree_map(lambda value: value.detach() if isinstance(value, Tensor) else value, (args, kwargs))
+        with torch.no_grad():
+            return self.hidden[0](*fixed[0], **fixed[1])
 
 
 class Copy(nn.Module):

@@ -53,6 +53,8 @@ def compare(
     null: bool = False,
     limit: int | None = None,
     frame: int = 0,
+    frames: int | str | None = None,
+    frame_step: int | None = None,
     background: str | tuple[int, int, int] = "white",
     decode_timeout: float = SECONDS,
     output: str | Path | None = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xaicli.images.decode import Photo
 from xaicli.images.marks import REGION, marks_of
 from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
@@ -17,6 +18,7 @@ from xaicli.results.reading import Selection
 from xaicli.results.sentences import FITTED_MARK
 from xaicli.results.store import Store
 from xaicli.rows import FITTED, KeptMap, Row
+from xaicli.runs.map_cache import MapCache
 from xaicli.runs.score_run import ScoreRun
 from xaicli.sign import Sign
 
@@ -67,21 +69,41 @@ def shown(run: ScoreRun, store: Store) -> Iterator[SheetPhoto]:
 
 def row_of(run: ScoreRun, photo: SheetPhoto, labels: list[str]) -> SheetRow:
     own, view = run.settings, run.classifier.view
-    picture = picture_of_photo(photo.source, view, own.background, own.decode_timeout, own.bands)
+    if view.frames:
+        sequence, cells = of_sequence(run, photo)
+        picture, size = sequence.image, sequence.size
+    else:
+        picture = picture_of_photo(photo.source, view, own.background, own.decode_timeout, own.bands)
+        size = picture.size
+        cells = {label: cell_of(photo.maps[label], lines_of(run, photo, label)) for label in labels if label in photo.maps}
     first = next(iter(photo.scores.values()))
     p = next((row.readouts["p0"] for row in photo.scores.values() if "p0" in row.readouts), None)
     line = first.target_name if p is None else f"{first.target_name} {p:.2f}"
-    cells = {label: cell_of(run, photo, label) for label in labels if label in photo.maps}
-    return SheetRow(picture, view.geometry(*picture.size), photo.source.name, (line,), cells)
+    return SheetRow(picture, view.geometry(*size), photo.source.name, (line,), cells)
 
 
-def cell_of(run: ScoreRun, photo: SheetPhoto, label: str) -> SheetCell:
+def of_sequence(run: ScoreRun, photo: SheetPhoto) -> tuple[Photo, dict[str, SheetCell]]:
+    """A sequence with all its frames side by side, and its maps, which are made again: a store keeps maps of photos alone."""
+    cache = MapCache(run.classifier, run.methods, run.targets, run.settings, run.ring)
+    made = cache.fetch(photo.source, {method.label for method in run.methods})
+    cells = {
+        method.label: SheetCell(made[method.label].values[0, 0].cpu().numpy(), method.sign, lines_of(run, photo, method.label))
+        for method in run.methods
+    }
+    return cache.photos[photo.source].photo, cells
+
+
+def lines_of(run: ScoreRun, photo: SheetPhoto, label: str) -> tuple[str, ...]:
+    """The scores of a map, one a line."""
     lines = []
     for metric in run.metrics:
         row = photo.scores.get((label, metric.label))
         if row is not None:
             mark = FITTED_MARK if FITTED in row.readouts else ""
             lines.append(f"{metric.label} {row.status if row.value is None else f'{row.value:.3f}{mark}'}")
-    kept = photo.maps[label]
+    return tuple(lines)
+
+
+def cell_of(kept: KeptMap, lines: tuple[str, ...]) -> SheetCell:
     sign, marks = Sign.SIGNED if kept.signed else Sign.NONNEGATIVE, {} if kept.region is None else {REGION: kept.region}
-    return SheetCell(np.asarray(kept.values, dtype=np.float32), sign, tuple(lines), marks_of(marks))
+    return SheetCell(np.asarray(kept.values, dtype=np.float32), sign, lines, marks_of(marks))

@@ -32,7 +32,7 @@ PLAIN = "maps"
 
 @dataclass(frozen=True)
 class GivenMaps:
-    """Maps of one label, one file (h, w) per photo: they cover the photo as the model sees it, at any resolution."""
+    """Maps of one label, one file per photo (h, w) or sequence (t, h, w): they cover what the model sees, at any resolution."""
 
     label: str
     files: Mapping[Source, Path] = field(repr=False)
@@ -53,7 +53,11 @@ class GivenMaps:
         bound = bind(classifier, loaded, targets.rule_of(loaded.source))
         logits = clean_logits(bound.classifier, loaded.input[None].to(classifier.device))
         resolved = bound.targets.resolve(logits)
-        values = read_map(self.files[loaded.source])[None, None].repeat(1, resolved.classes.shape[1], 1, 1)
+        read, frames = read_map(self.files[loaded.source]), classifier.view.frames
+        if (read.ndim == 3) != bool(frames):
+            shape = "(frames, height, width)" if frames else "(height, width)"
+            raise InputError(f"{self.files[loaded.source]} holds a map of shape {tuple(read.shape)}", expected=shape)
+        values = read[None, None].repeat(1, resolved.classes.shape[1], *[1] * read.ndim)
         return Maps(values, resolved, logits)
 
 
@@ -108,9 +112,9 @@ def is_part_of_result(path: Path) -> bool:
 
 
 def read_map(path: Path) -> Tensor:
-    """Read one map (h, w), float32; raises InputError if the file holds something else."""
+    """Read one map, (h, w) or of a sequence (t, h, w), float32; raises InputError if the file holds something else."""
     values = load_array(path)
-    if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
+    if values.ndim not in (2, 3) or not values.size or values.dtype.kind not in "fiub":
         raise InputError(
             f"{path} holds an array of shape {values.shape} and type {values.dtype}", expected="one map (height, width)"
         )

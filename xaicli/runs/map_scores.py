@@ -10,6 +10,7 @@ from xaicli.attribution import Attribution
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
+from xaicli.registry import require_scores
 from xaicli.runs.binding import bind
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.settings import Settings
@@ -32,6 +33,8 @@ def explainers_of(
 
 def refuse_unscorable(metrics: Sequence[Metric], explainers: Mapping[str, Explainer], classifier: Classifier) -> None:
     """Raise UsageError before any work if a metric cannot score a method's maps."""
+    for metric in metrics:
+        require_scores(metric, classifier)
     for explainer in explainers.values():
         refuse_unfit(metrics, explainer, classifier, truth=False)
 

@@ -21,6 +21,7 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.models.load import says_nothing_of_photos
 from xaicli.named_files import files_named
+from xaicli.needs import of_sequences
 from xaicli.network.classifier import Classifier
 from xaicli.passes.engine import TORCH
 from xaicli.progress import SILENT, Progress
@@ -134,6 +135,8 @@ def ready_for(
     seed: int,
 ) -> ReadySuite:
     """The original with photos, methods and rules, as the gate runs a suite."""
+    if original.view.frames:
+        raise of_sequences("xai parity", original.name)
     targets = choose_targets(target, original, photos)
     if targets.count != 1:
         raise UsageError(f"--target {target} of two networks", expected="one target per photo, such as top1")

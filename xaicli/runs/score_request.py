@@ -75,7 +75,7 @@ class ScoreRequest(RunRequest):
         self.check()
         classifier, target = compared(self.open(model, progress), self.target, progress)
         methods = self.methods_for(classifier, progress) if self.maps is None else []
-        part, sources = shard_of(self.shard), self.photos.sources
+        part, sources = shard_of(self.shard), self.sources_for(classifier)
         # Of the whole job, so that every shard of it has the same engine.
         copies = sum(metric.passes(classifier.view.size) for metric in self.metrics) * len(sources)
         classifier = replace(classifier, expected_passes=copies * max(1, len(methods)))

@@ -17,7 +17,7 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
-from xaicli.registry import CONTROLS, make_method, require_fit
+from xaicli.registry import CONTROLS, make_method, require_fit, require_scores
 from xaicli.results.store import Store
 from xaicli.rows import OTHER, KeptMap, Recipe, Row, Run
 from xaicli.runs.binding import bind
@@ -99,6 +99,8 @@ class ScoreRun:
         """Raise UsageError before any work if a method cannot run, or if a metric cannot score its maps."""
         for method in self.methods:
             require_fit(method, self.classifier)
+        for metric in self.metrics:
+            require_scores(metric, self.classifier)
         for explainer in self.explainers:
             if not explainer.control:
                 refuse_unfit(self.metrics, explainer, self.classifier, truth=self.truth is not None)

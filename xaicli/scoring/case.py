@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,9 +30,9 @@ AT_ONCE = 8
 class Case:
     """N maps of one photo by one method, each for one target; an item is one of them.
 
-    maps: (N, h, w) float32 at the method's own resolution, finite, none constant; classes, against: (N,), the targets, -1 in
-    `against` where there is no contrast. `clean_logits` (1, C), `truth_masks` and `explains` exist only for metrics that declare
-    that they need them.
+    maps: (N, h, w) float32 at the method's own resolution, (N, t, h, w) of a sequence, finite, none constant; classes, against:
+    (N,), the targets, -1 in `against` where there is no contrast. `clean_logits` (1, C), `truth_masks` and `explains` exist only
+    for metrics that declare that they need them.
     """
 
     scored: ScoredPhoto
@@ -64,6 +65,16 @@ class Case:
     def size(self) -> tuple[int, int]:
         """Height and width of the input."""
         return self.scored.size
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The axes of what can be removed: (H, W), or (F, H, W) of a sequence, whose pixels are ranked together."""
+        return self.scored.places
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels can be removed: those of the photo, or of all frames."""
+        return math.prod(self.places)
 
     @property
     def device(self) -> torch.device:
@@ -124,12 +135,12 @@ class Case:
 
     @cached_property
     def upsampled(self) -> Tensor:
-        """The maps at the input's resolution: (N, H, W) float32."""
-        return upsample(self.maps, self.size)
+        """The maps at the input's resolution: (N, H, W) float32, of sequences (N, F, H, W)."""
+        return upsample(self.maps, self.places)
 
     @cached_property
     def ranks(self) -> Tensor:
-        """The rank of each pixel in descending order, ties in the photo's random order: (N, H, W) int32."""
+        """The rank of each pixel in descending order, ties in the photo's random order: int32 of the shape of `upsampled`."""
         return ranking.ranks(self.upsampled, self.seeds)
 
     @cached_property

@@ -82,21 +82,32 @@ class Outcomes:
 def replaced(item: int, ranks: Tensor, counts: Tensor, first: Tensor, rest: Tensor) -> Copies:
     """Copies whose `counts[i]` highest ranked pixels come from `first` and the others from `rest`.
 
-    ranks: (H, W) int32; counts: (K,) int32 on the same device; first, rest: (3, H, W).
+    ranks: (H, W) int32, of a sequence (F, H, W); counts: (K,) int32 on the same device; first, rest: (3, H, W) or (3 F, H, W).
     """
+    apart = per_frame(ranks)
 
     def write(out: Tensor, start: int, stop: int) -> None:
-        taken = ranks < counts[start:stop].view(-1, 1, 1)
-        torch.where(taken[:, None], first, rest, out=out)
+        taken = apart < counts[start:stop].view(-1, 1, 1, 1, 1)
+        frames = (-3, (len(apart), -1))
+        torch.where(taken, first.unflatten(*frames), rest.unflatten(*frames), out=out.unflatten(*frames))
 
     return Copies(item, len(counts), write)
 
 
+def per_frame(places: Tensor) -> Tensor:
+    """Something at each pixel of a photo (H, W) or of all frames of a sequence (F, H, W), for inputs whose frames are an axis of
+    their own: (1, 1, H, W) or (F, 1, H, W), the same for all channels of a frame."""
+    return places[None, None] if places.ndim == 2 else places[:, None]
+
+
 def blended(item: int, masks: Tensor, photo: Tensor, baseline: Tensor, shared: Hashable = None) -> Copies:
-    """Copies that blend linearly between `photo` (3, H, W), where a mask (K, H, W) is 1, and `baseline`, where it is 0."""
+    """Copies that blend linearly between `photo` (3, H, W), where a mask (K, H, W) is 1, and `baseline`, where it is 0; of a
+    sequence, photo and baseline are (3 F, H, W) and masks (K, F, H, W)."""
 
     def write(out: Tensor, start: int, stop: int) -> None:
-        torch.lerp(baseline, photo, masks[start:stop, None], out=out)
+        shown = torch.stack([per_frame(mask) for mask in masks[start:stop]])
+        frames = (-3, (shown.shape[1], -1))
+        torch.lerp(baseline.unflatten(*frames), photo.unflatten(*frames), shown, out=out.unflatten(*frames))
 
     return Copies(item, len(masks), write, shared)
 

@@ -24,8 +24,9 @@ paired."""
 class ScoredPhoto:
     """One photo as a classifier sees it.
 
-    image: its path as given; content: SHA-256 of its bytes in hex; frame: of a file that holds several; input: (3, H, W),
-    preprocessed, on the classifier's device; seed: the run's; truth: its marks, None if it is not annotated.
+    image: its path as given; content: SHA-256 of its bytes in hex; frame: of a file that holds several; input: (3, H, W), of a
+    sequence (3 F, H, W), preprocessed, on the classifier's device; seed: the run's; truth: its marks, None if it is not
+    annotated.
     """
 
     classifier: Classifier
@@ -41,6 +42,12 @@ class ScoredPhoto:
     def size(self) -> tuple[int, int]:
         """Height and width of the input."""
         return self.input.shape[1], self.input.shape[2]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The axes of what can be removed: (H, W), the pixels of a photo, or (F, H, W), those of all frames of a sequence."""
+        frames = self.classifier.view.frames
+        return (frames, *self.size) if frames else self.size
 
     def seed_for(self, name: str) -> int:
         """The seed under which a method of that name explains the photo."""

@@ -17,7 +17,6 @@ from torch import Tensor
 from xaicli.containment import contained
 from xaicli.errors import RunError, UsageError
 from xaicli.metric import CONSTANT, EMPTY_TRUTH, NO_TRUTH, NON_FINITE, UNDEFINED, Metric, Scores
-from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.passes.queue import clean_logits
@@ -199,9 +198,6 @@ def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Cl
     """Raise UsageError, before any work, if a metric cannot score the maps of a method; truth: whether there is ground truth."""
     label, sign = explainer.label, explainer.sign
     for metric in metrics:
-        if Needs.FRAMES in classifier.provides and not metric.of_frames:
-            found = f"{metric.label} scores maps of photos, and {classifier.name} reads {classifier.view.describe_frames()}"
-            raise UsageError(found, hint="Explain sequences without scores.")
         if sign not in metric.signs:
             accepted = " or ".join(sorted(kind.value for kind in metric.signs))
             raise UsageError(

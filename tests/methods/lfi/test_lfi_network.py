@@ -9,6 +9,8 @@ from xaicli.methods.lfi.feature_importance import FeatureImportance, Importance
 from xaicli.methods.lfi.lfi_network import LFINetwork, Site, branch_of, described, find_site, reading, restored, with_branch
 from xaicli.network.dry_run import dry_run
 from xaicli.network.layers import default_layer
+from xaicli.registry import make_method
+from xaicli.targets import TargetRule, Targets
 
 SMALL = (64, 64)
 SIZE = (32, 32)
@@ -160,3 +162,40 @@ def test_gradients_reach_the_features_through_the_attention(network, photo_batch
     network(photo_batch).logsumexp(dim=1).sum().backward()
     assert network.branch.fin[0].weight.grad.abs().sum() > 0
     assert network.network.features[0].weight.grad.abs().sum() > 0
+
+
+class Gated(nn.Module):
+    """A ReLU whose inputs and gradients are above 0 on bright photos, features, and a head of positive weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+        self.activation = nn.ReLU()
+        self.features = nn.Conv2d(4, 6, 3, padding=1, bias=False)
+        self.head = nn.Linear(6, 3, bias=False)
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for weight in self.parameters():
+                weight.copy_(torch.rand(weight.shape, generator=generator) + 0.1)
+
+    def forward(self, inputs):
+        return self.head(self.features(self.activation(self.body(inputs))).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("name", ["guided-backprop", "deconvolution", "deeplift", "lrp@rule=epsilon"])
+def test_to_rules_for_gradients_the_gate_is_a_constant_factor(name, classifier_of):
+    """Where no rule changes anything, their maps are gradients through (1 + A) F with A as it is on the photo."""
+    torch.manual_seed(5)
+    network = LFINetwork(Gated(), Site(layer="features", channels=6)).eval().requires_grad_(False)
+    photos = torch.rand(1, 3, *SMALL, generator=torch.Generator().manual_seed(2)) + 0.1
+    kind = f"{name}@channels=sum" if "@" not in name else name
+    maps = make_method(kind).attribute(classifier_of(network), photos, Targets.same(TargetRule(index=1), 1), torch.zeros(1))
+    leaf = photos.clone().requires_grad_()
+    inner = network.network
+    features = inner.features(inner.activation(inner.body(leaf)))
+    gate = 1 + network.branch(features.detach(), photos)[:, None]
+    logit = inner.head((features * gate).mean(dim=(2, 3)))[0, 1]
+    (gradient,) = torch.autograd.grad(logit, leaf)
+    of_pixels = gradient if name in ("guided-backprop", "deconvolution") else gradient * leaf.detach()
+    assert_close(maps.values[0, 0], of_pixels[0].sum(dim=0), rtol=1e-3, atol=1e-6)
+    assert_close(maps.logits[0, 1], logit.detach())
