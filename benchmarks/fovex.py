@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 
 from benchmarks.figures import Figure
@@ -9,6 +11,7 @@ from benchmarks.networks import classifier, photos
 from benchmarks.timing import ratios
 from xaicli.methods.fovex import FovEx
 from xaicli.network.classifier import Classifier
+from xaicli.passes.device import threads
 from xaicli.targets import DECISION, Targets
 
 BATCH, FIXATIONS, STEPS = 4, 2, 8
@@ -38,4 +41,6 @@ def compare(network: Classifier, rounds: int) -> tuple[list[float], list[float]]
             for _ in range(int(cost.forward - cost.backward)):
                 module(inputs)
 
-    return ratios(lambda: method.attribute(network, inputs, targets, seeds), bare, rounds)
+    clock = time.process_time if inputs.device.type == "cpu" else time.perf_counter
+    with threads(1):
+        return ratios(lambda: method.attribute(network, inputs, targets, seeds), bare, rounds, clock)

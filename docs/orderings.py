@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from docs import stored_rows
 from xaicli.metric import Direction
 from xaicli.registry import make_metric
 from xaicli.results import stats
@@ -29,6 +29,7 @@ class Ordering:
     source: str
 
 
+BEE = "BEE: over path integrals with one baseline"
 FOVEX, FEATURE = "FovEx, ViT-B/16 and ResNet-50", "Feature CAM: confidence is kept"
 ORDERINGS = (
     Ordering("fovex", "grad-cam", "insertion", FOVEX),
@@ -37,6 +38,8 @@ ORDERINGS = (
     Ordering("rise", "fovex", "deletion", FOVEX),
     Ordering("fovex", "grad-cam", "average-drop", FOVEX),
     Ordering("fovex", "grad-cam", "increase-in-confidence", FOVEX),
+    Ordering("bee", "integrated-gradients", "insertion", BEE),
+    Ordering("bee", "grad-cam", "insertion", BEE),
     Ordering("feature-cam", "grad-cam", "average-drop", FEATURE),
     Ordering("feature-cam", "grad-cam", "increase-in-confidence", FEATURE),
 )
@@ -68,11 +71,8 @@ def checked(path: Path) -> Iterator[str]:
 def read(path: Path) -> dict[tuple[str, str], dict[str, float]]:
     """Values by method, metric and photo; a method under any parameters that are its own."""
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for line in path.read_text("utf-8").splitlines():
-        row = json.loads(line)
-        if row["value"] is not None:
-            key = row["method"].split("@")[0], row["metric"].split("@")[0]
-            found.setdefault(key, {})[row["image"]] = row["value"]
+    for column in stored_rows.read(path).values():
+        found.setdefault((column.method.split("@")[0], column.metric.split("@")[0]), {}).update(column.values)
     return found
 
 

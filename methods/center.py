@@ -36,14 +36,7 @@ class Center(Method):
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         logits = clean_logits(classifier, inputs)
         frames = classifier.view.frames
-        y, x = (from_middle(side, inputs) for side in inputs.shape[2:])
-        distance = y[:, None] ** 2 + x**2
-        if frames:
-            distance = from_middle(frames, inputs)[:, None, None] ** 2 + distance
-        bump = torch.exp(-0.5 * distance)
-        return Maps(bump.repeat(len(inputs), targets.count, *[1] * bump.ndim), targets.resolve(logits), logits)
-
-
-def from_middle(count: int, like: Tensor) -> Tensor:
-    """The distances (count,) of pixels or frames from the middle, in quarters of the side."""
-    return 4 * ((torch.arange(count, device=like.device) + 0.5) / count - 0.5)
+        sides = (frames, *inputs.shape[2:]) if frames else inputs.shape[2:]
+        axes = [4 * ((torch.arange(side, device=inputs.device) + 0.5) / side - 0.5) for side in sides]
+        bump = torch.exp(-0.5 * torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(dim=0))
+        return Maps(bump.repeat(len(inputs), targets.count, *[1] * len(sides)), targets.resolve(logits), logits)

@@ -45,6 +45,11 @@ class BEE(Method):
     The complete integral has the factor `h - b`, so that a noisy baseline leaves its noise in the map: a bright spot beside the
     object may be that. `integrand=relu_product` is calmer, and `noise=std` keeps the noise as large as the features.
 
+    Where a mean over places and a linear head follow the layer, as in most convolutional networks, gradients at the last layer
+    are the same from every baseline: the arms `constant` and `blur` then rank places as the signed HiResCAM does, and only noise
+    ranks them otherwise. So there is little to choose from there. The authors let several layers compete, finer ones among them:
+    `layer=layer2+layer3+layer4`, at so many times the passes.
+
     A score by `metric` is no independent judgement of this map, which was chosen by it: tables mark it, and show others beside.
     Without a trained prior this is Thompson sampling on one photo alone. `xai train bee` learns, for a network and a metric,
     which arms win on photos like this one; then there is the arm `train` too: features of other photos.

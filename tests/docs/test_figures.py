@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from docs import figures
+from docs import figures, stored_rows
 from xaicli import registry
 
 
@@ -42,8 +42,34 @@ def test_scores_are_taken_together_by_photo(tmp_path):
         {"image": "b", "method": "m", "metric": "deletion", "value": None},
     ]
     path = tmp_path / "net.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    stored_rows.add(path, tmp_path / "rows.jsonl")
     assert figures.read(path) == {"m": {"a": {"difference": 0.25}}}
+    assert figures.fitted_in(path) == set()
+
+
+def test_new_rows_join_those_that_are_stored(tmp_path):
+    path, new = tmp_path / "net.jsonl", tmp_path / "rows.jsonl"
+
+    def add(*rows):
+        made = [
+            {"image": image, "method": method, "metric": "deletion", "value": value, **further}
+            for image, method, value, further in rows
+        ]
+        new.write_text("\n".join(map(json.dumps, made)))
+        stored_rows.add(path, new)
+
+    add(("a", "m", 0.5, {}), ("b", "m", 0.25, {}))
+    add(("b", "m", 0.75, {}), ("c", "m", 1 / 3, {}), ("a", "n", 0.125, {"fitted": 1.0}))
+    columns = stored_rows.read(path)
+    assert columns["m", "deletion"].values == {"a": 0.5, "b": 0.75, "c": 0.333333}
+    assert columns["n", "deletion"].values == {"a": 0.125}
+    assert (columns["m", "deletion"].fitted, columns["n", "deletion"].fitted) == (False, True)
+
+
+def test_the_overview_says_of_how_many_photos_a_mean_is_where_others_have_more():
+    assert figures.counted("+0.40", 12, most=100) == "+0.40 (12)"
+    assert figures.counted("+0.40", 100, most=100) == "+0.40"
 
 
 @pytest.mark.parametrize(("title", "link"), [("rise", "rise"), ("grad-cam++", "grad-cam-1")])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from docs import orderings
+from docs import orderings, stored_rows
 from xaicli.results.stats import change
 
 
@@ -17,7 +17,7 @@ def written(folder, gap, photos=orderings.FEWEST, metric="insertion", first="fov
         value = 0.5 + 0.01 * (number % 7)
         for method, own in ((first, value + gap + 0.001 * (number % 3)), (second, value)):
             rows.append({"image": f"{number}", "method": method, "metric": metric, "value": own})
-    (folder / "net.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    stored_rows.write(folder / "net.jsonl", stored_rows.of_rows(map(json.dumps, rows)))
 
 
 @pytest.mark.parametrize(("gap", "said"), [(0.1, "agrees"), (-0.1, "the other way round"), (-0.001, "not told apart")])

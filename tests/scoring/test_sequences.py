@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from xaicli.errors import UsageError
 from xaicli.metric import Metric, Sign
+from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
-from xaicli.registry import make_metric, make_metrics
+from xaicli.registry import METRICS, entries, make_metric, make_metrics, of_sequences, require_scores
 from xaicli.rows import Row
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.photo import ScoredPhoto
@@ -119,3 +121,23 @@ def test_channels_of_a_frame_are_removed_together(classifier, pixels):
     for copies in seen:
         hidden = copies.unflatten(1, (FRAMES, 3)) == 0
         assert bool((hidden.all(dim=2) == hidden.any(dim=2)).all())
+
+
+@pytest.mark.parametrize("name", of_sequences(METRICS))
+def test_every_metric_for_sequences_gives_a_number_in_its_range_whatever_the_batch(classifier, pixels, name):
+    metric = make_metric(name)
+    maps = pixels[:, :2, :3]
+    values = [rows(dataclasses.replace(classifier, batch_size=size), pixels, maps, metric)[0].value for size in (None, 1, None)]
+    low, high = metric.range
+    assert low <= values[0] <= high
+    assert values[0] == values[2]
+    assert values[1] == pytest.approx(values[0], abs=1e-5 * max(1.0, abs(values[0])))
+
+
+@pytest.mark.parametrize("name", sorted({entry.name for entry in entries(METRICS)} - set(of_sequences(METRICS))))
+def test_every_other_metric_is_refused_with_those_that_score_sequences(classifier, name):
+    reading = dataclasses.replace(classifier, provides=classifier.provides | Needs.FRAMES)
+    with pytest.raises(
+        UsageError, match=f"{name} scores maps of photos, and toy reads 3 frames. Metrics for sequences: deletion, "
+    ):
+        require_scores(make_metric(name), reading)

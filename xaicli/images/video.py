@@ -45,7 +45,7 @@ def video_frames(content: bytes, name: str, wanted: range, seconds: float, *, pi
         raise took_too_long(name, seconds) from error
     # On hostile bytes a decoder may raise anything; each exception means that this video cannot be used.
     except Exception as error:
-        said = str(error).partition(":")[0].removeprefix("[").strip() or type(error).__name__
+        said = str(error).rpartition("] ")[2].partition(":")[0].strip() or type(error).__name__
         raise InputError(f"{name} is not a readable video: its data is damaged or cut short ({said})", hint=SKIP) from error
 
 
