@@ -208,13 +208,16 @@ def test_maps_of_sequences_from_files_are_scored(films: Path, shell: Any, tmp_pa
     assert "holds a map of shape (4, 4); expected (frames, height, width)" in shell.err
 
 
-@pytest.mark.parametrize("command", ["parity", "baseline"])
+@pytest.mark.parametrize("command", ["parity", "baseline", "audit", "aggregate", "trust"])
 def test_what_compares_maps_of_photos_refuses_sequences(command: str, films: Path, shell: Any, tmp_path: Path) -> None:
-    model = f"{FILM}:clips"
-    if command == "parity":
-        code = shell("parity", model, model, str(films))
-    else:
-        (tmp_path / "xai.toml").write_text(f'model = "{model}"\nimages = ["films"]\nmethods = ["winit"]\n', "utf-8")
-        code = shell("baseline", "--suite", str(tmp_path / "xai.toml"), "--trust")
-    assert code == 2, shell.err
+    model, folder = f"{FILM}:clips", str(films)
+    for number in range(6):
+        gif(films / f"more-{number}.gif", 8 + number)
+    (tmp_path / "xai.toml").write_text(f'model = "{model}"\nimages = ["films"]\nmethods = ["winit"]\n', "utf-8")
+    words = {
+        "parity": (model, model, folder),
+        "baseline": ("--suite", str(tmp_path / "xai.toml"), "--trust"),
+        "trust": (model, folder),
+    }.get(command, (folder, "--model", model, "-o", str(tmp_path / "out")))
+    assert shell(command, *words) == 2, shell.err
     assert "reads photos, and film.py:clips reads sequences of frames. xai explain, score and compare" in shell.err

@@ -14,6 +14,7 @@ from xaicli.images.marks import REGION
 from xaicli.images.truth import Truth
 from xaicli.method import Method
 from xaicli.named_files import files_named
+from xaicli.needs import of_sequences
 from xaicli.progress import SILENT, Progress
 from xaicli.runs.aggregate_result import ALL, FILE, PAGE, Aggregate, picture_name, write_aggregate
 from xaicli.runs.explain import dry
@@ -77,6 +78,8 @@ def aggregate(
     inputs += [source.file for source in request.photos.sources if source.file is not None]
     folder = None if output is None else Path(output)
     model = request.open(classifier, progress)
+    if model.view.frames:
+        raise of_sequences("xai aggregate", model.name)
     methods = request.methods_for(model, progress)
     if folder is not None:
         for name in (FILE, PAGE, *(picture_name(one.label) for one in methods)):

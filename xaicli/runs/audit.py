@@ -11,6 +11,7 @@ from xaicli.images.decode_limits import SECONDS
 from xaicli.images.truth import Truth
 from xaicli.method import Method
 from xaicli.named_files import files_named
+from xaicli.needs import of_sequences
 from xaicli.packages import require
 from xaicli.progress import SILENT, Progress
 from xaicli.runs.audit_page import PAGE, write_audit_page
@@ -85,6 +86,8 @@ def audit(
         for name in (FILE, PAGE):
             claim(folder / name, inputs, overwrite=overwrite)
     model = request.open(classifier, progress)
+    if model.view.frames:
+        raise of_sequences("xai audit", model.name)
     methods = cheap_methods(request, model, METHODS, progress)
     run = folder_run(request, methods, model, inputs, overwrite=overwrite)
     known = photo_labels(run.sources, model, labels, progress)

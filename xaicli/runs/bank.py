@@ -25,6 +25,7 @@ from xaicli.images.source import Source
 from xaicli.models.checkpoint import ENDING
 from xaicli.models.feature_bank import Bank, read_bank, read_metadata
 from xaicli.named_files import files_named
+from xaicli.needs import of_sequences
 from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
 from xaicli.progress import SILENT, Progress
@@ -239,6 +240,8 @@ def build_bank(
     claim(Path(output), files_named(locals()), overwrite=True)
     photos = find_labelled(folder, labels, per_class)
     model = open_model(classifier, progress=progress)
+    if model.view.frames:
+        raise of_sequences("xai bank", model.name)
     model.refuse_places("a bank of features")
     if model.classes:
         progress.warn(f"{model.name} is a classifier: the bank will hold its class scores, not its features")

@@ -15,6 +15,7 @@ from xaicli.errors import UsageError, XaiError, did_you_mean
 from xaicli.files import make_folder, require_writable
 from xaicli.method import Method
 from xaicli.named_files import files_named
+from xaicli.needs import of_sequences
 from xaicli.network.classifier import Classifier
 from xaicli.passes.engine import TORCH
 from xaicli.progress import SILENT, Progress
@@ -173,6 +174,8 @@ def trust(
         claim(folder / PAGE, [*files_named(words), *(source.file for source in sources)])
         require_writable(folder)
     network = open_model(classifier, progress=progress, precision="fp32", engine=TORCH, device=device)
+    if network.view.frames:
+        raise of_sequences("xai trust", network.name)
     if network.of_places:
         raise UsageError(f"{network.name} is no classifier", expected="a network that gives one number a class")
     methods = named or chosen_methods(network, most_passes)
