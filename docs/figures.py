@@ -81,7 +81,7 @@ def fitted_in(path: Path) -> set[str]:
 def results() -> dict[str, list[Result]]:
     """All stored results by method label."""
     found: dict[str, list[Result]] = {}
-    for path in sorted(RESULTS.glob("*.jsonl")):
+    for path in stored_rows.files(RESULTS):
         table = read(path)
         for method, by_photo in table.items():
             if method in CONTROLS or method.startswith("other@"):

@@ -47,7 +47,7 @@ ORDERINGS = (
 
 def section(results: Path) -> list[str]:
     """The lines of the section; none where no ordering can be checked."""
-    lines = [line for path in sorted(results.glob("*.jsonl")) for line in checked(path)]
+    lines = [line for path in stored_rows.files(results) for line in checked(path)]
     if not lines:
         return []
     head = ["| reported better | than | by | reported by | network | n | difference | here |", "|---" * 8 + "|"]

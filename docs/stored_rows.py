@@ -41,6 +41,12 @@ def of_rows(lines: Iterable[str]) -> Columns:
     return found
 
 
+def files(folder: Path) -> list[Path]:
+    """The stored files of a folder, in the order of their names; other files may lie beside them."""
+    found = sorted(folder.glob("*.jsonl"))
+    return [path for path in found if path.read_text("utf-8").startswith('{"photos"')]
+
+
 def read(path: Path) -> Columns:
     """The columns of a stored file."""
     first, *lines = path.read_text("utf-8").splitlines()

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from docs import stored_rows
 from xaicli.builtin import METHODS
 from xaicli.files import write_atomic
 from xaicli.method import Method, Needs
@@ -39,12 +40,7 @@ Values = dict[str, dict[str, float]]
 
 
 def read(path: Path) -> Values:
-    found: Values = {}
-    with open(path, encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            if row["metric"] == METRIC and row["value"] is not None:
-                found.setdefault(row["method"], {})[row["image"]] = row["value"]
-    return found
+    return {column.method: column.values for column in stored_rows.read(path).values() if column.metric == METRIC}
 
 
 def is_candidate(method: Method, classifier: Classifier) -> bool:
