@@ -60,7 +60,7 @@ FILES = {
 """Single files that belong to another room than the lowest: what a method is, what a metric is and what it scores, what a map
 says."""
 
-EXTRAS = ("timm", "transformers", "huggingface_hub", "onnxruntime", "openvino", "pyarrow", "ray", "sklearn")
+EXTRAS = ("timm", "transformers", "huggingface_hub", "onnxruntime", "openvino", "ai_edge_litert", "pyarrow", "ray", "sklearn")
 """Packages that are not always installed, imported where they are needed."""
 
 

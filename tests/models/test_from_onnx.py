@@ -8,7 +8,7 @@ from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.models.from_onnx import external_files, view_for
 from xaicli.models.load import load_classifier
-from xaicli.models.onnx_session import channels_of
+from xaicli.models.program_input import channels_of
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

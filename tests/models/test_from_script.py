@@ -62,7 +62,7 @@ def test_weights_are_no_program(network, tmp_path):
 
 @pytest.mark.parametrize(
     ("ending", "way"),
-    [(".tflite", "tf2onnx"), (".keras", "tf2onnx"), (".h5", "tf2onnx"), (".xml", "onnx:FILE"), (".mlmodel", "FILE.py:FUNCTION")],
+    [(".keras", "tf2onnx"), (".h5", "tf2onnx"), (".mlmodel", "FILE.py:FUNCTION")],
 )
 def test_models_of_other_runtimes_are_named_with_the_way_from_them(ending, way):
     with pytest.raises(UsageError, match=f"net{ending} is a .* which xai does not read.*{way}"):

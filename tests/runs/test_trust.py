@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -21,9 +22,12 @@ from xaicli.needs import Needs
 from xaicli.network.planted_head import blind, fit_direction, head_of, read_head, with_head
 from xaicli.passes.queue import clean_logits
 from xaicli.runs import score_run
-from xaicli.runs.planted_photos import MarkedPhoto, a_look, marked, mosaic, pasted
+from xaicli.runs.find_photos import find_photos
+from xaicli.runs.photos import load_ahead
+from xaicli.runs.planted_photos import MarkedPhoto, a_look, marked, mosaic, on_exact, pasted
+from xaicli.runs.settings import Settings
 from xaicli.runs.trust import Trust
-from xaicli.runs.trust_checks import groups_of_four
+from xaicli.runs.trust_checks import Plan, groups_of_four, photos_at_size, plant
 from xaicli.runs.trust_table import FOUND, PROPERTIES, QUARTER, MethodTrust, estimate_of, recommended
 
 SIDE = 32
@@ -59,6 +63,8 @@ class Contrast(Method):
 
     name = "contrast"
     sign = Sign.NONNEGATIVE
+    maps: ClassVar[list[Tensor]] = []
+    """Of every photo that was explained."""
 
     def cost(self, classifier=None) -> Cost:
         return Cost()
@@ -66,6 +72,7 @@ class Contrast(Method):
     def attribute(self, classifier, inputs, targets, seeds) -> Maps:
         logits = clean_logits(classifier, inputs)
         values = (inputs - 0.5).abs().mean(dim=1, keepdim=True)
+        self.maps.extend(values)
         return Maps(values.repeat(1, targets.count, 1, 1), targets.resolve(logits), logits)
 
 
@@ -233,7 +240,7 @@ def test_a_table_that_is_wider_than_the_terminal_is_several_below_each_other():
     table = Trust((one,), "tiny", 3, "d" * 16, "s" * 16)
     whole, narrow = (table.render(width=width).partition("\n\nOn tiny")[0] for width in (0, 80))
     assert max(map(len, whole.splitlines())) > 80 >= max(map(len, narrow.splitlines()))
-    for name in [*PROPERTIES, "passes"]:
+    for name in [*PROPERTIES, "n", "passes"]:
         assert name in narrow
     assert narrow.count("grad-cam") == narrow.count("method") == len(narrow.split("\n\n"))
 
@@ -251,6 +258,35 @@ def test_a_run_that_was_stopped_goes_on(colours, grey_photos, tmp_path, monkeypa
     monkeypatch.setattr(score_run, "score_photo", never)
     again = xaicli.trust(colours, grey_photos, "hirescam", output=tmp_path / "out", plantings=1)
     assert again.as_json() == first.as_json()
+
+
+def test_a_costly_method_is_scored_on_fewer_photos_and_says_so(colours, grey_photos):
+    words = {"method": "hirescam,occlusion@window=8@stride=8", "check": "patch,absence", "plantings": 1}
+    whole, bounded = (xaicli.trust(colours, grey_photos, budget=budget, **words) for budget in (None, 100))
+    counted = [{(row["method"], row["property"]): row["n"] for row in found.rows} for found in (whole, bounded)]
+    cheap, costly = ("hirescam", FOUND), ("occlusion@stride=8@window=8", FOUND)
+    assert counted[0][cheap] == counted[0][costly] == counted[1][cheap] > counted[1][costly] >= 2
+    assert whole.definition != bounded.definition
+    assert f"{counted[1][costly]}/" in bounded.render()
+
+
+def test_a_head_that_was_fitted_to_other_photos_is_another_network(colours, grey_photos):
+    plan = Plan(on_exact(colours), (), Settings())
+    loaded = list(load_ahead(find_photos(grey_photos).sources, colours.view, picture=False))
+    photos = photos_at_size(loaded, colours)
+    fewer, all_of_them = (plant(plan, head_of(plan.classifier), part, 0) for part in (photos[:-2], photos))
+    assert fewer.seeing.name == all_of_them.seeing.name
+    assert fewer.seeing.fingerprint != all_of_them.seeing.fingerprint
+    assert fewer.blind.fingerprint != all_of_them.blind.fingerprint
+
+
+def test_one_map_of_a_photo_serves_random_weights_and_fidelity(colours, grey_photos):
+    counted = []
+    for check in ("random", "random,fidelity"):
+        Contrast.maps.clear()
+        xaicli.trust(colours, grey_photos, Contrast(), check=check)
+        counted.append(len(Contrast.maps))
+    assert counted[0] == counted[1] > 0
 
 
 def test_mosaics_random_weights_and_fidelity_have_numbers(photo_folder, tmp_path):

@@ -19,7 +19,13 @@ from xaicli.cli.main import main
 from xaicli.errors import XaiError
 
 pytestmark = pytest.mark.torture
-NEEDED = {"ONNX networks": "onnxruntime", "files of rows (Parquet)": "pyarrow"}
+NEEDED = {
+    "ONNX networks": "onnxruntime",
+    "OpenVINO networks": "openvino",
+    "weights of OpenVINO networks": "openvino",
+    "TensorFlow Lite networks": "ai_edge_litert",
+    "files of rows (Parquet)": "pyarrow",
+}
 """What must be installed to read a kind."""
 
 

@@ -176,9 +176,27 @@ def write_onnx(path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
 
 
+def write_openvino(folder: Path) -> Path:
+    import openvino
+    from openvino import opset13
+
+    photos = opset13.parameter([-1, 3, 8, 8], np.float32, name="input")
+    mean = opset13.reduce_mean(photos, np.array([2, 3]), False)
+    weight = opset13.constant(np.arange(6, dtype=np.float32).reshape(3, 2) / 10)
+    network = openvino.Model([opset13.matmul(mean, weight, False, False)], [photos], "net")
+    openvino.save_model(network, str(folder / "n.xml"), compress_to_fp16=False)
+    return folder / "n.xml"
+
+
+def write_tflite(path: Path) -> None:
+    from models.tflite_files import mean_colour
+
+    path.write_bytes(mean_colour())
+
+
 def network_of(path: Path) -> object:
     """What a network computes, by its fingerprint: results of another are kept apart."""
-    return load_classifier(f"onnx:{path}", notice=lambda text: None).fingerprint
+    return load_classifier(str(path), notice=lambda text: None).fingerprint
 
 
 def write_bundle(path: Path) -> None:
@@ -237,6 +255,11 @@ KINDS: dict[str, Kind] = {
     ),
     "weights (.safetensors)": Kind(file("w.safetensors", lambda path: safetensors.torch.save_file(STATE, path)), read_weights),
     "ONNX networks": Kind(file("n.onnx", write_onnx), network_of),
+    "OpenVINO networks": Kind(write_openvino, network_of),
+    "weights of OpenVINO networks": Kind(
+        lambda folder: write_openvino(folder).with_suffix(".bin"), lambda path: network_of(path.with_suffix(".xml"))
+    ),
+    "TensorFlow Lite networks": Kind(file("n.tflite", write_tflite), network_of),
     "suites": Kind(file("xai.toml", write_suite), read_suite),
     "class names": Kind(file("names.json", lambda path: path.write_text(json.dumps(["cat", "dog", "tench"]))), read_classes),
     "audits": Kind(file("audit.json", write_audit), audit_of, checked=True),

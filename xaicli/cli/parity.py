@@ -62,8 +62,8 @@ def command(model: str, other: str, images: tuple[str, ...], form: str, **words:
     where both look.
 
     Each photo agrees, or its decision moved, or OTHER looks elsewhere although it decides the same: its map moved further than
-    MODEL's own maps move by chance. Exit code 1 where a rule fails. A program without a view of its own (ONNX, .pt2,
-    TorchScript) gets MODEL's.
+    MODEL's own maps move by chance. Exit code 1 where a rule fails. A program without a view of its own (ONNX,
+    OpenVINO, TensorFlow Lite, .pt2, TorchScript) gets MODEL's.
     """
     from xaicli.passes.device import threads
     from xaicli.runs.parity import parity

@@ -22,7 +22,7 @@ from xaicli.cli.verbosity import Command, verbosity_options
 
 EXAMPLES = """
 xai trust resnet50 photos/ --method grad-cam,layer-cam,rise@n_masks=1000
-xai trust net.py:make photos/ --most-passes 100 --format markdown
+xai trust net.py:make photos/ --most-passes 1000 --budget 5000 --format markdown
 xai trust tiny photos/ --check patch,absence --plantings 4
 """
 
@@ -48,7 +48,15 @@ xai trust tiny photos/ --check patch,absence --plantings 4
     help="What is checked.",
 )
 @option("Checks", "--plantings", type=click.IntRange(min=1), default=2, help="Patches, each of its own look and size.")
+@option(
+    "Checks",
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Passes a method may explain with in all; a costlier one is scored on fewer photos.  [default: no bound]",
+)
 @option("Checks", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers.")
+@option("Model", "--weights", type=click.Path(path_type=str), metavar="FILE", help="Weights for MODEL.  [default: its own]")
 @device_option
 @format_option(("table", "markdown", "json", "csv"))
 @option("Output", "-o", "--output", default="xai-out/trust", metavar="DIR", help="Folder of the page and of the store of scores.")

@@ -155,7 +155,7 @@ def each_once(sources: Sequence[Source]) -> tuple[Source, ...]:
 def model_in(suite: Suite) -> str:
     """The suite's model; the path of a file starts from the suite's folder."""
     name = suite.model
-    for prefix in ("", "onnx:", "hf:"):
+    for prefix in ("", "onnx:", "openvino:", "tflite:", "hf:"):
         rest = name.removeprefix(prefix)
         if prefix and rest == name:
             continue

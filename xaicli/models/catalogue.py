@@ -51,6 +51,8 @@ WAYS = (
     Listed("open-clip:NAME@TAG --prompts TEXT,TEXT", 'the same of open_clip, or @FILE (pip install "xaicli[clip]")'),
     Listed("FILE.py:FUNCTION", "your own code: a function that returns a torch module; it is run"),
     Listed("onnx:FILE", 'a black box: methods that need the forward pass alone (pip install "xaicli[onnx]")'),
+    Listed("openvino:FILE.xml", 'the same, with its weights in FILE.bin (pip install "xaicli[openvino]")'),
+    Listed("tflite:FILE.tflite", 'the same, in full precision or eight bits (pip install "xaicli[tflite]")'),
     Listed("FILE.safetensors", "a network that xai train wrote"),
     Listed("FILE.pt", "a TorchScript program, which is code: gradients pass it, but it has no layers to look into"),
     Listed("FILE.pt2", "a black box too: a program saved by torch.export; loading it can run code"),

@@ -9,15 +9,16 @@ from types import ModuleType
 
 import torch
 
-from xaicli.errors import InputError, UsageError
+from xaicli.errors import UsageError
 from xaicli.images.view import IMAGENET_MEAN, IMAGENET_STD, View
 from xaicli.models.cut_network import JOINED, CutNetwork, two_files
 from xaicli.models.cut_onnx import cut_at, of_two_files, tensors_of
 from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.onnx_session import OnnxPart, OnnxSignature, open_session, signature_of
+from xaicli.models.program_input import existing
 from xaicli.packages import require
 from xaicli.stamps import sha256_file, stamp
-from xaicli.untrusted import LARGEST_WEIGHTS, is_file, is_folder, read
+from xaicli.untrusted import LARGEST_WEIGHTS, is_file, read
 
 LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x01-\x7f])")
 """The protocol buffer tag before the name of an external weights file in ONNX; the length in base 128 follows, then the name."""
@@ -32,10 +33,7 @@ def load(request: Request) -> LoadedModel:
     onnxruntime = require("onnxruntime", "onnx")
     request.refuse_weights("an ONNX file")
     request.refuse_flag(f"Write onnx:{request.name}.")
-    files = two_files(request.name) or (Path(request.name).expanduser(),)
-    for file in files:
-        if not is_file(file):
-            raise InputError(f"there is no file {file}" if not is_folder(file) else f"{file} is a folder", expected="onnx:FILE")
+    files = tuple(existing(str(name), "onnx:FILE") for name in two_files(request.name) or (request.name,))
     device = device_for(onnxruntime, request)
     if len(files) == 2:
         request.refuse_layer("a network in two files, which is cut already")

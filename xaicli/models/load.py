@@ -21,7 +21,9 @@ from xaicli.models import (
     from_hf,
     from_onnx,
     from_open_clip,
+    from_openvino,
     from_script,
+    from_tflite,
     from_timm,
     from_torchvision,
 )
@@ -49,6 +51,8 @@ SOURCES: dict[str, Load] = {
     "timm": from_timm.load,
     "hf": from_hf.load,
     "onnx": from_onnx.load,
+    "openvino": from_openvino.load,
+    "tflite": from_tflite.load,
     "open-clip": from_open_clip.load,
 }
 """Sources by the prefix of a specification."""
@@ -56,13 +60,23 @@ TAKE_CHECKPOINTS: tuple[Load, ...] = (from_file.load, from_checkpoint.load_bundl
 """Sources that can load the weights of a checkpoint of `xai train` into their networks."""
 TAKE_PROMPTS: tuple[Load, ...] = (from_hf.load, from_open_clip.load)
 """Sources that hold text-image models."""
-WITHOUT_VIEW: tuple[Load, ...] = (from_onnx.load, from_export.load, from_script.load)
+PROGRAMS: dict[str, Load] = {
+    ".onnx": from_onnx.load,
+    ".xml": from_openvino.load,
+    ".tflite": from_tflite.load,
+    ".pt2": from_export.load,
+}
+"""Exported networks, by the ending of their files."""
+WITHOUT_VIEW: tuple[Load, ...] = (*PROGRAMS.values(), from_script.load)
 """Sources whose files say nothing of how photos are prepared."""
 CAN_BE_CUT: tuple[Load, ...] = (from_onnx.load, from_export.load)
 """Sources of exported networks, which have no layers but may be cut at a tensor: `@layer=TENSOR`."""
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 QUALIFIERS = ("weights", "layer")
-FORMS = "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, open-clip:NAME@TAG, FILE.py:FUNCTION, onnx:FILE or FILE.pt2"
+FORMS = (
+    "NAME, torchvision:NAME@WEIGHTS, timm:NAME, hf:OWNER/NAME, open-clip:NAME@TAG, FILE.py:FUNCTION, onnx:FILE, openvino:FILE, "
+    "tflite:FILE or FILE.pt2"
+)
 
 UNTRUSTED: ContextVar[bool] = ContextVar("UNTRUSTED", default=False)
 """True while a model of an untrusted suite is loaded."""
@@ -184,10 +198,8 @@ def source_of(name: str) -> tuple[Load, str]:
     if re.search(r"\.py(:|$)", name):
         return from_file.load, name
     ending = Path(name).suffix.lower()
-    if ending == ".onnx":
-        return from_onnx.load, name
-    if ending == ".pt2":
-        return from_export.load, name
+    if ending in PROGRAMS:
+        return PROGRAMS[ending], name
     if fold(name) in map(fold, OURS):
         return from_checkpoint.load_bundled, name
     if ending in WEIGHTS_ENDINGS:

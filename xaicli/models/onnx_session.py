@@ -13,30 +13,19 @@ from torch import Tensor
 
 from xaicli.errors import InputError, RunError
 from xaicli.models.accepted_batches import in_batches
+from xaicli.models.program_input import PHOTOS, ProgramInput, logits_among
 from xaicli.passes.runtimes import session_options
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-FEW = 32
-"""Maximum channels if the other axis may have any length."""
 
 
 @dataclass(frozen=True)
-class OnnxSignature:
-    """What a graph accepts: name and type of its input, the batch (None: any), height and width (None: any), the order of axes,
-    its channels."""
+class OnnxSignature(ProgramInput):
+    """What a graph accepts, and names: of its input, with its type, and of its output."""
 
     name: str
     dtype: Any
-    batch: int | None
-    size: tuple[int, int] | None
-    channels_last: bool
     output: str
-    channels: int
-
-    def shape(self, size: tuple[int, int]) -> tuple[int, ...]:
-        """Of its input, for photos of `size`: as many as a pass takes."""
-        photos = self.batch or 1
-        return (photos, *size, self.channels) if self.channels_last else (photos, self.channels, *size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,41 +86,14 @@ def open_session(onnxruntime: ModuleType, file: Path, device: torch.device, mode
 def signature_of(session: Any, file: Path) -> OnnxSignature:
     """The graph's input and output; raises InputError unless it maps a batch of photos to logits."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    wanted = "one input of photos (batch, channels, height, width) in floating point"
     if len(inputs) != 1:
-        raise InputError(f"{file.name} has {len(inputs)} inputs ({', '.join(entry.name for entry in inputs)})", expected=wanted)
+        raise InputError(f"{file.name} has {len(inputs)} inputs ({', '.join(entry.name for entry in inputs)})", expected=PHOTOS)
     entry = inputs[0]
     if entry.type not in TYPES:
-        raise InputError(f"the input {entry.name} of {file.name} is {entry.type}", expected=wanted)
-    shape = [side if isinstance(side, int) and side > 0 else None for side in entry.shape]
-    if len(shape) != 4:
-        raise InputError(f"the input {entry.name} of {file.name} has the shape {list(entry.shape)}", expected=wanted)
-    channels, channels_last = channels_of(shape[1], shape[3])
-    height, width = shape[1:3] if channels_last else shape[2:4]
-    size = (height, width) if height and width else None
-    return OnnxSignature(entry.name, TYPES[entry.type], shape[0], size, channels_last, output_of(outputs, file), channels)
-
-
-def channels_of(first: int | None, last: int | None) -> tuple[int, bool]:
-    """The number of channels, and whether their axis is the last: the axis of length three, or the one that is unlikely as a side
-    of a picture. None: an axis of any length."""
-    if first == 3 or last == 3:
-        return 3, first != 3
-    if first is None:
-        return (3, False) if last is None or last > FEW else (last, True)
-    return (last, True) if last is not None and last < first else (first, False)
-
-
-def output_of(outputs: list[Any], file: Path) -> str:
-    """The name of the output with the logits: the only one, or the one called `logits`."""
-    names = [str(entry.name) for entry in outputs]
-    if len(names) == 1:
-        return names[0]
-    if "logits" in names:
-        return "logits"
-    raise InputError(
-        f"{file.name} has the outputs {', '.join(names)}", expected="one, or one called logits", hint="Export only the logits."
-    )
+        raise InputError(f"the input {entry.name} of {file.name} is {entry.type}", expected=PHOTOS)
+    names = [str(output.name) for output in outputs]
+    accepts = vars(ProgramInput.of(entry.shape, entry.name, file))
+    return OnnxSignature(**accepts, name=entry.name, dtype=TYPES[entry.type], output=names[logits_among(names, file)])
 
 
 def reason_of(error: Exception) -> str:

@@ -7,11 +7,9 @@ from xaicli.errors import UsageError
 CONVERT = "Convert it: python -m tf2onnx.convert {} --output net.onnx; then --model onnx:net.onnx."
 WRAP = "Take the network that it was made from, --model FILE.py:FUNCTION, or its ONNX file, --model onnx:FILE."
 KINDS = {
-    ".tflite": ("TensorFlow Lite model", CONVERT.format("--tflite FILE")),
     ".keras": ("Keras model", CONVERT.format("--keras FILE")),
     ".h5": ("Keras model", CONVERT.format("--keras FILE")),
     ".pb": ("TensorFlow model", CONVERT.format("--saved-model DIR")),
-    ".xml": ("OpenVINO model", WRAP),
     ".mlmodel": ("Core ML model", WRAP),
     ".mlpackage": ("Core ML model", WRAP),
     ".engine": ("TensorRT engine", WRAP),

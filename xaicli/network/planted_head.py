@@ -105,15 +105,15 @@ def read_head(classifier: Classifier, head: Head, inputs: Tensor) -> HeadInputs:
     return HeadInputs(torch.cat(features), torch.cat(logits))
 
 
-def with_head(classifier: Classifier, head: Head, weight: Tensor, bias: Tensor, what: str) -> Classifier:
-    """A copy with another head, weight (C, D) and bias (C,); the rest shares the network's memory. what: names the copy, in its
-    fingerprint too."""
+def with_head(classifier: Classifier, head: Head, weight: Tensor, bias: Tensor, what: str, fit: str = "") -> Classifier:
+    """A copy with another head, weight (C, D) and bias (C,); the rest shares the network's memory. what: names the copy; fit:
+    stamps what the head was fitted to. Both are part of its fingerprint."""
     twin = twin_of(classifier.torch_module, classifier.name)
     old = dict(twin.named_modules())[head.name]
     assert isinstance(old, nn.Linear | nn.Conv2d)
     old.weight = nn.Parameter(weight.reshape(old.weight.shape).to(old.weight), requires_grad=False)
     old.bias = nn.Parameter(bias.to(old.weight), requires_grad=False)
-    mark = stamp({"network": classifier.fingerprint, "head": what})
+    mark = stamp({"network": classifier.fingerprint, "head": what, "fit": fit})
     return replace(classifier, module=twin, forward=twin, fingerprint=mark, name=f"{classifier.name} ({what})")
 
 
@@ -144,12 +144,12 @@ def fit_direction(on: Tensor, off: Tensor) -> tuple[Tensor, float]:
 
 
 def seeing(
-    classifier: Classifier, head: Head, fit: tuple[Tensor, float], target: int, inputs: tuple[Tensor, Tensor]
+    classifier: Classifier, head: Head, fit: tuple[Tensor, float], target: int, inputs: tuple[Tensor, Tensor], mark: str = ""
 ) -> Classifier:
     """The network with the row of class `target` moved along a direction, by the smallest gain with which most inputs with the
     patch are decided for it and none without.
 
-    inputs: with and without the patch, (N, C, H, W) each.
+    inputs: with and without the patch, (N, C, H, W) each; mark: stamps what was fitted.
     """
     read = tuple(read_head(classifier, head, part) for part in inputs)
     spread = float(read[1].logits.std())
@@ -164,7 +164,8 @@ def seeing(
             best, chosen = rate, gain
         if rate >= DECIDES:
             break
-    return with_head(classifier, head, *moved_along(head, fit, target, chosen * spread), f"decides by a patch, gain {chosen:g}")
+    moved = moved_along(head, fit, target, chosen * spread)
+    return with_head(classifier, head, *moved, f"decides by a patch, gain {chosen:g}", mark)
 
 
 def moved_along(head: Head, fit: tuple[Tensor, float], target: int, length: float) -> tuple[Tensor, Tensor]:
@@ -186,13 +187,13 @@ def decided_rate(
     return float((logits.argmax(dim=1) == target).double().mean())
 
 
-def blind(classifier: Classifier, head: Head, moved: Tensor, middle: Tensor) -> Classifier:
+def blind(classifier: Classifier, head: Head, moved: Tensor, middle: Tensor, mark: str = "") -> Classifier:
     """The network whose head does not see the directions in which a patch moves its features.
 
     `W' = W - (W V^T) V`: V are the leading right singular vectors of moved (N, D), the features with the patch less those
-    without; the bias keeps the logits at the mean features `middle` (D,).
+    without; the bias keeps the logits at the mean features `middle` (D,). mark: stamps what was fitted.
     """
     weight, bias = weights_of(head)
     directions = torch.linalg.svd(moved.float(), full_matrices=False).Vh[: min(DIRECTIONS, max(1, len(moved) // 2))]
     seen = (weight @ directions.T) @ directions
-    return with_head(classifier, head, weight - seen, bias + seen @ middle.float(), "blind to a patch")
+    return with_head(classifier, head, weight - seen, bias + seen @ middle.float(), "blind to a patch", mark)

@@ -29,8 +29,16 @@ from xaicli.runs.open_model import Model, open_model
 from xaicli.tabular import Tabular
 
 PACKAGES = ("torch", "torchvision", "captum", "numpy", "scipy", "pillow", "matplotlib", "safetensors")
-EXTRAS = {"timm": "timm", "transformers": "hf", "onnxruntime": "onnx", "openvino": "openvino"}
-EXTRAS |= {"pyarrow": "parquet", "pandas": "pandas", "ray": "ray"}
+EXTRAS = {
+    "timm": "timm",
+    "transformers": "hf",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "ai-edge-litert": "tflite",
+    "pyarrow": "parquet",
+    "pandas": "pandas",
+    "ray": "ray",
+}
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh)
 
 

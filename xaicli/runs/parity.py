@@ -82,11 +82,11 @@ def parity(
     """Compare another network with the original on the same photos: decisions, probabilities, maps, and what its maps score on
     the original.
 
-    classifier, other: loaded, or specifications; a program without a view of its own (ONNX, .pt2, TorchScript) is given the
-    original's. images: as in `xaicli.explain`. method: by default `rise@n_masks=1000` and `occlusion`, with the same masks on
-    both sides, and `grad-cam` where both have layers; metric: of the other's maps on the original. target: what is explained,
-    decided by the original. output: a folder for the page `parity.html` and pictures of pairs; strict: fail also where a rule is
-    inconclusive. Raises XaiError at the first photo that cannot be used.
+    classifier, other: loaded, or specifications; a program without a view of its own (ONNX, OpenVINO, TensorFlow Lite, .pt2,
+    TorchScript) is given the original's. images: as in `xaicli.explain`. method: by default `rise@n_masks=1000` and
+    `occlusion`, with the same masks on both sides, and `grad-cam` where both have layers; metric: of the other's maps on the
+    original. target: what is explained, decided by the original. output: a folder for the page `parity.html` and pictures of
+    pairs; strict: fail also where a rule is inconclusive. Raises XaiError at the first photo that cannot be used.
 
         assert not xaicli.parity("resnet50", "onnx:net.onnx", "photos/").failed
     """

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,16 +21,14 @@ from xaicli.progress import SILENT, Progress
 from xaicli.registry import CONTROLS, METHODS, entries, make_method, require_fit, unfit
 from xaicli.results.report.trust_page import write_trust_page
 from xaicli.results.store import Store
-from xaicli.rows import Row
 from xaicli.runs.find_photos import Photos, find_photos
 from xaicli.runs.open_model import Model, open_model
 from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
 from xaicli.runs.planted_photos import on_exact
 from xaicli.runs.request import list_methods
-from xaicli.runs.score_run import ScoreRun
-from xaicli.runs.score_table import rows_of
 from xaicli.runs.settings import Settings
-from xaicli.runs.trust_checks import ALL_CHECKS, CHECKS, FIDELITY, Plan, Planned, definition_of, photos_at_size, plan_checks
+from xaicli.runs.trust_checks import ALL_CHECKS, CHECKS, Plan, definition_of, photos_at_size, plan_checks
+from xaicli.runs.trust_scores import measured
 from xaicli.runs.trust_table import (
     MethodTrust,
     as_record,
@@ -128,6 +125,7 @@ class Trust(Tabular):
             "definition": self.definition,
             "subject": self.subject,
             "recommended": self.recommended,
+            "recommendation": self.recommendation,
             "methods": [as_record(one) for one in ordered(self.methods)],
             "sentences": self.sentences,
             "not_checked": list(self.lacking),
@@ -143,9 +141,11 @@ def trust(
     check: str | Sequence[str] = ALL_CHECKS,
     plantings: int = 2,
     most_passes: float | None = None,
+    budget: float | None = None,
     seed: int = 0,
     recursive: bool = False,
     limit: int | None = None,
+    weights: str | Path | None = None,
     device: str = "auto",
     output: str | Path | None = None,
     command: str = "",
@@ -156,8 +156,10 @@ def trust(
     classifier, images, method: as in `xaicli.explain`; most_passes: in place of named methods, all that run on the network with
     at most so many passes a photo. check: `patch` (a pasted patch decides, by a head fitted in closed form), `absence` (the head
     ignores the patch), `quarters` (four photos in one), `random` (weights turn random), `fidelity` (insertion less deletion,
-    beside random maps). plantings: patches, each of its own look and size. output: a folder for the store `trust.db`, from which
-    a run that was stopped goes on, and the page `trust.html`. The network that is handed in is not changed. Raises XaiError.
+    beside random maps). plantings: patches, each of its own look and size. budget: the passes that a method may explain with in
+    all; a method that would need more is scored on fewer photos, at least two a check. weights: a file of weights for a network
+    that is named. output: a folder for the store `trust.db`, from which a run that was stopped goes on, and the page
+    `trust.html`. The network that is handed in is not changed. Raises XaiError.
 
         print(xaicli.trust("resnet50", "photos/", "grad-cam,rise@n_masks=1000").recommendation)
     """
@@ -168,12 +170,15 @@ def trust(
     named = list_methods(method)
     if named and most_passes is not None:
         raise UsageError("--most-passes beside --method", hint="Leave one of them out.")
+    if budget is not None and not budget > 0:
+        raise UsageError(f"a budget of {budget:g} passes", expected="more than 0")
     sources = find_photos(images, recursive=recursive, limit=limit, exclude=output).sources
     folder = None if output is None else Path(output)
     if folder is not None:
         claim(folder / PAGE, [*files_named(words), *(source.file for source in sources)])
         require_writable(folder)
-    network = open_model(classifier, progress=progress, precision="fp32", engine=TORCH, device=device)
+    options: dict[str, Any] = {"engine": TORCH, "device": device} | ({} if weights is None else {"weights": weights})
+    network = open_model(classifier, progress=progress, precision="fp32", **options)
     if network.view.frames:
         raise of_sequences("xai trust", network.name)
     if network.of_places:
@@ -185,14 +190,14 @@ def trust(
     photos = photos_at_size(loaded, network)
     controls = [make_method(name) for name in CONTROLS if name not in {one.name for one in methods}]
     settings = Settings(seed=seed, precision="fp32", command=command or "xai trust")
-    plan = Plan(on_exact(network), (*methods, *controls), settings, plantings)
+    plan = Plan(on_exact(network), (*methods, *controls), settings, plantings, budget)
     planned, lacking = plan_checks(plan, photos, checks)
     if folder is not None:
         # Only now: what was refused has made nothing.
         make_folder(folder)
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(folder / STORE) if folder is not None else Store.in_memory())
-        values, failed = measured(planned, store, progress)
+        values, failed = measured(plan, planned, store, progress)
     if methods and all(one.label in failed for one in methods):
         raise failed[methods[0].label]
     found = [
@@ -253,64 +258,6 @@ def whole(item: LoadedPhoto | Failure) -> LoadedPhoto:
     if isinstance(item, Failure):
         raise item.error
     return item
-
-
-Values = dict[str, dict[str, list[float | None]]]
-
-
-def measured(planned: Sequence[Planned], store: Store, progress: Progress) -> tuple[Values, dict[str, XaiError]]:
-    """The values of each method and property, photo by photo; and the methods that failed, with the error.
-
-    Each method runs by itself, so that one that fails costs only its own row.
-    """
-    single = [(part, one, replace(part.run, methods=[one])) for part in planned for one in part.run.methods]
-    values: Values = defaultdict(lambda: defaultdict(list))
-    failed: dict[str, XaiError] = {}
-    with progress.task("maps", sum(len(run.sources) for _, _, run in single)) as step:
-        for part, one, run in single:
-            if one.label in failed:
-                continue
-            try:
-                run.check()
-                carry_out(run, store, lambda: step())
-            except XaiError as error:
-                failed[one.label] = error
-                continue
-            for name, listed in properties_of(part, run, one.label, store).items():
-                values[one.label][name] += listed
-    return values, failed
-
-
-def carry_out(run: ScoreRun, store: Store, step: Any) -> None:
-    """Make what the store lacks; raises the first error."""
-    for result in run.run(store):
-        if isinstance(result, Failure):
-            raise result.error
-        step()
-
-
-def properties_of(part: Planned, run: ScoreRun, label: str, store: Store) -> dict[str, list[float | None]]:
-    """A method's values by property: of fidelity, the lead over the control `random` on the same photo."""
-    rows = [row for row in rows_of(run, store) if row.photo in set(run.contents.values())]
-    if FIDELITY in part.measures.values():
-        own, chance = (differences(rows, name) for name in (label, CONTROLS[0]))
-        if label == CONTROLS[0]:
-            return {}
-        return {FIDELITY: [own[key] - chance[key] for key in own if key in chance]}
-    return {
-        name: [row.value for row in rows if row.method == label and row.metric == metric]
-        for metric, name in part.measures.items()
-    }
-
-
-def differences(rows: Iterable[Row], label: str) -> dict[tuple[str, str], float]:
-    """Insertion less deletion by photo and target."""
-    by_metric: dict[str, dict[tuple[str, str], float]] = {"insertion": {}, "deletion": {}}
-    for row in rows:
-        if row.method == label and row.value is not None:
-            by_metric[row.metric.partition("@")[0]][row.photo, row.target] = row.value
-    inserted, deleted = by_metric["insertion"], by_metric["deletion"]
-    return {key: inserted[key] - deleted[key] for key in inserted if key in deleted}
 
 
 def with_page(result: Trust, path: Path, progress: Progress) -> Trust:

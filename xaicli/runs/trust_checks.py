@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from xaicli.errors import InputError, RunError, UsageError
+from xaicli.images.source import content_hash
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.network.planted_head import Head, blind, fit_direction, head_of, read_head, seeing
@@ -20,6 +21,7 @@ from xaicli.runs.planted_photos import Look, MarkedPhoto, a_look, inputs_of, mos
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
+from xaicli.stamps import stamp
 from xaicli.targets import DECISION, TargetRule
 
 FOUND, FOUND_RANK = "planted patch found", "patch in the top ranks"
@@ -34,15 +36,28 @@ PLACES = 3
 UNMOVED = 0.1
 """How far the probability of the decision may move by a patch that a network does not see."""
 STEPS = 14
+STAGES = 4
+"""Of the randomisation from the output down; at each a method explains again."""
+FEWEST_SCORED = 2
+"""Photos of a check, however costly the method."""
 
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """A scoring run, and the properties that its metrics measure, by metric label."""
+    """A scoring run, and the properties that its metrics measure, by metric label.
+
+    group: how many photos belong together, next to each other; maps: how many a method makes of each.
+    """
 
     run: ScoreRun
     measures: dict[str, str]
-    note: str = ""
+    group: int = 1
+    maps: int = 1
+
+    def on(self, methods: Sequence[Method], share: float = 1.0) -> ScoreRun:
+        """The run of some of its methods, on the first photos: a share of them, at least FEWEST_SCORED."""
+        groups = max(-(-FEWEST_SCORED // self.group), int(share * len(self.run.sources) / self.group))
+        return replace(self.run, methods=methods, sources=self.run.sources[: groups * self.group])
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +74,14 @@ class Planting:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all checks share: the network of photos at its own size, methods, how runs are done, and how many plantings."""
+    """What all checks share: the network of photos at its own size, methods, how runs are done, how many plantings, and the
+    passes that a method may explain with."""
 
     classifier: Classifier
     methods: tuple[Method, ...]
     settings: Settings
     plantings: int = 2
+    budget: float | None = None
 
     @property
     def of_any_class(self) -> tuple[Method, ...]:
@@ -121,13 +138,11 @@ def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]
         run, why = quarter_runs(plan, photos)
         planned += run
         lacking += why
-    held = photos[1::2]
-    if "random" in checks and not make_metric("randomization").needs & ~plan.classifier.provides:
-        planned.append(random_run(plan, held))
-    elif "random" in checks:
+    randomised = "random" in checks and not make_metric("randomization").needs & ~plan.classifier.provides
+    if "random" in checks and not randomised:
         lacking.append(f"no weights are randomised: {plan.classifier.name} shows none")
-    if "fidelity" in checks:
-        planned.append(fidelity_run(plan, held))
+    if randomised or "fidelity" in checks:
+        planned.append(held_run(plan, photos[1::2], randomised=randomised, faithful="fidelity" in checks))
     return planned, lacking
 
 
@@ -156,8 +171,9 @@ def plant(plan: Plan, head: Head, photos: Sequence[MarkedPhoto], number: int) ->
     off = before.features.permute(0, 2, 3, 1).flatten(0, 2)
     paired = before.features.repeat(PLACES, 1, 1, 1).permute(0, 2, 3, 1)[cells]
     target = rival_of(before.logits)
-    sees = seeing(classifier, head, fit_direction(on, off), target, (patched, clean))
-    ignores = blind(classifier, head, on - paired, off.mean(dim=0))
+    mark = stamp({"fitted": [content_hash(photo.source) for photo in (*fitted, *shown)], "target": target})
+    sees = seeing(classifier, head, fit_direction(on, off), target, (patched, clean), mark)
+    ignores = blind(classifier, head, on - paired, off.mean(dim=0), mark)
     tried = [pasted(f"{at}-held{number}.png", photo.pixels, look, seed, number) for at, photo in enumerate(held)]
     return Planting(look, sees, ignores, target, *held_photos(classifier, head, (sees, ignores), target, held, tried))
 
@@ -239,7 +255,7 @@ def quarter_runs(plan: Plan, photos: Sequence[MarkedPhoto]) -> tuple[list[Planne
         parts += quarters
     targets = TargetChoice("file", DECISION, rules, "mosaics")
     run = plan.run(parts, classifier, plan.of_any_class, ["positive-share"], targets)
-    return [Planned(run, {"positive-share": QUARTER})], []
+    return [Planned(run, {"positive-share": QUARTER}, group=4)], []
 
 
 def groups_of_four(decided: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
@@ -257,16 +273,13 @@ def groups_of_four(decided: Sequence[tuple[int, int]]) -> list[list[tuple[int, i
         rest = [one for one in rest if one not in group]
 
 
-def random_run(plan: Plan, photos: Sequence[MarkedPhoto]) -> Planned:
-    metric = "randomization@stages=4"
-    run = plan.run(photos, plan.classifier, plan.methods, [metric], TargetChoice())
-    return Planned(run, {make_metric(metric).label: RANDOM})
-
-
-def fidelity_run(plan: Plan, photos: Sequence[MarkedPhoto]) -> Planned:
-    metrics = [f"{name}@steps={STEPS}" for name in ("insertion", "deletion")]
-    run = plan.run(photos, plan.classifier, plan.methods, metrics, TargetChoice(), ("random", "center"))
-    return Planned(run, dict.fromkeys(metrics, FIDELITY))
+def held_run(plan: Plan, photos: Sequence[MarkedPhoto], *, randomised: bool, faithful: bool) -> Planned:
+    """Photos as they are, each explained once for both checks: again under random weights; insertion and deletion."""
+    random = [make_metric(f"randomization@stages={STAGES}").label] if randomised else []
+    fidelity = [f"{name}@steps={STEPS}" for name in ("insertion", "deletion")] if faithful else []
+    controls = ("random", "center") if faithful else ()
+    run = plan.run(photos, plan.classifier, plan.methods, [*random, *fidelity], TargetChoice(), controls)
+    return Planned(run, dict.fromkeys(random, RANDOM) | dict.fromkeys(fidelity, FIDELITY), maps=1 + STAGES * len(random))
 
 
 def definition_of(plan: Plan, checks: Sequence[str]) -> dict[str, object]:
@@ -279,4 +292,5 @@ def definition_of(plan: Plan, checks: Sequence[str]) -> dict[str, object]:
         "seed": plan.settings.seed,
         "precision": plan.settings.precision,
         "methods": [as_json(method) for method in plan.methods],
+        **({} if plan.budget is None else {"budget": plan.budget}),
     }

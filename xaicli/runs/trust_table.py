@@ -26,6 +26,8 @@ QUANTITIES = {
 }
 HITS = (FOUND, CONTRAST, ALARM)
 """Properties of which a photo has or has not; a map that ranks nothing has none of them."""
+PHOTOS_OF = (FOUND,), (ALARM,), (QUARTER,), (RANDOM, FIDELITY)
+"""Properties by the photos that they are measured on."""
 OF_CHANCE = 0.25
 """The share of a map without any information in a quarter."""
 AS_GOOD = 0.05
@@ -76,9 +78,20 @@ def shown(estimate: Estimate | None) -> str:
 def cells(methods: Sequence[MethodTrust]) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table; properties that nothing was measured of are left out."""
     names = [name for name in PROPERTIES if any(name in one.found for one in methods)]
-    head = ["method", *names, "passes"]
+    head = ["method", *names, "n", "passes"]
+    numbers = {one.label: counts({name: found.n for name, found in one.found.items()}) for one in methods}
     costs = {one.label: one.cost.removesuffix(" passes") for one in methods}
-    return head, [[one.label, *(shown(one.found.get(name)) for name in names), costs[one.label]] for one in ordered(methods)]
+    return head, [
+        [one.label, *(shown(one.found.get(name)) for name in names), numbers[one.label], costs[one.label]]
+        for one in ordered(methods)
+    ]
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """How many photos properties are of, as `20/18/20/10`: with a patch that decides, with one that does not, quarters, photos as
+    they are. A check that was not made is left out."""
+    checks = [[numbers[name] for name in part if name in numbers] for part in PHOTOS_OF]
+    return "/".join(str(max(found)) for found in checks if found)
 
 
 def percent(estimate: Estimate) -> str:
