@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from docs import measured
+from docs import measured, trust_tables
 
 EXAMPLE = {
     "figures": [
@@ -27,7 +27,7 @@ def test_a_table_says_what_was_found_what_was_missed_and_how_often_it_alarmed():
     assert "| net | swapped | found | 1 | 0 | -0.125 | 0.500 |" in lines
     assert "| net | unseen | **missed** | 1 | 0 | -0.125 | 0.500 |" in lines
     assert "| net | ONNX | 1 of 2 alarms | 1 | 0 to 1 | -0.125 | 0.500 |" in lines
-    assert lines[-1].endswith("50 % of runs.")
+    assert lines[-1] == "1 of 2 runs, 50 % [1, 99]."
 
 
 def test_what_stands_between_marks_is_replaced_and_nothing_else():
@@ -48,3 +48,45 @@ def test_every_fault_was_found_and_faithful_exports_alarm_seldom():
     assert len(faults) >= 5
     assert all(figure["values"] == [1.0] for figure in faults)
     assert stored[-1]["values"][0] <= 0.05
+    assert sum(len(one["values"]) for one in stored if "; faithful; " in one["what"] and one["what"].endswith("; found")) >= 40
+
+
+def certificate(**means):
+    """Of methods with one property, each with an interval of 0.1 on both sides."""
+    found = [
+        {
+            "method": label.replace("_", "-"),
+            "control": False,
+            "passes": 2,
+            "properties": {"right quarter": {"value": mean, "low": mean - 0.1, "high": mean + 0.1, "n": 12, "of": 12}},
+        }
+        for label, mean in means.items()
+    ]
+    texts = {"summary": "trust: a", "recommendation": "Recommended: a.", "sentences": ["On net, a finds."]}
+    return {"model": "net", "methods": found, "not_checked": [], "left_out": [], **texts}
+
+
+def test_orderings_agree_or_contradict_only_where_intervals_lie_apart():
+    stored = [certificate(grad_cam=0.8, saliency=0.3, lrp=0.2, smoothgrad=0.5, guided_backprop=0.7)]
+    rows = [line for line in trust_tables.orderings(stored) if line.startswith("| ")]
+    verdicts = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[3].removesuffix(" |") for line in rows[1:]}
+    assert verdicts == {
+        "grad-cam above saliency": "agrees",
+        "grad-cam above guided-backprop": "not told apart",
+        "grad-cam above smoothgrad": "agrees",
+        "lrp above smoothgrad": "**contradicts**",
+    }
+    assert "2 of 4 agree, 1 contradict." in list(trust_tables.orderings(stored))
+    assert list(trust_tables.orderings([certificate(lime=0.5)])) == []
+
+
+def test_a_section_holds_recommendation_table_and_sentences():
+    lines = list(trust_tables.section(certificate(grad_cam=0.8)))
+    assert "| grad-cam | 0.80 [0.70, 0.90] | 12 | 2 |" in lines
+    assert {"### net", "Recommended: a.", "- On net, a finds."} <= set(lines)
+
+
+def test_every_certificate_of_the_page_has_its_controls():
+    for path in sorted(measured.TRUST.glob("*.json")):
+        methods = json.loads(path.read_text("utf-8"))["methods"]
+        assert {"random", "center"} <= {one["method"] for one in methods if one["control"]}, path.name
