@@ -24,3 +24,11 @@ models-tested:
 .PHONY: models-and-targets
 models-and-targets:
 	python -m tools.models_and_targets docs/models-and-targets.md
+
+# Which methods to trust on five networks, and which faults of exports are found: the tables of docs/trust.md and docs/ci.md. Some hours
+# on two cores; both go on where they were stopped. ASSETS holds weights/ and photos/.
+.PHONY: certificates
+certificates:
+	python -m tools.certificates --assets $(ASSETS) --output build/trust
+	XAI_ASSETS=$(ASSETS) python -m benchmarks parity --write --rounds 4
+	python -m docs.measured

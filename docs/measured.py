@@ -51,9 +51,9 @@ def parity_table(stored: dict[str, Any]) -> str:
     alarms = [value for (_, kind, _), found in cells.items() if kind == "faithful" for value in found["found"]]
     low, high = stats.binomtest(round(sum(alarms)), len(alarms)).proportion_ci()
     note = [
-        "The first set has twelve photos, with which the faults are looked for; each further set has four others, and a seed of",
-        "its own. `occlusion@window=56@stride=28`, fp32; networks with real weights, in which five faults were planted. The",
-        "exports after them are faithful. False alarms at faithful exports, with the 95 % interval:",
+        "Faults are looked for on twelve photos; a further set has at least four others, and a seed of its own.",
+        "`occlusion@window=56@stride=28`, fp32; networks with real weights, in which five faults were planted. The exports after",
+        "them are faithful. False alarms at faithful exports, with the 95 % interval:",
         f"{round(sum(alarms))} of {len(alarms)} runs, {100 * np.mean(alarms):.0f} % [{100 * low:.0f}, {100 * high:.0f}].",
     ]
     return "\n".join([*lines, "", *note])

@@ -1,0 +1,56 @@
+"""The certificates of docs/trust.md: `python -m tools.certificates --assets FOLDER --output build/trust`.
+
+Each network is measured with all methods of at most 1,000 passes, none of them with more than its budget in all, the cheapest
+first. A run that was stopped goes on from its stores. `python -m docs.measured` then makes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import xaicli
+from xaicli.cli.command_progress import CommandProgress
+
+NETWORKS = {
+    "tiny": "tiny",
+    "tiny-vit": "tiny-vit",
+    "mobilenet_v2": "torchvision:mobilenet_v2",
+    "squeezenet1_0": "torchvision:squeezenet1_0",
+    "deit_tiny_patch16_224": "timm:deit_tiny_patch16_224",
+}
+"""Specifications by name; those with a prefix take their weights from the folder of assets."""
+STORED = Path(__file__).parent.parent / "docs" / "results" / "trust"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--assets", type=Path, required=True, help="folder with weights/ and photos/")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the stores")
+    parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="networks")
+    parser.add_argument("--photos", type=int, default=20, help="how many, spread evenly over the classes (20)")
+    parser.add_argument("--most-passes", type=float, default=1000, help="of a method, a photo (1000)")
+    parser.add_argument("--budget", type=float, default=5000, help="passes of a method in all (5000)")
+    given = parser.parse_args()
+    photos = sorted((given.assets / "photos").glob("*.jpg"))
+    chosen = [str(photos[at * len(photos) // given.photos]) for at in range(given.photos)]
+    for name in given.only:
+        spec = NETWORKS[name]
+        certificate = xaicli.trust(
+            spec,
+            chosen,
+            most_passes=given.most_passes,
+            budget=given.budget,
+            weights=given.assets / "weights" / f"{name}.safetensors" if ":" in spec else None,
+            output=given.output / name,
+            progress=CommandProgress(),
+        )
+        STORED.mkdir(exist_ok=True)
+        (STORED / f"{name}.json").write_text(certificate.render("json") + "\n", "utf-8")
+        print(certificate.badge, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
