@@ -65,12 +65,15 @@ class Samples:
         # Bytes are pictures as they are, in a folder of photos of more bits too.
         is_bytes = self.values.dtype.itemsize == 1 and whole is not None
         limits = whole if is_bytes and whole else window.range_of(self.values, self.declared, self.widest)
-        bands = np.stack([scaled(band, limits) for band in self.values])
+        # Band by band into its place: a list of them beside their stack would take twice as much.
+        bands = np.empty(self.values.shape, np.float32)
+        for place, band in zip(bands, self.values, strict=True):
+            place[:] = scaled(band, limits)
         low, high = reversed(limits) if self.inverted else limits
         said = window_unused(window) if is_bytes else (f"{VALUES_FROM} {low:g} (black) to {high:g} (white)",)
         if whole == limits == WHOLE["<u2"] and window.text == DECLARED:
             said += bits_unused(int(self.values.max()))
-        return 1 - bands if self.inverted else bands, said
+        return np.subtract(1, bands, out=bands) if self.inverted else bands, said
 
 
 def bits_unused(largest: int) -> tuple[str, ...]:
