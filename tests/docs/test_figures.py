@@ -30,7 +30,8 @@ def test_every_simulated_interval_met_its_goal():
 def test_a_method_that_does_not_beat_random_maps_says_so():
     for label, listed in figures.results().items():
         method = registry.load(registry.METHODS, registry.find(registry.METHODS, label.split("@")[0]))
-        if any(figures.brief(result).startswith("*") for result in listed):
+        # Of a dozen photos an interval is wide; that says nothing about the method.
+        if any(figures.brief(result).startswith("*") for result in listed if result.mean.n >= figures.MANY):
             assert "random map" in (inspect.getdoc(method) or ""), label
 
 
