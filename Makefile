@@ -1,6 +1,7 @@
 # Pictures and tables in the documentation, from stored results.
 .PHONY: docs-figures
 docs-figures:
+	python -m docs.refused
 	python -m docs.figures
 	python -m docs.scale
 
