@@ -45,7 +45,7 @@ def trust_tables(folder: Path) -> str:
 def section(stored: Certificate) -> Iterator[str]:
     """A network's summary, table, recommendation and sentences."""
     names = list(dict.fromkeys(name for method in stored["methods"] for name in method["properties"]))
-    yield from (f"### {stored['model']}", "", f"{stored['recommendation']}", "")
+    yield from (f"### {short(stored)}", "", f"{stored['recommendation']}", "")
     yield f"| method | {' | '.join(names)} | n | passes |"
     yield "|---" * (len(names) + 3) + "|"
     for method in stored["methods"]:
@@ -58,6 +58,11 @@ def section(stored: Certificate) -> Iterator[str]:
     yield from ("", "<details><summary>In sentences</summary>", "")
     yield from (f"- {text}" for text in stored["sentences"])
     yield from ("", "</details>", "")
+
+
+def short(stored: Certificate) -> str:
+    """The network, without its file of weights."""
+    return str(stored["model"]).partition("@weights=")[0]
 
 
 def interval(found: dict[str, Any] | None) -> str:
@@ -73,7 +78,7 @@ def orderings(stored: list[Certificate]) -> Iterator[str]:
     if not rows:
         return
     yield from ("### Published orderings", "", INTRODUCTION, "")
-    yield f"| reported | of | by | {' | '.join(one['model'] for one in stored)} |"
+    yield f"| reported | of | by | {' | '.join(map(short, stored))} |"
     yield "|---" * (3 + len(stored)) + "|"
     yield from (f"| {' | '.join(row)} |" for row in rows)
     told = [cell for row in rows for cell in row[3:]]

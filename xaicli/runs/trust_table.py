@@ -89,9 +89,9 @@ def cells(methods: Sequence[MethodTrust]) -> tuple[list[str], list[list[str]]]:
 
 def counts(numbers: Mapping[str, int]) -> str:
     """How many photos properties are of, as `20/18/20/10`: with a patch that decides, with one that does not, quarters, photos as
-    they are. A check that was not made is left out."""
+    they are; `–` where there is none."""
     checks = [[numbers[name] for name in part if name in numbers] for part in PHOTOS_OF]
-    return "/".join(str(max(found)) for found in checks if found)
+    return "/".join(str(max(found)) if found else "–" for found in checks)
 
 
 def percent(estimate: Estimate) -> str:
