@@ -105,10 +105,19 @@ def test_pictures_never_take_the_place_of_other_files(checked: Gate) -> None:
 
 def test_where_no_picture_can_be_written_the_verdicts_are_shown_all_the_same(checked: Gate) -> None:
     checked.fault()
-    (checked.folder / "file").write_text("")
-    assert checked("check", "--trust", "-o", "file/pictures") == 1
+    (checked.folder / ".xai").mkdir(exist_ok=True)
+    (checked.folder / ".xai" / "check").write_text("")
+    assert checked("check", "--trust") == 1
     assert "warning: no pictures" in checked.err
     assert checked.out.startswith("FAIL")
+
+
+def test_a_folder_for_pictures_that_can_never_be_is_refused_before_any_photo(checked: Gate) -> None:
+    checked.fault()
+    (checked.folder / "file").write_text("")
+    assert checked("check", "--trust", "-o", "file/pictures") == 3
+    assert not checked.out
+    assert "file/pictures" in checked.error
 
 
 def test_code_of_the_suite_runs_only_with_trust(checked: Gate) -> None:
