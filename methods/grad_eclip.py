@@ -123,7 +123,9 @@ def like_the_query(attention: Attention, behind: nn.Module, layout: Layout) -> T
     assert attention.query is not None
     assert attention.key is not None
     with torch.no_grad():
-        query, key = (behind(side_by_side(part.detach().float())) for part in (attention.query[:, :, CLASS : CLASS + 1], attention.key))
+        query, key = (
+            behind(side_by_side(part.detach().float())) for part in (attention.query[:, :, CLASS : CLASS + 1], attention.key)
+        )
     return to_range(to_map(functional.cosine_similarity(query, key, dim=2, eps=1e-12), layout))
 
 

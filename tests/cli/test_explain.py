@@ -211,7 +211,11 @@ def test_photos_of_one_name_keep_their_folders(xai: Shell, tmp_path: Path) -> No
         ([], 2, "no photo is named"),
         (["sample:hopper", "--method", "gradcma"], 2, 'no method "gradcma". Did you mean grad-cam?'),
         (["sample:hopper", "--method", "rise@n_mask=100"], 2, 'rise has no parameter "n_mask". Did you mean n_masks?'),
-        (["sample:hopper", "--method", "rise@n_masks=many"], 2, "rise: n_masks=many cannot be used; expected auto | int at least 2"),
+        (
+            ["sample:hopper", "--method", "rise@n_masks=many"],
+            2,
+            "rise: n_masks=many cannot be used; expected auto | int at least 2",
+        ),
         (["sample:hopper", "--method", "rise@n_masks=1"], 2, "rise: n_masks=1 cannot be used"),
         (["sample:hopper", "--method", "grad-cam,grad_cam"], 2, "grad-cam is named twice"),
         (["sample:hopper", "--method", "grad-cam@layer=features.9"], 2, 'no layer "features.9"'),
