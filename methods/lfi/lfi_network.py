@@ -51,6 +51,8 @@ class LFINetwork(nn.Module):
         self.network = network
         self.site = site
         self.branch = FeatureImportance(site.channels, importance)
+        # A twin for rules of gradients has another module in the branch's place.
+        self.plain = importance.plain
 
     def forward(self, inputs: Tensor) -> Any:
         with self.gated(inputs):
@@ -63,7 +65,7 @@ class LFINetwork(nn.Module):
 
         def gate(tensor: Tensor) -> Tensor:
             features = tensor.relu() if self.site.rectified else tensor
-            if self.branch.importance.plain:
+            if self.plain:
                 return features + self.branch(features, inputs).to(features.dtype)
             return features * (1 + self.branch(features, inputs).unsqueeze(1)).to(features.dtype)
 
