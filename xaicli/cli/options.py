@@ -296,6 +296,7 @@ bands_option = option(
     "Output",
     "--bands",
     default="",
+    show_default=False,
     metavar="R+G+B|N",
     help="Bands of a photo that are drawn, numbered from 1.  [default: the first three, or grey]",
 )

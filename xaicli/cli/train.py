@@ -43,7 +43,11 @@ training_options = stack(
 @click.command(cls=Command, examples=EXAMPLES, short_help="train an explainer, or a classifier")
 @click.argument("method")
 @option(
-    "Photos", "--data", required=True, metavar="DIR", help="FOLDER/CLASS/photo.jpg, a folder of photos, FILE.csv, or @list.txt."
+    "Photos",
+    "--data",
+    required=True,
+    metavar="DIR",
+    help="FOLDER/CLASS/photo.jpg, a folder of photos or tar shards, FILE.csv, or @list.txt.",
 )
 @option("Photos", "--val", metavar="DIR", help="Held-out photos.  [default: one in fifty of --data]")
 @option("Photos", "--hold-out", type=click.IntRange(min=0), metavar="N", help="Hold out N photos of --data.")

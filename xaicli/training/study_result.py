@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from xaicli.metric import Quantity, ValueKind
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.tabular import Tabular
@@ -49,7 +50,7 @@ def overlaps_of(method: str, settings: str, first: Floats, second: Floats) -> li
     """Both measures of the maps (N, H, W) of two trainings."""
     moved = np.roll(second, 1, axis=0)
     return [
-        Overlap(method, settings, name, stats.mean(measure(first, second)), stats.mean(measure(first, moved)))
+        Overlap(method, settings, name, stats.mean(measure(first, second), SHARE), stats.mean(measure(first, moved), SHARE))
         for name, measure in MEASURES.items()
     ]
 
@@ -71,6 +72,7 @@ class Study(Tabular):
 
 
 KINDS = (BRANCH, NONE, PLAIN)
+SHARE = Quantity(ValueKind.CONTINUOUS, 0.0, 1.0)
 
 
 def over_seeds(trained: Sequence[StudiedNetwork]) -> NDArray[np.float64]:
@@ -82,12 +84,12 @@ def accuracy(kind: str, trained: Sequence[StudiedNetwork]) -> dict[str, Any]:
     seeds = ", ".join(f"{100 * one.right.mean():.1f}" for one in trained)
     best = ", ".join(f"{100 * one.best:.1f}" for one in trained)
     note = f"% by seed: {seeds}; best epoch: {best}; {trained[0].parameters:,} parameters"
-    return row("top-1", kind, stats.mean(over_seeds(trained)), note)
+    return row("top-1", kind, stats.mean(over_seeds(trained), SHARE), note)
 
 
 def gain(branch: Sequence[StudiedNetwork], rival: Sequence[StudiedNetwork], name: str) -> dict[str, Any]:
     by_seed = ", ".join(f"{100 * (one.right.mean() - two.right.mean()):+.1f}" for one, two in zip(branch, rival, strict=True))
-    estimate = stats.difference(over_seeds(branch), over_seeds(rival))
+    estimate = stats.difference(over_seeds(branch), over_seeds(rival), SHARE)
     return row("top-1 difference", f"{BRANCH} less {name}", estimate, f"% by seed: {by_seed}")
 
 
