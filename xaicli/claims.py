@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from xaicli.errors import UsageError
+from xaicli.files import refuse_url
 from xaicli.untrusted import is_file, is_folder, opened
 
 MARK = "xaicli"
@@ -35,11 +36,12 @@ LOOKED_AT = 8192
 
 
 def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool | None = None) -> None:
-    """Raise UsageError, before any work, if `path` is a file that the run reads, or one that xai did not write.
+    """Raise UsageError, before any work, if `path` is a URL, a file that the run reads, or one that xai did not write.
 
     inputs: the files that the run reads; overwrite: allows replacing a file that xai did not write, but never an input; None for
     a run that has no such option, which then is not named in the hint.
     """
+    refuse_url(path)
     here = identity_of(path)
     if here is None:
         return

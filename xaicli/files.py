@@ -110,14 +110,21 @@ def remove_if_left(part: Path) -> None:
             os.close(number)
 
 
+def refuse_url(path: Path) -> None:
+    """Raise UsageError for a path that was a URL, of which the system would make a folder called `s3:`."""
+    if URL.match(str(path)):
+        shown = str(path).replace(":/", "://", 1)
+        hint = "Only xai explain writes to URLs, such as s3://bucket/maps."
+        raise UsageError(f"{shown} is a URL", expected="a place on this machine", hint=hint)
+
+
 def require_writable(folder: Path) -> None:
     """Raise InputError now, rather than after hours of work, if `folder` cannot be made or written to.
 
     A folder that is not there is not made: it comes with the first result. What is tried is the nearest folder that is there.
-    Raises UsageError for a folder that would be called like a picture or a page.
+    Raises UsageError for a URL, and for a folder that would be called like a picture or a page.
     """
-    if URL.match(str(folder)):
-        raise UsageError(f"{folder} is a URL", expected="a folder of this machine", hint="Only xai explain writes to URLs.")
+    refuse_url(folder)
     if folder.suffix.lower() in LIKE_FILES and not is_there(folder):
         hint = "For a figure of the maps: --figure FILE." if folder.suffix.lower() in (".pdf", ".svg", ".png") else ""
         raise UsageError(f"{folder} has the name of a file", expected="the name of a folder (-o DIR)", hint=hint)

@@ -201,3 +201,19 @@ def test_other_commands_refuse_a_url(xai: CommandLine) -> None:
     assert xai("audit", "photos", *WORDS, "-o", "s3://bucket/audit") in (2, 3)
     assert "s3:" in xai.error
     assert not Path("s3:").exists()
+
+
+@pytest.mark.parametrize("url", ["s3://", "memory://", "memory:///", "file://", "http://127.0.0.1:1/maps"])
+def test_a_url_without_a_folder_and_a_web_page_are_refused(xai: CommandLine, url: str) -> None:
+    assert xai("explain", "photos", *WORDS, "-o", url) == 2
+    assert f"{url} names no folder" in xai.error or f"{url} is a URL" in xai.error
+    assert not list(Path().glob("*.npy"))
+
+
+def test_a_file_of_results_is_refused_at_a_url(xai: CommandLine) -> None:
+    assert xai("explain", "photos", *WORDS, "-o", "maps") == 0, xai.err
+    assert xai("bundle", "maps", "-o", "memory://evidence.zip") == 2
+    assert "memory://evidence.zip is a URL" in xai.error
+    assert xai("score", "photos", *WORDS, "--metric", "deletion@steps=2", "-o", "s3://bucket/scores.db") == 2
+    assert "s3://bucket/scores.db is a URL" in xai.error
+    assert not list(Path().glob("*:"))

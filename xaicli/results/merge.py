@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xaicli.errors import InputError, UsageError
-from xaicli.files import cannot_write, held, make_folder, part_of
+from xaicli.files import cannot_write, held, make_folder, part_of, refuse_url
 from xaicli.packages import require
 from xaicli.results import checksums, schema
 from xaicli.results import connection as opening
@@ -76,6 +76,7 @@ def merge(sources: Sequence[str | Path], into: str | Path, *, overwrite: bool = 
     into, paths = Path(into), [Path(source) for source in sources]
     if not paths:
         raise UsageError("no store to merge", expected="xai merge A.db B.db -o ALL.db")
+    refuse_url(into)
     if is_there(into) and not overwrite:
         hint = "Name it among the stores to merge and write another, or add --overwrite."
         raise UsageError(f"{into} exists already", expected="a new name", hint=hint)

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from xaicli.files import make_folder, require_writable
+from xaicli.files import make_folder, refuse_url, require_writable
 from xaicli.packages import require
 from xaicli.results import checksums, reading, schema
 from xaicli.results import connection as opening
@@ -54,9 +54,12 @@ class Store:
         folder of Parquet files (`xai score --sink`).
 
         curves, maps: whether `add` keeps them; late: a file that is not there, and its folder, are only made when rows are added.
-        Raises InputError if the file is not a store, has a newer schema, is locked, or cannot be written to.
+        Raises InputError if the file is not a store, has a newer schema, is locked, or cannot be written to, UsageError for a
+        URL that would be written to.
         """
         path = Path(path)
+        if write:
+            refuse_url(path)
         if late and not is_there(path):
             require_writable(path.parent)
             store = cls(opening.in_memory(), path, curves=curves, maps=maps)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from xaicli.errors import InputError, XaiError, described
+from xaicli.errors import InputError, UsageError, XaiError, described
 from xaicli.images.elsewhere import file_system
 from xaicli.images.find_elsewhere import is_url
 from xaicli.runs.result_claim import mark_of
@@ -51,8 +51,11 @@ class RemoteFolder:
 
     @classmethod
     def of(cls, output: str | Path) -> RemoteFolder | None:
-        """The remote folder that an output names; None for a folder of this machine."""
-        return cls(output) if isinstance(output, str) and is_url(output) and local_path(output) is None else None
+        """The remote folder that an output names; None for a folder of this machine. Raises UsageError for a URL without one."""
+        if not isinstance(output, str) or not is_url(output) or local_path(output) is not None:
+            return None
+        refuse_no_folder(output, output.partition("://")[2].strip("/"))
+        return cls(output)
 
     def open(self) -> None:
         """Bring the records and marks that are there, and learn which other files are. Raises InputError."""
@@ -190,7 +193,14 @@ def local_path(url: str) -> Path | None:
     """The folder of this machine that a URL such as file:///maps means; None for one elsewhere."""
     if not url.lower().startswith(("file://", "local://")):
         return None
+    refuse_no_folder(url, url.partition("://")[2])
     return Path(file_system(url)[1])
+
+
+def refuse_no_folder(url: str, place: str) -> None:
+    """Raise UsageError for a URL that names no place in its file system: `s3://`."""
+    if not place.strip():
+        raise UsageError(f"{url} names no folder", expected="a URL such as s3://bucket/maps", hint="Choose one with -o.")
 
 
 def folder_of(output: str | Path | None, remote: RemoteFolder | None) -> Path:

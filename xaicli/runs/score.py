@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaicli.errors import UsageError, XaiError
+from xaicli.files import refuse_url
 from xaicli.images.decode_limits import SECONDS
 from xaicli.method import Method
 from xaicli.metric import Metric
@@ -106,8 +107,10 @@ def score(
         with cluster.workplace(classifier, target, progress) as workplace:
             failed = carry_out(run, folder, request.photos.errors, progress, workplace)
         return finished(ScoreTable((run,), folder.path, tuple(means_of(run, folder, progress)), tuple(failed)), keep_going)
-    if output is not None and not is_folder(Path(output).parent):
-        raise cannot_open(Path(output))
+    if output is not None:
+        refuse_url(Path(output))
+        if not is_folder(Path(output).parent):
+            raise cannot_open(Path(output))
     store = Store.in_memory() if output is None else Store.open(output, curves=curves, maps=keep_maps, late=True)
     try:
         with cluster.workplace(classifier, target, progress) as workplace:
