@@ -115,3 +115,29 @@ def test_plain_deflated_and_packbits_files_need_tifffile_alone(tmp_path: Path) -
     )
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(5, 24, 32) (5, 24, 32) (5, 24, 32)"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"planarconfig": "separate"}, {"bigtiff": True, "byteorder": ">"}], ids=["in planes", "big-endian BigTIFF"]
+)
+def test_colours_of_16_bits_are_the_same_in_every_layout(tmp_path: Path, settings: dict[str, Any]) -> None:
+    values = (np.arange(8 * 9 * 3).reshape(8, 9, 3) * 257 % 65536).astype(np.uint16)
+    laid_out = values.transpose(2, 0, 1) if "planarconfig" in settings else values
+    tifffile.imwrite(tmp_path / "a.tif", laid_out, photometric="rgb", **settings)
+    np.testing.assert_array_equal(np.asarray(decode(tmp_path / "a.tif").image), values // 257)
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.uint64, np.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_numbers_keep_their_sign_and_their_values(tmp_path: Path, kind: type, channels: int) -> None:
+    values = np.array([[0, 1 << 30], [3 << 30, (1 << 32) - 1]])
+    tifffile.imwrite(tmp_path / "a.tif", values.astype(kind), photometric="minisblack")
+    reading = Reading(channels, Window.parse(f"0:{(1 << 32) - 1}"))
+    picture = np.asarray(decode(tmp_path / "a.tif", reading=reading).image)[..., 0]
+    np.testing.assert_array_equal(picture, np.rint(values / ((1 << 32) - 1) * 255))
+
+
+def test_numbers_of_32_bits_without_a_sign_are_stretched_without_one(tmp_path: Path) -> None:
+    values = np.array([[0, 3 << 30, (1 << 32) - 1]], dtype=np.uint32)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+    np.testing.assert_array_equal(np.asarray(decode(tmp_path / "a.tif").image)[..., 0], [[0, 191, 255]])

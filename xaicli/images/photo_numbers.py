@@ -14,7 +14,7 @@ from xaicli.images.array_file import is_array, read_array
 from xaicli.images.decode_limits import Timed
 from xaicli.images.deep_png import read_deep_png, wants_all_bits
 from xaicli.images.dicom_file import is_dicom, read_dicom
-from xaicli.images.pixels import TIFF_BITS, TIFF_PHOTOMETRIC, first, stated_ends
+from xaicli.images.pixels import TIFF_BITS, TIFF_PHOTOMETRIC, first, numbers_of, stated_ends
 from xaicli.images.samples import Bands, Numbers, Reading, Samples, of_bands, picture_of, samples_of
 from xaicli.images.tiff_bands import read_tiff, wants_tifffile
 from xaicli.images.window import DECLARED, Range, extremes
@@ -103,7 +103,7 @@ def samples_of_picture(image: Image.Image, reading: Reading, white: int | None =
     deep = image.mode.startswith("I") or image.mode == "F"
     if not deep or (reading.channels == 3 and reading.window.text == DECLARED):
         return None
-    values = np.asarray(image)[None]
+    values = numbers_of(image)[None]
     declared, widest = grey_range(image, values, white)
     inverted = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(TIFF_PHOTOMETRIC) == 0
     return Samples(of_bands(values).values, declared, widest, inverted)

@@ -15,7 +15,8 @@ Colour = tuple[int, int, int]
 Notes = tuple[str, ...]
 
 EXIF_ORIENTATION = 0x0112
-TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
+TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLE_FORMAT = 258, 262, 339
+UNSIGNED = 1
 TIFF_ENDS = ((340, 341), (280, 281))
 """Tags of the smallest and the largest value there may be: of signed numbers and floats, and of others."""
 
@@ -117,7 +118,15 @@ def thirty_two_bits(image: Image.Image, white: int | None = None) -> tuple[Image
         return row_by_row(
             image, lambda values: np.clip((values.astype(np.int64) * 255 + largest // 2) // largest, 0, 255)
         ), scale_notes(white)
-    return stretched(np.asarray(image).astype(np.float64), "32-bit values", stated_ends(image))
+    return stretched(numbers_of(image).astype(np.float64), "32-bit values", stated_ends(image))
+
+
+def numbers_of(image: Image.Image) -> np.ndarray:
+    """The pixels of a grey picture (H, W). Pillow reads all whole numbers of 32 bits as signed; those of a TIFF have no sign,
+    unless it says so."""
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    wide = image.mode == "I" and first(tags.get(TIFF_BITS), 16) == 32
+    return values.view(np.uint32) if wide and first(tags.get(TIFF_SAMPLE_FORMAT), UNSIGNED) == UNSIGNED else values
 
 
 def floats(image: Image.Image) -> tuple[Image.Image, Notes]:

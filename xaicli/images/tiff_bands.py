@@ -14,10 +14,15 @@ from xaicli.images.tiff_packing import BY_PILLOW, unpacked
 from xaicli.images.window import DECLARED, Range
 from xaicli.packages import require
 
-MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES = 258, 259, 262, 274, 277
+BIG_ENDIAN_BIG = b"MM\0+"
+"""How a big-endian BigTIFF begins, which Pillow does not read."""
+MAGICS = (b"II*\0", b"MM\0*", b"II+\0", BIG_ENDIAN_BIG)
+BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANES = 258, 259, 262, 274, 277, 284
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 UNSIGNED = 1
+APART = 2
+"""The planes of bands lie one behind the other."""
+WIDEST_BY_PILLOW = 32
 ALPHA = (1, 2)
 SMALLEST, LARGEST_VALUE = 280, 281
 FLOAT_SMALLEST, FLOAT_LARGEST = 340, 341
@@ -33,11 +38,15 @@ def wants_tifffile(content: bytes, reading: Reading) -> bool:
     """
     if content[:4] not in MAGICS:
         return False
+    if content[:4] == BIG_ENDIAN_BIG:
+        return True
     if reading.channels not in (1, 3) or (tiff_tag(content, COMPRESSION) or 1) not in BY_PILLOW:
         return True
     samples, photometric = tiff_tag(content, SAMPLES) or 1, tiff_tag(content, PHOTOMETRIC)
     bits, colours = tiff_tag(content, BITS) or 8, photometric == RGB
     deep = samples > 1 and bits > 8
+    if bits > WIDEST_BY_PILLOW or (deep and tiff_tag(content, PLANES) == APART):
+        return True
     if deep and (bits != 16 or (tiff_tag(content, SAMPLE_FORMAT) or UNSIGNED) != UNSIGNED):
         return True
     if samples > 2 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
