@@ -23,10 +23,10 @@ leftover. After each run that was stopped or met a limit the same command ran ag
 FOOT = """
 A flipped bit in
 a file without a checksum (a plain array, weights, a suite, a list; a store of before there were checksums) may be read as another
-value; a network that is read so has another fingerprint, so that its results are kept apart. Who writes to an empty file begins a
-store anew. Processor time and memory are compared within one run; how right a time left is depends on what else the machine does.
+value; a network that is read so has another fingerprint, so that its results are kept apart. Writing to an empty file begins a
+new store. Processor time and memory are compared within one run; how right a time left is depends on what else the machine does.
 
-Memory of a large photo: `xai explain` takes some 670 MiB without any (CUDA build of torch, 311 MiB of them pages of its
+Memory of a large photo: `xai explain` takes some 670 MiB before it reads one (CUDA build of torch, 311 MiB of them pages of its
 libraries), and a photo may take 850 MiB more while it is decoded; what would take more is refused before it is decoded, with
 the number. So a plain JPEG of 179 megapixels, the most that are read, peaks at 1,465 MiB, one of CMYK at 1,484. Photos of 151
 megapixels are taken up to a file of 246 MiB; grey of 16 bits and 64 megapixels peaks at 1,097. Several bands of more than 8
