@@ -15,7 +15,8 @@ from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.idle_threads import sleep_while_waiting
 
 BENCHMARKS = {
-    "peers:deletion-and-insertion": "deletion and insertion against torch-cam, Quantus and the loop of 224 steps",
+    "peers:deletion-and-insertion": "deletion and insertion against torch-cam and Quantus at the same steps",
+    "peers:deletion-and-insertion-of-224-steps": "deletion and insertion against the authors' loop, in full and to 0.002",
     "peers:rise-a-mask": "RISE against the loop of its specification, in float32 and bfloat16",
     "peers:score-cam": "Score-CAM against torch-cam's",
     "peers:ablation-cam": "Ablation-CAM against pytorch-grad-cam's",

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import Figure
-from benchmarks.networks import assets
+from benchmarks.networks import SIDE, assets
 from benchmarks.side_by_side import Job, Side, race
+from xaicli.passes.upsampling import unit_range, upsample
 
 SCRIPT = """
 import sys, torch, numpy as np
@@ -90,7 +91,6 @@ def run(command: list[str]) -> None:
 
 
 def unit(maps: np.ndarray) -> Tensor:
-    """Maps (N, h, w) as one number a cell of 7 x 7, each from 0 to 1: peers store theirs enlarged and scaled."""
-    values = torch.nn.functional.interpolate(torch.from_numpy(maps).float()[:, None], (7, 7), mode="area")[:, 0]
-    low, high = values.amin(dim=(1, 2), keepdim=True), values.amax(dim=(1, 2), keepdim=True)
-    return (values - low) / (high - low).clamp_min(1e-9)
+    """Maps (N, h, w) from 0 to 1, enlarged and scaled again, as the peer stores its own."""
+    small = unit_range(torch.from_numpy(maps).float())
+    return unit_range(upsample(small, (SIDE, SIDE)))

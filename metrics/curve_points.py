@@ -20,7 +20,7 @@ FIRST_INTERVALS = 14
 """Intervals of the first look."""
 AT_ONCE = 4
 """Maximum points that one look adds to a curve: fewer looks fill batches better, more looks spend fewer passes."""
-SAFETY = 2.5
+SAFETY = 3.5
 """Standard errors of an area that count as its error."""
 
 

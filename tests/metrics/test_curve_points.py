@@ -38,7 +38,7 @@ def test_a_step_is_found_and_passed_finely():
     area, passed, error = adaptively(curve, 0.002)
     assert abs(area - np.trapezoid(curve, PLACES)) <= 0.002
     assert error <= 0.002
-    assert passed < 40
+    assert passed < 60
 
 
 def test_an_error_of_nothing_takes_every_point():
@@ -58,7 +58,7 @@ def test_the_variance_under_an_interval_is_that_of_a_brownian_bridge():
     assert interval_variances(np.array([0, 1, 2]), places, values, 0.5) == pytest.approx([0, 0])
 
 
-def test_of_random_walks_19_in_20_areas_lie_inside_the_stated_error():
+def test_of_random_walks_49_in_50_areas_lie_inside_the_stated_error():
     """Rougher than curves of networks, of which docs/performance.md says how many lie inside."""
     rng = np.random.default_rng(0)
     inside = []
@@ -66,7 +66,7 @@ def test_of_random_walks_19_in_20_areas_lie_inside_the_stated_error():
         curve = np.cumsum(rng.normal(0, rng.uniform(0.001, 0.03), STEPS + 1))
         area, _, _ = adaptively(curve, 0.004)
         inside.append(abs(area - np.trapezoid(curve, PLACES)) <= 0.004)
-    assert np.mean(inside) >= 0.95
+    assert np.mean(inside) >= 0.98
 
 
 @pytest.fixture
