@@ -88,6 +88,21 @@ def tar(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("damage", ["half a header", "a damaged header", "half a photo"])
+def test_a_tar_shard_that_is_cut_short_or_damaged_is_refused_rather_than_read_in_part(tmp_path: Path, damage: str) -> None:
+    shard = tar(tmp_path / "photos.tar", {"cat.png": picture(0), "dog.png": picture(1)})
+    with tarfile.open(shard) as opened:
+        second = opened.getmembers()[1]
+    content = bytearray(shard.read_bytes())
+    if damage == "a damaged header":
+        content[second.offset + 150] ^= 0xFF
+    else:
+        del content[(second.offset if damage == "half a header" else second.offset_data) + 100 :]
+    shard.write_bytes(content)
+    with pytest.raises(InputError, match="is not a readable tar file"):
+        find([str(shard)])
+
+
 def test_photos_of_tar_shards_are_read_in_their_order(tmp_path: Path, memory: str) -> None:
     members = {"cat.png": picture(0), "cat.json": b"{}", "b/dog.png": picture(1), "dog.cls": b"3"}
     shard = tar(tmp_path / "photos-000.tar", members)

@@ -78,11 +78,21 @@ def members(url: str, frame: int, endings: Collection[str], shown: str) -> list[
                     if member.isreg() and PurePosixPath(member.name).suffix.lower() in endings:
                         place = Elsewhere(url, member.offset_data, member.size)
                         found.append(source_of(f"{shown}/{member.name}", place, frame))
+                refuse_cut_short(shard)
         except tarfile.TarError as error:
             raise InputError(f"{shown} is not a readable tar file: {error}", expected="an uncompressed tar of photos") from error
     if not found:
         raise InputError(f"{shown} holds no photos", expected="members such as KEY.jpg")
     return found
+
+
+def refuse_cut_short(shard: tarfile.TarFile) -> None:
+    """Raise ReadError where the last member is followed by half a header or a damaged one, which `tarfile` takes for the end."""
+    assert shard.fileobj is not None
+    shard.fileobj.seek(shard.offset)
+    behind = shard.fileobj.read(tarfile.BLOCKSIZE)
+    if any(behind) or 0 < len(behind) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it is damaged or cut short behind its first {len(shard.getmembers())} members")
 
 
 def cells(url: str, frame: int, shown: str) -> list[Source]:
