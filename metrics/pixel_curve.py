@@ -166,7 +166,9 @@ class PixelCurve(Metric):
         def curve(name: Literal["probability", "log_odds", "overlap"]) -> Tensor:
             return known.curve(name).unflatten(0, (-1, len(case))).mean(dim=0)
 
-        points, places = curve(self.followed), known.places.to(case.device)
+        points = curve(self.followed)
+        # Where float64 is: on some devices it is not.
+        places = known.places.to(points.device)
         values = torch.trapezoid(points, places, dim=1)
         full, empty = in_float64(getattr(case.clean, self.followed)), in_float64(getattr(bare, self.followed))
         if self.output == "iou":

@@ -110,8 +110,8 @@ def test_every_class_of_a_file_is_in_the_table(kind, path, base):
     own = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
     named = {f"{path.stem}:{cls.__name__}" for cls in own if issubclass(cls, base) and "name" in vars(cls)}
     listed = {row.target for row in kind.table.values() if row.target.partition(":")[0] == path.stem}
-    assert named == listed
-    assert listed, f"{path} has no line in builtin.py"
+    # A file without a name of its own is a part that several share, such as a base class.
+    assert named == listed, f"{path} has no line in builtin.py"
 
 
 @pytest.mark.parametrize("kind", [METHODS, METRICS], ids=lambda kind: kind.word)

@@ -66,9 +66,14 @@ def photos():
     return nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
 
 
+def classes_of(network: nn.Module) -> int | None:
+    """The classes of a network of transformers, which returns more than logits; None for the others, which are tried out."""
+    return getattr(getattr(network, "config", None), "num_labels", None)
+
+
 @pytest.mark.parametrize("name", CONVERTED)
 def test_a_converted_network_gives_the_logits_of_the_network_itself(network, classifier_of, photos, name):
-    classifier = dataclasses.replace(classifier_of(network, size=(SIDE, SIDE)), engine=name)
+    classifier = dataclasses.replace(classifier_of(network, count=classes_of(network), size=(SIDE, SIDE)), engine=name)
     expected = classifier(photos)
     for count in (1, 2, 5):
         found = clean_logits(classifier, photos[:count])

@@ -71,7 +71,7 @@ class Classifier:
     weights_fingerprint: str = ""
     inconsistency: str = ""
     copies_input: bool = False
-    engine: str = "auto"
+    engine: str = field(default="auto", repr=False)
     engines_used: set[str] = field(default_factory=set, repr=False)
     expected_passes: float = 0
     reference: Reference | None = field(default=None, repr=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from xaicli.network.dispatch import DispatchWatch
 from xaicli.network.modes import eval_mode
 from xaicli.network.noise import noise
 from xaicli.network.raw_output import read_outputs
+from xaicli.untrusted import LARGEST_WEIGHTS, read
 
 READING = frozenset({"_local_scalar_dense", "is_nonzero", "equal"})
 """Operations by which Python reads a number out of a tensor: a program would keep the number that it read while it was made."""
@@ -48,10 +51,22 @@ def onnx_program(classifier: Classifier, size: tuple[int, int], channels: int) -
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=UNTRACED)
             file = Path(folder) / "network.onnx"
-            torch.onnx.export(
-                network, (photos,), file, dynamo=False, input_names=[INPUT], output_names=[OUTPUT], dynamic_axes=batches
-            )
-            return file.read_bytes()
+            with plain_attention():
+                torch.onnx.export(
+                    network, (photos,), file, dynamo=False, input_names=[INPUT], output_names=[OUTPUT], dynamic_axes=batches
+                )
+            return read(file, "a network in ONNX", LARGEST_WEIGHTS)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Inside the `with`, torch's own attention layers run operation by operation: ONNX has no counterpart of their fast path."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def refuse_reading(network: nn.Module, photos: Tensor) -> None:

@@ -24,6 +24,8 @@ from xaicli.network.state import State, hash_of_state, state_of
 from xaicli.passes.device import sensible_threads
 from xaicli.passes.runtimes import Passes, Runtime
 from xaicli.stamps import stamp
+from xaicli.untrusted import LARGEST_WEIGHTS
+from xaicli.untrusted import read as read_file
 
 FORMAT = 1
 """Raised when programs are made in another way, so that older ones in the cache are not used."""
@@ -142,8 +144,8 @@ def difference(passes: Passes, tried: Tensor, expected: Tensor) -> float:
 def read(file: Path) -> bytes | None:
     """The program in the cache; None if there is none, or if the file is damaged."""
     try:
-        content = file.read_bytes()
-    except OSError:
+        content = read_file(file, "a converted network", LARGEST_WEIGHTS)
+    except InputError:
         return None
     program = content[DIGEST:]
     return program if hashlib.sha256(program).digest() == content[:DIGEST] else None

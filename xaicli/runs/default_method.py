@@ -13,6 +13,7 @@ from typing import Any
 from xaicli.models.checkpoint import BUNDLED
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
+from xaicli.untrusted import read as read_file
 
 FILE = BUNDLED / "defaults.json"
 OTHERWISE = {"sequence": "winit", "black box": "rise", "network": "grad-cam", "network without gradients": "recipro-cam"}
@@ -56,4 +57,4 @@ def kind_of(classifier: Classifier) -> str:
 
 @functools.cache
 def read() -> dict[str, Any]:
-    return dict(json.loads(FILE.read_text(encoding="utf-8")))
+    return dict(json.loads(read_file(FILE, "the defaults of the package")))

@@ -34,7 +34,7 @@ from xaicli.training.study_arms import StudyArm, arms_of, overrides_of, pairs, s
 from xaicli.training.study_result import StudiedNetwork, Study, overlaps_of
 from xaicli.training.train import carry_out
 from xaicli.training.train_request import TrainRequest
-from xaicli.untrusted import is_file
+from xaicli.untrusted import is_file, read
 
 STUDIED = "lfi-cam"
 BATCH = 128
@@ -81,7 +81,7 @@ class StudyRun:
         run = self.prepared(arm, usual)
         record = self.folder / f"{arm.name}.json"
         if run.complete and is_file(record):
-            known = json.loads(record.read_text(encoding="utf-8"))
+            known = json.loads(read(record, "a network that the study trained"))
             if known["run"] == read_checkpoint(run.output).metadata["run"]:
                 return StudiedNetwork.of(arm, known)
         carry_out(run, lambda event: None, self.progress)

@@ -10,7 +10,7 @@ from xaicli.errors import InputError
 from xaicli.images.elsewhere import in_words
 from xaicli.images.find import find
 from xaicli.images.source import Source
-from xaicli.untrusted import readable
+from xaicli.untrusted import is_folder, readable
 
 ENDING = ".tar"
 CLASS = ".cls"
@@ -22,7 +22,7 @@ def shards_of(place: Path) -> tuple[Path, ...]:
     """The tar files that `place` is or holds, in the order of their names; none if it is or holds other things."""
     if place.suffix.lower() == ENDING:
         return (place,)
-    files = sorted(place.iterdir(), key=lambda file: file.name) if place.is_dir() else []
+    files = sorted(place.iterdir(), key=lambda file: file.name) if is_folder(place) else []
     shown = [file for file in files if not file.name.startswith(".")]
     return tuple(shown) if all(file.suffix.lower() == ENDING for file in shown) else ()
 
