@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaicli.images.truth import Truth
-from xaicli.metric import Quantity
+from xaicli.metric import Quantity, ValueKind
 from xaicli.network.classifier import Classifier
 from xaicli.registry import make_method, make_metrics
 from xaicli.results import stats
@@ -83,4 +83,4 @@ def compared(values: Values, method: str, rivals: Sequence[str]) -> Mapping[str,
 
 def share(values: NDArray[np.float64]) -> Interval:
     """A share of photos, 0 to 1."""
-    return kept(stats.mean(values, Quantity(stats.ValueKind.BINARY, 0.0, 1.0)))
+    return kept(stats.mean(values, Quantity(ValueKind.BINARY, 0.0, 1.0)))

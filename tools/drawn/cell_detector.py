@@ -28,8 +28,9 @@ class CellDetector(nn.Module):
             *block(3, 24, stride=2), *block(24, 48, stride=2), *block(48, 64), *block(64, 64), *block(64, 64)
         )
         self.kinds, self.sides = nn.Conv2d(64, len(KINDS), 1), nn.Conv2d(64, 4, 1)
-        nn.init.constant_(self.kinds.bias, -4.0)
-        nn.init.constant_(self.sides.bias, 0.7)
+        for layer, value in ((self.kinds, -4.0), (self.sides, 0.7)):
+            assert layer.bias is not None
+            nn.init.constant_(layer.bias, value)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         features = self.features(inputs)

@@ -27,6 +27,8 @@ from xaicli.runs.workplace import Keeping, Written
 
 FURTHER = 8
 """How many times more photos a block holds behind each photo when none of the first could lend its map."""
+TRIES = 3
+"""How often in turn all actors may be lost before they did anything: a node that leaves may take them along."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class ScoreOnRay:
         more with further ones."""
         todo, lenders = self.run.todo(store), LENDERS
         stream = self.stream(folder) if todo else None
+        in_vain = 0
         while todo and stream is not None:
             alone: set[tuple[str, int]] = set()
             failed: set[tuple[str, int]] = set()
@@ -107,8 +110,9 @@ class ScoreOnRay:
                             continue
                     yield photo
             except ActorsLost:
-                # New actors do the rest. Had these done nothing, there is another reason.
-                if not begun:
+                # New actors do the rest. Where several in turn do nothing, there is another reason.
+                in_vain = 0 if begun else in_vain + 1
+                if in_vain == TRIES:
                     raise
                 left = self.run.incomplete(store, todo)
                 todo = [source for source in left if (source.path, source.frame) not in failed]
