@@ -44,9 +44,9 @@ class Losing(ScoreOnRay):
                 yield PhotoRows(*about, rows=result.rows, maps=result.maps)
 
 
-def losing(before: int) -> Losing:
+def losing(before: int, times: int = 2) -> Losing:
     run = ScoreRequest(images="photos", method="grad-cam", metric=METRICS, keep_going=True).run(f"{NET}:make")
-    made = type("Made", (Losing,), {"before": before})
+    made = type("Made", (Losing,), {"before": before, "times": times})
     return made(run, f"{NET}:make", "top1", Pool(1, 1, 1), SILENT)  # type: ignore[no-any-return]
 
 
@@ -62,9 +62,16 @@ def test_what_lost_actors_left_is_done_by_new_ones_and_nothing_twice(shell: RayS
     assert len(results) == 7
 
 
+def test_actors_that_are_lost_before_they_did_anything_are_replaced(shell: RayShell) -> None:
+    with Store.in_memory() as store:
+        assert len(list(losing(before=0).results(store))) == 7
+
+
 def test_actors_that_did_nothing_are_not_replaced_without_end(shell: RayShell) -> None:
+    driver = losing(before=0, times=9)
     with Store.in_memory() as store, pytest.raises(ActorsLost):
-        list(losing(before=0).results(store))
+        list(driver.results(store))
+    assert driver.rounds == 3
 
 
 def test_only_lost_actors_are_a_reason_to_go_on() -> None:
