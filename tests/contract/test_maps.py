@@ -207,7 +207,7 @@ class Hook:
 
 
 def test_the_method_costs_no_more_passes_than_it_says(trials, monkeypatch):
-    # What converting a network for a runtime takes is no part of a method.
+    # What converting a network for a runtime takes is no part of a method, nor what comparing it with its folded twin takes.
     monkeypatch.setattr("xaicli.passes.engine.WORTH_CONVERTING", math.inf)
     for trial in trials:
         trial.explain(rows=[0])
@@ -224,7 +224,8 @@ def test_the_method_costs_no_more_passes_than_it_says(trials, monkeypatch):
         cost = trial.method.cost(trial.classifier)
         assert isinstance(trial.method.cost(), Cost)
         # One pass more, in which the photo is decided.
-        assert passed <= 5 * (cost.forward + 1), f"{passed / 5} passes a photo, {cost.forward} said"
+        compared = 4 if cost.forward >= 64 else 0
+        assert passed <= 5 * (cost.forward + 1) + compared, f"{passed / 5} passes a photo, {cost.forward} said"
 
 
 def test_the_inputs_and_seeds_handed_in_are_not_written_to(trials):
