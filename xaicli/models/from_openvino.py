@@ -18,6 +18,7 @@ from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.program_input import PHOTOS, ProgramInput, existing, logits_among
 from xaicli.packages import require
 from xaicli.passes.device import sensible_threads
+from xaicli.passes.runtimes import openvino_core
 from xaicli.stamps import sha256_file, stamp
 from xaicli.untrusted import is_file, read
 
@@ -58,7 +59,7 @@ class OpenVinoNetwork:
 def load(request: Request) -> LoadedModel:
     """The network in FILE.xml, with the weights in FILE.bin beside it, for photos of 224 pixels or the size that it fixes;
     ImageNet's mean and deviation."""
-    openvino = require("openvino", "openvino")
+    require("openvino", "openvino")
     request.refuse_weights("an OpenVINO file")
     request.refuse_flag(f"Write openvino:{request.name}.")
     if request.device.type != "cpu" and not request.any_device:
@@ -68,7 +69,7 @@ def load(request: Request) -> LoadedModel:
         raise InputError(f"{file.name} is not an OpenVINO network", expected="the .xml file that openvino.save_model wrote")
     weights = file.with_suffix(".bin")
     try:
-        core = openvino.Core()
+        core = openvino_core()
         network = core.read_model(str(file))
         compiled = core.compile_model(network, "CPU", {**SETTINGS, "INFERENCE_NUM_THREADS": sensible_threads()})
     except RuntimeError as error:

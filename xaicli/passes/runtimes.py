@@ -45,9 +45,18 @@ def installed(name: str) -> bool:
     return all(importlib.util.find_spec(package) is not None for package in (name, "onnx"))
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """The process's only OpenVINO core.
+
+    Each core gives the thread that makes it another stack for signals and takes it back when the core is freed. Of two cores
+    freed in the order in which they were made, the second leaves a freed stack behind, and the next signal ends the process.
+    """
+    return require("openvino", "openvino").Core()
+
+
 def with_openvino(program: bytes, dtype: torch.dtype) -> Passes:
     """Passes in float32, or with products in bf16."""
-    openvino = require("openvino", "openvino")
     settings = {
         "INFERENCE_PRECISION_HINT": "f32" if dtype == torch.float32 else "bf16",
         "INFERENCE_NUM_THREADS": sensible_threads(),
@@ -56,7 +65,7 @@ def with_openvino(program: bytes, dtype: torch.dtype) -> Passes:
         # Several processes would be pinned to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
-    core = openvino.Core()
+    core = openvino_core()
     request = core.compile_model(core.read_model(program), "CPU", settings).create_infer_request()
     in_turn = threading.Lock()
 
