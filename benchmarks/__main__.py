@@ -28,6 +28,7 @@ BENCHMARKS = {
     "commands": "one photo and a folder by `xai explain`, over plain scripts that do the same",
     "engines": "RISE by each engine over the plain loop, bare passes, and the runtimes called by hand; what converting costs",
     "explain-folder": "decodes and records written a photo by `xai explain` with all its pictures; PNG compression",
+    "fast-decode": "a large JPEG with and without --fast-decode: loading, a whole explanation, and how far the input moves",
     "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",
     "region-cam": "Grad-CAM of a region of a class map over a bare forward and backward pass",
     "daam": "DAAM of all blocks over a bare forward and backward pass of the transformer",

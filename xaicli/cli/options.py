@@ -141,6 +141,7 @@ class ModelOptions:
     window: str | None = None
     input_scale: float | None = None
     input_order: str | None = None
+    fast_decode: bool | None = None
     outputs: str | None = None
     output_name: str | None = None
     device: str = "auto"
@@ -266,6 +267,13 @@ model_options = gathered(
         "Model", "--input-scale", type=float, metavar="N", help="What white is before mean and std: 255 for bytes.  [default: 1]"
     ),
     option("Model", "--input-order", type=click.Choice(("rgb", "bgr")), help="Blue first, or red.  [default: rgb]"),
+    option(
+        "Model",
+        "--fast-decode",
+        is_flag=True,
+        default=None,
+        help="Decode JPEGs much larger than the input at 1/2, 1/4 or 1/8 of their size; results are stamped with it.",
+    ),
     option(
         "Model",
         "--outputs",

@@ -17,7 +17,7 @@ from xaicli.kinds import show
 from xaicli.untrusted import is_file, is_folder
 
 MODEL_KEYS = ("weights", "classes", "prompts", "template", "resize", "crop", "interpolation", "mean", "std", "device", "channels")
-VIEW_KEYS = ("window", "input-scale", "input-order")
+VIEW_KEYS = ("window", "input-scale", "input-order", "fast-decode")
 LARGEST_SEED = 2**63 - 1
 PICTURES = "check"
 BLACK_BOX = ["rise@n_masks=1000", "occlusion"]
@@ -115,6 +115,7 @@ KINDS = {
     "window": "text",
     "input-scale": "a number",
     "input-order": "text",
+    "fast-decode": "true or false",
 }
 
 

@@ -35,6 +35,7 @@ from xaicli.images.in_one_go import try_picture
 from xaicli.images.large_photo import LargePhoto, is_large
 from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
 from xaicli.images.pixels import EXIF_ORIENTATION, orientation_of, to_rgb, upright
+from xaicli.images.reduced_photo import ReducedPhoto, draft, reduced_photo
 from xaicli.images.samples import Bands, Reading, Samples, turned, window_unused
 from xaicli.images.source import LARGEST_FILE, Source, as_array, memory_hash
 
@@ -58,6 +59,9 @@ WHITE: Colour = (255, 255, 255)
 LARGEST_PHOTO = 178_956_970
 """Maximum pixels: Pillow's own limit, so that a small file cannot fill the memory."""
 
+JPEG = b"\xff\xd8"
+NO_JPEG = "decoded whole: no JPEG, which alone --fast-decode decodes smaller"
+
 FRAMES = "xai explain --frames N reads N of its frames as a sequence; --keep-going skips it."
 
 Admit = Callable[[int], None]
@@ -74,7 +78,8 @@ class Photo:
     image: PIL, RGB, upright; content: SHA-256 of the file's bytes in hex, or of the array's; frame: which of `frames` it is;
     notes: in words, changes to it that a user may not expect; name: its path as given; bands: the numbers (C, H, W) in 0..1
     of a photo of more than 8 bits or other than three bands, of which the image is a picture; whole: a photo that is too large
-    to be held as RGB, of which the image is a smaller picture; size: width and height of the photo itself.
+    to be held as RGB, or was decoded smaller, of which the image is a smaller picture; size: width and height of the photo
+    itself.
     """
 
     image: Image.Image
@@ -84,7 +89,7 @@ class Photo:
     notes: tuple[str, ...] = ()
     name: str = "photo"
     bands: Bands | None = None
-    whole: LargePhoto | None = None
+    whole: LargePhoto | ReducedPhoto | None = None
     size: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
@@ -96,7 +101,7 @@ class Photo:
         return dataclasses.replace(self, image=Image.new("RGB", (1, 1)), bands=None, whole=None)
 
     @property
-    def pixels(self) -> Image.Image | LargePhoto:
+    def pixels(self) -> Image.Image | LargePhoto | ReducedPhoto:
         """All pixels of the photo, for its view."""
         return self.image if self.whole is None else self.whole
 
@@ -171,18 +176,23 @@ def decode_bytes(
     reading: Reading = Reading(),
 ) -> Photo:
     refuse_slow(content, name)
+    notes = () if reading.resized is None or content.startswith(JPEG) else (NO_JPEG,)
     try:
         timed = Timed(content, seconds)
         numbers = pixels_in(timed, content, name, frame, background, reading, max_pixels, admit)
         if numbers is not None:
-            return photo_of(numbers, hashlib.sha256(content).hexdigest(), frame, name)
+            return photo_of(numbers, hashlib.sha256(content).hexdigest(), frame, name, notes=notes)
         with Image.open(timed, formats=FORMATS) as image:
             check_size(image, name, max_pixels)
             refuse_heavy(image, content, name)
             timed.pause(lambda: admit(footprint(image, content)))
             try_picture(image, content, frame, timed)
-            frames, notes = select(image, name, frame, timed)
+            frames, said_of_frames = select(image, name, frame, timed)
+            notes = (*notes, *said_of_frames)
             check_size(image, name, max_pixels)
+            size = image.size
+            if reading.resized is not None:
+                draft(image, reading.resized)
             image.load()
             timed.check()
             white = largest_value(content, image)
@@ -195,8 +205,11 @@ def decode_bytes(
                 return large_photo(image, digest, frame, frames, (notes, unread), orientation, background, name)
             rgb, said = to_rgb(image, background, white)
             rgb, unread = upright(rgb, image)
+            whole = None if image.size == size else reduced_photo(rgb, size, orientation_of(image)[0])
+            notes = notes if whole is None else (*notes, whole.note)
             left_out = (*bands_left_out(content, image), *bits_left_out(content, image, white), *window_unused(reading.window))
-            return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, (*notes, *left_out, *said, *unread), name)
+            notes = (*notes, *left_out, *said, *unread)
+            return Photo(rgb, hashlib.sha256(content).hexdigest(), frame, frames, notes, name, whole=whole)
     except MemoryError:
         raise
     except XaiError as error:

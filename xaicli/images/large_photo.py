@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from xaicli.images.pixels import TURNS, Colour, to_rgb
+from xaicli.images.pixels import FROM_BELOW, FROM_THE_RIGHT, SIDEWAYS, TURNS, Colour, to_rgb
 
 LARGE = 1 << 26
 """Pixels, 8192 x 8192: above, a photo is taken part by part, and its overlay is smaller than itself."""
@@ -49,7 +49,7 @@ class LargePhoto:
     @property
     def is_turned(self) -> bool:
         """Whether its rows are the columns of the picture that was decoded."""
-        return self.orientation >= 5
+        return self.orientation in SIDEWAYS
 
     @property
     def size(self) -> tuple[int, int]:
@@ -118,8 +118,8 @@ class LargePhoto:
 def decoded_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
     """Where a box of an upright photo of that size lies in the picture that was decoded."""
     (left, top, right, bottom), (width, height) = box, size
-    if orientation in (2, 3, 6, 7):
+    if orientation in FROM_THE_RIGHT:
         left, right = width - right, width - left
-    if orientation in (3, 4, 7, 8):
+    if orientation in FROM_BELOW:
         top, bottom = height - bottom, height - top
-    return (top, left, bottom, right) if orientation >= 5 else (left, top, right, bottom)
+    return (top, left, bottom, right) if orientation in SIDEWAYS else (left, top, right, bottom)

@@ -22,7 +22,7 @@ GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 def reading_of(view: View, bands: tuple[int, ...] = ()) -> Reading:
     """How files are read for a view; bands: those that are drawn."""
-    return Reading(view.channels, Window.parse(view.window), bands)
+    return Reading(view.channels, Window.parse(view.window), bands, view.resized if view.fast_decode else None)
 
 
 def input_of(photo: Photo, view: View) -> Tensor:

@@ -30,6 +30,10 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """The operation that makes a photo upright, by the orientation in its EXIF block (EXIF 2.3, tag 274)."""
+FROM_THE_RIGHT, FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)
+"""Orientations whose upright photo begins, on its left and on its top, with the end of a row or column of its file."""
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations in which the rows of the file are columns of the photo."""
 
 
 def to_rgb(image: Image.Image, background: Colour, white: int | None = None) -> tuple[Image.Image, Notes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,12 +35,14 @@ class Reading:
 
     channels: of the network, by which a file that could be read in two ways is read; window: which values are black and white;
     bands: numbers from 1 of the bands that are drawn as red, green and blue, or of one that is drawn as grey; () for the first
-    three, or the only one.
+    three, or the only one; resized: the size to which a photo of (width, height) is resized, where a JPEG may be decoded smaller
+    for that, else None.
     """
 
     channels: int = 3
     window: Window = field(default_factory=Window)
     bands: tuple[int, ...] = ()
+    resized: Callable[[int, int], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,11 +20,13 @@ from torch import Tensor
 from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
 from xaicli.images.geometry import Geometry, offset
 from xaicli.images.large_photo import LargePhoto
-from xaicli.images.view_values import ORDERS, check_frames, join, length, per_channel, positive, sides
+from xaicli.images.reduced_photo import ReducedPhoto
+from xaicli.images.view_values import ORDERS, check_fast_decode, check_frames, join, length, per_channel, positive, sides
 from xaicli.images.window import DECLARED, Window
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+Picture = Image.Image | LargePhoto | ReducedPhoto
 LARGEST_INPUT = 1 << 26
 """Pixels: 8192 x 8192."""
 LARGEST_RESIZED = 200_000_000
@@ -51,7 +53,8 @@ class View:
     the value of white before mean and std, 255 for networks that take bytes; order: `rgb`, or `bgr` for networks that take blue
     first. letterbox: the grey, 0..255, around a photo that is fitted whole, its proportions kept, into a resize of exact (height,
     width), as detectors take it. frames: how many frames of a sequence the input holds, 0 for a photo; their channels follow one
-    another, so that the input is (frames C, H, W); frame_step: of how many frames one is taken. Raises UsageError if these do not
+    another, so that the input is (frames C, H, W); frame_step: of how many frames one is taken; fast_decode: a JPEG that is much
+    larger than what it is resized to is decoded at a half, a quarter or an eighth of its size. Raises UsageError if these do not
     fix the input size.
     """
 
@@ -66,6 +69,7 @@ class View:
     order: str = "rgb"
     frames: int = 0
     frame_step: int = 1
+    fast_decode: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resize", length("resize", self.resize))
@@ -84,6 +88,7 @@ class View:
                 expected=", ".join(INTERPOLATIONS),
                 hint=did_you_mean(str(self.interpolation), INTERPOLATIONS),
             )
+        check_fast_decode(self.fast_decode, self.resize, self.interpolation, self.frames)
         if self.crop is None and not isinstance(self.resize, tuple):
             raise UsageError(
                 f"{self.describe()} does not fix the input size",
@@ -164,7 +169,7 @@ class View:
         left, top = (0, 0) if whole else (offset(resized[0], out_width), offset(resized[1], out_height))
         return Geometry((width, height), resized, (left, top), (out_width, out_height), self.frames)
 
-    def prepare(self, photo: Image.Image | LargePhoto) -> Tensor:
+    def prepare(self, photo: Picture) -> Tensor:
         """The input (C, H, W), float32, of an RGB photo: of one channel its grey, of three its colours; others are refused."""
         if photo.mode != "RGB":
             raise InputError(f"a photo in mode {photo.mode}", expected="RGB", hint="Pass it through xaicli.images.decode.")
@@ -202,11 +207,11 @@ class View:
         return np.asarray(picture) > 127
 
     def resize_and_crop(
-        self, picture: Image.Image | LargePhoto, interpolation: Image.Resampling, around: tuple[int, ...] | float = 0
+        self, picture: Picture, interpolation: Image.Resampling, around: tuple[int, ...] | float = 0
     ) -> Image.Image:
         """Resize and crop. A crop larger than the picture pads with black, a letterbox with the colour `around`."""
         geometry = self.geometry(picture.width, picture.height)
-        if geometry.resized != picture.size:
+        if isinstance(picture, ReducedPhoto) or geometry.resized != picture.size:
             picture = picture.resize(geometry.resized, interpolation)
         (left, top), (width, height) = geometry.offset, geometry.size
         if isinstance(picture, LargePhoto):
@@ -268,6 +273,7 @@ class View:
             parts += [f"{len(self.mean)} channels"]
         parts += [self.describe_frames()] if self.frames else []
         parts += [] if self.window == DECLARED else [f"window {self.window}"]
+        parts += ["JPEGs decoded fast"] if self.fast_decode else []
         parts += [] if self.scale == 1 else [f"inputs 0 to {self.scale:g}"]
         return ", ".join([*parts, *([] if self.order == "rgb" else ["blue first"])])
 
@@ -295,7 +301,7 @@ class View:
             raise InputError(error.found, expected=error.expected) from error
 
 
-LATER = {"window", "scale", "order", "letterbox", "frames", "frame_step"}
+LATER = {"window", "scale", "order", "letterbox", "frames", "frame_step", "fast_decode"}
 """Settings that came after views were first stamped: at their defaults they are no part of a stamp."""
 
 

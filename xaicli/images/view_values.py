@@ -14,6 +14,9 @@ ORDERS = ("rgb", "bgr")
 LARGEST_COLOUR = 3.0
 """Means and standard deviations of pixels in 0..1 lie below 1, and those of odd networks not far above."""
 
+OVER_MANY = ("bilinear", "bicubic", "lanczos")
+"""Interpolations that take a mean over many pixels where they shrink a photo."""
+
 MOST_CHANNELS = 4096
 MOST_FRAMES = 10_000
 LARGEST_SCALE = 1e9
@@ -50,6 +53,19 @@ def check_frames(frames: Any, step: Any) -> None:
     for name, value, least in (("frames", frames, 0), ("frame step", step, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_FRAMES:
             raise UsageError(f"{name} {value!r:.30}", expected=f"a whole number from 1 to {MOST_FRAMES:,}")
+
+
+def check_fast_decode(wanted: Any, resize: Any, interpolation: str, frames: int) -> None:
+    """Raise UsageError where photos are to be decoded smaller than they are, and nothing shows how small they may be."""
+    if not isinstance(wanted, bool):
+        raise UsageError(f"fast decode {wanted!r:.30}", expected="true or false")
+    if wanted and resize is None:
+        raise UsageError("fast decode of photos that are not resized", expected="a resize: --resize SIDE")
+    if wanted and interpolation not in OVER_MANY:
+        found = f"fast decode with interpolation {interpolation}, which takes single pixels of a photo"
+        raise UsageError(found, expected=", ".join(OVER_MANY))
+    if wanted and frames:
+        raise UsageError("fast decode of sequences", expected="photos", hint="Leave --fast-decode out.")
 
 
 def positive(name: str, value: Any) -> float:

@@ -46,6 +46,7 @@ def classifier(
     window: str = "declared",
     input_scale: float = 1.0,
     input_order: str = "rgb",
+    fast_decode: bool = False,
     frames: int | None = None,
     frame_step: int | None = None,
     classes: Sequence[str] | str | Path | None = None,
@@ -64,9 +65,9 @@ def classifier(
     resize, crop, interpolation: how photos are prepared; channels: how many the network takes, by default three or the number of
     its first convolution; mean, std: a number per channel, or one for all, by default ImageNet's for three channels in 0..1, else
     0 and 1; window: the values of black and white in photos of more than 8 bits; input_scale: the value of white before mean and
-    std, 255 for networks that take bytes; input_order: "rgb", or "bgr" for networks that take blue first; frames: how many of a
-    sequence it reads, where it reads sequences; a network of photos reads them one by one, and the mean of their logits counts;
-    frame_step: of how many frames one is taken.
+    std, 255 for networks that take bytes; input_order: "rgb", or "bgr" for networks that take blue first; fast_decode: JPEGs much
+    larger than the input are decoded smaller; frames: how many of a sequence it reads, where it reads sequences; a network of
+    photos reads them one by one, and the mean of their logits counts; frame_step: of how many frames one is taken.
 
     classes: names by index, or a file of them; prompts, template, tokenizer: of a text-image model of transformers or open_clip,
     the texts that are its classes, sentences with {} in their place, and the tokenizer; layer: the feature layer; outputs:
@@ -87,6 +88,7 @@ def classifier(
         window=window,
         input_scale=input_scale,
         input_order=input_order,
+        fast_decode=fast_decode,
         frames=frames,
         frame_step=frame_step,
     )

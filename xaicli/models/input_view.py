@@ -37,6 +37,7 @@ class Overrides:
     window: str | None = None
     input_scale: float | None = None
     input_order: str | None = None
+    fast_decode: bool | None = None
     frames: int | None = None
     frame_step: int | None = None
 
@@ -51,7 +52,7 @@ class Overrides:
         they are stated. Raises UsageError.
         """
         plain: dict[str, Any] = {"resize": self.resize, "crop": self.crop, "interpolation": self.interpolation}
-        plain |= {"window": self.window, "scale": self.input_scale, "order": self.input_order}
+        plain |= {"window": self.window, "scale": self.input_scale, "order": self.input_order, "fast_decode": self.fast_decode}
         channels = self.channels_for(view, module, name)
         scale = view.scale if self.input_scale is None else self.input_scale
         kept = channels == view.channels and scale == view.scale

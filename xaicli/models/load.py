@@ -113,6 +113,7 @@ def load_classifier(
     window: str | None = None,
     input_scale: float | None = None,
     input_order: str | None = None,
+    fast_decode: bool | None = None,
     frames: int | None = None,
     frame_step: int | None = None,
     classes: str | Path | None = None,
@@ -132,22 +133,24 @@ def load_classifier(
     """The classifier that a specification names.
 
     weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std,
-    window, input_scale, input_order: parts of the view that replace the weights' own; channels: how many the network takes,
-    detected if not given; frames: of a sequence that the network reads, a network of photos one by one as the mean of their
-    logits; frame_step: of how many frames one is taken; classes: a file of class names, or of prompts; prompts: texts that are
-    the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, with {} in the place of
-    each prompt; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, detected if not given; output_name: the key
-    or index of the outputs, if a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
+    window, input_scale, input_order, fast_decode: parts of the view that replace the weights' own; channels: how many the network
+    takes, detected if not given; frames: of a sequence that the network reads, a network of photos one by one as the mean of
+    their logits; frame_step: of how many frames one is taken; classes: a file of class names, or of prompts; prompts: texts that
+    are the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, with {} in the place
+    of each prompt; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, detected if not given; output_name: the
+    key or index of the outputs, if a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
     `fp32`, `bf16`, of passes that only mask the input; engine: `auto`, `torch`, `openvino` or `onnxruntime`, what runs passes
-    without gradients (see `xaicli.passes.engine`); offline: forbids downloads; progress: shows a bar for them; trust: whether
-    the user's own code may run; notice: called with each line that a user should read (by default they go to the log `xaicli`).
+    without gradients (see `xaicli.passes.engine`); offline: forbids downloads; progress: shows a bar for them; trust: whether the
+    user's own code may run; notice: called with each line that a user should read (by default they go to the log `xaicli`).
     Raises UsageError, InputError, RunError.
     """
     parsed = parse_spec(spec)
     load, name = source_of(parsed.name)
     notice = notice or logger.info
     given = None if classes is None else read_classes(Path(classes))
-    overrides = Overrides(resize, crop, interpolation, mean, std, channels, window, input_scale, input_order, frames, frame_step)
+    overrides = Overrides(
+        resize, crop, interpolation, mean, std, channels, window, input_scale, input_order, fast_decode, frames, frame_step
+    )
     place, engine = resolve_device(device), checked_engine(engine)
     request = Request(
         name=name,

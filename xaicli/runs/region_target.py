@@ -15,6 +15,7 @@ from torch import Tensor
 from xaicli.errors import InputError, UsageError
 from xaicli.images.decode import decode
 from xaicli.images.geometry import Geometry
+from xaicli.images.reduced_photo import ReducedPhoto
 from xaicli.images.source import Source
 from xaicli.later import ndimage
 from xaicli.network.classifier import Classifier
@@ -118,6 +119,8 @@ def of_mask(path: Path, geometry: Geometry, classifier: Classifier, size: tuple[
         photo = decode(Source(str(path)))
     except InputError as error:
         raise InputError(f"the mask {error.found}", expected="a mask of the photo's size, inside where it is not 0") from error
+    # A mask is decoded whole, whatever --fast-decode says of photos.
+    assert not isinstance(photo.pixels, ReducedPhoto)
     mask = np.asarray(photo.pixels.crop((0, 0, *photo.size))).max(axis=2) > 0
     if (mask.shape[1], mask.shape[0]) != geometry.source:
         raise InputError(

@@ -155,5 +155,6 @@ def overrides(view: View) -> dict[str, Any]:
         "window": view.window,
         "input_scale": view.scale,
         "input_order": view.order,
+        "fast_decode": view.fast_decode,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -19,7 +19,7 @@ from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.network.classifier import Classifier
 from xaicli.passes.device import resolve_device
 
-VIEW_KEYS = ("resize", "crop", "interpolation", "mean", "std", "channels", "window", "input_scale", "input_order")
+VIEW_KEYS = ("resize", "crop", "interpolation", "mean", "std", "channels", "window", "input_scale", "input_order", "fast_decode")
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,6 +80,7 @@ def train(
     window: str | None = None,
     input_scale: float | None = None,
     input_order: str | None = None,
+    fast_decode: bool | None = None,
     device: str = "auto",
     precision: str = "auto",
     engine: str = "auto",
@@ -120,6 +121,7 @@ def train(
     entries |= {"optimizer": optimizer, "ema": ema}
     view: dict[str, Any] = {"resize": resize, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std}
     view |= {"channels": channels, "window": window, "input_scale": input_scale, "input_order": input_order}
+    view |= {"fast_decode": fast_decode}
     options = {"weights": weights, "classes": classes, **view, "device": device, "offline": offline}
     options |= {"outputs": outputs, "output_name": output_name, "engine": engine if engine != AUTO else None}
     typed = {key: str(value) for key, value in (parameters or {}).items()}
