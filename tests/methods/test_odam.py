@@ -142,6 +142,19 @@ def test_the_score_of_fcos_hardly_has_a_gradient_where_the_class_is_certain(clas
     assert_close(torch.stack(found).flatten(), torch.tensor(gradients, dtype=torch.float64), atol=tolerance, rtol=1e-4)
 
 
+def test_a_class_of_fcos_that_is_out_of_the_question_leaves_the_gradients_finite():
+    logits = torch.tensor([[[0.5, -200.0]]], requires_grad=True)
+    outputs = {"cls_logits": logits, "bbox_ctrness": torch.zeros(1, 1, 1), "bbox_regression": torch.zeros(1, 1, 4)}
+    detector = SimpleNamespace(
+        head=lambda levels: outputs,
+        anchor_generator=lambda images, levels: torch.zeros(1, 1, 4),
+        box_coder=SimpleNamespace(decode=lambda deltas, points: points),
+    )
+    (found,) = torch.autograd.grad(of_points(detector, None, {})["scores"][..., 0].sum(), logits)
+    probability = torch.tensor(0.5).sigmoid()
+    assert_close(found, torch.tensor([[[(probability / 2).sqrt() * (1 - probability) / 2, 0.0]]]))
+
+
 def test_what_it_cannot_do_is_refused_in_words(tiny_cnn, classifier_of):
     with pytest.raises(UsageError, match="odam needs boxes"):
         require_fit(ODAM(), classifier_of(tiny_cnn))

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from xaicli.errors import InputError
 from xaicli.images.view import View
@@ -88,7 +89,8 @@ def of_points(model: Any, images: Any, features: Any) -> dict[str, Any]:
     """FCOS: a box around every cell, and how central the cell is."""
     levels = list(features.values())
     outputs, points = model.head(levels), model.anchor_generator(images, levels)
-    scores = (outputs["cls_logits"].sigmoid() * outputs["bbox_ctrness"].sigmoid()).sqrt()
+    # The root of the product of both probabilities. A plain root has no gradient at 0, and one such class makes all of them NaN.
+    scores = ((logsigmoid(outputs["cls_logits"]) + logsigmoid(outputs["bbox_ctrness"])) / 2).exp()
     boxes = [model.box_coder.decode(*pair) for pair in zip(outputs["bbox_regression"], points, strict=True)]
     return {"scores": scores, "boxes": torch.stack(boxes)}
 
