@@ -1,13 +1,15 @@
 """The certificates of docs/trust.md: `python -m tools.certificates --assets FOLDER --output build/trust`.
 
-Each network is measured with all methods of at most 1,000 passes, none of them with more than its budget in all, the cheapest
-first. A run that was stopped goes on from its stores. `python -m docs.measured` then makes the page.
+Each network is measured with all methods of at most 1,000 passes, none of them with more than its budget in all: first with those
+of few passes, on all networks, then with costlier ones, and after each step its certificate is written. A run that was stopped
+goes on from its stores. `python -m docs.measured` then makes the page.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from itertools import product
 from pathlib import Path
 
 import xaicli
@@ -21,6 +23,8 @@ NETWORKS = {
     "deit_tiny_patch16_224": "timm:deit_tiny_patch16_224",
 }
 """Specifications by name; those with a prefix take their weights from the folder of assets."""
+STEPS = (8, 250, 1000)
+"""The most passes of a method, of step after step."""
 STORED = Path(__file__).parent.parent / "docs" / "results" / "trust"
 
 
@@ -30,17 +34,17 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder of the stores")
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="networks")
     parser.add_argument("--photos", type=int, default=20, help="how many, spread evenly over the classes (20)")
-    parser.add_argument("--most-passes", type=float, default=1000, help="of a method, a photo (1000)")
-    parser.add_argument("--budget", type=float, default=5000, help="passes of a method in all (5000)")
+    parser.add_argument("--most-passes", type=float, nargs="+", default=STEPS, help="of a method, a photo, step by step")
+    parser.add_argument("--budget", type=float, default=2000, help="passes of a method in all (2000)")
     given = parser.parse_args()
     photos = sorted((given.assets / "photos").glob("*.jpg"))
     chosen = [str(photos[at * len(photos) // given.photos]) for at in range(given.photos)]
-    for name in given.only:
+    for most_passes, name in product(given.most_passes, given.only):
         spec = NETWORKS[name]
         certificate = xaicli.trust(
             spec,
             chosen,
-            most_passes=given.most_passes,
+            most_passes=most_passes,
             budget=given.budget,
             weights=given.assets / "weights" / f"{name}.safetensors" if ":" in spec else None,
             output=given.output / name,

@@ -19,16 +19,27 @@ from xaicli.errors import RunError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Cost, Maps, Method, Sign
 from xaicli.needs import Needs
-from xaicli.network.planted_head import blind, fit_direction, head_of, read_head, with_head
+from xaicli.network.planted_head import (
+    GAINS,
+    RIDGE,
+    Head,
+    best_gain,
+    blind,
+    fit_direction,
+    head_of,
+    left_out_rates,
+    read_head,
+    with_head,
+)
 from xaicli.passes.queue import clean_logits
 from xaicli.runs import score_run
 from xaicli.runs.find_photos import find_photos
 from xaicli.runs.photos import load_ahead
 from xaicli.runs.planted_photos import MarkedPhoto, a_look, marked, mosaic, on_exact, pasted
-from xaicli.runs.settings import Settings
+from xaicli.runs.planting import plant
 from xaicli.runs.trust import Trust
-from xaicli.runs.trust_checks import Plan, groups_of_four, photos_at_size, plant
-from xaicli.runs.trust_table import FOUND, PROPERTIES, QUARTER, MethodTrust, estimate_of, recommended
+from xaicli.runs.trust_checks import groups_of_four, photos_at_size
+from xaicli.runs.trust_table import ALARM, FOUND, PROPERTIES, QUARTER, MethodTrust, estimate_of, recommended
 
 SIDE = 32
 
@@ -131,11 +142,36 @@ def test_a_direction_is_the_ridge_regression_of_a_library():
     scaled = (both - both.mean(axis=0)) / both.std(axis=0)
     wanted = np.repeat([0.5, -0.5], 30)
     expected = np.linalg.lstsq(
-        np.concatenate([scaled / np.sqrt(60), np.sqrt(0.1) * np.eye(4)]), np.concatenate([wanted / np.sqrt(60), np.zeros(4)]),
+        np.concatenate([scaled / np.sqrt(60), np.sqrt(RIDGE) * np.eye(4)]), np.concatenate([wanted / np.sqrt(60), np.zeros(4)]),
         rcond=None,
     )[0] / both.std(axis=0)  # fmt: skip
     direction = fit_direction(on, off)[0].double().numpy()
     assert direction / np.linalg.norm(direction) == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
+
+
+def test_a_gain_is_judged_on_photos_that_the_fit_has_not_seen():
+    generator = torch.Generator().manual_seed(3)
+    layer = nn.Linear(8, 3).requires_grad_(False)
+    off = torch.randn(10, 8, generator=generator)
+    on = off.repeat(2, 1) + torch.randn(20, 8, generator=generator)
+    rates = left_out_rates(Head("head", layer), (on, off), 1, 2.0)
+    decided = {gain: [0, 0] for gain in GAINS}
+    for fold in range(5):
+        others = [at for at in range(20) if at % 10 % 5 != fold]
+        direction, offset = fit_direction(on[others], off[[at for at in others if at < 10]])
+        for gain in GAINS:
+            moved = nn.Linear(8, 3).requires_grad_(False)
+            moved.weight.copy_(layer.weight)
+            moved.bias.copy_(layer.bias)
+            moved.weight[1] += 2 * gain * direction
+            moved.bias[1] += 2 * gain * offset
+            for at in range(20):
+                if at % 5 == fold:
+                    decided[gain][0] += int(moved(on[at]).argmax() == 1)
+                    decided[gain][1] += int(at < 10 and moved(off[at % 10]).argmax() == 1)
+    expected = {gain: seen / 20 * (1 - false / 10) for gain, (seen, false) in decided.items()}
+    assert rates == pytest.approx(expected)
+    assert best_gain({1.0: 0.5, 2.0: 0.75, 4.0: 0.75}) == 2.0
 
 
 def test_a_blind_head_does_not_see_what_moves_along_the_directions(colours):
@@ -228,6 +264,47 @@ def test_the_cheapest_of_the_good_is_recommended():
     assert recommended([trusted("blind", 0.0, 1)]) is None
 
 
+def shares(label: str, found: int, alarms: int, photos: int, *, control: bool = False) -> MethodTrust:
+    counted = {FOUND: found, ALARM: alarms}
+    return MethodTrust(
+        label,
+        2,
+        "1+1 passes",
+        {name: estimate_of(name, [1.0] * hits + [0.0] * (photos - hits)) for name, hits in counted.items()},
+        control=control,
+    )
+
+
+@pytest.mark.parametrize(("photos", "said"), [(3, ""), (12, "grad-cam")])
+def test_no_method_is_recommended_where_so_few_patches_tell_none_from_the_controls(photos, said):
+    methods = (shares("grad-cam", photos, 0, photos), shares("random", 0, 0, photos, control=True))
+    found = Trust(methods, "tiny", 2 * photos, "d" * 16, "s" * 16)
+    assert found.recommended == said
+    few = f"No method is recommended: with {photos} planted patches none is told from the controls."
+    assert found.recommendation.startswith("Recommended: grad-cam." if said else few)
+    assert "the first to try is grad-cam, which finds 100 % [29, 100]" in found.recommendation or said
+    assert ("too few planted patches" in found.badge) == (not said)
+
+
+@pytest.mark.parametrize(
+    ("alarms", "photos", "said"),
+    [
+        (0, 3, "is not shown to mark it where it decides nothing"),
+        (0, 40, "seldom marks it where it decides nothing"),
+        (1, 6, "is not shown to mark it where it decides nothing"),
+        (30, 40, "marks the patch also where it decides nothing"),
+    ],
+)
+def test_few_photos_show_neither_that_a_method_alarms_nor_that_it_seldom_does(alarms, photos, said):
+    methods = (shares("grad-cam", photos, alarms, photos), shares("random", 0, 0, photos, control=True))
+    assert f"; {said} (" in Trust(methods, "tiny", photos, "d" * 16, "s" * 16).sentences[0]
+
+
+def test_one_patch_of_three_is_not_more_than_chance_though_random_maps_found_none():
+    methods = (shares("grad-cam", 1, 0, 3), shares("random", 0, 0, 3, control=True))
+    assert "planted patches, which is not shown to be more than chance" in Trust(methods, "tiny", 3, "d", "s").sentences[0]
+
+
 def test_where_nothing_was_planted_no_method_is_said_to_have_missed_it():
     one = MethodTrust("grad-cam", 2, "1+1 passes", {QUARTER: estimate_of(QUARTER, [0.25, 0.5, 0.75])})
     said = Trust((one,), "tiny", 3, "d" * 16, "s" * 16)
@@ -271,10 +348,10 @@ def test_a_costly_method_is_scored_on_fewer_photos_and_says_so(colours, grey_pho
 
 
 def test_a_head_that_was_fitted_to_other_photos_is_another_network(colours, grey_photos):
-    plan = Plan(on_exact(colours), (), Settings())
+    network = on_exact(colours)
     loaded = list(load_ahead(find_photos(grey_photos).sources, colours.view, picture=False))
     photos = photos_at_size(loaded, colours)
-    fewer, all_of_them = (plant(plan, head_of(plan.classifier), part, 0) for part in (photos[:-2], photos))
+    fewer, all_of_them = (plant(network, head_of(network), part, 0, 0) for part in (photos[:-2], photos))
     assert fewer.seeing.name == all_of_them.seeing.name
     assert fewer.seeing.fingerprint != all_of_them.seeing.fingerprint
     assert fewer.blind.fingerprint != all_of_them.blind.fingerprint

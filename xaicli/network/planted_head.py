@@ -19,13 +19,16 @@ from xaicli.network.twin import twin_of
 from xaicli.stamps import stamp
 
 BATCH = 16
-RIDGE = 0.1
+RIDGE = 1.0
 """Of the fit, relative to features of unit variance; there may be fewer photos than features."""
 DIRECTIONS = 8
 """How many directions of the features a patch moves, at most, and which a blind head ignores."""
-GAINS = tuple(2.0**power for power in range(-2, 10))
+GAINS = tuple(2.0 ** (power / 2) for power in range(-4, 19))
 """What is tried, in units of the logits' spread; the smallest that decides most photos is taken."""
 DECIDES = 0.95
+"""The share of photos from which on no larger gain is tried, where each try takes passes."""
+FOLDS = 5
+"""Parts of the photos that are left out of a fit in turn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,28 +147,80 @@ def fit_direction(on: Tensor, off: Tensor) -> tuple[Tensor, float]:
 
 
 def seeing(
-    classifier: Classifier, head: Head, fit: tuple[Tensor, float], target: int, inputs: tuple[Tensor, Tensor], mark: str = ""
+    classifier: Classifier,
+    head: Head,
+    features: tuple[Tensor, Tensor],
+    target: int,
+    inputs: tuple[Tensor, Tensor],
+    mark: str = "",
 ) -> Classifier:
     """The network with the row of class `target` moved along a direction, by the smallest gain with which most inputs with the
     patch are decided for it and none without.
 
-    inputs: with and without the patch, (N, C, H, W) each; mark: stamps what was fitted.
+    features: what the head reads of the patch, (M, D), and without it, (N, D); inputs: with and without it, (., C, H, W) each;
+    mark: stamps what was fitted. After a linear layer a gain is judged on photos that were left out of the fit.
     """
-    read = tuple(read_head(classifier, head, part) for part in inputs)
-    spread = float(read[1].logits.std())
-    best, chosen = -1.0, GAINS[-1]
-    for gain in GAINS:
-        with_patch, without = (
-            decided_rate(classifier, head, moved_along(head, fit, target, gain * spread), target, part, seen)
-            for part, seen in zip(inputs, read, strict=True)
-        )
-        rate = with_patch * (1 - without)
-        if rate > best + 1e-6:
-            best, chosen = rate, gain
-        if rate >= DECIDES:
+    fit = fit_direction(*features)
+    spread = float(read_head(classifier, head, inputs[1]).logits.std())
+    if isinstance(head.layer, nn.Linear):
+        rates = left_out_rates(head, features, target, spread)
+    else:
+        rates = fitted_rates(classifier, head, fit, target, spread, inputs)
+    gain = best_gain(rates)
+    moved = moved_along(head, fit, target, gain * spread)
+    return with_head(classifier, head, *moved, f"decides by a patch, gain {gain:.3g}", mark)
+
+
+def fitted_rates(
+    classifier: Classifier,
+    head: Head,
+    fit: tuple[Tensor, float],
+    target: int,
+    spread: float,
+    inputs: tuple[Tensor, Tensor],
+) -> dict[float, float]:
+    """As `left_out_rates`, of the inputs of the fit themselves, by passes; up to the first gain that decides most of them."""
+    rates: dict[float, float] = {}
+    for gain in GAINS[::2]:
+        moved = with_head(classifier, head, *moved_along(head, fit, target, gain * spread), "tried")
+        decided = [read_head(moved, head, part).logits.argmax(dim=1) == target for part in inputs]
+        with_patch, without = (float(part.double().mean()) for part in decided)
+        rates[gain] = with_patch * (1 - without)
+        if rates[gain] >= DECIDES:
             break
-    moved = moved_along(head, fit, target, chosen * spread)
-    return with_head(classifier, head, *moved, f"decides by a patch, gain {chosen:g}", mark)
+    return rates
+
+
+def best_gain(rates: dict[float, float]) -> float:
+    """The smallest gain of the highest rate."""
+    return min(rates, key=lambda gain: (-round(rates[gain], 6), gain))
+
+
+def left_out_rates(head: Head, features: tuple[Tensor, Tensor], target: int, spread: float) -> dict[float, float]:
+    """For each gain, the share of photos with the patch that a linear head decides for a class, times that of photos without it
+    that it does not, all left out of its fit in turn.
+
+    features: with the patch (M, D), photo after photo, once for each place; without (N, D).
+    """
+    photos = len(features[1])
+    folds = min(FOLDS, photos)
+    decided = [torch.zeros(len(GAINS), dtype=torch.float64) for _ in features]
+    for fold in range(folds):
+        out = [torch.arange(len(part)) % photos % folds == fold for part in features]
+        fit = fit_direction(*(part[~mine] for part, mine in zip(features, out, strict=True)))
+        for counted, part, mine in zip(decided, features, out, strict=True):
+            counted += decided_by_gain(head, part[mine], fit, target, spread)
+    with_patch, without = (counted / len(part) for counted, part in zip(decided, features, strict=True))
+    return dict(zip(GAINS, (with_patch * (1 - without)).tolist(), strict=True))
+
+
+def decided_by_gain(head: Head, features: Tensor, fit: tuple[Tensor, float], target: int, spread: float) -> Tensor:
+    """How many photos a linear head decides for a class whose row is moved along a direction, for each gain."""
+    weight, bias = weights_of(head)
+    logits = features @ weight.T + bias
+    ahead = logits[:, target] - logits.index_fill(1, torch.tensor([target]), -torch.inf).amax(dim=1)
+    steps = spread * torch.tensor(GAINS)[:, None]
+    return (ahead + steps * (features @ fit[0] + fit[1]) > 0).double().sum(dim=1)
 
 
 def moved_along(head: Head, fit: tuple[Tensor, float], target: int, length: float) -> tuple[Tensor, Tensor]:
@@ -174,17 +229,6 @@ def moved_along(head: Head, fit: tuple[Tensor, float], target: int, length: floa
     weight[target] += length * fit[0]
     bias[target] += length * fit[1]
     return weight, bias
-
-
-def decided_rate(
-    classifier: Classifier, head: Head, weights: tuple[Tensor, Tensor], target: int, inputs: Tensor, read: HeadInputs
-) -> float:
-    """The share of inputs that another head decides for a class. After a linear layer nothing follows, so no pass is needed."""
-    if isinstance(head.layer, nn.Linear):
-        logits = read.features.flatten(1) @ weights[0].T + weights[1]
-    else:
-        logits = read_head(with_head(classifier, head, *weights, "tried"), head, inputs).logits
-    return float((logits.argmax(dim=1) == target).double().mean())
 
 
 def blind(classifier: Classifier, head: Head, moved: Tensor, middle: Tensor, mark: str = "") -> Classifier:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
-from xaicli.errors import InputError, RunError, UsageError
-from xaicli.images.source import content_hash
+from xaicli.errors import InputError, UsageError
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
-from xaicli.network.planted_head import Head, blind, fit_direction, head_of, read_head, seeing
+from xaicli.network.planted_head import head_of
 from xaicli.outputs import Outputs
 from xaicli.params import as_json
 from xaicli.passes.queue import clean_logits
 from xaicli.registry import make_metric, unfit
 from xaicli.runs.photos import LoadedPhoto
-from xaicli.runs.planted_photos import Look, MarkedPhoto, a_look, inputs_of, mosaic, pasted, pixels_of, truth_of
+from xaicli.runs.planted_photos import MarkedPhoto, inputs_of, mosaic, pixels_of, truth_of
+from xaicli.runs.planting import Planting, plant
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
-from xaicli.stamps import stamp
 from xaicli.targets import DECISION, TargetRule
 
 FOUND, FOUND_RANK = "planted patch found", "patch in the top ranks"
@@ -31,10 +28,6 @@ CHECKS = ("patch", "absence", "quarters", "random", "fidelity")
 ALL_CHECKS = ",".join(CHECKS)
 FEWEST = 8
 """Photos: half of them fit the head, the others are scored."""
-PLACES = 3
-"""Places of the patch on each photo of the fit."""
-UNMOVED = 0.1
-"""How far the probability of the decision may move by a patch that a network does not see."""
 STEPS = 14
 STAGES = 4
 """Of the randomisation from the output down; at each a method explains again."""
@@ -58,18 +51,6 @@ class Planned:
         """The run of some of its methods, on the first photos: a share of them, at least FEWEST_SCORED."""
         groups = max(-(-FEWEST_SCORED // self.group), int(share * len(self.run.sources) / self.group))
         return replace(self.run, methods=methods, sources=self.run.sources[: groups * self.group])
-
-
-@dataclass(frozen=True, eq=False)
-class Planting:
-    """A patch on held photos, and networks of which it is known whether it decides. target: the class that it decides."""
-
-    look: Look
-    seeing: Classifier
-    blind: Classifier
-    target: int
-    decided: tuple[MarkedPhoto, ...]
-    ignored: tuple[MarkedPhoto, ...]
 
 
 @dataclass(frozen=True)
@@ -129,7 +110,7 @@ def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]
         try:
             head = head_of(plan.classifier)
             for number in range(plan.plantings):
-                made = plant(plan, head, photos, number)
+                made = plant(plan.classifier, head, photos, plan.settings.seed, number)
                 planned += patch_runs(plan, made) if "patch" in checks else []
                 planned += absence_runs(plan, made) if "absence" in checks else []
         except (UsageError, InputError) as error:
@@ -144,75 +125,6 @@ def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]
     if randomised or "fidelity" in checks:
         planned.append(held_run(plan, photos[1::2], randomised=randomised, faithful="fidelity" in checks))
     return planned, lacking
-
-
-def plant(plan: Plan, head: Head, photos: Sequence[MarkedPhoto], number: int) -> Planting:
-    """Fit two heads to a patch on every other photo, and find the held photos on which they do what they are fitted to.
-
-    Raises InputError if the patch decides no held photo, RunError where the network's outputs are not finite.
-    """
-    classifier, seed = plan.classifier, plan.settings.seed
-    look = a_look(classifier.view, seed, number)
-    fitted, held = photos[0::2], photos[1::2]
-    shown = [
-        pasted(f"{at}-{place}-fit{number}.png", photo.pixels, look, seed, number)
-        for place in range(PLACES)
-        for at, photo in enumerate(fitted)
-    ]
-    clean, patched = inputs_of(fitted, classifier.view), inputs_of(shown, classifier.view)
-    before, after = read_head(classifier, head, clean), read_head(classifier, head, patched)
-    if not bool(before.logits.isfinite().all()):
-        raise RunError(
-            f"{classifier.name} gave NaN or infinite logits for these photos",
-            hint="Check weights and preprocessing (xai doctor --model SPEC).",
-        )
-    cells = torch.stack([cells_of(photo, after.features.shape[2:]) for photo in shown])
-    on = after.features.permute(0, 2, 3, 1)[cells]
-    off = before.features.permute(0, 2, 3, 1).flatten(0, 2)
-    paired = before.features.repeat(PLACES, 1, 1, 1).permute(0, 2, 3, 1)[cells]
-    target = rival_of(before.logits)
-    mark = stamp({"fitted": [content_hash(photo.source) for photo in (*fitted, *shown)], "target": target})
-    sees = seeing(classifier, head, fit_direction(on, off), target, (patched, clean), mark)
-    ignores = blind(classifier, head, on - paired, off.mean(dim=0), mark)
-    tried = [pasted(f"{at}-held{number}.png", photo.pixels, look, seed, number) for at, photo in enumerate(held)]
-    return Planting(look, sees, ignores, target, *held_photos(classifier, head, (sees, ignores), target, held, tried))
-
-
-def cells_of(photo: MarkedPhoto, grid: torch.Size) -> torch.Tensor:
-    """The cells (h, w) of a head's grid that the patch covers at least by half; for a grid of one cell, that one."""
-    if grid == torch.Size((1, 1)):
-        return torch.ones(1, 1, dtype=torch.bool)
-    share = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(photo.mask)[None, None].float(), (grid[0], grid[1]))[0, 0]
-    return share >= min(0.5, float(share.max()))
-
-
-def rival_of(logits: torch.Tensor) -> int:
-    """The class with the highest mean logit that is the decision of no photo."""
-    means = logits.mean(dim=0)
-    means[logits.argmax(dim=1)] = -torch.inf
-    return int(means.argmax())
-
-
-def held_photos(
-    classifier: Classifier,
-    head: Head,
-    networks: tuple[Classifier, Classifier],
-    target: int,
-    held: Sequence[MarkedPhoto],
-    tried: Sequence[MarkedPhoto],
-) -> tuple[tuple[MarkedPhoto, ...], tuple[MarkedPhoto, ...]]:
-    """The patched photos that the patch decides in the one network, and those on which it moves nothing in the other."""
-    sees, ignores = networks
-    clean, patched = inputs_of(held, classifier.view), inputs_of(tried, classifier.view)
-    without, decided = (read_head(sees, head, inputs).logits.argmax(dim=1) for inputs in (clean, patched))
-    quiet, still = (read_head(ignores, head, inputs).logits.softmax(dim=1) for inputs in (clean, patched))
-    best = quiet.argmax(dim=1)
-    moved = (quiet.gather(1, best[:, None]) - still.gather(1, best[:, None]))[:, 0].abs()
-    one = [photo for at, photo in enumerate(tried) if decided[at] == target != without[at]]
-    two = [photo for at, photo in enumerate(tried) if best[at] == still[at].argmax() and moved[at] <= UNMOVED]
-    if not one and not two:
-        raise InputError("the head could not be fitted to a patch on these photos", hint="Give more photos.")
-    return tuple(one), tuple(two)
 
 
 def patch_runs(plan: Plan, made: Planting) -> list[Planned]:
@@ -286,7 +198,7 @@ def definition_of(plan: Plan, checks: Sequence[str]) -> dict[str, object]:
     """How a certificate is made, for its stamp."""
     return {
         "name": "trust",
-        "version": 1,
+        "version": 2,
         "checks": list(checks),
         "plantings": plan.plantings,
         "seed": plan.settings.seed,

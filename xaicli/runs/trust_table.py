@@ -13,6 +13,7 @@ from xaicli.registry import CONTROLS
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.runs.trust_checks import ALARM, CONTRAST, FIDELITY, FOUND, FOUND_RANK, QUARTER, RANDOM
+from xaicli.words import count
 
 PROPERTIES = (FOUND, FOUND_RANK, CONTRAST, ALARM, QUARTER, RANDOM, FIDELITY)
 QUANTITIES = {
@@ -34,6 +35,8 @@ AS_GOOD = 0.05
 """How much less a cheaper method may find and still be recommended."""
 SURVIVES = 0.5
 """A rank correlation with the map of a random network that is worth a word."""
+SELDOM = 0.3
+"""The share of photos below which the upper end of an interval lies where something seldom happens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +108,12 @@ def sentence(one: MethodTrust, model: str, chance: MethodTrust | None) -> str:
     """What a method can be trusted with on this network."""
     parts = []
     found, alarm = one.found.get(FOUND), one.found.get(ALARM)
-    by_chance = (lambda name: 0.0) if chance is None else lambda name: chance.value(name) or 0.0
     if found is not None and found.value is not None:
         parts.append(f"finds {percent(found)} of planted patches")
-        if (found.low or 0.0) <= by_chance(FOUND):
+        if (found.low or 0.0) <= share_by_chance(chance, FOUND):
             parts[-1] += ", which is not shown to be more than chance"
     if alarm is not None and alarm.value is not None:
-        marks = (alarm.low or 0.0) > by_chance(ALARM)
-        also = "marks the patch also where it decides nothing" if marks else "seldom marks it where it decides nothing"
-        parts.append(f"{also} ({percent(alarm)})")
+        parts.append(f"{alarmed(alarm, share_by_chance(chance, ALARM))} ({percent(alarm)})")
     quarter = one.found.get(QUARTER)
     if quarter is not None and quarter.value is not None:
         tells = quarter.low is not None and quarter.low > OF_CHANCE
@@ -130,26 +130,61 @@ def sentence(one: MethodTrust, model: str, chance: MethodTrust | None) -> str:
     return f"On {model}, {one.label} {'; '.join(parts)}." if parts else f"On {model}, nothing could be measured of {one.label}."
 
 
+def share_by_chance(chance: MethodTrust | None, name: str) -> float:
+    """The share of photos of which a random map has a property: half a photo is added to what was counted, since none of a few
+    photos does not mean never."""
+    found = None if chance is None else chance.found.get(name)
+    return 0.0 if found is None or found.value is None else (found.value * found.n + 0.5) / (found.n + 1)
+
+
+def alarmed(alarm: Estimate, chance: float) -> str:
+    """What false alarms say of a method."""
+    if (alarm.low or 0.0) > chance:
+        return "marks the patch also where it decides nothing"
+    if alarm.high is not None and alarm.high <= SELDOM:
+        return "seldom marks it where it decides nothing"
+    return "is not shown to mark it where it decides nothing"
+
+
 def sentences(methods: Sequence[MethodTrust], model: str) -> list[str]:
     chance = next((one for one in methods if one.control and one.label == CONTROLS[0]), None)
     return [sentence(one, model, chance) for one in ordered(methods) if not one.control]
 
 
-def recommended(methods: Sequence[MethodTrust]) -> MethodTrust | None:
-    """The cheapest of the methods that find about as many patches, less false alarms, as the best; None if no method is better
-    than the controls."""
+def told_from_controls(one: MethodTrust, methods: Sequence[MethodTrust]) -> bool:
+    """Whether the interval of a method's share of patches found lies wholly above that of each control."""
+    low = one.found[FOUND].low
+    highs = [control.found[FOUND].high for control in methods if control.control and FOUND in control.found]
+    return low is not None and all(high is not None and low > high for high in highs)
+
+
+def good(methods: Sequence[MethodTrust]) -> list[MethodTrust]:
+    """The methods that find about as many patches, less false alarms, as the best, the cheapest first; none if no method is
+    better than the controls."""
     own = [one for one in methods if not one.control and FOUND in one.found]
     chance = max((one.merit for one in methods if one.control), default=0.0)
-    if not own or max(one.merit for one in own) <= max(chance, 0.0):
-        return None
-    best = max(one.merit for one in own)
-    return min((one for one in own if one.merit >= best - AS_GOOD), key=lambda one: (one.passes, -one.merit, one.label))
+    best = max((one.merit for one in own), default=0.0)
+    if best <= max(chance, 0.0):
+        return []
+    return sorted((one for one in own if one.merit >= best - AS_GOOD), key=lambda one: (one.passes, -one.merit, one.label))
+
+
+def recommended(methods: Sequence[MethodTrust]) -> MethodTrust | None:
+    """The cheapest of the good methods that are told from the controls; None if there is none."""
+    return next((one for one in good(methods) if told_from_controls(one, methods)), None)
 
 
 def recommendation(methods: Sequence[MethodTrust]) -> str:
-    chosen = recommended(methods)
+    chosen, tried = recommended(methods), good(methods)
     if not any(FOUND in one.found for one in methods):
         return "No method is recommended, since no patch was planted that decides (--check patch)."
+    if chosen is None and tried:
+        first = tried[0].found[FOUND]
+        patches = count(first.n, "planted patch", "planted patches")
+        return (
+            f"No method is recommended: with {patches} none is told from the controls. Give more photos; the first to try is "
+            f"{tried[0].label}, which finds {percent(first)}."
+        )
     if chosen is None:
         return "No method is recommended: none is shown to find what was planted."
     return (
@@ -160,10 +195,12 @@ def recommendation(methods: Sequence[MethodTrust]) -> str:
 
 def badge(methods: Sequence[MethodTrust], model: str, photos: int, stamp: str) -> str:
     """The certificate in one line."""
-    chosen = recommended(methods)
+    chosen, tried = recommended(methods), good(methods)
     about = f"{model}, {photos} photos, {stamp[:8]}"
     if not any(FOUND in one.found for one in methods):
         return f"trust: no patch was planted ({about})"
+    if chosen is None and tried:
+        return f"trust: too few planted patches to recommend a method ({about})"
     if chosen is None:
         return f"trust: no method found what was planted ({about})"
     alarm = chosen.found.get(ALARM)
