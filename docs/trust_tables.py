@@ -45,6 +45,7 @@ def trust_tables(folder: Path) -> str:
 def section(stored: Certificate) -> Iterator[str]:
     """A network's summary, table, recommendation and sentences."""
     names = list(dict.fromkeys(name for method in stored["methods"] for name in method["properties"]))
+    about = f"On {stored['model']}, "
     yield from (f"### {short(stored)}", "", f"{stored['recommendation']}", "")
     yield f"| method | {' | '.join(names)} | n | passes |"
     yield "|---" * (len(names) + 3) + "|"
@@ -56,7 +57,7 @@ def section(stored: Certificate) -> Iterator[str]:
     yield from ("", f"`{stored['summary']}`", "")
     yield from (f"- {text}." for text in [*stored["not_checked"], *(f"Left out: {why}" for why in stored["left_out"])])
     yield from ("", "<details><summary>In sentences</summary>", "")
-    yield from (f"- {text}" for text in stored["sentences"])
+    yield from (f"- {text.removeprefix(about)}" for text in stored["sentences"])
     yield from ("", "</details>", "")
 
 
