@@ -203,3 +203,21 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(count):
                 paint(root / split / name / f"{number}.png", colour, seed=hash((split == "val", colour, number)) % 2**31)
     return root
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The files of a server on loopback that speaks as S3 does; s3:// leads there meanwhile."""
+    server, s3fs = pytest.importorskip("moto.server"), pytest.importorskip("s3fs")
+    for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(name, value)
+    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    running.start()
+    try:
+        host, port = running.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield s3fs.S3FileSystem()
+    finally:
+        running.stop()
+        s3fs.S3FileSystem.clear_instance_cache()

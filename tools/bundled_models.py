@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.model_card import write_card
-from xaicli.errors import UsageError, XaiError
+from tools.resumable_work import exit_code_of, say
+from xaicli.errors import UsageError
 from xaicli.models import checkpoint
 from xaicli.models.checkpoint import ENDING
-from xaicli.passes.device import threads
 from xaicli.training.curve import curve_path
 from xaicli.training.data import read_listing
 from xaicli.training.loop import Epoch
@@ -107,10 +107,6 @@ def carry_out(run: TrainRun) -> None:
     say(f"{run.output.stem} is done; curves in {curve_path(run.output)}")
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.bundled_models", description=__doc__.partition("\n")[0])
     parser.add_argument("--data", required=True, metavar="DIR", help="training photos, one folder a class")
@@ -152,21 +148,16 @@ def chosen(only: str) -> list[BundledFile]:
 def main(words: Sequence[str] | None = None) -> int:
     """Train, install, describe; returns the exit code."""
     arguments = arguments_of(words)
-    try:
-        with threads():
-            for recipe in chosen(arguments.only):
-                make(recipe, arguments)
-            if arguments.card is not None:
-                networks = [recipe for recipe in RECIPES if recipe.network]
-                explained = {recipe.stem: explainers_of(recipe.stem) for recipe in networks}
-                write_card(arguments.card, read_listing(arguments.val), explained, arguments.photos, arguments.work)
-    except XaiError as error:
-        say(f"error: {error.line()}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from there")
-        return 130
-    return 0
+
+    def work() -> None:
+        for recipe in chosen(arguments.only):
+            make(recipe, arguments)
+        if arguments.card is not None:
+            networks = [recipe for recipe in RECIPES if recipe.network]
+            explained = {recipe.stem: explainers_of(recipe.stem) for recipe in networks}
+            write_card(arguments.card, read_listing(arguments.val), explained, arguments.photos, arguments.work)
+
+    return exit_code_of(work)
 
 
 def explainers_of(network: str) -> list[str]:

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from tools.bundled_models import carry_out, say
+from tools.bundled_models import carry_out
+from tools.resumable_work import exit_code_of, say
 from tools.trial_scores import Interval, kept, score
-from xaicli.errors import UsageError, XaiError
+from xaicli.errors import UsageError
 from xaicli.files import write_atomic
 from xaicli.models.checkpoint import ENDING
 from xaicli.models.load import load_classifier
 from xaicli.params import escape
-from xaicli.passes.device import threads
 from xaicli.results import stats
 from xaicli.training.data import Listing, read_listing
 from xaicli.training.plan import prepare
@@ -165,17 +165,12 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     arguments = arguments_of(words)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    try:
-        with threads():
-            for method in arguments.method or sorted(RATES):
-                search(method, arguments)
-    except XaiError as error:
-        say(f"error: {error.line()}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from there")
-        return 130
-    return 0
+
+    def work() -> None:
+        for method in arguments.method or sorted(RATES):
+            search(method, arguments)
+
+    return exit_code_of(work)
 
 
 if __name__ == "__main__":

@@ -19,18 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from tools.bundled_models import carry_out, say
+from tools.bundled_models import carry_out
 from tools.lfi_branch import ALTERED, Passed, passed
 from tools.lfi_page import write_page
 from tools.model_card import truth_beside
+from tools.resumable_work import exit_code_of, say
 from tools.trial_scores import compared, kept, score, share
-from xaicli.errors import XaiError
 from xaicli.files import write_atomic
 from xaicli.methods.lfi.lfi_network import branch_of
 from xaicli.models.checkpoint import BUNDLED, ENDING, read_checkpoint, write_checkpoint
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
-from xaicli.passes.device import threads
 from xaicli.results import stats
 from xaicli.training.data import Listing, read_listing
 from xaicli.training.plan import prepare
@@ -183,21 +182,16 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments.work.mkdir(parents=True, exist_ok=True)
     wanted = [name.strip() for name in arguments.only.split(",") if name.strip()]
     held = read_listing(arguments.val)
-    try:
-        with threads():
-            for trial in TRIALS:
-                if wanted and trial.name not in wanted:
-                    continue
-                keep(measure(trial, trained(trial, arguments), arguments, held))
-                say(f"{trial.name}: scored")
-    except XaiError as error:
-        say(f"error: {error.line()}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from there")
-        return 130
-    write_page()
-    return 0
+
+    def work() -> None:
+        for trial in TRIALS:
+            if wanted and trial.name not in wanted:
+                continue
+            keep(measure(trial, trained(trial, arguments), arguments, held))
+            say(f"{trial.name}: scored")
+        write_page()
+
+    return exit_code_of(work)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -148,22 +149,10 @@ def test_a_parquet_file_without_images_is_one_line(tmp_path: Path) -> None:
         find([str(tmp_path / "cut.parquet")])
 
 
-def test_photos_of_an_s3_bucket_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "us-east-1")):
-        monkeypatch.setenv(name, value)
-    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    try:
-        host, port = running.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        files = fsspec.filesystem("s3", skip_instance_cache=True)
-        files.mkdir("photos-of-a-test")
-        for number in range(3):
-            files.pipe(f"photos-of-a-test/val/{number}.png", picture(number))
-        assert_read(find(["s3://photos-of-a-test/val"]), [0, 1, 2])
-        with pytest.raises(InputError, match="does not exist"):
-            find(["s3://photos-of-a-test/val/9.png"])
-    finally:
-        running.stop()
+def test_photos_of_an_s3_bucket_are_read(s3: Any) -> None:
+    s3.mkdir("photos-of-a-test")
+    for number in range(3):
+        s3.pipe(f"photos-of-a-test/val/{number}.png", picture(number))
+    assert_read(find(["s3://photos-of-a-test/val"]), [0, 1, 2])
+    with pytest.raises(InputError, match="does not exist"):
+        find(["s3://photos-of-a-test/val/9.png"])

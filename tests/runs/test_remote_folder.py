@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,27 +48,13 @@ def memory() -> Remote:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
+def bucket(s3: Any) -> Remote:
     """A bucket of a server on loopback that speaks as S3 does."""
-    server = pytest.importorskip("moto.server")
-    s3fs = pytest.importorskip("s3fs")
-    for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "us-east-1")):
-        monkeypatch.setenv(name, value)
-    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    try:
-        host, port = running.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        s3fs.S3FileSystem.clear_instance_cache()
-        files = fsspec.filesystem("s3")
-        if not files.exists("bucket"):
-            files.mkdir("bucket")
-        for path in files.find("bucket"):
-            files.rm_file(path)
-        yield Remote(f"s3://bucket/{FOLDER}", files, f"bucket/{FOLDER}")
-    finally:
-        running.stop()
-        s3fs.S3FileSystem.clear_instance_cache()
+    if not s3.exists("bucket"):
+        s3.mkdir("bucket")
+    for path in s3.find("bucket"):
+        s3.rm_file(path)
+    return Remote(f"s3://bucket/{FOLDER}", s3, f"bucket/{FOLDER}")
 
 
 @pytest.fixture

@@ -64,6 +64,11 @@ def make_baseline(ready: ReadySuite, tick: Tick = lambda done: None) -> Baseline
         for label, values in photo.maps.items():
             if not np.isfinite(values).all():
                 raise RunError(f"the map of {label} of {photo.image} is not finite", hint="See xai doctor --model SPEC.")
+    return baseline_with(ready, photos, noise_of(ready, photos, tick))
+
+
+def baseline_with(ready: ReadySuite, photos: tuple[PhotoResult, ...], noise: Mapping[str, Noise]) -> Baseline:
+    """The baseline of a suite from its measured photos."""
     return Baseline(
         photos=photos,
         definitions=ready.definitions(),
@@ -74,7 +79,7 @@ def make_baseline(ready: ReadySuite, tick: Tick = lambda done: None) -> Baseline
         target_rule=ready.targets.text,
         expect=ready.suite.expect,
         seed=ready.suite.seed,
-        noise=noise_of(ready, photos, tick),
+        noise=noise,
         versions=versions(),
         view=view_of(ready),
         classes=ready.class_names(photos),

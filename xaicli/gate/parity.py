@@ -10,13 +10,12 @@ from typing import Literal
 import torch
 
 from xaicli.errors import InputError, UsageError
-from xaicli.gate.baseline import Baseline, Tick, other_seed, view_of
+from xaicli.gate.baseline import Baseline, Tick, baseline_with, other_seed
 from xaicli.gate.map_similarity import FLOOR, Similarity, similarity
 from xaicli.gate.measure import PRECISION, ReadySuite, run_suite, scores_of, whole, with_classes
 from xaicli.gate.outcome import Outcome
 from xaicli.gate.photo_result import PhotoResult
 from xaicli.network.classifier import Classifier
-from xaicli.packages import versions
 from xaicli.passes.seeds import photo_seed, stream
 from xaicli.runs.photos import LoadedPhoto, load_ahead
 from xaicli.scoring.explanation import Explainer, Explanation
@@ -150,7 +149,7 @@ def run_original(ready: ReadySuite, tick: Tick = lambda done: None) -> Original:
         method.label: [similarity(a.maps[method.label], b.maps[method.label], size) for a, b in zip(photos, again, strict=True)]
         for method in ready.methods
     }
-    return Original(fixed, photos, noise, baseline_of(ready, photos))
+    return Original(fixed, photos, noise, baseline_with(ready, photos, {}))
 
 
 def run_pair(original: Original, other: ReadySuite, tick: Tick = lambda done: None) -> PairRun:
@@ -209,22 +208,6 @@ def explanations_of(photo: PhotoResult, explainers: Sequence[Explainer], loaded:
     return [
         Explanation(one, torch.from_numpy(photo.maps[one.label])[None].to(loaded.input.device), (rule,)) for one in explainers
     ]
-
-
-def baseline_of(ready: ReadySuite, photos: tuple[PhotoResult, ...]) -> Baseline:
-    return Baseline(
-        photos=photos,
-        definitions=ready.definitions(),
-        layers=ready.layers(),
-        places=ready.places(),
-        model=ready.classifier.name,
-        fingerprint=ready.classifier.fingerprint,
-        target_rule=ready.targets.text,
-        expect=ready.suite.expect,
-        seed=ready.suite.seed,
-        versions=versions(),
-        view=view_of(ready),
-    )
 
 
 def compare_photos(pair: PairRun, size: tuple[int, int]) -> tuple[ComparedPhoto, ...]:
