@@ -47,9 +47,16 @@ def test_sheets_of_any_number_of_photos_fit_the_width(count, columns):
     assert used(picture)[-60:].any()
 
 
-def test_a_sheet_of_more_methods_than_fit_grows_wider_rather_than_illegible():
+@pytest.mark.parametrize("count", [1, 3])
+def test_more_methods_than_fit_stand_in_bands_below_each_other(count):
     names = [f"method-{at}" for at in range(16)]
-    assert sheet([row_of(0, names)], names).width > 2200
+    picture = sheet((row_of(at, names) for at in range(count)), names, count=count, title="net")
+    assert picture.width <= 1600
+    first, second = (sheet((row_of(at, own) for at in range(count)), own, count=count) for own in (names[:8], names[8:]))
+    assert np.array_equal(np.asarray(picture)[-second.height :, : second.width], np.asarray(second))
+    titled = sheet((row_of(at, names[:8]) for at in range(count)), names[:8], count=count, title="net")
+    assert np.array_equal(np.asarray(picture)[: titled.height, : titled.width], np.asarray(titled))
+    assert first.height < titled.height
 
 
 def test_many_photos_stand_in_blocks_side_by_side():

@@ -66,16 +66,21 @@ def sheet(
 ) -> Image.Image:
     """Draw all rows on one picture. `rows` may be a generator if `count` is given, so that a photo is freed once it is drawn.
 
-    columns: method labels, in order; scales: one range for all maps of a column, which then has one colour bar on top; without
-    it, each map has its own range and bar.
+    columns: method labels, in order; more than fit the width stand in bands below each other, each with the photos again;
+    scales: one range for all maps of a column, which then has one colour bar on top; without it, each map has its own range
+    and bar.
     """
     if count is None:
         rows = list(rows)
         count = len(rows)
-    drawing = Sheet(tuple(columns), count, dict(scales or {}), colormap, alpha, title, width, look=look)
+    bands = [
+        Sheet(band, count, dict(scales or {}), colormap, alpha, "" if at else title, width, look=look)
+        for at, band in enumerate(bands_of(columns, width))
+    ]
     for row in rows:
-        drawing.add(row)
-    return drawing.picture()
+        for band in bands:
+            band.add(row)
+    return stacked([band.picture() for band in bands])
 
 
 @dataclass
@@ -199,6 +204,27 @@ def layout(columns: int, count: int, width: int = WIDTH) -> tuple[int, int]:
         if math.ceil(count / blocks) * (cell + 80) <= TALL:
             break
     return best
+
+
+def bands_of(columns: Sequence[str], width: int) -> list[tuple[str, ...]]:
+    """The columns in groups of about equal size, each as many as fit the width beside the photo at the smallest size."""
+    most = max(1, (width - 2 * MARGIN + GAP) // (SMALLEST_CELL + GAP) - 1)
+    if len(columns) <= most:
+        return [tuple(columns)]
+    size = math.ceil(len(columns) / math.ceil(len(columns) / most))
+    return [tuple(columns[at : at + size]) for at in range(0, len(columns), size)]
+
+
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other, on the left."""
+    if len(pictures) == 1:
+        return pictures[0]
+    canvas = Image.new("RGB", (max(each.width for each in pictures), sum(each.height for each in pictures)), PAPER)
+    top = 0
+    for each in pictures:
+        canvas.paste(each, (0, top))
+        top += each.height
+    return canvas
 
 
 def nothing_to_draw(cell: SheetCell | None) -> tuple[str, ...]:
