@@ -12,12 +12,12 @@ from xaicli.errors import UsageError, did_you_mean
 from xaicli.targets import BOX, BOX_OF_CLASS, BOXES, EVEN, LONGEST_INDEX, NAMED_REGIONS, REGIONS, TargetRule, out_of_range
 
 
-def parse_target(text: str, classes: Sequence[str], count: int, *, most: int | None = None) -> TargetRule:
+def parse_target(text: str, classes: Sequence[str], count: int, *, most: int | None = None, expected: str = "") -> TargetRule:
     """A rule from text: `top1`, `top5`, an index, a class name, `A-B` of two of them, `positive` (`positive@above=0.3`); for a
     model that gives a class map, one of the others with `@region=`; for a detector `box:0`, `CLASS@box=0`, `boxes@above=0.5`.
 
     classes: names by index, synonyms separated by commas (may be empty); count: how many outputs the model has; most: the largest
-    k of `topk`, by default all outputs.
+    k of `topk`, by default all outputs; expected: what an error for an unknown name says may stand there.
     """
     most = count if most is None else most
     text, marked, region = text.partition("@region=")
@@ -26,7 +26,8 @@ def parse_target(text: str, classes: Sequence[str], count: int, *, most: int | N
             raise UsageError("@region= names no region", expected=REGIONS)
         named = region.strip().lower()
         return replace(
-            parse_target(text or "top1", classes, count, most=most), region=named if named in NAMED_REGIONS else region.strip()
+            parse_target(text or "top1", classes, count, most=most, expected=expected),
+            region=named if named in NAMED_REGIONS else region.strip(),
         )
     top = re.fullmatch(r"top-?(\d+)", text.strip().lower())
     if top:
@@ -45,7 +46,7 @@ def parse_target(text: str, classes: Sequence[str], count: int, *, most: int | N
     pairs = [(text[: dash.start()], text[dash.end() :]) for dash in re.finditer("-", text)]
     fitting = [pair for pair in pairs if names.find(pair[0]) and names.find(pair[1])]
     if not fitting:
-        raise names.unknown(text)
+        raise names.unknown(text, expected)
     if len(fitting) > 1:
         raise UsageError(f'target "{text}" can be split in {len(fitting)} ways', hint="Use class indices: INDEX-INDEX.")
     index, against = map(names.index, fitting[0])
@@ -63,11 +64,11 @@ def parse_boxes(text: str, names: NameTable) -> TargetRule | None:
         return None
     number = number.strip() if of_class else text[len(BOX) :].strip()
     if not number.isdecimal() or len(number) > LONGEST_INDEX:
-        raise UsageError(f'"{shorten(text)}" names no box', expected="box:0, CLASS@box=0 or boxes@above=0.5")
+        raise UsageError(f'"{shorten(text)}" names no box', expected=BOX_TARGETS)
     if not of_class:
         return TargetRule(index=int(number), boxes=True)
     if not names.find(name):
-        raise names.unknown(name)
+        raise names.unknown(name, f"an index from 0 to {names.count - 1}, or a class name")
     return TargetRule(index=names.index(name), nth=int(number))
 
 
@@ -87,6 +88,8 @@ def name_table(classes: tuple[str, ...], count: int) -> NameTable:
     """One table for the many targets of one model."""
     return NameTable(classes, count)
 
+
+BOX_TARGETS = "box:0, CLASS@box=0 or boxes@above=0.5"
 
 MOST_NAMED = 3
 """Names that are suggested at once."""
@@ -143,7 +146,8 @@ class NameTable:
         more = f" (and {len(found) - MOST_NAMED} more)" if len(found) > MOST_NAMED else ""
         return f"Did you mean {', '.join(most)}{' or ' if most else ''}{last}?{more}"
 
-    def unknown(self, text: str) -> UsageError:
+    def unknown(self, text: str, expected: str = "") -> UsageError:
+        """The error for a text that names no class; expected: what may stand there, by default a whole target."""
         numbers = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", text)
         if numbers:
             beyond = next(number for number in numbers.groups() if not self.find(number or ""))
@@ -151,5 +155,5 @@ class NameTable:
         near = self.with_word(text) or did_you_mean(text, self.spelled.values())
         if not self.indices:
             near = "This model has no class names; give them with --classes FILE."
-        expected = f"top1, top5, an index from 0 to {self.count - 1}, a class name, or A-B"
+        expected = expected or f"top1, top5, an index from 0 to {self.count - 1}, a class name, or A-B"
         return UsageError(f'no class is called "{shorten(text)}"', expected=expected, hint=near)

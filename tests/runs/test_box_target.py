@@ -111,6 +111,15 @@ def test_what_names_no_box_is_refused_for_a_detector(square, target):
         xaicli.explain(square, hand_made(), "grad-cam", target=target)
 
 
+@pytest.mark.parametrize(
+    ("target", "expected"), [("cat", "box:0, CLASS@box=0"), ("cat@box=0", "an index from 0 to 1, or a class")]
+)
+def test_an_unknown_class_of_a_detector_is_refused_with_what_names_a_box(square, target, expected):
+    with pytest.raises(UsageError, match='no class is called "cat"') as caught:
+        xaicli.explain(square, hand_made(), "grad-cam", target=target)
+    assert caught.value.expected.startswith(expected)
+
+
 @pytest.mark.parametrize("target", ["box:0", "boxes", "0@box=0"])
 def test_boxes_of_a_classifier_are_refused(square, tiny_cnn, target):
     with pytest.raises(UsageError, match="needs a detector, but"):

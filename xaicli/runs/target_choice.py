@@ -13,7 +13,7 @@ from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.runs.region_target import canonical
-from xaicli.target_text import parse_target
+from xaicli.target_text import BOX_TARGETS, parse_target
 from xaicli.targets import DECISION, LONGEST_INDEX, NO_CLASS, PREDICTED, TargetRule, out_of_range
 from xaicli.untrusted import read_text
 
@@ -85,7 +85,8 @@ def rule_from(text: str, classifier: Classifier) -> TargetRule:
     # Of a region and of boxes no several best classes are explained, so any number of them is refused for that reason.
     whole_photo = classifier.pixels is None and classifier.decoding is None
     most = classifier.count if whole_photo else 10**LONGEST_INDEX
-    rule = fitted(parse_target(text, classifier.classes, classifier.count, most=most), classifier)
+    expected = "" if classifier.decoding is None else BOX_TARGETS
+    rule = fitted(parse_target(text, classifier.classes, classifier.count, most=most, expected=expected), classifier)
     refuse_unfit(rule, classifier)
     return rule
 
@@ -136,7 +137,7 @@ def wrong_kind(rule: TargetRule, classifier: Classifier) -> UsageError:
     known = rule.index >= 0 and rule.against == NO_CLASS and not rule.region
     return UsageError(
         f"--target {rule} names no box, but {classifier.name} is a detector",
-        expected="box:0, CLASS@box=0 or boxes@above=0.5",
+        expected=BOX_TARGETS,
         hint=f"Give --target {rule.index}@box=0." if known else "Give --target box:0.",
     )
 
