@@ -47,19 +47,28 @@ def aligned(
     right: which columns are right-aligned, by default none; width: terminal columns, 0 for no limit. The widest columns are
     made narrower until a line fits: a text of several words goes on in the next line, a longer word is shortened in the middle.
     """
+    return [line for lines in aligned_rows(rows, right=right, gap=gap, width=width, prefix=prefix) for line in lines]
+
+
+def aligned_rows(
+    rows: Sequence[Sequence[str]], *, right: Sequence[bool] | None = None, gap: str = "  ", width: int = 0, prefix: str = ""
+) -> list[list[str]]:
+    """The lines of each row of `aligned`."""
     if not rows:
         return []
     widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
     while width and sum(widths) + len(gap) * (len(widths) - 1) > width and max(widths) > NARROWEST:
         widths[widths.index(max(widths))] -= 1
     sides = right or [False] * len(widths)
-    lines = []
+    made = []
     for row in rows:
         cells = [wrapped(text, wide) if columns_of(text) > wide else [text] for text, wide in zip(row, widths, strict=True)]
-        for texts in zip_longest(*cells, fillvalue=""):
-            line = gap.join(fit(text, wide, side) for text, wide, side in zip(texts, widths, sides, strict=True))
-            lines.append((prefix + line).rstrip())
-    return lines
+        lines = [
+            gap.join(fit(text, wide, side) for text, wide, side in zip(texts, widths, sides, strict=True))
+            for texts in zip_longest(*cells, fillvalue="")
+        ]
+        made.append([(prefix + line).rstrip() for line in lines])
+    return made
 
 
 def in_blocks(first: Sequence[str], columns: Sequence[Sequence[str]], width: int, gap: str = "  ") -> list[list[tuple[str, ...]]]:

@@ -44,6 +44,16 @@ def test_text_shows_failures_first_with_worst_photos_and_ends_in_a_count():
     assert lines[-1] == "1 of 4 rules failed, 1 warned, 1 inconclusive"
 
 
+def test_text_that_is_wider_than_the_terminal_goes_on_in_the_next_line():
+    text = "the mean is 0.71 [0.66, 0.75] and the floor 0.93, so the maps moved further than by chance"
+    long = failure(text=text, worst=("a.png 0.12", "b.png 0.20"))
+    wide, narrow = (render(outcome(long, OK), "table", pictures=".xai/check/", width=width) for width in (0, 60))
+    assert max(map(len, wide.splitlines())) > 60 >= max(map(len, narrow.splitlines()))
+    assert sorted(wide.split()) == sorted(narrow.split())
+    assert narrow.splitlines()[1].split() == ["0.75]", "and", "the", "floor", "0.93,", "so"]
+    assert [line.split()[0] for line in narrow.splitlines() if not line.startswith(" ")] == ["FAIL", "ok", "1"]
+
+
 def test_text_says_when_all_holds():
     assert render(outcome(OK, NOTE), "table").splitlines()[-1] == "the one rule holds"
 

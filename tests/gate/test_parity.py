@@ -168,6 +168,14 @@ def here(room, monkeypatch) -> Path:
 COMMAND = ["parity", "net.py:make", "net.py:other", "photos", "--method", METHODS, "--metric", "insertion@steps=4"]
 
 
+def test_no_line_is_wider_than_the_terminal(here, capsys, monkeypatch):
+    monkeypatch.setattr("xaicli.cli.printing.terminal_width", lambda: 70)
+    assert main([*COMMAND, "-o", "out"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 70
+    assert any(line.startswith("  ") for line in lines)
+
+
 def test_the_command_exits_1_with_a_page_of_pairs(here, capsys):
     assert main([*COMMAND, "-o", "out"]) == 1
     shown = capsys.readouterr().out

@@ -13,17 +13,21 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from xaicli.gate.outcome import Outcome
 from xaicli.gate.verdict import Verdict
-from xaicli.terminal import printable
-from xaicli.text_table import aligned, in_markdown
+from xaicli.terminal import printable, wrapped
+from xaicli.text_table import aligned_rows, in_markdown
 from xaicli.words import count
 
 FORMATS = ("table", "markdown", "json", "junit", "github")
 WORDS = {"ok": "ok", "fail": "FAIL", "inconclusive": "?", "note": "note"}
 ORDER = ("FAIL", "warn", "?", "ok", "note")
+INDENT = "      "
 
 
-def render(outcome: Outcome, form: str, *, pictures: str = "") -> str:
-    """All verdicts in one of FORMATS, ending in a line break. pictures: the folder of before-and-after pictures, if any."""
+def render(outcome: Outcome, form: str, *, pictures: str = "", width: int = 0) -> str:
+    """All verdicts in one of FORMATS, ending in a line break.
+
+    pictures: the folder of before-and-after pictures, if any; width: of the table in terminal columns, 0 for no limit.
+    """
     verdicts = in_order(outcome)
     if form == "json":
         return to_json(outcome, pictures)
@@ -33,7 +37,7 @@ def render(outcome: Outcome, form: str, *, pictures: str = "") -> str:
         return to_junit(verdicts, outcome)
     if form == "github":
         return to_github(verdicts, outcome)
-    return to_text(verdicts, pictures)
+    return to_text(verdicts, pictures, width)
 
 
 def in_order(outcome: Outcome) -> list[Verdict]:
@@ -49,14 +53,15 @@ def worst_of(verdict: Verdict) -> str:
     return ", ".join(map(printable, verdict.worst)) if verdict.state == "fail" else ""
 
 
-def to_text(verdicts: Sequence[Verdict], pictures: str) -> str:
+def to_text(verdicts: Sequence[Verdict], pictures: str, width: int = 0) -> str:
     rows = [[word(verdict), *map(printable, (verdict.method, verdict.what, verdict.text))] for verdict in verdicts]
     lines = []
-    for verdict, line in zip(verdicts, aligned(rows), strict=True):
-        lines.append(line)
+    for verdict, row in zip(verdicts, aligned_rows(rows, width=width), strict=True):
+        lines += row
         if worst := worst_of(verdict):
             where = f"   pictures in {printable(pictures)}" if pictures and verdict.method else ""
-            lines.append(f"      worst: {worst}{where}")
+            said = f"worst: {worst}{where}"
+            lines += [f"{INDENT}{line}" for line in (wrapped(said, width - len(INDENT)) if width else [said])]
     lines.append(conclusion(verdicts))
     return "\n".join(lines) + "\n"
 

@@ -15,17 +15,18 @@ SHOWN = STATES[::-1]
 """Agreement first, since it is of most photos."""
 
 
-def render_pair(outcome: ParityOutcome, form: str, *, pictures: str = "") -> str:
-    """The three outcomes of photos, then all verdicts, in one of the gate's formats; ends in a line break."""
+def render_pair(outcome: ParityOutcome, form: str, *, pictures: str = "", width: int = 0) -> str:
+    """The three outcomes of photos, then all verdicts, in one of the gate's formats; ends in a line break. pictures, width: as in
+    `formats.render`."""
     if form == "json":
         return to_json(outcome, pictures)
-    verdicts = render(outcome, form, pictures=pictures)
+    verdicts = render(outcome, form, pictures=pictures, width=width)
     if form == "markdown":
         rows = "".join(f"| {' | '.join(map(in_cell, row))} |\n" for row in summary(outcome))
         return f"| photos | | worst |\n|---|---|---|\n{rows}\n{verdicts}"
     if form == "table":
         shown = [list(map(printable, row)) for row in summary(outcome)]
-        return "".join(f"{line}\n" for line in aligned(shown)) + "\n" + verdicts
+        return "".join(f"{line}\n" for line in aligned(shown, width=width)) + "\n" + verdicts
     return verdicts
 
 

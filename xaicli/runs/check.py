@@ -50,8 +50,8 @@ class Checked(Tabular):
         """All verdicts as table, json, markdown, junit or github."""
         where = "" if self.pictures is None else f"{self.pictures}/"
         if isinstance(self.outcome, ParityOutcome):
-            return render_pair(self.outcome, format, pictures=where).removesuffix("\n")
-        return "" if self.outcome is None else render(self.outcome, format, pictures=where).removesuffix("\n")
+            return render_pair(self.outcome, format, pictures=where, width=width).removesuffix("\n")
+        return "" if self.outcome is None else render(self.outcome, format, pictures=where, width=width).removesuffix("\n")
 
 
 def check(

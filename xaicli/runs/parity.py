@@ -59,7 +59,7 @@ class Parity(Tabular):
     def render(self, format: str = "table", *, width: int = 0) -> str:
         """The outcomes and all verdicts as table, json, markdown, junit or github."""
         pictures = "" if self.page is None else f"{self.page.parent}/"
-        return render_pair(self.outcome, format, pictures=pictures).removesuffix("\n")
+        return render_pair(self.outcome, format, pictures=pictures, width=width).removesuffix("\n")
 
 
 def parity(
