@@ -193,6 +193,11 @@ def test_copies_can_be_trained_on_and_are_written_again_the_same(xai: CommandLin
     assert len(listing.sources) == 8
     assert listing.classes == ("four-poster", "tabby")
     assert len(read_listing("copies/labels.csv").sources) == len(list(Path("copies").glob("*.png")))
+    # A run that was stopped leaves copies and no list yet.
+    Path("copies/labels.csv").unlink()
+    next(Path("copies").glob("*.png")).unlink()
+    assert xai(*words) == 0
+    assert contents("copies") == before
 
 
 def test_a_map_and_all_but_it_fill_the_two_parts_of_a_photo(xai: CommandLine) -> None:

@@ -31,8 +31,8 @@ def refuse_beside(images: Photos, sources: Sequence[Source], folder: Path, copie
     folders = [Path(one) for one in named if isinstance(one, str | os.PathLike) and is_folder(Path(one))]
     homes = {os.path.realpath(one) for one in (*folders, *(source.file.parent for source in sources if source.file))}
     for place in dict.fromkeys((folder / name).parent for name in copies.values()):
-        # The output folder is left out when photos are searched; one of ours has a list of labels.
-        foreign = is_folder(place) and not is_own(folder / LABELS) and any(map(is_photo_file, place.iterdir()))
+        # Copies of an earlier run may stand there, finished or not.
+        foreign = is_folder(place) and any(is_photo_file(path) and not is_own(path) for path in place.iterdir())
         if foreign or os.path.realpath(place) in homes:
             raise UsageError(f"copies in {place} would stand among photos", expected="a folder of their own (-o DIR)")
 
