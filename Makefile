@@ -31,5 +31,5 @@ models-and-targets:
 .PHONY: certificates
 certificates:
 	python -m tools.certificates --assets $(ASSETS) --output build/trust
-	XAI_ASSETS=$(ASSETS) python -m benchmarks parity --write --rounds 4
+	XAI_ASSETS=$(ASSETS) python -m benchmarks parity --write --rounds 7
 	python -m docs.measured
