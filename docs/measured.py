@@ -54,7 +54,7 @@ def parity_table(stored: dict[str, Any]) -> str:
         "Faults are looked for on twelve photos; each further set has four others, and a seed of its own.",
         "`occlusion@window=56@stride=28`, fp32; networks with real weights, in which five faults were planted. The exports after",
         "them are faithful. False alarms at faithful exports, with the 95 % interval:",
-        f"{round(sum(alarms))} of {len(alarms)} runs, {100 * np.mean(alarms):.0f} % [{100 * low:.0f}, {100 * high:.0f}].",
+        f"{round(sum(alarms))} of {len(alarms)} runs, {100 * np.mean(alarms):.0f} % [{100 * low:.1f}, {100 * high:.1f}].",
     ]
     return "\n".join([*lines, "", *note])
 
