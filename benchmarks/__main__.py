@@ -15,14 +15,21 @@ from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.idle_threads import sleep_while_waiting
 
 BENCHMARKS = {
-    "peers:deletion-and-insertion": "deletion and insertion against torch-cam and Quantus at the same steps",
+    "peers:deletion-and-insertion": "deletion and insertion of 5 maps of 16 photos against torch-cam at the same steps",
+    "peers:deletion-and-insertion-by-openvino": "the same by an extra engine",
+    "peers:deletion-by-quantus": "deletion of the same maps against Quantus at the same steps",
     "peers:deletion-and-insertion-of-224-steps": "deletion and insertion against the authors' loop, in full and to 0.002",
     "peers:rise-a-mask": "RISE against the loop of its specification, in float32 and bfloat16",
+    "peers:rise-by-xaitk": "RISE of one set of masks against XAITK-saliency",
     "peers:score-cam": "Score-CAM against torch-cam's",
     "peers:ablation-cam": "Ablation-CAM against pytorch-grad-cam's",
     "peers:occlusion": "occlusion against captum's, by default and tuned",
     "peers:integrated-gradients": "integrated gradients against captum's, by default and tuned",
     "peers:grad-cam-of-a-folder": "Grad-CAM of a folder, whole command, against a script of pytorch-grad-cam",
+    "growth:masks": "RISE of 32 to 512 masks, ours and the plain loop",
+    "growth:channels": "Score-CAM of 64 to 512 channels, ours and torch-cam's",
+    "growth:methods": "deletion and insertion of 1 to 10 maps, ours and torch-cam's",
+    "growth:photos": "Grad-CAM of 10 to 10,000 small photos, whole commands: time, and whether memory stays constant",
     "curves": "deletion and insertion to an error of 0.002: points passed, and how often the area lies inside",
     "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",
     "commands": "one photo and a folder by `xai explain`, over plain scripts that do the same",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import Figure
+from benchmarks.memory import run_command
 from benchmarks.networks import SIDE, assets
 from benchmarks.side_by_side import Job, Side, race
 from xaicli.passes.upsampling import unit_range, upsample
@@ -63,18 +63,19 @@ def grad_cam_of_a_folder(rounds: int) -> Iterator[list[Figure]]:
             (source / f"{number:04d}.jpg").write_bytes(path.read_bytes())
         script = Path(place) / "script.py"
         script.write_text(SCRIPT)
-        xai = [sys.executable, "-m", "xaicli.cli.main"]
+        xai, taken = [sys.executable, "-m", "xaicli.cli.main"], {"memory": 0.0}
 
         def ours() -> Tensor:
             out = Path(place) / "ours"
+            model = ["--model", "mobilenet_v2", "--weights", str(weights)]
             method = ["--method", "grad-cam", "--overwrite", "-o", str(out)]
-            run([*xai, "explain", str(source), "--model", "mobilenet_v2", "--weights", str(weights), *method])
+            taken["memory"] = run_command([*xai, "explain", str(source), *model, *method])
             return unit(np.stack([np.load(path) for path in sorted(out.glob("*.npy"))]))
 
         def theirs(size: int) -> Tensor:
             out = Path(place) / "theirs"
             out.mkdir(exist_ok=True)
-            run([sys.executable, str(script), str(weights), str(source), str(out), str(size)])
+            taken["memory"] = run_command([sys.executable, str(script), str(weights), str(source), str(out), str(size)])
             return unit(np.stack([np.load(path) for path in sorted(out.glob("*.npy"))]))
 
         job = Job("Grad-CAM, whole command", f"{count} photos, MobileNetV2", 3.0, "grad-cam", 0.05)
@@ -82,12 +83,10 @@ def grad_cam_of_a_folder(rounds: int) -> Iterator[list[Figure]]:
             named = f"grad-cam {importlib.metadata.version('grad-cam')}"
         except importlib.metadata.PackageNotFoundError:
             return
-        sides = [Side("xai", "default", ours), Side(named, "script, 1 a pass", lambda: theirs(1))]
-        yield race(job, [*sides, Side(named, "script, 16 a pass", lambda: theirs(16))], None, rounds)
-
-
-def run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+        works = {("xai", "default"): ours, (named, "script, 1 a pass"): lambda: theirs(1)}
+        works[named, "script, 16 a pass"] = lambda: theirs(16)
+        sides = [Side(tool, row, work, peak=lambda: taken["memory"]) for (tool, row), work in works.items()]
+        yield race(job, sides, None, rounds)
 
 
 def unit(maps: np.ndarray) -> Tensor:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import resource
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 MIB = 2**20
+EVERY = 0.05
+"""Seconds between two looks at the memory of a command."""
 STATUS = Path("/proc/self/status")
 
 
@@ -21,8 +25,33 @@ def peak() -> float:
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / MIB
-    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text()) if STATUS.is_file() else None
-    if found is not None:
-        return int(found[1]) / 1024
+    marked = mark_of("self")
+    if marked is not None:
+        return marked
     kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return kibibytes / 1024
+
+
+def mark_of(process: int | str) -> float | None:
+    """The most memory that a process has had, in MiB, by the kernel's mark; None where there is none, or it has ended."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    except OSError:
+        return None
+    return None if found is None else int(found[1]) / 1024
+
+
+def run_command(command: Sequence[str]) -> float:
+    """Run a command to its end; the most memory that it had, in MiB, 0 where the kernel does not tell."""
+    most = 0.0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+        while True:
+            most = mark_of(child.pid) or most
+            try:
+                _, errors = child.communicate(timeout=EVERY)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+    if child.returncode:
+        raise RuntimeError(f"{command[0]} ended with {child.returncode}: {errors.decode()[-2000:]}")
+    return most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,8 @@ class Side:
     """One tool on a job.
 
     tool: with its version; row: `default` or `tuned`, or what else sets it apart; work: the job, which returns what is compared,
-    as a tensor; passes: photos that pass the network, None where they are counted; compared: whether it has to compute the same.
+    as a tensor; passes: photos that pass the network, None where they are counted; compared: whether it has to compute the same;
+    peak: the memory in MiB that the last run of the job took in a process of its own, None where it runs in this one.
     """
 
     tool: str
@@ -32,13 +34,15 @@ class Side:
     work: Callable[[], torch.Tensor]
     passes: float | None = None
     compared: bool = True
+    peak: Callable[[], float] | None = None
 
 
 @dataclass(eq=False)
 class Measured:
     """What was measured of a side.
 
-    wall, processor: seconds of each run; passes: photos that passed the network; memory: MiB above what the process had;
+    wall, processor: seconds of each run; passes: photos that passed the network; memory: MiB above what the process had, of
+    a process of its own all that it took;
     difference: how far the result is from ours.
     """
 
@@ -66,6 +70,19 @@ class Job:
     tolerance: float
 
 
+def version(name: str) -> str | None:
+    """A peer's name with its version, None where it is not installed."""
+    try:
+        return f"{name} {importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def present(*sides: tuple[str, str, Callable[[], torch.Tensor]]) -> list[Side]:
+    """The sides whose tool is installed: (distribution, row, work)."""
+    return [Side(named, row, work) for name, row, work in sides if (named := version(name)) is not None]
+
+
 def race(job: Job, sides: Sequence[Side], network: nn.Module | None, rounds: int) -> list[Figure]:
     """Check that all sides compute the same, then run ours against each other one: A B B A, `rounds` times.
 
@@ -77,6 +94,7 @@ def race(job: Job, sides: Sequence[Side], network: nn.Module | None, rounds: int
     for side, measured in zip(sides, found, strict=True):
         with counting(network) as passed:
             measured.memory, result = memory_of(side.work)
+        measured.memory = measured.memory if side.peak is None else side.peak()
         measured.passes = (passed[0] or None) if side.passes is None else side.passes
         first = result if first is None else first
         if side.compared:

@@ -254,3 +254,19 @@ def test_networks_that_people_use_agree(name, left):
     assert sum(isinstance(part, nn.BatchNorm2d) for part in fast.module.modules()) == left
     before, after = given(photos), fast(photos.contiguous(memory_format=torch.channels_last))
     assert_close(after, before, atol=2e-5 * before.abs().max().item(), rtol=0)
+
+
+@pytest.mark.skipif(not has_fused(), reason="this build of torch runs convolutions and activations apart")
+def test_beside_the_weights_that_are_laid_out_none_are_kept_until_inputs_of_another_size_come():
+    head = nn.Linear(6 * 14 * 14, 5)
+    module = settled(nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), head))
+    _, quick = folded(classifier_of(module), PHOTOS[:1])
+    fused = quick.torch_module[0]
+    expected = module(PHOTOS)
+    assert_close(quick(PHOTOS), expected)
+    assert fused.kept == ()
+    assert fused.parts[0].weight.data_ptr() == module[0].weight.data_ptr()
+    wide = torch.cat([PHOTOS, PHOTOS], dim=3)
+    assert_close(fused(wide), module[:3](wide))
+    assert len(fused.kept) == 1
+    assert_close(fused(PHOTOS), module[:3](PHOTOS))

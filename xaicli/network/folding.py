@@ -7,6 +7,7 @@ output; there the twin computes the same numbers up to rounding.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,21 +56,23 @@ def shorten(twin: nn.Module, parts: dict[str, nn.Module], chain: Chain, fuses: b
     """Let the convolution of a chain do the work of the modules after it, and replace these by identities."""
     convolution = parts[chain.convolution]
     assert isinstance(convolution, nn.Conv2d)
-    if chain.norm:
-        norm = parts[chain.norm]
-        assert isinstance(norm, nn.BatchNorm2d)
-        take_in(convolution, norm)
+    norm = parts[chain.norm] if chain.norm else None
+    assert norm is None or isinstance(norm, nn.BatchNorm2d)
+    if norm is not None:
         replace_module(twin, norm, nn.Identity())
     if fuses and isinstance(convolution.padding, tuple) and convolution.padding_mode == "zeros":
         activation = parts[chain.activation] if chain.activation else None
-        replace_module(twin, convolution, Fused(convolution, activation))
+        replace_module(twin, convolution, Fused(convolution, norm, activation))
         if activation is not None:
             replace_module(twin, activation, nn.Identity())
+    elif norm is not None:
+        replace_module(twin, convolution, with_norm(convolution, norm))
 
 
-def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Put a batch norm into the weights of the convolution before it, computed in float64."""
-    kind = convolution.weight.dtype
+def with_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """The same convolution with a batch norm in its weights, computed in float64; neither is changed."""
+    kind, made = convolution.weight.dtype, copy.copy(convolution)
+    made._parameters = dict(convolution._parameters)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.inference_mode(False), torch.no_grad():
@@ -79,44 +82,60 @@ def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         )
         weight, bias = fuse_conv_bn_weights(in_float64(convolution.weight), bias, *statistics, scale, shift)
         at = convolution.weight.device
-        convolution.weight = nn.Parameter(weight.to(at, kind, memory_format=torch.channels_last), requires_grad=False)
-        convolution.bias = nn.Parameter(bias.to(at, kind), requires_grad=False)
+        made.weight = nn.Parameter(weight.to(at, kind, memory_format=torch.channels_last), requires_grad=False)
+        made.bias = nn.Parameter(bias.to(at, kind), requires_grad=False)
+    return made
 
 
 class Fused(nn.Module):
-    """A convolution and the activation after it as one operation of oneDNN, its weights laid out once.
+    """A convolution, the batch norm and the activation after it as one operation of oneDNN, its weights laid out once.
 
     The layout depends on the size of the inputs: with a layout for another size, oneDNN reorders the weights in every pass, which
-    takes longer than a small convolution itself. Batches of any length share a layout. apart: run both as separate operations,
-    for `taken_apart`.
+    takes longer than a small convolution itself. Batches of any length share a layout. Beside it no weights with the norm in
+    them are kept until inputs of a second size come. apart: run convolution and activation as separate operations, for
+    `taken_apart`.
     """
 
-    def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None) -> None:
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, activation: nn.Module | None) -> None:
         super().__init__()
         self.apart = False
-        # In a tuple, so that torch does not register them as submodules.
-        self.parts = (convolution, activation or nn.Identity())
+        # In tuples, so that torch does not register them as submodules.
+        self.parts = (convolution, norm, activation or nn.Identity())
+        self.kept: tuple[nn.Conv2d, ...] = ()
         self.geometry: tuple[Any, ...] = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
         self.activation: tuple[str, list[float]] = ("none", [])
         if activation is not None:
             self.activation = NAMES[type(activation)]
         self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
         self.size = torch.Size()
-        self.bias = convolution.bias
+
+    def normed(self) -> nn.Conv2d:
+        """The convolution with the norm in its weights."""
+        convolution, norm, _ = self.parts
+        if self.kept:
+            return self.kept[0]
+        return convolution if norm is None else with_norm(convolution, norm)
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.apart:
-            convolution, activation = self.parts
-            return activation(convolution(inputs))  # type: ignore[no-any-return]
+            self.kept = (self.normed(),)
+            return self.parts[2](self.kept[0](inputs))  # type: ignore[no-any-return]
         if self.weight is None or self.size != inputs.shape[1:]:
-            self.size = inputs.shape[1:]
-            with torch.inference_mode(False), torch.no_grad():
-                weight = self.parts[0].weight.detach().contiguous()
-                self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, [1, *self.size])
+            self.lay_out(inputs.shape[1:])
         made: Tensor = torch.ops.mkldnn._convolution_pointwise(
             inputs, self.weight, self.bias, *self.geometry, *self.activation, ""
         )
         return made
+
+    def lay_out(self, size: torch.Size) -> None:
+        """Lay out the weights for inputs of that size."""
+        convolution = self.normed()
+        self.kept = () if self.weight is None else (convolution,)
+        self.size, self.bias = size, convolution.bias
+        with torch.inference_mode(False), torch.no_grad():
+            weight = convolution.weight.detach().contiguous()
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, [1, *size])
 
 
 @contextmanager
@@ -154,7 +173,7 @@ def has_fused() -> bool:
         for kind in NAMES:
             activation = kind()
             expected = activation(functional.conv2d(inputs, convolution.weight, convolution.bias, padding=1, groups=2))
-            if not torch.allclose(Fused(convolution, activation)(inputs), expected, atol=1e-5):
+            if not torch.allclose(Fused(convolution, None, activation)(inputs), expected, atol=1e-5):
                 return False
     # An undocumented operation may raise anything; then it cannot be used.
     except Exception:

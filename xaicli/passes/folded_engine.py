@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from xaicli.freed_memory import give_back
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
 from xaicli.network.layers import FeatureLayer
@@ -87,6 +88,8 @@ def twin_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: boo
             logits, quick = folded(meant, photo.clone())
             network = quick.module if quick is not meant and gives(over(classifier, quick.torch_module), photo, logits) else None
         twin = TWINS[module] = Twin(network, state)
+        # Every activation of a pass was kept meanwhile, and batches need other pieces of memory than these.
+        give_back()
     return twin
 
 
