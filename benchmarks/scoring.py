@@ -30,7 +30,7 @@ from xaicli.targets import Resolved
 STEPS = 224
 PIXELS = SIDE * SIDE
 FASTER, FASTER_THAN_TORCHCAM = 2.5, 1.3
-MANY_PHOTOS, MANY_METHODS, MEMORY = 64, 5, 1536.0
+MANY_PHOTOS, MANY_METHODS, MEMORY = 64, 5, 1024.0
 
 
 def measure(rounds: int) -> list[Figure]:
