@@ -66,7 +66,13 @@ def shorten(twin: nn.Module, parts: dict[str, nn.Module], chain: Chain, fuses: b
         if activation is not None:
             replace_module(twin, activation, nn.Identity())
     elif norm is not None:
-        replace_module(twin, convolution, with_norm(convolution, norm))
+        take_in(convolution, norm)
+
+
+def take_in(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Put a batch norm into the weights of the convolution before it."""
+    made = with_norm(convolution, norm)
+    convolution.weight, convolution.bias = made.weight, made.bias
 
 
 def with_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
