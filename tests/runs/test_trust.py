@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -32,6 +34,7 @@ from xaicli.network.planted_head import (
     with_head,
 )
 from xaicli.passes.queue import clean_logits
+from xaicli.progress import Progress, Step
 from xaicli.runs import score_run
 from xaicli.runs.find_photos import find_photos
 from xaicli.runs.photos import load_ahead
@@ -85,6 +88,20 @@ class Contrast(Method):
         values = (inputs - 0.5).abs().mean(dim=1, keepdim=True)
         self.maps.extend(values)
         return Maps(values.repeat(1, targets.count, 1, 1), targets.resolve(logits), logits)
+
+
+class Counted(Progress):
+    """How many maps are said to be done, of how many."""
+
+    total, done = 0, 0
+
+    @contextmanager
+    def task(self, what: str, total: int | None) -> Iterator[Step]:
+        self.total += total or 0
+        yield self.count
+
+    def count(self, done: int = 1, note: str = "") -> None:
+        self.done += done
 
 
 @pytest.fixture
@@ -333,7 +350,9 @@ def test_a_run_that_was_stopped_goes_on(colours, grey_photos, tmp_path, monkeypa
         raise AssertionError("made again")
 
     monkeypatch.setattr(score_run, "score_photo", never)
-    again = xaicli.trust(colours, grey_photos, "hirescam", output=tmp_path / "out", plantings=1)
+    counted = Counted()
+    again = xaicli.trust(colours, grey_photos, "hirescam", output=tmp_path / "out", plantings=1, progress=counted)
+    assert counted.done == counted.total > 0
     assert again.as_json() == first.as_json()
 
 

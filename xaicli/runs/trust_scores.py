@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from xaicli.errors import XaiError
 from xaicli.method import Method
-from xaicli.progress import Progress
+from xaicli.progress import Progress, Step
 from xaicli.registry import CONTROLS
 from xaicli.results.store import Store
 from xaicli.rows import Row
@@ -35,7 +34,7 @@ def measured(plan: Plan, planned: Sequence[Planned], store: Store, progress: Pro
             try:
                 for part, run in runs:
                     run.check()
-                    carry_out(run, store, lambda: step())
+                    carry_out(run, store, step)
                     for name, listed in properties_of(part, run, label, store).items():
                         values[label][name] += listed
             except XaiError as error:
@@ -56,8 +55,9 @@ def runs_of(method: Method, plan: Plan, planned: Sequence[Planned], passes: floa
     return [(part, part.on([method], share)) for part in mine]
 
 
-def carry_out(run: ScoreRun, store: Store, step: Any) -> None:
-    """Make what the store lacks; raises the first error."""
+def carry_out(run: ScoreRun, store: Store, step: Step) -> None:
+    """Make what the store lacks, and count all; raises the first error."""
+    step(len(run.sources) - len(run.todo(store)))
     for result in run.run(store):
         if isinstance(result, Failure):
             raise result.error
