@@ -303,6 +303,14 @@ def test_no_method_is_recommended_where_so_few_patches_tell_none_from_the_contro
     assert ("too few planted patches" in found.badge) == (not said)
 
 
+def test_a_costly_method_that_found_all_of_few_patches_does_not_keep_another_from_being_recommended():
+    control = shares("random", 4, 1, 20, control=True)
+    found = [shares("grad-cam", 17, 0, 20), shares("gradient-shap", 4, 0, 4), control]
+    chosen = recommended(found)
+    assert chosen is not None
+    assert chosen.label == "grad-cam"
+
+
 @pytest.mark.parametrize(
     ("alarms", "photos", "said"),
     [

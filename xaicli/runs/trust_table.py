@@ -158,10 +158,11 @@ def told_from_controls(one: MethodTrust, methods: Sequence[MethodTrust]) -> bool
     return low is not None and all(high is not None and low > high for high in highs)
 
 
-def good(methods: Sequence[MethodTrust]) -> list[MethodTrust]:
+def good(methods: Sequence[MethodTrust], *, told: bool) -> list[MethodTrust]:
     """The methods that find about as many patches, less false alarms, as the best, the cheapest first; none if no method is
-    better than the controls."""
-    own = [one for one in methods if not one.control and FOUND in one.found]
+    better than the controls. told: only of those that are told from the controls, so that a costly one with the luck of a few
+    patches is not the measure."""
+    own = [one for one in methods if not one.control and FOUND in one.found and (not told or told_from_controls(one, methods))]
     chance = max((one.merit for one in methods if one.control), default=0.0)
     best = max((one.merit for one in own), default=0.0)
     if best <= max(chance, 0.0):
@@ -171,11 +172,11 @@ def good(methods: Sequence[MethodTrust]) -> list[MethodTrust]:
 
 def recommended(methods: Sequence[MethodTrust]) -> MethodTrust | None:
     """The cheapest of the good methods that are told from the controls; None if there is none."""
-    return next((one for one in good(methods) if told_from_controls(one, methods)), None)
+    return next(iter(good(methods, told=True)), None)
 
 
 def recommendation(methods: Sequence[MethodTrust]) -> str:
-    chosen, tried = recommended(methods), good(methods)
+    chosen, tried = recommended(methods), good(methods, told=False)
     if not any(FOUND in one.found for one in methods):
         return "No method is recommended, since no patch was planted that decides (--check patch)."
     if chosen is None and tried:
@@ -195,7 +196,7 @@ def recommendation(methods: Sequence[MethodTrust]) -> str:
 
 def badge(methods: Sequence[MethodTrust], model: str, photos: int, stamp: str) -> str:
     """The certificate in one line."""
-    chosen, tried = recommended(methods), good(methods)
+    chosen, tried = recommended(methods), good(methods, told=False)
     about = f"{model}, {photos} photos, {stamp[:8]}"
     if not any(FOUND in one.found for one in methods):
         return f"trust: no patch was planted ({about})"
