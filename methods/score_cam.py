@@ -76,7 +76,8 @@ class ScoreCAM(Method):
         shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
         run(classifier, jobs(), shape, passes=sum(len(photo.live) for photo in passes), exact=False)
         maps = [self.map_of(photo, found, shape[1:]) for photo, found in zip(passes, scores, strict=True)]
-        left_out = torch.stack([photo.weight_left_out(found) for photo, found in zip(passes, scores, strict=True)])
+        softmax, pairs = self.score_form == "paper", zip(passes, scores, strict=True)
+        left_out = torch.stack([photo.weight_left_out(found, softmax=softmax) for photo, found in pairs])
         return Maps(torch.stack(maps), chosen, logits, {} if self.top is None else {"left_out": left_out})
 
     def map_of(self, passes: SeenThroughChannels, scores: Tensor, size: tuple[int, int]) -> Tensor:
@@ -102,12 +103,14 @@ class SeenThroughChannels:
             order = channels[self.live].mean(dim=(1, 2)).argsort(descending=True, stable=True)
             self.live = self.live[order[:top].sort().values]
 
-    def weight_left_out(self, scores: Tensor) -> Tensor:
-        """The share (T,) of the softmax that channels which were not passed would have, each with the largest score (live, T)."""
+    def weight_left_out(self, scores: Tensor, *, softmax: bool) -> Tensor:
+        """The share (T,) of the weight that channels which were not passed would have, each with the largest score (live, T).
+        softmax: of weights by a softmax over the scores; otherwise the scores, probabilities, are the weights."""
         if not self.others:
             return scores.new_zeros(scores.shape[1])
         best = scores.amax(dim=0)
-        return self.others / (self.others + (scores - best).exp().sum(dim=0))
+        relative = (scores - best).exp() if softmax else torch.where(best > 0, scores / best, 1)
+        return self.others / (self.others + relative.sum(dim=0))
 
     def job(self, chosen: Resolved, row: int, scores: Tensor, *, probability: bool) -> CopyJob:
         """The masked copies of the photo `row`; their scores are written to `scores` (live channels, T)."""

@@ -97,13 +97,16 @@ def first_points(count: int) -> list[int]:
 
 
 def next_points(points: NDArray[np.intp], places: Floats, values: Floats, step: float, tolerance: float) -> list[int]:
-    """The points that would lower the error of a curve's area most; none where it is at most `tolerance`.
+    """The points that would lower the error of a curve's area most; none where it is at most `tolerance`, or where a value is not
+    finite, since no further points would give such a curve an area.
 
     points, places, values: (M,) indices, x and y of the points that are known; step: the width of the curve's own steps.
     """
     variances = interval_variances(points, places, values, step)
     goal = (tolerance / SAFETY) ** 2
     total, chosen = float(variances.sum()), []
+    if not np.isfinite(total):
+        return []
     for at in variances.argsort()[::-1][:AT_ONCE]:
         if total <= goal or variances[at] == 0:
             break
@@ -124,9 +127,11 @@ def interval_variances(points: NDArray[np.intp], places: Floats, values: Floats,
     Between known points the curve is taken for a Brownian bridge, whose area under an interval of width h varies by
     `s (h^3 - h step^2) / 12`: the curve itself is linear within a step. s, the variance of a unit's way, is read from how far
     known points are off the line between their neighbours: the larger value of the two ends of an interval, and at least the
-    median of all points.
+    median of all points. NaN where a value is not finite.
     """
     widths = np.diff(places)
+    if not np.isfinite(values).all():
+        return np.full_like(widths, np.nan)
     if len(widths) < 2:
         return np.zeros_like(widths)
     before, after = widths[:-1], widths[1:]

@@ -262,6 +262,23 @@ def test_score_cam_of_the_top_channels_is_the_sum_over_those_of_the_largest_mean
         assert_close(found.extras["left_out"][0, 0], others / (others + torch.stack(logits).exp().sum()), atol=1e-4, rtol=1e-4)
 
 
+def test_score_cam_of_the_top_channels_by_the_authors_bounds_the_share_of_probabilities_that_are_left_out(
+    tiny_cnn: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf
+) -> None:
+    classifier = classifier_of(tiny_cnn)
+    with tap(classifier, "auto", gradients=False) as features:
+        target = classifier(photo_batch[:1]).argmax(dim=1)
+    (channels,) = features.activation
+    weights = []
+    for k in sorted(range(len(channels)), key=lambda k: -float(channels[k].mean()))[:3]:
+        mask = nn.functional.interpolate(channels[k][None, None], (32, 32), mode="bilinear", align_corners=False)
+        mask = (mask - mask.min()) / (mask.max() - mask.min())
+        weights.append(tiny_cnn(photo_batch[:1] * mask).softmax(dim=1)[0, target])
+    found = explain(ScoreCAM(score_form="authors", top=3), classifier, photo_batch[:1])
+    others = (len(channels) - 3) * torch.stack(weights).max()
+    assert_close(found.extras["left_out"][0, 0], others / (others + torch.stack(weights).sum()), atol=1e-5, rtol=1e-5)
+
+
 def test_score_cam_of_more_channels_than_there_are_is_that_of_all(
     tiny_cnn: nn.Module, photo_batch: Tensor, classifier_of: ClassifierOf
 ) -> None:

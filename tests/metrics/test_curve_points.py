@@ -48,6 +48,15 @@ def test_an_error_of_nothing_takes_every_point():
     assert (area, passed, error) == (pytest.approx(np.trapezoid(curve, PLACES)), STEPS - 1, 0)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_curve_with_a_value_that_is_not_finite_asks_for_no_more_points(value):
+    curve = np.linspace(0.9, 0.1, STEPS + 1)
+    curve[112:] = value
+    _, passed, error = adaptively(curve, 0.002)
+    assert passed == FIRST_INTERVALS - 1
+    assert not np.isfinite(error)
+
+
 def test_the_variance_under_an_interval_is_that_of_a_brownian_bridge():
     """s h^3 / 12 with s from (deviation from the chord)^2 (a + b) / (a b); the area between single steps is known."""
     points = np.array([0, 8, 16])
