@@ -17,10 +17,12 @@ import pytest
 
 from xaicli.cli.main import main
 from xaicli.errors import InputError
+from xaicli.images.source import Source
 from xaicli.results.report.entries import entries_of
 from xaicli.results.store import Store
 from xaicli.results.summary import summarise
 from xaicli.rows import Row
+from xaicli.runs.controls import Ring
 
 CONTROLS = 3
 
@@ -125,6 +127,21 @@ def test_more_photos_than_can_wait_for_their_partners_go_by_content_with_the_sam
     ours, theirs = shell.stored("listed.db"), shell.stored("sorted.db")
     assert ours.keys() == theirs.keys()
     assert all(row.value == pytest.approx(theirs[key].value, abs=1e-5) for key, row in ours.items())
+
+
+@pytest.mark.parametrize("words", [[], ["--no-controls"]])
+def test_who_lends_a_map_is_looked_up_for_each_photo_and_not_for_all_of_them_each_time(
+    shell, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = Ring.after
+
+    def most_asked(photos: list[str]) -> int:
+        asked: Counter[Source] = Counter()
+        monkeypatch.setattr(Ring, "after", lambda ring, source: asked.update([source]) or after(ring, source))
+        assert shell.score(*words, images=photos) == 0
+        return max(asked.values())
+
+    assert most_asked(LISTED[:3]) == most_asked(LISTED) > 0
 
 
 @pytest.mark.parametrize("broken", range(6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 
 from xaicli.errors import XaiError
 from xaicli.images.source import Source
@@ -84,13 +85,48 @@ class MapCache:
             return candidate
         return None
 
-    def lenders(self, sources: Iterable[Source]) -> set[Source]:
-        """The photos whose maps serve as controls of others, as far as is known which photos can be used."""
-        found = (next((one for one in self.ring.after(source) if one not in self.faults), None) for source in sources)
-        return {lender for lender in found if lender is not None}
-
     def keep_only(self, coming: Collection[Source], lenders: Collection[Source] = ()) -> None:
         """Drop all photos but those that are still to be scored, and those that lend their maps to them."""
         kept = [source for source in {**self.photos, **self.maps} if source in coming or source in lenders]
         self.photos = {source: self.photos[source] for source in kept if source in self.photos}
         self.maps = {source: self.maps[source] for source in kept if source in self.maps}
+
+
+class Lending:
+    """Which photos lend their maps to photos that are still to be scored, as far as is known which can be used.
+
+    What changes with one photo is looked up, never all of them: a job may have very many.
+    """
+
+    def __init__(self, cache: MapCache, borrowers: Iterable[Source]) -> None:
+        self.cache = cache
+        self.borrowers: dict[Source, set[Source]] = {}
+        self.lender: dict[Source, Source] = {}
+        self.known_faults = 0
+        for borrower in borrowers:
+            self.lend(borrower)
+
+    @property
+    def lenders(self) -> Collection[Source]:
+        return self.borrowers.keys()
+
+    def lend(self, borrower: Source) -> None:
+        """Find the next photo that can be used."""
+        lender = next((one for one in self.cache.ring.after(borrower) if one not in self.cache.faults), None)
+        if lender is not None:
+            self.lender[borrower] = lender
+            self.borrowers.setdefault(lender, set()).add(borrower)
+
+    def end(self, borrower: Source) -> None:
+        """Take note that a photo was scored, and of those that meanwhile proved to be of no use."""
+        faults = list(islice(self.cache.faults, self.known_faults, None))
+        self.known_faults += len(faults)
+        for fault in faults:
+            for one in self.borrowers.pop(fault, ()):
+                del self.lender[one]
+                self.lend(one)
+        lender = self.lender.pop(borrower, None)
+        if lender is not None:
+            self.borrowers[lender].discard(borrower)
+            if not self.borrowers[lender]:
+                del self.borrowers[lender]

@@ -23,7 +23,7 @@ from xaicli.rows import OTHER, KeptMap, Recipe, Row, Run
 from xaicli.runs.binding import bind
 from xaicli.runs.controls import CONTROL_NAMES, Ring, name_of, other, swapped
 from xaicli.runs.given_maps import GivenMaps
-from xaicli.runs.map_cache import MapCache, Watch
+from xaicli.runs.map_cache import Lending, MapCache, Watch
 from xaicli.runs.photos import Failure, LoadedPhoto
 from xaicli.runs.records import resolved_layer
 from xaicli.runs.region_target import canonical
@@ -247,13 +247,14 @@ class ScoreRun:
         """
         makers: list[Method | GivenMaps] = [*self.all_methods, *self.given_maps]
         cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring, watch)
-        coming = set(todo)
+        coming, lending = set(todo), Lending(cache, todo[-1:] if by_content else todo)
         for source in todo:
             missing = gaps(source)
             if missing.any():
                 yield self.score_photo(source, missing, cache, gaps)
             coming.discard(source)
-            cache.keep_only(coming, cache.lenders([todo[-1]] if by_content else coming))
+            lending.end(source)
+            cache.keep_only(coming, lending.lenders)
 
     def keep(self, scores: NewScores, store: Store, device: str = "") -> None:
         """Write the scores of one photo, in one transaction; device: where they were made, by default this run's."""
