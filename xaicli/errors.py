@@ -100,7 +100,10 @@ def described(error: BaseException) -> str:
 def forget_frames(error: BaseException) -> None:
     """Let go of what the frames of an exception hold, and of those from which it was raised; their lines stay for --debug."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    # Errors may be each other's cause and context, where one that was kept is raised again.
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         traceback.clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__
 

@@ -266,8 +266,12 @@ def test_a_command_that_is_stopped_says_whether_it_goes_on_or_starts_again(
         told = capsys.readouterr().err
         assert ("goes on from there" in told) == (verb == "explain")
         assert ("starts from the beginning" in told) == (verb != "explain")
-    assert main(["score", "photos", "-o", "s.db"]) == 130
-    assert "goes on from there" in capsys.readouterr().err
+    for words in (["-o", "s.db"], ["-os.db"], ["--output=s.db"], ["--sink", "parquet:rows"]):
+        assert main(["score", "photos", *words]) == 130
+        assert "goes on from there" in capsys.readouterr().err
+    for words in (["--outputs", "sigmoid"], ["--output-name", "logits"]):
+        assert main(["score", "photos", *words]) == 130
+        assert "starts from the beginning" in capsys.readouterr().err
 
 
 def test_commands_that_keep_nothing_do_not_promise_to_go_on() -> None:

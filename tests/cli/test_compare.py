@@ -67,6 +67,9 @@ def test_rise_draws_as_many_masks_as_its_error_needs_unless_it_is_told_how_many(
     [group] = json.loads(shell.out)["groups"]
     assert {cell["method"] for cell in group["cells"]} == {"rise@grid=2@n_masks=auto", "rise@n_masks=16"}
     assert "masks until the map's estimated error is 0.3, at most 4000" in shell.err
+    chosen = "rise@n_masks=auto@grid=2@tol=0.9"
+    assert compare(shell, "--no-controls", images="photos/0.png", method=chosen) == 0
+    assert "estimated error" not in shell.err
 
 
 def test_several_models_have_a_table_and_a_sheet_each_of_the_methods_that_run_on_them(shell, two_models: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xaicli.errors import InputError, forget_frames
 from xaicli.images.source import Source
 from xaicli.images.view import View
 from xaicli.runs import photo_maps
@@ -67,3 +68,9 @@ def test_an_error_that_is_kept_holds_nothing_of_its_photo(tmp_path):
     assert isinstance(failure, Failure)
     assert "truncated PNG" in failure.error.found
     assert not held
+
+
+def test_errors_that_are_each_others_cause_and_context_are_let_go_of_too():
+    kept, wrapped = InputError("a photo"), InputError("a run")
+    wrapped.__cause__, kept.__context__ = kept, wrapped
+    forget_frames(kept)

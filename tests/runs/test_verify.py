@@ -117,6 +117,7 @@ def test_values_within_a_hundredth_of_the_range_are_another_processors():
     nothing = np.zeros((3, 3), dtype=np.float32)
     assert compare_maps(nothing, nothing + 1)[0] == "differs"
     assert compare_maps(nothing, nothing * np.nan)[0] == "differs"
+    assert compare_maps(nothing, -nothing)[::2] == ("same within tolerance", 0)
 
 
 @pytest.fixture
@@ -305,6 +306,16 @@ def test_a_name_twice_in_a_zip_is_an_error_without_a_folder_that_is_gone(tmp_pat
     with pytest.raises(InputError, match="cannot be unpacked") as caught:
         xaicli.verify(tmp_path / "evidence.zip")
     assert "xai-evidence-" not in str(caught.value)
+
+
+def test_an_error_without_a_text_is_named_by_its_kind(explained, monkeypatch):
+    def cut_short(*words: object) -> None:
+        raise EOFError
+
+    xaicli.bundle("xai-out", "evidence.zip")
+    monkeypatch.setattr(evidence, "unpack", cut_short)
+    with pytest.raises(InputError, match=r"evidence\.zip cannot be unpacked: EOFError"):
+        xaicli.verify("evidence.zip")
 
 
 def test_a_folder_without_records_is_an_error(tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 import signal
 import sys
 import traceback
@@ -233,7 +234,7 @@ def after_a_stop(words: Sequence[str] | None = None) -> str:
     words = sys.argv[1:] if words is None else words
     verb = next((word for word in words if word in COMMANDS), "")
     # Scores that go to stdout alone are kept nowhere.
-    kept = verb != "score" or any(word.startswith(("-o", "--output", "--sink")) for word in words)
+    kept = verb != "score" or any(re.match(r"-o|--(output|sink)(=|$)", word) for word in words)
     if verb and COMMANDS[verb].goes_on and kept:
         return "what was finished is kept, and the same command goes on from there"
     return "nothing is half-written, and the same command starts from the beginning"

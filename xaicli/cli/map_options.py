@@ -6,7 +6,7 @@ from typing import Any
 
 from xaicli.cli.options import Decorator, complete_definition, option, stack
 
-METHODS = "Methods with their parameters (xai list methods).  [default: grad-cam; rise for a black box]"
+METHODS = "Methods with their parameters (xai list methods).  [default: what measured best, else grad-cam]"
 
 
 def method_option(group: str, text: str = METHODS) -> Decorator:

@@ -31,7 +31,7 @@ def controls_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 score_options = stack(
-    method_option("Scores", "Methods with their parameters (xai list methods).  [default: what measured best, else grad-cam]"),
+    method_option("Scores"),
     metric_option("Scores", "Metrics with their parameters (xai list metrics).", default=DEFAULT_METRICS),
     option(
         "Scores",

@@ -120,12 +120,13 @@ def quick_looks(
     """The named methods; `rise` without a number of masks draws as many as its error needs, which is then reported."""
     if method is None or isinstance(method, Method | type):
         return method
-    named: list[str | Method] = [
-        with_quick_look(spec) if isinstance(one, str) else one
+    given: list[str | Method] = [
+        spec if isinstance(one, str) else one
         for one in ([method] if isinstance(method, str) else method)
         for spec in (split(one, ",") if isinstance(one, str) else [""])
     ]
-    if any(isinstance(one, str) and QUICK_LOOK in one for one in named):
+    named = [with_quick_look(one) if isinstance(one, str) else one for one in given]
+    if named != given:
         progress.say(f"rise{QUICK_LOOK}: masks until the map's estimated error is 0.3, at most 4000 (rise@n_masks=N for N)")
     return named
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from xaicli.errors import InputError, XaiError
+from xaicli.errors import InputError, XaiError, text_of
 from xaicli.files import write_atomic
 from xaicli.stamps import sha256_file
 from xaicli.untrusted import is_file, opened, read, readable
@@ -80,7 +80,7 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 def reason(error: BaseException) -> str:
     """What went wrong, without the folder that it was unpacked to, which is gone when this is read."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return error.strerror if isinstance(error, OSError) and error.strerror else text_of(error) or type(error).__name__
 
 
 def require_manifest(path: Path, name: str) -> dict[str, str]:

@@ -164,7 +164,9 @@ def compare_maps(old: NDArray[np.float32], new: NDArray[np.float32]) -> tuple[Re
     span = float(old.max() - old.min())
     off = float(np.abs(old - new).max())
     if off <= TOLERANCE * span:
-        return "same within tolerance", f"up to {off / span:.1e} of its range", off / span
+        # Two constant maps of 0 and -0 have no range.
+        part = off / span if span else 0.0
+        return "same within tolerance", f"up to {part:.1e} of its range", part
     found = similarity(old, new, (old.shape[0], old.shape[1]))
     share = f"up to {off / span:.2g} of its range" if span else "a constant map changed"
     return "differs", f"{share}; rank correlation {found.spearman:.2f}", 0.0
