@@ -85,6 +85,13 @@ def test_another_method_is_refused(toy, tmp_path):
         xaicli.study("t-tame", toy / "train", output=tmp_path / "s")
 
 
+@pytest.mark.parametrize("what", ["seeds", "photos"])
+def test_a_study_of_nothing_is_refused_before_it_trains(toy, tmp_path, what):
+    with pytest.raises(UsageError, match=f"a study with 0 {what}; expected at least 1"):
+        xaicli.study("lfi-cam", toy / "train", output=tmp_path / "s", **{**TYPED, what: 0})
+    assert not (tmp_path / "s").exists()
+
+
 def test_settings_differ_from_the_published_one_in_one_number_each():
     schedule = Schedule(epochs=3, batch_size=8, lr=0.1, weight_decay=1e-4)
     first, rate, decay = settings_of(schedule)

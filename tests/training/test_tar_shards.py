@@ -64,6 +64,19 @@ def test_indices_are_classes_too_and_without_classes_there_are_no_labels(photos,
     assert read_listing(str(tmp_path / "plain.tar")).labels is None
 
 
+def test_hidden_members_that_macos_adds_are_no_photos_and_no_classes(photos, tmp_path):
+    path = tmp_path / "mac.tar"
+    pack(path, photos[:10], lambda name: name)
+    with tarfile.open(path, "a") as shard:
+        for name in ("blue/._0.png", "blue/._0.cls", ".cls"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 4
+            shard.addfile(entry, io.BytesIO(b"\x00\x05\x16\xff"))
+    listing = read_listing(str(path))
+    assert len(listing) == 10
+    assert listing.labels.tolist() == [listing.classes.index(photo.parent.name) for photo in photos[:10]]
+
+
 def test_a_fingerprint_stays_when_shards_are_moved_and_changes_with_a_photo(shards, photos, tmp_path):
     before = read_listing(str(shards)).fingerprint()
     moved = shards.rename(tmp_path / "elsewhere")

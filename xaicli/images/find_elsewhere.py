@@ -75,7 +75,7 @@ def members(url: str, frame: int, endings: Collection[str], shown: str) -> list[
         try:
             with files.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as shard:
                 for member in shard:
-                    if member.isreg() and PurePosixPath(member.name).suffix.lower() in endings:
+                    if is_shown(member) and PurePosixPath(member.name).suffix.lower() in endings:
                         place = Elsewhere(url, member.offset_data, member.size)
                         found.append(source_of(f"{shown}/{member.name}", place, frame))
                 refuse_cut_short(shard)
@@ -84,6 +84,11 @@ def members(url: str, frame: int, endings: Collection[str], shown: str) -> list[
     if not found:
         raise InputError(f"{shown} holds no photos", expected="members such as KEY.jpg")
     return found
+
+
+def is_shown(member: tarfile.TarInfo) -> bool:
+    """Whether a member is a file that is not hidden, as `._KEY.jpg` is, which macOS puts beside KEY.jpg."""
+    return member.isreg() and not any(part.startswith(".") for part in PurePosixPath(member.name).parts)
 
 
 def refuse_cut_short(shard: tarfile.TarFile) -> None:

@@ -186,6 +186,9 @@ def study(
     """
     if method != STUDIED:
         raise UsageError(f"a study of {method}", expected=STUDIED)
+    for what, number in (("seeds", seeds), ("photos", photos)):
+        if number < 1:
+            raise UsageError(f"a study with {number} {what}", expected="at least 1")
     folder = Path(output)
     make_folder(folder)
     entries: Mapping[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr}

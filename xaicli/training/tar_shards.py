@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from xaicli.errors import InputError
 from xaicli.images.elsewhere import in_words
 from xaicli.images.find import find
+from xaicli.images.find_elsewhere import is_shown
 from xaicli.images.source import Source
 from xaicli.untrusted import is_folder, readable
 
@@ -44,7 +45,7 @@ def classes_in(shard: Path) -> Iterator[tuple[str, str]]:
         try:
             with tarfile.open(shard, mode="r:") as members:
                 for member in members:
-                    if member.isreg() and member.name.lower().endswith(CLASS):
+                    if is_shown(member) and member.name.lower().endswith(CLASS):
                         yield keyed(member.name), text_of_class(members, member, readable(shard))
         except tarfile.TarError as error:
             expected = "an uncompressed tar of photos"
