@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sqlite3
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -254,3 +255,15 @@ def test_bytes_changed_anywhere_in_a_store_never_crash_its_readers(tmp_path, rec
             store.runs()
             render(summarise(store, readouts=True), "table")
             write_report(store, tmp_path / "report.html")
+
+
+def test_memory_does_not_grow_with_the_photos_that_are_written(tmp_path, recipe_of, row_of):
+    recipe, held = recipe_of(), {}
+    with Store.open(tmp_path / "scores.db") as store:
+        tracemalloc.start()
+        for photo in range(1, 601):
+            store.add([row_of(recipe, f"{photo}.jpg")], [recipe])
+            if photo in (200, 600):
+                held[photo] = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    assert held[600] - held[200] < 20 * 400

@@ -134,6 +134,7 @@ class Store:
                 self._writer.forget()
                 schema.roll_back(self._connection)
                 raise
+        self._writer.forget_photo()
         return fresh
 
     # Reading

@@ -20,7 +20,10 @@ LARGEST_SIDE = 56
 LARGEST_REGION = 112
 """Cells a side of a region kept for a report, a bit each."""
 LARGEST_SEED = 2**63 - 1
-IDS_IN_MEMORY = 100_000
+OF_A_PHOTO = ("photos", "paths", "subjects")
+"""Tables whose records no other photo refers to."""
+IDS_IN_MEMORY = 10_000
+"""Ids of one table that are remembered."""
 
 
 class Writer:
@@ -30,23 +33,29 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, *, curves: bool) -> None:
         self.connection = connection
         self.keeps_curves = curves
-        self.ids: dict[tuple[Any, ...], int] = {}
+        self.ids: dict[str, dict[tuple[Any, ...], int]] = {}
 
     def forget(self) -> None:
         self.ids.clear()
 
+    def forget_photo(self) -> None:
+        """Forget what only the rows of one photo refer to, so that memory does not grow with the photos."""
+        for table in OF_A_PHOTO:
+            self.ids.pop(table, None)
+
     def id_of(self, table: str, /, **unique: Any) -> int | None:
         """The id of the record of `table` with these values, remembered after the first query."""
-        key = (table, *unique.values())
-        if key not in self.ids:
+        known = self.ids.setdefault(table, {})
+        key = tuple(unique.values())
+        if key not in known:
             where = " AND ".join(f"{name} = ?" for name in unique)
-            found = self.connection.execute(f"SELECT id FROM {table} WHERE {where}", tuple(unique.values())).fetchone()
+            found = self.connection.execute(f"SELECT id FROM {table} WHERE {where}", key).fetchone()
             if found is None:
                 return None
-            if len(self.ids) > IDS_IN_MEMORY:
-                self.ids.clear()
-            self.ids[key] = int(found[0])
-        return self.ids[key]
+            if len(known) >= IDS_IN_MEMORY:
+                known.clear()
+            known[key] = int(found[0])
+        return known[key]
 
     def keep(self, table: str, unique: dict[str, Any], further: dict[str, Any] | None = None) -> int:
         """The id of a record, which is written if it is new."""
@@ -61,8 +70,9 @@ class Writer:
         return written
 
     def recipe(self, recipe: Recipe) -> int:
-        if ("recipes", recipe.definition) in self.ids:
-            return self.ids["recipes", recipe.definition]
+        known = self.id_of("recipes", definition=recipe.definition)
+        if known is not None:
+            return known
         further = dataclasses.asdict(recipe) | {
             "method_definition": recipe.method_definition,
             "method_content": compact(recipe.method_content),
