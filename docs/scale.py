@@ -17,11 +17,12 @@ import numpy as np
 
 from benchmarks.ray import COLUMNS
 from xaicli.runs.cluster.blocks import LARGEST_BLOCK
-from xaicli.words import count, span
+from xaicli.runs.cluster.stream import part_of
+from xaicli.words import span
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
-MEASURED, KILLED = RESULTS / "ray.json", RESULTS / "ray_killed.json"
+MEASURED, MEMORY, KILLED = RESULTS / "ray.json", RESULTS / "ray-memory.json", RESULTS / "ray_killed.json"
 FROM, TO = "<!-- scale: python -m docs.scale -->\n", "<!-- end of scale -->\n"
 PHOTOS, ROWS = 1_000_000, 2 * COLUMNS
 ACTORS = (1, 3, 10, 30, 100, 300, 1_000, 2_000, 4_000)
@@ -56,17 +57,19 @@ class Measured:
 def simulated(actors: int, cost: float, seconds: tuple[float, ...], photos: int = PHOTOS) -> tuple[float, float]:
     """Seconds of a job, and the share of them in which the driver works; cost: its seconds for a photo."""
     generator = np.random.default_rng(0)
-    sizes = [min(LARGEST_BLOCK, photos - start) for start in range(0, photos, LARGEST_BLOCK)]
-    free = [START] * actors
-    heapq.heapify(free)
-    driver = 0.0
-    for size in sizes:
-        begun = heapq.heappop(free)
-        done = begun + float(generator.choice(seconds, size).sum())
-        # The driver takes blocks about in the order in which they are begun; an actor goes on when its result is taken.
-        driver = max(driver, done) + cost * size
-        heapq.heappush(free, max(done, driver - cost * size))
-    end = max(driver, *free)
+    part = LARGEST_BLOCK * part_of(actors)
+    end = 0.0
+    for first in range(0, photos, part):
+        last = min(first + part, photos)
+        free = [end + START] * actors
+        for start in range(first, last, LARGEST_BLOCK):
+            size = min(LARGEST_BLOCK, last - start)
+            begun = heapq.heappop(free)
+            done = begun + float(generator.choice(seconds, size).sum())
+            # The driver takes blocks about in the order in which they are begun; an actor goes on when its result is taken.
+            end = max(end, done) + cost * size
+            heapq.heappush(free, max(done, end - cost * size))
+        end = max(end, *free)
     return end, cost * photos / end
 
 
@@ -90,6 +93,7 @@ def tables(measured: Measured) -> list[str]:
         f"| growth of Parquet files, with curves | {measured.files:,.0f} bytes a row |",
         f"| the list of photos with their contents, in memory, with and without Ray | {measured.listed:,.0f} bytes a photo |",
         f"| what the driver keeps beside that list | {measured.plan:,.0f} bytes a photo |",
+        *growth(),
         *rates(measured),
         "",
         *disturbance(),
@@ -123,19 +127,30 @@ def rates(measured: Measured) -> list[str]:
     return lines + ([f"| {one} | {measured.one:.2f} x the time a photo |"] if measured.one is not None else [])
 
 
+def growth() -> list[str]:
+    """How the memory of the driver grows while a run goes on, where it was measured."""
+    if not MEMORY.exists():
+        return []
+    [figure] = json.loads(MEMORY.read_text("utf-8"))["figures"]
+    return [f"| growth of the driver's memory while photos are done | {figure['median']:,.0f} bytes a photo |"]
+
+
 def disturbance() -> list[str]:
     """What the run came to whose workers were killed."""
     found = json.loads(KILLED.read_text("utf-8"))
     differ = found["missing"] + found["further"] + found["other"]
-    numbers = f"no number differed by more than {found['largest_difference']:.1g}"
-    again = f" The driver, too, was started again, {count(found['drivers'] - 1, 'time')}." if found["drivers"] > 1 else ""
+    numbers = f"no number differs by more than {found['largest_difference']:.1g}"
+    again = found["drivers"] - 1
+    times = {0: "", 1: " The driver ended once, too, and the same command went on from there."}
+    driver = times.get(again, f" The driver ended {again} times, too, and the same command went on each time.")
     return [
-        f"{found['photos']:,} photos of Tiny ImageNet with `grad-cam`, `{found['metrics']}` and the control `other` on `tiny`, "
-        f"on a cluster of {found['nodes']} nodes of one machine. A worker was killed with SIGKILL every "
-        f"{found['seconds_between_kills']:.0f} seconds, {found['killed']} in all.{again} Of {found['rows']:,} rows, {differ:,} "
-        "were missing, too many or of other stamps than in an undisturbed plain run, and "
-        f"{numbers if found['largest_difference'] else 'all numbers were equal'} "
-        "(`python -m tools.killed_workers PHOTOS FOLDER`).",
+        "Does a run lose or change rows when workers die? Grad-CAM maps of "
+        f"{found['photos']:,} photos of Tiny ImageNet on `tiny`, with the control `other`, were scored by `{found['metrics']}` "
+        f"twice: in a plain run, and on a cluster of {found['nodes']} nodes of one machine, where one worker was killed "
+        f"(SIGKILL) every {found['seconds_between_kills']:.0f} seconds, {found['killed']} in all.{driver} Of {found['rows']:,} "
+        f"rows, {differ:,} are missing, too many, or differ in a stamp, and "
+        f"{numbers if found['largest_difference'] else 'all numbers are equal'}. The command for this comparison is "
+        "`python -m tools.killed_workers PHOTOS FOLDER`.",
     ]
 
 

@@ -13,6 +13,8 @@ from xaicli.results.store import Store
 from xaicli.rows import Row
 
 NET = Path(__file__).parent / "data" / "net.py"
+SETTINGS = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+"""Of a node of a cluster."""
 METRICS = "deletion@steps=4,insertion@steps=4"
 
 

@@ -1,11 +1,11 @@
 """Whether a run whose workers are killed ends with the rows of an undisturbed one.
 
-    python -m tools.killed_workers PHOTOS FOLDER [--photos 20000] [--every 60]
+    python -m tools.killed_workers PHOTOS FOLDER [--photos 20000] [--every 60] [--most N] [--write]
 
 PHOTOS: a folder of photos, such as the training photos of Tiny ImageNet; FOLDER: for the two stores. A plain run scores the
-photos; then a cluster of three nodes on this machine does. Two of the nodes hold a worker, and one worker gets SIGKILL each
-minute. Either run goes on where it was stopped. Needs Linux. What came of it is written beside the benchmarks, and
-`python -m docs.scale` shows it.
+photos; then a cluster of three nodes on this machine does. Two of the nodes hold a worker, and from the first results on one
+worker gets SIGKILL each minute. Either run goes on where it was stopped. Needs Linux. What came of it is printed as JSON;
+`--write` puts it beside the benchmarks too, and `python -m docs.scale` shows it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import signal
@@ -113,30 +114,33 @@ def cluster() -> Iterator[Any]:
             made.shutdown()
 
 
-def workers_of(made: Any) -> list[int]:
-    """The processes of the cluster's actors that score: children of its nodes that bear the worker's name."""
+def actors_of(made: Any, kind: str = "ScoreWorker") -> list[int]:
+    """The processes of the cluster's actors of a class: children of its nodes that bear its name."""
     nodes = {one.process.pid for node in made.list_all_nodes() for one in node.all_processes.get("raylet", ())}
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent in nodes and b"ScoreWorker" in (folder / "cmdline").read_bytes():
+            if parent in nodes and kind.encode() in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
     return sorted(found)
 
 
-def disturbed(command: Sequence[str], made: Any, every: float, kills: Path) -> None:
-    """Run a command on a cluster to its end, and kill one of its workers now and then; kills: gets a line for each."""
-    generator = random.Random(0)
+def disturbed(command: Sequence[str], made: Any, every: float, most: float, store: Path, kills: Path) -> None:
+    """Run a command on a cluster to its end, and kill one of its workers now and then once there is a store, `most` in all;
+    kills: gets a line for each."""
+    generator, killed = random.Random(0), 0
     with subprocess.Popen(command) as run, kills.open("a") as told:
         print(DRIVER, file=told, flush=True)
         last = time.monotonic()
         while run.poll() is None:
-            time.sleep(1)
-            workers = workers_of(made) if time.monotonic() - last >= every else []
+            time.sleep(min(1.0, every / 4))
+            due = killed < most and time.monotonic() - last >= every and store.exists()
+            workers = actors_of(made) if due else []
             if workers:
                 worker, last = generator.choice(workers), time.monotonic()
                 os.kill(worker, signal.SIGKILL)
+                killed += 1
                 print(worker, file=told, flush=True)
     if run.returncode:
         raise SystemExit(run.returncode)
@@ -149,11 +153,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--photos", type=int, default=20_000, dest="count", help="how many are scored (20000)")
     parser.add_argument("--every", type=float, default=60, help="seconds between two kills (60)")
+    parser.add_argument("--most", type=int, default=math.inf, help="how many are killed at most (no limit)")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULT.parent.name}/{RESULT.name} beside the benchmarks")
     given = parser.parse_args(words)
+    given.folder.mkdir(parents=True, exist_ok=True)
     plain, own, kills = (given.folder / name for name in ("plain.db", "killed.db", "kills.txt"))
     subprocess.run(line(given.photos, given.count, plain), check=True)
     with cluster() as made:
-        disturbed(line(given.photos, given.count, own, "--ray", made.address), made, given.every, kills)
+        disturbed(line(given.photos, given.count, own, "--ray", made.address), made, given.every, given.most, own, kills)
     told = kills.read_text().split()
     outcome = compared(rows_in(plain), rows_in(own), len(told) - told.count(DRIVER))
     found = {
@@ -163,7 +170,8 @@ def main(words: Sequence[str] | None = None) -> int:
         "seconds_between_kills": given.every,
         "metrics": METRICS,
     }
-    RESULT.write_text(json.dumps(found, indent=2) + "\n")
+    if given.write:
+        RESULT.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found))
     return 0 if outcome.same else 1
 

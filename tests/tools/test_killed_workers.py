@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray_shell import photo
 
 pytest.importorskip("ray")
 
-from tools.killed_workers import Rows, compared, line, workers_of
+from tools.killed_workers import Rows, actors_of, compared, line
 from xaicli.rows import Row
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def rows(count: int) -> Rows:
@@ -59,4 +65,17 @@ def test_only_children_of_the_clusters_nodes_are_killed() -> None:
         def list_all_nodes(self) -> list[object]:
             return []
 
-    assert workers_of(Nothing()) == []
+    assert actors_of(Nothing()) == []
+
+
+@pytest.mark.ray
+def test_a_small_run_whose_worker_is_killed_ends_with_the_rows_of_a_plain_run(tmp_path: Path) -> None:
+    for number in range(96):
+        photo(tmp_path / "photos", number)
+    words = [str(tmp_path / "photos"), str(tmp_path / "stores"), "--photos", "96", "--every", "0.2", "--most", "1"]
+    line = [sys.executable, "-m", "tools.killed_workers", *words]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["photos"], found["rows"], found["killed"], found["drivers"]) == (96, 192, 1, 1)
+    assert (found["missing"], found["further"], found["other"]) == (0, 0, 0)

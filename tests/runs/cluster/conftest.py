@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_shell import RayShell, photo
+from ray_shell import SETTINGS, RayShell, photo
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -19,9 +19,6 @@ QUIET = {
     # Else workers yield to whatever runs beside the tests.
     "RAY_worker_niceness": "0",
 }
-
-
-SETTINGS = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 
 
 @pytest.fixture(scope="session")

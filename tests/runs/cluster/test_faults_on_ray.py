@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ pytest.importorskip("ray")
 
 import ray
 
+from tools.killed_workers import actors_of
 from xaicli.results import connection
 from xaicli.runs.cluster import shipping
 from xaicli.runs.cluster.score_driver import ScoreOnRay
@@ -124,6 +126,89 @@ def test_a_second_interrupt_ends_a_run_whose_workers_stand_still(shell: RayShell
     assert driver.returncode == 130, told
     assert "interrupted; what was finished is kept" in told
     assert "Traceback" not in told
+
+
+def test_a_ledger_whose_process_is_killed_costs_nothing(shell: RayShell, nodes: Any) -> None:
+    model = waiting()
+
+    def kill() -> None:
+        until(at_work)
+        [ledger] = actors_of(nodes, "Ledger")
+        os.kill(ledger, signal.SIGKILL)
+        until(lambda: ledger not in actors_of(nodes, "Ledger"))
+        Path("go").touch()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    assert shell.score("-o", "ray.db", "--ray", nodes.address, "--actors", "1", "--block", "2", model=model) == 0, shell.err
+    thread.join()
+    assert Path("go").exists()
+    assert shell.score("-o", "plain.db", model=model) == 0, shell.err
+    assert_same(shell.stored("ray.db"), shell.stored("plain.db"))
+
+
+GREEDY = """
+import os, time
+import torch, xaicli
+from net import net
+
+class Greedy(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = net()
+        self.features, self.head = self.inner.features, self.inner.head
+
+    def forward(self, x):
+        if "RAY_RAYLET_PID" in os.environ and bool((x[:, :, :4, :4].mean(dim=(1, 2, 3)) > 1.8).any()):
+            taken = []
+            while len(taken) < {most}:
+                taken.append(b"1" * (64 << 20))
+                time.sleep(0.02)
+        return self.inner(x)
+
+def make():
+    return xaicli.classifier(Greedy(), resize=36, crop=32)
+"""
+SPARE = 2 << 30
+"""Bytes of memory that workers may take before Ray's monitor ends one."""
+
+
+@pytest.fixture
+def watched_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A cluster whose monitor ends a worker where memory runs short, which is soon."""
+    from ray._common.utils import get_system_memory
+    from ray._private.utils import get_used_memory
+    from ray.cluster_utils import Cluster
+
+    share = (get_used_memory() + SPARE) / get_system_memory()
+    if share > 0.9:
+        pytest.skip("too little memory is free")
+    settings = {"usage_threshold": share, "monitor_refresh_ms": 50}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"RAY_memory_{name}", str(value))
+    # Only as many workers as must be.
+    monkeypatch.setenv("RAY_max_kill_memory_buffer_bytes", "0")
+    made = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
+    )
+    yield str(made.address)
+    made.shutdown()
+
+
+def test_a_photo_that_takes_too_much_memory_is_set_aside_where_rays_monitor_ends_its_worker(
+    shell: RayShell, watched_memory: str
+) -> None:
+    from PIL import Image
+
+    Path("net.py").write_text(NET.read_text())
+    Path("greedy.py").write_text(GREEDY.format(most=2 * SPARE >> 26))
+    Image.new("RGB", (40, 40), "white").save("photos/white.png")
+    words = ("--no-controls", "--keep-going", "--actors", "1", "--block", "9")
+    assert shell.score("-o", "ray.db", "--ray", watched_memory, *words, model="greedy.py:make") == 4, shell.err
+    assert "photos/white.png ended its worker 3 times" in shell.err
+    os.remove("photos/white.png")
+    assert shell.score("-o", "plain.db", "--no-controls", model="greedy.py:make") == 0, shell.err
+    assert_same(shell.stored("ray.db"), shell.stored("plain.db"))
 
 
 EATER = """

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
+import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as arrow
 import pytest
 from ray_shell import METRICS, NET, RayShell
 
 pytest.importorskip("ray")
 
 from xaicli.errors import RunError
+from xaicli.images.source import Source
 from xaicli.progress import SILENT
-from xaicli.results.row_table import PhotoRows
+from xaicli.results.row_table import PhotoRows, Records
 from xaicli.results.store import Store
+from xaicli.rows import Row
+from xaicli.runs.cluster import stream
 from xaicli.runs.cluster.address import Pool
+from xaicli.runs.cluster.blocks import Block
 from xaicli.runs.cluster.score_driver import ScoreOnRay
-from xaicli.runs.cluster.stream import ActorsLost, gave_up
+from xaicli.runs.cluster.stream import ActorsLost, Stream, gave_up
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_request import ScoreRequest
 
@@ -72,6 +81,67 @@ def test_actors_that_did_nothing_are_not_replaced_without_end(shell: RayShell) -
     with Store.in_memory() as store, pytest.raises(ActorsLost):
         list(driver.results(store))
     assert driver.rounds == 3
+
+
+class Scripted(ScoreOnRay):
+    """Makes rows up, in place of workers."""
+
+    def stream(self, folder: Any) -> Any:
+        return self
+
+    def tables(self, blocks: Iterator[arrow.Table]) -> Iterator[arrow.Table]:
+        for block in blocks:
+            records = Records()
+            for source in (read := Block.read(block)).todo:
+                content = read.contents[source]
+                about = {"target": "1", "value": 0.5, "status": "ok", "seed": 0, "model": self.run.classifier.fingerprint}
+                rows = [
+                    Row(
+                        source.path, content, method=one.method, metric=one.metric, definition=one.definition,
+                        subject=content[:16], **about,
+                    )
+                    for one in self.run.recipes
+                ]  # fmt: skip
+                records.add(PhotoRows(source.path, content, 0, rows), self.run.recipes)
+            yield records.table()
+
+
+def test_the_drivers_memory_does_not_grow_while_a_run_goes_on(shell: RayShell, tmp_path: Path) -> None:
+    made = ScoreRequest(images="photos", method="grad-cam", metric=METRICS, controls="other").run(f"{NET}:make")
+    sources = [Source.of_file(Path(f"photos/{number}.png")) for number in range(450)]
+    hashes = {source: hashlib.sha256(source.path.encode()).hexdigest() for source in sources}
+    run = replace(made, sources=sources, all_sources=(), hashes=hashes)
+    driver = Scripted(run, f"{NET}:make", "top1", Pool(1, 1, 1), SILENT, block=20)
+    held = {}
+    with Store.open(tmp_path / "rows.db") as store:
+        tracemalloc.start()
+        for done, _ in enumerate(driver.results(store), start=1):
+            if done in (150, 450):
+                gc.collect()
+                held[done] = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert len(list(store.rows())) == 450 * len(run.recipes)
+    assert held[450] - held[150] < 20 * 300
+
+
+def test_blocks_are_taken_in_parts_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "PART", 3)
+    monkeypatch.setattr(stream, "PART_AN_ACTOR", 2)
+    taken: list[int] = []
+
+    class Echo(Stream):
+        def of_part(self, blocks: Any) -> Iterator[Any]:
+            yield from blocks
+
+    def blocks() -> Iterator[int]:
+        for block in range(10):
+            taken.append(block)
+            yield block
+
+    made = Echo(Pool(2, 1, 1), object, None, print).tables(blocks())  # type: ignore[arg-type]
+    assert [next(made) for _ in range(4)] == [0, 1, 2, 3]
+    assert len(taken) == 4
+    assert list(made) == [4, 5, 6, 7, 8, 9]
 
 
 def test_only_lost_actors_are_a_reason_to_go_on() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import ray
@@ -41,20 +42,19 @@ class ExplainOnRay:
             raise UsageError("--sheet with --ray", hint="Draw it afterwards: the same command without --ray keeps all maps.")
         refuse_unsendable(run.sources, run.classifier)
         todo = [source for source in run.sources if not run.is_done(source, complete)]
-        waiting: dict[Source, list[WrittenMap] | Failure] = {
-            source: run.keep(source, complete) for source in run.sources if run.is_done(source, complete)
-        }
-        order = iter(run.sources)
-        following = next(order, None)
-        for source, result in self.done(run, todo):
-            waiting[source] = result
-            if isinstance(result, Failure) and not run.keep_going:
-                yield result
-                return
-            while following in waiting:
-                yield waiting.pop(following)
-                following = next(order, None)
-        yield from (waiting.pop(source) for source in ([following, *order] if following is not None else ()))
+        waiting: dict[Source, list[WrittenMap] | Failure] = {}
+        with closing(self.done(run, todo)) as results:
+            for source in run.sources:
+                if run.is_done(source, complete):
+                    yield run.keep(source, complete)
+                    continue
+                while source not in waiting:
+                    made, result = next(results)
+                    waiting[made] = result
+                    if isinstance(result, Failure) and not run.keep_going:
+                        yield result
+                        return
+                yield waiting.pop(source)
 
     def done(self, run: FolderRun, todo: list[Source]) -> Generator[tuple[Source, list[WrittenMap] | Failure], None, None]:
         if not todo:

@@ -76,6 +76,7 @@ class Ledger:
 
 def start_ledger(job: Any) -> Any:
     """The ledger as an actor on the driver's node, which needs no processor of its own; job: a reference to what
-    workers are given."""
+    workers are given. If its process ends, another one counts from nothing."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here).remote([job])
+    again = {"max_restarts": -1, "max_task_retries": -1}
+    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here, **again).remote([job])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import pyarrow as arrow
 import ray
 
 from xaicli.errors import UsageError
@@ -25,6 +26,8 @@ from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import NewScores, ScoreRun
 from xaicli.runs.workplace import Keeping, Written
 
+PLANNED = 10_000
+"""Photos for which the store is asked at a time."""
 FURTHER = 8
 """How many times more photos a block holds behind each photo when none of the first could lend its map."""
 TRIES = 3
@@ -120,7 +123,13 @@ class ScoreOnRay:
             todo, lenders = [source for source in todo if (source.path, source.frame) in alone], lenders * FURTHER
 
     def round(self, stream: Stream, todo: Sequence[Source], store: Keeping, lenders: int) -> Generator[PhotoRows, None, None]:
-        size = block_size(len(todo), self.pool.actors, self.block)
-        # Once the blocks are sent, nothing of the plan is kept.
-        for table in stream.tables(blocks_of(self.run, todo, self.run.missing(store, todo), size, lenders)):
+        for table in stream.tables(self.blocks(todo, store, lenders)):
             yield from photos_in(table, self.run.recipes)
+
+    def blocks(self, todo: Sequence[Source], store: Keeping, lenders: int) -> Iterator[arrow.Table]:
+        """The blocks of a round; nothing of the plan is kept once they are sent."""
+        size = block_size(len(todo), self.pool.actors, self.block)
+        at_once = size * max(1, PLANNED // size)
+        for start in range(0, len(todo), at_once):
+            part = todo[start : start + at_once]
+            yield from blocks_of(self.run, part, self.run.missing(store, part), size, lenders)

@@ -7,8 +7,10 @@ import queue
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as arrow
@@ -27,6 +29,9 @@ ENDING = 5.0
 """Seconds until the connection is ended although a block is at work."""
 WAITING = 8
 """Tables that wait for the driver to write them; Ray holds back the others."""
+PART, PART_AN_ACTOR = 1024, 32
+"""Blocks that Ray is given at a time, and at least how many for each actor. What Ray keeps of a block, some 50 kB, it keeps until
+the last of them is done; new actors do the next ones."""
 
 Say = Callable[[str], None]
 
@@ -47,7 +52,13 @@ class Stream:
     noted: tuple[float, str] = (-math.inf, "")
 
     def tables(self, blocks: Iterable[arrow.Table]) -> Iterator[arrow.Table]:
-        """The table that a worker makes of each block; raises RunError if Ray gives up."""
+        """The table that a worker makes of each block; raises RunError if Ray gives up. Blocks are taken as they are needed, so
+        that memory does not grow with them."""
+        left = iter(blocks)
+        while part := deque(islice(left, part_of(self.pool.actors))):
+            yield from self.of_part(part)
+
+    def of_part(self, blocks: deque[arrow.Table]) -> Iterator[arrow.Table]:
         results: queue.Queue[arrow.Table | BaseException | None] = queue.Queue(WAITING)
         ended = threading.Event()
         # Ray's iterator cannot be interrupted while it waits, the main thread can.
@@ -60,7 +71,7 @@ class Stream:
             # A thread that is still at work when the connection ends would make Ray connect again by itself.
             thread.join(ENDING)
 
-    def pull(self, blocks: Iterable[arrow.Table], results: queue.Queue[Any], ended: threading.Event) -> None:
+    def pull(self, blocks: deque[arrow.Table], results: queue.Queue[Any], ended: threading.Event) -> None:
         """Put all tables, then None, or what Ray raised, into the queue."""
         try:
             for table in self.dataset(blocks).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
@@ -71,13 +82,15 @@ class Stream:
         except BaseException as error:
             put(results, error, ended)
 
-    def dataset(self, blocks: Iterable[arrow.Table]) -> Any:
+    def dataset(self, blocks: deque[arrow.Table]) -> Any:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         each: dict[str, Any] = {"num_cpus": self.pool.cpus} | ({"num_gpus": self.pool.gpus} if self.pool.gpus else {})
         # One after the other, so that only Ray's object store holds them, which spills to disk.
-        sent: list[Any] = [ray.put(block) for block in blocks]
+        sent: list[Any] = []
+        while blocks:
+            sent.append(ray.put(blocks.popleft()))
         return ray.data.from_arrow_refs(sent).map_batches(
             self.worker,
             fn_constructor_kwargs={"ledger": self.ledger},
@@ -131,6 +144,11 @@ class Stream:
             ended = f", {count(state.ended, 'worker')} ended" if state.ended else ""
             self.noted = now, f"on {len(state.at_work)} of {count(self.pool.actors, 'actor')}{ended}"
         return self.noted[1]
+
+
+def part_of(actors: int) -> int:
+    """Blocks that Ray is given at a time."""
+    return max(PART, PART_AN_ACTOR * actors)
 
 
 def put(results: queue.Queue[Any], item: Any, ended: threading.Event) -> bool:
