@@ -100,7 +100,7 @@ def tables(measured: Measured) -> list[str]:
         "",
         f"{PHOTOS:,} photos, simulated ({PHOTOS * ROWS / 1e6:,.0f} million rows; a store of "
         f"{PHOTOS * ROWS * measured.store / 2**30:,.0f} GiB, or Parquet files of "
-        f"{PHOTOS * ROWS * measured.files / 2**30:,.0f} GiB):",
+        f"{PHOTOS * ROWS * measured.files / 2**30:,.0f} GiB). *The driver works* is the share of the time in which it is busy:",
         "",
         "| actors | into a store | the driver works | with `--sink` | the driver works |",
         "|---|---|---|---|---|",
