@@ -22,6 +22,7 @@ from xaicli.results.store import Store
 from xaicli.runs.cluster import stream
 from xaicli.runs.cluster.address import LOCAL, connected
 from xaicli.runs.cluster.blocks import LARGEST_BLOCK, PHOTOS
+from xaicli.runs.cluster.ledger import RunningLedger
 
 PART, PARTS = 256, 6
 """Blocks of a part, fewer than in a run, and parts."""
@@ -53,7 +54,7 @@ def growths(rounds: int) -> Iterator[float]:
     try:
         with connected(LOCAL, 1, "cpu") as pool:
             for _ in range(rounds):
-                held = np.array(list(memory(stream.Stream(pool, Inventor, None, print))))
+                held = np.array(list(memory(stream.Stream(pool, Inventor, RunningLedger(None, None), print))))
                 # The first part takes what all others take again.
                 yield float(np.polyfit(*held[1:].T, 1)[0])
     finally:

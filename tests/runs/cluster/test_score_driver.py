@@ -25,6 +25,7 @@ from xaicli.rows import Row
 from xaicli.runs.cluster import stream
 from xaicli.runs.cluster.address import Pool
 from xaicli.runs.cluster.blocks import Block
+from xaicli.runs.cluster.ledger import RunningLedger
 from xaicli.runs.cluster.score_driver import ScoreOnRay
 from xaicli.runs.cluster.stream import ActorsLost, Stream, gave_up
 from xaicli.runs.photos import Failure
@@ -138,7 +139,7 @@ def test_blocks_are_taken_in_parts_as_they_are_needed(monkeypatch: pytest.Monkey
             taken.append(block)
             yield block
 
-    made = Echo(Pool(2, 1, 1), object, None, print).tables(blocks())  # type: ignore[arg-type]
+    made = Echo(Pool(2, 1, 1), object, RunningLedger(None, None), print).tables(blocks())  # type: ignore[arg-type]
     assert [next(made) for _ in range(4)] == [0, 1, 2, 3]
     assert len(taken) == 4
     assert list(made) == [4, 5, 6, 7, 8, 9]

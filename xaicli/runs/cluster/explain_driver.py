@@ -6,8 +6,6 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-import ray
-
 from xaicli.errors import UsageError
 from xaicli.images.source import Source
 from xaicli.progress import Progress
@@ -62,7 +60,7 @@ class ExplainOnRay:
         size = block_size(len(todo), self.pool.actors, self.block)
         blocks = (photos_of(run, todo[start : start + size]) for start in range(0, len(todo), size))
         source_of = {(source.path, source.frame): source for source in todo}
-        stream = Stream(self.pool, ExplainWorker, start_ledger(ray.put(self.job(run))), self.progress.warn)
+        stream = Stream(self.pool, ExplainWorker, start_ledger(self.job(run)), self.progress.warn)
         for table in stream.tables(blocks):
             for record in table.to_pylist():
                 source = source_of[record["path"], record["frame"]]

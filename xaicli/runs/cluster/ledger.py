@@ -74,9 +74,18 @@ class Ledger:
         return State(at_work, self.begun, sum(self.ends.values()), aside)
 
 
-def start_ledger(job: Any) -> Any:
-    """The ledger as an actor on the driver's node, which needs no processor of its own; job: a reference to what
-    workers are given. If its process ends, another one counts from nothing."""
+@dataclass(frozen=True)
+class RunningLedger:
+    """The ledger as an actor; given: what workers are given, which is held here, since it is gone with its last holder."""
+
+    actor: Any
+    given: Any
+
+
+def start_ledger(job: object) -> RunningLedger:
+    """The ledger as an actor on the driver's node, which needs no processor of its own; job: what workers are given. If its
+    process ends, another one counts from nothing."""
+    given = ray.put(job)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     again = {"max_restarts": -1, "max_task_retries": -1}
-    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here, **again).remote([job])
+    return RunningLedger(ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here, **again).remote([given]), given)

@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as arrow
-import ray
 
 from xaicli.errors import UsageError
 from xaicli.images.source import Source
@@ -57,7 +56,7 @@ class ScoreOnRay:
 
     def stream(self, folder: ParquetFolder | None) -> Stream:
         """The workers; they start with the first block."""
-        made = Stream(self.pool, ScoreWorker, start_ledger(ray.put(self.job(folder))), self.progress.warn)
+        made = Stream(self.pool, ScoreWorker, start_ledger(self.job(folder)), self.progress.warn)
         self.streams.append(made)
         return made
 

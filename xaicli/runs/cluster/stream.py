@@ -19,7 +19,7 @@ import ray.data
 
 from xaicli.errors import RunError
 from xaicli.runs.cluster.address import Pool
-from xaicli.runs.cluster.ledger import State
+from xaicli.runs.cluster.ledger import RunningLedger, State
 from xaicli.words import count, span
 
 TICK = 1.0
@@ -46,7 +46,7 @@ class Stream:
 
     pool: Pool
     worker: type
-    ledger: Any
+    ledger: RunningLedger
     say: Say
     still: float = STILL
     noted: tuple[float, str] = (-math.inf, "")
@@ -93,7 +93,7 @@ class Stream:
             sent.append(ray.put(blocks.popleft()))
         return ray.data.from_arrow_refs(sent).map_batches(
             self.worker,
-            fn_constructor_kwargs={"ledger": self.ledger},
+            fn_constructor_kwargs={"ledger": self.ledger.actor},
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(self.pool.actors, len(sent))),
@@ -133,7 +133,7 @@ class Stream:
     def state(self) -> State | None:
         """What the ledger knows, None if it does not answer."""
         try:
-            return ray.get(self.ledger.state.remote(), timeout=TICK)  # type: ignore[no-any-return]
+            return ray.get(self.ledger.actor.state.remote(), timeout=TICK)  # type: ignore[no-any-return]
         except ray.exceptions.RayError:
             return None
 
