@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import re
+import socket
 import threading
 import time
 from collections import deque
@@ -25,6 +26,8 @@ from xaicli.words import count, span
 TICK = 1.0
 STILL = 60.0
 """Seconds without a result after which it is said what stands still, and again after twice as long."""
+LOOK = 5.0
+"""Seconds without a result after which it is seen whether the cluster is still there, and again after as many."""
 ENDING = 5.0
 """Seconds until the connection is ended although a block is at work."""
 WAITING = 8
@@ -101,12 +104,15 @@ class Stream:
         )
 
     def watched(self, results: queue.Queue[Any]) -> Iterator[arrow.Table]:
-        last, patience = time.monotonic(), self.still
+        last, patience, looked = time.monotonic(), self.still, 0.0
         while True:
             try:
                 found = results.get(timeout=TICK)
             except queue.Empty:
                 quiet = time.monotonic() - last
+                if quiet > looked + LOOK:
+                    looked = quiet
+                    require_cluster()
                 if quiet > patience:
                     self.say(self.standing(quiet))
                     patience *= 2
@@ -116,7 +122,7 @@ class Stream:
             if isinstance(found, BaseException):
                 raise gave_up(found) from found
             yield found
-            last, patience = time.monotonic(), self.still
+            last, patience, looked = time.monotonic(), self.still, 0.0
 
     def standing(self, quiet: float) -> str:
         """What stands still, in words."""
@@ -160,6 +166,17 @@ def put(results: queue.Queue[Any], item: Any, ended: threading.Event) -> bool:
         except queue.Full:
             continue
     return False
+
+
+def require_cluster() -> None:
+    """Raise RunError if the cluster is gone: Ray itself would end this process, after a minute and without a word."""
+    address = str(ray.get_runtime_context().gcs_address)
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=LOOK).close()
+    except OSError as error:
+        hint = "What was finished is kept; the same command goes on from there on another one."
+        raise RunError(f"the Ray cluster at {address} is gone", hint=hint) from error
 
 
 class ActorsLost(RunError):
