@@ -154,7 +154,7 @@ def test_a_cluster_that_is_shut_down_ends_the_run_in_one_line(shell: RayShell) -
     model = waiting()
     made = Cluster(initialize_head=True, head_node_args=SETTINGS | {"num_cpus": 2})
     line = [sys.executable, "-m", "xaicli.cli.main", "score", "photos", "--model", model, "--method", "grad-cam"]
-    line += ["--metric", METRICS, "-o", "ray.db", "--ray", made.address, "--actors", "1", "--block", "1"]
+    line += ["--metric", METRICS, "-o", "ray.db", "--ray", (address := made.address), "--actors", "1", "--block", "1"]
     driver = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         until(at_work)
@@ -165,7 +165,7 @@ def test_a_cluster_that_is_shut_down_ends_the_run_in_one_line(shell: RayShell) -
         driver.kill()
         made.shutdown()
     assert driver.returncode == 5, told
-    assert f"error: the Ray cluster at {made.address} is gone" in told.splitlines()[-1]
+    assert f"error: the Ray cluster at {address} is gone" in told.splitlines()[-1]
 
 
 GREEDY = """

@@ -120,6 +120,7 @@ class Stream:
             if found is None:
                 return
             if isinstance(found, BaseException):
+                require_cluster()
                 raise gave_up(found) from found
             yield found
             last, patience, looked = time.monotonic(), self.still, 0.0
