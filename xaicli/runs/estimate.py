@@ -50,7 +50,7 @@ def estimate_of(run: ScoreRun, path: Path | None, actors: int, threads_each: int
         "time": span(whole),
     }
     progress.row(row)
-    by = f", by {count(actors, 'actor')}" if actors > 1 else ""
+    by = f", by {count(actors, 'actor')} once they have begun" if actors > 1 else ""
     tried = max(1, len(taken) - 1)
     progress.say(f"about {span(whole)} for {count(len(todo), 'photo')}{by}: {span(each)} a photo, measured on {tried} here")
     return PlannedTable((run,), Store.in_memory(), (), planned=(row,))
