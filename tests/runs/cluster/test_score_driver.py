@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as arrow
@@ -148,3 +149,17 @@ def test_blocks_are_taken_in_parts_as_they_are_needed(monkeypatch: pytest.Monkey
 def test_only_lost_actors_are_a_reason_to_go_on() -> None:
     assert isinstance(gave_up(RuntimeError("ray.exceptions.ActorDiedError: The actor died unexpectedly.")), ActorsLost)
     assert type(gave_up(RuntimeError("ValueError: no such column"))) is RunError
+
+
+def test_a_cluster_that_does_not_answer_in_time_is_gone_only_after_several_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(place: object, timeout: float) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(stream.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:6379"))
+    monkeypatch.setattr(stream.socket, "create_connection", silent)
+    missed = 0
+    for look in range(1, stream.MISSED):
+        missed = stream.reached(missed)
+        assert missed == look
+    with pytest.raises(RunError, match=r"the Ray cluster at 127\.0\.0\.1:6379 is gone"):
+        stream.reached(missed)

@@ -28,6 +28,8 @@ STILL = 60.0
 """Seconds without a result after which it is said what stands still, and again after twice as long."""
 LOOK = 5.0
 """Seconds without a result after which it is seen whether the cluster is still there, and again after as many."""
+MISSED = 4
+"""How often in turn a cluster may not answer in time."""
 ENDING = 5.0
 """Seconds until the connection is ended although a block is at work."""
 WAITING = 8
@@ -104,15 +106,14 @@ class Stream:
         )
 
     def watched(self, results: queue.Queue[Any]) -> Iterator[arrow.Table]:
-        last, patience, looked = time.monotonic(), self.still, 0.0
+        last, patience, looked, missed = time.monotonic(), self.still, 0.0, 0
         while True:
             try:
                 found = results.get(timeout=TICK)
             except queue.Empty:
                 quiet = time.monotonic() - last
                 if quiet > looked + LOOK:
-                    looked = quiet
-                    require_cluster()
+                    looked, missed = quiet, reached(missed)
                 if quiet > patience:
                     self.say(self.standing(quiet))
                     patience *= 2
@@ -120,10 +121,10 @@ class Stream:
             if found is None:
                 return
             if isinstance(found, BaseException):
-                require_cluster()
+                reached()
                 raise gave_up(found) from found
             yield found
-            last, patience, looked = time.monotonic(), self.still, 0.0
+            last, patience, looked, missed = time.monotonic(), self.still, 0.0, 0
 
     def standing(self, quiet: float) -> str:
         """What stands still, in words."""
@@ -169,13 +170,19 @@ def put(results: queue.Queue[Any], item: Any, ended: threading.Event) -> bool:
     return False
 
 
-def require_cluster() -> None:
-    """Raise RunError if the cluster is gone: Ray itself would end this process, after a minute and without a word."""
+def reached(missed: int = 0) -> int:
+    """0 if the cluster is there, else `missed` and one more: how often in turn nobody answered in time.
+
+    Raises RunError if it is gone: Ray itself would end this process, after a minute and without a word.
+    """
     address = str(ray.get_runtime_context().gcs_address)
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=LOOK).close()
+        return 0
     except OSError as error:
+        if isinstance(error, TimeoutError) and missed + 1 < MISSED:
+            return missed + 1
         hint = "What was finished is kept; the same command goes on from there on another one."
         raise RunError(f"the Ray cluster at {address} is gone", hint=hint) from error
 
