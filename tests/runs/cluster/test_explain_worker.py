@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,19 @@ pytest.importorskip("ray")
 pytest.importorskip("fsspec")
 
 import fsspec
+import pyarrow as arrow
 
 import xaicli
 from xaicli.images.names import stems
 from xaicli.progress import SILENT
 from xaicli.registry import make_methods
+from xaicli.runs.cluster import explain_driver
 from xaicli.runs.cluster.address import Pool
 from xaicli.runs.cluster.explain_driver import ExplainOnRay
 from xaicli.runs.cluster.explain_worker import ExplainWorker, result_of
+from xaicli.runs.cluster.ledger import RunningLedger
+from xaicli.runs.cluster.stream import ActorsLost, Stream
+from xaicli.runs.cluster.worker import PhotoWatch
 from xaicli.runs.find_photos import find_photos
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.output import OutputFolder
@@ -46,3 +52,45 @@ def test_a_worker_writes_to_the_url_from_a_copy_of_its_own(shell: RayShell) -> N
     # A plain run finds all of it.
     assert shell("explain", "photos", "--model", f"{NET}:make", "--method", "grad-cam", "-o", url) == 0, shell.err
     assert "7 of 7 maps complete before" in shell.err
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch, times: int, before: int) -> FolderRun:
+    """A run whose blocks are done here; the first `times` pools of actors are lost after `before` blocks."""
+    model = xaicli.load_classifier(f"{NET}:make")
+    sources = find_photos("photos").sources
+    output = OutputFolder.of("maps", stems(sources))
+    run = FolderRun(sources, model, make_methods(["grad-cam"]), choose_targets("top1", model), Settings(), output)
+    worker = object.__new__(ExplainWorker)
+    worker.job = ExplainOnRay(f"{NET}:make", "top1", Pool(1, 1, 1), SILENT).job(run)
+    worker.ledger, worker.fault = None, None
+    worker.prepare(model)
+    pools = iter(range(100))
+
+    class Losing(Stream):
+        def tables(self, blocks: Iterable[arrow.Table]) -> Iterator[arrow.Table]:
+            pool = next(pools)
+            for at, block in enumerate(blocks):
+                if pool < times and at == before:
+                    raise ActorsLost("Ray gave up")
+                yield worker.work(block, {})
+
+    monkeypatch.setattr(explain_driver, "Stream", Losing)
+    monkeypatch.setattr(explain_driver, "start_ledger", lambda job: RunningLedger(None, None))
+    monkeypatch.setattr(PhotoWatch, "note", lambda self, photo: None)
+    return run
+
+
+@pytest.mark.parametrize(("times", "before"), [(2, 1), (2, 0)])
+def test_what_lost_actors_left_is_explained_by_new_ones(
+    shell: RayShell, monkeypatch: pytest.MonkeyPatch, times: int, before: int
+) -> None:
+    run = in_this_process(monkeypatch, times, before)
+    found = list(ExplainOnRay(f"{NET}:make", "top1", Pool(1, 1, 1), SILENT, block=2).results(run, run.find()))
+    assert [maps[0].record.image for maps in found if isinstance(maps, list)] == [source.path for source in run.sources]
+    assert len(list(Path("maps").glob("*.json"))) == 7
+
+
+def test_actors_that_explained_nothing_are_not_replaced_without_end(shell: RayShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = in_this_process(monkeypatch, times=9, before=0)
+    with pytest.raises(ActorsLost):
+        list(ExplainOnRay(f"{NET}:make", "top1", Pool(1, 1, 1), SILENT).results(run, run.find()))

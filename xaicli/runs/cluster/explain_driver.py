@@ -14,7 +14,7 @@ from xaicli.runs.cluster.blocks import block_size, refuse_unsendable
 from xaicli.runs.cluster.explain_worker import ExplainWorker, photos_of, result_of
 from xaicli.runs.cluster.ledger import start_ledger
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
-from xaicli.runs.cluster.stream import Stream
+from xaicli.runs.cluster.stream import TRIES, ActorsLost, Stream
 from xaicli.runs.cluster.worker import Job
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.open_model import Model
@@ -55,16 +55,26 @@ class ExplainOnRay:
                 yield waiting.pop(source)
 
     def done(self, run: FolderRun, todo: list[Source]) -> Generator[tuple[Source, list[WrittenMap] | Failure], None, None]:
+        """What became of each photo, as they are done; new actors go on where Ray has lost all of them."""
         if not todo:
             return
         size = block_size(len(todo), self.pool.actors, self.block)
-        blocks = (photos_of(run, todo[start : start + size]) for start in range(0, len(todo), size))
-        source_of = {(source.path, source.frame): source for source in todo}
+        left = {(source.path, source.frame): source for source in todo}
         stream = Stream(self.pool, ExplainWorker, start_ledger(self.job(run)), self.progress.warn)
-        for table in stream.tables(blocks):
-            for record in table.to_pylist():
-                source = source_of[record["path"], record["frame"]]
-                yield source, result_of(record, source, run.output.folder)
+        in_vain = 0
+        while left:
+            now = list(left.values())
+            blocks = (photos_of(run, now[start : start + size]) for start in range(0, len(now), size))
+            try:
+                for table in stream.tables(blocks):
+                    for record in table.to_pylist():
+                        source = left.pop((record["path"], record["frame"]))
+                        yield source, result_of(record, source, run.output.folder)
+                return
+            except ActorsLost:
+                in_vain = 0 if len(left) < len(now) else in_vain + 1
+                if in_vain == TRIES:
+                    raise
 
     def job(self, run: FolderRun) -> Job:
         bare = replace(

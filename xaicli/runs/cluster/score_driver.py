@@ -19,7 +19,7 @@ from xaicli.runs.cluster.blocks import LENDERS, block_size, blocks_of, refuse_un
 from xaicli.runs.cluster.ledger import start_ledger
 from xaicli.runs.cluster.score_worker import ScoreJob, ScoreWorker
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
-from xaicli.runs.cluster.stream import ActorsLost, Stream
+from xaicli.runs.cluster.stream import TRIES, ActorsLost, Stream
 from xaicli.runs.open_model import Model
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import NewScores, ScoreRun
@@ -29,8 +29,6 @@ PLANNED = 10_000
 """Photos for which the store is asked at a time."""
 FURTHER = 8
 """How many times more photos a block holds behind each photo when none of the first could lend its map."""
-TRIES = 3
-"""How often in turn all actors may be lost before they did anything: a node that leaves may take them along."""
 
 
 @dataclass(frozen=True)

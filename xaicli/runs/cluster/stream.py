@@ -187,6 +187,10 @@ def reached(missed: int = 0) -> int:
         raise RunError(f"the Ray cluster at {address} is gone", hint=hint) from error
 
 
+TRIES = 3
+"""How often in turn all actors may be lost before they did anything: a node that leaves may take them along."""
+
+
 class ActorsLost(RunError):
     """Ray did not start actors again although it may do so without end, as it does now and then after one was killed."""
 
