@@ -148,26 +148,6 @@ def test_a_ledger_whose_process_is_killed_costs_nothing(shell: RayShell, nodes: 
     assert_same(shell.stored("ray.db"), shell.stored("plain.db"))
 
 
-def test_a_cluster_that_is_shut_down_ends_the_run_in_one_line(shell: RayShell) -> None:
-    from ray.cluster_utils import Cluster
-
-    model = waiting()
-    made = Cluster(initialize_head=True, head_node_args=SETTINGS | {"num_cpus": 2})
-    line = [sys.executable, "-m", "xaicli.cli.main", "score", "photos", "--model", model, "--method", "grad-cam"]
-    line += ["--metric", METRICS, "-o", "ray.db", "--ray", (address := made.address), "--actors", "1", "--block", "1"]
-    driver = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        until(at_work)
-        made.shutdown()
-        _, told = driver.communicate(timeout=PATIENCE / 2)
-    finally:
-        Path("go").touch()
-        driver.kill()
-        made.shutdown()
-    assert driver.returncode == 5, told
-    assert f"error: the Ray cluster at {address} is gone" in told.splitlines()[-1]
-
-
 GREEDY = """
 import os, time
 import torch, xaicli

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import queue
+import socket
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -163,3 +165,13 @@ def test_a_cluster_that_does_not_answer_in_time_is_gone_only_after_several_looks
         assert missed == look
     with pytest.raises(RunError, match=r"the Ray cluster at 127\.0\.0\.1:6379 is gone"):
         stream.reached(missed)
+
+
+def test_a_cluster_that_is_shut_down_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.setattr(stream.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address=place))
+    monkeypatch.setattr(stream, "TICK", 0.01)
+    with pytest.raises(RunError, match=f"the Ray cluster at {place} is gone"):
+        list(Stream(Pool(1, 1, 1), object, RunningLedger(None, None), print).watched(queue.Queue()))

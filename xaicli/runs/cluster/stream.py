@@ -26,10 +26,8 @@ from xaicli.words import count, span
 TICK = 1.0
 STILL = 60.0
 """Seconds without a result after which it is said what stands still, and again after twice as long."""
-LOOK = 5.0
-"""Seconds without a result after which it is seen whether the cluster is still there, and again after as many."""
-MISSED = 4
-"""How often in turn a cluster may not answer in time."""
+ANSWER, MISSED = 5.0, 8
+"""Seconds in which a cluster answers, and how often in turn it may not."""
 ENDING = 5.0
 """Seconds until the connection is ended although a block is at work."""
 WAITING = 8
@@ -106,14 +104,13 @@ class Stream:
         )
 
     def watched(self, results: queue.Queue[Any]) -> Iterator[arrow.Table]:
-        last, patience, looked, missed = time.monotonic(), self.still, 0.0, 0
+        last, patience, missed = time.monotonic(), self.still, 0
         while True:
             try:
                 found = results.get(timeout=TICK)
             except queue.Empty:
                 quiet = time.monotonic() - last
-                if quiet > looked + LOOK:
-                    looked, missed = quiet, reached(missed)
+                missed = reached(missed)
                 if quiet > patience:
                     self.say(self.standing(quiet))
                     patience *= 2
@@ -124,7 +121,7 @@ class Stream:
                 reached()
                 raise gave_up(found) from found
             yield found
-            last, patience, looked, missed = time.monotonic(), self.still, 0.0, 0
+            last, patience, missed = time.monotonic(), self.still, 0
 
     def standing(self, quiet: float) -> str:
         """What stands still, in words."""
@@ -173,12 +170,12 @@ def put(results: queue.Queue[Any], item: Any, ended: threading.Event) -> bool:
 def reached(missed: int = 0) -> int:
     """0 if the cluster is there, else `missed` and one more: how often in turn nobody answered in time.
 
-    Raises RunError if it is gone: Ray itself would end this process, after a minute and without a word.
+    Raises RunError if it is gone. Ray itself ends this process without a word, sometimes before this is seen.
     """
     address = str(ray.get_runtime_context().gcs_address)
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=LOOK).close()
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
         return 0
     except OSError as error:
         if isinstance(error, TimeoutError) and missed + 1 < MISSED:
