@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+
+import pyarrow as arrow
 
 from xaicli.errors import UsageError
 from xaicli.images.source import Source
@@ -64,7 +66,8 @@ class ExplainOnRay:
         in_vain = 0
         while left:
             now = list(left.values())
-            blocks = (photos_of(run, now[start : start + size]) for start in range(0, len(now), size))
+            starts = range(0, len(now), size)
+            blocks: Iterator[arrow.Table] = (photos_of(run, now[start : start + size]) for start in starts)
             try:
                 for table in stream.tables(blocks):
                     for record in table.to_pylist():
