@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,11 +72,17 @@ def test_clearing_removes_a_link_and_not_what_it_points_to(cache, tmp_path):
 def test_a_file_that_cannot_be_removed_is_named(cache, monkeypatch):
     fill(cache)
 
+    (first, second, *_) = cached_files()
+    remove = Path.unlink
+
     def refused(self, missing_ok=False):
-        raise PermissionError(13, "Permission denied")
+        if self != first.path:
+            raise PermissionError(13, "Permission denied")
+        remove(self)
 
     monkeypatch.setattr("pathlib.Path.unlink", refused)
-    with pytest.raises(InputError, match=r"a\.pth cannot be removed: permission denied"):
+    told = f"{second.path.name} cannot be removed: permission denied. Removed before it: 1 file."
+    with pytest.raises(InputError, match=re.escape(told)):
         clear_cache()
 
 

@@ -10,6 +10,7 @@ import platformdirs
 
 from xaicli.errors import InputError
 from xaicli.untrusted import is_file, is_folder
+from xaicli.words import count
 
 KINDS = ("weights", "engines")
 """Our subfolders; nothing else in the cache folder is ever listed or removed."""
@@ -57,7 +58,7 @@ def clear_cache() -> list[CachedFile]:
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise InputError(
-                f"{cached.path} cannot be removed: {reason}", hint=f"{len(removed)} files were removed before it."
+                f"{cached.path} cannot be removed: {reason}", hint=f"Removed before it: {count(len(removed), 'file')}."
             ) from error
         removed.append(cached)
     return removed

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
+from xaicli.writable_text import writable
+
 
 class XaiError(Exception):
     """An error that the caller can repair.
@@ -40,8 +42,8 @@ class XaiError(Exception):
             stop = "" if text.endswith((".", "?", "!")) else "."
             text = f"{text}{stop} {self.hint}"
         # A file name that cannot be decoded shows its bytes; control characters in names never reach the terminal.
-        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split()))
+        words = " ".join(writable(text).split())
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
 
     def about(self, name: str) -> Self:
         """The same error, preceded by the name of its photo or file unless the text already has it."""

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from xaicli.errors import InputError
+from xaicli.models.assemble import names_for
 from xaicli.models.classes import read_classes
 
 
@@ -93,3 +94,9 @@ def test_the_names_of_imagenet_are_read(assets):
     assert len(names) == 1000
     assert names[0] == "tench, Tinca tinca"
     assert names[386].startswith("African elephant")
+
+
+def test_half_a_character_in_a_name_is_spelled_out(write):
+    """JSON may hold one, and no record, store or page could be written."""
+    names = read_classes(write('["cat\\ud83d", "dog"]', "classes.json"))
+    assert names_for(2, names, (), "net", print) == names_for(2, None, names, "net", print) == ("cat\\ud83d", "dog")

@@ -202,3 +202,10 @@ def test_a_file_of_results_is_refused_at_a_url(xai: CommandLine) -> None:
     assert xai("score", "photos", *WORDS, "--metric", "deletion@steps=2", "-o", "s3://bucket/scores.db") == 2
     assert "s3://bucket/scores.db is a URL" in xai.error
     assert not list(Path().glob("*:"))
+
+
+def test_a_name_that_this_machine_does_not_take_is_one_line(xai: CommandLine, memory: Remote) -> None:
+    memory.write("x" * 300 + ".json", b"{}")
+    assert xai("explain", "photos", *WORDS, "-o", memory.url) == 3
+    assert "cannot be copied to this machine" in xai.error
+    assert memory.url in xai.error

@@ -26,6 +26,7 @@ from xaicli.network.sequences import itself
 from xaicli.outputs import Outputs
 from xaicli.passes.device import masked_dtype
 from xaicli.stamps import stamp
+from xaicli.writable_text import writable
 
 OF_ATTENTION = ("attention", "attn", "mhsa", "transformer")
 """Names of modules that hold attention, by class or attribute. If such a network turns out unsuitable, the method refuses it."""
@@ -267,7 +268,8 @@ def provided(module: nn.Module | None) -> Needs:
 
 
 def names_for(count: int, given: tuple[str, ...] | None, own: tuple[str, ...], name: str, notice: Notice) -> tuple[str, ...]:
-    """Class names: the user's, whose number must fit, or else the source's, if their number fits."""
+    """Class names: the user's, whose number must fit, or else the source's, if their number fits. All can be written."""
+    own, given = tuple(map(writable, own)), None if given is None else tuple(map(writable, given))
     if given is not None:
         if len(given) != count:
             raise InputError(f"{len(given)} class names for the {count} outputs of {name}", expected=f"{count} names")

@@ -72,7 +72,7 @@ def cells_of(photo: MarkedPhoto, grid: torch.Size) -> torch.Tensor:
 
 
 def rival_of(logits: torch.Tensor) -> int:
-    """The class with the highest mean logit that is the decision of no photo."""
+    """The class with the highest mean logit that is the decision of no photo; class 0 where each is that of one."""
     means = logits.mean(dim=0)
     means[logits.argmax(dim=1)] = -torch.inf
     return int(means.argmax())

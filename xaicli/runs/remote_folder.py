@@ -151,8 +151,13 @@ class RemoteFolder:
         path = Path(os.path.normpath(self.folder / name))
         if not path.is_relative_to(self.folder):
             raise InputError(f"{self.url}/{name} is no name of a file", hint="Choose another folder with -o.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        # The name may be too long for this machine, or also that of a folder, and a disk may be full.
+        except OSError as error:
+            found = f"{self.url}/{name} cannot be copied to this machine: {(error.strerror or type(error).__name__).lower()}"
+            raise InputError(found, hint="Choose another folder with -o.") from error
         self.sent[name] = path.stat().st_mtime_ns
 
     def shown(self, text: str) -> str:

@@ -31,6 +31,7 @@ from xaicli.results.sentences import sentences
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.sign import Sign
+from xaicli.writable_text import writable
 
 MOST_PHOTOS = 5_000
 MOST_NAMES = 4
@@ -195,8 +196,7 @@ def page_of(template: str, script: str = "", **content: Any) -> str:
     )
     style = text("style.css")
     made = environment.from_string(template).render(style=Markup(style), policy=policy(style, script), **content)
-    # Names of files that are no text show their bytes.
-    return made.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return writable(made)
 
 
 def text(name: str) -> str:
