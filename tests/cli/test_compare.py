@@ -114,6 +114,7 @@ def test_a_model_named_twice_is_one(shell) -> None:
         (["--method", "grad-cam", "--weights", "w.pth"], "--weights with 2 models; expected one"),
         (["--method", "grad-cam", "--classes", "c.txt"], "--classes with 2 models; expected one"),
         ([], "no methods are named; expected --method A,B"),
+        (["--method", "rise@"], '"@" in "rise@" is no parameter'),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_any_work(shell, words: list[str], line: str) -> None:

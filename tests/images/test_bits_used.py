@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from xaicli.errors import InputError
 from xaicli.images.decode import decode
 from xaicli.images.photo_input import input_of
 from xaicli.images.samples import Reading
@@ -99,3 +100,28 @@ def test_of_bits_that_nothing_declares_the_window_to_give_is_said(
 def test_a_photo_that_uses_its_bits_is_not_asked_about_them(tmp_path: Path) -> None:
     for values in (filled(GREY, 16), filled(COLOURS, 15)):
         assert not any("no value is above" in note for note in decode(Source(str(png(tmp_path / "a.png", values)))).notes)
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [
+        ({340: 0.0, 341: 1000.0}, (0, 1000)),
+        ({341: 1000.0}, (0, 1000)),
+        ({340: -100.0}, (0, 255)),
+        ({340: 0.0, 341: np.inf}, (0, 255)),
+        ({340: -np.inf, 341: np.inf}, (0, 255)),
+        ({340: np.nan, 341: np.nan}, (0, 255)),
+    ],
+)
+def test_ends_that_say_nothing_are_not_black_and_white(tmp_path: Path, ends: dict[int, float], shown: tuple[int, int]) -> None:
+    tags = [(tag, "f", 1, value, True) for tag, value in ends.items()]
+    tifffile.imwrite(tmp_path / "a.tif", GREY.astype(np.float32), photometric="minisblack", extratags=tags)
+    said = f"from {shown[0]} (black) to {shown[1]} (white)"
+    assert any(said in note for note in decode(Source(str(tmp_path / "a.tif"))).notes)
+    colours = [(tag, "f", 3, (value,) * 3, True) for tag, value in ends.items()]
+    tifffile.imwrite(tmp_path / "b.tif", COLOURS.astype(np.float32), photometric="rgb", extratags=colours)
+    if shown == (0, 1000):
+        assert any(said in note for note in decode(Source(str(tmp_path / "b.tif"))).notes)
+    else:
+        with pytest.raises(InputError, match="nothing says which are black and white"):
+            decode(Source(str(tmp_path / "b.tif")))

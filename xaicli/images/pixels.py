@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -145,11 +146,17 @@ def floats(image: Image.Image) -> tuple[Image.Image, Notes]:
 
 def stated_ends(image: Image.Image) -> tuple[float, float] | None:
     """The values that are black and white as a TIFF states; None where it does not."""
-    tags = getattr(image, "tag_v2", {})
+    return ends_in(getattr(image, "tag_v2", {}).get)
+
+
+def ends_in(value_of: Callable[[int], object]) -> tuple[float, float] | None:
+    """The values that are black and white by a TIFF's tags, of which several numbers may be one for each band; black is 0 where
+    only white is stated."""
     for smallest, largest in TIFF_ENDS:
-        low, high = (number[0] if isinstance(number := tags.get(tag, 0), tuple) else number for tag in (smallest, largest))
-        if isinstance(low, int | float) and isinstance(high, int | float) and high > low:
-            return float(low), float(high)
+        low, high = (value[0] if isinstance(value := value_of(tag), tuple) and value else value for tag in (smallest, largest))
+        bottom = float(low) if isinstance(low, int | float) else 0.0
+        if isinstance(high, int | float) and high > bottom and math.isfinite(high - bottom):
+            return bottom, float(high)
     return None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from xaicli.errors import InputError
 from xaicli.images.decode_limits import Timed, tiff_tag
+from xaicli.images.pixels import ends_in
 from xaicli.images.samples import LARGEST, Reading, Samples, of_bands, turned
 from xaicli.images.tiff_packing import BY_PILLOW, unpacked
 from xaicli.images.window import DECLARED, Range
@@ -24,8 +25,7 @@ APART = 2
 """The planes of bands lie one behind the other."""
 WIDEST_BY_PILLOW = 32
 ALPHA = (1, 2)
-SMALLEST, LARGEST_VALUE = 280, 281
-FLOAT_SMALLEST, FLOAT_LARGEST = 340, 341
+LARGEST_VALUE = 281
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 
 
@@ -114,17 +114,12 @@ def bands_first(page: Any, array: Any) -> Any:
 
 def declared(page: Any) -> Range | None:
     """The values that are black and white as the page says; None where it does not."""
-    for low, high in ((FLOAT_SMALLEST, FLOAT_LARGEST), (SMALLEST, LARGEST_VALUE)):
-        top, bottom = value_of(page, high), value_of(page, low)
-        if isinstance(top, int | float) and float(top) > float(bottom if isinstance(bottom, int | float) else 0):
-            return float(bottom if isinstance(bottom, int | float) else 0), float(top)
-    return None
+    return ends_in(lambda tag: value_of(page, tag))
 
 
 def value_of(page: Any, tag: int) -> object:
-    """A tag's value, or the first of several; None where it is absent or cannot be read."""
+    """A tag's value; None where it is absent or cannot be read."""
     try:
-        value = page.tags[tag].value
+        return page.tags[tag].value
     except (KeyError, TypeError, ValueError):
         return None
-    return value[0] if isinstance(value, tuple) and value else value

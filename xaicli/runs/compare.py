@@ -132,10 +132,12 @@ def quick_looks(
 
 
 def with_quick_look(spec: str) -> str:
-    """`rise` with `n_masks=auto`, unless it says how many masks it takes; every other specification as it is."""
+    """`rise` with `n_masks=auto`, unless it says how many masks it takes; every other specification as it is, and so one that
+    cannot be read."""
     name, *given = (part.strip() for part in split(spec, "@"))
     counted = any(fold(part.partition("=")[0]) in ("nmasks", "preset", "tol") for part in given)
-    return f"{spec}{QUICK_LOOK}" if fold(name) == "rise" and not counted else spec
+    whole = all(part.find("=") > 0 for part in given)
+    return f"{spec}{QUICK_LOOK}" if fold(name) == "rise" and whole and not counted else spec
 
 
 def models_of(given: Model | Sequence[Model]) -> list[Model]:

@@ -33,7 +33,7 @@ class Remade:
     """One map or score that was to be made again.
 
     name: its record; image, method, target, metric: of what; metric is empty for a map; why: what differs, or is missing; off: by
-    how much, where it is the same within tolerance: a share of the map's range, or of the score itself.
+    how much, where it is the same within tolerance: a share of the map's range, or the difference of a score.
     """
 
     name: str
