@@ -104,7 +104,8 @@ def branch(classifier: Classifier) -> FeatureImportance:
     """The classifier's feature importance branch; raises UsageError, which says what to type, if it has none."""
     found = branch_of(classifier.torch_module)
     if found is not None and found.importance.plain:
-        raise UsageError(f"{classifier.name} was trained with role=plain, as a control, and gives no attention")
+        found_plain = f"{classifier.name} was trained with role=plain, as a control, and gives no attention"
+        raise UsageError(found_plain, hint="Take grad-cam for it, or train it without role=plain.")
     if found is None:
         model = classifier.name.partition("@")[0]
         if Needs.ATTENTION in classifier.provides:

@@ -27,7 +27,7 @@ class MaskGrid:
     border: what lies beyond the outer cells' centres, the cell itself (clamp) or its neighbour (mirror, as in the authors'
     code). Rows of the matrices sum to 1, so that a mask's mean over shifts and grids is the share of open cells at every pixel.
     smooth: values between the centres of cells are interpolated; otherwise a place belongs to the nearest cell, so that masks are
-    0 or 1. Raises UsageError where there are more cells than pixels.
+    0 or 1, as those of patches are. Raises UsageError where there are more cells than places.
     """
 
     size: tuple[int, int]
@@ -37,8 +37,9 @@ class MaskGrid:
 
     def __post_init__(self) -> None:
         if self.cells[0] > self.size[0] or self.cells[1] > self.size[1]:
-            cells, pixels = (f"{side[0]} x {side[1]}" for side in (self.cells, self.size))
-            raise UsageError(f"a grid of {cells} cells is finer than the input of {pixels} pixels", hint="Give a smaller grid.")
+            cells, places = (f"{side[0]} x {side[1]}" for side in (self.cells, self.size))
+            what = "pixels" if self.smooth else "patches"
+            raise UsageError(f"a grid of {cells} cells is finer than the input of {places} {what}", hint="Give a smaller grid.")
 
     @property
     def cell(self) -> tuple[int, int]:

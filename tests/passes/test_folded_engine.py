@@ -94,11 +94,23 @@ def behind_torchs_back(network):
     network.features[3].weight.data.mul_(1.5)
 
 
+def by_other_signs(network):
+    """The norm stays as it was."""
+    network.features[3].weight.data.neg_()
+
+
+def in_another_order(network):
+    """The norm stays as it was, and so does the sum."""
+    network.features[3].weight.data.copy_(network.features[3].weight.data.flip(0))
+
+
 def by_another_module(network):
     network.features[5] = nn.Sigmoid()
 
 
-@pytest.mark.parametrize("change", [through_an_optimizer, behind_torchs_back, by_another_module])
+@pytest.mark.parametrize(
+    "change", [through_an_optimizer, behind_torchs_back, by_other_signs, in_another_order, by_another_module]
+)
 def test_a_changed_network_is_not_run_by_its_old_twin(tiny_cnn, classifier_of, photo_batch, change):
     classifier = classifier_of(tiny_cnn)
     before = folded_engine_for(classifier, photo_batch[:1], 1000, exact=True)(photo_batch)
@@ -106,6 +118,14 @@ def test_a_changed_network_is_not_run_by_its_old_twin(tiny_cnn, classifier_of, p
     after = folded_engine_for(classifier, photo_batch[:1], 1000, exact=True)(photo_batch)
     assert (after - before).abs().max() > 0.01
     assert_close(after, classifier(photo_batch), rtol=0, atol=1e-5)
+
+
+def test_a_buffer_of_nan_is_no_change(tiny_cnn, classifier_of, photo_batch, made):
+    tiny_cnn.register_buffer("unset", torch.full((3,), torch.nan))
+    classifier = classifier_of(tiny_cnn)
+    for _ in range(2):
+        folded_engine_for(classifier, photo_batch[:1], 1000, exact=True)
+    assert len(made) == 1
 
 
 def test_a_twin_that_gives_other_logits_is_not_used(tiny_cnn, classifier_of, photo_batch, monkeypatch):

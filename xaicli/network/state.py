@@ -11,19 +11,28 @@ from torch import Tensor, nn
 
 State: TypeAlias = tuple[object, ...]
 
+SAMPLED = 32
+"""About how many numbers of each tensor are compared one by one."""
+
 
 def state_of(module: nn.Module) -> State:
-    """What is compared to tell that a network has changed: modules, their kinds and hooks; identity, version and norm of each
-    weight and buffer."""
+    """What is compared to tell that a network has changed: modules, their kinds and hooks; identity, version, norm and some
+    numbers of each weight and buffer."""
     parts = list(module.modules())
     kinds = [(id(part), type(part), len(part._forward_hooks), len(part._forward_pre_hooks)) for part in parts]
     owned = [tensor for part in parts for own in (part._parameters, part._buffers) for tensor in own.values()]
     tensors = [tensor.detach() for tensor in owned if tensor is not None]
     versions = [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in owned if tensor is not None]
-    # Writing through `.data` does not change the version, so norms are compared too.
+    # Writing through `.data` does not change the version, so norms are compared too, and some numbers: other signs or another
+    # order leave a norm as it is. As text and bytes, since NaN is not equal to itself.
     floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-    norms = map(float, torch._foreach_norm(floating)) if floating else ()
-    return (*kinds, *versions, *norms)
+    norms = torch._foreach_norm(floating) if floating else ()
+    return (*kinds, *versions, *(float(norm).hex() for norm in norms), *(content(sampled(tensor)) for tensor in floating))
+
+
+def sampled(tensor: Tensor) -> Tensor:
+    """Some of a tensor's numbers, at equal distances."""
+    return tensor.reshape(-1)[:: max(1, tensor.numel() // SAMPLED)]
 
 
 def hash_of_state(state: Mapping[str, Any]) -> tuple[list[list[Any]], str]:

@@ -12,7 +12,7 @@ from xaicli.images.view import View
 from xaicli.method import Needs, Sign
 from xaicli.methods.eigen_cam import EigenCAM
 from xaicli.methods.grad_cam import GradCAM
-from xaicli.methods.lfi.feature_importance import unit_map
+from xaicli.methods.lfi.feature_importance import Importance, unit_map
 from xaicli.methods.lfi.lfi_cam import LFICAM, LFITraining
 from xaicli.methods.lfi.lfi_network import reading, with_branch
 from xaicli.models.checkpoint import about_classifier, write_checkpoint
@@ -104,6 +104,14 @@ def test_a_run_refuses_such_a_network_before_it_decodes_photos(tiny_cnn, classif
     (tmp_path / "a.jpg").write_text("no photo")
     with pytest.raises(UsageError, match="is a network of its own"):
         xaicli.explain(tmp_path / "a.jpg", classifier_of(tiny_cnn), "lfi-cam")
+
+
+def test_a_plain_head_is_refused_with_what_to_do(tiny_cnn, classifier_of, tmp_path):
+    (tmp_path / "a.jpg").write_text("no photo")
+    plain = with_branch(tiny_cnn, SIZE, Importance(plain=True))
+    with pytest.raises(UsageError, match=r"trained with role=plain, as a control, .* Take grad-cam for it") as caught:
+        xaicli.explain(tmp_path / "a.jpg", classifier_of(plain), "lfi-cam")
+    assert "\n" not in str(caught.value)
 
 
 def test_what_it_declares():

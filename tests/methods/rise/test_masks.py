@@ -155,3 +155,5 @@ def test_sums_by_group_and_shift_are_the_sums_of_masks():
 def test_a_grid_finer_than_the_input_is_refused():
     with pytest.raises(UsageError, match="grid of 5 x 4 cells is finer than the input of 4 x 4 pixels"):
         MaskGrid((4, 4), (5, 4))
+    with pytest.raises(UsageError, match="grid of 7 x 7 cells is finer than the input of 4 x 4 patches"):
+        MaskGrid((4, 4), (7, 7), smooth=False)
