@@ -15,6 +15,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from xaicli.cache import cached_files, engines_folder
+from xaicli.outputs import Outputs
 from xaicli.passes import converted as module
 from xaicli.passes.converted import MOST, converted
 from xaicli.passes.runtimes import RUNTIMES
@@ -199,6 +200,17 @@ def test_an_engine_that_gives_other_outputs_is_not_used(tiny_cnn, classifier_of,
     monkeypatch.setattr(module, "onnx_program", lambda classifier, *size: program(classifier_of(wrong), *size))
     assert passes_of(classifier_of(tiny_cnn), photo_batch) is None
     assert "its outputs differ by 0.01, more than" in caplog.text
+
+
+def test_a_single_output_is_compared_by_its_size_where_a_plain_photo_and_its_mirror_images_give_one_number(
+    tiny_cnn, classifier_of, photo_batch, passes_of
+):
+    network = nn.Sequential(tiny_cnn, nn.Linear(tiny_cnn.head.out_features, 1))
+    classifier = classifier_of(network, count=1, outputs=Outputs.VALUES)
+    run = passes_of(classifier, torch.zeros_like(photo_batch))
+    assert run is not None
+    with torch.no_grad():
+        assert_close(run(photo_batch), network(photo_batch), rtol=0, atol=1e-5)
 
 
 def test_a_network_whose_outputs_are_not_finite_is_not_converted(tiny_cnn, classifier_of, photo_batch, passes_of):

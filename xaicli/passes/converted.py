@@ -30,7 +30,7 @@ from xaicli.untrusted import read as read_file
 FORMAT = 1
 """Raised when programs are made in another way, so that older ones in the cache are not used."""
 TOLERANCE = 1e-4
-"""How far a converted network's outputs may differ from the network's own, relative to their range."""
+"""How far a converted network's outputs may differ from the network's own, relative to their range; see `size_of`."""
 ROUNDING = 2.0
 """In bf16: how many times the network's own rounding error they may differ from its outputs in float32."""
 DIGEST = hashlib.sha256().digest_size
@@ -127,10 +127,17 @@ def own_outputs(classifier: Classifier, tried: Tensor, dtype: torch.dtype) -> tu
 
     with eval_mode(network):
         expected = outputs(torch.float32)
-        least = TOLERANCE * float(expected.max() - expected.min())
+        least = TOLERANCE * size_of(expected)
         if dtype == torch.float32:
             return expected, least
         return expected, max(least, ROUNDING * float((outputs(dtype) - expected).abs().max()))
+
+
+def size_of(outputs: Tensor) -> float:
+    """What differences of outputs (B, C, ...) are relative to: their range; of a single output, which for a plain photo and its
+    mirror images is one number, the largest magnitude."""
+    single = outputs.shape[1] == 1
+    return float(outputs.abs().max() if single else outputs.max() - outputs.min())
 
 
 def difference(passes: Passes, tried: Tensor, expected: Tensor) -> float:
