@@ -29,7 +29,7 @@ PART, PARTS = 256, 6
 COLUMNS = 4
 """Rows a photo."""
 LARGEST = 100.0
-"""Bytes a photo, beyond which memory grows with the photos."""
+"""Bytes a photo that are taken for none."""
 
 
 class Inventor:
