@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.figures import Figure
 from benchmarks.timing import seconds_of_command
 
-COMMANDS = {("--help",): 0.2, ("list", "methods"): 0.25, ("--version",): None}
+COMMANDS = {("--help",): 0.15, ("list", "methods"): 0.25, ("--version",): None}
 HEAVY = ("torch", "torchvision", "scipy", "matplotlib", "PIL")
 
 

@@ -49,9 +49,15 @@ def bars(stored: dict[str, dict[str, Any]], words: dict[str, str]) -> list[str]:
             if bar and name not in OF_OTHER_PAGES:
                 met, text = bar
                 measured = f"{figure['median']:.3g} {figure['unit']}".strip()
-                verdict = "met" if met else words.get(figure["what"].partition(":")[0], "missed")
+                verdict = "met" if met else said_of(figure["what"], words)
                 lines.append(f"| {figure['what']} | {measured} | {text} | {verdict} |")
     return lines
+
+
+def said_of(what: str, words: dict[str, str]) -> str:
+    """What is said of a figure that misses its bar: under the longest beginning of its name that is known."""
+    known = [begin for begin in words if what.startswith(begin)]
+    return words[max(known, key=len)] if known else "missed"
 
 
 def bar_of(figure: dict[str, Any]) -> tuple[bool, str] | None:
