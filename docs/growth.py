@@ -44,7 +44,8 @@ def section(growth: Growth) -> list[str]:
     """The pictures, and their numbers; nothing where none were measured."""
     if not growth:
         return []
-    lines = ["", "## How cost grows", "", "![Processor seconds by photos, maps, masks and channels](pictures/growth.svg)", ""]
+    axes = ", ".join(WORDS.get(axis, axis) for axis in growth)
+    lines = ["", "## How cost grows", "", f"![Processor seconds by {axes}](pictures/growth.svg)", ""]
     lines += [
         "Processor seconds on one thread, and MiB: of a command all it took, else above what the process had.",
         "",
@@ -82,6 +83,8 @@ def draw(growth: Growth, path: Path = PICTURE) -> None:
             panel.set_title(TITLES[axis], fontsize=8)
             panel.set_xticks(list(points), [f"{at:,}" for at in points], minor=False)
             panel.set_xticks([], minor=True)
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_formatter("{x:g}")
             panel.grid(alpha=0.25)
             panel.legend(frameon=False, fontsize=7)
         figure.savefig(path, format="svg", metadata={"Date": None})
