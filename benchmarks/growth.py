@@ -28,8 +28,8 @@ from xaicli.passes.upsampling import unit_range
 
 PHOTOS = tuple(int(part) for part in os.environ.get("XAI_BENCH_GROWTH", "10,100,1000,10000").split(","))
 MASKS = (64, 128, 256)
-METHODS = (1, 2, 5, 10)
-STAGES = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}
+METHODS = (1, 3, 10)
+STAGES = {"layer1": 64, "layer3": 256}
 SMALL, LAYER = 96, "network.stages"
 MOST, FEW, COMPARED = 1000, 100, 100
 """From how many photos on ours runs alone, once; of how many memory is compared with; maps that are compared."""
