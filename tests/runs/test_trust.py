@@ -303,6 +303,12 @@ def test_no_method_is_recommended_where_so_few_patches_tell_none_from_the_contro
     assert ("too few planted patches" in found.badge) == (not said)
 
 
+def test_one_patch_is_too_few_to_say_that_no_method_finds_what_was_planted():
+    found = Trust((shares("grad-cam", 1, 0, 1), shares("random", 0, 0, 1, control=True)), "tiny", 8, "d" * 16, "s" * 16)
+    assert found.recommendation == "No method is recommended: one planted patch tells none from the controls. Give more photos."
+    assert found.badge.startswith("trust: too few planted patches")
+
+
 def test_a_costly_method_that_found_all_of_few_patches_does_not_keep_another_from_being_recommended():
     control = shares("random", 4, 1, 20, control=True)
     found = [shares("grad-cam", 17, 0, 20), shares("gradient-shap", 4, 0, 4), control]

@@ -186,6 +186,8 @@ def recommendation(methods: Sequence[MethodTrust]) -> str:
             f"No method is recommended: with {patches} none is told from the controls. Give more photos; the first to try is "
             f"{tried[0].label}, which finds {percent(first)}."
         )
+    if chosen is None and all(one.value(FOUND) is None for one in methods if FOUND in one.found):
+        return "No method is recommended: one planted patch tells none from the controls. Give more photos."
     if chosen is None:
         return "No method is recommended: none is shown to find what was planted."
     return (
@@ -200,7 +202,7 @@ def badge(methods: Sequence[MethodTrust], model: str, photos: int, stamp: str) -
     about = f"{model}, {photos} photos, {stamp[:8]}"
     if not any(FOUND in one.found for one in methods):
         return f"trust: no patch was planted ({about})"
-    if chosen is None and tried:
+    if chosen is None and (tried or all(one.value(FOUND) is None for one in methods if FOUND in one.found)):
         return f"trust: too few planted patches to recommend a method ({about})"
     if chosen is None:
         return f"trust: no method found what was planted ({about})"
