@@ -81,6 +81,13 @@ def test_a_file_that_the_run_reads_stays_even_when_all_may_be_replaced(name: str
     refused((*words, *given, *force), output, "\n".join(names).encode())
 
 
+@pytest.mark.parametrize("name", [name for name in WRITERS if not name.startswith(("check", "parity"))])
+def test_what_is_asked_for_is_written(name: str, folder: Path) -> None:
+    words, output = WRITERS[name]
+    assert main([*words, "-q"]) == 0
+    assert Path(output).stat().st_size > 0
+
+
 NOWHERE: dict[str, tuple[str, ...]] = {
     "explain": ("explain", "broken.png", *MODEL, "--method", "center", "-o", "PLACE"),
     "explain: figure": ("explain", "broken.png", *MODEL, "--method", "center", "-o", "out", "--figure", "PLACE/f.pdf"),

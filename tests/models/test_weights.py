@@ -217,11 +217,35 @@ def test_plain_weights_count_before_averaged_ones_and_that_is_said(tmp_path):
     assert "averaged weights too (state_dict_ema)" in said[0]
 
 
-def test_a_file_with_more_than_weights_names_the_command_that_rewrites_it(tmp_path):
+def module_of_ones():
+    module = torch.nn.Linear(2, 1, bias=False)
+    torch.nn.init.ones_(module.weight)
+    return module
 
-    torch.save({"state_dict": {"w": torch.ones(2)}, "hyper_parameters": argparse.Namespace(lr=1)}, tmp_path / "last.ckpt")
+
+UNREAD = {
+    "settings beside the weights": lambda: {
+        "state_dict": {"weight": torch.ones(1, 2)},
+        "hyper_parameters": argparse.Namespace(lr=1),
+    },
+    "settings in a dict": lambda: {"model": {"weight": torch.ones(1, 2)}, "config": {"args": argparse.Namespace(lr=1)}},
+    "a whole module": module_of_ones,
+    "a module in a dict": lambda: {"model": module_of_ones(), "epoch": argparse.Namespace(n=3)},
+}
+
+
+@pytest.mark.parametrize("what", UNREAD)
+@pytest.mark.parametrize("ending", [".ckpt", ".pth"])
+def test_a_file_with_more_than_weights_names_the_command_that_rewrites_it(what, ending, tmp_path):
+    torch.save(UNREAD[what](), tmp_path / f"last{ending}")
     with pytest.raises(InputError) as caught:
-        read_weights(tmp_path / "last.ckpt")
+        read_weights(tmp_path / f"last{ending}")
     code = caught.value.hint.partition('python -c "')[2].removesuffix('"')
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    assert read_weights(tmp_path / "last.weights.pth")["w"].tolist() == [1, 1]
+    assert read_weights(tmp_path / "last.weights.pth")["weight"].tolist() == [[1, 1]]
+
+
+def test_averaged_weights_alone_are_used_as_torch_counts_and_names_them(tmp_path):
+    averaged = torch.optim.swa_utils.AveragedModel(module_of_ones())
+    torch.save({"ema_model": averaged.state_dict()}, tmp_path / "ema.pth")
+    assert list(read_weights(tmp_path / "ema.pth")) == ["weight"]

@@ -7,7 +7,7 @@ import struct
 from PIL import features
 
 from xaicli.images.containers import container_of
-from xaicli.images.decode_limits import tiff_tag
+from xaicli.images.tiff_directory import tiff_tag
 
 MAGIC = {
     b"\xff\xd8\xff": "JPEG",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from xaicli.images.decode_limits import significant_bits, tiff_tag
+from xaicli.images.decode_limits import significant_bits
 from xaicli.images.samples import VALUES_FROM, bits_unused
+from xaicli.images.tiff_directory import tiff_tag
 
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLES, TIFF_MOST = 258, 262, 277, 281
 """Tags: bits a sample, what is white, samples a pixel, the largest value there may be."""

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from xaicli.errors import InputError
-from xaicli.images.decode_limits import Timed, tiff_tag
+from xaicli.images.decode_limits import Timed
 from xaicli.images.pixels import ends_in
 from xaicli.images.samples import LARGEST, Reading, Samples, of_bands, turned
+from xaicli.images.tiff_directory import MAGICS, tiff_tag
 from xaicli.images.tiff_packing import BY_PILLOW, unpacked
 from xaicli.images.window import DECLARED, Range
 from xaicli.packages import require
 
 BIG_ENDIAN_BIG = b"MM\0+"
 """How a big-endian BigTIFF begins, which Pillow does not read."""
-MAGICS = (b"II*\0", b"MM\0*", b"II+\0", BIG_ENDIAN_BIG)
 BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANES = 258, 259, 262, 274, 277, 284
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 UNSIGNED = 1

@@ -21,8 +21,10 @@ State = OrderedDict[str, Tensor]
 """A state dict; its attribute `_metadata`, if torch wrote one, is kept."""
 
 NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
-AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema")
 """The keys under which training scripts store weights in a checkpoint; averaged ones are used only without plain ones."""
+AVERAGES_COUNTED = "n_averaged"
+"""The counter that torch's AveragedModel stores beside its weights."""
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and torch.compile put before every name."""
 DEEPEST = 4
@@ -121,6 +123,7 @@ def find_state(content: Any, depth: int = 0) -> State | None:
         if isinstance(content.get(key), Mapping) and (found := find_state(content[key], depth + 1)):
             return found
     tensors = OrderedDict((str(key), as_float32(value)) for key, value in content.items() if isinstance(value, Tensor))
+    tensors.pop(AVERAGES_COUNTED, None)
     if not tensors:
         return None
     if metadata := getattr(content, "_metadata", None):
@@ -165,8 +168,13 @@ def more_than_weights(path: Path, error: Exception) -> InputError:
 
 def rewrite(path: Path) -> str:
     """The command that writes a file of the weights alone; it runs the pickle's code, so the user must decide."""
-    key = "['state_dict']" if path.suffix == ".ckpt" else ""
-    code = f"import torch; torch.save(torch.load('{path.name}', 'cpu', weights_only=False){key}, '{path.stem}.weights.pth')"
+    # Modules become their state dicts, and in dicts, of dicts too, only tensors stay: pickles also hold settings and optimisers.
+    code = (
+        "import torch; w = lambda c: w(c.state_dict()) if hasattr(c, 'state_dict') else "
+        "{k: w(v) for k, v in c.items() if hasattr(v, 'items') or hasattr(v, 'state_dict') or torch.is_tensor(v)} "
+        "if hasattr(c, 'items') else c.detach(); "
+        f"torch.save(w(torch.load('{path.name}', 'cpu', weights_only=False)), '{path.stem}.weights.pth')"
+    )
     return f'If you trust it, write its weights alone: python -c "{code}"'
 
 

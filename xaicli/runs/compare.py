@@ -101,7 +101,9 @@ def compare(
         return plan_of(runs, folder and folder / STORE, progress)
     if folder is None:
         store = Store.in_memory()
-        return finished(replace(scored(runs, places, store, None, request, progress), store=store), keep_going)
+        table = replace(scored(runs, places, store, None, request, progress), store=store)
+        draw_curves(table, figure, figure_width, figure_columns, dpi, progress)
+        return finished(table, keep_going)
     for run in runs:
         claim(sheet_path(folder, run, runs), inputs)
     require_writable(folder)
@@ -111,7 +113,18 @@ def compare(
     finally:
         if opened.is_made:
             opened.close()
-    return finished(replace(table, store=folder / STORE) if opened.is_made else table, keep_going)
+    table = replace(table, store=folder / STORE) if opened.is_made else table
+    draw_curves(table, figure, figure_width, figure_columns, dpi, progress)
+    return finished(table, keep_going)
+
+
+def draw_curves(
+    table: ScoreTable, figure: str | Path | None, width_cm: float, columns: int, dpi: int, progress: Progress
+) -> None:
+    """Draw the figure that was asked for, if there are scores, and say where it is."""
+    if figure is not None and table.groups:
+        table.figure(figure, width_cm=width_cm, columns=columns, dpi=dpi)
+        progress.say(f"figure {figure}")
 
 
 def quick_looks(
