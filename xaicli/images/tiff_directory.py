@@ -16,7 +16,7 @@ NUMBERS = {3: "H", 4: "I", 16: "Q"}
 
 
 @dataclass(frozen=True)
-class Layout:
+class TiffLayout:
     """How a file writes its directories. order: of bytes; counted: the form of the number of fields; offset: of every position,
     and of the number of values in a field; start: where the position of the first directory stands."""
 
@@ -36,12 +36,12 @@ class Layout:
         return int(struct.unpack_from(f"{self.order}{form}", content, at)[0]) if fits else None
 
 
-def layout_of(content: bytes) -> Layout | None:
+def layout_of(content: bytes) -> TiffLayout | None:
     """None for what is no TIFF."""
     if content[:4] not in MAGICS:
         return None
     order = "<" if content.startswith(b"II") else ">"
-    return Layout(order, "Q", "Q", 8) if b"+" in content[2:4] else Layout(order, "H", "I", 4)
+    return TiffLayout(order, "Q", "Q", 8) if b"+" in content[2:4] else TiffLayout(order, "H", "I", 4)
 
 
 def pages_of(content: bytes) -> int:
@@ -76,7 +76,7 @@ def tiff_tag(content: bytes, tag: int) -> int | None:
     return None
 
 
-def number_at(content: bytes, layout: Layout, place: int) -> int | None:
+def number_at(content: bytes, layout: TiffLayout, place: int) -> int | None:
     """The first whole number of a field: in the field itself if all fit, else where the field points."""
     form = NUMBERS.get(layout.number(content, "H", place + 2) or 0)
     count = layout.number(content, layout.offset, place + 4)
