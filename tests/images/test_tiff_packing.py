@@ -45,7 +45,7 @@ def write(path: Path, values: np.ndarray, **settings: Any) -> Path:
 
 
 def bands(path: Path, channels: int) -> np.ndarray:
-    found = decode(Source(str(path)), reading=Reading(channels, WINDOW)).bands
+    found = np.asarray(decode(Source(str(path)), reading=Reading(channels, WINDOW)).bands)
     assert found is not None
     return np.rint(found * 4095)
 
@@ -62,7 +62,7 @@ def test_every_way_of_packing_gives_the_values_that_were_packed(tmp_path: Path, 
 def test_a_jpeg_of_four_bands_is_read_up_to_its_loss(tmp_path: Path) -> None:
     smooth = np.broadcast_to(np.linspace(0, 250, 32, dtype=np.uint8)[:, None], (24, 32, 4))
     path = write(tmp_path / "a.tif", smooth, compression="jpeg", compressionargs={"level": 95})
-    found = decode(Source(str(path)), reading=Reading(4)).bands
+    found = np.asarray(decode(Source(str(path)), reading=Reading(4)).bands)
     assert found is not None
     assert np.abs(found * 255 - smooth.transpose(2, 0, 1)).max() <= 4
 

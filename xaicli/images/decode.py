@@ -36,7 +36,8 @@ from xaicli.images.large_photo import LargePhoto, is_large
 from xaicli.images.photo_numbers import Pixels, pixels_in, pixels_of, pixels_of_array, samples_of_picture
 from xaicli.images.pixels import EXIF_ORIENTATION, orientation_of, to_rgb, upright
 from xaicli.images.reduced_photo import ReducedPhoto, draft, reduced_photo
-from xaicli.images.samples import Bands, Reading, Samples, turned, window_unused
+from xaicli.images.samples import Reading, Samples, turned, window_unused
+from xaicli.images.scaled_bands import ScaledBands
 from xaicli.images.source import LARGEST_FILE, Source, as_array, memory_hash
 
 Colour = tuple[int, int, int]
@@ -88,7 +89,7 @@ class Photo:
     frames: int = 1
     notes: tuple[str, ...] = ()
     name: str = "photo"
-    bands: Bands | None = None
+    bands: ScaledBands | None = None
     whole: LargePhoto | ReducedPhoto | None = None
     size: tuple[int, int] = (0, 0)
 

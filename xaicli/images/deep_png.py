@@ -11,7 +11,8 @@ from PIL import PngImagePlugin
 
 from xaicli.errors import InputError
 from xaicli.images.decode_limits import Timed, significant_bits
-from xaicli.images.samples import LARGEST, Numbers, Reading, Samples, of_bands
+from xaicli.images.footprint import refuse_heavy_numbers
+from xaicli.images.samples import Numbers, Reading, Samples, of_bands
 from xaicli.images.window import DECLARED
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -40,12 +41,16 @@ def read_deep_png(timed: Timed, content: bytes, max_pixels: int, admit: Callable
     width, height = struct.unpack_from(">II", content, 16)
     mode = MODES[content[25]]
     size = 2 * width * height * len(mode)
-    if width * height > max_pixels or size > LARGEST:
+    if width * height > max_pixels:
         raise InputError(f"{width} x {height} pixels", expected=f"at most {max_pixels:,} pixels in all")
+    # Upper bytes are the numbers already while the lower ones are read, of which Pillow has a picture of its own.
+    refuse_heavy_numbers(width * height, size + size // 2 + width * height, len(content))
     admit(size)
     # PNG is big-endian: read as little-endian, the upper byte is the lower one.
-    upper, lower = (bytes_of(timed, f"{mode};16{order}") for order in "BL")
-    values = (upper.astype(np.uint16) << 8 | lower).transpose(2, 0, 1)
+    values = bytes_of(timed, f"{mode};16B").astype(np.uint16)
+    values <<= 8
+    values |= bytes_of(timed, f"{mode};16L")
+    values = values.transpose(2, 0, 1)
     transparent = len(mode) == 4 and channels != 4
     made = of_bands(values[:3] if transparent else values)
     bits = significant_bits(content) or 16

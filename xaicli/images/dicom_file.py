@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from xaicli.errors import InputError, text_of
 from xaicli.images.decode_limits import Timed
+from xaicli.images.footprint import refuse_heavy_numbers
 from xaicli.images.in_one_go import DICOM, MANY, try_apart
-from xaicli.images.samples import LARGEST, Samples, of_bands
+from xaicli.images.samples import Samples, of_bands
 from xaicli.images.window import Range
 from xaicli.packages import require
 
@@ -27,6 +28,10 @@ FLOAT = 8
 
 def is_dicom(content: bytes) -> bool:
     return content[PREAMBLE : PREAMBLE + 4] == MARK
+
+
+AS_STORED, THROUGH_TABLES = 12, 32
+"""Bytes a pixel while stored values become floats: by slope and intercept, or by tables."""
 
 
 def read_dicom(
@@ -49,7 +54,10 @@ def read_dicom(
         raise InputError("a DICOM file that is packed as a whole (deflated)", expected="one that is not")
     dataset = pydicom.dcmread(timed)
     frames = check(dataset, frame, max_pixels)
-    admit(int(dataset.Rows) * int(dataset.Columns) * FLOAT)
+    pixels = int(dataset.Rows) * int(dataset.Columns)
+    # pydicom holds the file's pixels a second time.
+    refuse_heavy_numbers(pixels, pixels * (THROUGH_TABLES if has_tables(dataset) else AS_STORED), 2 * len(content))
+    admit(pixels * FLOAT)
     syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
     if syntax is not None and syntax.is_compressed and int(dataset.Rows) * int(dataset.Columns) > MANY:
         try_apart(DICOM, content, frame, timed)
@@ -68,6 +76,10 @@ def read_dicom(
     return Samples(of_bands(values[None]).values, window or widest, widest, inverted, frames, notes)
 
 
+def has_tables(dataset: Any) -> bool:
+    return any(table(dataset, name) is not None for name in ("ModalityLUTSequence", "VOILUTSequence"))
+
+
 def in_own_units(values: NDArray[Any], dataset: Any) -> tuple[NDArray[np.float64], Range]:
     """Stored values in the file's own units, and what the stored bits can hold there: by its modality table (DICOM PS3.3,
     C.11.1), or else by its slope and intercept. Always floats: a window is the file's, or the user's, also of eight stored
@@ -75,7 +87,10 @@ def in_own_units(values: NDArray[Any], dataset: Any) -> tuple[NDArray[np.float64
     if (found := table(dataset, "ModalityLUTSequence")) is not None:
         return looked_up(values, found)
     rescale = rescale_of(dataset)
-    return values.astype(np.float64) * rescale[0] + rescale[1], full_range(dataset, rescale)
+    made = values.astype(np.float64)
+    made *= rescale[0]
+    made += rescale[1]
+    return made, full_range(dataset, rescale)
 
 
 def table(dataset: Any, name: str) -> Any:
@@ -108,7 +123,7 @@ def check(dataset: Any, frame: int, max_pixels: int) -> int:
         raise InputError(f"a DICOM file without pixels ({kind:.40})", expected="an image")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     frames = int(getattr(dataset, "NumberOfFrames", None) or 1)
-    if rows < 1 or columns < 1 or rows * columns > max_pixels or rows * columns * FLOAT > LARGEST:
+    if rows < 1 or columns < 1 or rows * columns > max_pixels:
         raise InputError(f"{columns} x {rows} pixels", expected=f"at most {max_pixels:,} pixels in all")
     if not 0 <= frame < frames:
         last = f"0 to {frames - 1}" if frames > 1 else "0"

@@ -20,6 +20,8 @@ LARGEST = 850 << 20
 """The most bytes that a photo may take: with what the command itself takes (670 MiB with the CUDA build of torch, 311 of them
 pages of its libraries) a run stays below 1.5 GiB. A plain JPEG of any size that is read takes less, if its file has at most 134
 MiB."""
+PICTURE = 3
+"""Bytes a pixel of the picture of a photo of numbers."""
 COEFFICIENTS = 6
 """Likewise of a progressive JPEG, whose coefficients are kept from scan to scan."""
 
@@ -45,6 +47,18 @@ def refuse_heavy(image: Image.Image, content: bytes, name: str) -> None:
             f"{name}, a {kind}, takes {needed / 2**20:,.0f} MiB of memory to decode",
             expected=f"at most {LARGEST >> 20} MiB",
             hint="Save it smaller, or as a plain JPEG; or skip such photos with --keep-going.",
+        )
+
+
+def refuse_heavy_numbers(pixels: int, numbers: int, file: int) -> None:
+    """Raise InputError, before they are decoded, for a photo of `pixels` whose numbers take too much memory beside its picture
+    and its file. numbers, file: in bytes, with what their decoder takes."""
+    needed = numbers + file + PICTURE * pixels
+    if needed > LARGEST:
+        raise InputError(
+            f"a photo of {pixels:,} pixels that takes {needed / 2**20:,.0f} MiB of memory to decode",
+            expected=f"at most {LARGEST >> 20} MiB",
+            hint="Save it smaller, or with fewer bands or bits; or skip such photos with --keep-going.",
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from xaicli.images.source import Source
 from xaicli.images.view import View
 from xaicli.images.window import Window
 
-GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+GREY = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in grey (ITU-R BT.601), as Pillow has them."""
 
 
@@ -35,9 +34,9 @@ def input_of(photo: Photo, view: View) -> Tensor:
     if bands is None:
         return view.prepare(photo.pixels)
     if len(bands) == 1 and view.channels == 3:
-        bands = np.broadcast_to(bands, (3, *bands.shape[1:]))
+        bands = bands.repeated(3)
     if len(bands) == 3 and view.channels == 1:
-        bands = np.tensordot(GREY, bands, axes=1)[None]
+        bands = dataclasses.replace(bands, shares=GREY)
     return view.prepare_bands(bands)
 
 

@@ -10,12 +10,14 @@ import numpy as np
 from PIL import Image
 
 from xaicli.errors import InputError
-from xaicli.images.array_file import is_array, read_array
+from xaicli.images.array_file import NPY, is_array, read_array
 from xaicli.images.decode_limits import Timed
 from xaicli.images.deep_png import read_deep_png, wants_all_bits
 from xaicli.images.dicom_file import is_dicom, read_dicom
+from xaicli.images.footprint import refuse_heavy_numbers
 from xaicli.images.pixels import TIFF_BITS, TIFF_PHOTOMETRIC, first, numbers_of, stated_ends
-from xaicli.images.samples import Bands, Numbers, Reading, Samples, of_bands, picture_of, samples_of
+from xaicli.images.samples import Numbers, Reading, Samples, of_bands, picture_of, refuse_unfit, samples_of
+from xaicli.images.scaled_bands import ScaledBands
 from xaicli.images.tiff_bands import read_tiff, wants_tifffile
 from xaicli.images.window import DECLARED, Range, extremes
 
@@ -32,7 +34,7 @@ class Pixels:
     notes."""
 
     image: Image.Image
-    bands: Bands | None = None
+    bands: ScaledBands | None = None
     frames: int = 1
     notes: tuple[str, ...] = ()
 
@@ -61,7 +63,11 @@ def pixels_in(
         if frame:
             raise InputError(f"frame {frame} of an array", expected="frame 0")
         admit(COPIES * len(content))
-        return pixels_of_array(read_array(content), reading)
+        array = read_array(content)
+        refuse_unfit(array)
+        apart = 0 if content.startswith(NPY) else array.nbytes
+        refuse_heavy_numbers(array.size // (min(array.shape) if array.ndim == 3 else 1), apart, len(content))
+        return pixels_of_array(array, reading)
     if is_dicom(content):
         wait = functools.partial(paused, timed, admit)
         samples = read_dicom(timed, content, frame, max_pixels, wait, declared=reading.window.text == DECLARED)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xaicli.errors import InputError, UsageError
+from xaicli.images.scaled_bands import Bands, ScaledBands, picture_of_rows, strips
 from xaicli.images.window import DECLARED, Range, Window, extremes, scaled
 
-Bands = NDArray[np.float32]
 Numbers = NDArray[Any]
 
 LARGEST = 1 << 30
-"""Bytes of a photo's numbers at most."""
+"""Bytes of an array's numbers at most."""
+
+SHOWN_OF = 1 << 22
+"""Of so many pixels of a photo, evenly spread, at most are the percentiles of `STRETCH` taken."""
 
 STRETCH = (2.0, 98.0)
 """Percentiles that are black and white in the picture of a photo of more than three bands, which is drawn and never explained."""
@@ -61,21 +65,17 @@ class Samples:
     frames: int = 1
     notes: tuple[str, ...] = ()
 
-    def bands(self, window: Window) -> tuple[Bands, tuple[str, ...]]:
+    def bands(self, window: Window) -> tuple[ScaledBands, tuple[str, ...]]:
         """The bands (C, H, W) in 0..1, and what is black and white in words; raises InputError where nothing says that."""
         whole = WHOLE.get(self.values.dtype.str)
         # Bytes are pictures as they are, in a folder of photos of more bits too.
         is_bytes = self.values.dtype.itemsize == 1 and whole is not None
         limits = whole if is_bytes and whole else window.range_of(self.values, self.declared, self.widest)
-        # Band by band into its place: a list of them beside their stack would take twice as much.
-        bands = np.empty(self.values.shape, np.float32)
-        for place, band in zip(bands, self.values, strict=True):
-            place[:] = scaled(band, limits)
         low, high = reversed(limits) if self.inverted else limits
         said = window_unused(window) if is_bytes else (f"{VALUES_FROM} {low:g} (black) to {high:g} (white)",)
         if whole == limits == WHOLE["<u2"] and window.text == DECLARED:
             said += bits_unused(int(self.values.max()))
-        return np.subtract(1, bands, out=bands) if self.inverted else bands, said
+        return ScaledBands(self.values, limits, self.inverted), said
 
 
 def bits_unused(largest: int) -> tuple[str, ...]:
@@ -133,7 +133,8 @@ def refuse_unfit(array: Numbers) -> None:
         raise InputError(f"an array of type {array.dtype}", expected="real numbers: integers, floats or bool")
     if array.nbytes > LARGEST:
         raise InputError(f"{found} and {array.nbytes:,} bytes", expected=f"at most {LARGEST:,}")
-    if array.dtype.kind == "f" and not bool(np.isfinite(array).all()):
+    # The extremes show NaN and infinity, and take no memory.
+    if array.dtype.kind == "f" and not bool(np.isfinite(extremes(array)).all()):
         raise InputError("an array of floats with NaN or infinity", expected="finite numbers")
 
 
@@ -142,19 +143,31 @@ def within_unit(array: Numbers) -> bool:
     return low >= 0 and high <= 1
 
 
-def picture_of(bands: Bands, shown: tuple[int, ...] = ()) -> Image.Image:
+def picture_of(bands: Bands | ScaledBands, shown: tuple[int, ...] = ()) -> Image.Image:
     """An RGB picture of bands (C, H, W) in 0..1: those that are named, from 1; by default the first three, or the first as grey.
 
     Of more than three bands those that are drawn are stretched together. Raises UsageError for a band that is not there.
     """
     chosen = shown or ((1, 2, 3) if len(bands) >= 3 else (1,))
     check_bands(chosen, len(bands))
-    drawn = np.stack([bands[number - 1] for number in chosen])
-    if len(bands) > 3:
-        low, high = np.percentile(drawn, STRETCH)
-        drawn = scaled(drawn, (float(low), float(high)))
-    pixels = np.rint(drawn * 255).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)))
+    limits = stretch_of(bands, chosen) if len(bands) > 3 else None
+    pixels = np.empty((*bands.shape[1:], len(chosen)), np.uint8)
+    for rows in strips(bands.shape[1:]):
+        for place, number in enumerate(chosen):
+            part = picture_of_rows(bands, number - 1, rows)
+            pixels[rows, :, place] = np.rint((part if limits is None else scaled(part, limits)) * 255)
+    return Image.fromarray(pixels) if len(chosen) == 3 else Image.fromarray(pixels[..., 0]).convert("RGB")
+
+
+def stretch_of(bands: Bands | ScaledBands, chosen: tuple[int, ...]) -> Range:
+    """What is black and white of the bands that are drawn together: the percentiles of `STRETCH`."""
+    step = math.isqrt(max(0, math.prod(bands.shape[1:]) - 1) // SHOWN_OF) + 1
+    if isinstance(bands, ScaledBands):
+        bands = replace(bands, values=bands.values[:, ::step, ::step])
+    else:
+        bands = bands[:, ::step, ::step]
+    low, high = np.percentile(np.stack([bands[number - 1] for number in chosen]), STRETCH)
+    return float(low), float(high)
 
 
 def parse_bands(given: str | Sequence[int]) -> tuple[int, ...]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from xaicli.errors import InputError
 from xaicli.images.decode_limits import Timed
+from xaicli.images.footprint import refuse_heavy_numbers
 from xaicli.images.pixels import ends_in
-from xaicli.images.samples import LARGEST, Reading, Samples, of_bands, turned
+from xaicli.images.samples import Reading, Samples, of_bands, turned
 from xaicli.images.tiff_directory import MAGICS, tiff_tag
 from xaicli.images.tiff_packing import BY_PILLOW, unpacked
 from xaicli.images.window import DECLARED, Range
@@ -75,31 +76,32 @@ def read_tiff(
         if not stack and not 0 <= frame < count:
             raise InputError(f"{count} page{'s' if count != 1 else ''}, and none with the number {frame}", expected="--frame 0")
         taken = [pages[at] for at in range(count)] if stack else [pages[frame]]
-        refuse_large(taken, max_pixels)
+        refuse_large(taken, max_pixels, len(content))
         admit(sum(page.nbytes for page in taken))
         arrays = [unpacked(page, content, timed) for page in taken]
     if stack and len({array.shape for array in arrays}) > 1:
         raise InputError("pages of several sizes, which cannot be bands of one photo", expected="pages of one size")
-    made = of_bands(np.concatenate([bands_first(page, array) for page, array in zip(taken, arrays, strict=True)]))
+    parts = [bands_first(page, array) for page, array in zip(taken, arrays, strict=True)]
+    made = of_bands(np.concatenate(parts) if len(parts) > 1 else parts[0])
     page = taken[0]
     notes: tuple[str, ...] = (f"{count} pages: page {frame} used",) if count > 1 and not stack else ()
-    transparent = reading.channels in (1, 3) and len(made.values) == 4 and value_of(page, EXTRA_SAMPLES) in ALPHA
+    transparent = reading.channels in (1, 3) and len(made.values) == 4 and first_of(page, EXTRA_SAMPLES) in ALPHA
     notes += ("transparency left out",) if transparent else ()
-    values = turned(made.values[:3] if transparent else made.values, value_of(page, ORIENTATION))
-    inverted = value_of(page, PHOTOMETRIC) == WHITE_IS_ZERO
+    values = turned(made.values[:3] if transparent else made.values, first_of(page, ORIENTATION))
+    inverted = first_of(page, PHOTOMETRIC) == WHITE_IS_ZERO
     return Samples(values, declared(page) or made.declared, made.widest, inverted, 1 if stack else count, notes)
 
 
-def refuse_large(pages: list[Any], max_pixels: int) -> None:
-    """Raise InputError before room is made for what headers ask for."""
+def refuse_large(pages: list[Any], max_pixels: int, file: int) -> None:
+    """Raise InputError before room is made for what headers ask for, beside a file of so many bytes."""
     for page in pages:
         if page.ndim < 2 or page.imagedepth != 1 or page.imagewidth < 1 or page.imagelength < 1:
             raise InputError(f"a page of shape {page.shape}", expected="(height, width), with bands")
         if page.imagewidth * page.imagelength > max_pixels:
             raise InputError(f"{page.imagewidth} x {page.imagelength} pixels", expected=f"at most {max_pixels:,} pixels in all")
-    total = sum(page.nbytes for page in pages)
-    if total > LARGEST:
-        raise InputError(f"a TIFF that unpacks to {total:,} bytes", expected=f"at most {LARGEST:,}")
+    # Pages of one band each are laid behind one another, which takes them twice.
+    numbers = sum(page.nbytes for page in pages) * (2 if len(pages) > 1 else 1)
+    refuse_heavy_numbers(pages[0].imagewidth * pages[0].imagelength, numbers, file)
 
 
 def bands_first(page: Any, array: Any) -> Any:
@@ -123,3 +125,9 @@ def value_of(page: Any, tag: int) -> object:
         return page.tags[tag].value
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def first_of(page: Any, tag: int) -> object:
+    """A tag's value, or the first of several."""
+    value = value_of(page, tag)
+    return value[0] if isinstance(value, tuple) and value else value

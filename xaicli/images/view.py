@@ -21,12 +21,13 @@ from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
 from xaicli.images.geometry import Geometry, offset
 from xaicli.images.large_photo import LargePhoto
 from xaicli.images.reduced_photo import ReducedPhoto
+from xaicli.images.scaled_bands import Band, ScaledBands
 from xaicli.images.view_values import ORDERS, check_fast_decode, check_frames, join, length, per_channel, positive, sides
 from xaicli.images.window import DECLARED, Window
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-Picture = Image.Image | LargePhoto | ReducedPhoto
+Picture = Image.Image | LargePhoto | ReducedPhoto | Band
 LARGEST_INPUT = 1 << 26
 """Pixels: 8192 x 8192."""
 LARGEST_RESIZED = 200_000_000
@@ -181,12 +182,12 @@ class View:
         pixels = pixels if self.order == "rgb" else pixels.flip(0)
         return self.normalise(pixels.to(torch.float32).div_(255))
 
-    def prepare_bands(self, bands: np.ndarray) -> Tensor:
-        """The input (C, H, W), float32, of bands (C, H, W) in 0..1, float32; raises InputError for another number of bands."""
+    def prepare_bands(self, bands: ScaledBands) -> Tensor:
+        """The input (C, H, W), float32, of bands (C, H, W) in 0..1; raises InputError for another number of bands."""
         if len(bands) != self.channels:
             raise self.other_bands(len(bands))
         interpolation, around = INTERPOLATIONS[self.interpolation], (self.letterbox or 0) / 255
-        pictures = (Image.fromarray(np.ascontiguousarray(band)) for band in bands)
+        pictures = (Band(bands, at) for at in range(len(bands)))
         cut = [np.asarray(self.resize_and_crop(picture, interpolation, around)) for picture in pictures]
         # Filters with negative lobes reach past black and white, and pictures of bytes are cut off there too.
         pixels = torch.from_numpy(np.stack(cut if self.order == "rgb" else cut[::-1]).clip(0, 1))
@@ -210,9 +211,11 @@ class View:
         self, picture: Picture, interpolation: Image.Resampling, around: tuple[int, ...] | float = 0
     ) -> Image.Image:
         """Resize and crop. A crop larger than the picture pads with black, a letterbox with the colour `around`."""
-        geometry = self.geometry(picture.width, picture.height)
+        geometry = self.geometry(*picture.size)
         if isinstance(picture, ReducedPhoto) or geometry.resized != picture.size:
             picture = picture.resize(geometry.resized, interpolation)
+        elif isinstance(picture, Band):
+            picture = picture.whole()
         (left, top), (width, height) = geometry.offset, geometry.size
         if isinstance(picture, LargePhoto):
             # No view is as large as such a photo: what is not resized is cropped.

@@ -58,8 +58,8 @@ class Window:
         if self.limits is not None:
             return self.limits
         if self.text == PERCENTILE:
-            flat = values.reshape(-1)
-            low, high = np.percentile(flat[:: max(1, flat.size // SAMPLED)], TAILS)
+            # `flat` picks numbers of any array without a copy of all.
+            low, high = np.percentile(values.flat[:: max(1, values.size // SAMPLED)], TAILS)
             return (float(low), float(high)) if high > low else extremes(values)
         if self.text == FULL:
             return widest or extremes(values)
