@@ -64,9 +64,11 @@ def pages_of(content: bytes) -> int:
 def tiff_tag(content: bytes, tag: int) -> int | None:
     """The first number under a tag of the first page; None if the tag is missing."""
     layout = layout_of(content)
-    at = layout and layout.number(content, layout.offset, layout.start)
-    fields = layout.number(content, layout.counted, at) if layout and at is not None else None
-    if layout is None or at is None or fields is None:
+    at = None if layout is None else layout.number(content, layout.offset, layout.start)
+    if layout is None or at is None:
+        return None
+    fields = layout.number(content, layout.counted, at)
+    if fields is None:
         return None
     first = at + struct.calcsize(layout.counted)
     # A damaged file may promise any number of fields; no more are there than its bytes hold.

@@ -27,7 +27,7 @@ from xaicli.images.window import DECLARED, Window
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-Picture = Image.Image | LargePhoto | ReducedPhoto | Band
+Picture = Image.Image | LargePhoto | ReducedPhoto
 LARGEST_INPUT = 1 << 26
 """Pixels: 8192 x 8192."""
 LARGEST_RESIZED = 200_000_000
@@ -208,7 +208,7 @@ class View:
         return np.asarray(picture) > 127
 
     def resize_and_crop(
-        self, picture: Picture, interpolation: Image.Resampling, around: tuple[int, ...] | float = 0
+        self, picture: Picture | Band, interpolation: Image.Resampling, around: tuple[int, ...] | float = 0
     ) -> Image.Image:
         """Resize and crop. A crop larger than the picture pads with black, a letterbox with the colour `around`."""
         geometry = self.geometry(*picture.size)
