@@ -88,6 +88,16 @@ def test_what_is_asked_for_is_written(name: str, folder: Path) -> None:
     assert Path(output).stat().st_size > 0
 
 
+@pytest.mark.parametrize("words", [("score", "a.png", *MODEL, *CAM), ("merge", "s.db", "t.db")])
+@pytest.mark.parametrize("name", ["-", "figure.pdf", "rows.CSV", "rows.parquet"])
+def test_a_store_never_gets_the_name_of_a_table_or_picture(
+    words: tuple[str, ...], name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "-o", name, "-q"]) == 2
+    assert "xai export" in capsys.readouterr().err
+    assert not Path(name).exists()
+
+
 NOWHERE: dict[str, tuple[str, ...]] = {
     "explain": ("explain", "broken.png", *MODEL, "--method", "center", "-o", "PLACE"),
     "explain: figure": ("explain", "broken.png", *MODEL, "--method", "center", "-o", "out", "--figure", "PLACE/f.pdf"),

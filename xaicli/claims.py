@@ -34,6 +34,9 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
 """How each kind of our files is recognised: all of these texts occur in its first and last bytes."""
 LOOKED_AT = 8192
 
+NO_STORES = {".csv", ".tsv", ".json", ".jsonl", ".parquet", ".xlsx", ".pdf", ".svg", ".png", ".jpg", ".html", ".txt"}
+"""Endings of tables, pictures and pages."""
+
 
 def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool | None = None) -> None:
     """Raise UsageError, before any work, if `path` is a URL, a file that the run reads, or one that xai did not write.
@@ -54,6 +57,17 @@ def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool | N
     if not overwrite and not is_own(path):
         choice = "Choose another name with -o." if overwrite is None else "Choose another name with -o, or --overwrite it."
         raise UsageError(f"{path} exists already, and xai did not write it", hint=choice)
+
+
+def refuse_no_store(path: Path) -> None:
+    """Raise UsageError for a name that a store would get by mistake: that of a table or picture, or `-`."""
+    if path.name != "-" and (path.suffix.lower() not in NO_STORES or is_file(path)):
+        return
+    raise UsageError(
+        f"-o {path}, where a store is written",
+        expected="a name such as scores.db",
+        hint="For a table: xai export scores.db -o FILE.csv; for a page or figure: xai report scores.db.",
+    )
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:

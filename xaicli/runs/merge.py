@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xaicli.claims import refuse_no_store
 from xaicli.results.merge import merge as merge_stores
 from xaicli.runs.written_file import WrittenFile
 
@@ -17,4 +18,5 @@ def merge(stores: Sequence[str | Path], output: str | Path, *, overwrite: bool =
 
         xaicli.merge(["a.db", "b.db"], "all.db")
     """
+    refuse_no_store(Path(output))
     return WrittenFile(Path(output), merge_stores(stores, output, overwrite=overwrite), "row")

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xaicli.claims import refuse_no_store
 from xaicli.errors import UsageError, XaiError
 from xaicli.files import refuse_url
 from xaicli.images.decode_limits import SECONDS
@@ -109,6 +110,7 @@ def score(
         return finished(ScoreTable((run,), folder.path, tuple(means_of(run, folder, progress)), tuple(failed)), keep_going)
     if output is not None:
         refuse_url(Path(output))
+        refuse_no_store(Path(output))
         if not is_folder(Path(output).parent):
             raise cannot_open(Path(output))
     store = Store.in_memory() if output is None else Store.open(output, curves=curves, maps=keep_maps, late=True)
