@@ -29,8 +29,8 @@ row may show 0. *Times as long* is the median of each round's own ratio, so it m
 RISE at equal quality: the variance of the map between eight groups of its masks, one value a photo. This estimate is too small
 where one mask in hundreds has a score and all others have none. The constants of `auc_error` were chosen on the curves that are
 counted here, so expect a few more of your own outside. A curve of 224 steps has 223 points between its ends.
-Against XAITK-saliency both get the same masks: it draws none within its time, and we do. Of whole commands *MiB* is all that the
-process took.
+Not measured yet, though named by `python -m benchmarks --list`: XAITK-saliency, scores of 16 photos at once, and whole commands
+over up to 10,000 photos.
 """
 
 
