@@ -18,7 +18,7 @@ from xaicli.methods.rise.rise import RISE
 from xaicli.network.classifier import Classifier
 from xaicli.targets import DECISION, Targets
 
-MASKS = 256
+MASKS = 64
 SEED = 1
 
 
@@ -35,7 +35,7 @@ def against_xaitk(rounds: int) -> Iterator[list[Figure]]:
         values = rise.attribute(network, photo, Targets.same(DECISION, 1), torch.tensor([SEED])).values[0, 0]
         return values / values.max()
 
-    job = Job("RISE", f"{MASKS} masks, MobileNetV2", 2.0, "xaitk", 1e-3)
+    job = Job("RISE", f"{MASKS} masks, MobileNetV2", None, "xaitk", 1e-3)
     peers = [
         ("xaitk-saliency", "default, 1 a pass", lambda: by_xaitk(network, photo, masks, 1)),
         ("xaitk-saliency", "tuned, 8 a pass", lambda: by_xaitk(network, photo, masks, 8)),

@@ -46,7 +46,7 @@ def bars(stored: dict[str, dict[str, Any]], words: dict[str, str]) -> list[str]:
     for name, result in stored.items():
         for figure in result["figures"]:
             bar = bar_of(figure)
-            if bar and name not in OF_OTHER_PAGES:
+            if bar and name not in OF_OTHER_PAGES and "axis" not in figure.get("detail", {}):
                 met, text = bar
                 measured = f"{figure['median']:.3g} {figure['unit']}".strip()
                 verdict = "met" if met else said_of(figure["what"], words)
