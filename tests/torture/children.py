@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -136,16 +136,18 @@ def serve() -> None:
     for verb in VERBS:
         # Named once, a function is imported with all that it needs.
         assert callable(getattr(xaicli, verb))
+    from xaicli.cli.main import run
+
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:
             answer = os.waitstatus_to_exitcode(os.waitpid(question["wait"], 0)[1])
         elif not (answer := os.fork()):
-            become(question)
+            become(question, run)
         print(answer, flush=True)
 
 
-def become(question: Mapping[str, object]) -> None:
+def become(question: Mapping[str, object], run: Callable[[], None]) -> None:
     """Be the command: a process group of its own, signals, streams and limits as asked, then the console script."""
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -163,8 +165,6 @@ def become(question: Mapping[str, object]) -> None:
     for name, most in dict(question["limits"]).items():  # type: ignore[call-overload]
         resource.setrlimit(getattr(resource, name), (most, most))
     sys.argv = ["xai", *question["words"]]  # type: ignore[misc]
-    from xaicli.cli.main import run
-
     try:
         run()
     except SystemExit as end:
