@@ -247,6 +247,50 @@ def test_a_signal_that_code_of_others_swallows_is_raised_again(name: str, handle
     assert done.stdout.strip() == raised
 
 
+DROPPING = """
+import os, signal, time, weakref
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(4, 2)
+
+    def forward(self, photos):
+        held = torch.nn.Identity()
+        # Python only reports what is raised in such a callback.
+        reference = weakref.ref(held, lambda dead: [signal.raise_signal(signal.{name}), None])
+        del held
+        time.sleep(1)
+        return self.head(self.conv(photos).mean((2, 3)))
+
+def make():
+    return Net()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_python_drops_is_raised_again_at_once(
+    tmp_path: Path, photo_folder: Path, number: signal.Signals, code: int
+) -> None:
+    (tmp_path / "net.py").write_text(DROPPING.format(name=number.name))
+    words = [
+        sys.executable,
+        "-m",
+        "xaicli.cli.main",
+        "explain",
+        str(photo_folder),
+        "--model",
+        "net.py:make",
+        "--method",
+        "center",
+    ]
+    done = subprocess.run([*words, "--crop", "32", "--resize", "32"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error:") == 1
+
+
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m xaicli.cli.main list models | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -80,7 +83,10 @@ class Command:
         self.code: int | None = None
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; to a command that has ended it does nothing, for its process is kept until it is waited for."""
+        """Send a signal, to a command that has not begun once it has; to one that has ended it does nothing, for its process is
+        kept until it is waited for."""
+        while not self.ended and not catches(self.pid, signal.SIGTERM):
+            time.sleep(0.001)
         os.kill(self.pid, number)
 
     def wait(self) -> int:
@@ -97,6 +103,12 @@ class Command:
 def fields(pid: int) -> list[str]:
     """What /proc tells of a process, from its state on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process handles a signal by itself."""
+    (mask,) = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def state(pid: int) -> str:
@@ -172,6 +184,8 @@ def become(question: Mapping[str, object], run: Callable[[], None]) -> None:
     except BaseException:
         traceback.print_exc()
         code = ESCAPED
+    # What the interpreter does first: threads that write end their files.
+    threading._shutdown()  # type: ignore[attr-defined]
     # Without clearing up, which takes longer than the work of a small run, and is the interpreter's.
     os._exit(int(code or 0))
 

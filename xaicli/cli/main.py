@@ -23,8 +23,8 @@ from xaicli.containment import apart
 from xaicli.errors import LESS_MEMORY, Terminated, XaiError, described, did_you_mean, is_out_of_memory
 from xaicli.packages import broken_pair
 
-PATIENCE = 5.0
-"""Seconds after which a run that has not ended is told to end again."""
+PATIENCE, SOON = 5.0, 0.01
+"""Seconds after which a run that has not ended is told again to end, and where Python dropped the first call."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -124,7 +124,7 @@ def run() -> None:
 
 def ignore_signals() -> None:
     """Let nothing disturb the end: the work is done, and the interpreter takes a second to clear up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])):
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -137,6 +137,7 @@ def main(args: list[str] | None = None) -> int:
         # A shell that starts the command in the background has interrupts ignored; that stays so.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, interrupt)
+        sys.unraisablehook = insist_soon
     # Libraries warn of damaged photos; we report them once, in our own words.
     warnings.filterwarnings("ignore", module="PIL|pydicom|tifffile")
     for library in ("PIL", "pydicom", "tifffile"):
@@ -245,6 +246,15 @@ def insist(handler: Callable[[int, FrameType | None], None]) -> None:
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+
+
+def insist_soon(dropped: sys.UnraisableHookArgs) -> None:
+    """Raise the exception of a stop again where Python could only report it: in the callback of a weak reference, say."""
+    if issubclass(dropped.exc_type, KeyboardInterrupt | Terminated):
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, SOON, PATIENCE)
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 if __name__ == "__main__":
