@@ -69,12 +69,17 @@ def takes(function: Callable[..., Classifier], words: Mapping[str, int]) -> bool
     return True
 
 
+EVERYDAY = 200
+"""Classes of the networks that ship with the package."""
+
+
 def describe_model(classifier: Classifier, others: str = "") -> str:
     """One line on a classifier; others: a remark on other models."""
     height, width = classifier.view.size
     size = f"{height} px" if height == width else f"{height} x {width} px"
     known = f"{outputs_of(classifier)}, {size}, {classifier.view.describe()}"
-    if classifier.name in {entry.spec for entry in BUNDLED}:
+    # A network of that architecture with other classes is in training.
+    if classifier.name in {entry.spec for entry in BUNDLED} and classifier.count == EVERYDAY:
         own = classifier.view == SMALL
         known = f"bundled, {classifier.count} everyday classes, {size}" + ("" if own else f", {classifier.view.describe()}")
     device = "" if classifier.device.type == "cpu" else f", on {classifier.device}"
