@@ -60,6 +60,45 @@ def test_the_same_weights_in_another_forward_are_another_model() -> None:
     assert classifier(plain, crop=8).fingerprint == one.fingerprint
 
 
+EDITS = {
+    "channels": lambda photos: photos.flip(1),
+    "left and right": lambda photos: photos.flip(3),
+    "up and down": lambda photos: photos.flip(2),
+    "rows and columns": lambda photos: photos.transpose(2, 3),
+    "a shift by a pixel": lambda photos: photos.roll(1, dims=3),
+    "blur": lambda photos: nn.functional.avg_pool2d(photos, 3, 1, 1),
+    "half": lambda photos: photos / 2,
+}
+
+
+class Edited(nn.Module):
+    """A small convolutional network with one of these edits before it."""
+
+    def __init__(self, seed: int, edit: str = "") -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.edit = edit
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        photos = EDITS[self.edit](photos) if self.edit else photos
+        return self.head(self.features(photos).mean((2, 3)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_edit_of_forward_is_another_model(seed: int) -> None:
+    made = [classifier(Edited(seed, edit), crop=32) for edit in ("", *EDITS)]
+    assert len({one.weights_fingerprint for one in made}) == 1
+    assert len({one.fingerprint for one in made}) == len(made)
+
+
+def test_a_spread_that_only_rounding_makes_does_not_count() -> None:
+    flat = torch.full((2, 100), 3.0)
+    noise = 1e-6 * torch.randn(2, 100, generator=torch.Generator().manual_seed(4))
+    assert computed(flat) == computed(flat + noise)
+
+
 def test_rounding_and_thread_counts_do_not_count() -> None:
     outputs = torch.randn(2, 100, generator=torch.Generator().manual_seed(3))
     noise = torch.randn(2, 100, generator=torch.Generator().manual_seed(4))
