@@ -78,6 +78,20 @@ class Terminated(SystemExit):
     """SIGTERM came: the run ends, and no foreign code may prevent it."""
 
 
+def stop_behind(error: BaseException) -> KeyboardInterrupt | Terminated | None:
+    """The stop during which an error was raised, as by closing a file that was being written; None if there is none."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, KeyboardInterrupt | Terminated):
+            return one
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            waiting += [one.__cause__, one.__context__]
+    return None
+
+
 LONGEST_TEXT = 300
 
 

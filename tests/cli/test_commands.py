@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from xaicli.cli.main import COMMANDS, cli, main
+from xaicli.errors import Terminated
 
 NET = Path(__file__).parents[1] / "data" / "net.py"
 
@@ -289,6 +291,31 @@ def test_a_signal_that_python_drops_is_raised_again_at_once(
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("error:") == 1
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Terminated(143), 143)])
+def test_a_stop_counts_although_clearing_up_fails(
+    stop: BaseException,
+    code: int,
+    photo_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A zip cannot be closed while a member is being written."""
+
+    class Stopping:
+        def read(self, size: int) -> bytes:
+            raise stop
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["explain", str(photo_folder), "--model", f"{NET}:make", "--method", "center"]) == 0
+    monkeypatch.setattr("xaicli.runs.evidence.opened", lambda *words: contextlib.nullcontext(Stopping()))
+    ended = pytest.raises(Terminated) if code == 143 else contextlib.nullcontext()
+    with ended:
+        assert main(["bundle", "xai-out"]) == code
+    assert "cannot be written" not in capsys.readouterr().err
+    assert not list(tmp_path.glob("*evidence*"))
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

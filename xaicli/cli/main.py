@@ -20,7 +20,7 @@ from xaicli.cli.idle_threads import sleep_while_waiting
 from xaicli.cli.streams import ReaderGone, close_results, set_up_streams
 from xaicli.cli.verbosity import Verbosity, verbosity_options
 from xaicli.containment import apart
-from xaicli.errors import LESS_MEMORY, Terminated, XaiError, described, did_you_mean, is_out_of_memory
+from xaicli.errors import LESS_MEMORY, Terminated, XaiError, described, did_you_mean, is_out_of_memory, stop_behind
 from xaicli.packages import broken_pair
 
 PATIENCE, SOON = 5.0, 0.01
@@ -160,14 +160,17 @@ def run_line(args: list[str] | None) -> int:
         return say(usage_line(error), 2, error)
     except ReaderGone as error:
         return error.exit_code
-    except XaiError as error:
-        return say(error.line(), error.exit_code, error)
-    except (KeyboardInterrupt, click.Abort) as error:
+    except click.Abort as error:
         return say(f"interrupted; {after_a_stop(args)}", 130, error)
-    except Terminated:
-        raise
-    # Anything not handled above has its own exit code, since 1 belongs to the gate.
     except BaseException as error:
+        stop = stop_behind(error)
+        if isinstance(stop, Terminated):
+            raise stop from None
+        if stop is not None:
+            return say(f"interrupted; {after_a_stop(args)}", 130, error)
+        if isinstance(error, XaiError):
+            return say(error.line(), error.exit_code, error)
+        # Anything else has its own exit code, since 1 belongs to the gate.
         if pair := broken_pair(error):
             return say(pair.line(), pair.exit_code, error)
         if is_out_of_memory(error):
@@ -249,11 +252,12 @@ def insist(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def insist_soon(dropped: sys.UnraisableHookArgs) -> None:
-    """Raise the exception of a stop again where Python could only report it: in the callback of a weak reference, say."""
+    """Raise the exception of a stop again where Python could only report it, in the callback of a weak reference, say; and report
+    nothing that goes wrong while a stop clears up."""
     if issubclass(dropped.exc_type, KeyboardInterrupt | Terminated):
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, SOON, PATIENCE)
-    else:
+    elif not hasattr(signal, "SIGALRM") or signal.getsignal(signal.SIGALRM) not in (interrupt, terminate, signal.SIG_IGN):
         sys.__unraisablehook__(dropped)
 
 
