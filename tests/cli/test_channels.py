@@ -93,3 +93,13 @@ def test_a_photo_of_other_bands_is_refused_with_both_numbers_and_what_to_type(xa
 def test_settings_that_cannot_be_are_one_line(xai: CommandLine, words: list[str], code: int, said: str) -> None:
     assert xai("explain", "fields/0.npy", "--model", "bands.py:make", "--method", "saliency", *words) == code
     assert said in xai.error
+
+
+def test_what_a_photo_lost_on_its_way_is_said_on_the_terminal(xai: CommandLine) -> None:
+    """Twelve bits in a file of sixteen look nearly black, and the record alone would say so."""
+    Path("dark").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 4000, (40, 40), dtype=np.uint16)
+    Image.fromarray(pixels).save("dark/0.png")
+    assert xai("explain", "dark", "--model", "tiny", "--method", "center") == 0
+    assert "dark/0.png: " in xai.err
+    assert "no value is above 4095: if white is that, as in photos of 12 bits, give --window 0:4095" in xai.err

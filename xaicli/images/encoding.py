@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from xaicli.images.decode_limits import significant_bits
-from xaicli.images.samples import VALUES_FROM, bits_unused
+from xaicli.images.samples import LEFT_OUT, VALUES_FROM, bits_unused
 from xaicli.images.tiff_directory import tiff_tag
 
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLES, TIFF_MOST = 258, 262, 277, 281
@@ -39,7 +39,7 @@ def bands_left_out(content: bytes, image: Image.Image) -> tuple[str, ...]:
     shown = len(image.getbands())
     if samples <= max(shown, 1) or image.mode not in ("RGB", "L", "RGBA"):
         return ()
-    return (f"{samples - shown} of {samples} bands left out: the first {shown} are taken",)
+    return (f"{samples - shown} of {samples} {LEFT_OUT}: the first {shown} are taken",)
 
 
 def bits_left_out(content: bytes, image: Image.Image, white: int | None) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ SHOWN_OF = 1 << 22
 STRETCH = (2.0, 98.0)
 """Percentiles that are black and white in the picture of a photo of more than three bands, which is drawn and never explained."""
 
-VALUES_FROM = "values from"
-"""How the note begins that says which values of a photo are black and white."""
+VALUES_FROM, NO_VALUE, LEFT_OUT = "values from", "no value is above", "bands left out"
+"""Words of notes: which values are black and white, that they are small for their bits, that not all bands count."""
 
 WHOLE: dict[str, Range] = {"|b1": (0.0, 1.0), "|u1": (0.0, 255.0), "<u2": (0.0, 65535.0)}
 """What numbers of a type span, by the type: those for which all of it is what photos use."""
@@ -84,7 +84,12 @@ def bits_unused(largest: int) -> tuple[str, ...]:
     bits = next((bits for bits in (10, 12, 14) if largest < 2**bits), None)
     if bits is None:
         return ()
-    return (f"no value is above {2**bits - 1}: if white is that, as in photos of {bits} bits, give --window 0:{2**bits - 1}",)
+    return (f"{NO_VALUE} {2**bits - 1}: if white is that, as in photos of {bits} bits, give --window 0:{2**bits - 1}",)
+
+
+def decides_pixels(note: str) -> bool:
+    """Whether a note says how the numbers of a file became pixels, by which the model may decide."""
+    return any(words in note for words in (VALUES_FROM, NO_VALUE, LEFT_OUT))
 
 
 def window_unused(window: Window) -> tuple[str, ...]:

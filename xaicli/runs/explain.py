@@ -16,7 +16,7 @@ from xaicli.images.decode_limits import SECONDS
 from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import stems
 from xaicli.images.overlay import ALPHA, HEAT
-from xaicli.images.samples import VALUES_FROM, parse_bands
+from xaicli.images.samples import decides_pixels, parse_bands
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.named_files import files_named
@@ -225,8 +225,8 @@ def in_folder(
         progress.warn(error.found)
     done: list[WrittenMap] = []
     rows = KeptRows()
-    # The first two photos with a note of their range of values, as the keys: enough to name one, or to say that there are more.
-    ranges: dict[tuple[str, str], None] = {}
+    # The first two photos with a note of how they became pixels: enough to name one, or to say that there are more.
+    noted: dict[str, str] = {}
     with closing(explaining(run, complete)) as results:
         for result in progress.track(results, "explaining", len(run.sources)):
             if isinstance(result, Failure):
@@ -240,10 +240,8 @@ def in_folder(
                 row = row_of(written.record, written) | texts.of(written)
                 row |= {name: run.output.shown(row[name]) for name in FILES if name in row}
                 rows.append(row)
-                if len(ranges) < 2:
-                    ranges |= {
-                        (written.record.image, note): None for note in written.record.notes if note.startswith(VALUES_FROM)
-                    }
+                if len(noted) < 2 and (told := list(filter(decides_pixels, written.record.notes))):
+                    noted[written.record.image] = "; ".join(told)
                 progress.row(row)
                 done.append(written.told())
     if run.shared:
@@ -252,7 +250,7 @@ def in_folder(
         draw_sheet(run, done, run.output.folder / SHEET)
     if run.output.remote is not None:
         run.output.remote.send_rest()
-    summarise(run, done, list(ranges), errors, time.monotonic() - start, progress)
+    summarise(run, done, noted, errors, time.monotonic() - start, progress)
     if any(not written.kept for written in done):
         left_out = (note for method in run.methods for note in branches_left_out(method, run.classifier))
         for note in dict.fromkeys(left_out):

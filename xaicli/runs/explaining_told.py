@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xaicli.errors import XaiError
 from xaicli.progress import Progress
@@ -22,12 +22,13 @@ def cost_of(run: FolderRun) -> str:
 def summarise(
     run: FolderRun,
     done: Sequence[WrittenMap],
-    ranges: Sequence[tuple[str, str]],
+    noted: Mapping[str, str],
     errors: Sequence[XaiError],
     seconds: float,
     progress: Progress,
 ) -> None:
-    """Say in one line how a run went, and warn of maps that cannot be used."""
+    """Say how a run went, and warn of maps that cannot be used. noted: photos with what their records say of how their numbers
+    became pixels; the first is said."""
     photos = len({written.source for written in done})
     kept = sum(written.kept for written in done)
     what = "sequence" if run.classifier.view.frames else "photo"
@@ -40,8 +41,8 @@ def summarise(
     if done:
         parts.append(f"sheet {folder}/{SHEET}" if run.sheet else f"maps, overlays and records in {folder}/")
     progress.say("; ".join(parts))
-    if ranges:
-        progress.say(": ".join(ranges[0]) + (" (of each photo: its record's notes)" if len(ranges) > 1 else ""))
+    for image, note in list(noted.items())[:1]:
+        progress.say(f"{image}: {note}" + (" (of each photo: its record's notes)" if len(noted) > 1 else ""))
     odd = [written for written in done if written.status != "ok"]
     if odd:
         named = ", ".join(f"{written.stem.name} is {written.status}" for written in odd[:3])
