@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, single_use, twin_pass
+from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, require_modules, single_use, twin_pass
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.operations import is_linear
@@ -52,6 +52,9 @@ class DeepLIFT(Method):
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=5, backward=2)
+
+    def require(self, classifier: Classifier) -> None:
+        require_modules(self.name, classifier)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         with twin_pass(classifier, inputs, targets) as found:

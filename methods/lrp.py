@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, twin_pass
+from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, require_modules, twin_pass
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.convolution_chains import chains
@@ -66,6 +66,9 @@ class LRP(Method):
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """The pass that observes the network, and the one with rules, in which gamma runs convolutions five times."""
         return Cost(forward={"epsilon": 2, "alpha1-beta0": 4, "gamma": 6}[self.rule], backward=1)
+
+    def require(self, classifier: Classifier) -> None:
+        require_modules(self.name, classifier)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         with twin_pass(classifier, inputs, targets) as found:

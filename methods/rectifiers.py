@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import UsageError
 from xaicli.method import Cost, Maps, Method, Needs, Sign, param
-from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, single_use, twin_pass
+from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, require_modules, single_use, twin_pass
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
@@ -69,6 +69,9 @@ class RectifierRule(Method):
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         return Cost(forward=2, backward=1)
+
+    def require(self, classifier: Classifier) -> None:
+        require_modules(self.name, classifier)
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         with twin_pass(classifier, inputs, targets) as found:
@@ -136,6 +139,7 @@ class GuidedGradCAM(RectifierRule):
         return Cost(forward=3, backward=2)
 
     def require(self, classifier: Classifier) -> None:
+        super().require(classifier)
         self.require_layer(classifier)
 
     def require_layer(self, classifier: Classifier) -> FeatureLayer:

@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+import xaicli
 from xaicli import packages, registry
 from xaicli.errors import InputError
 from xaicli.packages import broken_pair, require, version_of, versions, whole_installation
+from xaicli.runs.doctor import examine_installation
 
 NMS = "operator torchvision::nms does not exist"
 
@@ -95,6 +97,22 @@ def test_a_method_that_reaches_torchvision_by_another_way_says_the_same(tmp_path
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(InputError, match="does not fit torch"):
         registry.load(registry.METHODS, registry.Entry("reaching", "reaching:Reaching", "", "a plugin"))
+
+
+def test_a_checkout_that_was_never_installed_has_a_version_in_words(monkeypatch):
+    def version(name):
+        if name == "xaicli":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    known = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    versions.cache_clear()
+    try:
+        assert xaicli.__version__ == versions()["xaicli"] == "checkout"
+        assert [one.text for one in examine_installation() if one.what == "xaicli"] == ["checkout"]
+    finally:
+        versions.cache_clear()
 
 
 def test_versions_are_told_without_importing_anything():

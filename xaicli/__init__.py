@@ -101,9 +101,9 @@ if not os.path.isdir(os.path.join(HERE, "methods")) and os.path.isfile(os.path.j
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from xaicli.packages import versions
 
-        return version("xaicli")
+        return versions()["xaicli"]
     if name in PLACES:
         found = getattr(importlib.import_module(PLACES[name]), name)
         return importlib.import_module("xaicli.typed_call").typed(found) if isinstance(found, FunctionType) else found

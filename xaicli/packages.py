@@ -37,8 +37,8 @@ def version_of(package: str) -> str | None:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions by name of the packages on which results depend."""
-    return {name: importlib.metadata.version(name) for name in DECISIVE}
+    """Versions by name of the packages on which results depend; of xaicli in a checkout that was never installed, `checkout`."""
+    return {name: version_of(name) or "checkout" for name in DECISIVE}
 
 
 def require(package: str, extra: str) -> ModuleType:

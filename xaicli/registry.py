@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -270,7 +270,7 @@ def require_fit(method: Method, classifier: Classifier) -> None:
             f"{method.name} reads features, and {classifier.name} is run as a whole",
             hint=f"Name a tensor at which it is cut: --model {classifier.name}@layer=auto (xai list layers shows them).",
         )
-    refuse_unmet(method, classifier.provides, classifier.name)
+    refuse_unmet(method, classifier.provides, classifier.name, lambda other: unfit(other, classifier) is None)
     method.require(classifier)
 
 
@@ -301,8 +301,9 @@ def unfit(method: Method, classifier: Classifier) -> XaiError | None:
     return None
 
 
-def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
-    """Raise UsageError, which lists methods that could run, if a classifier lacks what a method needs.
+def refuse_unmet(method: Method, provides: Needs, model: str, fits: Callable[[Method], bool] = lambda other: True) -> None:
+    """Raise UsageError, which lists methods that could run, if a classifier lacks what a method needs; fits: whether another
+    method, whose needs it meets, accepts it.
 
     A trained checkpoint is not the classifier's: a method finds its own (`Method.require`). Methods with rules for operations are
     listed too, although only a pass shows whether they have a rule for each operation of this network.
@@ -317,7 +318,8 @@ def refuse_unmet(method: Method, provides: Needs, model: str) -> None:
         # A broken method is not suggested.
         with contextlib.suppress(XaiError):
             other = make(METHODS, Spec(entry.name))
-            if isinstance(other, Method) and not other.needs & ~provides and entry.name not in CONTROLS and not entry.fault:
+            wanted = isinstance(other, Method) and not other.needs & ~provides and entry.name not in CONTROLS and not entry.fault
+            if wanted and fits(other):
                 met.append(entry.name)
     hint = f"Methods whose needs it meets: {', '.join(met)}." if met else ""
     raise UsageError(f"{method.name} needs {missing.words()}, but {model} has none", hint=hint)

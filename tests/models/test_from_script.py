@@ -13,6 +13,7 @@ import xaicli
 from xaicli.errors import InputError, UsageError
 from xaicli.models.load import load_classifier
 from xaicli.needs import Needs
+from xaicli.registry import make_method, require_fit
 
 
 @pytest.fixture
@@ -45,8 +46,13 @@ def test_gradients_pass_a_program_and_methods_that_need_its_layers_refuse(networ
     method = "input-x-gradient"
     one, other = (xaicli.explain("sample:hopper", made, method)[0].values for made in (classifier, plain))
     torch.testing.assert_close(torch.as_tensor(one), torch.as_tensor(other))
-    with pytest.raises(UsageError, match="grad-cam needs"):
+    with pytest.raises(UsageError, match="grad-cam needs") as caught:
         xaicli.explain("sample:hopper", classifier, "grad-cam")
+    named = caught.value.hint.removeprefix("Methods whose needs it meets: ").removesuffix(".").split(", ")
+    assert {"rise", "saliency"} < set(named)
+    assert not {"guided-backprop", "deconvolution", "deeplift", "lrp"} & set(named)
+    with pytest.raises(UsageError, match=r"lrp cannot explain net\.pt: TorchScript"):
+        require_fit(make_method("lrp"), classifier)
 
 
 def test_a_program_is_code_and_runs_only_where_it_is_trusted(network, tmp_path):

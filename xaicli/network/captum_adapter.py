@@ -66,11 +66,7 @@ def twin_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> Itera
     """A twin of the classifier's network after its clean pass, ready for rules, with gradients on and captum's notices
     off."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(classifier.device.type, enabled=False), quiet():
-        module = classifier.torch_module
-        if isinstance(module, torch.jit.ScriptModule):
-            what = "TorchScript runs its parts out of reach of rules and hooks"
-            raise refuse("a method of rules", classifier.name, what)
-        twin = twin_of(module, classifier.name)
+        twin = twin_of(classifier.torch_module, classifier.name)
         # A gate gets no relevance: all of it goes to what is gated (Arras et al., 2019).
         fix_side_branches(twin)
         photos = inputs.detach().clone()
@@ -80,6 +76,12 @@ def twin_pass(classifier: Classifier, inputs: Tensor, targets: Targets) -> Itera
         logits = classifier.logits(observed.output, len(photos))
         chosen = targets.resolve(logits).detached()
         yield TwinPass(photos, Scored(twin, classifier.logits), observed, logits, chosen)
+
+
+def require_modules(method: str, classifier: Classifier) -> None:
+    """Raise UsageError for TorchScript, whose parts no rule reaches."""
+    if isinstance(classifier.module, torch.jit.ScriptModule):
+        raise refuse(method, classifier.name, "TorchScript runs its parts out of reach of rules and hooks")
 
 
 @contextmanager

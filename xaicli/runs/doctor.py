@@ -23,7 +23,7 @@ from xaicli.network.branches import one_of_branches
 from xaicli.network.classifier import Classifier
 from xaicli.network.taps import tap
 from xaicli.outputs import Outputs
-from xaicli.packages import version_of
+from xaicli.packages import version_of, versions
 from xaicli.passes.device import has_bf16
 from xaicli.runs.open_model import Model, open_model
 from xaicli.tabular import Tabular
@@ -87,7 +87,7 @@ def examine_installation() -> Iterator[Finding]:
     yield Finding(
         "python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     )
-    yield Finding("xaicli", "ok", importlib.metadata.version("xaicli"))
+    yield Finding("xaicli", "ok", versions()["xaicli"])
     for name in PACKAGES:
         yield Finding(name, "ok", importlib.metadata.version(name))
     for name, extra in EXTRAS.items():
