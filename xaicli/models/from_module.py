@@ -75,8 +75,9 @@ def classifier(
     or index of the outputs, if the module returns a tuple or dict; name: its name in results, by default the module's class;
     device: where it runs, by default where it is; another device moves it there.
 
-    The module itself is used, not a copy. Passes run in evaluation mode; afterwards each of its parts has its previous mode.
-    Raises XaiError.
+    The module itself is used, not a copy. Passes run in evaluation mode; afterwards each of its parts has its previous mode, and
+    weights, gradients and hooks are as they were. What its own forward() writes, such as a buffer that counts calls, stays as
+    forward() left it. Raises XaiError.
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"a {type(module).__name__} is not a network", expected="a torch module, in xaicli.classifier(module)")
