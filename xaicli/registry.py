@@ -318,8 +318,9 @@ def refuse_unmet(method: Method, provides: Needs, model: str, fits: Callable[[Me
         # A broken method is not suggested.
         with contextlib.suppress(XaiError):
             other = make(METHODS, Spec(entry.name))
-            wanted = isinstance(other, Method) and not other.needs & ~provides and entry.name not in CONTROLS and not entry.fault
-            if wanted and fits(other):
+            if not isinstance(other, Method) or other.needs & ~provides or entry.name in CONTROLS or entry.fault:
+                continue
+            if fits(other):
                 met.append(entry.name)
     hint = f"Methods whose needs it meets: {', '.join(met)}." if met else ""
     raise UsageError(f"{method.name} needs {missing.words()}, but {model} has none", hint=hint)
