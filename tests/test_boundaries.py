@@ -20,7 +20,7 @@ from PIL import Image
 
 from xaicli.attribution import Attribution
 from xaicli.cli.main import main
-from xaicli.cli.streams import Results
+from xaicli.cli.streams import ResultBytes, Results
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.images.view import View
 from xaicli.record import load_record
@@ -234,6 +234,14 @@ def test_a_terminal_gets_colours_and_no_commands(text: str, shown: str | None, t
     stream.write(text)
     stream.close()
     assert (tmp_path / "tty").read_text() == (shown or text)
+
+
+def test_data_on_a_terminal_has_no_colours_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal(open(tmp_path / "tty", "wb"), encoding="utf-8")  # noqa: SIM115  # closed with the stream
+    monkeypatch.setattr("sys.stdout", stream)
+    ResultBytes().write(b"a\x1b[31mred.png,0.5\n")
+    stream.close()
+    assert (tmp_path / "tty").read_text() == "a\\x1b[31mred.png,0.5\n"
 
 
 def refuses(call: Callable[[], object]) -> None:

@@ -47,7 +47,8 @@ class ResultBytes(io.RawIOBase):
 
     def write(self, content: Any) -> int:
         if sys.stdout.isatty():
-            sys.stdout.write(bytes(content).decode("utf-8", "backslashreplace"))
+            # In a table of data nothing is coloured: such a command can only come from a name.
+            sys.stdout.write(bytes(content).decode("utf-8", "backslashreplace").replace("\x1b", r"\x1b"))
         else:
             with delivered():
                 sys.stdout.buffer.write(content)
