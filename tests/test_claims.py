@@ -63,11 +63,13 @@ def test_a_file_of_others_is_replaced_only_when_told_and_ones_own_always(words: 
     if words[3:4] == ("parquet",):
         pytest.importorskip("pyarrow")
     before = photo(Path("b.webp"))
-    assert main([*words, "b.webp"]) == 2
-    assert Path("b.webp").read_bytes() == before
-    assert main([*words, "b.webp", "--overwrite"]) == 0
-    assert is_own(Path("b.webp"))
-    assert main([*words, "b.webp"]) == 0
+    # Without an ending, for no command writes all kinds.
+    Path("b.webp").rename("b")
+    assert main([*words, "b"]) == 2
+    assert Path("b").read_bytes() == before
+    assert main([*words, "b", "--overwrite"]) == 0
+    assert is_own(Path("b"))
+    assert main([*words, "b"]) == 0
 
 
 @pytest.mark.parametrize("name", ["sheet.png", "a.center.png", "a.center.npy"])

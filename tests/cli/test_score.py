@@ -362,6 +362,19 @@ def test_a_report_is_written_from_a_scored_store(shell) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert shell.score("-o", "bare.db", "--no-maps", "--no-curves") == 0
     assert shell("report", "bare.db", "-o", "bare.html") == 0
+    assert shell("report", "bare.db", "-o", "bare.csv") == 2
+    assert "For a table: xai export." in shell.error
+    assert not Path("bare.csv").exists()
+
+
+def test_a_folder_whose_results_are_in_a_store_names_the_store(shell) -> None:
+    Path("my results").mkdir()
+    shell.score("-o", "my results/s.db")
+    for verb in ("verify", "bundle"):
+        assert shell(verb, "my results") == 3
+        assert f"Type: xai {verb} 'my results/s.db'" in shell.error
+        assert shell(verb, "photos") == 3
+        assert "Type:" not in shell.error
 
 
 def test_the_process_can_be_stopped_and_says_so(shell) -> None:

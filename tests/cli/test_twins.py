@@ -122,6 +122,8 @@ def test_controls_are_chosen_alike(shell: Any) -> None:
     assert {row["method"] for row in shell.rows} == {"grad-cam"}
     assert shell.score("--controls", "centre") == 2
     assert 'no control "centre"; expected random, center, other' in shell.error
+    assert shell.score("--controls", "none") == 2
+    assert "For none of them: --no-controls." in shell.error
 
 
 def test_compare_prints_the_table_of_its_command_and_draws_its_sheet(shell: Any) -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from xaicli.claims import claim
-from xaicli.errors import InputError
 from xaicli.images.names import safe_stem
 from xaicli.packages import versions
 from xaicli.record import Record, load_record
 from xaicli.results.store import Store
-from xaicli.runs.evidence import pack
+from xaicli.runs.evidence import no_records, pack
 from xaicli.runs.written_file import WrittenFile
 from xaicli.untrusted import is_file, is_folder
 
@@ -49,8 +48,7 @@ def bundle(
                 commands += [run.command for run in store.runs()]
             members["/".join(filter(None, ("scores", place, f"{safe_stem(one.stem)}.db")))] = one
     if not members:
-        named = ", ".join(map(str, paths))
-        raise InputError(f"{named} holds no records", expected="a folder of xai explain, or a store of xai score")
+        raise no_records("bundle", paths)
     claim(Path(output), members.values(), overwrite=overwrite)
     manifest = {
         "photos": list(photos.values()),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shlex
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from xaicli.errors import InputError, XaiError, text_of
 from xaicli.files import write_atomic
 from xaicli.stamps import sha256_file
-from xaicli.untrusted import is_file, opened, read, readable
+from xaicli.untrusted import is_file, is_folder, opened, read, readable
 
 MANIFEST = "manifest.json"
 COMMENT = b"xaicli evidence"
@@ -28,6 +29,16 @@ MOST_TIMES = 1100
 WANTED = "a zip written by xai bundle"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every member, so that the same evidence is the same bytes."""
+
+
+def no_records(verb: str, paths: Sequence[Path]) -> InputError:
+    """The error for folders without records; it names a store that lies in one of them."""
+    stores = [store for path in paths if is_folder(path) for store in sorted(path.glob("*.db"))]
+    return InputError(
+        f"{', '.join(map(str, paths))} holds no records",
+        expected="a folder of xai explain, or a store of xai score",
+        hint=f"Type: xai {verb} {shlex.quote(str(stores[0]))}" if stores else "",
+    )
 
 
 def pack(path: Path, members: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xaicli.claims import claim
-from xaicli.files import require_writable
+from xaicli.errors import UsageError
+from xaicli.files import LIKE_FILES, require_writable
 from xaicli.images.figure import DPI, WIDTH_CM, claim_figure, save_figure
 from xaicli.progress import SILENT, Progress
 from xaicli.results.curves_figure import curves_figure
@@ -34,10 +35,16 @@ def report(
 
     photos: folders to search for photos that have moved; most: maximum photos in the gallery; figure: also a .pdf, .svg or .png
     of the mean curves, figure_width centimetres wide, panels in figure_columns; overwrite: replace files that xai did not write.
-    Raises InputError if the store holds no scores, or if a file cannot be read or written.
+    Raises UsageError for the name of another kind of file, InputError if the store holds no scores, or if a file cannot be read
+    or written.
 
         xaicli.report("scores.db", "report.html")
     """
+    if Path(output).suffix.lower() in LIKE_FILES - {".html"}:
+        hint = "For a table: xai export." if Path(output).suffix.lower() in (".csv", ".json") else ""
+        raise UsageError(
+            f"{output} has the name of another kind of file", expected="the name of a page (-o FILE.html)", hint=hint
+        )
     claim(Path(output), [Path(store)], overwrite=overwrite)
     require_writable(Path(output).parent)
     folders = [photos] if isinstance(photos, str | Path) else list(photos)

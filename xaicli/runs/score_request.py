@@ -61,7 +61,8 @@ class ScoreRequest(RunRequest):
         names = tuple(dict.fromkeys(name.strip() for name in named if name.strip()))
         for name in names:
             if name not in CONTROL_NAMES:
-                raise UsageError(f'no control "{name}"', expected=", ".join(CONTROL_NAMES))
+                hint = "For none of them: --no-controls." if name.lower() in ("none", "no", "off", "false") else ""
+                raise UsageError(f'no control "{name}"', expected=", ".join(CONTROL_NAMES), hint=hint)
         return names
 
     def check(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from xaicli.errors import InputError, UsageError
 from xaicli.progress import SILENT, Progress
 from xaicli.results.store import Store
-from xaicli.runs.evidence import unpacked
+from xaicli.runs.evidence import no_records, unpacked
 from xaicli.runs.open_model import Model
 from xaicli.runs.remade import RESULTS, ModelsAtHand, PhotosAtHand, Remade, Result
 from xaicli.runs.remade_maps import KeptResult, read_results, remake_maps
@@ -126,8 +126,7 @@ def verify(
     with ExitStack() as stack:
         kept = [one for path in paths for one in read_evidence(path, stack)]
         if not kept:
-            named = ", ".join(str(path) for path in paths)
-            raise InputError(f"{named} holds no records", expected="a folder of xai explain, or a store of xai score")
+            raise no_records("verify", paths)
         chosen = sampled(kept, sample, seed)
         made: list[Remade] = [one for one in chosen if isinstance(one, Remade)]
         results = [one for one in chosen if isinstance(one, KeptResult)]
