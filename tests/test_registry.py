@@ -195,7 +195,7 @@ BROKEN = {
         "is no method",
     ),
     "has another name": (PLUGIN.replace(NAME, 'name = "darkness"'), "xai_brightness:Brightness", "calls itself 'darkness'"),
-    "has no name": (PLUGIN.replace(NAME, ""), "xai_brightness:Brightness", "calls itself None"),
+    "has no name": (PLUGIN.replace(NAME, ""), "xai_brightness:Brightness", "has no name"),
     "has a name that is no text": (PLUGIN.replace(NAME, "name = 5"), "xai_brightness:Brightness", "calls itself 5"),
     "has a parameter of an unknown kind": (PLUGIN.replace("float", "'Nowhere'"), "xai_brightness:Brightness", "Nowhere"),
     "explains nothing": (PLUGIN.replace("def attribute", "def attributes"), "xai_brightness:Brightness", "has no attribute()"),

@@ -131,6 +131,8 @@ def refuse_unfit(kind: Kind, entry: Entry, cls: Any) -> None:
     if getattr(cls, kind.duty) is getattr(kind.base, kind.duty):
         raise RunError(f"{where} has no {kind.duty}()", expected="a class that defines it")
     own = getattr(cls, "name", None)
+    if own is None:
+        raise RunError(f"{where} has no name", expected=f"a line name = {entry.name!r} in the class")
     names = [own, *cls.aliases] if isinstance(own, str) else []
     if fold(entry.name) not in map(fold, names):
         raise RunError(f"{where} calls itself {own!r}", expected=f"name = {entry.name!r}")
@@ -152,8 +154,8 @@ def definition_class(kind: Kind, name: str) -> type[Definition]:
 
 
 def is_own_file(name: str) -> bool:
-    """Whether a name means the user's own code, `FILE.py:NAME`."""
-    return ".py:" in name
+    """Whether a name means the user's own code, `FILE.py:NAME`, or that without its class, which is then refused in words."""
+    return ".py:" in name or name.endswith(".py")
 
 
 def from_own_file(kind: Kind, name: str) -> type[Definition]:

@@ -17,6 +17,23 @@ from xaicli.cli.main import main
 TESTS = Path(__file__).resolve().parents[1]
 MODEL = ("--model", f"{TESTS / 'data' / 'net.py'}:make")
 PLUGIN = (TESTS / "data" / "brightness.py").read_text()
+JUDGE = """
+from dataclasses import dataclass
+
+from xaicli.metric import Direction, Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge(Metric):
+    '''Nothing.'''
+
+    name = "judge"
+    direction = Direction.HIGHER
+    range = (0, 1)
+
+    def score(self, case):
+        raise NotImplementedError
+"""
 BROKEN = {"raises": "raise ValueError('no licence')", "exits": "raise SystemExit(3)", "is no method": "class Brightness: pass"}
 
 
@@ -94,3 +111,24 @@ def test_a_plugin_that_fails_while_running_is_named_in_one_line(install, capsys)
     line = error_line(capsys.readouterr().err)
     assert "brightness" in line
     assert "ZeroDivisionError" in line
+
+
+def test_a_class_in_a_file_of_ones_own_is_described_as_it_is_called(tmp_path, capsys):
+    (tmp_path / "my.py").write_text(PLUGIN)
+    (tmp_path / "judge.py").write_text(JUDGE)
+    assert main(["describe", "my.py:Brightness"]) == 0
+    described = capsys.readouterr().out
+    assert described.startswith("my.py:Brightness  (method, version 1, your own)")
+    assert "Write it my.py:Brightness@gain=" in described
+    assert main(["describe", "judge.py:Judge"]) == 0
+    assert capsys.readouterr().out.startswith("judge.py:Judge  (metric, version 1, your own)")
+
+
+WITHOUT_CLASS = [("describe", "my.py"), ("explain", "ramp.png", *MODEL, "--method", "my.py")]
+
+
+@pytest.mark.parametrize("words", WITHOUT_CLASS, ids=lambda words: words[0])
+def test_a_file_without_its_class_is_answered_with_the_class_to_type(tmp_path, capsys, words):
+    (tmp_path / "my.py").write_text(PLUGIN)
+    assert main(list(words)) == 2
+    assert error_line(capsys.readouterr().err).endswith("Write my.py:Brightness.")

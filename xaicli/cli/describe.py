@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,13 @@ from xaicli.text_table import rendered
 
 if TYPE_CHECKING:
     from xaicli.params import Definition
+    from xaicli.registry import Kind
 
 EXAMPLES = """
 xai describe rise
 xai describe grad-cam --format json
 xai describe deletion
+xai describe my.py:MyMethod
 """
 
 
@@ -47,32 +50,13 @@ def command(name: str, form: str) -> int:
 
 
 def gather(name: str) -> dict[str, Any]:
-    """All that a method or metric declares, by name."""
+    """All that a method or metric declares, by name or as `FILE.py:CLASS`, which is then run."""
     from xaicli import registry
-    from xaicli.errors import UsageError
     from xaicli.method import Method
-    from xaicli.params import fold
 
-    kinds = (registry.METHODS, registry.METRICS)
-    kind = next(
-        (
-            kind
-            for kind in kinds
-            for entry in registry.entries(kind)
-            if fold(name) in {fold(entry.name), *map(fold, entry.aliases)}
-        ),
-        None,
-    )
-    if kind is None:
-        from xaicli.errors import did_you_mean
-
-        names = [entry.name for kind in kinds for entry in registry.entries(kind)]
-        raise UsageError(
-            f'no method or metric "{name}"', hint=f"{did_you_mean(name, names)} (xai list methods, xai list metrics)".strip()
-        )
-    entry = registry.find(kind, name)
-    cls = registry.load(kind, entry)
-    facts: dict[str, Any] = {"name": cls.name, "kind": kind.word, "version": cls.version, "origin": entry.origin}
+    kind, cls, origin = own_class(name) if registry.is_own_file(name) else known_class(name)
+    called = name if registry.is_own_file(name) else cls.name
+    facts: dict[str, Any] = {"name": called, "kind": kind.word, "version": cls.version, "origin": origin}
     facts["aliases"] = list(cls.aliases)
     facts["description"] = inspect.cleandoc(cls.__doc__ or "")
     facts |= declared(cls)
@@ -81,6 +65,37 @@ def gather(name: str) -> dict[str, Any]:
     if issubclass(cls, Method) and cls.training is not None:
         facts["training"] = registry.describe(cls.training)
     return facts
+
+
+def known_class(name: str) -> tuple[Kind, type[Definition], str]:
+    """The kind, class and origin of what is built in or a plugin; raises UsageError with the nearest name."""
+    from xaicli import registry
+    from xaicli.errors import UsageError, did_you_mean
+    from xaicli.params import fold
+
+    kinds = (registry.METHODS, registry.METRICS)
+    for kind in kinds:
+        for entry in registry.entries(kind):
+            if fold(name) in {fold(entry.name), *map(fold, entry.aliases)}:
+                entry = registry.find(kind, name)
+                return kind, registry.load(kind, entry), entry.origin
+    names = [entry.name for kind in kinds for entry in registry.entries(kind)]
+    raise UsageError(
+        f'no method or metric "{name}"', hint=f"{did_you_mean(name, names)} (xai list methods, xai list metrics)".strip()
+    )
+
+
+def own_class(name: str) -> tuple[Kind, type[Definition], str]:
+    """The kind, class and origin of `FILE.py:CLASS`; what is neither a method nor a metric is refused as a method."""
+    from xaicli import registry
+    from xaicli.errors import RunError
+
+    try:
+        return registry.METHODS, registry.definition_class(registry.METHODS, name), "your own"
+    except RunError:
+        with contextlib.suppress(RunError):
+            return registry.METRICS, registry.definition_class(registry.METRICS, name), "your own"
+        raise
 
 
 def declared(cls: type[Definition]) -> dict[str, Any]:

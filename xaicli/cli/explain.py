@@ -39,7 +39,8 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @method_option(
     "Explanation",
-    "Methods with their parameters: rise@n_masks=2000 (xai list methods).  [default: what measured best, else grad-cam]",
+    "Methods with their parameters: rise@n_masks=2000 (xai list methods), or your own, FILE.py:CLASS."
+    "  [default: what measured best, else grad-cam]",
 )
 @option(
     "Explanation",
