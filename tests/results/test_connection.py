@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -55,6 +56,25 @@ def test_a_newer_schema_is_refused_in_words(tmp_path, write):
     line = refusal(path, write=write)
     assert f"newer xaicli (schema {len(schema.STEPS) + 1})" in line
     assert "Upgrade xaicli" in line
+
+
+def test_a_refused_name_is_another_o_only_where_it_is_written(tmp_path):
+    words, foreign, newer = tmp_path / "a.json", tmp_path / "b.sqlite", tmp_path / "c.db"
+    words.write_bytes(b"image,method,value\n" * 100)
+    Store.open(newer).close()
+    for path, statement in [(foreign, "CREATE TABLE t (a)"), (newer, f"PRAGMA user_version = {len(schema.STEPS) + 1}")]:
+        with contextlib.closing(sqlite3.connect(path)) as raw:
+            raw.execute(statement)
+    for path in (words, foreign, newer):
+        assert "another name with -o" in refusal(path, write=True)
+        assert "another name with -o" not in refusal(path, write=False)
+
+
+def test_a_folder_in_place_of_a_store_names_the_store_that_lies_in_it(tmp_path):
+    assert f"Try -o {tmp_path / 'scores.db'}" in refusal(tmp_path, write=True)
+    assert "xai score PHOTOS -o STORE.db writes one" in refusal(tmp_path, write=False)
+    Store.open(tmp_path / "my.db").close()
+    assert f"Name the store in it: {tmp_path / 'my.db'}" in refusal(tmp_path, write=False)
 
 
 def test_an_older_schema_is_upgraded_when_written_and_only_read_when_read(tmp_path, monkeypatch, recipe_of, row_of):

@@ -27,19 +27,23 @@ NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ce
 """File systems of a network. WAL needs memory shared between processes, which machines do not share."""
 
 
+ELSEWHERE, WRITES_ONE = "Choose another name with -o.", "xai score PHOTOS -o STORE.db writes one."
+
+
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """A connection to the store at `path`, of the newest schema; `write` creates or upgrades the file if needed.
 
     Raises InputError if it is not a store, has a newer schema, is missing (when read), or if the folder, file or disk refuses.
     """
     if not write and not is_there(path):
-        raise InputError(f"{path} is not there", expected="a store", hint="xai score PHOTOS -o STORE.db writes one.")
+        raise InputError(f"{path} is not there", expected="a store", hint=WRITES_ONE)
     if is_folder(path):
-        raise InputError(f"{path} is a folder", expected="the name of a store's file", hint=f"Try -o {path / 'scores.db'}.")
+        name = f"Try -o {path / 'scores.db'}." if write else store_in(path)
+        raise InputError(f"{path} is a folder", expected="the name of a store's file", hint=name)
     if is_there(path):
         # On a pipe, SQLite would wait forever.
         status_of(path, "a store")
-    with plain_faults(path):
+    with plain_faults(path, write=write):
         connection = open_file(path, write=write)
         try:
             settle(connection)
@@ -56,6 +60,16 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def other(write: bool) -> str:
+    """What to do about a file that is no store of ours, where it is written and where it is read."""
+    return ELSEWHERE if write else WRITES_ONE
+
+
+def store_in(folder: Path) -> str:
+    """A hint for a folder named as a store: the first store in it, or what writes one."""
+    return next((f"Name the store in it: {path}." for path in sorted(folder.glob("*.db"))), WRITES_ONE)
 
 
 def in_memory() -> sqlite3.Connection:
@@ -132,17 +146,15 @@ def refuse_strangers(path: Path, connection: sqlite3.Connection, *, write: bool)
     if schema.is_empty(connection):
         if write and not schema.application(connection):
             return
-        raise InputError(f"{path} is empty", expected="a store", hint="xai score PHOTOS -o STORE.db writes one.")
+        raise InputError(f"{path} is empty", expected="a store", hint=WRITES_ONE)
     if schema.application(connection) != schema.APPLICATION_ID:
-        raise InputError(
-            f"{path} is a database of another application", expected="a store written by xai", hint="Choose another name with -o."
-        )
+        raise InputError(f"{path} is a database of another application", expected="a store written by xai", hint=other(write))
     found = schema.version(connection)
     if found > len(schema.STEPS):
         raise InputError(
             f"{path} was written by a newer xaicli (schema {found})",
             expected=f"schema {len(schema.STEPS)} or older",
-            hint="Upgrade xaicli, or choose another name with -o.",
+            hint=f"Upgrade xaicli{', or choose another name with -o' if write else ''}.",
         )
     foreign = schema.foreign_objects(connection)
     if foreign:
@@ -253,27 +265,26 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 
 @contextlib.contextmanager
-def plain_faults(path: Path | str) -> Iterator[None]:
-    """Turn SQLite's faults into one InputError that says what to do."""
+def plain_faults(path: Path | str, *, write: bool = True) -> Iterator[None]:
+    """Turn SQLite's faults into one InputError that says what to do; write: whether the path is what -o names."""
     try:
         yield
     except sqlite3.Error as error:
-        raise in_words(path, error) from error
+        raise in_words(path, error, write=write) from error
     except UnicodeDecodeError as error:
         # SQLite quotes a damaged schema in its message, which then cannot be decoded.
-        raise in_words(path, sqlite3.DatabaseError("its schema is not text")) from error
+        raise in_words(path, sqlite3.DatabaseError("its schema is not text"), write=write) from error
 
 
-def in_words(path: Path | str, error: sqlite3.Error) -> InputError:
+def in_words(path: Path | str, error: sqlite3.Error, *, write: bool) -> InputError:
     text = str(error)
-    elsewhere = "Choose another name with -o."
     if "not a database" in text:
-        return InputError(f"{path} is not a store", expected="an SQLite file written by xai", hint=elsewhere)
+        return InputError(f"{path} is not a store", expected="an SQLite file written by xai", hint=other(write))
     if is_busy(error):
         found = f"{path} stayed locked for {BUSY_SECONDS:g} s"
         return InputError(found, expected="that the other process finishes", hint="Run again: it does only what is missing.")
     if "readonly" in text:
-        return InputError(f"{path} cannot be written: read-only", expected="a file that can be written to", hint=elsewhere)
+        return InputError(f"{path} cannot be written: read-only", expected="a file that can be written to", hint=ELSEWHERE)
     if "full" in text:
         return InputError(f"{path} cannot grow: the disk is full", hint="What was finished is kept; make room and run again.")
     if "disk I/O error" in text:

@@ -27,6 +27,7 @@ from xaicli.words import count
 
 SQLITE = b"SQLite format 3\0"
 ZIP = b"PK"
+WANTED = "a folder of xai explain, a store of xai score, or a zip of xai bundle"
 PLANTED = re.compile(r"xai( -\S+)* trust\b")
 """How the command begins of runs that plant what they measure."""
 
@@ -147,7 +148,7 @@ Kept = KeptResult | KeptScore | Remade
 def read_evidence(path: Path, stack: ExitStack) -> Iterator[Kept]:
     """The results in a folder, a store or a zip; what a zip unpacks to lives as long as `stack`."""
     if not is_there(path):
-        raise InputError(f"there is no {path}", expected="a folder of xai explain, a store of xai score, or a zip of xai bundle")
+        raise InputError(f"there is no {path}", expected=WANTED)
     if is_folder(path):
         yield from read_folder(path)
         return
@@ -158,7 +159,7 @@ def read_evidence(path: Path, stack: ExitStack) -> Iterator[Kept]:
     elif start.startswith(ZIP):
         yield from read_folder(stack.enter_context(unpacked(path)), within=True)
     else:
-        raise InputError(f"{path} is neither a store nor a zip of xai bundle", expected="the folder, not a file in it")
+        raise InputError(f"{path} is none of what xai verify reads", expected=WANTED)
 
 
 def read_folder(folder: Path, *, within: bool = False) -> Iterator[Kept]:
