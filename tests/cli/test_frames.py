@@ -99,6 +99,7 @@ def test_what_is_complete_is_not_made_again(run: Any, shell: Any) -> None:
     assert "1 of 1 map complete before" in shell.err
     assert run("film.gif", "--method", "winit", "--frames", "4") == 2
     assert "holds another result" in shell.err
+    assert "(photos are prepared differently: frames)" in shell.err
 
 
 def test_a_sheet_shows_the_frames(run: Any, shell: Any) -> None:

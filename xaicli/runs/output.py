@@ -170,7 +170,7 @@ def differences(
             "definition"
         ]
     if record.fingerprint != classifier.fingerprint:
-        different.append(f"model {record.fingerprint} there, {classifier.fingerprint} here")
+        different.append(f"model {record.fingerprint} there, {classifier.fingerprint} here{prepared(record, classifier)}")
     if method.stochastic and record.seed != settings.seed:
         different.append(f"seed {record.seed} there, {settings.seed} here")
     photo = content_hash(source)
@@ -179,3 +179,10 @@ def differences(
     elif not different and record.subject != subject_stamp(record.photo, record.frame, record.fingerprint, record.target):
         different.append("its subject stamp does not match its record")
     return different
+
+
+def prepared(record: Record, classifier: Classifier) -> str:
+    """The settings in which the views differ, in words: they are part of a model's fingerprint."""
+    there, here = record.view, classifier.view.as_dict()
+    moved = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
+    return f" (photos are prepared differently: {', '.join(moved)})" if moved else ""
