@@ -56,8 +56,8 @@ def test_a_specification_names_its_source(name, source, rest):
     [
         ("timm:", UsageError, '"timm:" names no model'),
         ("tim:resnet50", UsageError, 'no source of models "tim"; expected NAME, torchvision:NAME@WEIGHTS'),
-        ("net.pth", InputError, r"net\.pth holds weights, not a network\. Type: --model NAME --weights net\.pth"),
-        ("net.safetensors", InputError, "holds weights, not a network"),
+        ("net.pth", InputError, r"there is no file net\.pth; expected"),
+        ("net.safetensors", InputError, r"there is no file net\.safetensors; expected"),
     ],
 )
 def test_what_names_no_source_is_refused_with_what_to_type(name, kind, words):

@@ -43,7 +43,7 @@ from xaicli.packages import whole_installation
 from xaicli.params import Spec, fold, parse_spec
 from xaicli.passes.device import resolve_device
 from xaicli.passes.engine import checked_engine
-from xaicli.untrusted import is_file
+from xaicli.untrusted import is_file, is_there
 
 Load = Callable[[Request], LoadedModel]
 SOURCES: dict[str, Load] = {
@@ -210,6 +210,8 @@ def source_of(name: str) -> tuple[Load, str]:
             return from_checkpoint.load, name
         if is_script(Path(name).expanduser()):
             return from_script.load, name
+        if not is_there(Path(name).expanduser()):
+            raise InputError(f"there is no file {name}", expected=FORMS)
         raise InputError(f"{name} holds weights, not a network", hint=f"Type: --model NAME --weights {name}")
     refuse_other_runtimes(name, ending)
     if is_file(Path(name, "config.json")):
