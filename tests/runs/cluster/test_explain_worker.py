@@ -23,7 +23,8 @@ from xaicli.runs.cluster.address import Pool
 from xaicli.runs.cluster.explain_driver import ExplainOnRay
 from xaicli.runs.cluster.explain_worker import ExplainWorker, result_of
 from xaicli.runs.cluster.ledger import RunningLedger
-from xaicli.runs.cluster.stream import ActorsLost, Stream
+from xaicli.runs.cluster.lost_actors import ActorsLost
+from xaicli.runs.cluster.stream import Stream
 from xaicli.runs.cluster.worker import PhotoWatch
 from xaicli.runs.find_photos import find_photos
 from xaicli.runs.folder import FolderRun
@@ -88,9 +89,3 @@ def test_what_lost_actors_left_is_explained_by_new_ones(
     found = list(ExplainOnRay(f"{NET}:make", "top1", Pool(1, 1, 1), SILENT, block=2).results(run, run.find()))
     assert [maps[0].record.image for maps in found if isinstance(maps, list)] == [source.path for source in run.sources]
     assert len(list(Path("maps").glob("*.json"))) == 7
-
-
-def test_actors_that_explained_nothing_are_not_replaced_without_end(shell: RayShell, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = in_this_process(monkeypatch, times=9, before=0)
-    with pytest.raises(ActorsLost):
-        list(ExplainOnRay(f"{NET}:make", "top1", Pool(1, 1, 1), SILENT).results(run, run.find()))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as arrow
 
@@ -15,8 +16,9 @@ from xaicli.runs.cluster.address import Pool
 from xaicli.runs.cluster.blocks import block_size, refuse_unsendable
 from xaicli.runs.cluster.explain_worker import ExplainWorker, photos_of, result_of
 from xaicli.runs.cluster.ledger import start_ledger
+from xaicli.runs.cluster.lost_actors import with_new_actors
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
-from xaicli.runs.cluster.stream import TRIES, ActorsLost, Stream
+from xaicli.runs.cluster.stream import Stream
 from xaicli.runs.cluster.worker import Job
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.open_model import Model
@@ -63,21 +65,16 @@ class ExplainOnRay:
         size = block_size(len(todo), self.pool.actors, self.block)
         left = {(source.path, source.frame): source for source in todo}
         stream = Stream(self.pool, ExplainWorker, start_ledger(self.job(run)), self.progress.warn)
-        in_vain = 0
-        while left:
-            now = list(left.values())
-            starts = range(0, len(now), size)
-            blocks: Iterator[arrow.Table] = (photos_of(run, now[start : start + size]) for start in starts)
-            try:
-                for table in stream.tables(blocks):
-                    for record in table.to_pylist():
-                        source = left.pop((record["path"], record["frame"]))
-                        yield source, result_of(record, source, run.output.folder)
-                return
-            except ActorsLost:
-                in_vain = 0 if len(left) < len(now) else in_vain + 1
-                if in_vain == TRIES:
-                    raise
+
+        def records(todo: Sequence[Source]) -> Iterator[dict[str, Any]]:
+            starts = range(0, len(todo), size)
+            blocks: Iterator[arrow.Table] = (photos_of(run, todo[start : start + size]) for start in starts)
+            for table in stream.tables(blocks):
+                yield from table.to_pylist()
+
+        for record in with_new_actors(todo, records, lambda: list(left.values())):
+            source = left.pop((record["path"], record["frame"]))
+            yield source, result_of(record, source, run.output.folder)
 
     def job(self, run: FolderRun) -> Job:
         bare = replace(

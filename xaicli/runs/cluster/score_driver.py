@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pyarrow as arrow
 
@@ -17,9 +18,10 @@ from xaicli.rows import Row
 from xaicli.runs.cluster.address import Pool
 from xaicli.runs.cluster.blocks import LENDERS, block_size, blocks_of, refuse_unsendable
 from xaicli.runs.cluster.ledger import start_ledger
+from xaicli.runs.cluster.lost_actors import with_new_actors
 from xaicli.runs.cluster.score_worker import ScoreJob, ScoreWorker
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
-from xaicli.runs.cluster.stream import TRIES, ActorsLost, Stream
+from xaicli.runs.cluster.stream import Stream
 from xaicli.runs.open_model import Model
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import NewScores, ScoreRun
@@ -94,32 +96,25 @@ class ScoreOnRay:
         more with further ones."""
         todo, lenders = self.run.todo(store), LENDERS
         stream = self.stream(folder) if todo else None
-        in_vain = 0
         while todo and stream is not None:
             alone: set[tuple[str, int]] = set()
             failed: set[tuple[str, int]] = set()
-            begun = False
-            try:
-                for photo in self.round(stream, todo, store, lenders):
-                    begun = True
-                    if photo.error is not None:
-                        failed.add((photo.image, photo.frame))
-                    if photo.alone and lenders < len(self.run.ring.order):
-                        alone.add((photo.image, photo.frame))
-                        if not photo.rows:
-                            continue
-                    yield photo
-            except ActorsLost:
-                # New actors do the rest. Where several in turn do nothing, there is another reason.
-                in_vain = 0 if begun else in_vain + 1
-                if in_vain == TRIES:
-                    raise
-                left = self.run.incomplete(store, todo)
-                todo = [source for source in left if (source.path, source.frame) not in failed]
-                continue
+            left = partial(self.left, todo, store, failed)
+            for photo in with_new_actors(todo, partial(self.round, stream, store, lenders), left):
+                if photo.error is not None:
+                    failed.add((photo.image, photo.frame))
+                if photo.alone and lenders < len(self.run.ring.order):
+                    alone.add((photo.image, photo.frame))
+                    if not photo.rows:
+                        continue
+                yield photo
             todo, lenders = [source for source in todo if (source.path, source.frame) in alone], lenders * FURTHER
 
-    def round(self, stream: Stream, todo: Sequence[Source], store: Keeping, lenders: int) -> Generator[PhotoRows, None, None]:
+    def left(self, todo: Sequence[Source], store: Keeping, failed: Set[tuple[str, int]]) -> list[Source]:
+        """The photos that lack rows and did not fail."""
+        return [source for source in self.run.incomplete(store, todo) if (source.path, source.frame) not in failed]
+
+    def round(self, stream: Stream, store: Keeping, lenders: int, todo: Sequence[Source]) -> Generator[PhotoRows, None, None]:
         for table in stream.tables(self.blocks(todo, store, lenders)):
             yield from photos_in(table, self.run.recipes)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import queue
-import re
 import socket
 import threading
 import time
@@ -21,6 +20,7 @@ import ray.data
 from xaicli.errors import RunError
 from xaicli.runs.cluster.address import Pool
 from xaicli.runs.cluster.ledger import RunningLedger, State
+from xaicli.runs.cluster.lost_actors import gave_up
 from xaicli.words import count, span
 
 TICK = 1.0
@@ -182,20 +182,3 @@ def reached(missed: int = 0) -> int:
             return missed + 1
         hint = "What was finished is kept; the same command goes on from there on another one."
         raise RunError(f"the Ray cluster at {address} is gone", hint=hint) from error
-
-
-TRIES = 3
-"""How often in turn all actors may be lost before they did anything: a node that leaves may take them along."""
-
-
-class ActorsLost(RunError):
-    """Ray did not start actors again although it may do so without end, as it does now and then after one was killed."""
-
-
-def gave_up(error: BaseException) -> RunError:
-    """Ray's own end of a job, in one line: what was raised first, or else the first of its text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    raised = (line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)\b", line))
-    reason = next(raised, lines[0] if lines else type(error).__name__)
-    kind = ActorsLost if "ActorDiedError" in reason or "ActorUnavailableError" in reason else RunError
-    return kind(f"Ray gave up ({reason})", hint="What was finished is kept; the same command goes on from there.")
