@@ -135,7 +135,7 @@ def main(args: list[str] | None = None) -> int:
     if args is None and hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, terminate)
         # A shell that starts the command in the background has interrupts ignored; that stays so.
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, interrupt)
         sys.unraisablehook = insist_soon
     # Libraries warn of damaged photos; we report them once, in our own words.
