@@ -137,7 +137,7 @@ class Attribution:
             written.append(place[".png"])
         arrays = {MAP: self.values, **self.extras}
         record = dataclasses.replace(self.record, checksums={name: array_checksum(array) for name, array in arrays.items()})
-        write_atomic(place[".json"], lambda file: file.write(record.to_json().encode("utf-8", "backslashreplace")))
+        write_atomic(place[".json"], lambda file: file.write(record.to_json().encode()))
         return [*written, place[".json"]]
 
     @classmethod

@@ -14,6 +14,7 @@ from xaicli.segment_pairs import SegmentPair
 from xaicli.sign import Sign
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.untrusted import read
+from xaicli.writable_text import json_text
 
 SCHEMA_VERSION = 2
 BASELINE_VALUE = "baseline_value"
@@ -88,7 +89,7 @@ class Record:
         for name in ("box", "engine", "fitted_to", "pairs"):
             if not content[name]:
                 del content[name]
-        return json.dumps(with_checksum(content), indent=1, ensure_ascii=False) + "\n"
+        return json_text(with_checksum(content)) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Record:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
+from xaicli.writable_text import writable
+
 
 def printable(text: str) -> str:
-    """`text` without control characters, so that a file's name cannot control the terminal."""
-    return "".join(char if unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "?" for char in text)
+    """`text` without control characters, so that a file's name cannot control the terminal; bytes that are no text as `\\xff`."""
+    return "".join(char if unicodedata.category(char) not in ("Cc", "Cf") else "?" for char in writable(text))
 
 
 def is_number(text: str) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 from xaicli.terminal import columns_of, fit, is_number, printable, wrapped
+from xaicli.writable_text import json_text
 
 FORMATS = ("table", "markdown", "latex", "json", "jsonl", "csv")
 NARROWEST = 8
@@ -115,9 +115,9 @@ def rendered(records: Sequence[Mapping[str, Any]], form: str = "table", columns:
     table in terminal columns, 0 for no limit. Numbers are right-aligned.
     """
     if form == "json":
-        return json.dumps(list(records), indent=1, ensure_ascii=False)
+        return json_text(list(records))
     if form == "jsonl":
-        return "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+        return "\n".join(json_text(record, None) for record in records)
     if form == "csv":
         return as_csv(records)
     if not records:

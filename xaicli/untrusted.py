@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from xaicli.errors import InputError
+from xaicli.writable_text import writable
 
 LARGEST_TEXT = 1 << 28
 """Maximum bytes of a text file: a list of photos, class names, a table, annotations."""
@@ -140,4 +141,4 @@ def too_large(path: Path, size: int, most: int) -> InputError:
 
 def readable(path: str | Path) -> str:
     """A path as text that can be printed and stored: bytes that are no text are shown as `\\xff`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return writable(os.fspath(path))

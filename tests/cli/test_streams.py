@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -100,3 +101,15 @@ def test_nothing_interrupts_a_command_that_has_ended(name, tmp_path):
     script = INTERRUPTED.format(signal=name)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (ended.returncode, ended.stderr) == (4, "")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="every file name is text there")
+def test_a_folder_whose_name_is_no_text_is_spelled_by_its_bytes(tmp_path: Path) -> None:
+    line = f"{XAI} explain sample:hopper --method center --format FORM -o $'caf\\xe9'"
+    done = shell(line.replace("FORM", "table"), tmp_path)
+    assert done.returncode == 0
+    assert "caf\\xe9/" in done.stdout.replace("\n", "")
+    assert "caf\\xe9/" in done.stderr
+    assert "udce9" not in done.stdout + done.stderr
+    [row] = json.loads(shell(line.replace("FORM", "json"), tmp_path).stdout)
+    assert (tmp_path / row["map"]).is_file()

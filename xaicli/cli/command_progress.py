@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ import click
 from xaicli.cli.verbosity import Verbosity
 from xaicli.progress import Progress, Step
 from xaicli.words import span
+from xaicli.writable_text import json_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -43,7 +43,7 @@ class CommandProgress(Progress):
 
     def row(self, record: Mapping[str, Any]) -> None:
         if self.stream:
-            click.echo(json.dumps(record, ensure_ascii=False))
+            click.echo(json_text(record, None))
             # Flushed, so that a reader sees it at once.
             sys.stdout.flush()
 

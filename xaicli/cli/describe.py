@@ -13,6 +13,7 @@ from xaicli.cli.options import option
 from xaicli.cli.printing import terminal_width
 from xaicli.cli.verbosity import Command, verbosity_options
 from xaicli.text_table import rendered
+from xaicli.writable_text import json_text
 
 if TYPE_CHECKING:
     from xaicli.params import Definition
@@ -41,9 +42,7 @@ def command(name: str, form: str) -> int:
     """Describe a method or a metric: what it is, what it needs and costs, its parameters, its paper."""
     facts = gather(name)
     if form == "json":
-        import json
-
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        click.echo(json_text(facts))
     else:
         click.echo(to_text(facts))
     return 0

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, TextIO
 
 from xaicli.errors import InputError, XaiError
+from xaicli.writable_text import SPELLED
 
 COMMANDS = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 """Control characters that could move a terminal's cursor or worse; colours are not among them."""
@@ -98,10 +99,10 @@ def set_up_streams() -> None:
 def rewrapped(kind: type[io.TextIOWrapper], stream: TextIO | None, number: int) -> io.TextIOWrapper:
     """A stream of another class over the same bytes."""
     if not isinstance(stream, io.TextIOWrapper):
-        return kind(open(number, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
+        return kind(open(number, "wb", closefd=False), encoding="utf-8", errors=SPELLED)
     encoding, errors, by_line = stream.encoding, stream.errors, stream.line_buffering
-    # File names that are not valid text must not end a command half-way through its results.
-    errors = "backslashreplace" if errors == "strict" else errors
+    # File names that are not valid text must not end a command half-way through its results, and show their bytes.
+    errors = SPELLED if errors in ("strict", "backslashreplace", "surrogateescape") else errors
     return kind(stream.detach(), encoding=encoding, errors=errors, line_buffering=by_line, write_through=number == 2)
 
 

@@ -32,6 +32,7 @@ from xaicli.kinds import show
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.terminal import printable
 from xaicli.untrusted import is_file, is_there
+from xaicli.writable_text import json_text
 
 SCHEMA = 2
 RECORD = "baseline.json"
@@ -62,9 +63,9 @@ def save(baseline: Baseline, folder: Path) -> int:
         "noise": {label: dataclasses.asdict(noise) for label, noise in baseline.noise.items()},
         "photos": [photo_record(photo) for photo in baseline.photos],
     }
-    text = json.dumps(with_checksum(record), indent=1, ensure_ascii=False, allow_nan=False, default=dict)
+    text = json_text(with_checksum(record), allow_nan=False, default=dict)
     write_atomic(folder / name, lambda file: file.write(packed))
-    content = text.encode("utf-8", "backslashreplace")
+    content = text.encode()
     write_atomic(folder / RECORD, lambda file: file.write(content))
     for old in folder.iterdir():
         if old.name != name and is_file_of_maps(old):

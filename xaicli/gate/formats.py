@@ -5,7 +5,6 @@ Names of photos and texts of a baseline come from others: they are escaped, so t
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from xaicli.gate.verdict import Verdict
 from xaicli.terminal import printable, wrapped
 from xaicli.text_table import aligned_rows, in_markdown
 from xaicli.words import count
+from xaicli.writable_text import json_text
 
 FORMATS = ("table", "markdown", "json", "junit", "github")
 WORDS = {"ok": "ok", "fail": "FAIL", "inconclusive": "?", "note": "note"}
@@ -110,7 +110,7 @@ def value_behind(shown: str, image: str) -> float | str | None:
 def to_json(outcome: Outcome, pictures: str) -> str:
     rows = [record_of(verdict, outcome) for verdict in outcome.verdicts]
     content = {"failed": outcome.failed(), "photos": len(outcome.now), "verdicts": rows, "pictures": pictures}
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(content, allow_nan=False) + "\n"
 
 
 def to_markdown(verdicts: Sequence[Verdict]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from xaicli.gate.formats import in_cell, record_of, render
@@ -10,6 +9,7 @@ from xaicli.gate.parity import STATES, ComparedPhoto, ParityOutcome, State
 from xaicli.gate.verdict import NAMED
 from xaicli.terminal import printable
 from xaicli.text_table import aligned
+from xaicli.writable_text import json_text
 
 SHOWN = STATES[::-1]
 """Agreement first, since it is of most photos."""
@@ -89,4 +89,4 @@ def to_json(outcome: ParityOutcome, pictures: str) -> str:
         "verdicts": [record_of(verdict, outcome) for verdict in outcome.verdicts],
         "pictures": pictures,
     }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(content, allow_nan=False) + "\n"

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 from xaicli.images.elsewhere import Elsewhere
 from xaicli.images.source import Source
+from xaicli.writable_text import writable
 
 LONGEST_LABEL = 80
 LONGEST_STEM = 120
@@ -105,7 +106,7 @@ def with_names(sources: Sequence[Source]) -> list[Source]:
         for source in group:
             name = "/".join(files[source].parts[-depth - 1 :]).replace("//", "/")
             # A file's name may hold anything, even terminal commands.
-            named[source] = replace(source, name="".join(char if char.isprintable() else "\ufffd" for char in name))
+            named[source] = replace(source, name="".join(char if char.isprintable() else "\ufffd" for char in writable(name)))
     return [named.get(source, source) for source in sources]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import matplotlib
 from PIL import ImageDraw, ImageFont
 
+from xaicli.writable_text import writable
+
 INK = (30, 30, 30)
 FAINT = (110, 110, 110)
 ELLIPSIS = "…"
@@ -27,7 +29,7 @@ def line_height(size: int) -> int:
 
 def shortened(text: str, width: float, size: int, bold: bool = False) -> str:
     """Text that fits `width` pixels: if it is too long, its middle is left out, since names often differ at their ends."""
-    plain = "".join(char if char.isprintable() else " " for char in text[:1000]).strip()
+    plain = "".join(char if char.isprintable() else " " for char in writable(text[:1000])).strip()
     face = font(size, bold)
     if face.getlength(plain) <= width:
         return plain

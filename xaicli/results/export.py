@@ -10,7 +10,6 @@ import csv
 import importlib
 import io
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +21,7 @@ from xaicli.packages import require
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.rows import COLUMNS, FITTED, PARTNER
+from xaicli.writable_text import json_text
 
 FORMATS = ("csv", "jsonl", "parquet")
 ROWS_AT_ONCE = 50_000
@@ -81,7 +81,7 @@ def write_jsonl(store: Store, file: BinaryIO, selection: Selection) -> int:
     """One JSON object per line; a missing value is `null`, a read-out that a metric does not have has no key."""
     count = 0
     for record in records(store, selection):
-        file.write(json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        file.write(json_text(record, None, allow_nan=False).encode() + b"\n")
         count += 1
     return count
 

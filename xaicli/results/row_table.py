@@ -19,6 +19,7 @@ import pyarrow as arrow
 from xaicli.errors import InputError, RunError, UsageError, XaiError
 from xaicli.results.writing import compact, floats, reduced
 from xaicli.rows import Curve, KeptMap, Recipe, Row
+from xaicli.writable_text import json_text
 
 MAP = arrow.struct(
     [
@@ -175,7 +176,7 @@ def spelled(error: XaiError) -> str:
     """An error as text that `read_error` reads back."""
     kind = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), "RunError")
     parts = {"kind": kind, "found": error.found, "expected": error.expected, "hint": error.hint}
-    return json.dumps({name: part.encode("utf-8", "backslashreplace").decode() for name, part in parts.items()})
+    return json_text(parts, None)
 
 
 def read_error(text: str) -> XaiError:

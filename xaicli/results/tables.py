@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from xaicli.results.sentences import FITTED_MARK, decimals_of, fits, number, sen
 from xaicli.results.summary import Cell, Group
 from xaicli.terminal import printable
 from xaicli.text_table import aligned, in_blocks, in_markdown, latex, markdown
+from xaicli.writable_text import json_text
 
 FORMATS = ("table", "markdown", "latex", "json", "csv")
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
@@ -33,7 +33,7 @@ CSV_COLUMNS = (
 def render(groups: Sequence[Group], form: str, *, width: int | None = None) -> str:
     """The groups in one of FORMATS, ending in a line break; width: of the table, in terminal columns (0: unlimited)."""
     if form == "json":
-        return json.dumps({"level": LEVEL, "groups": [as_json(group) for group in groups]}, indent=1, ensure_ascii=False) + "\n"
+        return json_text({"level": LEVEL, "groups": [as_json(group) for group in groups]}) + "\n"
     if form == "csv":
         return to_csv(groups)
     if form == "markdown":

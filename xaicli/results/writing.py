@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image
 
 from xaicli.results import checksums
 from xaicli.rows import KeptMap, Recipe, Row, Run
+from xaicli.writable_text import json_text
 
 LARGEST_SIDE = 56
 """Maximum side of a map stored for a report. Maps are coarse, so a few KiB per photo are enough."""
@@ -159,7 +159,7 @@ def packed(region: Any) -> dict[str, Any]:
 
 def compact(content: Any) -> str:
     """Canonical JSON: sorted keys, no spaces."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=dict)
+    return json_text(content, None, sort_keys=True, separators=(",", ":"), allow_nan=False, default=dict)
 
 
 def floats(values: Sequence[float]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from xaicli.survey.map_grids import Floats
 from xaicli.tabular import Tabular
 from xaicli.text_table import rendered
 from xaicli.words import count
+from xaicli.writable_text import json_text
 
 ALL = "(all)"
 PAGE, FILE = "aggregate.html", "aggregate.json"
@@ -127,8 +127,8 @@ def write_aggregate(result: Aggregate, folder: Path) -> None:
         "normalize": result.normalize,
         "groups": [group.record() | arrays_of(group) for group in result.groups.values()],
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_atomic(folder / FILE, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+    text = json_text(content) + "\n"
+    write_atomic(folder / FILE, lambda file: file.write(text.encode()))
     photos = max((group.n + group.zero for group in result.groups.values()), default=0)
     about = f"Maps of {count(photos, 'photo')} as {result.model} explains them"
     write_sections(folder / PAGE, f"Maps of a data set on {result.model}", about, sections_of(result))

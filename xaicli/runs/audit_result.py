@@ -23,6 +23,7 @@ from xaicli.tabular import Tabular
 from xaicli.text_table import rendered
 from xaicli.untrusted import read
 from xaicli.words import count
+from xaicli.writable_text import json_text
 
 FILE = "audit.json"
 SCHEMA = 2
@@ -99,7 +100,7 @@ class Audit(Tabular):
             return rendered(self.plan, format, width=width)
         if format == "json":
             content = {"clusters": self.cluster_rows, "photos": self.rows, "confusions": self.confusions}
-            return json.dumps(content, indent=1, ensure_ascii=False)
+            return json_text(content)
         if format != "table":
             raise UsageError(f'an audit has no format "{format}"', expected="table or json")
         clusters = self.cluster_table[:SHOWN_CLUSTERS]
@@ -152,8 +153,8 @@ def write_audit(result: Audit, path: Path, run: FolderRun) -> None:
         "photos": photos,
         "confusions": result.confusions,
     }
-    text = json.dumps({"generator": "xaicli", **with_checksum(content)}, indent=1, ensure_ascii=False) + "\n"
-    write_atomic(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+    text = json_text({"generator": "xaicli", **with_checksum(content)}) + "\n"
+    write_atomic(path, lambda file: file.write(text.encode()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from xaicli.runs.audit_result import StoredAudit
 from xaicli.runs.find_photos import Photos
 from xaicli.runs.labelled import read_labels
 from xaicli.untrusted import is_folder
+from xaicli.writable_text import writable
 
 LABELS = "labels.csv"
 COLUMNS = ("image", "label", "source", "filled")
@@ -82,4 +83,4 @@ def write_labels(folder: Path, made: Sequence[Mapping[str, Any]]) -> None:
     for row in made:
         if row["label"] is not None:
             writer.writerow((Path(row["copy"]).relative_to(folder).as_posix(), row["label"], row["image"], row["filled"]))
-    write_atomic(folder / LABELS, lambda file: file.write(text.getvalue().encode("utf-8", "backslashreplace")))
+    write_atomic(folder / LABELS, lambda file: file.write(writable(text.getvalue()).encode()))

@@ -16,6 +16,7 @@ from xaicli.errors import InputError, XaiError, text_of
 from xaicli.files import write_atomic
 from xaicli.stamps import sha256_file
 from xaicli.untrusted import is_file, is_folder, opened, read, readable
+from xaicli.writable_text import json_text
 
 MANIFEST = "manifest.json"
 COMMENT = b"xaicli evidence"
@@ -57,8 +58,8 @@ def pack(path: Path, members: Mapping[str, Path], manifest: Mapping[str, Any]) -
                         digest.update(part)
                 files[name] = digest.hexdigest()
             told = {"generator": "xaicli", "schema": SCHEMA, "files": files, **manifest}
-            text = json.dumps(told, indent=1, ensure_ascii=False)
-            archive.writestr(member(MANIFEST), text.encode("utf-8", "backslashreplace"))
+            text = json_text(told)
+            archive.writestr(member(MANIFEST), text.encode())
 
     write_atomic(path, write)
 

@@ -255,7 +255,7 @@ class FolderRun:
             attribution = self.styled(attribution)
             write_png(Path(f"{one.stem}.png"), self.style.draw(attribution))
         if attribution.record != on_disk:
-            content = attribution.record.to_json().encode("utf-8", "backslashreplace")
+            content = attribution.record.to_json().encode()
             write_atomic(Path(f"{one.stem}.json"), lambda file: file.write(content))
         return attribution.record
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
+from xaicli.writable_text import json_text
+
 
 class KeptRows(Sequence[dict[str, Any]]):
     """Rows as JSON: as dictionaries they would take several times the memory. Each is made again when it is asked for."""
@@ -14,7 +16,7 @@ class KeptRows(Sequence[dict[str, Any]]):
         self.texts: list[bytes] = []
 
     def append(self, row: Mapping[str, Any]) -> None:
-        self.texts.append(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        self.texts.append(json_text(row, None).encode())
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -28,5 +30,5 @@ class KeptRows(Sequence[dict[str, Any]]):
 
 
 def made_of(text: bytes) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(text.decode("utf-8", "surrogatepass"))
+    row: dict[str, Any] = json.loads(text)
     return row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from xaicli.files import write_atomic
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.runs.written_map import WrittenMap
+from xaicli.writable_text import json_text
 
 ENDING = ".facts.json"
 
@@ -44,7 +44,7 @@ class MapTexts:
         if self.facts:
             path, content = written.path(ENDING), {"generator": MARK, **known, "text": sentence(known)}
             claim(path, overwrite=self.overwrite)
-            text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-            write_atomic(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+            text = json_text(content) + "\n"
+            write_atomic(path, lambda file: file.write(text.encode()))
             entries["facts"] = f"{written.stem}{ENDING}"
         return entries

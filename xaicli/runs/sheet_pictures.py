@@ -51,7 +51,7 @@ def restyle(attribution: Attribution, written: WrittenMap, style: OverlayStyle) 
     """Draw an overlay again, and update its record."""
     styled = replace(attribution, record=replace(attribution.record, look=style.as_dict()))
     write_png(written.path(".png"), style.draw(styled))
-    content = styled.record.to_json().encode("utf-8", "backslashreplace")
+    content = styled.record.to_json().encode()
     write_atomic(written.path(".json"), lambda file: file.write(content))
 
 

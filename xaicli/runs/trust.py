@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -44,6 +43,7 @@ from xaicli.stamps import stamp
 from xaicli.tabular import Tabular
 from xaicli.text_table import aligned, in_blocks, in_markdown
 from xaicli.words import count
+from xaicli.writable_text import json_text
 
 DEFAULT = ("grad-cam", "layer-cam", "integrated-gradients", "occlusion", "rise@n_masks=1000")
 STORE, PAGE = "trust.db", "trust.html"
@@ -105,7 +105,7 @@ class Trust(Tabular):
         if format == "csv":
             return super().render(format)
         if format == "json":
-            return json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+            return json_text(self.as_json(), allow_nan=False)
         head, rows = cells(self.methods)
         texts = [*self.sentences, self.recommendation, *self.notes]
         if format == "markdown":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from xaicli.tabular import Tabular
 from xaicli.text_table import rendered
 from xaicli.untrusted import is_file, is_folder, is_there, opened
 from xaicli.words import count
+from xaicli.writable_text import json_text, writable
 
 SQLITE = b"SQLite format 3\0"
 ZIP = b"PK"
@@ -65,7 +65,7 @@ class Verified(Tabular):
         """A line for each result that differs and for each reason why others cannot be made, with counts of all; in csv and json
         all of them."""
         if format == "json":
-            return json.dumps({"counts": self.counts, "results": self.rows}, indent=1, ensure_ascii=False)
+            return json_text({"counts": self.counts, "results": self.rows})
         if format == "csv":
             return rendered(self.rows, format, list(self.columns))
         shown = self.rows if self.every else self.noteworthy
@@ -186,7 +186,7 @@ def sampled(kept: list[Kept], sample: int | None, seed: int) -> list[Kept]:
     """So many of them, in their order; which, depends on their names and the seed alone."""
     if sample is None or sample >= len(kept):
         return kept
-    keys = [hashlib.sha256(f"{seed}/{name_of(one)}".encode("utf-8", "backslashreplace")).digest() for one in kept]
+    keys = [hashlib.sha256(writable(f"{seed}/{name_of(one)}").encode()).digest() for one in kept]
     chosen = set(sorted(range(len(kept)), key=lambda at: keys[at])[:sample])
     return [one for at, one in enumerate(kept) if at in chosen]
 

@@ -72,5 +72,5 @@ def sections_page(title: str, about: str, sections: Sequence[Section]) -> str:
 
 def write_sections(path: Path, title: str, about: str, sections: Sequence[Section]) -> None:
     """Write the page, whole or not at all; raises InputError if the file cannot be written."""
-    content = sections_page(title, about, sections).encode("utf-8", "backslashreplace")
+    content = sections_page(title, about, sections).encode()
     write_atomic(path, lambda file: file.write(content))
