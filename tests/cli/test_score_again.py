@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import shutil
@@ -114,19 +113,23 @@ def test_photos_are_scored_in_the_order_of_the_list(shell) -> None:
         assert order_of(shell) == LISTED
 
 
-def test_more_photos_than_can_wait_for_their_partners_go_by_content_with_the_same_rows_and_passes(
-    shell, count_passes: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("limits", "most"), [({"MEMORY": 1 << 14}, 1), ({"PAGE": 1 << 10, "DISK": 3 << 10}, 2), ({"LARGEST": 0}, 2)]
+)
+def test_more_maps_than_find_room_do_not_change_the_order_nor_the_rows(
+    shell, limits: dict[str, int], most: int, count_passes: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert shell.score("--format", "jsonl", "-o", "listed.db", images=LISTED) == 0
-    listed, passes = order_of(shell), count_passes()
-    monkeypatch.setattr("xaicli.runs.score_run.WAITING", 100)
-    assert shell.score("--format", "jsonl", "-o", "sorted.db", images=LISTED) == 0
-    by_content = sorted(LISTED, key=lambda path: hashlib.sha256(Path(path).read_bytes()).hexdigest())
-    assert order_of(shell) == by_content != listed
-    assert count_passes() == passes == len(LISTED)
-    ours, theirs = shell.stored("listed.db"), shell.stored("sorted.db")
-    assert ours.keys() == theirs.keys()
-    assert all(row.value == pytest.approx(theirs[key].value, abs=1e-5) for key, row in ours.items())
+    """In a file each map is made once; without room there, at most twice."""
+    assert shell.score("--format", "jsonl", "-o", "roomy.db", images=LISTED) == 0
+    assert count_passes() == len(LISTED)
+    for name, value in limits.items():
+        monkeypatch.setattr(f"xaicli.runs.map_shelf.{name}", value)
+    assert shell.score("--format", "jsonl", "-o", "narrow.db", images=LISTED) == 0
+    assert order_of(shell) == LISTED
+    made = count_passes()
+    assert len(LISTED) <= made <= most * len(LISTED)
+    assert (made > len(LISTED)) == (most > 1)
+    assert shell.stored("narrow.db") == shell.stored("roomy.db")
 
 
 @pytest.mark.parametrize("words", [[], ["--no-controls"]])
@@ -151,9 +154,9 @@ def test_a_photo_that_cannot_be_used_costs_no_pass_in_the_order_of_the_list(
     Path(f"photos/{broken}.png").write_bytes(b"no picture")
     assert shell.score("--keep-going", "-o", "listed.db", images=LISTED) == 4
     assert count_passes() == len(LISTED) - 1
-    monkeypatch.setattr("xaicli.runs.score_run.WAITING", 100)
-    assert shell.score("--keep-going", "-o", "sorted.db", images=LISTED) == 4
-    assert shell.stored("listed.db").keys() == shell.stored("sorted.db").keys()
+    monkeypatch.setattr("xaicli.runs.map_shelf.LARGEST", 0)
+    assert shell.score("--keep-going", "-o", "narrow.db", images=LISTED) == 4
+    assert shell.stored("listed.db").keys() == shell.stored("narrow.db").keys()
 
 
 class TestHistory:

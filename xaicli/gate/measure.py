@@ -204,7 +204,10 @@ def run_suite(
     for own, partner in with_partners(explained, lambda one: one.loaded.photo.content):
         explanations = own.explanations
         if score and ready.controlled and partner is not None:
-            pairs, name = zip(own.explanations, partner.explanations, strict=True), name_of(partner.loaded.photo)
+            pairs, name = (
+                zip(own.explanations, partner.explanations, strict=True),
+                name_of(partner.loaded.photo.content, partner.loaded.photo.frame),
+            )
             others = [swapped(one, lent.values, name) for one, lent in pairs if not one.explainer.control]
             explanations = [*explanations, *others]
         scores = scores_of(ready, own.loaded, explanations, seed) if score and ready.metrics else {}

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from xaicli.images.decode import Photo
 from xaicli.images.source import Source
 from xaicli.registry import CONTROLS
 from xaicli.rows import OTHER
@@ -49,9 +48,9 @@ def swapped(own: Explanation, lent: Tensor, partner: str) -> Explanation:
     return Explanation(other(own.explainer), lent[places], own.targets, partner)
 
 
-def name_of(partner: Photo) -> str:
+def name_of(content: str, frame: int) -> str:
     """The name that rows give to the partner: its content, and its frame if that is not the first."""
-    return f"{partner.content}/{partner.frame}" if partner.frame else partner.content
+    return f"{content}/{frame}" if frame else content
 
 
 @dataclass(frozen=True)

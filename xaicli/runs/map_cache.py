@@ -1,4 +1,4 @@
-"""A cache of photos and maps for scoring: the current ones, and the partners whose maps the control `other` uses."""
+"""A cache of photos and maps for scoring: the current ones, and those that wait for the control `other`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from xaicli.method import Maps, Method
 from xaicli.network.classifier import Classifier
 from xaicli.runs.controls import Ring
 from xaicli.runs.given_maps import GivenMaps
+from xaicli.runs.map_shelf import MapShelf
 from xaicli.runs.photo_maps import maps_of_each
 from xaicli.runs.photos import Failure, LoadedPhoto, load
 from xaicli.runs.settings import Settings
@@ -25,7 +26,8 @@ class MapCache:
     """Loaded photos, their maps by method label, and the errors of photos that cannot be used.
 
     ring: the photos of the whole job whose maps serve as the control `other`; empty without that control. watch: told of each
-    photo before work on it begins; it may raise XaiError, and the photo then counts as one that cannot be used.
+    photo before work on it begins; it may raise XaiError, and the photo then counts as one that cannot be used. lent: labels of
+    the maps that photos lend each other; shelf: where these wait.
     """
 
     classifier: Classifier
@@ -34,6 +36,8 @@ class MapCache:
     settings: Settings
     ring: Ring
     watch: Watch = lambda source: None
+    lent: Collection[str] = ()
+    shelf: MapShelf = field(default_factory=MapShelf)
     photos: dict[Source, LoadedPhoto] = field(default_factory=dict)
     maps: dict[Source, dict[str, Maps]] = field(default_factory=dict)
     faults: dict[Source, XaiError] = field(default_factory=dict)
@@ -42,11 +46,14 @@ class MapCache:
         """A photo's maps by label, made if they are missing; raises XaiError if the photo cannot be used."""
         if source in self.faults:
             raise self.faults[source]
-        if source in self.photos and labels <= self.maps.get(source, {}).keys():
-            return self.maps[source]
+        if source not in self.maps:
+            self.maps[source] = self.shelf.take(source)
+        maps = self.maps[source]
+        if labels <= maps.keys():
+            return maps
         try:
             self.watch(source)
-            loaded, maps = self.load(source), self.maps.setdefault(source, {})
+            loaded = self.load(source)
             for maker in self.makers:
                 if maker.label in labels and maker.label not in maps:
                     maps[maker.label] = self.make(maker, loaded)
@@ -85,11 +92,19 @@ class MapCache:
             return candidate
         return None
 
-    def keep_only(self, coming: Collection[Source], lenders: Collection[Source] = ()) -> None:
-        """Drop all photos but those that are still to be scored, and those that lend their maps to them."""
-        kept = [source for source in {**self.photos, **self.maps} if source in coming or source in lenders]
-        self.photos = {source: self.photos[source] for source in kept if source in self.photos}
-        self.maps = {source: self.maps[source] for source in kept if source in self.maps}
+    def put_away(self, waiting: Callable[[Source], bool], done: Collection[Source], soon: Collection[Source]) -> None:
+        """Keep at hand what is needed soon; put the maps of photos that wait on the shelf, and drop the others.
+
+        done: a photo whose turn is over, and its partner.
+        """
+        for source in [source for source in self.maps if source not in soon]:
+            lent = {label: maps for label, maps in self.maps.pop(source).items() if label in self.lent}
+            if lent and waiting(source):
+                self.shelf.put(source, lent)
+        self.photos = {source: loaded for source, loaded in self.photos.items() if source in soon}
+        for source in done:
+            if not waiting(source):
+                self.shelf.drop(source)
 
 
 class Lending:
@@ -105,10 +120,6 @@ class Lending:
         self.known_faults = 0
         for borrower in borrowers:
             self.lend(borrower)
-
-    @property
-    def lenders(self) -> Collection[Source]:
-        return self.borrowers.keys()
 
     def lend(self, borrower: Source) -> None:
         """Find the next photo that can be used."""

@@ -36,8 +36,6 @@ from xaicli.sign import Sign
 
 ASKED_AT_ONCE = 50_000
 """Photos for which a store is asked at a time, since each question takes memory."""
-WAITING = 256 << 20
-"""Bytes of inputs and maps that may wait for their partners: some four hundred photos of 224 x 224 pixels and one method."""
 
 
 class Holding(Protocol):
@@ -199,17 +197,13 @@ class ScoreRun:
         killed loses only the current photo. A Failure is the last item unless the run keeps going. Raises InputError if the store
         cannot be written to.
         """
-        todo = self.todo(store)
-        by_content = not self.fit_memory(todo)
-        if not by_content:
-            places = {source: place for place, source in enumerate(self.sources)}
-            todo.sort(key=lambda source: places[source])
+        todo = self.incomplete(store, self.sources)
 
         def gaps(source: Source, partner: str | None = None) -> NDArray[np.bool_]:
             # Another process may have scored a photo by now, or it has the same content as a photo that was just scored.
             return self.missing(store, [source], partner)[0]
 
-        for result in self.measure(todo, gaps, by_content=by_content):
+        for result in self.measure(todo, gaps):
             if isinstance(result, NewScores):
                 self.keep(result, store)
                 yield result.rows
@@ -219,42 +213,38 @@ class ScoreRun:
                     return
 
     def todo(self, store: Holding) -> list[Source]:
-        """The photos with at least one missing row, neighbours on the ring together."""
+        """The photos with at least one missing row; for blocks of a cluster, neighbours on the ring together."""
         todo = self.incomplete(store, self.sources)
         if self.ring.lends:
             todo.sort(key=lambda source: self.contents.get(source, ""))
         return todo
 
-    def fit_memory(self, todo: Sequence[Source]) -> bool:
-        """Whether photos can be scored in any order: up to half of them then wait, with their maps, for the photo that borrows or
-        lends one."""
-        if not self.ring.lends:
-            return True
-        view = self.classifier.view
-        height, width = view.size
-        planes = max(1, view.frames) * view.channels + len(self.all_methods) * max(1, self.targets.count)
-        # Maps from files may be as large as photos.
-        return not self.given_maps and len(todo) / 2 * planes * height * width * 4 <= WAITING
-
     def measure(
-        self, todo: Sequence[Source], gaps: Gaps, watch: Watch = lambda source: None, *, by_content: bool = True
+        self, todo: Sequence[Source], gaps: Gaps, watch: Watch = lambda source: None
     ) -> Generator[NewScores | Failure, None, None]:
         """Explain and score photos in order, and write nothing: in this process, in a shard, or in a worker of a cluster.
 
         gaps: which rows of a photo are missing, asked right before it is scored; photos without gaps are passed over. watch:
-        told of each photo that is about to be worked on, its own or a partner; it may raise XaiError. by_content: they are sorted
-        by content, so that a photo's partner is the next one, and the last one's the first of the ring.
+        told of each photo that is about to be worked on, its own or a partner; it may raise XaiError.
         """
         makers: list[Method | GivenMaps] = [*self.all_methods, *self.given_maps]
-        cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring, watch)
-        coming, lending = set(todo), Lending(cache, todo[-1:] if by_content else todo)
-        for source in todo:
+        cache = MapCache(self.classifier, makers, self.targets, self.settings, self.ring, watch, lent=self.others.keys())
+        coming, lending = set(todo), Lending(cache, todo)
+
+        def waiting(source: Source) -> bool:
+            return source in coming or source in lending.borrowers
+
+        for place, source in enumerate(todo):
             missing = gaps(source)
             if missing.any():
                 yield self.score_photo(source, missing, cache, gaps)
+            done = {source, lending.lender.get(source, source)}
             coming.discard(source)
             lending.end(source)
-            cache.keep_only(coming, lending.lenders)
+            soon = {
+                one for following in todo[place + 1 : place + 2] for one in (following, lending.lender.get(following, following))
+            }
+            cache.put_away(waiting, done, soon)
 
     def keep(self, scores: NewScores, store: Store, device: str = "") -> None:
         """Write the scores of one photo, in one transaction; device: where they were made, by default this run's."""
@@ -279,7 +269,7 @@ class ScoreRun:
             if partner is not None:
                 explanations += self.swapped(source, partner, explanations, bases, cache, gaps)
             cache.watch(source)
-            loaded = cache.photos[source]
+            loaded = cache.load(source)
             photo = self.scored(loaded)
             rows = score_photo(photo, explanations, self.metrics, wanted=wanted)
         except XaiError as error:
@@ -301,7 +291,7 @@ class ScoreRun:
             # The next photo cannot be used: the store may hold a row with the partner after it.
             lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps(source, content), strict=True) if gap}
             bases = {base for base in bases if self.others[base].label in lacking}
-        lent, name = cache.maps[partner], name_of(cache.photos[partner].photo)
+        lent, name = cache.maps[partner], name_of(content, partner.frame)
         return [swapped(one, lent[one.explainer.label].values[0].detach(), name) for one in own if one.explainer.label in bases]
 
     def scored(self, loaded: LoadedPhoto) -> ScoredPhoto:
