@@ -55,7 +55,10 @@ def section(stored: Certificate) -> Iterator[str]:
         photos = counts({name: found["n"] for name, found in method["properties"].items()})
         yield f"| {label} | {' | '.join(row)} | {photos} | {method['passes']:.3g} |"
     yield from ("", f"`{stored['summary']}`", "")
-    yield from (f"- {text}." for text in [*stored["not_checked"], *(f"Left out: {why}" for why in stored["left_out"])])
+    yield from (
+        f"- {text}."
+        for text in [*stored.get("remarks", ()), *stored["not_checked"], *(f"Left out: {why}" for why in stored["left_out"])]
+    )
     yield from ("", "<details><summary>In sentences</summary>", "")
     yield from (f"- {text.removeprefix(about)}" for text in stored["sentences"])
     yield from ("", "</details>", "")

@@ -16,14 +16,14 @@ import xaicli
 from xaicli.cli.command_progress import CommandProgress
 
 NETWORKS = {
-    "tiny": "tiny",
-    "tiny-vit": "tiny-vit",
-    "mobilenet_v2": "torchvision:mobilenet_v2",
-    "squeezenet1_0": "torchvision:squeezenet1_0",
-    "deit_tiny_patch16_224": "timm:deit_tiny_patch16_224",
+    "tiny": ("tiny", 20),
+    "tiny-vit": ("tiny-vit", 20),
+    "mobilenet_v2": ("torchvision:mobilenet_v2", 20),
+    "squeezenet1_0": ("torchvision:squeezenet1_0", 8),
+    "deit_tiny_patch16_224": ("timm:deit_tiny_patch16_224", 8),
 }
-"""Specifications by name; those with a prefix take their weights from the folder of assets."""
-STEPS = (8, 250, 1000)
+"""Specification and number of photos by name; specifications with a prefix take their weights from the folder of assets."""
+STEPS = (8, 110, 250, 1000)
 """The most passes of a method, of step after step."""
 STORED = Path(__file__).parent.parent / "docs" / "results" / "trust"
 
@@ -33,14 +33,15 @@ def main() -> int:
     parser.add_argument("--assets", type=Path, required=True, help="folder with weights/ and photos/")
     parser.add_argument("--output", type=Path, required=True, help="folder of the stores")
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="networks")
-    parser.add_argument("--photos", type=int, default=20, help="how many, spread evenly over the classes (20)")
+    parser.add_argument("--photos", type=int, help="how many, spread evenly over the classes (those of docs/trust.md)")
     parser.add_argument("--most-passes", type=float, nargs="+", default=STEPS, help="of a method, a photo, step by step")
     parser.add_argument("--budget", type=float, default=2000, help="passes of a method in all (2000)")
     given = parser.parse_args()
     photos = sorted((given.assets / "photos").glob("*.jpg"))
-    chosen = [str(photos[at * len(photos) // given.photos]) for at in range(given.photos)]
     for most_passes, name in product(given.most_passes, given.only):
-        spec = NETWORKS[name]
+        spec, own = NETWORKS[name]
+        many = given.photos or own
+        chosen = [str(photos[at * len(photos) // many]) for at in range(many)]
         certificate = xaicli.trust(
             spec,
             chosen,

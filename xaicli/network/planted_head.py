@@ -29,6 +29,9 @@ DECIDES = 0.95
 """The share of photos from which on no larger gain is tried, where each try takes passes."""
 FOLDS = 5
 """Parts of the photos that are left out of a fit in turn."""
+Parts = tuple[Tensor, Tensor]
+"""Of features with the patch (M,) and without it (N,), the number of the fit that each is left out of; EACH: of none."""
+EACH = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,18 +155,20 @@ def seeing(
     features: tuple[Tensor, Tensor],
     target: int,
     inputs: tuple[Tensor, Tensor],
+    parts: Parts,
     mark: str = "",
 ) -> Classifier:
     """The network with the row of class `target` moved along a direction, by the smallest gain with which most inputs with the
     patch are decided for it and none without.
 
     features: what the head reads of the patch, (M, D), and without it, (N, D); inputs: with and without it, (., C, H, W) each;
-    mark: stamps what was fitted. After a linear layer a gain is judged on photos that were left out of the fit.
+    parts: after a linear layer, which of them are left out of a fit together, since a gain is judged on those that were left out;
+    mark: stamps what was fitted.
     """
     fit = fit_direction(*features)
     spread = float(read_head(classifier, head, inputs[1]).logits.std())
     if isinstance(head.layer, nn.Linear):
-        rates = left_out_rates(head, features, target, spread)
+        rates = left_out_rates(head, features, target, spread, parts)
     else:
         rates = fitted_rates(classifier, head, fit, target, spread, inputs)
     gain = best_gain(rates)
@@ -196,21 +201,28 @@ def best_gain(rates: dict[float, float]) -> float:
     return min(rates, key=lambda gain: (-round(rates[gain], 6), gain))
 
 
-def left_out_rates(head: Head, features: tuple[Tensor, Tensor], target: int, spread: float) -> dict[float, float]:
-    """For each gain, the share of photos with the patch that a linear head decides for a class, times that of photos without it
-    that it does not, all left out of its fit in turn.
+def by_photo(photos: int, places: int) -> Parts:
+    """Photos are left out in turn, with all their places; features of the patch are ordered by place, then by photo."""
+    fold = torch.arange(photos) % min(FOLDS, photos)
+    return fold.repeat(places), fold
 
-    features: with the patch (M, D), photo after photo, once for each place; without (N, D).
-    """
-    photos = len(features[1])
-    folds = min(FOLDS, photos)
-    decided = [torch.zeros(len(GAINS), dtype=torch.float64) for _ in features]
-    for fold in range(folds):
-        out = [torch.arange(len(part)) % photos % folds == fold for part in features]
-        fit = fit_direction(*(part[~mine] for part, mine in zip(features, out, strict=True)))
-        for counted, part, mine in zip(decided, features, out, strict=True):
-            counted += decided_by_gain(head, part[mine], fit, target, spread)
-    with_patch, without = (counted / len(part) for counted, part in zip(decided, features, strict=True))
+
+def by_place(photos: int, places: int) -> Parts:
+    """The places of the patch are left out in turn, of all photos; the photos without it are in each fit."""
+    return torch.arange(places).repeat_interleave(photos), torch.full((photos,), EACH)
+
+
+def left_out_rates(head: Head, features: tuple[Tensor, Tensor], target: int, spread: float, parts: Parts) -> dict[float, float]:
+    """For each gain, the share of features with the patch, (M, D), that a linear head decides for a class, times that of features
+    without it, (N, D), that it does not: each by the fit that it was left out of, those of EACH by all fits."""
+    decided, judged = [torch.zeros(len(GAINS), dtype=torch.float64) for _ in features], [0, 0]
+    for fold in parts[0].unique().tolist():
+        fit = fit_direction(*(part[mine != fold] for part, mine in zip(features, parts, strict=True)))
+        for at, (part, mine) in enumerate(zip(features, parts, strict=True)):
+            tried = part[(mine == fold) | (mine == EACH)]
+            decided[at] += decided_by_gain(head, tried, fit, target, spread)
+            judged[at] += len(tried)
+    with_patch, without = (counted / number for counted, number in zip(decided, judged, strict=True))
     return dict(zip(GAINS, (with_patch * (1 - without)).tolist(), strict=True))
 
 

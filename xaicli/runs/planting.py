@@ -10,19 +10,21 @@ import torch
 from xaicli.errors import InputError, RunError
 from xaicli.images.source import content_hash
 from xaicli.network.classifier import Classifier
-from xaicli.network.planted_head import RIDGE, Head, blind, read_head, seeing
+from xaicli.network.planted_head import RIDGE, Head, blind, by_photo, by_place, read_head, seeing
 from xaicli.runs.planted_photos import Look, MarkedPhoto, a_look, inputs_of, pasted
 from xaicli.stamps import stamp
 
 PLACES = 3
 """Places of the patch on each photo of the fit."""
+FEWEST_LEFT_OUT = 8
+"""Photos that are left out of a fit, to be scored; where there would be fewer, all photos are fitted to, and scored."""
 UNMOVED = 0.1
 """How far the probability of the decision may move by a patch that a network does not see."""
 
 
 @dataclass(frozen=True, eq=False)
 class Planting:
-    """A patch on held photos, and networks of which it is known whether it decides. target: the class that it decides."""
+    """A patch on photos, and networks of which it is known whether it decides. target: the class that it decides."""
 
     look: Look
     seeing: Classifier
@@ -33,12 +35,14 @@ class Planting:
 
 
 def plant(classifier: Classifier, head: Head, photos: Sequence[MarkedPhoto], seed: int, number: int) -> Planting:
-    """Fit two heads to a patch on every other photo, and find the held photos on which they do what they are fitted to.
+    """Fit two heads to a patch on photos, and find the photos on which they do what they are fitted to, with the patch at a place
+    that the fit has not seen.
 
-    Raises InputError if the patch decides no held photo, RunError where the network's outputs are not finite.
+    Raises InputError if the patch decides no photo, RunError where the network's outputs are not finite.
     """
     look = a_look(classifier.view, seed, number)
-    fitted, held = photos[0::2], photos[1::2]
+    apart = leaves_out(photos)
+    fitted, held = (photos[0::2], photos[1::2]) if apart else (photos, photos)
     shown = [
         pasted(f"{at}-{place}-fit{number}.png", photo.pixels, look, seed, number)
         for place in range(PLACES)
@@ -57,10 +61,16 @@ def plant(classifier: Classifier, head: Head, photos: Sequence[MarkedPhoto], see
     paired = before.features.repeat(PLACES, 1, 1, 1).permute(0, 2, 3, 1)[cells]
     target = rival_of(before.logits)
     mark = stamp({"fitted": [content_hash(photo.source) for photo in (*fitted, *shown)], "target": target, "ridge": RIDGE})
-    sees = seeing(classifier, head, (on, off), target, (patched, clean), mark)
+    parts = (by_photo if apart else by_place)(len(fitted), PLACES)
+    sees = seeing(classifier, head, (on, off), target, (patched, clean), parts, mark)
     ignores = blind(classifier, head, on - paired, off.mean(dim=0), mark)
     tried = [pasted(f"{at}-held{number}.png", photo.pixels, look, seed, number) for at, photo in enumerate(held)]
     return Planting(look, sees, ignores, target, *held_photos(classifier, head, (sees, ignores), target, held, tried))
+
+
+def leaves_out(photos: Sequence[MarkedPhoto]) -> bool:
+    """Whether every other photo is left out of the fit, and only those are scored."""
+    return len(photos[1::2]) >= FEWEST_LEFT_OUT
 
 
 def cells_of(photo: MarkedPhoto, grid: torch.Size) -> torch.Tensor:
@@ -86,7 +96,7 @@ def held_photos(
     held: Sequence[MarkedPhoto],
     tried: Sequence[MarkedPhoto],
 ) -> tuple[tuple[MarkedPhoto, ...], tuple[MarkedPhoto, ...]]:
-    """The patched photos that the patch decides in the one network, and those on which it moves nothing in the other."""
+    """Of photos with the patch, those that it decides in the one network, and those on which it moves nothing in the other."""
     sees, ignores = networks
     clean, patched = inputs_of(held, classifier.view), inputs_of(tried, classifier.view)
     without, decided = (read_head(sees, head, inputs).logits.argmax(dim=1) for inputs in (clean, patched))

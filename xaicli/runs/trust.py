@@ -55,7 +55,8 @@ class Trust(Tabular):
     """Method by property, with intervals and cost.
 
     methods: the most trusted first, controls last; model, photos, definition, subject: what was measured, and its stamps;
-    lacking: checks that could not be made, and why; left_out: methods that failed; page: the report, if one was written.
+    lacking: checks that could not be made, and why; remarks: what else is to be known of the checks; left_out: methods that
+    failed; page: the report, if one was written.
     """
 
     methods: tuple[MethodTrust, ...]
@@ -64,6 +65,7 @@ class Trust(Tabular):
     definition: str
     subject: str
     lacking: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     page: Path | None = None
 
@@ -98,7 +100,8 @@ class Trust(Tabular):
 
     @property
     def notes(self) -> list[str]:
-        return [f"Not checked: {why}." for why in self.lacking] + [f"Left out: {why}." for why in self.left_out]
+        not_made = [f"Not checked: {why}." for why in self.lacking] + [f"Left out: {why}." for why in self.left_out]
+        return [*(f"{text}." for text in self.remarks), *not_made]
 
     def render(self, format: str = "table", *, width: int = 0) -> str:
         """The certificate as table, markdown, json or csv."""
@@ -128,6 +131,7 @@ class Trust(Tabular):
             "recommendation": self.recommendation,
             "methods": [as_record(one) for one in ordered(self.methods)],
             "sentences": self.sentences,
+            "remarks": list(self.remarks),
             "not_checked": list(self.lacking),
             "left_out": list(self.left_out),
         }
@@ -191,7 +195,7 @@ def trust(
     controls = [make_method(name) for name in CONTROLS if name not in {one.name for one in methods}]
     settings = Settings(seed=seed, precision="fp32", command=command or "xai trust")
     plan = Plan(on_exact(network), (*methods, *controls), settings, plantings, budget)
-    planned, lacking = plan_checks(plan, photos, checks)
+    planned, lacking, remarks = plan_checks(plan, photos, checks)
     if folder is not None:
         # Only now: what was refused has made nothing.
         make_folder(folder)
@@ -220,6 +224,7 @@ def trust(
         definition=stamp(definition_of(plan, checks)),
         subject=stamp({"photos": content, "model": network.fingerprint}),
         lacking=tuple(lacking),
+        remarks=tuple(remarks),
         left_out=tuple(f"{label}: {error.found}" for label, error in failed.items()),
     )
     return result if folder is None else with_page(result, folder / PAGE, progress)

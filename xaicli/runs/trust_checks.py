@@ -15,7 +15,7 @@ from xaicli.passes.queue import clean_logits
 from xaicli.registry import make_metric, unfit
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.planted_photos import MarkedPhoto, inputs_of, mosaic, pixels_of, truth_of
-from xaicli.runs.planting import Planting, plant
+from xaicli.runs.planting import FEWEST_LEFT_OUT, Planting, leaves_out, plant
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
@@ -27,7 +27,11 @@ QUARTER, RANDOM, FIDELITY = "right quarter", "survives random weights", "inserti
 CHECKS = ("patch", "absence", "quarters", "random", "fidelity")
 ALL_CHECKS = ",".join(CHECKS)
 FEWEST = 8
-"""Photos: half of them fit the head, the others are scored."""
+"""Photos; see `planting.FEWEST_LEFT_OUT`."""
+FITTED_TO_ALL = (
+    "The heads were fitted to the photos that are scored, with the patch at other places, since fewer than "
+    f"{FEWEST_LEFT_OUT} photos could be left out of the fit. Give {2 * FEWEST_LEFT_OUT} photos or more"
+)
 STEPS = 14
 STAGES = 4
 """Of the randomisation from the output down; at each a method explains again."""
@@ -102,10 +106,11 @@ def photos_at_size(loaded: Sequence[LoadedPhoto], classifier: Classifier) -> lis
     return [MarkedPhoto(photo.source, pixels_of(photo.input, classifier.view)) for photo in loaded]
 
 
-def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]) -> tuple[list[Planned], list[str]]:
-    """The runs of the checks that are wanted, and why others cannot be made."""
+def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]) -> tuple[list[Planned], list[str], list[str]]:
+    """The runs of the checks that are wanted, why others cannot be made, and what else is to be known of them."""
     planned: list[Planned] = []
     lacking: list[str] = []
+    remarks: list[str] = []
     if {"patch", "absence"} & set(checks):
         try:
             head = head_of(plan.classifier)
@@ -113,6 +118,7 @@ def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]
                 made = plant(plan.classifier, head, photos, plan.settings.seed, number)
                 planned += patch_runs(plan, made) if "patch" in checks else []
                 planned += absence_runs(plan, made) if "absence" in checks else []
+            remarks += [] if leaves_out(photos) else [FITTED_TO_ALL]
         except (UsageError, InputError) as error:
             lacking.append(f"no patch is planted: {error.found}")
     if "quarters" in checks:
@@ -124,7 +130,7 @@ def plan_checks(plan: Plan, photos: Sequence[MarkedPhoto], checks: Sequence[str]
         lacking.append(f"no weights are randomised: {plan.classifier.name} shows none")
     if randomised or "fidelity" in checks:
         planned.append(held_run(plan, photos[1::2], randomised=randomised, faithful="fidelity" in checks))
-    return planned, lacking
+    return planned, lacking, remarks
 
 
 def patch_runs(plan: Plan, made: Planting) -> list[Planned]:
@@ -198,7 +204,7 @@ def definition_of(plan: Plan, checks: Sequence[str]) -> dict[str, object]:
     """How a certificate is made, for its stamp."""
     return {
         "name": "trust",
-        "version": 2,
+        "version": 3,
         "checks": list(checks),
         "plantings": plan.plantings,
         "seed": plan.settings.seed,
