@@ -248,6 +248,22 @@ def test_a_costly_method_is_scored_on_fewer_photos_and_says_so(colours, grey_pho
     assert f"{counted[1][costly]}/" in bounded.render()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refusing(Contrast):
+    """Explains nothing, as methods whose rules miss a layer."""
+
+    name = "refusing"
+    class_specific = True
+
+    def attribute(self, classifier, inputs, targets, seeds) -> Maps:
+        raise UsageError(f"{self.name} cannot explain {classifier.name}: there is no rule for its layer")
+
+
+def test_a_method_that_is_left_out_is_said_of_the_network_that_was_given(colours, grey_photos):
+    found = xaicli.trust(colours, grey_photos, [Contrast(), Refusing()], check="patch", plantings=1)
+    assert found.left_out == ("refusing cannot explain Colours: there is no rule for its layer",)
+
+
 def test_one_map_of_a_photo_serves_random_weights_and_fidelity(colours, grey_photos):
     counted = []
     for check in ("random", "random,fidelity"):

@@ -26,7 +26,7 @@ from xaicli.runs.photos import Failure, LoadedPhoto, load_ahead
 from xaicli.runs.planted_photos import on_exact
 from xaicli.runs.request import list_methods
 from xaicli.runs.settings import Settings
-from xaicli.runs.trust_checks import ALL_CHECKS, CHECKS, Plan, definition_of, photos_at_size, plan_checks
+from xaicli.runs.trust_checks import ALL_CHECKS, CHECKS, Plan, Planned, definition_of, photos_at_size, plan_checks
 from xaicli.runs.trust_scores import measured
 from xaicli.runs.trust_table import (
     MethodTrust,
@@ -225,7 +225,7 @@ def trust(
         subject=stamp({"photos": content, "model": network.fingerprint}),
         lacking=tuple(lacking),
         remarks=tuple(remarks),
-        left_out=tuple(f"{label}: {error.found}" for label, error in failed.items()),
+        left_out=tuple(why_left_out(label, error, planned, network.name) for label, error in failed.items()),
     )
     return result if folder is None else with_page(result, folder / PAGE, progress)
 
@@ -263,6 +263,14 @@ def whole(item: LoadedPhoto | Failure) -> LoadedPhoto:
     if isinstance(item, Failure):
         raise item.error
     return item
+
+
+def why_left_out(label: str, error: XaiError, planned: Sequence[Planned], network: str) -> str:
+    """Why a method gave no result, in words that name the user's network in place of the copy that it was tried on."""
+    text = error.found
+    for part in planned:
+        text = text.replace(part.run.classifier.name, network)
+    return text if text.startswith(label) else f"{label}: {text}"
 
 
 def with_page(result: Trust, path: Path, progress: Progress) -> Trust:
