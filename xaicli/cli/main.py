@@ -19,6 +19,7 @@ from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.idle_threads import sleep_while_waiting
 from xaicli.cli.streams import ReaderGone, close_results, set_up_streams
 from xaicli.cli.verbosity import Verbosity, verbosity_options
+from xaicli.cli.witness import witnessed
 from xaicli.containment import apart
 from xaicli.errors import LESS_MEMORY, Terminated, XaiError, described, did_you_mean, is_out_of_memory, stop_behind
 from xaicli.packages import broken_pair
@@ -114,11 +115,13 @@ def run() -> None:
     keep_freed_memory()
     sleep_while_waiting()
     set_up_streams()
+    ended = witnessed(sys.argv[1:], after_a_stop())
     try:
         code = main()
     finally:
         ignore_signals()
         close_results()
+    ended(code)
     sys.exit(code)
 
 

@@ -129,6 +129,28 @@ def test_a_second_interrupt_ends_a_run_whose_workers_stand_still(shell: RayShell
     assert "Traceback" not in told
 
 
+def test_a_cluster_that_is_shut_down_ends_the_command_in_one_line_whether_ray_ends_it_or_it_ends_itself(shell: RayShell) -> None:
+    from ray.cluster_utils import Cluster
+
+    model = waiting()
+    made = Cluster(initialize_head=True, head_node_args=SETTINGS | {"num_cpus": 2})
+    try:
+        line = [sys.executable, "-m", "xaicli.cli.start", "score", "photos", "--model", model, "--method", "grad-cam"]
+        line += ["--metric", METRICS, "-o", "ray.db", "--ray", made.address, "--actors", "1", "--block", "1"]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+            until(at_work)
+            made.shutdown()
+            results, told = driver.communicate(timeout=PATIENCE)
+    finally:
+        Path("go").touch()
+        made.shutdown()
+    assert (driver.returncode, results) == (5, ""), told
+    [error] = [line for line in told.splitlines() if line.startswith("error: ")]
+    assert "Ray" in error
+    assert "the same command goes on from there" in error
+    assert "Traceback" not in told
+
+
 def test_a_ledger_whose_process_is_killed_costs_nothing(shell: RayShell, nodes: Any) -> None:
     model = waiting()
 
