@@ -12,6 +12,7 @@ from xaicli import registry
 from xaicli.errors import XaiError
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
+from xaicli.suitability import unfit
 from xaicli.targets import DECISION, Targets
 
 STORED = Path(__file__).parent / "results" / "refused.json"
@@ -32,7 +33,7 @@ def refused(classifier: Classifier) -> list[str]:
 
 
 def runs(method: Method, classifier: Classifier) -> bool:
-    if registry.unfit(method, classifier) is not None:
+    if unfit(method, classifier) is not None:
         return False
     if method.name in BY_OPERATIONS:
         photo = torch.rand(1, 3, *classifier.view.size, generator=torch.Generator().manual_seed(0))

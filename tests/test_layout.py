@@ -43,6 +43,7 @@ ROOMS = {
     "attribution": {"top", "images"},
     "survey": {"top", "images", "network", "interface", "passes", "scoring", "attribution"},
     "registry": {"top", "network", "interface", "scoring"},
+    "suitability": {"top", "network", "interface", "scoring", "registry"},
 }
 """What the files of a room may import beside their own, annotations counted."""
 

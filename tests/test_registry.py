@@ -33,9 +33,8 @@ from xaicli.registry import (
     make,
     make_method,
     make_methods,
-    refuse_unmet,
-    require_fit,
 )
+from xaicli.suitability import refuse_unmet, require_fit
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILTIN = [(kind, entry) for kind in (METHODS, METRICS) for entry in entries(kind) if entry.origin == "built in"]

@@ -25,9 +25,10 @@ from xaicli.method import Method, Needs
 from xaicli.models.architecture import OURS
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
-from xaicli.registry import CONTROLS, make_method, unfit
+from xaicli.registry import CONTROLS, make_method
 from xaicli.results import stats
 from xaicli.runs.default_method import FILE, OTHERWISE
+from xaicli.suitability import unfit
 
 RESULTS = Path("docs/results")
 METRIC = "insertion"

@@ -21,13 +21,14 @@ from xaicli.metric import Quantity, ValueKind
 from xaicli.models.checkpoint import BUNDLED, ENDING, read_metadata
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
-from xaicli.registry import make_method, make_metrics, unfit
+from xaicli.registry import make_method, make_metrics
 from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.results.store import Store
 from xaicli.results.tables import render
 from xaicli.runs.score_run import ScoreRun
 from xaicli.stamps import stamp
+from xaicli.suitability import unfit
 from xaicli.training.batches import held_out
 from xaicli.training.curve import HELD, draw_curve
 from xaicli.training.data import Listing

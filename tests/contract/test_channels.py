@@ -13,7 +13,8 @@ from torchvision.models.vision_transformer import VisionTransformer
 import xaicli
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.network.classifier import Classifier
-from xaicli.registry import METHODS, METRICS, entries, load, require_fit
+from xaicli.registry import METHODS, METRICS, entries, load
+from xaicli.suitability import require_fit
 from xaicli.targets import DECISION, Targets
 
 CHANNELS = (1, 4, 13)

@@ -13,7 +13,7 @@ from torch import nn
 
 from xaicli.errors import XaiError
 from xaicli.method import Cost, Needs, Sign
-from xaicli.registry import refuse_unmet
+from xaicli.suitability import refuse_unmet
 from xaicli.targets import DECISION, TargetRule
 
 SIZES = [(32, 32), (37, 29), (24, 40)]

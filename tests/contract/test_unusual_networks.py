@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from xaicli.errors import XaiError
 from xaicli.models.from_module import classifier
 from xaicli.network.classifier import Classifier
-from xaicli.registry import make_method, require_fit
+from xaicli.registry import make_method
+from xaicli.suitability import require_fit
 from xaicli.targets import DECISION, Targets
 
 RULES = ("guided-backprop", "deconvolution", "lrp", "deeplift")

@@ -17,7 +17,7 @@ from xaicli.method import Maps, Method
 from xaicli.methods.grad_cam import GradCAM, HiResCAM, LayerCAM
 from xaicli.methods.pixel_gradients.pixel_gradients import GradientSHAP, IntegratedGradients, Saliency, SmoothGrad
 from xaicli.network.classifier import Classifier
-from xaicli.registry import require_fit
+from xaicli.suitability import require_fit
 from xaicli.targets import TargetRule, Targets
 
 VIEW: dict[str, Any] = {"resize": (32, 32), "crop": None, "mean": (0,), "std": (1,)}

@@ -17,7 +17,8 @@ from xaicli.methods.odam import ODAM
 from xaicli.models.torchvision_detectors import of_points
 from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.classifier import Classifier
-from xaicli.registry import make_method, require_fit
+from xaicli.registry import make_method
+from xaicli.suitability import require_fit
 from xaicli.targets import TargetRule, Targets
 
 FEATURES = torch.tensor([[[[1.0, 2.0], [0.0, 1.0]], [[0.0, 1.0], [3.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]])

@@ -16,8 +16,8 @@ from xaicli.methods.rise.rise import RISE
 from xaicli.methods.score_cam import ScoreCAM
 from xaicli.models.load import load_classifier
 from xaicli.network.layers import list_layers
-from xaicli.registry import require_fit
 from xaicli.runs.default_method import default_method
+from xaicli.suitability import require_fit
 from xaicli.targets import DECISION, Targets
 
 pytest.importorskip("onnx")

@@ -13,7 +13,8 @@ import xaicli
 from xaicli.errors import InputError, UsageError
 from xaicli.models.load import load_classifier
 from xaicli.needs import Needs
-from xaicli.registry import make_method, require_fit
+from xaicli.registry import make_method
+from xaicli.suitability import require_fit
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ from xaicli.errors import UsageError
 from xaicli.metric import Metric, Sign
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
-from xaicli.registry import METRICS, entries, make_metric, make_metrics, of_sequences, require_scores
+from xaicli.registry import METRICS, entries, make_metric, make_metrics
 from xaicli.rows import Row
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.photo import ScoredPhoto
 from xaicli.scoring.scoring import score_photo
+from xaicli.suitability import of_sequences, require_scores
 from xaicli.targets import TargetRule
 
 FRAMES, SIDE = 3, 4

@@ -28,7 +28,7 @@ from xaicli.outputs import Outputs
 from xaicli.params import as_json
 from xaicli.passes.engine import TORCH
 from xaicli.registry import CONTROLS as CONTROL_METHODS
-from xaicli.registry import is_own_file, make_method, make_methods, make_metrics, require_fit
+from xaicli.registry import is_own_file, make_method, make_methods, make_metrics
 from xaicli.runs.binding import bind
 from xaicli.runs.controls import name_of, swapped, with_partners
 from xaicli.runs.photo_maps import maps_of_each
@@ -40,6 +40,7 @@ from xaicli.runs.target_choice import TargetChoice, choose_targets
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.photo import ScoredPhoto
 from xaicli.scoring.scoring import refuse_unfit, score_photo
+from xaicli.suitability import require_fit
 from xaicli.targets import TargetRule
 from xaicli.untrusted import is_there
 

@@ -21,7 +21,6 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.named_files import files_named
 from xaicli.progress import SILENT, Progress
-from xaicli.registry import require_fit
 from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
 from xaicli.runs.explaining_told import SHEET, cost_of, summarise
 from xaicli.runs.find_photos import FoundPhotos, Photos
@@ -42,6 +41,7 @@ from xaicli.runs.step_pictures import StepPictures
 from xaicli.runs.target_choice import choose_targets
 from xaicli.runs.workplace import ClusterWords, Explaining
 from xaicli.runs.written_map import WrittenMap
+from xaicli.suitability import require_fit
 
 SCORES = ("deletion", "insertion")
 """The metrics of `score` if none are named."""

@@ -22,7 +22,6 @@ from xaicli.method import Cost, Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record
-from xaicli.registry import require_fit
 from xaicli.runs.channel_pictures import channel_endings, draw_channels, has_channels
 from xaicli.runs.counterfactual_pictures import counterfactual_endings, draw_counterfactual, has_counterfactual
 from xaicli.runs.link_pictures import LinkPictures
@@ -38,6 +37,7 @@ from xaicli.runs.step_pictures import STEPS, StepPictures
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.runs.written_map import WrittenMap
 from xaicli.scoring.explanation import Explainer
+from xaicli.suitability import require_fit
 from xaicli.untrusted import is_there
 
 WRITE_THREADS = 2

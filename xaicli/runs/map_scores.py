@@ -10,7 +10,6 @@ from xaicli.attribution import Attribution
 from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
-from xaicli.registry import require_scores
 from xaicli.runs.binding import bind
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.settings import Settings
@@ -18,6 +17,7 @@ from xaicli.runs.target_choice import TargetChoice
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.photo import ScoredPhoto
 from xaicli.scoring.scoring import refuse_unfit, score_photo
+from xaicli.suitability import require_scores
 from xaicli.targets import TargetRule
 
 MapScores = dict[tuple[str, str], dict[str, float | str]]

@@ -14,7 +14,6 @@ from xaicli.images.source import Source
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.progress import Progress
-from xaicli.registry import require_fit
 from xaicli.runs.default_method import default_method
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.output import OutputFolder
@@ -23,6 +22,7 @@ from xaicli.runs.photos import Failure
 from xaicli.runs.request import RunRequest, list_methods
 from xaicli.runs.similar_target import compared
 from xaicli.runs.target_choice import choose_targets
+from xaicli.suitability import require_fit
 from xaicli.targets import TargetRule
 
 

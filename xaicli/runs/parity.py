@@ -25,13 +25,14 @@ from xaicli.needs import of_sequences
 from xaicli.network.classifier import Classifier
 from xaicli.passes.engine import TORCH
 from xaicli.progress import SILENT, Progress
-from xaicli.registry import make_method, require_fit, unfit
+from xaicli.registry import make_method
 from xaicli.runs.find_photos import Photos, find_photos
 from xaicli.runs.open_model import Model, open_model
 from xaicli.runs.request import list_methods, list_metrics
 from xaicli.runs.target_choice import choose_targets
 from xaicli.scoring.explanation import Explainer
 from xaicli.scoring.scoring import refuse_unfit
+from xaicli.suitability import require_fit, unfit
 from xaicli.tabular import Tabular
 from xaicli.words import count
 

@@ -16,12 +16,13 @@ from xaicli.images.source import Source
 from xaicli.method import Method
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record
-from xaicli.registry import is_own_file, make_method, require_fit
+from xaicli.registry import is_own_file, make_method
 from xaicli.runs.photo_maps import Explained, explain_photos
 from xaicli.runs.remade import CannotBeMade, ModelsAtHand, PhotosAtHand, Remade, Result
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice, choose_targets
 from xaicli.stamps import definition_stamp
+from xaicli.suitability import require_fit
 from xaicli.targets import COMPARED, DECISION, TargetRule
 
 TOLERANCE = 0.01

@@ -13,7 +13,6 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.progress import SILENT, Progress
-from xaicli.registry import unfit
 from xaicli.runs.controls import CONTROL_NAMES
 from xaicli.runs.given_maps import given_maps
 from xaicli.runs.open_model import Model
@@ -23,6 +22,7 @@ from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.shards import shard
 from xaicli.runs.similar_target import compared
 from xaicli.runs.target_choice import choose_targets
+from xaicli.suitability import unfit
 
 METRICS = ("deletion,insertion",)
 """The metrics if none are named."""

@@ -17,7 +17,7 @@ from xaicli.method import Method
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
-from xaicli.registry import CONTROLS, make_method, require_fit, require_scores
+from xaicli.registry import CONTROLS, make_method
 from xaicli.results.store import Store
 from xaicli.rows import OTHER, KeptMap, Recipe, Row, Run
 from xaicli.runs.binding import bind
@@ -33,6 +33,7 @@ from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.scoring.photo import ScoredPhoto
 from xaicli.scoring.scoring import refuse_unfit, score_photo
 from xaicli.sign import Sign
+from xaicli.suitability import require_fit, require_scores
 
 ASKED_AT_ONCE = 50_000
 """Photos for which a store is asked at a time, since each question takes memory."""

@@ -17,7 +17,7 @@ from xaicli.needs import of_sequences
 from xaicli.network.classifier import Classifier
 from xaicli.passes.engine import TORCH
 from xaicli.progress import SILENT, Progress
-from xaicli.registry import CONTROLS, METHODS, entries, make_method, require_fit, unfit
+from xaicli.registry import CONTROLS, METHODS, entries, make_method
 from xaicli.results.report.trust_page import write_trust_page
 from xaicli.results.store import Store
 from xaicli.runs.find_photos import Photos, find_photos
@@ -40,6 +40,7 @@ from xaicli.runs.trust_table import (
     sentences,
 )
 from xaicli.stamps import stamp
+from xaicli.suitability import require_fit, unfit
 from xaicli.tabular import Tabular
 from xaicli.text_table import aligned, in_blocks, in_markdown
 from xaicli.words import count

@@ -12,13 +12,14 @@ from xaicli.network.planted_head import head_of
 from xaicli.outputs import Outputs
 from xaicli.params import as_json
 from xaicli.passes.queue import clean_logits
-from xaicli.registry import make_metric, unfit
+from xaicli.registry import make_metric
 from xaicli.runs.photos import LoadedPhoto
 from xaicli.runs.planted_photos import MarkedPhoto, inputs_of, mosaic, pixels_of, truth_of
 from xaicli.runs.planting import FEWEST_LEFT_OUT, Planting, leaves_out, plant
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
+from xaicli.suitability import unfit
 from xaicli.targets import DECISION, TargetRule
 
 FOUND, FOUND_RANK = "planted patch found", "patch in the top ranks"

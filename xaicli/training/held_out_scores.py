@@ -11,7 +11,7 @@ from xaicli.method import Method
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
 from xaicli.params import escape
-from xaicli.registry import make_method, make_metrics, unfit
+from xaicli.registry import make_method, make_metrics
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
@@ -19,6 +19,7 @@ from xaicli.rows import Row
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
+from xaicli.suitability import unfit
 from xaicli.training.data import Listing
 from xaicli.training.run import TrainRun
 

@@ -12,7 +12,7 @@ from xaicli.methods.rise.d_rise import DRISE
 from xaicli.methods.rise.masks import MaskPainter
 from xaicli.network.box_similarity import FixedBoxes
 from xaicli.network.classifier import Classifier
-from xaicli.registry import require_fit
+from xaicli.suitability import require_fit
 from xaicli.targets import TargetRule, Targets
 
 FIXED = FixedBoxes(torch.tensor([RED, GREEN]), torch.tensor([0, 1]), torch.eye(2), floor=0.05)
