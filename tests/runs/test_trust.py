@@ -27,7 +27,7 @@ from xaicli.runs import score_run
 from xaicli.runs.planted_photos import MarkedPhoto, a_look, marked, mosaic, pasted
 from xaicli.runs.trust import Trust
 from xaicli.runs.trust_checks import groups_of_four
-from xaicli.runs.trust_table import ALARM, FOUND, PROPERTIES, QUARTER, MethodTrust, estimate_of, recommended
+from xaicli.runs.trust_table import ALARM, BETTER, FOUND, MEANINGS, PROPERTIES, QUARTER, MethodTrust, estimate_of, recommended
 
 SIDE = 32
 
@@ -221,6 +221,10 @@ def test_a_table_that_is_wider_than_the_terminal_is_several_below_each_other():
     assert narrow.count("grad-cam") == narrow.count("method") == len(narrow.split("\n\n"))
 
 
+def test_every_column_of_the_page_is_explained():
+    assert set(MEANINGS) == set(PROPERTIES) >= set(BETTER)
+
+
 def test_a_map_without_a_value_is_a_patch_that_was_not_found():
     assert estimate_of(FOUND, [1.0, None, 1.0, None]).value == 0.5
 
@@ -286,7 +290,11 @@ def test_the_command_writes_a_page_and_says_it_in_each_format(grey_photos, tmp_p
     monkeypatch.chdir(tmp_path)
     command = ["trust", "tiny", "grey", "--method", "grad-cam", "--check", "patch,absence", "--plantings", "1"]
     assert main(command) == 0
-    assert "planted patch" in (tmp_path / "xai-out" / "trust" / "trust.html").read_text()
+    page = (tmp_path / "xai-out" / "trust" / "trust.html").read_text()
+    recommendation, table, meanings = (page.index(text) for text in ("ecommended", "<table", "<dl"))
+    assert recommendation < table < meanings
+    assert all(f"<dt>{name}" in page[meanings:] for name in (FOUND, ALARM, "n", "passes"))
+    assert page.count('class="control"') == 2
     capsys.readouterr()
     assert main([*command, "--format", "json"]) == 0
     read = json.loads(capsys.readouterr().out)

@@ -18,7 +18,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.passes.engine import TORCH
 from xaicli.progress import SILENT, Progress
 from xaicli.registry import CONTROLS, METHODS, entries, make_method
-from xaicli.results.report.trust_page import write_trust_page
+from xaicli.results.report.trust_page import TrustPage, write_trust_page
 from xaicli.results.store import Store
 from xaicli.runs.find_photos import Photos, find_photos
 from xaicli.runs.open_model import Model, open_model
@@ -29,6 +29,9 @@ from xaicli.runs.settings import Settings
 from xaicli.runs.trust_checks import ALL_CHECKS, CHECKS, Plan, Planned, definition_of, photos_at_size, plan_checks
 from xaicli.runs.trust_scores import measured
 from xaicli.runs.trust_table import (
+    BETTER,
+    MEANINGS,
+    PHOTOS_AND_COST,
     MethodTrust,
     as_record,
     badge,
@@ -276,7 +279,18 @@ def why_left_out(label: str, error: XaiError, planned: Sequence[Planned], networ
 
 def with_page(result: Trust, path: Path, progress: Progress) -> Trust:
     head, rows = cells(result.methods)
-    write_trust_page(path, result.badge, head, rows, [*result.sentences, result.recommendation, *result.notes])
+    page = TrustPage(
+        title=result.badge,
+        lead=result.recommendation,
+        head=head,
+        rows=rows,
+        controls={one.label for one in result.methods if one.control},
+        better=BETTER,
+        meanings={name: text for name, text in (MEANINGS | PHOTOS_AND_COST).items() if name in head},
+        sentences=[text.removeprefix(f"On {result.model}, ") for text in result.sentences],
+        notes=result.notes,
+    )
+    write_trust_page(path, page)
     progress.say(
         f"the certificate as a page: {path}; its scores: {path.with_name(STORE)}, {count(len(result.methods), 'method')}"
     )

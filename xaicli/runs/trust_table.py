@@ -25,6 +25,22 @@ QUANTITIES = {
     RANDOM: Quantity(ValueKind.CONTINUOUS, -1.0, 1.0),
     FIDELITY: Quantity(ValueKind.CONTINUOUS, -2.0, 2.0),
 }
+BETTER = {FOUND: " ↑", FOUND_RANK: " ↑", ALARM: " ↓", QUARTER: " ↑", RANDOM: " ↓", FIDELITY: " ↑"}
+"""Whether more or less of a property is better."""
+PHOTOS_AND_COST = {
+    "n": "of how many photos: with a patch that decides, with one that decides nothing, quarters, and photos as they are",
+    "passes": "through the network for one map, forward + backward",
+}
+MEANINGS = {
+    FOUND: "a pasted patch decides, by a fitted head: the share of photos on which the map's largest value lies on it",
+    FOUND_RANK: "the share of the map's highest values, as many as the patch has pixels, that lies on the patch",
+    CONTRAST: "the same photos and class in the network as it is, where the patch does not decide",
+    ALARM: "the same photos, and a head that cannot see the patch: the share on which the largest value lies on it all the same",
+    QUARTER: "four photos in one: the share of positive relevance in the right one; a quarter is chance",
+    RANDOM: "rank correlation with the map once the weights are random, from the output down",
+    FIDELITY: "the area under the insertion curve less that under the deletion curve, less the same of random maps",
+}
+"""What the columns of the table say."""
 HITS = (FOUND, CONTRAST, ALARM)
 """Properties of which a photo has or has not; a map that ranks nothing has none of them."""
 PHOTOS_OF = (FOUND,), (ALARM,), (QUARTER,), (RANDOM, FIDELITY)
