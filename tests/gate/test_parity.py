@@ -17,6 +17,7 @@ from xaicli.errors import InputError, UsageError
 from xaicli.gate.map_similarity import FLOOR, Similarity
 from xaicli.gate.parity import MARGIN, Agreement
 from xaicli.gate.parity_verdicts import chance_of
+from xaicli.gate.pictures import scale_of_difference
 
 METHODS = "rise@n_masks=64,occlusion@window=8@stride=4"
 QUICK = {"method": METHODS, "metric": "insertion@steps=4"}
@@ -185,6 +186,15 @@ def test_the_command_exits_1_with_a_page_of_pairs(here, capsys):
     page = (here / "out" / "parity.html").read_text()
     assert page.count("<img") == len(list((here / "out").glob("*.xai-check.png"))) > 0
     assert "net.py:other" in page
+    net, other = (xaicli.load_classifier(spec).fingerprint[:8] for spec in COMMAND[1:3])
+    assert f"model {net} on {COMMAND[1]}, {other} on net.py:other" in page
+
+
+def test_rounding_does_not_look_like_a_change_in_the_picture_of_a_pair():
+    before = np.random.default_rng(0).random((7, 7), dtype=np.float32)
+    after = before + 1e-6
+    assert scale_of_difference(before, after, after - before).high >= before.max()
+    assert scale_of_difference(before, -before, -2 * before).high == pytest.approx(2 * before.max())
 
 
 def test_the_command_exits_0_where_a_wrapped_network_is_the_same(here, capsys):

@@ -84,7 +84,7 @@ def page(ready: ReadySuite, outcome: Outcome, changed: Sequence[ChangedPhoto]) -
         model=ready.classifier.name,
         sides=outcome.sides,
         before=outcome.baseline.fingerprint[:8],
-        after=ready.classifier.fingerprint[:8],
+        after=outcome.fingerprint[:8],
         photos=len(outcome.now),
         number=NUMBER.get(ready.classifier.outputs, "probability"),
         decides=ready.classifier.outputs is not Outputs.VALUES,

@@ -19,10 +19,11 @@ from xaicli.kinds import show
 
 @dataclass(frozen=True)
 class Sides:
-    """What a run and the two sides that it compares are called."""
+    """What a run and the two sides that it compares are called: as columns (before, after), and after a number (then, now)."""
 
     verb: str = "xai check"
     before: str = "before"
+    then: str = "before"
     now: str = "now"
     after: str = "after"
 
@@ -30,7 +31,7 @@ class Sides:
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """The outcome of a check. now: the photos of this run, in the order of the baseline's; sources: where they are; seconds: that
-    the run took."""
+    the run took; fingerprint: of the model of this run."""
 
     verdicts: tuple[Verdict, ...]
     baseline: Baseline
@@ -38,6 +39,7 @@ class Outcome:
     sources: tuple[Source, ...]
     sides: Sides = Sides()
     seconds: float = field(default=0.0, kw_only=True)
+    fingerprint: str = field(default="", kw_only=True)
 
     @property
     def to_look_at(self) -> list[tuple[int, str]]:
@@ -72,7 +74,8 @@ def run_against(ready: ReadySuite, baseline: Baseline, *, seed: int | None = Non
     if added > 0:
         text = f"{added} of the suite's photos are not in the baseline and were not checked (xai check --update takes them in)"
         verdicts.append(Verdict("note", "photos", text))
-    return Outcome(tuple(verdicts), baseline, now, ready.sources, seconds=time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return Outcome(tuple(verdicts), baseline, now, ready.sources, seconds=seconds, fingerprint=ready.classifier.fingerprint)
 
 
 def refuse_other_definitions(ready: ReadySuite, baseline: Baseline) -> None:

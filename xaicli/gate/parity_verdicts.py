@@ -61,8 +61,11 @@ def judge_pair(ready: ReadySuite, other: ReadySuite, pair: PairRun, rules: Seque
         verdicts.append(confidence_verdict(None, ready, baseline, now))
     if DECISIONS not in asked and ready.classifier.outputs is not Outputs.VALUES:
         verdicts.append(decisions_verdict(None, ready, baseline, now))
-    sides = Sides("xai parity", ready.classifier.name, "on " + other.classifier.name, other.classifier.name)
-    return ParityOutcome(tuple(corrected(verdicts)), baseline, now, ready.sources, sides, compared, models)
+    sides = Sides("xai parity", models[0], "on " + models[0], "on " + models[1], models[1])
+    fingerprint = other.classifier.fingerprint
+    return ParityOutcome(
+        tuple(corrected(verdicts)), baseline, now, ready.sources, sides, compared, models, fingerprint=fingerprint
+    )
 
 
 def one_sided(ready: ReadySuite) -> ReadySuite:

@@ -12,7 +12,7 @@ from PIL import Image
 from xaicli.claims import claim
 from xaicli.gate.measure import ReadySuite
 from xaicli.gate.outcome import Outcome
-from xaicli.images.colour import Scale
+from xaicli.images.colour import Floats, Scale
 from xaicli.images.names import safe_label, stems
 from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
@@ -72,10 +72,15 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
         difference: SheetCell(new - old, Sign.SIGNED, marks=new_marks),
     }
     scale = Scale.of([before, after], sign)
-    scales = {first: scale, second: scale, difference: Scale.of([new - old], Sign.SIGNED)}
+    scales = {first: scale, second: scale, difference: scale_of_difference(before, after, new - old)}
     name = in_words(outcome.now[at].target, ready)
     row = SheetRow(photo, ready.classifier.view.geometry(*photo.size), source.name, (name,), cells)
     return sheet([row], columns, scales=scales, title=f"{label} on {ready.classifier.name}")
+
+
+def scale_of_difference(before: Floats, after: Floats, difference: Floats) -> Scale:
+    """A range about 0 that holds both maps too, so that rounding does not look like a change."""
+    return Scale.of([before, after, difference], Sign.SIGNED)
 
 
 def in_words(target: str, ready: ReadySuite) -> str:
