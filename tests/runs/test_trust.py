@@ -295,6 +295,7 @@ def test_the_command_writes_a_page_and_says_it_in_each_format(grey_photos, tmp_p
     assert recommendation < table < meanings
     assert all(f"<dt>{name}" in page[meanings:] for name in (FOUND, ALARM, "n", "passes"))
     assert page.count('class="control"') == 2
+    assert '<img class="planted"' in page
     capsys.readouterr()
     assert main([*command, "--format", "json"]) == 0
     read = json.loads(capsys.readouterr().out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.passes.engine import TORCH
 from xaicli.progress import SILENT, Progress
 from xaicli.registry import CONTROLS, METHODS, entries, make_method
+from xaicli.results.report.sections import PagePicture
 from xaicli.results.report.trust_page import TrustPage, write_trust_page
 from xaicli.results.store import Store
 from xaicli.runs.find_photos import Photos, find_photos
@@ -27,6 +28,7 @@ from xaicli.runs.planted_photos import on_exact
 from xaicli.runs.request import list_methods
 from xaicli.runs.settings import Settings
 from xaicli.runs.trust_checks import ALL_CHECKS, CHECKS, Plan, Planned, definition_of, photos_at_size, plan_checks
+from xaicli.runs.trust_pictures import picture_of
 from xaicli.runs.trust_scores import measured
 from xaicli.runs.trust_table import (
     BETTER,
@@ -206,20 +208,14 @@ def trust(
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(folder / STORE) if folder is not None else Store.in_memory())
         values, failed = measured(plan, planned, store, progress)
-    if methods and all(one.label in failed for one in methods):
-        raise failed[methods[0].label]
-    found = [
-        MethodTrust(
-            one.label,
-            cost.forward + cost.backward,
-            str(cost),
-            {name: estimate_of(name, listed) for name, listed in values[one.label].items()},
-            control=one in controls,
-        )
-        for one in plan.methods
-        if one.label not in failed
-        for cost in [one.cost(network)]
-    ]
+        if methods and all(one.label in failed for one in methods):
+            raise failed[methods[0].label]
+        found = [
+            method_trust(one, network, values[one.label], control=one in controls)
+            for one in plan.methods
+            if one.label not in failed
+        ]
+        picture = None if folder is None else picture_of(planned, found, store)
     content = stamp(sorted(photo.photo.content for photo in loaded))
     result = Trust(
         methods=tuple(ordered(found)),
@@ -231,7 +227,7 @@ def trust(
         remarks=tuple(remarks),
         left_out=tuple(why_left_out(label, error, planned, network.name) for label, error in failed.items()),
     )
-    return result if folder is None else with_page(result, folder / PAGE, progress)
+    return result if folder is None else with_page(result, folder / PAGE, picture, progress)
 
 
 def checks_named(check: str | Sequence[str]) -> tuple[str, ...]:
@@ -269,6 +265,14 @@ def whole(item: LoadedPhoto | Failure) -> LoadedPhoto:
     return item
 
 
+def method_trust(
+    method: Method, network: Classifier, values: Mapping[str, Sequence[float | None]], *, control: bool
+) -> MethodTrust:
+    cost = method.cost(network)
+    found = {name: estimate_of(name, listed) for name, listed in values.items()}
+    return MethodTrust(method.label, cost.forward + cost.backward, str(cost), found, control=control)
+
+
 def why_left_out(label: str, error: XaiError, planned: Sequence[Planned], network: str) -> str:
     """Why a method gave no result, in words that name the user's network in place of the copy that it was tried on."""
     text = error.found
@@ -277,7 +281,7 @@ def why_left_out(label: str, error: XaiError, planned: Sequence[Planned], networ
     return text if text.startswith(label) else f"{label}: {text}"
 
 
-def with_page(result: Trust, path: Path, progress: Progress) -> Trust:
+def with_page(result: Trust, path: Path, picture: PagePicture | None, progress: Progress) -> Trust:
     head, rows = cells(result.methods)
     page = TrustPage(
         title=result.badge,
@@ -289,6 +293,7 @@ def with_page(result: Trust, path: Path, progress: Progress) -> Trust:
         meanings={name: text for name, text in (MEANINGS | PHOTOS_AND_COST).items() if name in head},
         sentences=[text.removeprefix(f"On {result.model}, ") for text in result.sentences],
         notes=result.notes,
+        picture=picture,
     )
     write_trust_page(path, page)
     progress.say(

@@ -44,13 +44,15 @@ FEWEST_SCORED = 2
 class Planned:
     """A scoring run, and the properties that its metrics measure, by metric label.
 
-    group: how many photos belong together, next to each other; maps: how many a method makes of each.
+    group: how many photos belong together, next to each other; maps: how many a method makes of each; shown: the photo by which
+    a page shows what is planted.
     """
 
     run: ScoreRun
     measures: dict[str, str]
     group: int = 1
     maps: int = 1
+    shown: MarkedPhoto | None = None
 
     def on(self, methods: Sequence[Method], share: float = 1.0) -> ScoreRun:
         """The run of some of its methods, on the first photos: a share of them, at least FEWEST_SCORED."""
@@ -143,7 +145,7 @@ def patch_runs(plan: Plan, made: Planting) -> list[Planned]:
     fixed = TargetChoice(str(made.target), TargetRule(index=made.target))
     unaltered = plan.run(made.decided, plan.classifier, plan.of_any_class, [plan.pointing], fixed)
     return [
-        Planned(decides, {plan.pointing: FOUND, "relevance-rank": FOUND_RANK}),
+        Planned(decides, {plan.pointing: FOUND, "relevance-rank": FOUND_RANK}, shown=made.decided[0]),
         Planned(unaltered, {plan.pointing: CONTRAST}),
     ]
 
@@ -153,7 +155,7 @@ def absence_runs(plan: Plan, made: Planting) -> list[Planned]:
     if not made.ignored:
         return []
     run = plan.run(made.ignored, made.blind, plan.methods, [plan.pointing], TargetChoice())
-    return [Planned(run, {plan.pointing: ALARM})]
+    return [Planned(run, {plan.pointing: ALARM}, shown=made.ignored[0])]
 
 
 def quarter_runs(plan: Plan, photos: Sequence[MarkedPhoto]) -> tuple[list[Planned], list[str]]:
@@ -174,7 +176,7 @@ def quarter_runs(plan: Plan, photos: Sequence[MarkedPhoto]) -> tuple[list[Planne
         parts += quarters
     targets = TargetChoice("file", DECISION, rules, "mosaics")
     run = plan.run(parts, classifier, plan.of_any_class, ["positive-share"], targets)
-    return [Planned(run, {"positive-share": QUARTER}, group=4)], []
+    return [Planned(run, {"positive-share": QUARTER}, group=4, shown=parts[0])], []
 
 
 def groups_of_four(decided: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xaicli.files import write_atomic
 from xaicli.results.report.page import page_of, text
+from xaicli.results.report.sections import PagePicture
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class TrustPage:
 
     title: the certificate in one line; lead: which method to take; head, rows: the table, the method first; controls: the methods
     that are controls; better: an arrow by column; meanings: of the columns; sentences: one a method; notes: what else is to be
-    known.
+    known; picture: of what was planted, None without.
     """
 
     title: str
@@ -28,6 +29,7 @@ class TrustPage:
     meanings: Mapping[str, str]
     sentences: Sequence[str]
     notes: Sequence[str]
+    picture: PagePicture | None
 
 
 def write_trust_page(path: Path, page: TrustPage) -> None:
