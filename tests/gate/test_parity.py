@@ -56,6 +56,7 @@ def test_a_network_agrees_with_itself_to_the_last_bit(photos):
     assert all(maps["spearman"] == 1.0 for row in found.rows for maps in row["maps"].values())
     assert not found.failed
     assert set(verdicts(found).values()) == {"ok"}
+    assert found.outcome.seconds > 0
 
 
 def test_a_network_that_looks_at_another_quarter_is_found_although_it_decides_the_same(photos):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,10 +158,11 @@ def require_both(other: ReadySuite, ready: ReadySuite, methods: Sequence[Method]
 
 def compare(ready: ReadySuite, other: ReadySuite, progress: Progress = SILENT) -> ParityOutcome:
     """Run both networks and judge."""
+    start = time.monotonic()
     with progress.task("photos", photos_to_run(ready)) as step:
         original = run_original(ready, lambda done: step())
         pair = run_pair(original, other, lambda done: step())
-    return judge_pair(original.ready, other, pair, ready.rules)
+    return replace(judge_pair(original.ready, other, pair, ready.rules), seconds=time.monotonic() - start)
 
 
 def draw_pairs(ready: ReadySuite, outcome: ParityOutcome, folder: Path, progress: Progress) -> Path:
