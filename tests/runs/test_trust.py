@@ -149,6 +149,17 @@ def test_the_cheapest_of_the_good_is_recommended():
     assert recommended([trusted("blind", 0.0, 1)]) is None
 
 
+def test_of_equals_the_one_that_puts_more_into_the_right_quarter_is_recommended():
+    quarters = {"early": 0.25, "late": 0.5}
+    equals = [
+        MethodTrust(label, 2, "1+1 passes", trusted(label, 0.95, 2).found | {QUARTER: estimate_of(QUARTER, [share] * 4)})
+        for label, share in quarters.items()
+    ]
+    chosen = recommended(equals)
+    assert chosen is not None
+    assert chosen.label == "late"
+
+
 def shares(label: str, found: int, alarms: int, photos: int, *, control: bool = False) -> MethodTrust:
     counted = {FOUND: found, ALARM: alarms}
     return MethodTrust(

@@ -175,15 +175,16 @@ def told_from_controls(one: MethodTrust, methods: Sequence[MethodTrust]) -> bool
 
 
 def good(methods: Sequence[MethodTrust], *, told: bool) -> list[MethodTrust]:
-    """The methods that find about as many patches, less false alarms, as the best, the cheapest first; none if no method is
-    better than the controls. told: only of those that are told from the controls, so that a costly one with the luck of a few
-    patches is not the measure."""
+    """The methods that find about as many patches, less false alarms, as the best, the cheapest first, and of equals the one that
+    puts more into the right quarter; none if no method is better than the controls. told: only of those that are told from the
+    controls, so that a costly one with the luck of a few patches is not the measure."""
     own = [one for one in methods if not one.control and FOUND in one.found and (not told or told_from_controls(one, methods))]
     chance = max((one.merit for one in methods if one.control), default=0.0)
     best = max((one.merit for one in own), default=0.0)
     if best <= max(chance, 0.0):
         return []
-    return sorted((one for one in own if one.merit >= best - AS_GOOD), key=lambda one: (one.passes, -one.merit, one.label))
+    close = [one for one in own if one.merit >= best - AS_GOOD]
+    return sorted(close, key=lambda one: (one.passes, -one.merit, -(one.value(QUARTER) or 0.0), one.label))
 
 
 def recommended(methods: Sequence[MethodTrust]) -> MethodTrust | None:
