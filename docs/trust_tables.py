@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xaicli.runs.trust_table import QUARTER, RANDOM, counts
+from xaicli.runs.trust_table import FIDELITY, QUARTER, RANDOM, counts
 
 Certificate = dict[str, Any]
 """As `xai trust --format json` writes it."""
@@ -27,11 +27,15 @@ class Ordering:
 SANITY = "Adebayo et al., 2018"
 GRID = "Böhle et al., 2022; Rao et al., 2022"
 FOCUS = "Arias-Duart et al., 2022"
+SCORE_CAM = "Wang et al., 2020"
+PERTURBATION = "Chefer et al., 2021"
 ORDERINGS = (
     Ordering("guided-backprop", "saliency", RANDOM, SANITY),
     Ordering("guided-grad-cam", "grad-cam", RANDOM, SANITY),
     *(Ordering("grad-cam", less, QUARTER, GRID) for less in ("saliency", "input-x-gradient", "guided-backprop")),
     *(Ordering(more, less, QUARTER, FOCUS) for more in ("grad-cam", "lrp") for less in ("smoothgrad", "integrated-gradients")),
+    *(Ordering("score-cam", less, FIDELITY, SCORE_CAM) for less in ("grad-cam", "grad-cam++")),
+    Ordering("gae", "attention-rollout", FIDELITY, PERTURBATION),
 )
 
 
