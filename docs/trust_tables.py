@@ -96,7 +96,7 @@ def orderings(stored: list[Certificate]) -> Iterator[str]:
 AGREES, CONTRADICTS = "agrees", "**contradicts**"
 INTRODUCTION = """What papers report of other networks and photos. A network *agrees* where the 95 % interval of the first method
 lies wholly above that of the second, and *contradicts* where it lies wholly below; otherwise the two are not told apart with so
-few photos. More of `survives random weights` is worse, of `right quarter` better."""
+few photos. More of `survives random weights` is worse, of the others better."""
 
 
 def judged(one: Ordering, stored: list[Certificate]) -> list[str]:
