@@ -14,7 +14,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.passes.device import threads
 from xaicli.targets import DECISION, Targets
 
-BATCH, FIXATIONS, STEPS = 4, 2, 8
+BATCH, FIXATIONS, STEPS = 2, 2, 8
 
 
 def measure(rounds: int) -> list[Figure]:

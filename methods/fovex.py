@@ -134,13 +134,14 @@ class Walk:
     def scanpaths(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of rows `start` to `stop`: fixations (R, N, 2), their losses and the target's probabilities there (R, N)."""
         rows = [self.photo_of(row) for row in range(start, stop)]
-        photos, blurred, targets = self.photos[rows], self.blurred[rows], self.targets[start:stop]
+        photos, targets = self.photos[rows], self.targets[start:stop]
+        blurring = self.blurred[rows] - photos
         names = [f"fovex {index} {against}" for index, against in torch.cat([targets.classes, targets.against], dim=1).tolist()]
         streams = [stream(self.seeds[photo], name) for photo, name in zip(rows, names, strict=True)]
         seen = photos.new_zeros((len(rows), 1, *self.size))
         found = []
         for _ in range(self.method.n_fixations):
-            network = FoveatedNetwork(self.classifier, photos, blurred, targets, seen, self.method.fovea)
+            network = FoveatedNetwork(self.classifier, photos, blurring, targets, seen, self.method.fovea)
             best = search(network, self.method, streams, photos.device)
             seen = self.method.memory * seen + window(best.places, self.size, self.method.fovea)[:, None]
             found.append(best)
@@ -152,11 +153,14 @@ class Walk:
 
 @dataclass(frozen=True, eq=False)
 class FoveatedNetwork:
-    """The network on photos (R, C, H, W) that are sharp around one place each, and where earlier fixations saw them."""
+    """The network on photos (R, C, H, W) that are sharp around one place each, and where earlier fixations saw them.
+
+    blurring: what the blur adds to each pixel.
+    """
 
     classifier: Classifier
     photos: Tensor
-    blurred: Tensor
+    blurring: Tensor
     targets: Resolved
     seen: Tensor
     fovea: float
@@ -164,7 +168,7 @@ class FoveatedNetwork:
     def __call__(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and probability (R,) of each target at places (R, 2)."""
         sharp = window(places, (self.photos.shape[2], self.photos.shape[3]), self.fovea)[:, None]
-        logits = self.classifier(foveated(self.photos, self.blurred, self.seen + sharp))
+        logits = self.classifier(foveated(self.photos, self.blurring, self.seen + sharp))
         return loss(self.targets, logits), self.targets.probability(logits)[:, 0]
 
 
@@ -211,9 +215,9 @@ def window(places: Tensor, size: tuple[int, int], fovea: float) -> Tensor:
     return torch.exp(-(down[:, :, None] + across[:, None, :]) / fovea)
 
 
-def foveated(photos: Tensor, blurred: Tensor, sharp: Tensor) -> Tensor:
-    """Photos (N, C, H, W), blurred where `sharp` (N, 1, H, W) is below 1."""
-    return photos + (blurred - photos) * (1 - sharp).clamp(0, 1)
+def foveated(photos: Tensor, blurring: Tensor, sharp: Tensor) -> Tensor:
+    """Photos (N, C, H, W) with their blurring where `sharp` (N, 1, H, W) is below 1."""
+    return photos + blurring * (1 - sharp).clamp(0, 1)
 
 
 def blur(photos: Tensor, kernel: int, sigma: float) -> Tensor:
