@@ -40,7 +40,7 @@ def measure(rounds: int) -> list[Figure]:
     one_class = tuple(seconds(lambda: grouped(maps)) for _ in range(rounds))
     return [
         Figure(f"explaining {PHOTOS} photos by {len(METHODS)} methods, processor time", "s", tuple(bare)),
-        Figure("an audit of the same, over it", "", tuple(ratio), MOST),
+        Figure(f"an audit of {PHOTOS} photos by {len(METHODS)} methods over explaining them", "", tuple(ratio), MOST),
         Figure(f"groups of {MAPS} maps of one class, with their stability", "s", one_class),
     ]
 
