@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,30 @@ def test_what_is_taken_is_what_was_put_or_nothing(steps: list[tuple[str, int]], 
                     found = taken["grad-cam"]
                     assert torch.equal(found.values, put.values)
                     assert list(found.targets.rules(0)) == list(put.targets.rules(0))
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A shelf has 256 KiB of memory, and no file of this process may grow beyond 64 KiB."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(map_shelf, "MEMORY", 256 << 10)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_loses_maps_and_raises_nothing(full_disk: None) -> None:
+    shelf, kept = MapShelf(), 0
+    for number in range(40):
+        shelf.put(Source(f"{number}.png"), {"rise": maps(number, side=100)})
+        if number % 3 == 2:
+            shelf.drop(Source(f"{number - 1}.png"))
+    for number in range(40):
+        taken = shelf.take(Source(f"{number}.png"))
+        assert all(torch.equal(found.values, maps(number, side=100).values) for found in taken.values())
+        kept += bool(taken)
+    assert kept < 27
 
 
 def opened_without_a_name() -> int:

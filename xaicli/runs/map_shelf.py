@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pickle
 import sqlite3
@@ -64,7 +65,9 @@ class MapShelf:
     def drop(self, source: Source) -> None:
         place = self.places.pop(source, None)
         if place is not None:
-            self.connection.execute("DELETE FROM maps WHERE place = ?", (place,))
+            # On a full disk even this may fail. The maps then only take room: nothing asks for them any more.
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("DELETE FROM maps WHERE place = ?", (place,))
 
 
 def bare(maps: Maps) -> Maps:
