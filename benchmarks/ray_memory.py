@@ -1,4 +1,4 @@
-"""What the driver of a run on Ray keeps of photos that are done: its memory at the end of each part, on a cluster of one machine.
+"""What the driver of a run on Ray keeps of photos that are done: its memory after each part, on a cluster of one machine.
 
 The workers make rows up, so that only the driver, the store and Ray itself are at work.
 """
@@ -19,13 +19,13 @@ from benchmarks.figures import Figure
 from benchmarks.ray import recipes, scored
 from xaicli.results.row_table import Records, photos_in
 from xaicli.results.store import Store
-from xaicli.runs.cluster import stream
 from xaicli.runs.cluster.address import LOCAL, connected
 from xaicli.runs.cluster.blocks import LARGEST_BLOCK, PHOTOS
 from xaicli.runs.cluster.ledger import RunningLedger
+from xaicli.runs.cluster.stream import Stream, part_of
 
-PART, PARTS = 256, 6
-"""Blocks of a part, fewer than in a run, and parts."""
+PARTS = 4
+"""As Ray is given them in a run."""
 COLUMNS = 4
 """Rows a photo."""
 LARGEST = 100.0
@@ -50,35 +50,33 @@ def measure(rounds: int) -> list[Figure]:
 
 
 def growths(rounds: int) -> Iterator[float]:
-    part, stream.PART, stream.PART_AN_ACTOR = (stream.PART, stream.PART_AN_ACTOR), PART, 1
-    try:
-        with connected(LOCAL, 1, "cpu") as pool:
-            for _ in range(rounds):
-                held = np.array(list(memory(stream.Stream(pool, Inventor, RunningLedger(None, None), print))))
-                # The first part takes what all others take again.
-                yield float(np.polyfit(*held[1:].T, 1)[0])
-    finally:
-        stream.PART, stream.PART_AN_ACTOR = part
+    with connected(LOCAL, 1, "cpu") as pool:
+        for _ in range(rounds):
+            held = np.array(memory(Stream(pool, Inventor, RunningLedger(None, None), print), part_of(pool.actors)))
+            # The first part takes what all others take again.
+            yield float(np.polyfit(*held[1:].T, 1)[0])
 
 
-def memory(made: stream.Stream) -> Iterator[tuple[int, int]]:
-    """Photos that are done, and bytes of this process alone, at the end of each part."""
+def memory(made: Stream, part: int) -> list[tuple[int, int]]:
+    """Photos that are done, and bytes of this process alone, before and after each part of so many blocks."""
     known = recipes()[:COLUMNS]
-    done = 0
+    held: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder, "scores.db")) as store:
-        for table in made.tables(blocks()):
+        for table in made.tables(blocks(part, held)):
             for photo in photos_in(table, known):
                 store.add(photo.rows, known)
-                done += 1
-            if done % (PART * LARGEST_BLOCK) == 0:
-                gc.collect()
-                yield done, own_bytes()
+    return held
 
 
-def blocks() -> Iterator[arrow.Table]:
-    for start in range(0, PART * PARTS * LARGEST_BLOCK, LARGEST_BLOCK):
-        records = [record(number, start) for number in range(start, start + LARGEST_BLOCK)]
-        yield arrow.Table.from_pylist(records, schema=PHOTOS)
+def blocks(part: int, held: list[tuple[int, int]]) -> Iterator[arrow.Table]:
+    """The blocks, which are taken in parts; notes the memory in between."""
+    for block in range(part * PARTS + 1):
+        if block % part == 0:
+            gc.collect()
+            held.append((block * LARGEST_BLOCK, own_bytes()))
+        if block < part * PARTS:
+            numbers = range(block * LARGEST_BLOCK, (block + 1) * LARGEST_BLOCK)
+            yield arrow.Table.from_pylist([record(number, block) for number in numbers], schema=PHOTOS)
 
 
 def record(number: int, block: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from xaicli.errors import RunError
+from xaicli.errors import InputError, RunError
 from xaicli.images.source import Source
 from xaicli.runs.cluster.lost_actors import ActorsLost, gave_up, with_new_actors
 
@@ -82,3 +82,9 @@ def test_another_end_of_a_job_is_raised_at_once() -> None:
 def test_only_lost_actors_are_a_reason_to_go_on() -> None:
     assert isinstance(gave_up(RuntimeError("ray.exceptions.ActorDiedError: The actor died unexpectedly.")), ActorsLost)
     assert type(gave_up(RuntimeError("ValueError: no such column"))) is RunError
+
+
+def test_workers_without_a_package_are_told_apart() -> None:
+    error = gave_up(RuntimeError("ray.exceptions.RaySystemError: System error: No module named 'xaicli'\nTraceback: ..."))
+    assert isinstance(error, InputError)
+    assert error.found == "the Python of the cluster's workers has no module xaicli"

@@ -10,13 +10,16 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import worker
 
 from xaicli.errors import InputError, UsageError, text_of
 from xaicli.untrusted import is_file, read_text
@@ -37,6 +40,7 @@ SETTINGS = {
 ANSWER = b"\0\0\0\4\0\0\0\0\0"
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + ANSWER
 """How a client of HTTP/2, on which gRPC runs, begins: the server answers with its settings."""
+TOKEN = "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what `ray get-auth-token` shows on the cluster's first machine."
 HINT = "Type --ray local for this machine alone, or give the HOST:PORT that `ray start --head` printed."
 
 
@@ -78,14 +82,14 @@ def connected(address: str, actors: int | None, device: str) -> Iterator[Pool]:
         size = {"num_cpus": local_pool(actors).actors + 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     elif (place := named(address)) is not None:
         require_answer(place)
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(unprinted())
+        stack.callback(ray.shutdown)
         with own_signals(), in_words(address), unseen():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **size)
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=r"ray\.")
         yield local_pool(actors, gpus(nodes()), device) if address == LOCAL else pool_of(nodes(), actors, device)
-    finally:
-        ray.shutdown()
 
 
 def named(address: str) -> str | None:
@@ -122,10 +126,12 @@ def in_words(address: str) -> Iterator[None]:
     """Ray's own errors at connecting, in one line."""
     try:
         yield
-    except ConnectionError as error:
+    except (ray.exceptions.RayError, RuntimeError, ValueError, AssertionError, OSError) as error:
         where = "on this machine" if address == AUTO else f"at {address}"
-        raise InputError(f"no Ray cluster runs {where}", hint=HINT) from error
-    except (RuntimeError, ValueError, AssertionError, OSError, TimeoutError) as error:
+        if "AuthenticationError" in "".join(traceback.format_exception(error)):
+            raise InputError(f"the Ray cluster {where} asks for its token", hint=TOKEN) from error
+        if isinstance(error, ConnectionError):
+            raise InputError(f"no Ray cluster runs {where}", hint=HINT) from error
         raise InputError(f"Ray cannot connect to {address}: {reason_of(error)}", hint=HINT) from error
 
 
@@ -150,6 +156,17 @@ def own_signals() -> Iterator[None]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def unprinted() -> Iterator[None]:
+    """Keep Ray from printing what went wrong on nodes, which it does on stdout, whatever it is told."""
+    before = getattr(worker, "_worker_logs_enabled", True)
+    worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from xaicli.errors import RunError
+from xaicli.errors import InputError, RunError, XaiError
 from xaicli.images.source import Source
 
 T = TypeVar("T")
@@ -43,10 +43,13 @@ def with_new_actors(
             todo = left()
 
 
-def gave_up(error: BaseException) -> RunError:
+def gave_up(error: BaseException) -> XaiError:
     """Ray's own end of a job, in one line: what was raised first, or else the first of its text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raised = (line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)\b", line))
     reason = next(raised, lines[0] if lines else type(error).__name__)
+    if module := re.search(r"No module named '([\w.]+)'", reason):
+        hint = 'Install the same packages on every machine: pip install "xaicli[ray]"'
+        return InputError(f"the Python of the cluster's workers has no module {module[1]}", hint=hint)
     kind = ActorsLost if "ActorDiedError" in reason or "ActorUnavailableError" in reason else RunError
     return kind(f"Ray gave up ({reason})", hint="What was finished is kept; the same command goes on from there.")
