@@ -24,9 +24,9 @@ from xaicli.runs.cluster.blocks import LARGEST_BLOCK, PHOTOS
 from xaicli.runs.cluster.ledger import RunningLedger
 from xaicli.runs.cluster.stream import Stream, part_of
 
-PARTS = 4
+PARTS = 3
 """As Ray is given them in a run."""
-COLUMNS = 4
+COLUMNS = 2
 """Rows a photo."""
 LARGEST = 100.0
 """Bytes a photo that are taken for none."""

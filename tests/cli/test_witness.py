@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from xaicli.cli.main import terminate
 from xaicli.cli.witness import names_cluster
+from xaicli.errors import Terminated
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 START = """
@@ -56,6 +58,36 @@ def test_an_end_without_a_word_is_one_line_and_no_exit_code_of_the_gate() -> Non
 def test_an_exit_code_of_the_commands_own_stays_although_ray_ends_the_process_while_it_clears_up(code: int) -> None:
     done = run(f"ended({code}); os._exit(1)")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+def test_a_command_that_was_terminated_says_so_once_although_ray_ends_the_process_while_it_clears_up() -> None:
+    code = """
+import atexit
+from xaicli.cli import main as command
+from xaicli.errors import Terminated
+
+def stopped():
+    raise Terminated(143)
+
+command.main = stopped
+sys.argv = ["xai", "score", "photos", "--ray", "auto"]
+atexit.register(os._exit, 1)
+command.run()
+"""
+    done = subprocess.run([sys.executable, "-c", "import os, sys" + code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
+def test_a_command_that_is_terminated_twice_says_so_once(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        for _ in range(2):
+            with pytest.raises(Terminated):
+                terminate(signal.SIGTERM, None)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert capsys.readouterr().err.count("error: terminated") == 1
 
 
 def test_a_command_that_dies_of_a_signal_is_seen_to_have_died_of_it() -> None:

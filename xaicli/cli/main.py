@@ -118,6 +118,8 @@ def run() -> None:
     ended = witnessed(sys.argv[1:], after_a_stop())
     try:
         code = main()
+    except Terminated:
+        code = 128 + signal.SIGTERM
     finally:
         ignore_signals()
         close_results()
@@ -229,8 +231,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def terminate(number: int, frame: FrameType | None) -> None:
-    """End the run at SIGTERM."""
-    if number == signal.SIGTERM:
+    """End the run at SIGTERM, and say so once: `timeout` sends it to a process and to its group."""
+    if number == signal.SIGTERM and not (hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is terminate):
         click.echo(f"error: terminated; {after_a_stop()}", err=True)
         insist(terminate)
     raise Terminated(128 + signal.SIGTERM)

@@ -43,7 +43,10 @@ class ParquetFolder:
         """Raise InputError if files cannot be written into the folder."""
         if is_file(self.path):
             raise InputError(f"{self.path} is a file", expected="a folder for Parquet files", hint="Choose another one.")
-        require_writable(self.path)
+        try:
+            require_writable(self.path)
+        except InputError as error:
+            raise InputError(error.found, expected=error.expected, hint="Choose one with --sink parquet:DIR.") from error
 
     @property
     def files(self) -> list[Path]:

@@ -83,6 +83,12 @@ def test_a_sink_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ParquetFolder(tmp_path / "rows").require_writable()
 
 
+def test_a_sink_that_cannot_be_written_is_refused_with_the_option_to_change(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written.*--sink parquet:DIR"):
+        ParquetFolder(tmp_path / "file" / "rows").require_writable()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
