@@ -132,7 +132,7 @@ class Stream:
         if state is None or not state.begun:
             resources = ray.cluster_resources()
             there = f"{resources.get('CPU', 0):g} processors and {resources.get('GPU', 0):g} GPUs"
-            return f"no actor has begun after {span(quiet)}: {self.pool.words()} are wanted of a cluster of {there}"
+            return f"no actor has begun after {span(quiet)}; the run asks for {self.pool.words()}, the cluster has {there}"
         at = sorted(state.at_work, key=lambda entry: -entry[2])
         named = ", ".join(f"{photo or 'a block'} for {span(seconds)} ({worker})" for photo, worker, seconds in at[:3])
         more = f", and {len(at) - 3} more" if len(at) > 3 else ""
