@@ -396,6 +396,19 @@ def test_16_bits_that_become_8_are_said_and_the_window_that_is_named_keeps_all(t
     assert np.allclose(input_of(decode(path, reading=reading_of(windowed)), windowed), 77 / 65535, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb"])
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "uint32", "uint64", "float16", "float32", "float64"])
+def test_a_tiff_of_any_numbers_is_read_as_its_array(tmp_path: Path, kind: str, photometric: str, order: Any) -> None:
+    """Of some of them Pillow says that the file is damaged, others it reads in another way."""
+    array = (np.linspace(0, 100, 8 * 9 * 3).reshape(8, 9, 3)[..., : 3 if photometric == "rgb" else 1].squeeze()).astype(kind)
+    photo = read(tif(tmp_path / "a.tif", array, photometric, byteorder=order), 3, "0:100")
+    wanted = read(npy(tmp_path / "a.npy", 100 - array if photometric == "miniswhite" else array), 3, "0:100")
+    assert photo.bands is not None
+    assert wanted.bands is not None
+    assert np.allclose(photo.bands, wanted.bands, atol=1e-3 if kind == "float16" else 1e-6)
+
+
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize(
     "write",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from PIL import TiffImagePlugin
 
 from xaicli.errors import InputError
 from xaicli.images.decode_limits import Timed
@@ -34,8 +36,8 @@ def wants_tifffile(content: bytes, reading: Reading) -> bool:
     """Whether a file is a TIFF that tifffile is to read.
 
     For networks of one or three channels Pillow reads greys and colours; where a file has other bands, or colours of 16 bits that
-    are not all used, or signed, float or 32-bit colours, or a way of packing that it does not know, it cannot. A fourth band it
-    takes for transparency even where the file does not say so.
+    are not all used, or signed, float or 32-bit colours, or numbers or a way of packing that it does not know, it cannot. It
+    takes a fourth band for transparency even where the file does not say so.
     """
     if content[:4] not in MAGICS:
         return False
@@ -45,10 +47,13 @@ def wants_tifffile(content: bytes, reading: Reading) -> bool:
         return True
     samples, photometric = tiff_tag(content, SAMPLES) or 1, tiff_tag(content, PHOTOMETRIC)
     bits, colours = tiff_tag(content, BITS) or 8, photometric == RGB
-    deep = samples > 1 and bits > 8
+    deep, unsigned = samples > 1 and bits > 8, (tiff_tag(content, SAMPLE_FORMAT) or UNSIGNED) == UNSIGNED
     if bits > WIDEST_BY_PILLOW or (deep and tiff_tag(content, PLANES) == APART):
         return True
-    if deep and (bits != 16 or (tiff_tag(content, SAMPLE_FORMAT) or UNSIGNED) != UNSIGNED):
+    if deep and (bits != 16 or not unsigned):
+        return True
+    # Pillow leaves the sign of bytes aside, and reads floats as if 0 were black.
+    if not unsigned and (bits == 8 or photometric == WHITE_IS_ZERO):
         return True
     if samples > 2 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
         return True
@@ -56,7 +61,19 @@ def wants_tifffile(content: bytes, reading: Reading) -> bool:
         return True
     if deep and (reading.window.text != DECLARED or (tiff_tag(content, LARGEST_VALUE) or 65535) < 65535):
         return True
-    return samples > 4 and not colours
+    return (samples > 4 and not colours) or has_other_numbers(content)
+
+
+def has_other_numbers(content: bytes) -> bool:
+    """Whether Pillow reads the directory, but has no mode for its numbers: floats of 16 bits, say."""
+    try:
+        TiffImagePlugin.TiffImageFile(io.BytesIO(content))
+    except SyntaxError as error:
+        return "unknown pixel mode" in str(error)
+    # On hostile bytes Pillow may raise anything; what to say of them is known where they are decoded.
+    except Exception:
+        return False
+    return False
 
 
 def read_tiff(
