@@ -62,6 +62,8 @@ def changed_at(path: str | Path) -> int:
 
 def entries_of(folder: Path, wanted: str) -> list[Path]:
     """The sorted entries of a folder; raises InputError."""
+    if not is_there(folder):
+        raise InputError(f"there is no folder {readable(folder)}", expected=wanted)
     with in_words(folder, wanted):
         return sorted(folder.iterdir())
 

@@ -347,3 +347,22 @@ def test_a_zip_that_lost_a_file_is_damaged(explained):
                 less.writestr(entry.filename, whole.read(entry))
     with pytest.raises(InputError, match=r"less\.zip is damaged: 'maps/a\.grad-cam\.json' is not as its manifest\.json says"):
         xaicli.verify("less.zip")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--model", "nonsense"], 2, 'no model "nonsense"'),
+        (["--device", "nonsense"], 2, 'no device "nonsense"'),
+        (["--model", "net.py:make"], 3, "there is no file net.py"),
+        (["--weights", "missing.pth"], 3, "there is no file missing.pth"),
+        (["--photos", "missing"], 3, "there is no folder missing; expected a folder of photos"),
+        (["--photos", "xai-out/a.grad-cam.npy"], 3, "a.grad-cam.npy is no folder"),
+    ],
+)
+def test_what_the_user_names_wrongly_ends_in_one_line_and_blames_no_record(explained, capsys, words, code, said):
+    assert main(["verify", "xai-out", *words]) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+    assert shown.err.count("\n") == 1

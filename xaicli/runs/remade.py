@@ -16,9 +16,10 @@ from xaicli.images.source import Source, content_hash
 from xaicli.images.view import View
 from xaicli.models.load import load_classifier, untrusted
 from xaicli.network.classifier import Classifier
+from xaicli.passes.device import resolve_device
 from xaicli.progress import Progress
 from xaicli.runs.open_model import Model, open_model
-from xaicli.untrusted import is_file
+from xaicli.untrusted import is_file, status_of
 
 BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 """A byte that is no text, as `readable` writes it."""
@@ -110,6 +111,16 @@ class ModelsAtHand:
     options: dict[str, Any]
     progress: Progress
     loaded: dict[tuple[str, str, str], Classifier | CannotBeMade] = field(default_factory=dict, repr=False)
+    opened: dict[str, Classifier] = field(default_factory=dict, repr=False)
+    """What the user named, by precision, with the view of its weights."""
+
+    def check(self, precision: str) -> None:
+        """Raise what is wrong with the user's own words, before any record is blamed for it; precision: that of a record."""
+        resolve_device(self.options.get("device", "auto"))
+        if self.given is not None:
+            self.opened[precision] = self.open("", precision, {})
+        elif (weights := self.options.get("weights")) is not None:
+            status_of(Path(weights), "a file of weights (.safetensors, .pth)")
 
     def classifier(self, name: str, fingerprint: str, precision: str, view: View | None = None) -> Classifier:
         """The model of a record; raises CannotBeMade if it cannot be loaded, or if its weights or its view have changed."""
@@ -138,6 +149,8 @@ class ModelsAtHand:
 
     def open(self, name: str, precision: str, view: dict[str, Any]) -> Classifier:
         options = {"precision": precision, **self.options, **view}
+        if not view and precision in self.opened:
+            return self.opened[precision]
         if self.given is not None:
             return open_model(self.given, progress=self.progress, **options)
         with untrusted(not self.trust):

@@ -42,6 +42,10 @@ class KeptResult:
     def record(self) -> Record:
         return self.attribution.record
 
+    @property
+    def precision(self) -> str:
+        return self.record.precision
+
     def becomes(self, result: Result, why: str = "", off: float = 0.0) -> Remade:
         record = self.record
         return Remade(self.name, record.image, record.method, record.target, "", result, why, off)

@@ -34,6 +34,10 @@ class KeptScore:
     model: str
     planted: bool = False
 
+    @property
+    def precision(self) -> str:
+        return self.recipe.precision
+
     def becomes(self, result: Result, why: str = "", off: float = 0.0) -> Remade:
         row = self.row
         return Remade(f"{row.definition}/{row.subject}", row.image, row.method, row.target, row.metric, result, why, off)

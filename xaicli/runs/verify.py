@@ -21,7 +21,7 @@ from xaicli.runs.remade_maps import KeptResult, read_results, remake_maps
 from xaicli.runs.remade_scores import KeptScore, remake_scores
 from xaicli.tabular import Tabular
 from xaicli.text_table import rendered
-from xaicli.untrusted import is_file, is_folder, is_there, opened
+from xaicli.untrusted import entries_of, is_file, is_folder, is_there, opened
 from xaicli.words import count
 from xaicli.writable_text import json_text, writable
 
@@ -123,6 +123,8 @@ def verify(
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
     folders = [photos] if isinstance(photos, str | Path) else photos
     options: dict[str, Any] = {"device": device} | ({"weights": str(weights)} if weights is not None else {})
+    for folder in folders:
+        entries_of(Path(folder), "a folder of photos")
     at_hand, models = PhotosAtHand([str(folder) for folder in folders]), ModelsAtHand(classifier, trust, options, progress)
     with ExitStack() as stack:
         kept = [one for path in paths for one in read_evidence(path, stack)]
@@ -132,6 +134,8 @@ def verify(
         made: list[Remade] = [one for one in chosen if isinstance(one, Remade)]
         results = [one for one in chosen if isinstance(one, KeptResult)]
         scores = [one for one in chosen if isinstance(one, KeptScore)]
+        for one in [*results, *scores][:1]:
+            models.check(one.precision)
         with progress.task("verifying", len(results) + len(scores)) as step:
             for one in remake_maps(results, at_hand, models):
                 made.append(one)
