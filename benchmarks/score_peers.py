@@ -127,7 +127,8 @@ def against_quantus(rounds: int) -> Iterator[list[Figure]]:
         )
         return torch.tensor(found)
 
-    job = Job("deletion", f"{MAPS} maps of {PHOTOS} photos, {QUANTUS_STEPS} steps, MobileNetV2", 5.0, "quantus", 0.02)
+    of = f"{MAPS} maps of {PHOTOS} photo{'s' if PHOTOS > 1 else ''}, {QUANTUS_STEPS} steps, MobileNetV2"
+    job = Job("deletion", of, 5.0, "quantus", 0.02)
     passes = PHOTOS * (2 + MAPS * (QUANTUS_STEPS - 1))
     peers = [("quantus", "default, 64 a pass", lambda: theirs(64)), ("quantus", "tuned, 8 a pass", lambda: theirs(8))]
     yield race(job, [Side("xai", "default", ours, passes), *present(*peers)], network.module, rounds)

@@ -22,7 +22,7 @@ from docs import orderings, stored_rows
 from xaicli import registry
 from xaicli.cli.main import main as xai
 from xaicli.errors import XaiError
-from xaicli.method import Method, Needs
+from xaicli.method import Cost, Method, Needs
 from xaicli.network.classifier import Classifier
 from xaicli.registry import CONTROLS
 from xaicli.results import stats
@@ -148,12 +148,12 @@ def methods_page(found: dict[str, list[Result]]) -> str:
         assert issubclass(cls, Method)
         own = [result for label, listed in found.items() if label.split("@")[0] == entry.name for result in listed]
         fits = not cls().needs & ~(network.provides | Needs.CHECKPOINT)
-        cost = str(cls().cost(network if fits else None)).removesuffix(" passes")
+        cost = cls().cost(network if fits else None)
         sections += section(cls, cost, own)
         link = anchor(cls.name, anchors)
         means = {result.network: counted(brief(result), result.mean.n, most[result.network]) for result in own}
         if means:
-            cells = [f"[{cls.name}](#{link})", cost]
+            cells = [f"[{cls.name}](#{link})", str(cost).removesuffix(" passes")]
             # A network that the method refuses has a dash, one on which it was not scored nothing.
             means |= {name: "–" for name, methods in refused.items() if cls.name in methods}
             overview.append(f"| {' | '.join([*cells, *(means.get(network, '') for network in networks)])} |")
@@ -187,10 +187,10 @@ def mobilenet() -> Classifier:
     return fresh_classifier("mobilenet_v2", classes, {}, lambda text: None).classifier
 
 
-def section(cls: type[Method], cost: str, own: Sequence[Result]) -> list[str]:
+def section(cls: type[Method], cost: Cost, own: Sequence[Result]) -> list[str]:
     made = cls()
     lines = [f"## {cls.name}", "", inspect.getdoc(cls) or "", ""]
-    facts = [f"Needs {made.needs.words()}", f"costs {cost} passes per photo", f"maps {made.sign.value}"]
+    facts = [f"Needs {made.needs.words()}", f"costs {cost.per_photo}", f"maps {made.sign.value}"]
     facts += [] if made.class_specific else ["the same for every class"]
     paper = f" {cls.paper.rstrip('.')}." if cls.paper else ""
     lines += [f"{', '.join(facts)}.{paper}", ""]

@@ -28,6 +28,7 @@ from xaicli.record import Record, load_record
 from xaicli.sign import Sign
 from xaicli.stamps import array_checksum
 from xaicli.untrusted import opened
+from xaicli.words import count
 
 MAP = "map"
 """The map's name among the arrays of a record."""
@@ -184,7 +185,7 @@ def refuse_short(path: Path, file: BinaryIO) -> None:
     wanted, held = math.prod(shape) * dtype.itemsize, file.seek(0, 2) - start
     file.seek(0)
     if wanted > held:
-        raise InputError(f"{path} asks for an array of {wanted:,} bytes, and holds {held:,}", expected="a whole .npy file")
+        raise InputError(f"{path} asks for an array of {count(wanted, 'byte')}, and holds {held:,}", expected="a whole .npy file")
 
 
 def status_of(values: NDArray[Any]) -> str:

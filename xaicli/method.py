@@ -18,6 +18,7 @@ from xaicli.errors import RunError
 from xaicli.needs import Needs
 from xaicli.params import Definition, param
 from xaicli.sign import Sign
+from xaicli.words import count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,11 @@ class Cost:
         both = self.forward, self.backward
         forward, backward = (f"{round(passes, 1):g}" if passes < 100 else f"{passes:.0f}" for passes in both)
         return f"{forward}+{backward} passes" if self.backward else f"{forward} passes"
+
+    @property
+    def per_photo(self) -> str:
+        """`1 pass per photo`, `1+1 passes per photo`; the text above is stored with results and stays as it is."""
+        return f"{'1 pass' if str(self) == '1 passes' else self} per photo"
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +196,7 @@ def fault_of(maps: object, photos: int, *, of_frames: bool = False) -> str:
         if tensor.is_complex():
             return f"complex {name}"
         if len(tensor.shape) == 0 or tensor.shape[0] != photos:
-            return f"{name} of shape {tuple(tensor.shape)} for {photos} photos"
+            return f"{name} of shape {tuple(tensor.shape)} for {count(photos, 'photo')}"
     shape = tuple(maps.values.shape)
     if len(shape) != 4 + of_frames or shape[:2] != tuple(maps.targets.classes.shape) or 0 in shape:
         return f"values of shape {shape} for targets of shape {tuple(maps.targets.classes.shape)}"

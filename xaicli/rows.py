@@ -15,6 +15,7 @@ from xaicli.errors import RunError
 from xaicli.metric import Metric, Quantity, ValueKind
 from xaicli.params import Definition, as_json
 from xaicli.stamps import stamp
+from xaicli.words import count
 
 OK = "ok"
 COLUMNS = ("image", "method", "target", "metric", "value", "status", "definition", "subject", "seed")
@@ -62,7 +63,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y) or not self.x:
-            raise ValueError(f"a curve of {len(self.x)} places and {len(self.y)} values")
+            raise ValueError(f"a curve of {len(self.x)} places and {count(len(self.y), 'value')}")
 
 
 @dataclass(frozen=True)

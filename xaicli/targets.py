@@ -16,6 +16,7 @@ from torch import Tensor
 from xaicli.boxes import FoundBox
 from xaicli.errors import UsageError
 from xaicli.outputs import Outputs
+from xaicli.words import count
 
 NO_CLASS = -1
 LONGEST_INDEX = 9
@@ -201,7 +202,9 @@ class Targets:
     def resolve(self, logits: Tensor) -> Resolved:
         """Turn rules into classes by logits (B, C); raises UsageError on a length mismatch or a class out of range."""
         if len(self.rules) != logits.shape[0]:
-            raise UsageError(f"{len(self.rules)} targets for a batch of {logits.shape[0]} photos", expected="one a photo")
+            raise UsageError(
+                f"{count(len(self.rules), 'target')} for a batch of {count(logits.shape[0], 'photo')}", expected="one a photo"
+            )
         scores = self.outputs.scores(logits)
         classes = logits.new_zeros((logits.shape[0], self.count), dtype=torch.int64)
         against = classes.new_full(classes.shape, NO_CLASS)
@@ -237,7 +240,10 @@ class DecidedTargets(Targets):
 
     def resolve(self, logits: Tensor) -> Resolved:
         if len(self.classes) != logits.shape[0]:
-            raise UsageError(f"{len(self.classes)} targets for a batch of {logits.shape[0]} photos", expected="one a photo")
+            raise UsageError(
+                f"{count(len(self.classes), 'target')} for a batch of {count(logits.shape[0], 'photo')}",
+                expected="one a photo",
+            )
         scores = gather(self.outputs.scores(logits), self.classes, self.against)
         return Resolved(self.classes, self.against, scores, self.outputs, self.suffix, self.boxes)
 

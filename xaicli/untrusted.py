@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from xaicli.errors import InputError
+from xaicli.words import count
 from xaicli.writable_text import writable
 
 LARGEST_TEXT = 1 << 28
@@ -138,7 +139,9 @@ def reason_of(error: OSError | ValueError) -> str:
 
 
 def too_large(path: Path, size: int, most: int) -> InputError:
-    return InputError(f"{readable(path.name)} is larger than it can be ({size:,} bytes)", expected=f"at most {most:,} bytes")
+    return InputError(
+        f"{readable(path.name)} is larger than it can be ({count(size, 'byte')})", expected=f"at most {count(most, 'byte')}"
+    )
 
 
 def readable(path: str | Path) -> str:

@@ -21,6 +21,7 @@ from xaicli.passes.baselines import BASELINE_HELP, Baseline, baseline_inputs
 from xaicli.passes.explained_score import SCORE_HELP, Score, scores_of
 from xaicli.passes.queue import clean_logits
 from xaicli.targets import Resolved, Targets
+from xaicli.words import count
 
 Passes = Callable[[Receive], Tensor]
 """Runs the passes of all windows, hands their logits to a receiver, and returns those of the photos with nothing hidden."""
@@ -118,10 +119,10 @@ class Occlusion(Method):
         window = max(1, min(size) // AUTO_WINDOW) if self.window == "auto" else self.window
         stride = max(1, window // 2) if self.stride == "auto" else self.stride
         if window > min(size):
-            found = f"occlusion: a window of {window} pixels on an input of {size[0]} x {size[1]}"
+            found = f"occlusion: a window of {count(window, 'pixel')} on an input of {size[0]} x {size[1]}"
             raise UsageError(found, expected=f"at most {min(size)}")
         if stride > window:
-            found = f"occlusion: stride {stride} leaves gaps between windows of {window} pixels"
+            found = f"occlusion: stride {stride} leaves gaps between windows of {count(window, 'pixel')}"
             raise UsageError(found, expected=f"at most {window}")
         return window, stride
 

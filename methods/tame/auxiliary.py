@@ -12,6 +12,7 @@ from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
+from xaicli.words import count
 
 FIRST, BUNDLED = "torchvision:resnet18", "tiny"
 """The published auxiliary network, taken where its weights are on this machine; and the one that ships with the package."""
@@ -59,7 +60,7 @@ def seen_by(auxiliary: View, inputs: Tensor, view: View) -> Tensor:
     """Inputs (B, 3, H, W) that were prepared for `view`, as the auxiliary network takes them: its colours, and its size."""
     if view.channels != auxiliary.channels:
         raise UsageError(
-            f"a network of {view.channels} channels beside an auxiliary one of {auxiliary.channels}",
+            f"a network of {count(view.channels, 'channel')} beside an auxiliary one of {auxiliary.channels}",
             expected="as many channels",
             hint="Use t-tame, which needs no auxiliary network.",
         )

@@ -106,7 +106,7 @@ def declared(cls: type[Definition]) -> dict[str, Any]:
     if isinstance(made, Method):
         return {
             "needs": made.needs.words(),
-            "cost": f"{made.cost()} per photo",
+            "cost": made.cost().per_photo,
             "sign": made.sign.value,
             "class specific": made.class_specific,
             "stochastic": made.stochastic,

@@ -32,6 +32,7 @@ from xaicli.kinds import show
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.terminal import printable
 from xaicli.untrusted import is_file, is_there
+from xaicli.words import count
 from xaicli.writable_text import json_text
 
 SCHEMA = 2
@@ -209,7 +210,7 @@ def map_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def noise_of(entry: Any, photos: int) -> Noise:
     floor, expected = taken(entry["floor"], dict), [number(value) for value in taken(entry["expected"], list)]
     if len(expected) != photos:
-        raise ValueError(f"{len(expected)} expected values of {photos} photos")
+        raise ValueError(f"{len(expected)} expected values of {count(photos, 'photo')}")
     return Noise(Similarity(number(floor["spearman"]), number(floor["overlap"])), tuple(expected))
 
 

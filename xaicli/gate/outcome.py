@@ -15,6 +15,7 @@ from xaicli.gate.verdict import Verdict
 from xaicli.gate.verdicts import judge
 from xaicli.images.source import Source, content_hash
 from xaicli.kinds import show
+from xaicli.words import count
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,9 @@ def in_order(ready: ReadySuite, baseline: Baseline) -> ReadySuite:
         raise InputError("the baseline holds no photos", hint="An empty set of photos never passes.")
     missing = [photo.image for photo in baseline.photos if (photo.content, photo.frame) not in by_content]
     if missing:
+        whole = count(len(baseline.photos), "photo")
         raise InputError(
-            f"{len(missing)} of the baseline's {len(baseline.photos)} photos are missing or changed, such as {missing[0]}",
+            f"{len(missing)} of the baseline's {whole} are missing or changed, such as {missing[0]}",
             expected="the photos of the baseline, unchanged",
             hint="Bring them back, or renew the baseline deliberately: xai check --update",
         )

@@ -20,6 +20,7 @@ from xaicli.passes.seeds import photo_seed, stream
 from xaicli.runs.photos import LoadedPhoto, load_ahead
 from xaicli.scoring.explanation import Explainer, Explanation
 from xaicli.targets import TargetRule
+from xaicli.words import count
 
 GRAIN = 1.0
 """How far each value of a photo is moved, at most, in units of 1/255: less than any eye sees."""
@@ -173,7 +174,7 @@ def refuse_different(one: Classifier, two: Classifier) -> None:
         raise UsageError("boxes of two detectors are not the same targets", expected="two classifiers")
     if (one.count, one.outputs) != (two.count, two.outputs):
         raise InputError(
-            f"{one.name} has {one.count} outputs ({one.outputs.value}), {two.name} has {two.count} ({two.outputs.value})",
+            f"{one.name} has {count(one.count, 'output')} ({one.outputs.value}), {two.name} {two.count} ({two.outputs.value})",
             expected="two networks of the same classes",
         )
 

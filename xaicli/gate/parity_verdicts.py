@@ -19,6 +19,7 @@ from xaicli.gate.verdicts import CORRELATION, LEVEL, SHIFT, confidence_verdict, 
 from xaicli.metric import Direction
 from xaicli.outputs import Outputs
 from xaicli.results import stats
+from xaicli.words import count
 
 SHIFT_OF_PROBABILITY = 0.05
 """How far the mean probability of the original's decision may move."""
@@ -101,7 +102,7 @@ def agreement_verdict(rule: Rule, label: str, pair: PairRun, compared: Sequence[
         p = chance_of(len(below), values - noise)
         own = float(np.mean([one.noise.overlap for one in agreements]))
         text += f"{noise.mean():.3f} and {own:.2f} between two of {pair.baseline.model}"
-    text += f", {len(below)} of {len(agreements)} photos below"
+    text += f", {len(below)} of {count(len(agreements), 'photo')} below"
     failed = bool(below) if p is None else p < LEVEL
     places = sorted(range(len(agreements)) if failed and p is not None else below, key=lambda at: (agreements[at].above, at))
     numbers = [agreements[at].found.shortfall(agreements[at].floor) for at in places]

@@ -17,6 +17,7 @@ from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.results.needed import needed_to_judge, too_few
 from xaicli.rows import OTHER
+from xaicli.words import count
 
 
 def score_verdict(rule: Rule, label: str, ready: ReadySuite, baseline: Baseline, now: Sequence[PhotoResult]) -> Verdict:
@@ -28,7 +29,7 @@ def score_verdict(rule: Rule, label: str, ready: ReadySuite, baseline: Baseline,
     gone = np.flatnonzero(np.isnan(new) & ~np.isnan(old)).tolist()
     lacking = ""
     if gone:
-        lacking = f"{len(gone)} of {len(now)} photos have no value now: {reasons(now, gone, label, rule.metric)}"
+        lacking = f"{len(gone)} of {count(len(now), 'photo')} have no value now: {reasons(now, gone, label, rule.metric)}"
     elif np.isnan(new).all():
         lacking = "no photo has a value"
     elif rule.tolerance is not None and np.isnan(new - old).all():

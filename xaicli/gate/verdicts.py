@@ -19,6 +19,7 @@ from xaicli.metric import Quantity, ValueKind
 from xaicli.outputs import Outputs
 from xaicli.results import stats
 from xaicli.targets import TargetRule
+from xaicli.words import count
 
 CHANCE = 2 * RARE
 """The share of an unchanged model's maps that may fall below a stochastic method's floor in one of the two numbers."""
@@ -67,7 +68,8 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
     for at, p in zip(places, adjusted, strict=True):
         if result[at].state == "fail" and p >= LEVEL:
             raw = result[at].p or 0.0
-            text = f"{result[at].text}; after correcting for {len(places)} rules this can be chance (unadjusted p = {raw:.2g})"
+            among = count(len(places), "rule")
+            text = f"{result[at].text}; after correcting for {among} this can be chance (unadjusted p = {raw:.2g})"
             result[at] = replace(result[at], state="inconclusive", text=text)
     return result
 
@@ -87,7 +89,7 @@ def facts(
     for label in (method.label for method in ready.methods):
         broken = [at for at, photo in enumerate(now) if not np.isfinite(photo.maps[label]).all()]
         if broken:
-            text = f"not finite for {len(broken)} of {len(now)} photos"
+            text = f"not finite for {len(broken)} of {count(len(now), 'photo')}"
             yield Verdict("fail", "maps", text, method=label, metric="maps", **named(now, broken))
     places = ready.places()
     for label, layer in ready.layers().items():
@@ -162,7 +164,7 @@ def decisions_verdict(rule: Rule | None, ready: ReadySuite, baseline: Baseline, 
     changed = np.flatnonzero(changes).tolist()
     estimate = stats.mean(changes, SHARE)
     ends = "" if estimate.value is None or not changed else f", {with_interval(estimate, changes)}"
-    text = f"changed on {len(changed)} of {len(now)} photos{ends} (not counted against the maps)"
+    text = f"changed on {len(changed)} of {count(len(now), 'photo')}{ends} (not counted against the maps)"
     further = {"value": len(changed) / len(now), **named(now, changed)}
     about = {"low": estimate.low, "high": estimate.high, "test": estimate.test, "metric": DECISIONS, **further}
     same = ready.suite.expect == SAME_MODEL
@@ -229,7 +231,7 @@ def map_verdict(
     below = [at for at, one in enumerate(found) if not one.reaches(floor)]
     wanted = f"at least {floor.spearman:.2f}" + (f" and {floor.overlap:.2f}" if floor.overlap > 0 else "")
     text = f"{with_interval(estimate, values)}, top-tenth overlap {overlap:.2f}; {wanted} wanted"
-    text = f"{text}, {len(below)} of {len(found)} photos below"
+    text = f"{text}, {len(below)} of {count(len(found), 'photo')} below"
     failed, p, order = bool(below), None, [one.above(floor) for one in found]
     if noise is not None and not np.isnan(values).any():
         shift = values - np.array(noise.expected)

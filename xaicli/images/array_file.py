@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xaicli.errors import InputError, text_of
 from xaicli.images.footprint import LARGEST
+from xaicli.words import count
 
 NPY, ZIP, EMPTY_ZIP = b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06"
 NAMES = ("image", "arr_0")
@@ -47,7 +48,9 @@ def of_npy(content: bytes) -> NDArray[Any]:
         raise InputError(f"an array of {dtype!s:.80}", expected="an array of numbers")
     wanted, held = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
     if wanted > held or min(shape, default=0) < 0:
-        raise InputError(f"an array of {wanted:,} bytes in a file that holds {held:,} of them", expected="a whole .npy file")
+        raise InputError(
+            f"an array of {count(wanted, 'byte')} in a file that holds {held:,} of them", expected="a whole .npy file"
+        )
     # Not a copy: of a large photo the bytes are there once.
     flat = np.frombuffer(content, dtype, math.prod(shape), stream.tell())
     return flat.reshape(shape, order="F" if by_columns else "C")
@@ -73,5 +76,5 @@ def of_npz(content: bytes) -> NDArray[Any]:
     except Exception as error:
         raise InputError(f"an .npz archive that cannot be read ({text_of(error)})", expected="arrays that NumPy saved") from error
     if len(unpacked) > most:
-        raise InputError(f"an array that unpacks to more than {most:,} bytes", expected="a smaller one")
+        raise InputError(f"an array that unpacks to more than {count(most, 'byte')}", expected="a smaller one")
     return of_npy(unpacked)

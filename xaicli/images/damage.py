@@ -8,6 +8,7 @@ from PIL import features
 
 from xaicli.images.containers import container_of
 from xaicli.images.tiff_directory import tiff_tag
+from xaicli.words import count
 
 MAGIC = {
     b"\xff\xd8\xff": "JPEG",
@@ -50,7 +51,9 @@ def unidentified(content: bytes) -> str:
     """Why no decoder accepted these bytes."""
     kind = kind_of(content)
     if kind == "TIFF" and (bands := tiff_tag(content, SAMPLES) or 0) > 4:
-        return f"it is a TIFF of {bands} bands, and it does not say which are red, green and blue (save those three alone)"
+        return (
+            f"it is a TIFF of {count(bands, 'band')}, and it does not say which are red, green and blue (save those three alone)"
+        )
     if kind in ("WebP", "AVIF") and not features.check(kind.lower()):
         return f"it is {kind}, which this installation of Pillow cannot read"
     if kind:
@@ -131,5 +134,5 @@ def text_kind(content: bytes) -> str:
 def size_text(length: int) -> str:
     """A length in bytes, KiB or MiB."""
     if length < 1024:
-        return f"{length} bytes"
+        return count(length, "byte")
     return f"{length / 1024:.0f} KiB" if length < 10 * 2**20 else f"{length / 2**20:.0f} MiB"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from xaicli.errors import InputError
 from xaicli.images.tiff_directory import MOST_PAGES, pages_of
+from xaicli.words import count
 
 SECONDS = 10.0
 """Seconds per photo, by default."""
@@ -74,7 +75,9 @@ def refuse_slow(content: bytes, name: str) -> None:
         if scans > MOST_SCANS:
             raise InputError(f"{name} is a JPEG of {scans} scans", expected=f"at most {MOST_SCANS}", hint=SKIP)
     elif pages_of(content) > MOST_PAGES:
-        raise InputError(f"{name} is a TIFF of more than {MOST_PAGES:,} pages", expected=f"at most {MOST_PAGES:,}", hint=SKIP)
+        raise InputError(
+            f"{name} is a TIFF of more than {count(MOST_PAGES, 'page')}", expected=f"at most {MOST_PAGES:,}", hint=SKIP
+        )
 
 
 def significant_bits(content: bytes) -> int | None:

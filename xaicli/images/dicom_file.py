@@ -16,6 +16,7 @@ from xaicli.images.in_one_go import DICOM, MANY, try_apart
 from xaicli.images.samples import Samples, of_bands
 from xaicli.images.window import Range
 from xaicli.packages import require
+from xaicli.words import count as counted
 
 MARK, PREAMBLE = b"DICM", 128
 PACKED_WHOLE = b"1.2.840.10008.1.2.1.99"
@@ -111,7 +112,10 @@ def looked_up(values: NDArray[Any], found: Any) -> tuple[NDArray[np.float64], Ra
         data = np.frombuffer(data, dtype=np.uint8 if narrow else "<u2", count=len(data) if narrow else len(data) // 2)
     entries = np.asarray(data)[:count]
     if len(entries) < count or not 1 <= bits <= 16:
-        raise InputError(f"a DICOM table of {len(entries)} entries and {bits} bits", expected=f"{count} entries of 1 to 16 bits")
+        raise InputError(
+            f"a DICOM table of {counted(len(entries), 'entry', 'entries')} and {bits} bits",
+            expected=f"{counted(count, 'entry', 'entries')} of 1 to 16 bits",
+        )
     places = (np.rint(values).astype(np.int64) - first_value).clip(0, count - 1)
     return entries[places].astype(np.float64), (0.0, 2.0**bits - 1)
 

@@ -20,6 +20,7 @@ from xaicli.images.find_elsewhere import is_container, is_url, photos_at_url, ph
 from xaicli.images.names import safe_label, stems, with_names
 from xaicli.images.source import Source, content_hash
 from xaicli.untrusted import is_file, is_folder, read, readable
+from xaicli.words import count
 
 __all__ = ["Source", "content_hash", "find", "safe_label", "stems"]
 
@@ -163,7 +164,9 @@ class Search:
             elif is_container(path.name) or (path.suffix.lower() in self.endings and not is_own_picture(path)):
                 photos += self.photos_in(path)
         if not photos:
-            found = f"matches {len(paths)} files or folders but no photo" if paths else "matches nothing"
+            found = (
+                f"matches {count(len(paths), 'file or folder', 'files or folders')} but no photo" if paths else "matches nothing"
+            )
             hint = "--recursive looks into folders." if not self.recursive and any(is_folder(path) for path in paths) else ""
             raise InputError(f"{pattern} {found}", expected="a pattern that matches photos", hint=hint)
         return photos

@@ -14,6 +14,7 @@ from PIL import Image
 from xaicli.errors import InputError, UsageError
 from xaicli.images.scaled_bands import Bands, ScaledBands, picture_of_rows, strips
 from xaicli.images.window import DECLARED, Range, Window, extremes, scaled
+from xaicli.words import count
 
 Numbers = NDArray[Any]
 
@@ -137,7 +138,7 @@ def refuse_unfit(array: Numbers) -> None:
     if array.dtype.kind not in "buif":
         raise InputError(f"an array of type {array.dtype}", expected="real numbers: integers, floats or bool")
     if array.nbytes > LARGEST:
-        raise InputError(f"{found} and {array.nbytes:,} bytes", expected=f"at most {LARGEST:,}")
+        raise InputError(f"{found} and {count(array.nbytes, 'byte')}", expected=f"at most {LARGEST:,}")
     # The extremes show NaN and infinity, and take no memory.
     if array.dtype.kind == "f" and not bool(np.isfinite(extremes(array)).all()):
         raise InputError("an array of floats with NaN or infinity", expected="finite numbers")

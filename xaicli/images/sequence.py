@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from xaicli import words
 from xaicli.errors import InputError
 from xaicli.images.array_file import is_array, read_array
 from xaicli.images.contact_print import ContactPrint
@@ -92,7 +93,7 @@ def too_short(name: str, count: int, wanted: range) -> InputError:
     held = f"{count} frame{'s' if count != 1 else ''}"
     hint = f"Give --frames {-(-(count - wanted[0]) // wanted.step)} or fewer." if count > wanted[0] + wanted.step else ""
     found = f"{name} holds {held}, and the network reads frames {wanted[0]} to {wanted[-1]}"
-    return InputError(found, expected=f"at least {wanted[-1] + 1} frames: {KINDS}", hint=hint or SKIP)
+    return InputError(found, expected=f"at least {words.count(wanted[-1] + 1, 'frame')}: {KINDS}", hint=hint or SKIP)
 
 
 def open_frames(source: Source, view: View, wanted: range, how: SequenceReading) -> Frames:
@@ -121,7 +122,7 @@ def frames_in_all(sources: Sequence[Source], first: int, step: int) -> int:
     lengths = sorted(set(counted.values()))
     if len(lengths) > 1:
         one, other = (next(name for name, count in counted.items() if count == length) for length in (lengths[0], lengths[-1]))
-        found = f"{one} holds {lengths[0]} frames, and {other} {lengths[-1]}"
+        found = f"{one} holds {words.count(lengths[0], 'frame')}, and {other} {lengths[-1]}"
         raise InputError(found, expected="sequences of one length for all frames", hint=f"Give --frames {lengths[0]}.")
     if lengths[0] <= first:
         raise too_short(next(iter(counted)), lengths[0], range(first, first + step, step))

@@ -16,6 +16,7 @@ from xaicli.errors import InputError
 from xaicli.images.geometry import Box
 from xaicli.images.view import View
 from xaicli.untrusted import LARGEST_TEXT, read
+from xaicli.words import count
 
 Mask = NDArray[np.bool_]
 Size = tuple[int, int]
@@ -102,7 +103,7 @@ class RunLengths:
         pixels = self.shape[0] * self.shape[1]
         # Checked before any allocation: a few digits can ask for all memory.
         if min(self.counts, default=0) < 0 or sum(self.counts) != pixels:
-            raise InputError(f"run lengths of {sum(self.counts)} pixels", expected=f"{pixels}, none of them negative")
+            raise InputError(f"run lengths of {count(sum(self.counts), 'pixel')}", expected=f"{pixels}, none of them negative")
         inside = np.arange(len(self.counts)) % 2 == 1
         flat = np.repeat(inside, self.counts)
         return view.prepare_mask(np.ascontiguousarray(flat.reshape(self.shape, order="F")))

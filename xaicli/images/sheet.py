@@ -17,6 +17,7 @@ from xaicli.images.marks import TargetMark
 from xaicli.images.overlay import ALPHA, HEAT, bar_table, overlay
 from xaicli.images.text import FAINT, INK, line_height, write
 from xaicli.sign import Sign
+from xaicli.words import count
 
 WIDTH = 1600
 SMALLEST_CELL, LARGEST_CELL = 130, 420
@@ -132,7 +133,7 @@ class Sheet:
     def add(self, row: SheetRow) -> None:
         """Draw one more row."""
         if self.added == self.count:
-            raise UsageError(f"a sheet of {self.count} photos has no room for one more")
+            raise UsageError(f"a sheet of {count(self.count, 'photo')} has no room for one more")
         block = self.added // self.rows
         y = self.next_row[block]
         thumb = thumbnail(row.photo, self.cell)
@@ -233,7 +234,7 @@ def nothing_to_draw(cell: SheetCell | None) -> tuple[str, ...]:
         return ("no map",)
     finite = np.isfinite(cell.values)
     if not finite.all():
-        return ("map not finite", f"{(~finite).sum()} of {finite.size} values")
+        return ("map not finite", f"{(~finite).sum()} of {count(finite.size, 'value')}")
     if cell.values.min() == cell.values.max():
         return ("constant map", f"{cell.values.flat[0]:.3g} throughout")
     return ()

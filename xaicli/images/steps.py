@@ -21,6 +21,7 @@ from xaicli.images.scan_path import draw_path
 from xaicli.images.sheet import BAR, GAP, MARGIN, PAPER, WIDTH, draw_bar, thumbnail
 from xaicli.images.text import line_height, write
 from xaicli.sign import Sign
+from xaicli.words import count as counted
 
 MOVING = ("gif", "webp")
 HOLD = 4
@@ -175,5 +176,5 @@ def common_scale(maps: Maps, sign: Sign) -> Scale:
 def step_names(labels: Sequence[str], count: int) -> list[str]:
     """The given labels, or "1 of 12" and so on."""
     if labels and len(labels) != count:
-        raise UsageError(f"{len(labels)} labels for {count} steps", expected="one per step")
+        raise UsageError(f"{counted(len(labels), 'label')} for {counted(count, 'step')}", expected="one per step")
     return list(labels) or [f"{at} of {count}" for at in range(1, count + 1)]

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from xaicli import words
 from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
 from xaicli.images.geometry import Geometry, offset
 from xaicli.images.large_photo import LargePhoto
@@ -114,7 +115,9 @@ class View:
         if self.order not in ORDERS:
             raise UsageError(f'no input order "{self.order}"', expected=" or ".join(ORDERS))
         if self.order != ORDERS[0] and len(self.mean) != 3:
-            raise UsageError(f"input order {self.order} of {len(self.mean)} channels", expected="three, which are colours")
+            raise UsageError(
+                f"input order {self.order} of {words.count(len(self.mean), 'channel')}", expected="three, which are colours"
+            )
 
     @property
     def channels(self) -> int:

@@ -20,6 +20,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.packages import import_torchvision, require
 from xaicli.params import Definition, Spec, fold, param, parse_spec
 from xaicli.python_file import split as split_file
+from xaicli.words import count as counted
 
 SMALL = View(64, 64)
 """The view of the bundled networks."""
@@ -39,7 +40,7 @@ class Tiny(Definition):
     def build(self, count: int) -> nn.Module:
         blocks = self.blocks * len(self.widths) if len(self.blocks) == 1 else self.blocks
         if len(self.widths) != len(blocks):
-            found = f"tiny: widths of {len(self.widths)} stages, blocks of {len(blocks)}"
+            found = f"tiny: widths of {counted(len(self.widths), 'stage')}, blocks of {len(blocks)}"
             raise UsageError(found, expected="as many, or one number of blocks for all")
         # Written for three stages, the default serves any number: stages after the first halve the side.
         usual = (2, 1) + (2,) * (len(self.widths) - 1)

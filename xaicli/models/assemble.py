@@ -26,6 +26,7 @@ from xaicli.network.sequences import itself
 from xaicli.outputs import Outputs
 from xaicli.passes.device import masked_dtype
 from xaicli.stamps import stamp
+from xaicli.words import count as counted
 from xaicli.writable_text import writable
 
 OF_ATTENTION = ("attention", "attn", "mhsa", "transformer")
@@ -272,12 +273,14 @@ def names_for(count: int, given: tuple[str, ...] | None, own: tuple[str, ...], n
     own, given = tuple(map(writable, own)), None if given is None else tuple(map(writable, given))
     if given is not None:
         if len(given) != count:
-            raise InputError(f"{len(given)} class names for the {count} outputs of {name}", expected=f"{count} names")
+            raise InputError(
+                f"{len(given)} class names for the {counted(count, 'output')} of {name}", expected=f"{counted(count, 'name')}"
+            )
         if len(own) == count and given != own:
             compare_names(given, own, name, notice)
         return given
     if own and len(own) != count:
-        notice(f"{name} has {count} outputs and {len(own)} class names, which are left out; give others with --classes FILE")
+        notice(f"{name} has {counted(count, 'output')} and {len(own)} class names, which are left out; others: --classes FILE")
         return ()
     return own
 

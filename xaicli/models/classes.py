@@ -11,6 +11,7 @@ from typing import Any
 
 from xaicli.errors import InputError
 from xaicli.untrusted import read_text
+from xaicli.words import count
 
 FORMS = "one name per line, a CSV file with the columns index and name, or JSON (a list, or names by index)"
 
@@ -50,7 +51,8 @@ def from_csv(path: Path, text: str, header: list[str]) -> tuple[str, ...]:
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header) or not row[at_name].strip():
             raise InputError(
-                f"{path}: line {number} has {len(row)} cells or no name", expected=f"{len(header)} cells: {', '.join(header)}"
+                f"{path}: line {number} has {count(len(row), 'cell')} or no name",
+                expected=f"{count(len(header), 'cell')}: {', '.join(header)}",
             )
         index = str(number - 2) if at_index is None else row[at_index].strip()
         add(path, names, index, row[at_name], f"line {number}")

@@ -18,6 +18,7 @@ from xaicli.errors import InputError
 from xaicli.models.cut_network import CutNetwork, ExportedTensor, Tensors, pictures
 from xaicli.models.onnx_session import TYPES, OnnxPart, OnnxSignature, open_session, signature_of
 from xaicli.packages import require
+from xaicli.words import count
 
 OF_PICTURES = (
     "Conv ConvTranspose BatchNormalization InstanceNormalization MaxPool AveragePool GlobalAveragePool "
@@ -81,7 +82,7 @@ def of_two_files(runtime: Any, files: tuple[Path, Path], device: torch.device) -
             expected="one, the features that the first file gives",
         )
     if len(second.get_outputs()) != 1:
-        raise InputError(f"{files[1].name} has {len(second.get_outputs())} outputs", expected="one, the logits")
+        raise InputError(f"{files[1].name} has {count(len(second.get_outputs()), 'output')}", expected="one, the logits")
     entry = entries[0]
     features = OnnxPart(first, (signature.name,), signature.batch, files[0], signature.channels_last)
     batch = entry.shape[0] if entry.shape and isinstance(entry.shape[0], int) and entry.shape[0] > 0 else None

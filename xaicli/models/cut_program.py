@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_unflatten
 from xaicli.errors import InputError
 from xaicli.models.cut_network import CutNetwork, ExportedTensor, Tensors, pictures
 from xaicli.models.exported_program import ExportSignature, ProgramPart, bounds, on_device
+from xaicli.words import count
 
 OF_PICTURES = (
     "conv2d convolution conv_transpose2d batch_norm _native_batch_norm_legit_no_training group_norm max_pool2d "
@@ -112,7 +113,9 @@ def of_two_programs(
     names = second.graph_signature.user_inputs
     values = [node.meta.get("val") for node in second.graph.nodes if node.op == "placeholder" and node.name in names]
     if len(values) != 1 or not isinstance(values[0], Tensor):
-        raise InputError(f"{files[1].name} takes {len(names)} inputs", expected="one, the features that the first file gives")
+        raise InputError(
+            f"{files[1].name} takes {count(len(names), 'input')}", expected="one, the features that the first file gives"
+        )
     features = ProgramPart(on_device(first, device), (signature.dtype,), signature.least, signature.most, device)
     head = ProgramPart(on_device(second, device), (values[0].dtype,), *bounds(second, values[0].shape[0]), device)
     return CutNetwork("features", features, lambda given, photos: head(given))

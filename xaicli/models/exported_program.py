@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xaicli.errors import InputError, UsageError
 from xaicli.models.accepted_batches import in_batches
+from xaicli.words import count
 
 MOST = 2**20
 """A maximum batch size above this counts as unlimited."""
@@ -54,7 +55,9 @@ def signature_of(program: Any, file: Path) -> ExportSignature:
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     wanted = "one input of photos (batch, channels, height, width)"
     if len(values) != 1 or not isinstance(values[0], Tensor) or values[0].ndim != 4:
-        raise InputError(f"{file.name} takes {len(names)} inputs, {', '.join(map(str, names)) or 'none'}", expected=wanted)
+        raise InputError(
+            f"{file.name} takes {count(len(names), 'input')}, {', '.join(map(str, names)) or 'none'}", expected=wanted
+        )
     value = values[0]
     batch, channels, height, width = value.shape
     if not value.is_floating_point():

@@ -21,6 +21,7 @@ from torch import Tensor
 from xaicli.errors import InputError
 from xaicli.files import write_atomic
 from xaicli.untrusted import file_state
+from xaicli.words import count
 
 FORMAT = "xaicli-bank-1"
 STAMP_LENGTH = 16
@@ -89,7 +90,7 @@ def load(path: Path, state: tuple[int, ...]) -> Bank:
         raise InputError(f"{path} is no bank", expected="features (photos, dimensions) and a label of each")
     classes = tuple(metadata["classes"])
     if int(labels.min()) < 0 or int(labels.max()) >= len(classes):
-        raise InputError(f"{path} is damaged: it has {len(classes)} classes, and a label beyond them")
+        raise InputError(f"{path} is damaged: it has {count(len(classes), 'class', 'classes')}, and a label beyond them")
     return Bank(features.float(), labels, classes, metadata["model"], metadata["fingerprint"], metadata["photos"])
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from xaicli.errors import InputError
 from xaicli.models.weights import State, without_prefix
+from xaicli.words import count
 
 Shapes = dict[str, tuple[int, ...]]
 AVERAGED = re.compile(r"ema|averag|shadow|swa", re.IGNORECASE)
@@ -68,8 +69,8 @@ def misfit(wanted: Shapes, given: Shapes) -> str:
     if not lacking and not extra:
         return reshaped(wanted, given)
     if len(lacking) > len(wanted) // 2 and extra:
-        return f"it has {extra[0]} … ({len(given)} keys), wanted {lacking[0]} … ({len(wanted)})"
-    parts = [f"lacks {len(lacking)} of {len(wanted)} keys ({listed(lacking)})"] if lacking else []
+        return f"it has {extra[0]} … ({count(len(given), 'key')}), wanted {lacking[0]} … ({len(wanted)})"
+    parts = [f"lacks {len(lacking)} of {count(len(wanted), 'key')} ({listed(lacking)})"] if lacking else []
     parts += [f"has {len(extra)} too many ({listed(extra)})"] if extra else []
     return f"it {' and '.join(parts)}"
 
@@ -79,7 +80,7 @@ def reshaped(wanted: Shapes, given: Shapes) -> str:
     if not differing:
         return ""
     shown = ", ".join(f"{name} is {by(given[name])}, wanted {by(wanted[name])}" for name in differing[:NAMED])
-    more = f" … ({len(differing)} of {len(wanted)} keys differ)" if len(differing) > NAMED else ""
+    more = f" … ({len(differing)} of {count(len(wanted), 'key')} differ)" if len(differing) > NAMED else ""
     return shown + more
 
 

@@ -21,6 +21,7 @@ from xaicli.passes.device import sensible_threads
 from xaicli.passes.runtimes import openvino_core
 from xaicli.stamps import sha256_file, stamp
 from xaicli.untrusted import is_file, read
+from xaicli.words import count
 
 TYPES = {"f32": np.float32, "f16": np.float16, "f64": np.float64}
 HEAD = re.compile(rb"""<net\s[^>]*\bversion=["']\d+["']""")
@@ -90,7 +91,7 @@ def load(request: Request) -> LoadedModel:
 def input_of(network: Any, file: Path) -> tuple[ProgramInput, Any]:
     """What the network accepts, and the type of its numbers; raises InputError unless it is one batch of photos."""
     if len(network.inputs) != 1:
-        raise InputError(f"{file.name} has {len(network.inputs)} inputs", expected=PHOTOS)
+        raise InputError(f"{file.name} has {count(len(network.inputs), 'input')}", expected=PHOTOS)
     (only,) = network.inputs
     shape, kind = only.get_partial_shape(), only.element_type.get_type_name()
     if shape.rank.is_dynamic:

@@ -23,6 +23,7 @@ from xaicli.packages import require
 from xaicli.passes.device import sensible_threads
 from xaicli.stamps import sha256_file
 from xaicli.untrusted import LARGEST_WEIGHTS, read
+from xaicli.words import count
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 """Packages with an interpreter; the first that is installed is used."""
@@ -117,7 +118,7 @@ def load(request: Request) -> LoadedModel:
             f"{file.name} is not a network that TensorFlow Lite can run: {reason_of(error)}", hint="Export it again."
         ) from error
     if len(inputs) != 1:
-        raise InputError(f"{file.name} has {len(inputs)} inputs", expected=PHOTOS)
+        raise InputError(f"{file.name} has {count(len(inputs), 'input')}", expected=PHOTOS)
     ports = [port_of(entry, file) for entry in (inputs[0], *outputs)]
     fixed, stated = inputs[0]["shape"], inputs[0].get("shape_signature", inputs[0]["shape"])
     accepts = ProgramInput.of([int(side) for side in (stated if len(stated) == len(fixed) else fixed)], ports[0].name, file)

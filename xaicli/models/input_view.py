@@ -14,6 +14,7 @@ from xaicli.containment import contained
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.view import View
 from xaicli.images.view_values import MOST_CHANNELS, join, per_channel
+from xaicli.words import count
 
 Side = int | tuple[int, int]
 
@@ -105,9 +106,9 @@ class Overrides:
         if len(numbers) != channels:
             took = f"{name} takes {channels} channel{'s' if channels != 1 else ''}"
             raise UsageError(
-                f"{what} {join(numbers)} has {len(numbers)} numbers, but {took}",
-                expected=f"{channels} numbers, or one for all",
-                hint=f"Where the network takes {len(numbers)} channels, add --channels {len(numbers)}.",
+                f"{what} {join(numbers)} has {count(len(numbers), 'number')}, but {took}",
+                expected=f"{count(channels, 'number')}, or one for all",
+                hint=f"Where the network takes {count(len(numbers), 'channel')}, add --channels {len(numbers)}.",
             )
         return numbers
 

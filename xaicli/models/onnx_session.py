@@ -15,6 +15,7 @@ from xaicli.errors import InputError, RunError
 from xaicli.models.accepted_batches import in_batches
 from xaicli.models.program_input import PHOTOS, ProgramInput, logits_among
 from xaicli.passes.runtimes import session_options
+from xaicli.words import count
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
@@ -87,7 +88,9 @@ def signature_of(session: Any, file: Path) -> OnnxSignature:
     """The graph's input and output; raises InputError unless it maps a batch of photos to logits."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1:
-        raise InputError(f"{file.name} has {len(inputs)} inputs ({', '.join(entry.name for entry in inputs)})", expected=PHOTOS)
+        raise InputError(
+            f"{file.name} has {count(len(inputs), 'input')} ({', '.join(entry.name for entry in inputs)})", expected=PHOTOS
+        )
     entry = inputs[0]
     if entry.type not in TYPES:
         raise InputError(f"the input {entry.name} of {file.name} is {entry.type}", expected=PHOTOS)

@@ -22,6 +22,7 @@ from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.trial import trial_inputs
 from xaicli.network.state import hash_of_state
 from xaicli.outputs import Outputs
+from xaicli.words import count
 
 AT_ONCE = 64
 """Sentences per pass of the text side."""
@@ -149,7 +150,8 @@ def say_what_is_cut(model: TextImageModel, sentences: Sequence[str], request: Re
         length, text = longer[0]
         others = f", and {len(longer) - 1} more" if len(longer) > 1 else ""
         request.notice(
-            f'the prompt "{shown(text)}" has {length} tokens{others}; the model reads the first {model.longest}, the rest is cut'
+            f'the prompt "{shown(text)}" has {count(length, "token")}{others}; '
+            f"the model reads the first {model.longest}, the rest is cut"
         )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xaicli.errors import InputError
 from xaicli.untrusted import opened
+from xaicli.words import count
 
 UNREADABLE = (Exception,)
 """The exceptions with which torch reports a damaged archive, none of them its own type. Errors in words are handled before."""
@@ -59,7 +60,8 @@ def refuse_bomb(path: Path, file: Any, wanted: str) -> None:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > size + SPARE:
         raise InputError(
-            f"{path} is an archive of {size:,} bytes that unpacks to {unpacked:,}", expected=f"{wanted}, as torch.save writes it"
+            f"{path} is an archive of {count(size, 'byte')} that unpacks to {unpacked:,}",
+            expected=f"{wanted}, as torch.save writes it",
         )
 
 
@@ -79,7 +81,7 @@ def refuse_expanded(path: Path, content: Any) -> None:
         storages[storage.data_ptr()] = storage.nbytes()
         total += tensor.numel() * max(4, tensor.element_size())
     if total > MOST_COPIES * sum(storages.values()) + SPARE:
-        raise InputError(f"{path} stands for {total:,} bytes of tensors, and stores {sum(storages.values()):,}")
+        raise InputError(f"{path} stands for {count(total, 'byte')} of tensors, and stores {sum(storages.values()):,}")
 
 
 def tensors_in(content: Any, depth: int = 0) -> Iterator[Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from xaicli.errors import InputError
 from xaicli.models.torch_file import UNREADABLE, CodeRefused, load_tensors
 from xaicli.untrusted import in_words, opened
+from xaicli.words import count as counted
 
 State = OrderedDict[str, Tensor]
 """A state dict; its attribute `_metadata`, if torch wrote one, is kept."""
@@ -46,7 +47,7 @@ def read_weights(path: Path, notice: Callable[[str], None] = lambda text: None) 
         # Attention masks and biases may hold -inf on purpose; NaN never is on purpose.
         if tensor.is_floating_point() and tensor.isnan().any():
             count = int(tensor.isnan().sum())
-            notice(f"{path.name} holds {count:,} weights that are NaN, the first in {name}; its outputs may be too")
+            notice(f"{path.name} holds {counted(count, 'weight')} that are NaN, the first in {name}; its outputs may be too")
             break
     return state
 

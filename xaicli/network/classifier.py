@@ -26,6 +26,7 @@ from xaicli.network.regions import FixedRegion, OpenRegion, two_classes
 from xaicli.network.sequences import SequenceNetwork
 from xaicli.network.trace import NetworkTrace
 from xaicli.outputs import Outputs
+from xaicli.words import count
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ class Classifier:
         if self.pixels is not None:
             return self.of_region(two_classes(read))
         if self.count and read.shape[1] != self.count and (read.shape[1], self.outputs) != (1, Outputs.SIGMOID):
-            raise RunError(f"{self.name} gave {read.shape[1]} outputs; it had {self.count} when it was loaded")
+            raise RunError(f"{self.name} gave {count(read.shape[1], 'output')}; it had {self.count} when it was loaded")
         if self.probabilities:
             read = self.outputs.undo(read)
         return torch.cat([-read, read], dim=1) if self.outputs is Outputs.SIGMOID and read.shape[1] == 1 else read

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xaicli.errors import RunError
 from xaicli.packages import import_torchvision
+from xaicli.words import count
 
 FORM = "boxes (photos, N, 4) and scores (photos, N, C), of one photo also (N, 4) and (N, C), and no more than an objectness"
 FLOOR = 0.05
@@ -99,7 +100,7 @@ def as_proposals(decoded: object, photos: int, what: str) -> Proposals:
     shapes = " and ".join(str(tuple(part.shape)) for part in parts)
     fits = boxes.ndim == scores.ndim == 3 and boxes.shape[2] == 4 and boxes.shape[:2] == scores.shape[:2]
     if not fits or len(boxes) != photos or any(part.shape != boxes.shape[:2] for part in rest):
-        raise RunError(f"{what} returned shapes {shapes} for {photos} photos", expected=FORM)
+        raise RunError(f"{what} returned shapes {shapes} for {count(photos, 'photo')}", expected=FORM)
     if not boxes.shape[1] or not scores.shape[2]:
         # A photo without any proposal has one of no size and no score.
         boxes = boxes.new_zeros((photos, 1, 4))

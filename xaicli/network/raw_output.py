@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xaicli.errors import RunError
 from xaicli.network.regions import is_class_map
+from xaicli.words import count
 
 NAMED = ("logits", "out")
 """The names that transformers and torchvision give to the entry with the logits."""
@@ -38,7 +39,7 @@ def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> T
     fitting = [name for name in NAMED if name in entries] or [name for name, entry in entries.items() if fits(entry, photos)]
     if len(fitting) == 1:
         return as_logits(entries[fitting[0]], photos, f"output {fitting[0]} of {model}")
-    found = f"{len(fitting)} outputs that could be logits" if fitting else "no output of shape (photos, classes)"
+    found = f"{count(len(fitting), 'output')} that could be logits" if fitting else "no output of shape (photos, classes)"
     raise RunError(
         f"{model} returned {found}",
         expected="one tensor of logits (photos, classes)",
@@ -85,7 +86,7 @@ def as_logits(entry: object, photos: int, what: str) -> Tensor:
         raise RunError(f"{what} is a tensor of shape {tuple(entry.shape)}, {entry.dtype}", expected="logits (photos, classes)")
     if len(entry) != photos:
         raise RunError(
-            f"{what} has {len(entry)} rows for {photos} photos",
+            f"{what} has {count(len(entry), 'row')} for {count(photos, 'photo')}",
             expected="one row per photo",
             hint="A model of fixed batch size needs --batch-size to match.",
         )

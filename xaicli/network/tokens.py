@@ -15,6 +15,7 @@ from typing import Literal
 from torch import Tensor
 
 from xaicli.errors import RunError
+from xaicli.words import count as counted
 
 MOST_PREFIX_TOKENS = 64
 MOST_FURTHER_TOKENS = 160
@@ -67,7 +68,7 @@ class Layout:
         sequence = tensor.transpose(0, 1) if self.axes is Axes.TOKENS_FIRST else tensor
         if sequence.shape[1] != self.prefix + rows * columns + self.trailing:
             raise RunError(
-                f"a feature layer gave {sequence.shape[1]} tokens",
+                f"a feature layer gave {counted(sequence.shape[1], 'token')}",
                 expected=f"{self.prefix + self.trailing} further tokens and {rows} x {columns} patches",
                 hint="Inputs must have the size of the classifier's view.",
             )
@@ -81,7 +82,9 @@ class Layout:
         if self.axes is Axes.TOKENS:
             count = self.frames * self.grid[0] * self.grid[1]
             if tensor.shape[1] != self.prefix + count:
-                raise RunError(f"a feature layer gave {tensor.shape[1]} tokens", expected=f"{self.prefix + count} of them")
+                raise RunError(
+                    f"a feature layer gave {counted(tensor.shape[1], 'token')}", expected=f"{self.prefix + count} of them"
+                )
             return tensor[:, self.prefix :].unflatten(1, (self.frames, *self.grid)).permute(0, 4, 1, 2, 3)
         return tensor if self.axes is Axes.CHANNELS_FIRST else tensor.permute(0, 4, 1, 2, 3)
 

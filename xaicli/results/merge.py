@@ -18,6 +18,7 @@ from xaicli.results import connection as opening
 from xaicli.results.reading import plain_damage
 from xaicli.results.store import Store, holds_row_files
 from xaicli.untrusted import is_there
+from xaicli.words import count
 
 TOLERANCE = 1e-5
 """Relative difference of two values under one key beyond which it is not rounding."""
@@ -196,7 +197,7 @@ def refuse_conflicts(joined: sqlite3.Connection, path: Path) -> None:
     ]
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     raise InputError(
-        f"{path} disagrees with a store before it on {len(found)} rows of one key: {'; '.join(told)}{more}",
+        f"{path} disagrees with a store before it on {count(len(found), 'row')} of one key: {'; '.join(told)}{more}",
         expected=f"one value for one definition, subject and seed, to {TOLERANCE:g}",
         hint="Find out which run was wrong, and merge without it.",
     )

@@ -12,6 +12,7 @@ from xaicli.metric import Quantity, ValueKind
 from xaicli.results.intervals import LEVEL
 from xaicli.results.rates import are_turns, rate_ends, shares, turn_ends
 from xaicli.results.stats import present
+from xaicli.words import count
 
 MOST_PHOTOS = 1_000_000
 """Above this number no advice is given."""
@@ -83,5 +84,5 @@ def roughly(count: float) -> int:
 def too_few(photos: int, needed: float) -> str:
     """How many photos it would take, in words."""
     if needed > MOST_PHOTOS:
-        return f"{photos:,} photos cannot tell, and no number of photos would do"
+        return f"{count(photos, 'photo')} cannot tell, and no number of photos would do"
     return f"{photos:,} photo{'s are' if photos > 1 else ' is'} too few; about {roughly(max(needed, photos + 1)):,} needed"

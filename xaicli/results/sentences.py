@@ -11,6 +11,7 @@ from xaicli.results.comparisons import BORROWED, SIGNIFICANT, Comparison
 from xaicli.results.intervals import FEWEST, FEWEST_SKEWED, Estimate
 from xaicli.results.needed import MOST_PHOTOS, roughly
 from xaicli.results.summary import Group
+from xaicli.words import count
 
 MOST_PAIRS = 12
 FITTED_MARK = "†"
@@ -166,7 +167,7 @@ def absences(group: Group) -> list[str]:
     result = []
     for (who, lost, why), metrics in metrics_of.items():
         verb = "has" if len(who) == 1 else "have"
-        result.append(f"{joined(who)} {verb} no {joined(metrics)} for {lost:,} of {group.photos:,} photos: {why}.")
+        result.append(f"{joined(who)} {verb} no {joined(metrics)} for {lost:,} of {count(group.photos, 'photo')}: {why}.")
     return result
 
 

@@ -16,6 +16,7 @@ from xaicli.results.sentences import FITTED_MARK, decimals_of, fits, number, sen
 from xaicli.results.summary import Cell, Group
 from xaicli.terminal import printable
 from xaicli.text_table import aligned, in_blocks, in_markdown, latex, markdown
+from xaicli.words import count
 from xaicli.writable_text import json_text
 
 FORMATS = ("table", "markdown", "latex", "json", "csv")
@@ -76,7 +77,7 @@ def caption(group: Group) -> str:
         return "1 photo."
     tests = dict.fromkeys(cell.estimate.test for cell in group.cells.values() if cell.estimate.low is not None)
     by = f" ({'; '.join(tests)})" if tests else ""
-    return f"{group.photos:,} photos; the mean and its {LEVEL * 100:.0f} % interval{by}."
+    return f"{count(group.photos, 'photo')}; the mean and its {LEVEL * 100:.0f} % interval{by}."
 
 
 def heading(group: Group, metric: str) -> str:

@@ -110,7 +110,7 @@ class Aggregate(Tabular):
         return [f"{count(more, 'class', 'classes')} with fewer photos left out (--format json has all)."] if more > 0 else []
 
     def __repr__(self) -> str:
-        return f"Aggregate({len(self.groups)} groups)"
+        return f"Aggregate({count(len(self.groups), 'group')})"
 
 
 def picture_name(method: str) -> str:

@@ -117,7 +117,7 @@ class Audit(Tabular):
         return "\n\n".join(part for part in parts if part)
 
     def __repr__(self) -> str:
-        return f"Audit({len(self.findings)} photos, {len(self.clusters)} clusters)"
+        return f"Audit({count(len(self.findings), 'photo')}, {count(len(self.clusters), 'cluster')})"
 
 
 def interval(row: dict[str, Any]) -> str | None:

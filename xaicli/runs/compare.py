@@ -33,6 +33,7 @@ from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.score_table import ScoreTable, groups_of
 from xaicli.runs.workplace import ClusterWords, Workplace
+from xaicli.words import count
 
 STORE, SHEET = "compare.db", "compare"
 QUICK_LOOK = "@n_masks=auto"
@@ -200,6 +201,6 @@ def drawn(run: ScoreRun, store: Store, sheet: Path, failed: int, progress: Progr
     on_sheet = draw_comparison(run, store, sheet)
     if not on_sheet:
         return []
-    rest = f" (the first {on_sheet} photos)" if on_sheet < len(run.sources) - failed else ""
+    rest = f" (the first {count(on_sheet, 'photo')})" if on_sheet < len(run.sources) - failed else ""
     progress.say(f"sheet {sheet}{rest}")
     return [sheet]

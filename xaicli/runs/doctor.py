@@ -27,6 +27,7 @@ from xaicli.packages import version_of, versions
 from xaicli.passes.device import has_bf16
 from xaicli.runs.open_model import Model, open_model
 from xaicli.tabular import Tabular
+from xaicli.words import count
 
 PACKAGES = ("torch", "torchvision", "captum", "numpy", "scipy", "pillow", "matplotlib", "safetensors")
 EXTRAS = {
@@ -102,7 +103,9 @@ def examine_installation() -> Iterator[Finding]:
     if hasattr(torch.backends, "mps") and torch.backends.mps.is_available():
         yield Finding("mps", "ok", "available")
     files = cached_files()
-    yield Finding("cache", "ok", f"{cache_folder()}: {len(files)} files, {sum(file.size for file in files) / 1e6:.0f} MB")
+    yield Finding(
+        "cache", "ok", f"{cache_folder()}: {count(len(files), 'file')}, {sum(file.size for file in files) / 1e6:.0f} MB"
+    )
     for kind in (registry.METHODS, registry.METRICS):
         listed = registry.entries(kind, check=True)
         yield Finding(f"{kind.word}s", "ok", f"{sum(not entry.fault for entry in listed)} usable")
@@ -131,7 +134,7 @@ def examine_model(classifier: Classifier) -> Iterator[Finding]:
     if named == classifier.count:
         yield Finding("classes", "ok", f"{classifier.count}, all named")
     else:
-        yield Finding("classes", "note", f"{classifier.count} outputs, {named} names (--classes FILE)")
+        yield Finding("classes", "note", f"{count(classifier.count, 'output')}, {count(named, 'name')} (--classes FILE)")
     if classifier.outputs not in (Outputs.SOFTMAX, Outputs.SIGMOID, Outputs.REGION):
         yield Finding("softmax", "ok", "not asked: the outputs are no logits of classes")
     elif classifier.probabilities:
@@ -171,7 +174,7 @@ def examine_layer(classifier: Classifier) -> Iterator[Finding]:
         yield Finding("layer", "fault", error.line())
         return
     height, width = layer.layout.grid
-    yield Finding("layer", "ok", f"{layer}: {layer.channels} channels on a grid of {height} x {width}")
+    yield Finding("layer", "ok", f"{layer}: {count(layer.channels, 'channel')} on a grid of {height} x {width}")
     if classifier.layer == "auto" and classifier.branches:
         yield Finding("branches", "note", one_of_branches(str(layer), classifier.branches))
     prefix = layer.layout.prefix

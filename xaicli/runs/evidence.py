@@ -16,6 +16,7 @@ from xaicli.errors import InputError, XaiError, text_of
 from xaicli.files import write_atomic
 from xaicli.stamps import sha256_file
 from xaicli.untrusted import is_file, is_folder, opened, read, readable
+from xaicli.words import count
 from xaicli.writable_text import json_text
 
 MANIFEST = "manifest.json"
@@ -120,7 +121,7 @@ def require_files(folder: Path, files: Mapping[str, str], name: str) -> None:
 def unpack(archive: zipfile.ZipFile, folder: Path, name: str) -> None:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > MOST_FILES:
-        raise InputError(f"{name} holds {len(entries):,} files", expected=f"at most {MOST_FILES:,}")
+        raise InputError(f"{name} holds {count(len(entries), 'file')}", expected=f"at most {MOST_FILES:,}")
     total = 0
     for entry in entries:
         if not plain(entry):

@@ -20,6 +20,7 @@ from xaicli.images.truth import Classes, Truth
 from xaicli.images.view import View
 from xaicli.network.classifier import Classifier
 from xaicli.passes.seeds import stream
+from xaicli.words import count
 
 Pixels = NDArray[np.uint8]
 LOOKS = ("checker", "stripes", "noise", "rings")
@@ -61,7 +62,9 @@ def exact_view(view: View) -> View:
 def on_exact(classifier: Classifier) -> Classifier:
     """The classifier of photos that already have the input's size; raises UsageError unless it takes colours of 8 bits."""
     if classifier.view.channels != 3:
-        raise UsageError(f"{classifier.name} takes {classifier.view.channels} channels", expected="a network of colour photos")
+        raise UsageError(
+            f"{classifier.name} takes {count(classifier.view.channels, 'channel')}", expected="a network of colour photos"
+        )
     return replace(classifier, view=exact_view(classifier.view))
 
 

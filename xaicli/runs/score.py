@@ -130,7 +130,7 @@ def means_of(run: ScoreRun, folder: ParquetFolder, progress: Progress) -> list[G
     if not folder.is_made:
         return []
     if (rows := folder.count_rows()) > LARGEST_TABLE:
-        progress.say(f"no table of {rows:,} rows, which would take long: xai report {folder.path}")
+        progress.say(f"no table of {count(rows, 'row')}, which would take long: xai report {folder.path}")
         return []
     with Store.open(folder.path, write=False) as store:
         return groups_of(run, store)

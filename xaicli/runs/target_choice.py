@@ -16,6 +16,7 @@ from xaicli.runs.region_target import canonical
 from xaicli.target_text import BOX_TARGETS, parse_target
 from xaicli.targets import DECISION, LONGEST_INDEX, NO_CLASS, PREDICTED, TargetRule, out_of_range
 from xaicli.untrusted import read_text
+from xaicli.words import count
 
 REGION_OF_DECISION = TargetRule(top=1, region=PREDICTED)
 """The default for a class map: the class that covers most (except the background), in the region where it was predicted."""
@@ -122,7 +123,7 @@ def refuse_unfit(rule: TargetRule, classifier: Classifier) -> None:
         )
     if rule.top and classifier.outputs is Outputs.VALUES and classifier.count > 1:
         raise UsageError(
-            f"{classifier.name} gives {classifier.count} values; none of them is a decision",
+            f"{classifier.name} gives {count(classifier.count, 'value')}; none of them is a decision",
             expected="one of them by index or name",
             hint="Give --target 0.",
         )

@@ -21,6 +21,7 @@ from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice
 from xaicli.suitability import unfit
 from xaicli.targets import DECISION, TargetRule
+from xaicli.words import count
 
 FOUND, FOUND_RANK = "planted patch found", "patch in the top ranks"
 ALARM, CONTRAST = "false alarm", "marks it unaltered"
@@ -105,7 +106,7 @@ class Plan:
 def photos_at_size(loaded: Sequence[LoadedPhoto], classifier: Classifier) -> list[MarkedPhoto]:
     """The photos as the network sees them; raises UsageError if there are too few."""
     if len(loaded) < FEWEST:
-        raise UsageError(f"{len(loaded)} photos", expected=f"at least {FEWEST}; some twenty give useful intervals")
+        raise UsageError(count(len(loaded), "photo"), expected=f"at least {FEWEST}; some twenty give useful intervals")
     return [MarkedPhoto(photo.source, pixels_of(photo.input, classifier.view)) for photo in loaded]
 
 

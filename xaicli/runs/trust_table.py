@@ -216,7 +216,7 @@ def recommendation(methods: Sequence[MethodTrust]) -> str:
 def badge(methods: Sequence[MethodTrust], model: str, photos: int, stamp: str) -> str:
     """The certificate in one line."""
     chosen, tried = recommended(methods), good(methods, told=False)
-    about = f"{model}, {photos} photos, {stamp[:8]}"
+    about = f"{model}, {count(photos, 'photo')}, {stamp[:8]}"
     if not any(FOUND in one.found for one in methods):
         return f"trust: no patch was planted ({about})"
     if chosen is None and (tried or all(one.value(FOUND) is None for one in methods if FOUND in one.found)):

@@ -19,6 +19,7 @@ from xaicli.passes.queue import CopyJob, run
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies, Outcomes
 from xaicli.scoring.photo import ScoredPhoto
+from xaicli.words import count
 
 T = TypeVar("T")
 Shared: TypeAlias = dict[Hashable, Tensor]
@@ -82,12 +83,12 @@ class Measurement:
                 )
             if given.shape != (len(self.case),):
                 raise RunError(
-                    f"{self.metric.label} gave {name} of shape {tuple(given.shape)} for {len(self.case)} maps",
+                    f"{self.metric.label} gave {name} of shape {tuple(given.shape)} for {count(len(self.case), 'map')}",
                     expected="one number per map",
                 )
         if scores.curve is not None and scores.curve[1].shape != (len(self.case), *scores.curve[0].shape):
             raise RunError(
-                f"{self.metric.label} gave curves of shape {tuple(scores.curve[1].shape)} for {len(self.case)} maps",
+                f"{self.metric.label} gave curves of shape {tuple(scores.curve[1].shape)} for {count(len(self.case), 'map')}",
                 expected="places (K,) and values (maps, K)",
             )
         numbers = {name: read.cpu() for name, read in scores.readouts.items()}

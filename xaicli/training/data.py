@@ -23,6 +23,7 @@ from xaicli.passes.seeds import stream
 from xaicli.stamps import stamp
 from xaicli.training.tar_shards import read_shards, shards_of
 from xaicli.untrusted import is_file, is_folder, is_there, readable
+from xaicli.words import count
 
 FORMS = (
     "a folder with one folder per class, a folder of photos or of tar shards, FILE.csv with columns image and label, or @list.txt"
@@ -198,7 +199,7 @@ def csv_rows(path: Path) -> Iterable[tuple[str, str, str | None]]:
     for at, row in rows:
         place = f"{readable(path)}, line {at}"
         if len(row) <= max(image, label or 0) or not row[image].strip():
-            raise InputError(f"{place} has {len(row)} cells", expected="a photo, and its label if others have one")
+            raise InputError(f"{place} has {count(len(row), 'cell')}", expected="a photo, and its label if others have one")
         yield place, row[image].strip(), None if label is None else row[label].strip() or None
 
 
@@ -236,7 +237,7 @@ def classes_of(texts: Sequence[str], path: Path) -> tuple[str, ...]:
     indices = {int(text) for text in texts}
     # A single large label would otherwise make a network of a million outputs.
     if max(indices) > 10 * len(indices) + 100:
-        found = f"{readable(path)} has {len(indices)} classes, and one is number {max(indices)}"
+        found = f"{readable(path)} has {count(len(indices), 'class', 'classes')}, and one is number {max(indices)}"
         raise InputError(found, expected="indices from 0, without gaps")
     return tuple(map(str, range(max(indices) + 1)))
 

@@ -18,6 +18,7 @@ from xaicli.models.load import load_classifier
 from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.network.classifier import Classifier
 from xaicli.passes.device import resolve_device
+from xaicli.words import count
 
 VIEW_KEYS = ("resize", "crop", "interpolation", "mean", "std", "channels", "window", "input_scale", "input_order", "fast_decode")
 
@@ -46,7 +47,7 @@ def pretrained_classifier(spec: str, classes: tuple[str, ...], options: dict[str
     module = loaded.torch_module
     if loaded.count != len(classes):
         replace_head(module, loaded.count, len(classes))
-        notice(f"{loaded.name}: a new head for {len(classes)} classes in place of {loaded.count}")
+        notice(f"{loaded.name}: a new head for {count(len(classes), 'class', 'classes')} in place of {loaded.count}")
     plain = architecture_of(spec, options.get("weights"), len(classes))
     made = LoadedModel(plain, loaded.view, module=module)
     return NewNetwork(assembled(made, classes, {"device": loaded.device}, notice), plain)

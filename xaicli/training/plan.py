@@ -32,6 +32,7 @@ from xaicli.training.run import TrainRun, run_stamp
 from xaicli.training.snapshot import snapshot_path
 from xaicli.training.train_request import TrainRequest, is_complete, require_output
 from xaicli.untrusted import is_there
+from xaicli.words import count as counted
 
 SHARE_HELD = 0.02
 MOST_HELD = 2000
@@ -65,7 +66,9 @@ def prepare(
     if task.needs_labels:
         listing.require_labels(learner.name, request.data)
         if len(listing.classes) != classifier.count:
-            raise UsageError(f"{len(listing.classes)} classes of the data, but {classifier.name} has {classifier.count}")
+            raise UsageError(
+                f"{counted(len(listing.classes), 'class', 'classes')} of the data, but {classifier.name} has {classifier.count}"
+            )
     schedule = dataclasses.replace(task.schedule, **request.overrides)
     schedules.check(schedule)
     output = request.output or installed_path(learner, classifier, task.variant)
@@ -184,7 +187,7 @@ def the_classifier(request: TrainRequest, learner: Learner, listing: Listing, no
     if options.get("classes"):
         names = read_classes(Path(options["classes"]))
         if len(names) != len(listing.classes):
-            raise UsageError(f"{len(names)} class names for {len(listing.classes)} classes of the data")
+            raise UsageError(f"{len(names)} class names for {counted(len(listing.classes), 'class', 'classes')} of the data")
     if options.get("weights") and not request.pretrained:
         raise UsageError("--weights for a network that is trained from the start", hint="Write --pretrained to start from them.")
     make = pretrained_classifier if request.pretrained else fresh_classifier
@@ -202,7 +205,7 @@ def divide(request: TrainRequest, listing: Listing, *, needs_labels: bool) -> tu
     listing = listing.sample(request.limit, request.seed)
     count = min(int(len(listing) * SHARE_HELD), MOST_HELD) if request.held is None else request.held
     if count >= len(listing):
-        raise UsageError(f"{count} photos held out of {len(listing)}", expected="some left to train on")
+        raise UsageError(f"{counted(count, 'photo')} held out of {len(listing)}", expected="some left to train on")
     if count == 0:
         return listing, None
     return listing.split(count, request.seed)

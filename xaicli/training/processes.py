@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from xaicli.errors import UsageError
 from xaicli.task import Task
+from xaicli.words import count
 
 PATIENCE = timedelta(hours=2)
 """How long processes wait for the first one, which alone decides held-out photos."""
@@ -48,7 +49,9 @@ class Processes:
     def check(self, batch_size: int) -> None:
         """Raise UsageError if a batch cannot be shared evenly."""
         if batch_size % self.count:
-            raise UsageError(f"batches of {batch_size} for {self.count} processes", expected=f"a multiple of {self.count}")
+            raise UsageError(
+                f"batches of {batch_size} for {count(self.count, 'process', 'processes')}", expected=f"a multiple of {self.count}"
+            )
 
 
 ALONE = Processes()

@@ -31,6 +31,7 @@ from xaicli.results.sentences import sentences
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.sign import Sign
+from xaicli.words import count
 from xaicli.writable_text import writable
 
 MOST_PHOTOS = 5_000
@@ -107,8 +108,8 @@ def title_of(groups: Sequence[Group]) -> str:
     """What was compared: the methods (by name if they are few) and the models."""
     methods = list(dict.fromkeys(method for group in groups for method in group.methods))
     models = list(dict.fromkeys(group.model or group.fingerprint for group in groups))
-    what = listed(methods) if len(methods) <= MOST_NAMES else f"{len(methods)} methods"
-    where = listed(models) if len(models) <= MOST_NAMES else f"{len(models)} models"
+    what = listed(methods) if len(methods) <= MOST_NAMES else count(len(methods), "method")
+    where = listed(models) if len(models) <= MOST_NAMES else count(len(models), "model")
     return f"{what} on {where}"
 
 
