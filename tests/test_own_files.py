@@ -13,7 +13,9 @@ from xaicli.errors import RunError, UsageError, XaiError
 from xaicli.gate.measure import make_ready
 from xaicli.gate.suite import read_suite
 from xaicli.methods.center import Center
+from xaicli.params import as_json
 from xaicli.registry import make_method, make_metric
+from xaicli.stamps import definition_stamp
 
 TESTS = Path(__file__).resolve().parent
 MODEL = f"{TESTS / 'data' / 'net.py'}:make"
@@ -83,3 +85,47 @@ def test_a_suite_runs_code_of_its_own_only_where_it_is_trusted(own: Path) -> Non
         make_ready(suite, trust=False)
     with pytest.raises(RunError, match=r"my.py:1 raised RuntimeError: ran"):
         make_ready(suite, trust=True)
+
+
+def test_what_is_edited_in_the_file_is_another_definition(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["explain", "sample:hopper", "--model", MODEL, "--method", "my.py:Brightness", "-o", "out"]
+    before = make_method("my.py:Brightness"), make_metric("peak.py:Peak")
+    assert main(words) == 0
+    assert main(words) == 0
+    assert "complete before" in capsys.readouterr().err
+    for name in ("my.py", "peak.py"):
+        (own / name).write_text((own / name).read_text() + "\n# edited\n")
+    after = make_method("my.py:Brightness"), make_metric("peak.py:Peak")
+    assert all(
+        definition_stamp(one, "top1", "fp32") != definition_stamp(two, "top1", "fp32")
+        for one, two in zip(before, after, strict=True)
+    )
+    assert main(words) == 2
+    assert "the code in its file" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
+
+
+def test_the_file_of_a_base_counts_for_its_wrapper(own: Path) -> None:
+    def made() -> str:
+        return definition_stamp(make_method("ucag@crop=64@base=my.py:Brightness"), "top1", "fp32")
+
+    code = METHOD.replace("needs = Needs.FORWARD", "needs = Needs.FEATURES")
+    (own / "my.py").write_text(code)
+    before = made()
+    (own / "my.py").write_text(code + "\n# edited\n")
+    assert made() != before
+
+
+def test_methods_that_are_installed_have_no_hash_in_their_definition() -> None:
+    assert set(as_json(make_method("ucag@base=grad-cam"))) == {"name", "version", "parameters"}
+
+
+def test_a_baseline_of_code_that_was_edited_is_of_another_definition(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = f'model = "{MODEL}"\nimages = ["sample:hopper"]\nmethods = ["my.py:Brightness"]\n'
+    (own / "xai.toml").write_text(suite)
+    assert main(["baseline", "--trust"]) == 0
+    assert main(["check", "--trust"]) == 0
+    (own / "my.py").write_text(METHOD + "\n# edited\n")
+    capsys.readouterr()
+    assert main(["check", "--trust"]) == 2
+    assert "brightness: file" in capsys.readouterr().err

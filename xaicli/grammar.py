@@ -58,6 +58,14 @@ def split(text: str, separator: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+def names_in(text: str, option: str) -> list[str]:
+    """The names in a comma-separated text, with their escapes; raises UsageError on an empty one, as in `,` or `a,`."""
+    names = [part.strip() for part in split(text, ",")]
+    if "" in names:
+        raise UsageError(f'{option} "{text}" has an empty name', expected="NAME or NAME,NAME")
+    return names
+
+
 def parse_specs(text: str) -> list[Spec]:
     """All things named in a comma-separated text, in order; raises UsageError on an empty item."""
     return [parse_spec(item) for item in split(text, ",")]

@@ -91,6 +91,8 @@ class Definition:
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    file_hash: ClassVar[str] = ""
+    """SHA-256 of the user's file that was named (`FILE.py:NAME`); empty for what is installed, which has a version."""
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
 
@@ -185,7 +187,8 @@ def format_value(value: Any) -> str:
 def as_json(value: Any) -> Any:
     """A value, or a definition with its parameters, in plain JSON types."""
     if isinstance(value, Definition):
-        return {"name": value.name, "version": value.version, "parameters": value.parameters_as_given()}
+        content = {"name": value.name, "version": value.version, "parameters": value.parameters_as_given()}
+        return content | {"file": value.file_hash} if value.file_hash else content
     if isinstance(value, tuple):
         return [as_json(item) for item in value]
     return value

@@ -23,6 +23,7 @@ from xaicli.metric import Metric
 from xaicli.params import Definition, Spec, escape, fold, format_value, parameters, parse_spec, parse_specs
 from xaicli.python_file import functions_of, import_file, importable, place_of
 from xaicli.python_file import split as split_file
+from xaicli.stamps import sha256_file
 
 if TYPE_CHECKING:
     from xaicli.scoring.judging import MetricJudge
@@ -157,7 +158,8 @@ def is_own_file(name: str) -> bool:
 
 
 def from_own_file(kind: Kind, name: str) -> type[Definition]:
-    """The class in a user's file; raises RunError if it cannot be used."""
+    """The class in a user's file, with the file's hash, so that results of edited code are other results; raises RunError if it
+    cannot be used."""
     file, attribute = split_file(name)
     folder = Path(os.path.realpath(file)).parent
     with importable(folder):
@@ -181,6 +183,7 @@ def from_own_file(kind: Kind, name: str) -> type[Definition]:
         raise RunError(
             f"{file.name}:{attribute} is called {cls.name}, as a built-in {kind.word} is", expected="a name of its own"
         )
+    cls.file_hash = sha256_file(file)
     return cls  # type: ignore[no-any-return]
 
 

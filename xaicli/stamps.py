@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaicli.params import Definition
+from xaicli.params import Definition, as_json
 from xaicli.untrusted import in_words, opened
 
 if TYPE_CHECKING:
@@ -39,15 +39,7 @@ def stamp(content: Any) -> str:
 
 def definition_stamp(definition: Definition, target_rule: str, precision: str) -> str:
     """The stamp of how a map or score is made."""
-    return stamp(
-        {
-            "name": definition.name,
-            "version": definition.version,
-            "parameters": definition.parameters_as_given(),
-            "target": target_rule,
-            "precision": precision,
-        }
-    )
+    return stamp({**as_json(definition), "target": target_rule, "precision": precision})
 
 
 def subject_stamp(photo: str, frame: int, fingerprint: str, target: str, partner: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -348,3 +349,44 @@ def test_a_command_that_is_stopped_says_whether_it_goes_on_or_starts_again(
 def test_commands_that_keep_nothing_do_not_promise_to_go_on() -> None:
     goes_on = {verb for verb, entry in COMMANDS.items() if entry.goes_on}
     assert goes_on == {"explain", "compare", "audit", "aggregate", "score", "trust", "train", "study", "bank"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["score", "sample:hopper", "--controls", ","],
+        ["score", "sample:hopper", "--controls", "random,,center"],
+        ["score", "sample:hopper", "--metric", "deletion,"],
+        ["explain", "sample:hopper", "--method", ","],
+        ["compare", "sample:hopper", "--model", "tiny,"],
+        ["explain", "sample:hopper", "--prompts", "a dog,,a cat"],
+        ["explain", "sample:hopper", "--mean", "0.5,,0.5"],
+        ["trust", "tiny", "photos", "--check", ","],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_name_in_a_list_is_refused_before_any_work(
+    words: list[str], photo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photo_folder.parent)
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert re.search("has an empty name|names nothing|is not numbers", shown.err)
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["train", "tiny"], "Type xai train classifier --model tiny"),
+        (["train", "resnet18@IMAGENET1K_V1"], "Type xai train classifier --model resnet18@IMAGENET1K_V1"),
+        (["train", "timm:resnet18"], "Type xai train classifier --model timm:resnet18"),
+        (["study", "tiny-vit"], "Type xai study lfi-cam --model tiny-vit"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_a_model_where_a_method_is_expected_is_answered_with_what_to_type(
+    words: list[str], instead: str, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--data", str(photo_folder), "-o", str(tmp_path / "out")]) == 2
+    assert instead in capsys.readouterr().err

@@ -27,7 +27,7 @@ from xaicli.cli.score_options import score_options
 from xaicli.cli.sequence_options import sequence_options
 from xaicli.cli.verbosity import Command, verbosity_options
 from xaicli.errors import UsageError
-from xaicli.grammar import split
+from xaicli.grammar import names_in
 
 EXAMPLES = """
 xai compare photos/ --method grad-cam,rise@n_masks=1000
@@ -75,12 +75,10 @@ def command(images: tuple[str, ...], photos: PhotoOptions, model: ModelOptions, 
 
 def models_of(options: ModelOptions) -> list[ModelOptions]:
     """The options for each named model; raises UsageError for an option that makes sense for one model alone."""
-    models = [part.strip() for part in split(options.model or "", ",")]
-    if len(models) == 1:
+    models = names_in(options.model, "--model") if options.model else []
+    if len(models) < 2:
         return [options]
     for name in ("weights", "classes"):
         if getattr(options, name):
             raise UsageError(f"--{name} with {len(models)} models", expected="one", hint="Compare each in a run of its own.")
-    if "" in models:
-        raise UsageError(f"--model {options.model} has an empty name", expected="SPEC,SPEC")
     return [replace(options, model=model) for model in dict.fromkeys(models)]

@@ -216,7 +216,8 @@ def noise_of(entry: Any, photos: int) -> Noise:
 
 def definition(entry: Any) -> Mapping[str, Any]:
     taken(taken(entry, dict)["parameters"], dict)
-    return {"name": text(entry["name"]), "version": whole(entry["version"]), "parameters": entry["parameters"]}
+    content = {"name": text(entry["name"]), "version": whole(entry["version"]), "parameters": entry["parameters"]}
+    return content | {"file": text(entry["file"])} if "file" in entry else content
 
 
 def score_of(value: Any, status: Any) -> Score:

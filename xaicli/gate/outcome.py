@@ -106,8 +106,9 @@ def differences(now: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mappi
 
 
 def flat(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A definition as one table: name, version, and each parameter."""
-    return {"name": definition["name"], "version": definition["version"], **definition["parameters"]}
+    """A definition as one table: name, version, each parameter, and the hash of the user's file that it is read from."""
+    file = {"file": str(definition["file"])[:8]} if "file" in definition else {}
+    return {"name": definition["name"], "version": definition["version"], **file, **definition["parameters"]}
 
 
 def in_order(ready: ReadySuite, baseline: Baseline) -> ReadySuite:

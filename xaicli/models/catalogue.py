@@ -68,3 +68,10 @@ def list_models(pattern: str = "") -> list[Listed]:
         return [*models, *WAYS]
     glob = wanted if any(char in wanted for char in "*?[") else f"*{wanted}*"
     return [entry for entry in (*models, *WAYS) if fnmatch.fnmatchcase(fold(entry.spec), glob)]
+
+
+def is_model(text: str) -> bool:
+    """Whether a specification names a model that is listed, or a source of models such as timm."""
+    if ":" in text:
+        return text.partition(":")[0] in {way.spec.partition(":")[0] for way in WAYS}
+    return fold(text.partition("@")[0]) in map(fold, (*(entry.spec for entry in BUNDLED), *TORCHVISION, *CLIPS))

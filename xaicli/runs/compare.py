@@ -11,7 +11,7 @@ from pathlib import Path
 from xaicli.claims import claim
 from xaicli.errors import UsageError, XaiError
 from xaicli.files import require_writable
-from xaicli.grammar import split
+from xaicli.grammar import names_in, split
 from xaicli.images.decode_limits import SECONDS
 from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import safe_label
@@ -157,10 +157,7 @@ def with_quick_look(spec: str) -> str:
 def models_of(given: Model | Sequence[Model]) -> list[Model]:
     """The named models, each once."""
     if isinstance(given, str):
-        models: list[Model] = [part.strip() for part in split(given, ",")]
-        if "" in models:
-            raise UsageError(f"--model {given} has an empty name", expected="SPEC,SPEC")
-        return list(dict.fromkeys(models))
+        return list(dict.fromkeys(names_in(given, "--model")))
     if given is None or isinstance(given, Classifier) or callable(given):
         return [given]
     return list(given)

@@ -167,7 +167,7 @@ def differences(
         given = {"method": method.label, "target": targets.text, "precision": settings.precision, "version": method.version}
         held = {"method": record.method, "target": record.rule, "precision": record.precision, "version": record.version}
         different += [f"{name} {held[name]} there, {value} here" for name, value in given.items() if held[name] != value] or [
-            "definition"
+            "the code in its file, or a parameter" if method.file_hash else "definition"
         ]
     if record.fingerprint != classifier.fingerprint:
         different.append(f"model {record.fingerprint} there, {classifier.fingerprint} here{prepared(record, classifier)}")

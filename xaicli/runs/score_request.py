@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from xaicli.errors import UsageError
+from xaicli.grammar import names_in
 from xaicli.images.truth import Truth
 from xaicli.method import Method
 from xaicli.metric import Metric
@@ -57,8 +58,8 @@ class ScoreRequest(RunRequest):
         """The controls that are wanted; raises UsageError for an unknown one."""
         if isinstance(self.controls, bool):
             return CONTROL_NAMES if self.controls else ()
-        named = self.controls.split(",") if isinstance(self.controls, str) else self.controls
-        names = tuple(dict.fromkeys(name.strip() for name in named if name.strip()))
+        named = self.controls or ()
+        names = tuple(dict.fromkeys(names_in(named, "--controls") if isinstance(named, str) else named))
         for name in names:
             if name not in CONTROL_NAMES:
                 hint = "For none of them: --no-controls." if name.lower() in ("none", "no", "off", "false") else ""

@@ -11,6 +11,7 @@ from typing import Any
 from xaicli.claims import claim
 from xaicli.errors import UsageError, XaiError, did_you_mean
 from xaicli.files import make_folder, require_writable
+from xaicli.grammar import names_in
 from xaicli.method import Method
 from xaicli.named_files import files_named
 from xaicli.needs import of_sequences
@@ -231,7 +232,7 @@ def trust(
 
 
 def checks_named(check: str | Sequence[str]) -> tuple[str, ...]:
-    named = check.split(",") if isinstance(check, str) else list(check)
+    named = names_in(check, "--check") if isinstance(check, str) else list(check)
     for name in named:
         if name not in CHECKS:
             hint = did_you_mean(name, CHECKS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from xaicli.errors import UsageError
 from xaicli.grammar import fold
 from xaicli.method import Method
+from xaicli.models.catalogue import is_model
 from xaicli.network.classifier import Classifier
 from xaicli.params import Definition, parameters, parse_spec
 from xaicli.registry import METHODS, definition_class, make_method
@@ -53,6 +54,7 @@ def parse_learner(text: str, settings: dict[str, str]) -> Learner:
     Parameters after the name belong to the method, to its training, or to both (P-TAME's auxiliary network). Raises UsageError.
     """
     spec = parse_spec(text)
+    refuse_model(text, ", ".join(TRAINED), f"xai train classifier --model {text}")
     if spec.flag or spec.base is not None:
         raise UsageError(f'"{text}" cannot be trained', expected=", ".join(TRAINED))
     if fold(spec.name) == fold(ClassifierTraining.name):
@@ -65,6 +67,12 @@ def parse_learner(text: str, settings: dict[str, str]) -> Learner:
     if not isinstance(method, Trainable):
         raise UsageError(f"{method.name} needs no training", expected=" or ".join(TRAINED))
     return Learner(method.label, method, joined(rest, settings))
+
+
+def refuse_model(text: str, trained: str, instead: str) -> None:
+    """Raise UsageError, with the command to type instead, for a model's name where what is trained should stand."""
+    if is_model(text):
+        raise UsageError(f"{text} is a model", expected=f"what to train: {trained}", hint=f"Type {instead} …")
 
 
 def names_of(definition: type[Definition] | None) -> set[str]:

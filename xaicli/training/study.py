@@ -27,6 +27,7 @@ from xaicli.targets import DECISION, Targets
 from xaicli.training.batches import Batch, held_out
 from xaicli.training.data import Listing
 from xaicli.training.decoded import open_photos
+from xaicli.training.learner import refuse_model
 from xaicli.training.map_overlap import Floats
 from xaicli.training.plan import prepare
 from xaicli.training.run import TrainRun
@@ -184,6 +185,7 @@ def study(
 
         xaicli.study("lfi-cam", "train/", val="val/", output="study/")
     """
+    refuse_model(method, STUDIED, f"xai study {STUDIED} --model {method}")
     if method != STUDIED:
         raise UsageError(f"a study of {method}", expected=STUDIED)
     for what, number in (("seeds", seeds), ("photos", photos)):
