@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xaicli.runs.trust_table import FIDELITY, QUARTER, RANDOM, counts
+from xaicli.runs.trust_table import FIDELITY, PHOTOS, QUARTER, RANDOM, counts
 
 Certificate = dict[str, Any]
 """As `xai trust --format json` writes it."""
@@ -51,7 +51,7 @@ def section(stored: Certificate) -> Iterator[str]:
     names = list(dict.fromkeys(name for method in stored["methods"] for name in method["properties"]))
     about = f"On {stored['model']}, "
     yield from (f"### {short(stored)}", "", f"{stored['recommendation']}", "")
-    yield f"| method | {' | '.join(names)} | n | passes |"
+    yield f"| method | {' | '.join(names)} | {PHOTOS} | passes |"
     yield "|---" * (len(names) + 3) + "|"
     for method in stored["methods"]:
         label = f"*{method['method']}*" if method["control"] else method["method"]

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xaicli.claims import is_own
+from xaicli.claims import claim, is_own
 from xaicli.cli.main import main
+from xaicli.errors import InputError
 from xaicli.files import require_writable, sweep, write_atomic
 from xaicli.images.find import find
+from xaicli.results.store import Store
 from xaicli.runs.result_claim import mark_of
 
 TESTS = Path(__file__).resolve().parent
@@ -255,3 +257,20 @@ def test_what_a_killed_run_left_of_its_first_look_at_a_folder_goes_too(tmp_path:
     sweep.cache_clear()
     write_atomic(tmp_path / "a.txt", lambda file: file.write(b"a"))
     assert not left.exists()
+
+
+@pytest.mark.parametrize("length", [250, 300])
+def test_a_name_that_is_too_long_is_refused_before_any_work_in_the_same_words(
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite writes a journal beside a store, whose name is longer still."""
+    monkeypatch.chdir(tmp_path)
+    words = "nn cannot be written: file name too long; expected a folder that can be written to"
+    with pytest.raises(InputError, match=words):
+        Store.open("n" * length, late=True)
+    with pytest.raises(InputError, match=words):
+        Store.open("n" * length)
+    if length > 255:
+        with pytest.raises(InputError, match=words):
+            claim(Path("n" * length))
+    assert not list(tmp_path.iterdir())

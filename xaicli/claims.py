@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from xaicli.errors import UsageError
-from xaicli.files import refuse_url
+from xaicli.files import refuse_url, require_name
 from xaicli.untrusted import is_file, is_folder, opened
 
 MARK = "xaicli"
@@ -45,6 +45,7 @@ def claim(path: Path, inputs: Iterable[Path | None] = (), *, overwrite: bool | N
     a run that has no such option, which then is not named in the hint.
     """
     refuse_url(path)
+    require_name(path)
     here = identity_of(path)
     if here is None:
         return

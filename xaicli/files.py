@@ -141,6 +141,19 @@ def require_writable(folder: Path) -> None:
     sweep(place)
 
 
+def require_name(path: Path, ending: str = "") -> None:
+    """Raise InputError now, rather than after the work, if no file can be called so: a name that is too long, or below a file.
+
+    ending: of another file that is written beside it.
+    """
+    try:
+        os.lstat(f"{path}{ending}")
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error) from error
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder for a first result; raises InputError."""
     try:

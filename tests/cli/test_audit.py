@@ -322,6 +322,20 @@ def test_the_table_of_photos_names_only_clusters_that_the_table_of_clusters_has(
     assert sorted(line.split()[-1] for line in table[1:]) == ["0.10", "1", "1"]
 
 
+@pytest.mark.parametrize("by", ["suspicion", "border", "doubt"])
+def test_the_table_of_photos_shows_what_it_is_sorted_by(by: str) -> None:
+    findings = tuple(
+        PhotoFinding(f"{at}.png", str(at), 0, "cat", 0.5, "cat", "ok", border=0.1 * at, doubt=0.2 * at) for at in range(3)
+    )
+    head, *lines = Audit(findings, by=by).render().split("\n\n")[0].splitlines()
+    assert head.count(f"{by} ↓") == 1
+    assert head.replace(f"{by} ↓", "").count(by) == 0
+    at = head.index(f"{by} ↓") + len(f"{by} ↓")
+    shown = [float(line[:at].split()[-1]) for line in lines[:3]]
+    assert shown == sorted(shown, reverse=True)
+    assert len(set(shown)) == 3
+
+
 def test_copies_never_stand_among_the_photos(xai: CommandLine) -> None:
     assert xai("audit", "photos", "--recursive", *MODEL) == 0
     before = contents("photos")

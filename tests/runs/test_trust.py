@@ -77,7 +77,7 @@ def test_what_decides_is_found_and_what_decides_nothing_is_told_apart(colours, g
     assert center.value("planted patch found") < 1.0
     assert found.recommended == "hirescam"
     assert "contrast" in found.sentences[-1]
-    assert "marks the patch also where it decides nothing" in next(text for text in found.sentences if "contrast" in text)
+    assert "marks the patch also where that decides nothing" in next(text for text in found.sentences if "contrast" in text)
 
 
 def test_a_network_that_is_handed_in_is_what_it_was(colours, grey_photos):
@@ -199,10 +199,10 @@ def test_a_costly_method_that_found_all_of_few_patches_does_not_keep_another_fro
 @pytest.mark.parametrize(
     ("alarms", "photos", "said"),
     [
-        (0, 3, "is not shown to mark it where it decides nothing"),
-        (0, 40, "seldom marks it where it decides nothing"),
-        (1, 6, "is not shown to mark it where it decides nothing"),
-        (30, 40, "marks the patch also where it decides nothing"),
+        (0, 3, "has too few photos to say whether it marks the patch where that decides nothing"),
+        (0, 40, "marks the patch in at most 9 % of photos where that decides nothing"),
+        (1, 6, "has too few photos to say whether it marks the patch where that decides nothing"),
+        (30, 40, "marks the patch also where that decides nothing"),
     ],
 )
 def test_few_photos_show_neither_that_a_method_alarms_nor_that_it_seldom_does(alarms, photos, said):

@@ -203,6 +203,18 @@ def test_rows_of_trust_say_why_they_are_not_made_again(photo_folder, tmp_path, m
     assert "the same xai trust command measures it again" in capsys.readouterr().out
 
 
+def test_in_a_store_merged_of_both_only_the_rows_of_trust_are_not_made_again(photo_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    xaicli.score("photos", "tiny", "center,random", metric="sparseness", controls=False, output="plain.db")
+    with Store.open("plain.db", write=False) as store, Store.open("both.db") as both:
+        [run], rows, recipes = store.runs(), list(store.rows()), store.recipes()
+        planted = dataclasses.replace(run, command="xai trust tiny photos")
+        both.add([row for row in rows if row.method == "center"], recipes, run=planted)
+        both.add([row for row in rows if row.method == "random"], recipes, run=run)
+    found = xaicli.verify("both.db")
+    assert {row["method"]: row["result"] for row in found.rows} == {"center": "cannot be made", "random": "same bytes"}
+
+
 def test_trust_leaves_its_command_in_its_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()

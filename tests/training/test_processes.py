@@ -14,6 +14,7 @@ import torch
 
 from xaicli.errors import UsageError
 from xaicli.models.checkpoint import read_metadata
+from xaicli.passes.seeds import digest
 from xaicli.training.processes import ALONE, Processes, joined
 
 NETWORK = f"{Path(__file__).parents[1] / 'data' / 'colours.py'}:colours"
@@ -75,3 +76,10 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
     with joined() as processes:
         assert processes == ALONE
         assert processes.leads
+
+
+def test_each_process_draws_its_own_random_numbers_and_the_first_those_of_one_alone():
+    seeds = {Processes(rank, count).step_seed(5, 7) for rank, count in ((0, 1), (0, 3), (1, 3), (2, 3))}
+    assert len(seeds) == 3
+    assert ALONE.step_seed(5, 7) == digest(5, "training step", 7) >> 1
+    assert ALONE.step_seed(5, 7) != ALONE.step_seed(5, 8)

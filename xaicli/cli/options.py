@@ -294,7 +294,8 @@ model_options = gathered(
         "--engine",
         type=click.Choice(["auto", "torch", "openvino", "onnxruntime"]),
         default="auto",
-        help="What runs passes without gradients. auto: OpenVINO or ONNX Runtime for 1,000 passes or more, if installed.",
+        help="What runs passes without gradients, checked against torch on the first photo of a process. auto: OpenVINO or ONNX "
+        "Runtime for 1,000 passes or more, if installed.",
     ),
     option("Model", "--offline", is_flag=True, help="Download nothing."),
 )

@@ -32,7 +32,13 @@ xai study lfi-cam --data train.csv --hold-out 1000 --model resnet18 --resize 64 
 @option("Model", "--resize", type=click.IntRange(min=1), metavar="N", help="Resize the shorter side.")
 @option("Model", "--crop", type=click.IntRange(min=1), metavar="N", help="Crop the centre.")
 @option("Model", "--device", default="auto", help="cpu, cuda, mps or auto.")
-@option("Model", "--precision", type=click.Choice(["auto", "bf16", "fp32"]), default="auto", help="bf16 halves the time.")
+@option(
+    "Model",
+    "--precision",
+    type=click.Choice(["auto", "bf16", "fp32"]),
+    default="auto",
+    help="bf16: half the time if the processor or GPU computes in bf16, no gain otherwise.",
+)
 @option("Training", "--epochs", type=click.IntRange(min=1), default=30, metavar="N", help="Passes over all photos.")
 @option("Training", "--lr", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Largest learning rate.")
 @option("Training", "--seeds", type=click.IntRange(min=1), default=3, metavar="N", help="Trainings of each kind of network.")

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,6 +140,18 @@ def runs(connection: sqlite3.Connection) -> list[Run]:
     for run in found:
         texts(run.model, run.fingerprint, run.device, run.command, *dict(run.layers), *dict(run.versions))
     return found
+
+
+def keys_of_runs(connection: sqlite3.Connection, wanted: Callable[[Run], bool]) -> set[tuple[str, str, int]]:
+    """Definition, subject and seed of the rows that some runs made."""
+    found = connection.execute("SELECT id, content FROM runs")
+    made = [key for key, content in found if wanted(Run(**json.loads(content)))]
+    return set(
+        connection.execute(
+            "SELECT c.definition, s.subject, r.seed FROM rows r JOIN subjects s ON s.id = r.subject "
+            f"JOIN recipes c ON c.id = r.recipe WHERE r.run IN ({listed(made)})"
+        )
+    )
 
 
 def rows(connection: sqlite3.Connection, selection: Selection, *, curves: bool, nearest: bool) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from xaicli.files import make_folder, refuse_url, require_writable
+from xaicli.files import make_folder, refuse_url, require_name, require_writable
 from xaicli.packages import require
 from xaicli.results import checksums, reading, schema
 from xaicli.results import connection as opening
@@ -60,6 +60,7 @@ class Store:
         path = Path(path)
         if write:
             refuse_url(path)
+            require_name(path, "-journal")
         if late and not is_there(path):
             require_writable(path.parent)
             store = cls(opening.in_memory(), path, curves=curves, maps=maps)
@@ -208,6 +209,11 @@ class Store:
         """The settings of the runs that made the rows."""
         with self._reading():
             return reading.runs(self._connection)
+
+    def keys_of_runs(self, wanted: Callable[[Run], bool]) -> set[tuple[str, str, int]]:
+        """Definition, subject and seed of the rows that some runs made."""
+        with self._reading():
+            return reading.keys_of_runs(self._connection, wanted)
 
     def raw_curves(self) -> Iterator[tuple[str, str, bytes, bytes]]:
         """Curves as stored, for sums over many: definition, model's fingerprint, x, values (little-endian float32)."""

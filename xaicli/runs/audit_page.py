@@ -10,7 +10,7 @@ from PIL import Image
 from xaicli.errors import InputError
 from xaicli.images.grid_picture import grid_picture
 from xaicli.results.report.sections import PagePicture, PictureGroup, Section, table_rows, write_sections
-from xaicli.runs.audit_result import CLUSTER_COLUMNS, PHOTO_COLUMNS, Audit, filled
+from xaicli.runs.audit_result import CLUSTER_COLUMNS, Audit, filled
 from xaicli.survey.finding import PhotoFinding
 from xaicli.survey.suspicion import order, worst_errors
 from xaicli.words import count
@@ -61,8 +61,8 @@ def sections_of(result: Audit) -> list[Section]:
 
 
 def photo_rows(result: Audit) -> tuple[tuple[str, ...], ...]:
-    rows = result.rows[:ROWS]
-    return table_rows(rows, filled(rows, (*PHOTO_COLUMNS, "suspicion")))
+    rows, columns = result.photo_table(result.rows[:ROWS])
+    return table_rows(rows, columns)
 
 
 def cluster_groups(result: Audit) -> tuple[PictureGroup, ...]:

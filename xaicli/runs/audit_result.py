@@ -109,12 +109,20 @@ class Audit(Tabular):
             row | {"label": row["label"] or None, "cluster": row["cluster"] if row["cluster"] in groups else None}
             for row in self.rows[: self.most]
         ]
+        photos, columns = self.photo_table(shown)
         parts = [
             rendered(clusters, "table", filled(clusters, CLUSTER_COLUMNS), width=width),
-            rendered(shown, "table", filled(shown, PHOTO_COLUMNS), width=width),
+            rendered(photos, "table", columns, width=width),
             "\n".join(self.sentences),
         ]
         return "\n\n".join(part for part in parts if part)
+
+    def photo_table(self, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+        """Records of photos and the columns to show, with what they are sorted by marked, as in `suspicion ↓`."""
+        names = PHOTO_COLUMNS if self.by in PHOTO_COLUMNS else (*PHOTO_COLUMNS[:4], self.by, *PHOTO_COLUMNS[4:])
+        marked = f"{self.by} ↓"
+        made = [row | {marked: row[self.by]} for row in rows]
+        return made, filled(made, [marked if name == self.by else name for name in names])
 
     def __repr__(self) -> str:
         return f"Audit({count(len(self.findings), 'photo')}, {count(len(self.clusters), 'cluster')})"

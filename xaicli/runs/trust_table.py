@@ -27,8 +27,10 @@ QUANTITIES = {
 }
 BETTER = {FOUND: " ↑", FOUND_RANK: " ↑", ALARM: " ↓", QUARTER: " ↑", RANDOM: " ↓", FIDELITY: " ↑"}
 """Whether more or less of a property is better."""
+PHOTOS = "n: patch/alarm/quarter/others"
+"""The head of the column of `counts`, by the columns that each number is of."""
 PHOTOS_AND_COST = {
-    "n": "of how many photos: with a patch that decides, with one that decides nothing, quarters, and photos as they are",
+    PHOTOS: "of how many photos: with a patch that decides, with one that decides nothing, quarters, and photos as they are",
     "passes": "through the network for one map, forward + backward",
 }
 MEANINGS = {
@@ -97,7 +99,7 @@ def shown(estimate: Estimate | None) -> str:
 def cells(methods: Sequence[MethodTrust]) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table; properties that nothing was measured of are left out."""
     names = [name for name in PROPERTIES if any(name in one.found for one in methods)]
-    head = ["method", *names, "n", "passes"]
+    head = ["method", *names, PHOTOS, "passes"]
     numbers = {one.label: counts({name: found.n for name, found in one.found.items()}) for one in methods}
     costs = {one.label: one.cost.removesuffix(" passes") for one in methods}
     return head, [
@@ -156,10 +158,10 @@ def share_by_chance(chance: MethodTrust | None, name: str) -> float:
 def alarmed(alarm: Estimate, chance: float) -> str:
     """What false alarms say of a method."""
     if (alarm.low or 0.0) > chance:
-        return "marks the patch also where it decides nothing"
+        return "marks the patch also where that decides nothing"
     if alarm.high is not None and alarm.high <= SELDOM:
-        return "seldom marks it where it decides nothing"
-    return "is not shown to mark it where it decides nothing"
+        return f"marks the patch in at most {100 * alarm.high:.0f} % of photos where that decides nothing"
+    return "has too few photos to say whether it marks the patch where that decides nothing"
 
 
 def sentences(methods: Sequence[MethodTrust], model: str) -> list[str]:

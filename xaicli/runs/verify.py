@@ -178,12 +178,13 @@ def read_folder(folder: Path, *, within: bool = False) -> Iterator[Kept]:
 def read_store(path: Path) -> Iterator[KeptScore]:
     """The rows of a store, those of the control `other` apart, whose maps belong to other photos."""
     with Store.open(path, write=False) as store:
-        planted = any(PLANTED.match(run.command) for run in store.runs())
+        planted = store.keys_of_runs(lambda run: PLANTED.match(run.command) is not None)
         models, recipes = store.models(), {recipe.definition: recipe for recipe in store.recipes()}
         for row in store.rows():
             recipe = recipes[row.definition]
             if not recipe.has_partner:
-                yield KeptScore(row, recipe, models.get(row.model, ""), planted)
+                key = row.definition, row.subject, row.seed
+                yield KeptScore(row, recipe, models.get(row.model, ""), key in planted)
 
 
 def sampled(kept: list[Kept], sample: int | None, seed: int) -> list[Kept]:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from xaicli.containment import contained
 from xaicli.errors import RunError, is_out_of_memory
 from xaicli.network.modes import eval_mode
-from xaicli.passes.seeds import digest
 from xaicli.task import Schedule, Task
 from xaicli.training import schedule as schedules
 from xaicli.training.average import Average
@@ -125,7 +124,7 @@ class Training:
         lr = float(self.scheduler.get_last_lr()[0])
         with self.kept_apart(), torch.random.fork_rng(devices=cuda_of(self.batches.device)):
             # Dropout and the like use random numbers of this step, so that a resumed run draws the same.
-            torch.manual_seed(digest(self.batches.seed, "training step", self.done) >> 1)
+            torch.manual_seed(self.processes.step_seed(self.batches.seed, self.done))
             with self.autocast():
                 losses = self.losses(batch.inputs, batch.labels)
             total = self.task.total(losses)

@@ -23,6 +23,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xaicli.errors import UsageError
+from xaicli.passes.seeds import digest
 from xaicli.task import Task
 from xaicli.words import count
 
@@ -45,6 +46,10 @@ class Processes:
     def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of a batch that this process trains on."""
         return rows[self.rank :: self.count]
+
+    def step_seed(self, seed: int, step: int) -> int:
+        """The seed of a step's random numbers, dropout's say: each process has its own, the first that of a process alone."""
+        return digest(seed, "training step", step, *([self.rank] if self.rank else [])) >> 1
 
     def check(self, batch_size: int) -> None:
         """Raise UsageError if a batch cannot be shared evenly."""
