@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from xaicli.errors import UsageError
-from xaicli.words import count
 
 Border = Literal["clamp", "mirror"]
 
@@ -40,9 +39,7 @@ class MaskGrid:
         if self.cells[0] > self.size[0] or self.cells[1] > self.size[1]:
             cells, places = (f"{side[0]} x {side[1]}" for side in (self.cells, self.size))
             what = "pixels" if self.smooth else "patches"
-            raise UsageError(
-                f"a grid of {count(cells, 'cell')} is finer than the input of {places} {what}", hint="Give a smaller grid."
-            )
+            raise UsageError(f"a grid of {cells} cells is finer than the input of {places} {what}", hint="Give a smaller grid.")
 
     @property
     def cell(self) -> tuple[int, int]:

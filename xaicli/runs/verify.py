@@ -134,8 +134,9 @@ def verify(
         made: list[Remade] = [one for one in chosen if isinstance(one, Remade)]
         results = [one for one in chosen if isinstance(one, KeptResult)]
         scores = [one for one in chosen if isinstance(one, KeptScore)]
-        for one in [*results, *scores][:1]:
-            models.check(one.precision)
+        made_again: list[KeptResult | KeptScore] = [*results, *scores]
+        if made_again:
+            models.check(made_again[0].precision)
         with progress.task("verifying", len(results) + len(scores)) as step:
             for one in remake_maps(results, at_hand, models):
                 made.append(one)
