@@ -114,7 +114,7 @@ def looked_up(values: NDArray[Any], found: Any) -> tuple[NDArray[np.float64], Ra
     if len(entries) < count or not 1 <= bits <= 16:
         raise InputError(
             f"a DICOM table of {counted(len(entries), 'entry', 'entries')} and {bits} bits",
-            expected=f"{counted(count, 'entry', 'entries')} of 1 to 16 bits",
+            expected=f"{count} entries of 1 to 16 bits",
         )
     places = (np.rint(values).astype(np.int64) - first_value).clip(0, count - 1)
     return entries[places].astype(np.float64), (0.0, 2.0**bits - 1)
