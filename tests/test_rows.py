@@ -57,7 +57,7 @@ def test_a_readout_may_not_take_the_name_of_a_column():
 
 
 def test_a_curve_has_one_value_a_place():
-    with pytest.raises(ValueError, match="2 places and 1 values"):
+    with pytest.raises(ValueError, match="2 places and 1 value"):
         Curve((0.0, 1.0), (0.5,))
     with pytest.raises(ValueError, match="0 places"):
         Curve((), ())

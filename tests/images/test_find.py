@@ -187,7 +187,7 @@ def test_names_in_tables_are_short_and_tell_photos_apart(tree):
         ("empty", "empty holds no photos; expected files such as .jpg"),
         ("folders", "--recursive looks into its folders."),
         ("*.zip", "*.zip matches nothing"),
-        ("a/*.txt", "a/*.txt matches 1 files or folders but no photo"),
+        ("a/*.txt", "a/*.txt matches 1 file or folder but no photo"),
         ("folder*", "--recursive looks into folders."),
         ("[", "[ matches nothing"),
         ("@gone.txt", "there is no file gone.txt; expected a list of photos"),

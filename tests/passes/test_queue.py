@@ -148,7 +148,7 @@ def test_other_failures_of_the_network_pass_through(classifier_of, photos):
 
 
 def test_a_network_that_returns_too_few_rows_is_refused(tiny_cnn, classifier_of, photos):
-    with pytest.raises(RunError, match=r"has 1 rows for 4 photos.*--batch-size"):
+    with pytest.raises(RunError, match=r"has 1 row for 4 photos.*--batch-size"):
         run(classifier_of(lambda x: tiny_cnn(x)[:1], SHAPE[1:]), Collector(photos).jobs(), SHAPE, batch_size=4, exact=True)
 
 

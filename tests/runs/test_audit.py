@@ -96,7 +96,7 @@ def test_an_audit_prints_as_its_tables(photos: Path, model: Classifier) -> None:
     found = xaicli.audit(photos, model, "hirescam", target="red", truth="masks")
     assert str(found).startswith("cluster")
     assert "suspect label" in str(found)
-    assert repr(found) == "Audit(3 photos, 1 clusters)"
+    assert repr(found) == "Audit(3 photos, 1 cluster)"
     with pytest.raises(xaicli.XaiError, match="expected table or json"):
         found.render("csv")
 

@@ -299,7 +299,7 @@ def wrong(answer: object) -> type[Metric]:
     ("answer", "words"),
     [
         (None, "brightest gave a NoneType; expected Scores"),
-        (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 1 maps; expected one number per map"),
+        (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 1 map; expected one number per map"),
         (Scores(torch.zeros(1), {"more": torch.zeros(1, 1)}), r"gave more of shape \(1, 1\)"),
         (torch.OutOfMemoryError(), "brightest ran out of memory on the maps of given. Give a smaller --resize and --crop"),
         (ZeroDivisionError("by zero"), "brightest on the maps of given raised ZeroDivisionError: by zero"),

@@ -94,7 +94,7 @@ def test_an_image_folder_of_the_hub_is_read_by_its_table(photos, name):
         ("set.csv", "image,label\na.png,cat\nmissing.png,dog\n", "line 3: there is no photo missing.png"),
         ("set.csv", "image,label\na.png,cat\nb.png,\n", "line 3 has no label, but others have one"),
         ("set.csv", "image,label\na.png,cat\na.png,dog\n", "line 3 gives a.png another label"),
-        ("set.csv", "image,label\na.png\n", "line 2 has 1 cells"),
+        ("set.csv", "image,label\na.png\n", "line 2 has 1 cell"),
         ("set.csv", "", "lists no photos"),
         ("set.csv", "image,label\na.png,0\nb.png,99999\n", "2 classes, and one is number 99999"),
         ("set.jsonl", "{]\n", "line 1 is not JSON"),
