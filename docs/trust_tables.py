@@ -60,8 +60,7 @@ def section(stored: Certificate) -> Iterator[str]:
         yield f"| {label} | {' | '.join(row)} | {photos} | {method['passes']:.3g} |"
     yield from ("", f"`{stored['summary']}`", "")
     yield from (
-        f"- {text}."
-        for text in [*stored.get("remarks", ()), *stored["not_checked"], *(f"Left out: {why}" for why in stored["left_out"])]
+        f"- {text}." for text in [*stored["remarks"], *stored["not_checked"], *(f"Left out: {why}" for why in stored["left_out"])]
     )
     yield from ("", "<details><summary>In sentences</summary>", "")
     yield from (f"- {text.removeprefix(about)}" for text in stored["sentences"])

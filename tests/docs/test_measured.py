@@ -63,7 +63,7 @@ def certificate(**means):
         for label, mean in means.items()
     ]
     texts = {"summary": "trust: a", "recommendation": "Recommended: a.", "sentences": ["On net, a finds."]}
-    return {"model": "net", "methods": found, "not_checked": [], "left_out": [], **texts}
+    return {"model": "net", "methods": found, "remarks": [], "not_checked": [], "left_out": [], **texts}
 
 
 def test_orderings_agree_or_contradict_only_where_intervals_lie_apart():

@@ -186,7 +186,8 @@ def good(methods: Sequence[MethodTrust], *, told: bool) -> list[MethodTrust]:
     if best <= max(chance, 0.0):
         return []
     close = [one for one in own if one.merit >= best - AS_GOOD]
-    return sorted(close, key=lambda one: (one.passes, -one.merit, -(one.value(QUARTER) or 0.0), one.label))
+    # Rounded as in the table, so that a difference by rounding chooses no method.
+    return sorted(close, key=lambda one: (one.passes, -round(one.merit, 2), -round(one.value(QUARTER) or 0.0, 2), one.label))
 
 
 def recommended(methods: Sequence[MethodTrust]) -> MethodTrust | None:
