@@ -15,6 +15,7 @@ import fsspec
 import pyarrow as arrow
 
 import xaicli
+from xaicli.errors import UsageError
 from xaicli.images.names import stems
 from xaicli.progress import SILENT
 from xaicli.registry import make_methods
@@ -53,6 +54,15 @@ def test_a_worker_writes_to_the_url_from_a_copy_of_its_own(shell: RayShell) -> N
     # A plain run finds all of it.
     assert shell("explain", "photos", "--model", f"{NET}:make", "--method", "grad-cam", "-o", url) == 0, shell.err
     assert "7 of 7 maps complete before" in shell.err
+
+
+def test_the_memory_of_a_process_which_workers_do_not_share_is_refused(shell: RayShell) -> None:
+    model = xaicli.load_classifier(f"{NET}:make")
+    sources = find_photos("photos").sources
+    output = OutputFolder.of("memory://lost", stems(sources))
+    run = FolderRun(sources, model, make_methods(["grad-cam"]), choose_targets("top1", model), Settings(), output)
+    with pytest.raises(UsageError, match="-o memory://lost with --ray; expected what all workers share"):
+        next(ExplainOnRay(f"{NET}:make", "top1", Pool(1, 1, 1), SILENT).results(run, run.find()))
 
 
 def in_this_process(monkeypatch: pytest.MonkeyPatch, times: int, before: int) -> FolderRun:

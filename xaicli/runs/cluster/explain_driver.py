@@ -42,6 +42,10 @@ class ExplainOnRay:
         the run keeps going. Raises UsageError for what cannot be sent."""
         if run.sheet:
             raise UsageError("--sheet with --ray", hint="Draw it afterwards: the same command without --ray keeps all maps.")
+        if (remote := run.output.remote) is not None and "memory" in remote.files.protocol:
+            raise UsageError(
+                f"-o {remote.url} with --ray", expected="what all workers share", hint="Name a shared folder or a URL."
+            )
         refuse_unsendable(run.sources, run.classifier)
         todo = [source for source in run.sources if not run.is_done(source, complete)]
         waiting: dict[Source, list[WrittenMap] | Failure] = {}
