@@ -158,6 +158,8 @@ def test_export_merge_and_report_do_what_their_commands_do(records: Any, shell: 
     assert made.rows == shell.rows
     shell("export", "s.db", "--metric", "deletion@steps=4", "--no-controls")
     assert f"{made}\n" == shell.out
+    assert shell("export", "s.db", "--metric", "deletion") == 2
+    assert 's.db has no rows of the metric "deletion"; expected deletion@steps=4' in shell.err
     assert "<th>metric</th>" in made._repr_html_()
     joined = xaicli.merge(["s.db"], "all.db")
     shell("merge", "s.db", "-o", "typed.db")

@@ -174,7 +174,8 @@ def refuse_different(one: Classifier, two: Classifier) -> None:
         raise UsageError("boxes of two detectors are not the same targets", expected="two classifiers")
     if (one.count, one.outputs) != (two.count, two.outputs):
         raise InputError(
-            f"{one.name} has {count(one.count, 'output')} ({one.outputs.value}), {two.name} {two.count} ({two.outputs.value})",
+            f"{one.name} has {count(one.count, 'output')} ({one.outputs.value}), "
+            f"{two.name} has {two.count} ({two.outputs.value})",
             expected="two networks of the same classes",
         )
 

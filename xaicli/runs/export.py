@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from xaicli.claims import claim
+from xaicli.errors import UsageError, did_you_mean
 from xaicli.results.export import export as export_file
 from xaicli.results.export import export_to
 from xaicli.results.reading import Selection
@@ -64,6 +65,7 @@ def export(
     selection = Selection(labels(method), labels(metric), controls)
     found = ExportedRows(Path(store), selection)
     with Store.open(store, write=False) as opened:
+        refuse_absent(opened, selection)
         if output is None:
             return found
         if isinstance(output, str | Path):
@@ -71,6 +73,17 @@ def export(
             return ExportedRows(Path(store), selection, Path(output), export_file(opened, Path(output), format or "", selection))
         export_to(opened, output, format or "csv", selection)
         return found
+
+
+def refuse_absent(store: Store, selection: Selection) -> None:
+    """Raise UsageError for a label that no row has: a slip of the pen would give a table without rows."""
+    recipes = store.recipes()
+    for what, wanted in (("method", selection.methods), ("metric", selection.metrics)):
+        known = sorted({getattr(recipe, what) for recipe in recipes})
+        for label in wanted:
+            if label not in known:
+                found = f'{store.path} has no rows of the {what} "{label}"'
+                raise UsageError(found, expected=", ".join(known) or "rows", hint=did_you_mean(label, known))
 
 
 def labels(given: str | Sequence[str]) -> tuple[str, ...]:
