@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from docs.page_words import percent, shown, wrapped
 from xaicli.files import write_atomic
+from xaicli.words import count
 
 PAGE = Path("docs/lfi-cam.md")
 BRANCH = Path("docs/results/lfi_branch.json")
@@ -92,9 +93,9 @@ def trials_verdict(trials: Sequence[Mapping[str, Any]]) -> str:
         return ""
     better = [trial for trial in trials if above_zero(gain(trial, INSERTION, EQUAL))]
     if not better:
-        count = f"{len(trials)} short trainings" if len(trials) > 1 else "one short training"
+        tried = f"{len(trials)} short trainings" if len(trials) > 1 else "one short training"
         return (
-            f"No recipe that was tried makes the branch's map better than the plain mean of the channels: in {count} none has a "
+            f"No recipe that was tried makes the branch's map better than the plain mean of the channels: in {tried} none has a "
             "higher insertion, by 95 % intervals. "
         )
     names = ", ".join(f"{trial['what']} (by {shown(gain(trial, INSERTION, EQUAL), 3)})" for trial in better)
@@ -124,7 +125,7 @@ def tried(trials: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{schedule['epochs']} epochs by LFI-CAM's published recipe (SGD, batch {schedule['batch_size']}, lr "
         f"{schedule['lr']:g} in steps, weight decay {schedule['weight_decay']:g}, no mixup, no mean of weights; shortened, in "
         f"bf16), with one thing changed. Accuracy is on {first['photos']:,} held-out photos, scores on {first['scored']:,}; 95 % "
-        "intervals in brackets."
+        f"intervals in brackets.{from_scratch(trials)}"
     )
     network = [
         f"| {trial['what']} | {percent(trial['accuracy'])} | {shown(trial['entropy'], 2)} of {trial['most']:.2f} | "
@@ -142,6 +143,15 @@ def tried(trials: Sequence[Mapping[str, Any]]) -> list[str]:
         *(table_of(metric, trials) for metric in metrics),
         "Made by `python -m tools.lfi_trials --data train/ --val val/`, from `docs/results/lfi_trials.json`.",
     ]
+
+
+def from_scratch(trials: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence on networks that the bundled weights do not fit."""
+    return "".join(
+        f" Only {trial['what']} begins with initial weights, and trains for {count(trial['schedule']['epochs'], 'epoch')}."
+        for trial in trials
+        if trial.get("from_scratch")
+    )
 
 
 def table_of(metric: str, trials: Sequence[Mapping[str, Any]]) -> str:
@@ -176,10 +186,6 @@ def studied(study: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def wrapped(text: str) -> str:
-    return textwrap.fill(text, 128, subsequent_indent="  " if text.startswith("- ") else "", break_on_hyphens=False)
-
-
 def verdict(ways: Mapping[str, Any]) -> str:
     """One sentence: whether weights of another photo serve the network as well as the photo's own."""
     change = ways["of the next photo"]["change"]
@@ -191,17 +197,6 @@ def verdict(ways: Mapping[str, Any]) -> str:
         f"The branch's weights are not shown to matter: those of another photo change the loss {range_of}, and its map "
         f"correlates by {alike:.3f} with the one of equal weights."
     )
-
-
-def shown(interval: Sequence[float | None] | None, digits: int) -> str:
-    if interval is None or None in interval:
-        return ""
-    value, low, high = (f"{number:.{digits}f}" for number in interval)
-    return f"{value} [{low}, {high}]"
-
-
-def percent(interval: Sequence[float]) -> str:
-    return shown([100 * number for number in interval], 1)
 
 
 def main() -> int:

@@ -1,5 +1,5 @@
-"""Would another recipe make LFI-CAM's branch say more? Short trainings from the bundled network's weights, each scored against
-the plain mean of the channels and Grad-CAM.
+"""Would another recipe make LFI-CAM's branch say more? Short trainings, from the bundled network's weights where they fit, each
+scored against the plain mean of the channels and Grad-CAM.
 
     python -m tools.lfi_trials --data train/ --val val/ --classes classes.csv
 
@@ -43,17 +43,26 @@ RIVALS = ("lfi-cam@weights=equal", "grad-cam", "center")
 METRICS = ("insertion@steps=14", "average-drop@area=50@mask=binary")
 WITH_TRUTH = "energy-pointing-game"
 BRANCH_WAYS = ("as learned", "all equal", "of the next photo")
-SCHEDULE = {"epochs": 3, "batch_size": 128, "lr": 0.1, "weight_decay": 1e-4, "shape": "step", "ema": 0.0}
+CIFAR = "tiny@widths=16+32+64@blocks=3@strides=2+1+2+2"
+"""The authors' residual network for CIFAR, of depth 20; its first convolution halves photos of 64 x 64 to CIFAR's 32 x 32."""
+SCHEDULE: Mapping[str, Any] = {"epochs": 3, "batch_size": 128, "lr": 0.1, "weight_decay": 1e-4, "shape": "step", "ema": 0.0}
 
 
 @dataclass(frozen=True)
 class ShortTraining:
-    """name: in files and tables; what: in words; training: parameters of `xai train lfi-cam`; network: of the architecture."""
+    """name: in files and tables; what: in words; training: parameters of `xai train lfi-cam`; network: of the architecture;
+    from_scratch: epochs of a network that the bundled weights do not fit, and which begins with initial ones; 0 for the others.
+    """
 
     name: str
     what: str
     training: Mapping[str, str] = field(default_factory=dict)
     network: str = START
+    from_scratch: int = 0
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        return {**SCHEDULE, "epochs": self.from_scratch or SCHEDULE["epochs"]}
 
 
 TRIALS = (
@@ -64,6 +73,7 @@ TRIALS = (
     ShortTraining("temperature-0.3", "temperature 0.3", {"temperature": "0.3"}),
     ShortTraining("stride-removed", "a last map of 16 x 16: the last stage without its stride", {}, "tiny@strides=2+1+2+1"),
     ShortTraining("fin-lr-10-temperature-0.1", "both: temperature 0.1, branch x 10", {"temperature": "0.1", "fin_lr": "10"}),
+    ShortTraining("cifar-resnet-20", "the authors' CIFAR network: ResNet-20, 64 channels of 8 x 8", {}, CIFAR, from_scratch=15),
 )
 
 
@@ -84,15 +94,15 @@ def request_of(trial: ShortTraining, arguments: argparse.Namespace) -> TrainRequ
     return TrainRequest(
         method="lfi-cam",
         data=arguments.data,
-        model=str(start_file(trial.network, arguments.work)),
+        model=trial.network if trial.from_scratch else str(start_file(trial.network, arguments.work)),
         output=arguments.work / f"{trial.name}{ENDING}",
         parameters=dict(trial.training),
-        overrides={**SCHEDULE, **arguments.overrides},
+        overrides={**trial.schedule, **arguments.overrides},
         model_options={"device": "cpu", "classes": arguments.classes},
         limit=arguments.limit,
         held=0,
         bf16=arguments.precision == "bf16",
-        pretrained=True,
+        pretrained=not trial.from_scratch,
         save_every=60.0,
     )
 
@@ -118,7 +128,8 @@ def measure(trial: ShortTraining, file: Path, arguments: argparse.Namespace, hel
         "what": trial.what,
         "network": trial.network,
         "parameters": dict(trial.training),
-        "schedule": {**SCHEDULE, **arguments.overrides},
+        "schedule": {**trial.schedule, **arguments.overrides},
+        "from_scratch": bool(trial.from_scratch),
         "trained_on": arguments.limit,
         "scored": len(photos),
         **branch_figures(classifier, held.sample(arguments.accuracy_photos, seed=1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,23 @@ def test_one_command_trains_scores_and_writes_the_page_and_then_has_nothing_left
 
 def test_trials_start_from_the_bundled_weights_without_a_branch(tmp_path):
     bundled = read_checkpoint(BUNDLED / "tiny.safetensors").tensors
-    for network in dict.fromkeys(trial.network for trial in TRIALS):
+    for network in dict.fromkeys(trial.network for trial in TRIALS if not trial.from_scratch):
         loaded = load_classifier(str(start_file(network, tmp_path)), device="cpu").torch_module.state_dict()
         assert all((bundled[f"network.network.{name}"] == tensor).all() for name, tensor in loaded.items())
         assert len(loaded) < len(bundled)
+
+
+def test_a_network_that_bundled_weights_do_not_fit_is_trained_from_initial_ones(workplace, toy, capsys):
+    words = ["--data", str(toy / "train"), "--val", str(toy / "val"), "--work", "w", "--limit", "8", "--epochs", "1"]
+    words += ["--photos", "2", "--accuracy-photos", "3", "--precision", "fp32", "--only", "cifar-resnet-20"]
+    assert lfi_trials.main(words) == 0, capsys.readouterr().err
+    [figures] = json.loads(lfi_trials.FIGURES.read_text())
+    assert figures["from_scratch"]
+    assert figures["most"] == pytest.approx(math.log(64))
+    assert not list((workplace / "w").glob("start.*"))
+    assert "ResNet-20, 64 channels of 8 x 8 begins with initial weights, and trains for 1 epoch." in " ".join(
+        lfi_page.PAGE.read_text().split()
+    )
 
 
 def trial(low: float, rival: float = -1.0) -> dict:
