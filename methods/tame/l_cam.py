@@ -111,7 +111,7 @@ def layer_of(classifier: Classifier, training: LCAMTraining) -> FeatureLayer:
     if training.tap == "after_pool":
         (layer,) = classifier.stages((pool_after(classifier, layer),))
     if layer.layout.axes is not Axes.CHANNELS_FIRST or layer.call is not None:
-        found = f"l-cam is for convolutional networks, and layer {layer} of {classifier.name} is none of one"
+        found = f"l-cam is for convolutional networks, and {classifier.name} has no map of features at layer {layer}"
         raise UsageError(found, hint="Train t-tame instead.")
     return layer
 

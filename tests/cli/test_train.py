@@ -50,6 +50,14 @@ def test_a_network_is_trained_and_explained_with(folder, capsys):
     assert "light" in out
 
 
+def test_without_held_out_photos_it_says_why_there_are_no_scores(folder, capsys):
+    words = ("train", "t-tame", "--model", "tiny", "--data", "train", "--limit", "4", "--epochs", "1", "-o", "my.safetensors")
+    code, _, err = run(capsys, *words)
+    assert code == 0, err
+    assert "no scores, since no photo was held out; --val DIR or --hold-out N gives some" in err
+    assert "no scores" not in run(capsys, *words, "--overwrite", "--report", "0")[2]
+
+
 def test_the_same_command_twice_says_that_it_is_complete(folder, capsys):
     words = ("train", "classifier", *SMALL, "--data", "train", "--epochs", "1", "-o", "my.safetensors")
     assert run(capsys, *words)[0] == 0

@@ -211,6 +211,8 @@ def scores_of(
         read = read_truth(str(truth), classifier.classes, classifier.count, None if truth_classes is None else str(truth_classes))
     made = score_held_out(run, photos, truth=read, seed=run.request.seed)
     if made is None:
+        if photos and run.learner.method is not None:
+            progress.say("no scores, since no photo was held out; --val DIR or --hold-out N gives some")
         return ()
     with made.store:
         for _ in progress.track(made.rows(), "scoring", len(made.run.sources)):
