@@ -218,8 +218,6 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     arguments = arguments_of(words)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    # The fused attention of torch's own transformer would not be counted.
-    torch.backends.mha.set_fastpath_enabled(False)
 
     def work() -> None:
         if "ordinary" not in stored():
@@ -233,7 +231,13 @@ def main(words: Sequence[str] | None = None) -> int:
             keep({"run": run_at_real_size(arguments)})
         write_tables()
 
-    return exit_code_of(work)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    # The fused attention of torch's own transformer would not be counted.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        return exit_code_of(work)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 if __name__ == "__main__":

@@ -56,14 +56,26 @@ TRAININGS = (
 )
 
 
-def train(one: Compared, way: str, photos: Path, arguments: argparse.Namespace) -> Path:
+def train(one: Compared, way: str, photos: Path, held: Path, arguments: argparse.Namespace) -> Path:
     """The file of a training, made unless it is there."""
     before, seed = WAYS[way]
     output = arguments.work / f"{one.method.replace('@', '.')}.{way.replace(' ', '-')}{ENDING}"
     if is_checkpoint(output):
         return output
-    words = ["train", one.method, "--model", arguments.model, "--data", str(photos), "--val", arguments.val]
-    words += ["--epochs", "1", "--batch-size", "64", "--seed", str(seed), "--report", "0", "--device", "cpu", "--no-progress"]
+    words = ["train", one.method, "--model", arguments.model, "--data", str(photos), "--val", str(held)]
+    words += [
+        "--epochs",
+        "1",
+        "--batch-size",
+        str(arguments.batch),
+        "--seed",
+        str(seed),
+        "--report",
+        "0",
+        "--device",
+        "cpu",
+        "--no-progress",
+    ]
     command = [sys.executable, *before, "-m", "xaicli.cli.main", *words, *one.options, "-o", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode:
@@ -92,16 +104,20 @@ def figures_of(file: Path, first: Path, share: str) -> dict[str, float]:
 
 
 def measured(arguments: argparse.Namespace) -> dict[str, Any]:
-    listing = read_listing(arguments.data).sample(arguments.limit, seed=0)
-    photos = arguments.work / "photos.csv"
+    listing, shown = (
+        read_listing(folder).sample(count, seed=0)
+        for folder, count in ((arguments.data, arguments.limit), (arguments.val, arguments.photos))
+    )
+    photos, held = arguments.work / "photos.csv", arguments.work / "held.csv"
     write_list(photos, listing)
+    write_list(held, shown)
     rows = []
     for one in TRAININGS:
-        files = {way: train(one, way, photos, arguments) for way in WAYS}
+        files = {way: train(one, way, photos, held, arguments) for way in WAYS}
         ways = {way: figures_of(file, files[FIRST], one.share) for way, file in files.items()}
         rows.append({"method": one.method, "what": one.what, "share": one.share.removeprefix("held "), "ways": ways})
-    held = read_metadata(files[FIRST])["data"]["held"]
-    return {"model": arguments.model, "photos": len(listing), "held": held, "batch": 64, "torch": torch.__version__, "rows": rows}
+    sizes = {"photos": len(listing), "held": len(shown), "batch": arguments.batch}
+    return {"model": arguments.model, **sizes, "torch": torch.__version__, "rows": rows}
 
 
 def write_list(path: Path, listing: Listing) -> None:
@@ -119,6 +135,8 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="tiny", help="the network (tiny)")
     parser.add_argument("--work", type=Path, default=Path("two-processes"), metavar="DIR", help="what was trained")
     parser.add_argument("--limit", type=int, default=2000, metavar="N", help="photos to train on")
+    parser.add_argument("--photos", type=int, default=500, metavar="N", help="held-out photos")
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="photos per training step")
     return parser.parse_args(words)
 
 
