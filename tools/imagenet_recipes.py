@@ -145,6 +145,8 @@ def prepared(one: Recipe, arguments: argparse.Namespace, steps: int, batch: int,
 def counted(one: Recipe, arguments: argparse.Namespace) -> dict[str, Any]:
     """The operations of one step, and the published schedule."""
     run = prepared(one, arguments, 1, COUNTED)
+    # A step that was done before it was stopped would not be done, nor counted, again.
+    run.training.snapshot.unlink(missing_ok=True)
     usual = run.task.schedule
     with FlopCounterMode(display=False) as counter:
         for _ in run.training.run():
