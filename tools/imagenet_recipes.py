@@ -177,13 +177,16 @@ def run_at_real_size(arguments: argparse.Namespace) -> dict[str, Any]:
         run = prepared(RUN, arguments, arguments.steps, arguments.batch, lr=arguments.lr)
     timed: list[float] = []
     before = time.monotonic()
-    for event in run.events():
-        if isinstance(event, Step):
-            timed.append(time.monotonic() - before)
-            before = time.monotonic()
-            if event.done % 10 == 0:
-                say(f"step {event.done} of {event.total}: loss {event.terms['loss']:.3f}")
-                keep({"rate": arguments.batch / float(np.median(timed))})
+    try:
+        for event in run.events():
+            if isinstance(event, Step):
+                timed.append(time.monotonic() - before)
+                before = time.monotonic()
+                if event.done % 10 == 0:
+                    say(f"step {event.done} of {event.total}: loss {event.terms['loss']:.3f}")
+    finally:
+        if timed:
+            keep({"rate": arguments.batch / float(np.median(timed))})
     about = read_metadata(run.output)
     return {
         "method": RUN.method,
