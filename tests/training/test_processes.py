@@ -55,6 +55,9 @@ def test_two_processes_reach_the_weights_that_one_reaches(toy, tmp_path):
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-4)
+    histories = (read_metadata(path)["history"] for path in (one, two))
+    for alone, together in zip(*histories, strict=True):
+        assert together == pytest.approx(alone, abs=1e-4)
     assert read_metadata(one)["run"] != read_metadata(two)["run"]
     assert "is complete" in train(toy, two, *MANY)
 

@@ -128,7 +128,8 @@ class Training:
             with self.autocast():
                 losses = self.losses(batch.inputs, batch.labels)
             total = self.task.total(losses)
-            terms = {name: float(value.detach()) for name, value in {**losses, "loss": total}.items()}
+            own = {name: float(value.detach()) for name, value in {**losses, "loss": total}.items()}
+            terms = self.processes.mean(own, self.batches.device)
             self.require_finite(terms, batch)
             self.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(total)

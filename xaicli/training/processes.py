@@ -51,6 +51,14 @@ class Processes:
         """The seed of a step's random numbers, dropout's say: each process has its own, the first that of a process alone."""
         return digest(seed, "training step", step, *([self.rank] if self.rank else [])) >> 1
 
+    def mean(self, figures: Mapping[str, float], device: torch.device) -> dict[str, float]:
+        """The mean of each figure over the processes, which is that of the whole batch, since shares are equal."""
+        if self.count == 1:
+            return dict(figures)
+        values = torch.tensor(list(figures.values()), dtype=torch.float64, device=device)
+        distributed.all_reduce(values)
+        return dict(zip(figures, (values / self.count).tolist(), strict=True))
+
     def check(self, batch_size: int) -> None:
         """Raise UsageError if a batch cannot be shared evenly."""
         if batch_size % self.count:
