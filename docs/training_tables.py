@@ -55,7 +55,7 @@ def recipes_tables(stored: Mapping[str, Any]) -> str:
     rate = PUBLISHED * usual
     rows = [
         f"| `{one['method']}` | {one['network']} | {one['epochs']} | {one['batch']} | {one['flop'] / 1e9:.1f} | "
-        f"{one['flop'] * one['epochs'] * PHOTOS / rate / 3600:,.0f} |"
+        f"{one['flop'] * one['epochs'] * PHOTOS / rate / 3600:,.1f} |"
         for one in stored["recipes"]
     ]
     note = (

@@ -133,7 +133,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--val", required=True, metavar="DIR", help="held-out photos, likewise")
     parser.add_argument("--model", default="tiny", help="the network (tiny)")
     parser.add_argument("--work", type=Path, default=Path("two-processes"), metavar="DIR", help="what was trained")
-    parser.add_argument("--limit", type=int, default=1000, metavar="N", help="photos to train on")
+    parser.add_argument("--limit", type=int, default=2000, metavar="N", help="photos to train on")
     parser.add_argument("--photos", type=int, default=500, metavar="N", help="held-out photos")
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="photos per training step")
     return parser.parse_args(words)
