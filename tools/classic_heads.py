@@ -42,7 +42,7 @@ SCHEDULE: Mapping[str, Any] = {"epochs": 2, "batch_size": 32}
 
 
 @dataclass(frozen=True)
-class Head:
+class TrainedHead:
     """A head to train: `xai train METHOD`, up to which learning rate."""
 
     method: str
@@ -59,7 +59,7 @@ class Classic:
 
     spec: str
     words: str
-    heads: tuple[Head, ...]
+    heads: tuple[TrainedHead, ...]
     rivals: tuple[str, ...] = (GRAD_CAM,)
 
     @property
@@ -67,7 +67,7 @@ class Classic:
         return self.spec.partition(":")[2]
 
 
-T_TAME, P_TAME, L_CAM = Head("t-tame", 1e-2), Head("p-tame@auxiliary=tiny", 3e-3), Head("l-cam", 1e-2)
+T_TAME, P_TAME, L_CAM = TrainedHead("t-tame", 1e-2), TrainedHead("p-tame@auxiliary=tiny", 3e-3), TrainedHead("l-cam", 1e-2)
 NETWORKS = (
     Classic("torchvision:mobilenet_v2", "MobileNetV2", (T_TAME, P_TAME, L_CAM)),
     Classic("timm:deit_tiny_patch16_224", "DeiT-Ti", (T_TAME, P_TAME), (GRAD_CAM, "gae")),
@@ -78,7 +78,7 @@ def options_of(network: Classic, arguments: argparse.Namespace) -> dict[str, Any
     return {"device": "cpu", "weights": str(arguments.assets / "weights" / f"{network.stem}.safetensors")}
 
 
-def trained(network: Classic, head: Head, arguments: argparse.Namespace) -> Path:
+def trained(network: Classic, head: TrainedHead, arguments: argparse.Namespace) -> Path:
     """The head's file, trained unless it is complete."""
     request = TrainRequest(
         method=head.method,

@@ -49,7 +49,7 @@ SIDE = 224
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ImageNetRecipe:
     """A training of the page: its method, without P-TAME's auxiliary network, and its network."""
 
     method: str
@@ -65,17 +65,17 @@ class Recipe:
 
 
 ALL = (
-    Recipe("t-tame", "resnet50"),
-    Recipe("t-tame", "vgg16"),
-    Recipe("t-tame@baseline=zero", "vit_b_16"),
-    Recipe("p-tame", "resnet50"),
-    Recipe("p-tame", "vgg16"),
-    Recipe("p-tame", "vit_b_16"),
-    Recipe("l-cam", "resnet50"),
-    Recipe("l-cam@mode=fm", "resnet50"),
-    Recipe("l-cam", "vgg16"),
-    Recipe("l-cam@mode=fm", "vgg16"),
-    Recipe("lfi-cam@fin_relu=every", "resnet50"),
+    ImageNetRecipe("t-tame", "resnet50"),
+    ImageNetRecipe("t-tame", "vgg16"),
+    ImageNetRecipe("t-tame@baseline=zero", "vit_b_16"),
+    ImageNetRecipe("p-tame", "resnet50"),
+    ImageNetRecipe("p-tame", "vgg16"),
+    ImageNetRecipe("p-tame", "vit_b_16"),
+    ImageNetRecipe("l-cam", "resnet50"),
+    ImageNetRecipe("l-cam@mode=fm", "resnet50"),
+    ImageNetRecipe("l-cam", "vgg16"),
+    ImageNetRecipe("l-cam@mode=fm", "vgg16"),
+    ImageNetRecipe("lfi-cam@fin_relu=every", "resnet50"),
 )
 RUN = ALL[0]
 
@@ -117,7 +117,7 @@ def stride_1(arguments: argparse.Namespace, classes: int) -> Path:
     return path
 
 
-def prepared(one: Recipe, arguments: argparse.Namespace, steps: int, batch: int, **given: Any) -> TrainRun:
+def prepared(one: ImageNetRecipe, arguments: argparse.Namespace, steps: int, batch: int, **given: Any) -> TrainRun:
     method, options = one.method, {"device": "cpu"}
     model = one.network
     if one.trains_network:
@@ -142,7 +142,7 @@ def prepared(one: Recipe, arguments: argparse.Namespace, steps: int, batch: int,
     return prepare(request, notice=say)
 
 
-def counted(one: Recipe, arguments: argparse.Namespace) -> dict[str, Any]:
+def counted(one: ImageNetRecipe, arguments: argparse.Namespace) -> dict[str, Any]:
     """The operations of one step, and the published schedule."""
     run = prepared(one, arguments, 1, COUNTED)
     # A step that was done before it was stopped would not be done, nor counted, again.

@@ -11,7 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from tools import classic_heads, heads_page
-from tools.classic_heads import Classic, Head
+from tools.classic_heads import Classic, TrainedHead
 from tools.heads_page import DROP, FIGURES, INSERTION, page, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ def assets(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_one_command_trains_scores_and_writes_the_page_and_then_has_nothing_left(assets, toy, tmp_path, monkeypatch, capsys):
-    heads = (Head("t-tame", 1e-2), Head("l-cam", 1e-2))
+    heads = (TrainedHead("t-tame", 1e-2), TrainedHead("l-cam", 1e-2))
     monkeypatch.setattr(classic_heads, "NETWORKS", (Classic("torchvision:mobilenet_v2", "MobileNetV2", heads),))
     words = ["--assets", str(assets), "--data", str(toy / "train"), "--val", str(toy / "val"), "--work", "w"]
     words += ["--limit", "4", "--epochs", "1", "--photos", "2", "--precision", "fp32"]

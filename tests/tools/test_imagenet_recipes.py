@@ -8,7 +8,7 @@ import pytest
 import torchvision
 
 from tools import imagenet_recipes
-from tools.imagenet_recipes import RECIPES, Recipe, stride_1
+from tools.imagenet_recipes import RECIPES, ImageNetRecipe, stride_1
 
 RESNET = torchvision.models.ResNet
 
@@ -24,7 +24,7 @@ def test_one_command_counts_and_runs_and_then_has_nothing_left(toy, tmp_path, mo
     monkeypatch.setattr(torchvision.models, "get_model", small)
     monkeypatch.setattr(torchvision.models, "resnet50", lambda **given: small("resnet50"))
     monkeypatch.setattr(imagenet_recipes, "write_tables", lambda: None)
-    one = Recipe("l-cam", "resnet50")
+    one = ImageNetRecipe("l-cam", "resnet50")
     for name, value in {"ALL": (one,), "RUN": one, "SETTLED": 4}.items():
         monkeypatch.setattr(imagenet_recipes, name, value)
     words = ["--data", str(toy / "train"), "--work", "w", "--steps", "3", "--batch", "4", "--precision", "fp32"]
