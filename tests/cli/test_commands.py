@@ -372,7 +372,7 @@ def test_an_empty_name_in_a_list_is_refused_before_any_work(
     assert main(words) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert re.search("has an empty name|names nothing|is not numbers", shown.err)
+    assert re.search("has an empty name|names nothing|is not numbers|is empty", shown.err)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xaicli.errors import UsageError
-from xaicli.grammar import names_in, unescape
+from xaicli.grammar import split, unescape
 
 HOLE = "{}"
 """The place of the prompt in a template."""
@@ -66,7 +66,7 @@ def read_prompts(
 ) -> Prompts:
     """Prompts as given: a text is a list joined by commas (a comma inside one takes a backslash), a template one sentence."""
     if isinstance(prompts, str):
-        prompts = [unescape(part) for part in names_in(prompts, "--prompts")]
+        prompts = [unescape(part).strip() for part in split(prompts, ",")]
     templates = (template,) if isinstance(template, str) else tuple(template or ())
     given = tuple(prompts or ())
     if not all(isinstance(text, str) for text in (*given, *templates)):
