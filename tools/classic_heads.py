@@ -156,7 +156,8 @@ def right(classifier: Classifier, photos: Listing, assets: Path) -> np.ndarray[A
     found = []
     with torch.inference_mode():
         for batch in held_out(decoded, wanted, len(photos), classifier.view, 32, classifier.device):
-            found.append(torch.eq(classifier(batch.inputs).argmax(dim=1), batch.labels).double().numpy())
+            assert batch.labels is not None
+            found.append((classifier(batch.inputs).argmax(dim=1) == batch.labels).double().numpy())
     return np.concatenate(found)
 
 
