@@ -118,6 +118,14 @@ def test_passes_of_the_whole_run_count(tiny_cnn, classifier_of, photo_batch):
 
 
 @pytest.mark.parametrize("passes", [1, WORTH_CONVERTING])
+def test_the_length_of_a_run_changes_no_engine_in_bf16_where_each_rounds_in_its_own_way(
+    tiny_cnn, classifier_of, photo_batch, passes
+):
+    classifier = dataclasses.replace(classifier_of(tiny_cnn), masked_dtype=torch.bfloat16, expected_passes=passes)
+    assert engine_for(classifier, photo_batch[:1], passes, exact=False) is classifier
+
+
+@pytest.mark.parametrize("passes", [1, WORTH_CONVERTING])
 def test_torch_is_torch(tiny_cnn, classifier_of, photo_batch, passes):
     classifier = dataclasses.replace(classifier_of(tiny_cnn), engine="torch")
     found = engine_for(classifier, photo_batch[:1], passes, exact=True)

@@ -21,7 +21,7 @@ def test_a_bundled_network_is_explained_by_what_its_entry_names(network):
     default, entry = default_method(classifier), DATA["networks"][network]
     assert default.name == entry["method"]
     assert f"of {entry['among']} methods with one or two passes a photo" in default.why
-    assert f"on {network} (insertion" in default.why
+    assert f"on {network}; its insertion is {entry['value'][0]:.2f}" in default.why
     assert f"{entry['photos']} photos" in default.why
     # Of other weights nothing was measured.
     other = dataclasses.replace(classifier, weights_fingerprint="0" * 16)

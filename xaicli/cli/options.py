@@ -295,7 +295,7 @@ model_options = gathered(
         type=click.Choice(["auto", "torch", "openvino", "onnxruntime"]),
         default="auto",
         help="What runs passes without gradients, checked against torch on the first photo of a process. auto: OpenVINO or ONNX "
-        "Runtime for 1,000 passes or more, if installed.",
+        "Runtime for 1,000 float32 passes or more, if installed.",
     ),
     option("Model", "--offline", is_flag=True, help="Download nothing."),
 )

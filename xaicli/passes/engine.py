@@ -36,7 +36,8 @@ def engine_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: b
     """The classifier over what runs `passes` passes of inputs like `photo` (1, C, H, W), without gradients, in the shortest time.
 
     With `auto` it is the first runtime that is installed, where at least 1,000 passes are expected (here and in the whole run);
-    otherwise what torch runs (see `folded_engine_for`). The choice depends on no clock and on nothing that ran before, so that
+    otherwise what torch runs (see `folded_engine_for`), as always in bf16, where each engine rounds in its own way and a longer
+    run would have other results. The choice depends on no clock and on nothing that ran before, so that
     the same call gives the same bytes. exact: float32, else `masked_dtype`.
     """
     dtype = torch.float32 if exact else classifier.masked_dtype
@@ -59,6 +60,6 @@ def runtime_for(classifier: Classifier, passes: float, dtype: torch.dtype) -> Ru
     able = [runtime for runtime in RUNTIMES.values() if dtype in runtime.dtypes]
     if classifier.engine != AUTO:
         return next((runtime for runtime in able if runtime.name == classifier.engine), None)
-    if max(passes, classifier.expected_passes) < WORTH_CONVERTING:
+    if dtype != torch.float32 or max(passes, classifier.expected_passes) < WORTH_CONVERTING:
         return None
     return next((runtime for runtime in able if installed(runtime.name)), None)

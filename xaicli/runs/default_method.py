@@ -41,10 +41,10 @@ def default_method(classifier: Classifier) -> DefaultMethod:
 def reason(network: str, entry: dict[str, Any]) -> str:
     value, low, high = entry["value"]
     among = f"of {entry['among']} methods with one or two passes a photo"
-    measured = f"insertion {value:.2f} [{low:.2f}, {high:.2f}] over {entry['photos']} photos"
+    measured = f"its insertion is {value:.2f} [{low:.2f}, {high:.2f}] over {entry['photos']} photos"
     if entry["ahead"]:
-        return f"the best {among} on {network} ({measured})"
-    return f"none {among} is shown to be better on {network} ({measured})"
+        return f"the best {among} on {network}; {measured}"
+    return f"none {among} is shown to beat it on {network}; {measured}"
 
 
 def kind_of(classifier: Classifier) -> str:
