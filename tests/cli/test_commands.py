@@ -359,7 +359,6 @@ def test_commands_that_keep_nothing_do_not_promise_to_go_on() -> None:
         ["score", "sample:hopper", "--metric", "deletion,"],
         ["explain", "sample:hopper", "--method", ","],
         ["compare", "sample:hopper", "--model", "tiny,"],
-        ["explain", "sample:hopper", "--prompts", "a dog,,a cat"],
         ["explain", "sample:hopper", "--mean", "0.5,,0.5"],
         ["trust", "tiny", "photos", "--check", ","],
     ],

@@ -44,6 +44,8 @@ def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Pat
 
 def claim_pictures(folder: Path, page: str, inputs: Iterable[Path | None]) -> None:
     """Raise UsageError, before any work, where a picture of a check or its page would replace a file of others, or an input."""
+    if not is_folder(folder):
+        return
     inputs = list(inputs)
     for path in (*pictures_in(folder), folder / page):
         claim(path, inputs)
