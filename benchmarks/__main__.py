@@ -57,6 +57,7 @@ BENCHMARKS = {
     "intervals": "whether intervals cover the truth and tests reject as often as they say, simulated",
     "parity": "faults planted in exports of real networks, and faithful exports: what `xai parity` finds of each",
     "ray": "what a run on Ray is made of: seconds a photo of ten methods, the driver's cost and the store's growth a row",
+    "ray-overhead": "20,000 photos by one actor on Ray over a plain run, once its workers have begun",
     "ray-memory": "what the driver of a run on Ray keeps of photos that are done",
     "store": "a store of a million rows: what is missing, the table of means",
 }

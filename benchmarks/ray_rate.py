@@ -49,17 +49,21 @@ def pair(folder: Path, threads: int) -> float:
 
 def rate(folder: Path, threads: int, *, on_ray: bool) -> float:
     """Photos a second of one run."""
-    words = ClusterWords("local", threads) if on_ray else ClusterWords()
-    torch.set_num_threads(1 if on_ray else threads)
-    request = ScoreRequest(images=str(folder), method="grad-cam", metric=METRICS)
-    with tempfile.TemporaryDirectory() as there, words.workplace("tiny", "top1", SILENT) as workplace:
-        done = list(arrivals(request.run("tiny"), Path(there, "scores.db"), workplace))
-    middle = np.arange(PHOTOS)[OUTSIDE:-OUTSIDE]
+    done = arrivals_of(folder, threads, on_ray=on_ray)
+    middle = np.arange(len(done))[OUTSIDE:-OUTSIDE]
     return float(np.polyfit(np.asarray(done)[OUTSIDE:-OUTSIDE], middle, 1)[0])
 
 
+def arrivals_of(folder: Path, threads: int, *, on_ray: bool, limit: int | None = None, controls: bool = True) -> list[float]:
+    """When each photo was done: of all photos below the folder, or of the first."""
+    words = ClusterWords("local", threads) if on_ray else ClusterWords()
+    torch.set_num_threads(1 if on_ray else threads)
+    request = ScoreRequest(images=str(folder), method="grad-cam", metric=METRICS, recursive=True, limit=limit, controls=controls)
+    with tempfile.TemporaryDirectory() as there, words.workplace("tiny", "top1", SILENT) as workplace:
+        return list(arrivals(request.run("tiny"), Path(there, "scores.db"), workplace))
+
+
 def arrivals(run: ScoreRun, path: Path, workplace: Workplace) -> Iterator[float]:
-    """When each photo was done."""
     with Store.open(path) as store, closing(workplace.results(run, store)) as results:
         for result in results:
             if isinstance(result, Failure):

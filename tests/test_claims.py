@@ -265,7 +265,7 @@ def test_a_name_that_is_too_long_is_refused_before_any_work_in_the_same_words(
 ) -> None:
     """SQLite writes a journal beside a store, whose name is longer still."""
     monkeypatch.chdir(tmp_path)
-    words = "nn cannot be written: file name too long; expected a folder that can be written to"
+    words = "nn cannot be written: file name too long; expected a shorter name"
     with pytest.raises(InputError, match=words):
         Store.open("n" * length, late=True)
     with pytest.raises(InputError, match=words):

@@ -86,10 +86,17 @@ def make(recipe: BundledFile, arguments: argparse.Namespace) -> None:
     request = request_of(recipe, arguments)
     assert request.output is not None
     if not request.output.is_file():
-        run = prepare(request, notice=say)
-        carry_out(run)
+        trained(request)
     checkpoint.BUNDLED.mkdir(exist_ok=True)
     shutil.copyfile(request.output, checkpoint.BUNDLED / recipe.file)
+
+
+def trained(request: TrainRequest) -> Path:
+    """The file of a training, which is carried out unless it is complete."""
+    run = prepare(request, notice=say)
+    if not run.complete:
+        carry_out(run)
+    return run.output
 
 
 def carry_out(run: TrainRun) -> None:

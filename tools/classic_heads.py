@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tools.bundled_models import carry_out
+from tools.bundled_models import trained
 from tools.heads_page import DROP, FIGURES, GRAD_CAM, INSERTION, write_page
 from tools.resumable_work import exit_code_of, say
 from tools.trial_scores import Values, kept, score, share
@@ -34,7 +34,6 @@ from xaicli.results import stats
 from xaicli.training.batches import held_out
 from xaicli.training.data import Listing, read_listing
 from xaicli.training.decoded import open_photos
-from xaicli.training.plan import prepare
 from xaicli.training.train_request import TrainRequest
 
 SCHEDULE: Mapping[str, Any] = {"epochs": 2, "batch_size": 32}
@@ -78,7 +77,7 @@ def options_of(network: Classic, arguments: argparse.Namespace) -> dict[str, Any
     return {"device": "cpu", "weights": str(arguments.assets / "weights" / f"{network.stem}.safetensors")}
 
 
-def trained(network: Classic, head: TrainedHead, arguments: argparse.Namespace) -> Path:
+def head_file(network: Classic, head: TrainedHead, arguments: argparse.Namespace) -> Path:
     """The head's file, trained unless it is complete."""
     request = TrainRequest(
         method=head.method,
@@ -92,16 +91,12 @@ def trained(network: Classic, head: TrainedHead, arguments: argparse.Namespace) 
         bf16=arguments.precision == "bf16",
         save_every=60.0,
     )
-    assert request.output is not None
-    run = prepare(request, notice=say)
-    if not run.complete:
-        carry_out(run)
-    return request.output
+    return trained(request)
 
 
 def measure(network: Classic, arguments: argparse.Namespace, held: Listing) -> dict[str, Any]:
     """All figures of a network, as JSON holds them."""
-    files = {head: trained(network, head, arguments) for head in network.heads}
+    files = {head: head_file(network, head, arguments) for head in network.heads}
     classifier = load_classifier(network.spec, **options_of(network, arguments))
     labels = {f"{head.name}@checkpoint={escape(str(file))}": head.name for head, file in files.items()}
     photos = held.sample(arguments.photos, seed=0)

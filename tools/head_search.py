@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.bundled_models import carry_out
+from tools.bundled_models import trained
 from tools.resumable_work import exit_code_of, say
 from tools.trial_scores import Interval, kept, score
 from xaicli.errors import UsageError
@@ -30,7 +30,6 @@ from xaicli.models.load import load_classifier
 from xaicli.params import escape
 from xaicli.results import stats
 from xaicli.training.data import Listing, read_listing
-from xaicli.training.plan import prepare
 from xaicli.training.train_request import TrainRequest
 
 FIGURES = Path("docs/results/head_search.jsonl")
@@ -103,12 +102,9 @@ def figures_of(one: Candidate, photos: int, shown: Listing, arguments: argparse.
         bf16=arguments.precision == "bf16",
         save_every=60.0,
     )
-    assert request.output is not None
-    run = prepare(request, notice=say)
-    if not run.complete:
-        carry_out(run)
+    file = trained(request)
     classifier = load_classifier(one.model, device="cpu")
-    label = f"{one.method}@checkpoint={escape(str(request.output))}"
+    label = f"{one.method}@checkpoint={escape(str(file))}"
     values = score(arguments.work / f"{one.name}.{photos}.db", classifier, [label, "grad-cam"], [INSERTION, DROP], shown)
     means: dict[str, Interval] = {}
     for metric, by_method in values.items():

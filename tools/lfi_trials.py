@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.bundled_models import carry_out
+from tools.bundled_models import trained
 from tools.lfi_branch import ALTERED, Passed, passed
 from tools.lfi_page import write_page
 from tools.model_card import truth_beside
@@ -32,7 +32,6 @@ from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
 from xaicli.results import stats
 from xaicli.training.data import Listing, read_listing
-from xaicli.training.plan import prepare
 from xaicli.training.train_request import TrainRequest
 
 FIGURES = Path("docs/results/lfi_trials.json")
@@ -105,15 +104,6 @@ def request_of(trial: ShortTraining, arguments: argparse.Namespace) -> TrainRequ
         pretrained=not trial.from_scratch,
         save_every=60.0,
     )
-
-
-def trained(trial: ShortTraining, arguments: argparse.Namespace) -> Path:
-    request = request_of(trial, arguments)
-    assert request.output is not None
-    run = prepare(request, notice=say)
-    if not run.complete:
-        carry_out(run)
-    return request.output
 
 
 def measure(trial: ShortTraining, file: Path, arguments: argparse.Namespace, held: Listing) -> dict[str, Any]:
@@ -198,7 +188,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for trial in TRIALS:
             if wanted and trial.name not in wanted:
                 continue
-            keep(measure(trial, trained(trial, arguments), arguments, held))
+            keep(measure(trial, trained(request_of(trial, arguments)), arguments, held))
             say(f"{trial.name}: scored")
         write_page()
 

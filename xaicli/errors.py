@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import errno
+import json
 import re
 import traceback
 from collections.abc import Iterable
@@ -111,6 +112,23 @@ def described(error: BaseException) -> str:
     """ "TYPE: text" of a foreign exception."""
     text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def fault_in_content(error: BaseException) -> str:
+    """What is wrong with the content of a file, in words: of the exception that reading its parts raised."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+    if isinstance(error, UnicodeDecodeError):
+        return "a text that is not UTF-8"
+    if isinstance(error, KeyError) and error.args:
+        return f"it has no {text_of(ValueError(repr(error.args[0])))}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, ArithmeticError):
+        return "a number that cannot be"
+    if isinstance(error, TypeError | AttributeError | LookupError):
+        return "a part of it is of another kind"
+    return text_of(error) or "a value that cannot be"
 
 
 def forget_frames(error: BaseException) -> None:

@@ -7,6 +7,7 @@ when the process ends, so that no run mistakes another's file for a leftover.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -176,6 +177,10 @@ def nearest(folder: Path) -> Path:
 
 def cannot_write(path: Path, error: OSError | ValueError) -> InputError:
     reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = "a file is where a folder is needed"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return InputError(f"{path} cannot be written: {reason}", expected="a shorter name", hint="Choose one with -o.")
     return InputError(
         f"{path} cannot be written: {reason}", expected="a folder that can be written to", hint="Choose one with -o DIR."
     )

@@ -6,6 +6,7 @@ takes a backslash. All that follows `@base=` belongs to the base.
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 
 from xaicli.errors import UsageError
@@ -26,6 +27,12 @@ class Spec:
 def fold(name: str) -> str:
     """The form in which names are compared: case, dashes and underscores are ignored, `++` is `pp`."""
     return name.lower().replace("++", "pp").replace("-", "").replace("_", "").strip()
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name contains a pattern, or matches one with `*`, `?` or `[`; both are folded, and an empty pattern fits all."""
+    wanted = fold(pattern)
+    return fnmatch.fnmatchcase(fold(name), wanted if any(char in wanted for char in "*?[") else f"*{wanted}*")
 
 
 def escape(value: str) -> str:

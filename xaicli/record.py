@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xaicli.errors import InputError, described
+from xaicli.errors import InputError, fault_in_content
 from xaicli.images.view import View
 from xaicli.segment_pairs import SegmentPair
 from xaicli.sign import Sign
@@ -106,7 +106,7 @@ class Record:
                     given[name] = tuple(listed(given[name]))
                 return checked(cls(**given))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"{where} is not a record of an attribution ({described(error)})") from error
+            raise InputError(f"{where} is not a record of an attribution ({fault_in_content(error)})") from error
         raise InputError(
             f"{where} was written by a newer version", expected=f"schema {SCHEMA_VERSION} or older", hint="Upgrade xaicli."
         )

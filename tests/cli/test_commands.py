@@ -95,6 +95,20 @@ def test_list_takes_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name.startswith("resnet") for name in names)
 
 
+@pytest.mark.parametrize("what", ["methods", "metrics", "models", "layers", "checkpoints"])
+def test_list_finds_a_part_of_a_name_and_says_where_none_matches(capsys: pytest.CaptureFixture[str], what: str) -> None:
+    part = {"methods": "CAM", "metrics": "delet", "models": "SqueezeNet", "layers": "stage", "checkpoints": "p-tame"}[what]
+    code, text, _ = run(capsys, "list", what, part, "--format", "json")
+    assert code == 0
+    key = {"methods": "name", "metrics": "name"}.get(what, what.removesuffix("s"))
+    names = [row[key] for row in json.loads(text)]
+    assert names
+    assert all(part.lower() in name.lower().replace("_", "") for name in names)
+    code, text, err = run(capsys, "list", what, "no-such-thing")
+    assert (code, text) == (2, "")
+    assert f'error: no {what.removesuffix("s")} matches "no-such-thing"; expected a part of a name, or a glob' in err
+
+
 def test_list_layers_marks_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "list", "layers", "--model", f"{NET}:make", "--format", "json")
     rows = json.loads(out)

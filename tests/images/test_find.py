@@ -112,6 +112,10 @@ def test_standard_input_names_photos_by_line_or_nul(tree):
     assert paths("-", stdin=io.BytesIO(b"a\nb.jpg\0b.tif\0"), null=True) == ["a\nb.jpg", "b.tif"]
 
 
+def test_a_list_named_by_a_dash_is_standard_input(tree):
+    assert paths("@-", stdin=io.BytesIO(b"b.tif\n")) == ["b.tif"]
+
+
 def test_paths_on_standard_input_are_literal(tree):
     (tree / "*.jpg").touch()
     assert paths("-", stdin=io.BytesIO(b"*.jpg\n")) == ["*.jpg"]

@@ -105,6 +105,13 @@ def test_a_format_that_nobody_named_is_refused(store, tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_of_one_format_is_not_filled_with_another(store, tmp_path):
+    with pytest.raises(UsageError, match=r"rows\.csv is named csv, and the format is parquet; .* Give -o FILE\.parquet"):
+        export(store, tmp_path / "rows.csv", "parquet")
+    assert list(tmp_path.iterdir()) == []
+    assert export(store, tmp_path / "rows.txt", "csv") > 0
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(store, tmp_path):
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="cannot be written"):

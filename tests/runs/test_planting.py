@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,14 @@ def test_a_direction_is_the_ridge_regression_of_a_library():
     assert direction / np.linalg.norm(direction) == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
 
 
+def planted(layer: nn.Linear, direction: torch.Tensor, offset: float) -> nn.Linear:
+    """A copy of the layer whose second output grows along a direction."""
+    moved = copy.deepcopy(layer)
+    moved.weight[1] += direction
+    moved.bias[1] += offset
+    return moved
+
+
 def test_a_gain_is_judged_on_photos_that_the_fit_has_not_seen():
     generator = torch.Generator().manual_seed(3)
     layer = nn.Linear(8, 3).requires_grad_(False)
@@ -63,11 +73,7 @@ def test_a_gain_is_judged_on_photos_that_the_fit_has_not_seen():
         others = [at for at in range(20) if at % 10 % 5 != fold]
         direction, offset = fit_direction(on[others], off[[at for at in others if at < 10]])
         for gain in GAINS:
-            moved = nn.Linear(8, 3).requires_grad_(False)
-            moved.weight.copy_(layer.weight)
-            moved.bias.copy_(layer.bias)
-            moved.weight[1] += 2 * gain * direction
-            moved.bias[1] += 2 * gain * offset
+            moved = planted(layer, 2 * gain * direction, 2 * gain * offset)
             for at in range(20):
                 if at % 5 == fold:
                     decided[gain][0] += int(moved(on[at]).argmax() == 1)
@@ -87,11 +93,7 @@ def test_a_gain_is_judged_at_places_that_the_fit_has_not_seen_where_it_saw_all_p
     for fitted, tried in ((on[4:], on[:4]), (on[:4], on[4:])):
         direction, offset = fit_direction(fitted, off)
         for gain in GAINS:
-            moved = nn.Linear(8, 3).requires_grad_(False)
-            moved.weight.copy_(layer.weight)
-            moved.bias.copy_(layer.bias)
-            moved.weight[1] += 2 * gain * direction
-            moved.bias[1] += 2 * gain * offset
+            moved = planted(layer, 2 * gain * direction, 2 * gain * offset)
             for count, part in zip((0, 1), (tried, off), strict=True):
                 decided[gain][count] += int((moved(part).argmax(dim=1) == 1).sum())
     assert rates == pytest.approx({gain: seen / 8 * (1 - false / 8) for gain, (seen, false) in decided.items()})

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import click
 
 from xaicli.cli.options import ModelOptions, format_option, model_options, option
 from xaicli.cli.printing import print_rows
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
+from xaicli.errors import UsageError, did_you_mean
+from xaicli.grammar import matches
+
+Entry = TypeVar("Entry")
 
 EXAMPLES = """
 xai list methods
@@ -29,27 +34,38 @@ WHAT = ("methods", "metrics", "models", "layers", "checkpoints")
 def command(what: str, pattern: str, form: str, check: bool, model: ModelOptions) -> int:
     """List methods, metrics, models, the layers of a model, or the trained checkpoints that are found by themselves.
 
-    PATTERN is a glob such as 'resnet*'. Listing imports no plugin; --check does, and shows those that are broken.
+    PATTERN keeps the names that contain it, or that match it where it is a glob such as 'resnet*'. Listing imports no plugin;
+    --check does, and shows those that are broken.
     """
     if what in ("methods", "metrics"):
         return list_definitions(what, pattern, form, check)
     if what == "models":
         from xaicli.models.catalogue import list_models
 
-        print_rows([{"model": entry.spec, "what": entry.summary} for entry in list_models(pattern)], form)
+        listed = chosen("model", pattern, [(entry.spec, entry) for entry in list_models()])
+        print_rows([{"model": entry.spec, "what": entry.summary} for entry in listed], form)
         return 0
     if what == "checkpoints":
         return list_checkpoints(pattern, form)
     return list_layers(pattern, form, model)
 
 
-def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
-    from fnmatch import fnmatchcase
+def chosen(what: str, pattern: str, named: Iterable[tuple[str, Entry]]) -> list[Entry]:
+    """The entries whose names match; raises UsageError if a pattern matches none."""
+    # A list, since two checkpoints may have one name.
+    known = list(named)
+    found = [entry for name, entry in known if matches(pattern, name)]
+    if known and not found:
+        near = did_you_mean(pattern, [name for name, _ in known])
+        raise UsageError(f'no {what} matches "{pattern}"', expected="a part of a name, or a glob", hint=near)
+    return found
 
+
+def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
     from xaicli import registry
 
     kind = registry.METHODS if what == "methods" else registry.METRICS
-    entries = [entry for entry in registry.entries(kind, check=check) if fnmatchcase(entry.name, pattern)]
+    entries = chosen(what[:-1], pattern, [(entry.name, entry) for entry in registry.entries(kind, check=check)])
     foreign = any(entry.origin != registry.BUILT_IN for entry in entries)
     rows: list[dict[str, Any]] = []
     for entry in entries:
@@ -66,8 +82,6 @@ def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
 
 
 def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
-    from fnmatch import fnmatchcase
-
     from xaicli.network.branches import one_of_branches
 
     classifier = model.open()
@@ -83,16 +97,13 @@ def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
             "grid": " x ".join(map(str, row.grid or ())),
             "default": row.default,
         }
-        for row in found
-        if fnmatchcase(row.name, pattern)
+        for row in chosen("layer", pattern, [(row.name, row) for row in found])
     ]
     print_rows(rows, form)
     return 0
 
 
 def list_checkpoints(pattern: str, form: str) -> int:
-    from fnmatch import fnmatchcase
-
     from xaicli.models.checkpoint import list_checkpoints as all_checkpoints
 
     rows = [
@@ -103,8 +114,7 @@ def list_checkpoints(pattern: str, form: str) -> int:
             "fingerprint": str(found.metadata.get("fingerprint", "")),
             "origin": "built in" if found.bundled else "installed",
         }
-        for found in all_checkpoints()
-        if fnmatchcase(found.path.name, pattern)
+        for found in chosen("checkpoint", pattern, [(found.path.name, found) for found in all_checkpoints()])
     ]
     print_rows(rows, form)
     return 0

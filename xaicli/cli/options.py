@@ -287,7 +287,7 @@ model_options = gathered(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",
-        help="auto: bf16 for masked passes if the machine has it, else fp32.",
+        help="auto: bf16 for masked passes if the machine has it, else fp32; trainings in fp32.",
     ),
     option(
         "Model",

@@ -37,7 +37,7 @@ xai study lfi-cam --data train.csv --hold-out 1000 --model resnet18 --resize 64 
     "--precision",
     type=click.Choice(["auto", "bf16", "fp32"]),
     default="auto",
-    help="bf16: half the time if the processor or GPU computes in bf16, no gain otherwise.",
+    help="auto: fp32. bf16: half the time if the processor or GPU computes in bf16, no gain otherwise.",
 )
 @option("Training", "--epochs", type=click.IntRange(min=1), default=30, metavar="N", help="Passes over all photos.")
 @option("Training", "--lr", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Largest learning rate.")

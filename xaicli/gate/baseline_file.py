@@ -23,12 +23,11 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from xaicli import untrusted
-from xaicli.errors import InputError, UsageError
+from xaicli.errors import InputError, UsageError, fault_in_content
 from xaicli.files import write_atomic
 from xaicli.gate.baseline import Baseline
 from xaicli.gate.map_similarity import Noise, Similarity
 from xaicli.gate.photo_result import PhotoResult, Score
-from xaicli.kinds import show
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.terminal import printable
 from xaicli.untrusted import is_file, is_there
@@ -135,8 +134,9 @@ def load(folder: Path) -> Baseline:
 
 
 def damaged(folder: Path, error: Exception) -> InputError:
-    reason = f"{type(error).__name__}: {show(error)}"
-    return InputError(f"the baseline in {folder} is damaged ({reason})", hint="Make it again: xai baseline --overwrite")
+    return InputError(
+        f"the baseline in {folder} is damaged ({fault_in_content(error)})", hint="Make it again: xai baseline --overwrite"
+    )
 
 
 def read(path: Path, most: int) -> bytes:

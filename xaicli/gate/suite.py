@@ -192,7 +192,7 @@ def check_values(where: str, table: Mapping[str, Any]) -> None:
         raise UsageError(f"{where}: limit = {table['limit']}", expected="at least 1")
     if any(isinstance(value, str) and "\0" in value for value in [*table.values(), *texts(where, "images", table["images"])]):
         raise UsageError(f"{where} holds a NUL", expected="text")
-    if "-" in texts(where, "images", table["images"]):
+    if {"-", "@-"} & set(texts(where, "images", table["images"])):
         raise UsageError(f'{where}: images = "-"', expected="files, folders, globs or @list.txt: a suite reads no standard input")
     if "methods" in table and not table["methods"]:
         raise UsageError(f"{where} names no methods", expected='methods = ["grad-cam"], or no such line')

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from xaicli.errors import InputError
+from xaicli.errors import InputError, fault_in_content
 from xaicli.images.shapes import MaskFile, Polygons, Rectangle, RelativeRectangle, RunLengths, Shape, Size
 from xaicli.untrusted import is_file, is_folder, read_text
 
@@ -110,7 +110,7 @@ def read_coco(path: Path, root: Path) -> Iterator[Mark]:
             yield Mark(Name.of(str(image["file_name"])), categories[note["category_id"]], coco_shape(note, path), size)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path} is not a COCO annotation ({type(error).__name__}: {error})", expected="images, categories, annotations"
+            f"{path} is not a COCO annotation ({fault_in_content(error)})", expected="images, categories, annotations"
         ) from error
 
 

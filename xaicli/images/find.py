@@ -47,10 +47,10 @@ def find(
 ) -> list[Source]:
     """Photos in the order of the arguments, each once; those of a folder or glob in natural order (`2.jpg` before `10.jpg`).
 
-    An argument is a file, a folder, a glob, `@list.txt`, `-` for paths on standard input, or `sample:hopper`; a file with exactly
-    that name comes first. recursive: look into folders of folders; null: paths on standard input end in NUL, not in a line break;
-    exclude: folders that are skipped (the output's); endings: of the files in folders and globs that count. on_error: called for
-    each error; without it InputError is raised, as it also is if no argument names anything.
+    An argument is a file, a folder, a glob, `@list.txt`, `-` or `@-` for paths on standard input, or `sample:hopper`; a file
+    with exactly that name comes first. recursive: look into folders of folders; null: paths on standard input end in NUL, not
+    in a line break; exclude: folders that are skipped (the output's); endings: of the files in folders and globs that count.
+    on_error: called for each error; without it InputError is raised, as it also is if no argument names anything.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"a limit of {limit} photos", expected="at least 1")
@@ -84,7 +84,7 @@ class Search:
     def argument(self, argument: str) -> list[Source]:
         """All photos that one argument names; an error is reported to `on_error`, or raised without it."""
         try:
-            if argument == "-":
+            if argument in ("-", "@-"):
                 return self.entries(self.standard_input(), "standard input", None)
             if argument.startswith("@") and not is_photo_file(argument):
                 path = Path(argument[1:])

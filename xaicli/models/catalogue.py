@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass
 
+from xaicli.grammar import matches
 from xaicli.params import fold
 
 # fmt: off
@@ -63,11 +63,7 @@ def list_models(pattern: str = "") -> list[Listed]:
     """Models by name, then the ways of naming others. A pattern keeps names that contain it, or match it with `*` and `?`."""
     models = [*BUNDLED, *(Listed(name, "torchvision, 1000 ImageNet classes") for name in TORCHVISION)]
     models += [Listed(name, "torchvision, of clips, 400 Kinetics classes") for name in CLIPS]
-    wanted = fold(pattern)
-    if not wanted:
-        return [*models, *WAYS]
-    glob = wanted if any(char in wanted for char in "*?[") else f"*{wanted}*"
-    return [entry for entry in (*models, *WAYS) if fnmatch.fnmatchcase(fold(entry.spec), glob)]
+    return [entry for entry in (*models, *WAYS) if matches(pattern, entry.spec)]
 
 
 def is_model(text: str) -> bool:

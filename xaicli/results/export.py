@@ -30,10 +30,17 @@ ROWS_AT_ONCE = 50_000
 def export(store: Store, path: Path, form: str = "", selection: Selection | None = None) -> int:
     """Write the selected rows to a file, whole or not at all; returns how many.
 
-    form: one of FORMATS, by default the ending of the file's name. Raises UsageError if neither gives a format, InputError if the
-    file cannot be written.
+    form: one of FORMATS, by default the ending of the file's name. Raises UsageError if neither gives a format, or each
+    another, InputError if the file cannot be written.
     """
-    form = form or path.suffix.removeprefix(".").lower()
+    ending = path.suffix.removeprefix(".").lower()
+    if form and ending in FORMATS and ending != form:
+        raise UsageError(
+            f"{path.name} is named {ending}, and the format is {form}",
+            expected="one of the two",
+            hint=f"Give -o FILE.{form}, or leave the format out.",
+        )
+    form = form or ending
     written = 0
 
     def write(file: BinaryIO) -> None:

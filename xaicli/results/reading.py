@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xaicli.errors import InputError, RunError, described
+from xaicli.errors import InputError, RunError, fault_in_content
 from xaicli.metric import ValueKind
 from xaicli.results.connection import listed, plain_faults, snapshot
 from xaicli.results.partners import superseded
@@ -84,7 +84,7 @@ def plain_damage(name: str) -> Iterator[None]:
         try:
             yield
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, RunError) as error:
-            found = f"{name} is damaged ({described(error)})"
+            found = f"{name} is damaged ({fault_in_content(error)})"
             raise InputError(found, expected="a store as xai writes it") from error
 
 

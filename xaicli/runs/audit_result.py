@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xaicli.errors import InputError, UsageError, XaiError, described
+from xaicli.errors import InputError, UsageError, XaiError, fault_in_content
 from xaicli.files import write_atomic
 from xaicli.images.view import View
 from xaicli.runs.folder import FolderRun
@@ -196,5 +196,5 @@ def read_audit(path: Path) -> StoredAudit:
             photos = {str(row["photo"]): dict(row) for row in given["photos"]}
             return StoredAudit(path, View.from_dict(given["view"]), str(given["method"]), means, members, photos)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise InputError(f"{path} is not the file of an audit ({described(error)})", expected=wanted) from error
+        raise InputError(f"{path} is not the file of an audit ({fault_in_content(error)})", expected=wanted) from error
     raise InputError(f"{path} was written by a newer version", expected=f"schema {SCHEMA}", hint="Upgrade xaicli.")

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from xaicli.claims import claim
-from xaicli.errors import InputError, RunError, UsageError, XaiError
+from xaicli.errors import InputError, RunError, UsageError, XaiError, fault_in_content
 from xaicli.files import require_writable, write_atomic
 from xaicli.images.source import Source
 from xaicli.models.checkpoint import ENDING
@@ -96,7 +96,9 @@ class BankRun:
                     metadata, features = file.metadata() or {}, file.get_tensor("features")
                 keys: list[str] = json.loads(metadata["keys"])
             except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
-                raise UsageError(f"{path} cannot be read: {error}", hint="Begin again with --overwrite.") from error
+                raise UsageError(
+                    f"{path} cannot be read ({fault_in_content(error)})", hint="Begin again with --overwrite."
+                ) from error
             if metadata.get("fingerprint") != self.classifier.weights_fingerprint:
                 raise another(self.parts, "network")
             yield keys, features
