@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.figures import Figure, table
+from tools.children import stops_raised
 from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.idle_threads import sleep_while_waiting
 
@@ -64,6 +65,7 @@ BENCHMARKS = {
 RESULTS = Path(__file__).parent / "results"
 
 
+@stops_raised()
 def main() -> int:
     """Exit code 0, or 1 where a limit was missed."""
     width = max(map(len, BENCHMARKS))

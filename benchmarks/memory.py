@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from tools.children import child
+
 MIB = 2**20
 EVERY = 0.05
 """Seconds between two looks at the memory of a command."""
@@ -44,14 +46,14 @@ def mark_of(process: int | str) -> float | None:
 def run_command(command: Sequence[str]) -> float:
     """Run a command to its end; the most memory that it had, in MiB, 0 where the kernel does not tell."""
     most = 0.0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+    with child(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while True:
-            most = mark_of(child.pid) or most
+            most = mark_of(process.pid) or most
             try:
-                _, errors = child.communicate(timeout=EVERY)
+                _, errors = process.communicate(timeout=EVERY)
                 break
             except subprocess.TimeoutExpired:
                 continue
-    if child.returncode:
-        raise RuntimeError(f"{command[0]} ended with {child.returncode}: {errors.decode()[-2000:]}")
+    if process.returncode:
+        raise RuntimeError(f"{command[0]} ended with {process.returncode}: {errors[-2000:]}")
     return most

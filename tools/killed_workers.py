@@ -17,7 +17,6 @@ import math
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.children import child, run, stops_raised
 from xaicli.results.store import Store
 from xaicli.rows import Row
 
@@ -130,10 +130,10 @@ def disturbed(command: Sequence[str], made: Any, every: float, most: float, stor
     """Run a command on a cluster to its end, and kill one of its workers now and then once there is a store, `most` in all;
     kills: gets a line for each."""
     generator, killed = random.Random(0), 0
-    with subprocess.Popen(command) as run, kills.open("a") as told:
+    with child(command) as driver, kills.open("a") as told:
         print(DRIVER, file=told, flush=True)
         last = time.monotonic()
-        while run.poll() is None:
+        while driver.poll() is None:
             time.sleep(min(1.0, every / 4))
             due = killed < most and time.monotonic() - last >= every and store.exists()
             workers = actors_of(made) if due else []
@@ -142,10 +142,11 @@ def disturbed(command: Sequence[str], made: Any, every: float, most: float, stor
                 os.kill(worker, signal.SIGKILL)
                 killed += 1
                 print(worker, file=told, flush=True)
-    if run.returncode:
-        raise SystemExit(run.returncode)
+    if driver.returncode:
+        raise SystemExit(driver.returncode)
 
 
+@stops_raised()
 def main(words: Sequence[str] | None = None) -> int:
     """Exit code 0, or 1 where the rows differ."""
     parser = argparse.ArgumentParser(prog="python -m tools.killed_workers")
@@ -158,7 +159,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given = parser.parse_args(words)
     given.folder.mkdir(parents=True, exist_ok=True)
     plain, own, kills = (given.folder / name for name in ("plain.db", "killed.db", "kills.txt"))
-    subprocess.run(line(given.photos, given.count, plain), check=True)
+    run(line(given.photos, given.count, plain))
     with cluster() as made:
         disturbed(line(given.photos, given.count, own, "--ray", made.address), made, given.every, given.most, own, kills)
     told = kills.read_text().split()

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tools.children import stops_raised
 from xaicli.errors import XaiError, text_of
 from xaicli.files import write_atomic
 from xaicli.models.from_hf import LogitsOnly, require_photos
@@ -253,6 +254,7 @@ def read_results(file: Path) -> dict[str, LayerFound]:
     return {one.spec: one for one in read}
 
 
+@stops_raised()
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.models_tested", description="Try networks of other libraries.")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/models-tested.md"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from xaicli.errors import XaiError
+from tools.children import stops_raised
+from xaicli.errors import Terminated, XaiError
 from xaicli.passes.device import threads
 
 
@@ -14,9 +15,9 @@ def say(text: str) -> None:
 
 
 def exit_code_of(work: Callable[[], object]) -> int:
-    """0; an error is said in one line and gives its own exit code, Ctrl-C gives 130."""
+    """0; an error is said in one line and gives its own exit code, Ctrl-C gives 130, SIGTERM 143."""
     try:
-        with threads():
+        with stops_raised(), threads():
             work()
     except XaiError as error:
         say(f"error: {error.line()}")
@@ -24,4 +25,7 @@ def exit_code_of(work: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from there")
         return 130
+    except Terminated:
+        say("terminated; the same command goes on from there")
+        return 143
     return 0

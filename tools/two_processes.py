@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from docs.training_tables import PROCESSES, write_tables
+from tools.children import run
 from tools.resumable_work import exit_code_of, say
 from xaicli.errors import RunError
 from xaicli.files import write_atomic
@@ -61,26 +62,22 @@ def train(one: Compared, way: str, photos: Path, held: Path, arguments: argparse
     output = arguments.work / f"{one.method.replace('@', '.')}.{way.replace(' ', '-')}{ENDING}"
     if is_checkpoint(output):
         return output
-    words = ["train", one.method, "--model", arguments.model, "--data", str(photos), "--val", str(held)]
-    words += [
-        "--epochs",
-        "1",
-        "--batch-size",
-        str(arguments.batch),
-        "--seed",
-        str(seed),
-        "--report",
-        "0",
-        "--device",
-        "cpu",
-        "--no-progress",
-    ]
-    command = [sys.executable, *before, "-m", "xaicli.cli.main", *words, *one.options, "-o", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    if done.returncode:
-        raise RunError(f"{one.method}, {way}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no message'}")
+    words = ["train", one.method, "--model", arguments.model, "--data", str(photos), "--val", str(held), *one.options]
+    words += f"--epochs 1 --batch-size {arguments.batch} --seed {seed} --report 0 --device cpu --no-progress".split()
+    command = [sys.executable, *before, "-m", "xaicli.cli.main", *words, "-o", str(output)]
+    try:
+        run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    except subprocess.CalledProcessError as error:
+        raise RunError(f"{one.method}, {way}: {reason_in(error.stderr)}") from error
     say(f"{one.method}, {way}: trained")
     return output
+
+
+def reason_in(told: str) -> str:
+    """The command's own error line, behind which torchrun writes a report of its own; the last line where there is none."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return next(iter(errors or lines[-1:]), "no message")
 
 
 def figures_of(file: Path, first: Path, share: str) -> dict[str, float]:

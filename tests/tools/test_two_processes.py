@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tools import two_processes
-from tools.two_processes import Compared, figures_of
+from tools.two_processes import Compared, figures_of, reason_in
 from xaicli.models.checkpoint import write_checkpoint
 
 
@@ -40,3 +40,9 @@ def test_one_command_measures_and_then_has_nothing_left(toy, tmp_path, monkeypat
     assert two_processes.main(words) == 0
     assert "trained" not in capsys.readouterr().err
     assert json.loads(two_processes.PROCESSES.read_text()) == stored
+
+
+def test_a_training_that_fails_is_told_by_its_own_error_line():
+    assert reason_in("a step\nerror: no photo\nTraceback\n=====\n") == "no photo"
+    assert reason_in("Traceback\n  in main\nMemoryError\n") == "MemoryError"
+    assert reason_in(" \n") == "no message"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from tools.children import run, stops_raised
 from tools.drawn import cell_detector, detector, text_image
 from tools.drawn.cell_detector import KINDS
 from tools.drawn.scenes import Scene, draw_scene
@@ -32,6 +32,7 @@ THINGS = ("red circle", "blue square", "yellow triangle")
 PROMPTS = ("a red circle", "a blue square")
 
 
+@stops_raised()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.drawn", description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -74,16 +75,16 @@ def explain(folder: Path, pictures: Path, masks: int) -> None:
     scene, out = str(folder / "scene.png"), folder / "maps"
     found = ["--model", f"{os.path.relpath(cell_detector.__file__)}:make", "--weights", str(folder / "detector.safetensors")]
     found += ["--target", "box:0", "--method", f"d-rise@n_masks={masks},grad-cam"]
-    run(["explain", scene, *found], out / "detector", pictures / "drawn-detector.png")
+    explained(["explain", scene, *found], out / "detector", pictures / "drawn-detector.png")
     texts = ["--model", f"hf:{folder / 'clip'}", "--prompts", ",".join(PROMPTS)]
     texts += ["--target", "top2", "--method", f"rise@n_masks={masks}"]
-    run(["explain", scene, *texts], out / "prompts", pictures / "drawn-prompts.png")
+    explained(["explain", scene, *texts], out / "prompts", pictures / "drawn-prompts.png")
 
 
-def run(words: list[str], out: Path, picture: Path) -> None:
+def explained(words: list[str], out: Path, picture: Path) -> None:
     words = [*words, "--sheet", "--overwrite", "-o", str(out)]
     print(shlex.join(["xai", *words]))
-    subprocess.run([sys.executable, "-m", "xaicli.cli.main", *words], check=True)
+    run([sys.executable, "-m", "xaicli.cli.main", *words])
     small = Image.open(out / "sheet.png").convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(picture, optimize=True)
 
