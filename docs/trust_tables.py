@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xaicli.runs.trust_table import FIDELITY, PHOTOS, QUARTER, RANDOM, counts
+from docs.page_words import wrapped
+from xaicli.runs.planting import FEWEST_LEFT_OUT
+from xaicli.runs.trust_table import ALARM, BETTER, FIDELITY, FOUND, MEANINGS, PHOTOS, PHOTOS_AND_COST, QUARTER, RANDOM, counts
+from xaicli.words import count
 
 Certificate = dict[str, Any]
 """As `xai trust --format json` writes it."""
@@ -40,18 +43,53 @@ ORDERINGS = (
 
 
 def trust_tables(folder: Path) -> str:
-    """A section for each network, and the orderings."""
+    """What the columns say, a section for each network, and the orderings."""
     stored = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
     parts = [part for one in stored for part in section(one)]
-    return "\n".join([*parts, *orderings(stored)])
+    return "\n".join([*columns(), *parts, *orderings(stored)])
+
+
+def columns() -> Iterator[str]:
+    """How the tables are read: what each column says, and why fewer photos can give larger counts."""
+    yield from ("### How to read the tables", "")
+    yield wrapped(
+        f"A row is a method; the first has the largest `{FOUND}` less `{ALARM}`. A number is a mean over photos, with "
+        "its 95 % interval in brackets. ↑ marks a column where more is better, ↓ one where less is. Methods in italics are "
+        "controls: they know nothing of the photo, so what they find is chance. – stands where a method has no such number."
+    )
+    yield ""
+    yield from (wrapped(f"- `{head(name)}`: {meaning}.") for name, meaning in (MEANINGS | PHOTOS_AND_COST).items())
+    yield ""
+    yield wrapped(
+        f"From {2 * FEWEST_LEFT_OUT} photos on, the heads are fitted to every other photo, and the patch is scored on the rest. "
+        "With fewer photos it is scored on all of them. So the first two numbers of `n` can be as large for "
+        f"{FEWEST_LEFT_OUT} photos as for {2 * FEWEST_LEFT_OUT}. A photo is counted once for each patch that "
+        "is planted in it, and not where the head does not do what it was fitted to do."
+    )
+    yield ""
+
+
+def head(name: str) -> str:
+    """The head of a column, with an arrow towards what is better."""
+    return name + BETTER.get(name, "")
+
+
+def photos_of(stored: Certificate) -> str:
+    """How many photos a network was measured on, and which of them fit the heads."""
+    number = stored["photos"]
+    held = number // 2
+    measured = f"Measured on {count(number, 'photo')}: the heads are fitted to"
+    if held < FEWEST_LEFT_OUT:
+        return f"{measured} all of them, and the patch is scored on all."
+    return f"{measured} {number - held}, and the patch is scored on the other {held}."
 
 
 def section(stored: Certificate) -> Iterator[str]:
     """A network's summary, table, recommendation and sentences."""
     names = list(dict.fromkeys(name for method in stored["methods"] for name in method["properties"]))
     about = f"On {stored['model']}, "
-    yield from (f"### {short(stored)}", "", f"{stored['recommendation']}", "")
-    yield f"| method | {' | '.join(names)} | {PHOTOS} | passes |"
+    yield from (f"### {short(stored)}", "", photos_of(stored), "", f"{stored['recommendation']}", "")
+    yield f"| method | {' | '.join(map(head, names))} | {PHOTOS} | passes |"
     yield "|---" * (len(names) + 3) + "|"
     for method in stored["methods"]:
         label = f"*{method['method']}*" if method["control"] else method["method"]

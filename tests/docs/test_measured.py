@@ -5,6 +5,7 @@ import json
 import pytest
 
 from docs import measured, trust_tables
+from xaicli.runs.planting import leaves_out
 
 EXAMPLE = {
     "figures": [
@@ -63,7 +64,7 @@ def certificate(**means):
         for label, mean in means.items()
     ]
     texts = {"summary": "trust: a", "recommendation": "Recommended: a.", "sentences": ["On net, a finds."]}
-    return {"model": "net", "methods": found, "remarks": [], "not_checked": [], "left_out": [], **texts}
+    return {"model": "net", "photos": 8, "methods": found, "remarks": [], "not_checked": [], "left_out": [], **texts}
 
 
 def test_orderings_agree_or_contradict_only_where_intervals_lie_apart():
@@ -84,6 +85,25 @@ def test_a_section_holds_recommendation_table_and_sentences():
     lines = list(trust_tables.section(certificate(grad_cam=0.8)))
     assert "| grad-cam | 0.80 [0.70, 0.90] | –/–/12/– | 2 |" in lines
     assert {"### net", "Recommended: a.", "- a finds."} <= set(lines)
+    assert "| method | right quarter ↑ | n: patch/alarm/quarter/others | passes |" in lines
+
+
+def test_a_section_says_how_many_photos_the_patch_is_scored_on():
+    """As `xai trust` shares them out, which begins to leave photos out where eight can be."""
+    assert (
+        trust_tables.photos_of({"photos": 8})
+        == "Measured on 8 photos: the heads are fitted to all of them, and the patch is scored on all."
+    )
+    assert "the heads are fitted to 9, and the patch is scored on the other 8." in trust_tables.photos_of({"photos": 17})
+    for number in range(8, 24):
+        assert ("to all of them" in trust_tables.photos_of({"photos": number})) != leaves_out(range(number)), number
+
+
+def test_every_column_of_the_tables_is_explained_above_them():
+    text = "\n".join(trust_tables.columns())
+    for path in sorted(measured.TRUST.glob("*.json")):
+        [heads] = [line for line in trust_tables.section(json.loads(path.read_text("utf-8"))) if line.startswith("| method |")]
+        assert all(f"- `{one}`: " in text for one in heads.strip("| ").split(" | ")[1:]), path.name
 
 
 def test_every_certificate_of_the_page_has_its_controls():

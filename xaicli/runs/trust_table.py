@@ -30,17 +30,17 @@ BETTER = {FOUND: " ↑", FOUND_RANK: " ↑", ALARM: " ↓", QUARTER: " ↑", RAN
 PHOTOS = "n: patch/alarm/quarter/others"
 """The head of the column of `counts`, by the columns that each number is of."""
 PHOTOS_AND_COST = {
-    PHOTOS: "of how many photos: with a patch that decides, with one that decides nothing, quarters, and photos as they are",
+    PHOTOS: "how many photos the numbers are of: with a patch that decides, with one that does not, quarters, photos as they are",
     "passes": "through the network for one map, forward + backward",
 }
 MEANINGS = {
-    FOUND: "a pasted patch decides, by a fitted head: the share of photos on which the map's largest value lies on it",
-    FOUND_RANK: "the share of the map's highest values, as many as the patch has pixels, that lies on the patch",
-    CONTRAST: "the same photos and class in the network as it is, where the patch does not decide",
-    ALARM: "the same photos, and a head that cannot see the patch: the share on which the largest value lies on it all the same",
-    QUARTER: "four photos in one: the share of positive relevance in the right one; a quarter is chance",
-    RANDOM: "rank correlation with the map once the weights are random, from the output down",
-    FIDELITY: "the area under the insertion curve less that under the deletion curve, less the same of random maps",
+    FOUND: "a patch is pasted that decides, since the head was fitted to it: the share of photos where the map is largest there",
+    FOUND_RANK: "the share of the map's highest values, as many as the patch has pixels, that lies on that patch",
+    CONTRAST: "the same photos and class in the network as it was: the share where the map is largest on the patch all the same",
+    ALARM: "the same photos and a head that cannot see the patch: the share where the map is largest on the patch all the same",
+    QUARTER: "four photos are joined to one: the share of positive values in the one that is explained; chance is a quarter",
+    RANDOM: "rank correlation with the map that is drawn once weights are random, from the output down; 1 means the same map",
+    FIDELITY: "area under the insertion curve less that under the deletion curve, less the same of random maps",
 }
 """What the columns of the table say."""
 HITS = (FOUND, CONTRAST, ALARM)
