@@ -118,6 +118,7 @@ def stride_1(arguments: argparse.Namespace, classes: int) -> Path:
 
 
 def prepared(one: ImageNetRecipe, arguments: argparse.Namespace, steps: int, batch: int, **given: Any) -> TrainRun:
+    """A training of the page, shortened to so many steps of so many photos; given: what else differs from its schedule."""
     method, options = one.method, {"device": "cpu"}
     model = one.network
     if one.trains_network:
@@ -145,7 +146,7 @@ def prepared(one: ImageNetRecipe, arguments: argparse.Namespace, steps: int, bat
 def counted(one: ImageNetRecipe, arguments: argparse.Namespace) -> dict[str, Any]:
     """The operations of one step, and the published schedule."""
     run = prepared(one, arguments, 1, COUNTED)
-    # A step that was done before it was stopped would not be done, nor counted, again.
+    # A snapshot of an earlier try would leave no step to count.
     run.training.snapshot.unlink(missing_ok=True)
     usual = run.task.schedule
     with FlopCounterMode(display=False) as counter:

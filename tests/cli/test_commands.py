@@ -386,6 +386,7 @@ def test_an_empty_name_in_a_list_is_refused_before_any_work(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert re.search("has an empty name|names nothing|is not numbers|is empty", shown.err)
+    assert shown.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

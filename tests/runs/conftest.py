@@ -18,8 +18,8 @@ SIDE = 32
 class Colours(nn.Module):
     """Each pixel's colours on both sides of grey, averaged over the photo, and a linear layer: what decides is the colour alone.
 
-    Photos of this test are nearly grey, patches are not; so HiResCAM, which is exact for such a network, marks the patch where a
-    head reads it, and nothing else.
+    The photos of `grey_photos` are nearly grey, patches are not; so HiResCAM, which is exact for such a network, marks the patch
+    where a head reads it, and nothing else.
     """
 
     def __init__(self) -> None:

@@ -69,16 +69,18 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_full_disk_loses_maps_and_raises_nothing(full_disk: None) -> None:
-    shelf, kept = MapShelf(), 0
+    shelf, kept, dropped = MapShelf(), 0, 0
     for number in range(40):
         shelf.put(Source(f"{number}.png"), {"rise": maps(number, side=100)})
         if number % 3 == 2:
             shelf.drop(Source(f"{number - 1}.png"))
+            dropped += 1
     for number in range(40):
         taken = shelf.take(Source(f"{number}.png"))
         assert all(torch.equal(found.values, maps(number, side=100).values) for found in taken.values())
         kept += bool(taken)
-    assert kept < 27
+    # Else the disk was not full. SQLite may lose all that it held.
+    assert kept < 40 - dropped
 
 
 def opened_without_a_name() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import pytest
@@ -41,11 +42,8 @@ def test_one_command_counts_and_runs_and_then_has_nothing_left(toy, tmp_path, mo
     assert json.loads(RECIPES.read_text()) == stored
 
 
-def test_the_network_for_lfi_cam_is_the_page_s(tmp_path):
-    class Arguments:
-        work = tmp_path
-
-    code = stride_1(Arguments, 7).read_text()
+def test_lfi_cam_is_trained_on_the_network_that_the_page_shows(tmp_path):
+    code = stride_1(argparse.Namespace(work=tmp_path), 7).read_text()
     assert "num_classes=7" in code
     found = {}
     exec(compile(code, "net.py", "exec"), found)

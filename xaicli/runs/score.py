@@ -90,6 +90,7 @@ def score(
     "parquet:DIR", a folder into which these write the rows themselves, instead of `output`; dry_run: score nothing, and say how
     many passes it would take; estimate: score a few photos, keep nothing, and say how long all would take; batch_size: inputs per
     pass. Raises XaiError at the first photo that cannot be used, unless `keep_going`; its `partial` is what was finished before.
+    If a Ray cluster goes down, Ray may end the whole Python program with exit code 1; `xai score --ray` ends with a line instead.
 
         print(xaicli.score("photos/", "resnet50", ["grad-cam", "rise"], metric=["insertion"]))
     """

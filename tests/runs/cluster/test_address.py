@@ -12,7 +12,7 @@ pytest.importorskip("ray")
 
 from xaicli.errors import InputError
 from xaicli.runs.cluster import address
-from xaicli.runs.cluster.address import Pool, local_pool, pool_of, reason_of
+from xaicli.runs.cluster.address import Pool, in_words, local_pool, pool_of, reason_of
 
 
 def test_without_the_extra_it_says_what_to_install(shell: RayShell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +37,22 @@ def test_an_address_that_listens_and_says_nothing_is_one_line(shell: RayShell, m
         where = f"127.0.0.1:{mute.getsockname()[1]}"
         assert shell.score("--ray", where) == 3
     assert f"no Ray cluster answers at {where} (it says nothing)" in shell.error
+
+
+def test_a_cluster_that_asks_for_a_token_is_told_from_one_that_is_not_there() -> None:
+    """Ray raises a ConnectionError for both; behind the one stands its AuthenticationError."""
+    from ray.exceptions import AuthenticationError
+
+    gone, refused = (ConnectionError("Failed to connect to Ray cluster at 127.0.0.1:6379") for _ in range(2))
+    refused.__cause__ = AuthenticationError("unauthenticated")
+    with pytest.raises(InputError) as asked, in_words("127.0.0.1:6379"):
+        raise refused
+    assert asked.value.line() == (
+        "the Ray cluster at 127.0.0.1:6379 asks for its token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what "
+        "`ray get-auth-token` shows on the cluster's first machine."
+    )
+    with pytest.raises(InputError, match=r"no Ray cluster runs at 127\.0\.0\.1:6379"), in_words("127.0.0.1:6379"):
+        raise gone
 
 
 def test_what_is_no_address_is_a_usage_error(shell: RayShell) -> None:
