@@ -101,14 +101,18 @@ def cluster() -> Iterator[Any]:
     """A cluster of three nodes with a processor each; the first is the driver's."""
     from ray.cluster_utils import Cluster
 
+    from xaicli.runs.cluster.address import own_signals
+
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     settings: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 120 << 20, "include_dashboard": False}
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         os.environ["RAY_TMPDIR"] = folder
-        made = Cluster(initialize_head=True, head_node_args=settings)
+        with own_signals():
+            made = Cluster(initialize_head=True, head_node_args=settings)
         try:
-            for _ in range(NODES - 1):
-                made.add_node(**settings)
+            with own_signals():
+                for _ in range(NODES - 1):
+                    made.add_node(**settings)
             yield made
         finally:
             made.shutdown()
