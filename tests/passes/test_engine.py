@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from detectors import hand_made
 from torch import nn
 from torch.testing import assert_close
 
@@ -147,11 +148,25 @@ def test_an_engine_without_bf16_leaves_these_passes_to_torch(tiny_cnn, classifie
     assert engine_for(classifier, photo_batch[:1], 1, exact=True).module is None
 
 
-@pytest.mark.parametrize("what", ["a function", "one photo that depends on another"])
-def test_what_cannot_be_converted_runs_as_it_is(tiny_cnn, classifier_of, photo_batch, what):
-    settings = {"inconsistency": "gives other outputs beside another photo"} if what != "a function" else {}
-    classifier = classifier_of(tiny_cnn.forward if what == "a function" else tiny_cnn, engine="openvino", **settings)
+@pytest.mark.parametrize("name", ["compile", *CONVERTED])
+@pytest.mark.parametrize("what", ["a function", "one photo that depends on another", "a detector"])
+def test_what_no_engine_can_replace_runs_as_it_is(tiny_cnn, classifier_of, photo_batch, name, what):
+    if what == "a detector":
+        classifier = dataclasses.replace(hand_made(), engine=name)
+    elif what == "a function":
+        classifier = classifier_of(tiny_cnn.forward, engine=name)
+    else:
+        classifier = classifier_of(tiny_cnn, engine=name, inconsistency="gives other outputs beside another photo")
     assert engine_for(classifier, photo_batch[:1], 1, exact=True) is classifier
+    assert not classifier.engines_used
+
+
+@pytest.mark.parametrize("passes", [1, 10**9])
+def test_by_itself_no_network_is_compiled(tiny_cnn, classifier_of, photo_batch, monkeypatch, passes):
+    monkeypatch.setattr(engine, "installed", lambda name: False)
+    monkeypatch.setattr(engine, "compiled", lambda *args: pytest.fail("it was compiled"))
+    classifier = classifier_of(tiny_cnn)
+    assert engine_for(classifier, photo_batch[:1], passes, exact=True).module is not None
 
 
 def test_the_queue_hands_the_engine_inputs_in_any_layout(tiny_cnn, classifier_of, photo_batch):
@@ -165,7 +180,7 @@ def test_the_queue_hands_the_engine_inputs_in_any_layout(tiny_cnn, classifier_of
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are():
-    with pytest.raises(UsageError, match=r'no engine "tensorrt"; expected auto, torch, openvino, onnxruntime'):
+    with pytest.raises(UsageError, match=r'no engine "tensorrt"; expected auto, torch, compile, openvino, onnxruntime'):
         checked_engine("tensorrt")
     assert [checked_engine(name) for name in ENGINES] == list(ENGINES)
 

@@ -17,7 +17,7 @@ SETTINGS = {
     "model": "the default --model",
     "device": "cpu, cuda, mps or auto",
     "precision": "fp32, bf16 or auto",
-    "engine": "torch, openvino, onnxruntime or auto",
+    "engine": "torch, compile, openvino, onnxruntime or auto",
     "offline": "true forbids downloads",
     "colormap": "colours of overlays",
     "output": "the folder that explain writes to",

@@ -139,10 +139,10 @@ def load_classifier(
     are the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, with {} in the place
     of each prompt; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, detected if not given; output_name: the
     key or index of the outputs, if a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
-    `fp32`, `bf16`, of passes that only mask the input; engine: `auto`, `torch`, `openvino` or `onnxruntime`, what runs passes
-    without gradients (see `xaicli.passes.engine`); offline: forbids downloads; progress: shows a bar for them; trust: whether the
-    user's own code may run; notice: called with each line that a user should read (by default they go to the log `xaicli`).
-    Raises UsageError, InputError, RunError.
+    `fp32`, `bf16`, of passes that only mask the input; engine: `auto`, `torch`, `compile`, `openvino` or `onnxruntime`, what runs
+    passes without gradients (see `xaicli.passes.engine`); offline: forbids downloads; progress: shows a bar for them; trust:
+    whether the user's own code may run; notice: called with each line that a user should read (by default they go to the log
+    `xaicli`). Raises UsageError, InputError, RunError.
     """
     parsed = parse_spec(spec)
     load, name = source_of(parsed.name)

@@ -44,9 +44,9 @@ class Classifier:
     softmax or sigmoid, which is then undone here; masked_dtype: the precision of passes that only mask the input; batch_size:
     maximum inputs per pass, None for what the device takes best; inconsistency: why the outputs for a photo depend on more than
     that photo, in words, empty if they do not; copies_input: the network writes into its input and is therefore given a copy;
-    engine: what runs passes without gradients, `auto`, `torch`, `openvino` or `onnxruntime`; engines_used: names and versions of
-    those other than torch that did, to be cleared by whoever wants to know; expected_passes: passes without gradients in the
-    whole run, 0 if unknown; reference: the embedding of another photo, to which those of this network, its outputs, are
+    engine: what runs passes without gradients, `auto`, `torch`, `compile`, `openvino` or `onnxruntime`; engines_used: names and
+    versions of those other than torch that did, to be cleared by whoever wants to know; expected_passes: passes without gradients
+    in the whole run, 0 if unknown; reference: the embedding of another photo, to which those of this network, its outputs, are
     compared; cuts: finds the tensors at which an exported network can be cut; known: what was looked up of the network's layers.
     """
 

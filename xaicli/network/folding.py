@@ -27,10 +27,10 @@ from xaicli.network.observe import observing
 from xaicli.network.twin import replace_module, twin_of
 
 
-def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
+def folded(classifier: Classifier, photo: Tensor, *, fuses: bool = True) -> tuple[Tensor, Classifier]:
     """Logits (1, C) of `photo` (1, 3, H, W) from the network itself, and the classifier over its folded twin; the same classifier
     if there is nothing to fold. The twin is made for passes in the classifier's `masked_dtype`. The network is not changed; the
-    twin holds copies of its convolutions' weights."""
+    twin holds copies of its convolutions' weights. fuses: convolution and activation may be one operation of oneDNN."""
     module = classifier.module
     with eval_mode(module), torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
         if module is None:
@@ -46,7 +46,7 @@ def folded(classifier: Classifier, photo: Tensor) -> tuple[Tensor, Classifier]:
         return logits, classifier
     parts = dict(twin.named_modules())
     # In half precision, two separate operations are faster than the fused one (measured on a ResNet-50).
-    fuses = photo.device.type == "cpu" and classifier.masked_dtype == torch.float32 and has_fused()
+    fuses = fuses and photo.device.type == "cpu" and classifier.masked_dtype == torch.float32 and has_fused()
     for chain in foldable:
         shorten(twin, parts, chain, fuses)
     return logits, dataclasses.replace(classifier, forward=twin, module=twin)

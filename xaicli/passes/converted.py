@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import logging
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -43,7 +43,7 @@ logger = logging.getLogger("xaicli")
 
 @dataclass(frozen=True, eq=False)
 class Conversions:
-    """What was made of a network in `state`, by runtime, size and so on; None where it cannot be converted."""
+    """What was made of a network in `state`, by engine, size and so on; None where it cannot be converted."""
 
     state: State
     passes: dict[Hashable, Passes | None] = field(default_factory=dict)
@@ -60,19 +60,27 @@ def converted(classifier: Classifier, runtime: Runtime, inputs: Tensor, dtype: t
     They give the outputs as the network returns them. Nothing is converted twice: not in this process while the network is
     unchanged, and not in the next, which finds the program in the cache. warn: show the line to the user.
     """
+    return made_once(classifier, runtime.name, inputs, dtype, lambda: begun(classifier, runtime, inputs, dtype), warn=warn)
+
+
+def made_once(
+    classifier: Classifier, engine: str, inputs: Tensor, dtype: torch.dtype, make: Callable[[], Passes], *, warn: bool
+) -> Passes | None:
+    """What `make` gives: passes of the classifier's network by an engine, for inputs like these (B, C, H, W). They are made once
+    while the network is unchanged; None, with one line of why, where that fails."""
     module, state = classifier.torch_module, state_of(classifier.torch_module)
     known = MADE.get(module)
     if known is None or known.state != state:
         known = MADE[module] = Conversions(state)
-    key = (runtime.name, inputs.shape[1:], dtype, sensible_threads(), classifier.output_name)
+    key = (engine, inputs.device, inputs.shape[1:], dtype, sensible_threads(), classifier.output_name)
     if key not in known.passes:
         try:
-            known.passes[key] = begun(classifier, runtime, inputs, dtype)
+            known.passes[key] = make()
         # Foreign code may raise anything on a foreign network; torch runs it then.
         except Exception as error:
             known.passes[key] = None
             reason = error.found if isinstance(error, XaiError) else " ".join(str(error).split())[:120] or type(error).__name__
-            line = f"{classifier.name} runs in torch, not in {runtime.name}: {reason}"
+            line = f"{classifier.name} runs in torch, not in {engine}: {reason}"
             logger.log(logging.WARNING if warn else logging.INFO, line)
     return known.passes[key]
 
@@ -89,11 +97,16 @@ def begun(classifier: Classifier, runtime: Runtime, inputs: Tensor, dtype: torch
             return passes
     program = onnx_program(classifier, (inputs.shape[2], inputs.shape[3]), inputs.shape[1])
     passes = runtime.begin(program, dtype)
+    checked(passes, tried, expected, tolerance)
+    keep(file, program)
+    return passes
+
+
+def checked(passes: Passes, tried: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Raise RunError where passes give other outputs than expected."""
     found = difference(passes, tried, expected)
     if not found <= tolerance:
         raise RunError(f"its outputs differ by {found:.2g}, more than {tolerance:.2g}")
-    keep(file, program)
-    return passes
 
 
 def name_of(classifier: Classifier, inputs: Tensor) -> str:
