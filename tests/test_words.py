@@ -1,4 +1,4 @@
-"""Numbers in words."""
+"""Numbers, sizes and types in words."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import ast
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import xaicli
 from xaicli.method import Cost
-from xaicli.words import count
+from xaicli.words import are, count, type_of, volume
 
 ROOT = Path(xaicli.__file__).parents[1]
 COUNTED = re.compile(r"^ (photos|maps|methods|rows|files|results|frames|bands|channels)\b")
@@ -19,6 +20,33 @@ COUNTED = re.compile(r"^ (photos|maps|methods|rows|files|results|frames|bands|ch
 @pytest.mark.parametrize(("number", "words"), [(0, "0 photos"), (1, "1 photo"), (2, "2 photos"), (4000, "4,000 photos")])
 def test_a_number_stands_before_its_noun(number: int, words: str) -> None:
     assert count(number, "photo") == words
+
+
+SIZES = {0: "0 bytes", 1: "1 byte", 999: "999 bytes", 1000: "1 KB", 18_300: "18 KB", 999_499: "999 KB"} | {
+    999_500: "1.0 MB",
+    9_949_999: "9.9 MB",
+    9_950_000: "10 MB",
+    2_500_000_000: "2,500 MB",
+}
+
+
+@pytest.mark.parametrize(("length", "words"), SIZES.items())
+def test_a_size_is_never_0_mb(length: int, words: str) -> None:
+    assert volume(length) == words
+
+
+def test_one_is_and_others_are() -> None:
+    assert [are(number) for number in (0, 1, 2)] == ["are", "is", "are"]
+
+
+def test_a_type_has_its_article() -> None:
+    values = (3, [], {}, object(), np.zeros(1), None)
+    assert [type_of(value) for value in values] == ["an int", "a list", "a dict", "an object", "an ndarray", "None"]
+
+
+def test_no_message_writes_the_article_of_a_type_itself() -> None:
+    texts = {path.name: path.read_text() for room in ("xaicli", "methods", "metrics") for path in (ROOT / room).rglob("*.py")}
+    assert [name for name, text in texts.items() if re.search(r"\ban? \{type\(", text)] == []
 
 
 def test_costs_say_one_pass() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Union
 
 from xaicli.grammar import escape, fold, unescape
+from xaicli.words import type_of
 
 TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 SIMPLE = (str, int, float, tuple, type(None))
@@ -190,5 +191,5 @@ def show(value: Any) -> str:
         text = str(value)
     except ValueError:
         # Python refuses to print whole numbers of thousands of digits.
-        text = f"a {type(value).__name__} too long to print"
+        text = f"{type_of(value)} too long to print"
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

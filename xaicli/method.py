@@ -18,7 +18,7 @@ from xaicli.errors import RunError
 from xaicli.needs import Needs
 from xaicli.params import Definition, param
 from xaicli.sign import Sign
-from xaicli.words import count
+from xaicli.words import count, type_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -188,11 +188,11 @@ def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
 def fault_of(maps: object, photos: int, *, of_frames: bool = False) -> str:
     """What is wrong with the maps of that many photos, or of sequences of frames, in words; empty if nothing is."""
     if not isinstance(maps, Maps):
-        return f"a {type(maps).__name__}"
+        return type_of(maps)
     of_targets = {name: getattr(maps.targets, name, None) for name in ("classes", "against", "scores")}
     for name, tensor in {"values": maps.values, "logits": maps.logits, **of_targets, **maps.extras}.items():
         if not hasattr(tensor, "detach"):
-            return f"{name} that are a {type(tensor).__name__}"
+            return f"{name} that are {type_of(tensor)}"
         if tensor.is_complex():
             return f"complex {name}"
         if len(tensor.shape) == 0 or tensor.shape[0] != photos:

@@ -14,6 +14,7 @@ from xaicli.segment_pairs import SegmentPair
 from xaicli.sign import Sign
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.untrusted import read
+from xaicli.words import type_of
 from xaicli.writable_text import json_text
 
 SCHEMA_VERSION = 2
@@ -119,7 +120,7 @@ MOST = 2**63
 
 def listed(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(f"a {type(value).__name__} where a list is expected")
+        raise TypeError(f"{type_of(value)} where a list is expected")
     return value
 
 
@@ -130,7 +131,7 @@ def checked(record: Record) -> Record:
         for part in dataclasses.fields(entry):
             value, kind = getattr(entry, part.name), str(part.type).partition("[")[0]
             if kind in PLAIN and (not isinstance(value, PLAIN[kind]) or isinstance(value, bool)):
-                raise TypeError(f"{part.name} is a {type(value).__name__}, not a {kind}")
+                raise TypeError(f"{part.name} is {type_of(value)}, not a {kind}")
             if isinstance(value, int) and abs(value) >= MOST:
                 raise ValueError(f"{part.name} is out of range")
     texts = (*record.targets, *record.notes, *record.arrays, *record.versions.values(), *record.checksums.values())

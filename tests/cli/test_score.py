@@ -287,7 +287,7 @@ def test_a_photo_that_is_not_there_is_lost_under_keep_going_and_fatal_without(sh
 def test_nan_logits_are_the_models_fault(shell) -> None:
     Image.new("RGB", (40, 40), "white").save("photos/6.png")
     assert shell.score("-o", "s.db", model=f"{NET}:gives_nan") == 5
-    assert "NaN or infinite logits for 6.png" in shell.error
+    assert "NaN or infinite logits for photos/6.png" in shell.error
     assert shell.score("-o", "s.db", "--keep-going", model=f"{NET}:gives_nan") == 4
     assert {Path(row.image).name for row in shell.stored("s.db").values()} == {f"{number}.png" for number in range(6)}
 

@@ -107,7 +107,7 @@ def test_photos_are_matched_by_content_wherever_they_went(room):
 def test_a_photo_that_is_missing_or_changed_never_passes(room, new_photo):
     baseline = room.baseline()
     new_photo(room.folder / "photos" / "3.png", 99)
-    with pytest.raises(InputError, match=r"1 of the baseline's 6 photos are missing or changed, such as .*3\.png"):
+    with pytest.raises(InputError, match=r"1 of the baseline's 6 photos is missing or changed, such as .*3\.png"):
         room.check(baseline)
     (room.folder / "photos" / "3.png").unlink()
     with pytest.raises(InputError, match="missing or changed"):
@@ -120,7 +120,7 @@ def test_photos_added_since_are_noted_and_not_judged(room, find, new_photo):
     outcome = room.check(baseline)
     assert len(outcome.now) == 6
     assert find(outcome, "photos").state == "note"
-    assert "1 of the suite's photos are not in the baseline" in find(outcome, "photos").text
+    assert "1 of the suite's photos is not in the baseline" in find(outcome, "photos").text
 
 
 def test_a_copy_of_a_photo_counts_once(room):

@@ -56,7 +56,7 @@ def test_a_suite_may_be_part_of_pyproject(tmp_path, monkeypatch):
 def test_a_pyproject_without_a_suite_is_none(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyproject.toml").write_text(text)
-    with pytest.raises(UsageError, match="no suite here"):
+    with pytest.raises(UsageError, match=r'no suite here; .* write two lines into xai\.toml: model = "resnet50" and images = '):
         find_suite(None)
     with pytest.raises(UsageError, match=r"no table \[tool.xai\]"):
         read_suite(tmp_path / "pyproject.toml")

@@ -298,7 +298,7 @@ def wrong(answer: object) -> type[Metric]:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (None, "brightest gave a NoneType; expected Scores"),
+        (None, "brightest gave None; expected Scores"),
         (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 1 map; expected one number per map"),
         (Scores(torch.zeros(1), {"more": torch.zeros(1, 1)}), r"gave more of shape \(1, 1\)"),
         (torch.OutOfMemoryError(), "brightest ran out of memory on the maps of given. Give a smaller --resize and --crop"),

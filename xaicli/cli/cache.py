@@ -7,7 +7,7 @@ import click
 from xaicli.cli.options import format_option, option
 from xaicli.cli.printing import print_rows
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
-from xaicli.words import count
+from xaicli.words import count, volume
 
 EXAMPLES = """
 xai cache
@@ -33,7 +33,7 @@ def command(what: str, form: str, yes: bool) -> int:
         click.echo(str(cache_folder()))
         return 0
     files = cached_files()
-    size = f"{count(len(files), 'file')}, {sum(file.size for file in files) / 1e6:.1f} MB in {cache_folder()}"
+    size = f"{count(len(files), 'file')}, {volume(sum(file.size for file in files))} in {cache_folder()}"
     if what == "list":
         print_rows([{"file": file.path.name, "MB": round(file.size / 1e6, 2)} for file in files], form)
         verbosity.say(size)
@@ -41,5 +41,5 @@ def command(what: str, form: str, yes: bool) -> int:
     if files and not yes:
         click.confirm(f"Remove {size}?", abort=True, err=True)
     removed = clear_cache()
-    verbosity.say(f"removed {count(len(removed), 'file')}, {sum(file.size for file in removed) / 1e6:.1f} MB")
+    verbosity.say(f"removed {count(len(removed), 'file')}, {volume(sum(file.size for file in removed))}")
     return 0

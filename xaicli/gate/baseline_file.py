@@ -31,7 +31,7 @@ from xaicli.gate.photo_result import PhotoResult, Score
 from xaicli.stamps import with_checksum, without_checksum
 from xaicli.terminal import printable
 from xaicli.untrusted import is_file, is_there
-from xaicli.words import count
+from xaicli.words import count, type_of
 from xaicli.writable_text import json_text
 
 SCHEMA = 2
@@ -231,7 +231,7 @@ def by_label(entries: Any) -> list[tuple[str, Any]]:
 def taken(value: Any, kind: type[T]) -> T:
     """`value`, which must be of that type; a bool does not count as a number."""
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"a {type(value).__name__} where {kind.__name__} is expected")
+        raise TypeError(f"{type_of(value)} where {kind.__name__} is expected")
     return value
 
 

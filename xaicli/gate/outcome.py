@@ -15,7 +15,7 @@ from xaicli.gate.verdict import Verdict
 from xaicli.gate.verdicts import judge
 from xaicli.images.source import Source, content_hash
 from xaicli.kinds import show
-from xaicli.words import count
+from xaicli.words import are, count
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def run_against(ready: ReadySuite, baseline: Baseline, *, seed: int | None = Non
     now = run_suite(again, seed, tick=tick)
     verdicts = judge(ready, baseline, now, same_seed=seed == baseline.seed)
     if added > 0:
-        text = f"{added} of the suite's photos are not in the baseline and were not checked (xai check --update takes them in)"
+        text = (
+            f"{added} of the suite's photos {are(added)} not in the baseline and not checked (xai check --update takes them in)"
+        )
         verdicts.append(Verdict("note", "photos", text))
     seconds = time.monotonic() - start
     return Outcome(tuple(verdicts), baseline, now, ready.sources, seconds=seconds, fingerprint=ready.classifier.fingerprint)
@@ -122,7 +124,7 @@ def in_order(ready: ReadySuite, baseline: Baseline) -> ReadySuite:
     if missing:
         whole = count(len(baseline.photos), "photo")
         raise InputError(
-            f"{len(missing)} of the baseline's {whole} are missing or changed, such as {missing[0]}",
+            f"{len(missing)} of the baseline's {whole} {are(len(missing))} missing or changed, such as {missing[0]}",
             expected="the photos of the baseline, unchanged",
             hint="Bring them back, or renew the baseline deliberately: xai check --update",
         )

@@ -127,7 +127,8 @@ def find_suite(given: str | None) -> Path:
     found = suite_in(Path())
     if found is None:
         expected = "xai.toml, or [tool.xai] in pyproject.toml"
-        raise UsageError("no suite here", expected=expected, hint="Name one with --suite FILE.")
+        hint = """Name one with --suite FILE, or write two lines into xai.toml: model = "resnet50" and images = ["photos/"]."""
+        raise UsageError("no suite here", expected=expected, hint=hint)
     return found
 
 

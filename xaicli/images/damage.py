@@ -8,7 +8,7 @@ from PIL import features
 
 from xaicli.images.containers import container_of
 from xaicli.images.tiff_directory import tiff_tag
-from xaicli.words import count
+from xaicli.words import are, count
 
 MAGIC = {
     b"\xff\xd8\xff": "JPEG",
@@ -83,7 +83,7 @@ def undecodable(content: bytes, error: Exception) -> str:
     short = isinstance(error, (EOFError, struct.error, IndexError)) or any(words in said for words in CUT_SHORT)
     if promised > length:
         if size_text(length) == size_text(promised):
-            return f"its last {promised - length} bytes are missing (truncated {kind})"
+            return f"its last {count(promised - length, 'byte')} {are(promised - length)} missing (truncated {kind})"
         return f"it ends after {size_text(length)} of {size_text(promised)} (truncated {kind})"
     if short and (kind != "JPEG" or not content.rstrip(b"\0\r\n").endswith(b"\xff\xd9")):
         return f"it ends after {size_text(length)}, before the picture is complete (truncated {kind})"

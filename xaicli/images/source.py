@@ -16,6 +16,7 @@ from xaicli.errors import InputError
 from xaicli.images.elsewhere import Elsewhere
 from xaicli.stamps import sha256_file
 from xaicli.untrusted import readable
+from xaicli.words import type_of
 
 LARGEST_FILE = 1 << 30
 """Maximum bytes of a photo's file."""
@@ -53,7 +54,7 @@ class Source:
             return cls.of_file(Path(photo), frame)
         if isinstance(photo, Image.Image) or hasattr(photo, "__array__"):
             return cls(name, name, frame, None, photo)
-        raise InputError(f"a {type(photo).__name__} is not a photo", expected="a path, a PIL image, a NumPy array or a tensor")
+        raise InputError(f"{type_of(photo)} is not a photo", expected="a path, a PIL image, a NumPy array or a tensor")
 
     @classmethod
     def of_file(cls, file: Path, frame: int = 0, path: str = "") -> Source:
@@ -100,5 +101,5 @@ def as_array(photo: Any) -> np.ndarray:
         return np.asarray(photo.detach().cpu() if hasattr(photo, "detach") else photo)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"a {type(photo).__name__} that cannot become an array: {error}", expected="a NumPy array or a tensor"
+            f"{type_of(photo)} that cannot become an array: {error}", expected="a NumPy array or a tensor"
         ) from error

@@ -24,6 +24,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.network.proposals import OVERLAP, Decoding
 from xaicli.passes.device import resolve_device
+from xaicli.words import type_of
 
 YOLO_VIEW = View((640, 640), None, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), torchvision_detectors.GREY)
 """How photos are prepared by default."""
@@ -64,9 +65,9 @@ def detector(
         xaicli.explain("street.jpg", xaicli.detector(network, decode=decode), "d-rise", target="box:0")
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"a {type(module).__name__} is not a network", expected="a torch module, in xaicli.detector(module)")
+        raise InputError(f"{type_of(module)} is not a network", expected="a torch module, in xaicli.detector(module)")
     if decode is not None and not callable(decode):
-        raise InputError(f"decode is a {type(decode).__name__}", expected="a function: decode(output) -> boxes, scores")
+        raise InputError(f"decode is {type_of(decode)}", expected="a function: decode(output) -> boxes, scores")
     if not 0 <= (confidence or 0) < 1 or (overlap is not None and not 0 < overlap <= 1):
         raise UsageError(
             f"confidence {confidence} and overlap {overlap}", expected="a confidence from 0 to below 1, an overlap above 0 to 1"

@@ -20,6 +20,7 @@ from xaicli.models.weights import read_weights
 from xaicli.network.classifier import Classifier
 from xaicli.network.sequences import itself
 from xaicli.python_file import functions_of, import_file, importable, place_of, split
+from xaicli.words import type_of
 
 
 def load(request: Request) -> LoadedModel:
@@ -51,8 +52,9 @@ def load(request: Request) -> LoadedModel:
         loaded = LoadedModel(canonical, View(), module=made)
     else:
         raise RunError(
-            f"{file.name}:{name} returned a {type(made).__name__}",
+            f"{file.name}:{name} returned {type_of(made)}",
             expected="a torch module, or xaicli.classifier(module, resize=…)",
+            hint=way_to_a_module(made),
         )
     if request.weights is not None:
         if loaded.module is None:
@@ -85,10 +87,17 @@ def call(file: Path, name: str) -> Any:
                 raise
 
 
+def way_to_a_module(made: object) -> str:
+    """What to do with a class, or with a function of inputs, that was returned instead of a module; empty for anything else."""
+    if isinstance(made, type):
+        return f"Return an instance, such as {made.__name__}()."
+    return "Call the function in the forward of a torch module." if callable(made) else ""
+
+
 def require_no_arguments(file: Path, name: str, found: Any) -> None:
     """Raise InputError unless `found` can be called without arguments."""
     if not callable(found):
-        raise InputError(f"{file.name}:{name} is a {type(found).__name__}", expected="a function that returns a torch module")
+        raise InputError(f"{file.name}:{name} is {type_of(found)}", expected="a function that returns a torch module")
     try:
         inspect.signature(found).bind()
     except TypeError as error:

@@ -26,6 +26,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.outputs import Outputs, outputs_named
 from xaicli.passes.device import resolve_device
+from xaicli.words import type_of
 
 logger = logging.getLogger("xaicli")
 
@@ -80,7 +81,7 @@ def classifier(
     forward() left it. Raises XaiError.
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"a {type(module).__name__} is not a network", expected="a torch module, in xaicli.classifier(module)")
+        raise InputError(f"{type_of(module)} is not a network", expected="a torch module, in xaicli.classifier(module)")
     view = View(resize, crop, interpolation)
     overrides = Overrides(
         mean=mean,
@@ -130,7 +131,7 @@ def of_prompts(module: nn.Module, tokenizer: Any, view: View, request: Request) 
     model."""
     if not hasattr(module, "get_image_features") and not hasattr(module, "encode_image"):
         raise UsageError(
-            f"a {type(module).__name__} reads no texts, but prompts are given",
+            f"{type_of(module)} reads no texts, but prompts are given",
             expected="a text-image model of transformers or open_clip",
         )
     if tokenizer is None:

@@ -17,6 +17,7 @@ from xaicli.errors import InputError
 from xaicli.models.torch_file import UNREADABLE, CodeRefused, load_tensors
 from xaicli.untrusted import in_words, opened
 from xaicli.words import count as counted
+from xaicli.words import type_of
 
 State = OrderedDict[str, Tensor]
 """A state dict; its attribute `_metadata`, if torch wrote one, is kept."""
@@ -187,7 +188,7 @@ def contents(content: Any) -> str:
     """What a file holds instead of weights, in words."""
     if isinstance(content, Mapping):
         return f"its names are {', '.join(str(key) for key in list(content)[:4])}" if content else "it is an empty dict"
-    return f"it is a {type(content).__name__}"
+    return f"it is {type_of(content)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xaicli.errors import RunError
 from xaicli.packages import import_torchvision
-from xaicli.words import count
+from xaicli.words import count, type_of
 
 FORM = "boxes (photos, N, 4) and scores (photos, N, C), of one photo also (N, 4) and (N, C), and no more than an objectness"
 FLOOR = 0.05
@@ -92,7 +92,7 @@ def as_proposals(decoded: object, photos: int, what: str) -> Proposals:
         each = [tensors_of(one) for one in decoded] if isinstance(decoded, Sequence) and len(decoded) == photos else []
         whole = [as_proposals(part, 1, what) for part in each if part is not None]
         if not whole or len(whole) != photos:
-            raise RunError(f"{what} returned a {type(decoded).__name__}", expected=FORM)
+            raise RunError(f"{what} returned {type_of(decoded)}", expected=FORM)
         return padded(whole)
     if photos == 1 and parts[0].ndim == 2:
         parts = [part[None] for part in parts]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xaicli.errors import RunError
 from xaicli.network.regions import is_class_map
-from xaicli.words import count
+from xaicli.words import count, type_of
 
 NAMED = ("logits", "out")
 """The names that transformers and torchvision give to the entry with the logits."""
@@ -75,7 +75,7 @@ def as_logits(entry: object, photos: int, what: str) -> Tensor:
         entry = torch.from_numpy(entry)
     if not isinstance(entry, Tensor):
         raise RunError(
-            f"{what} is a {type(entry).__name__}",
+            f"{what} is {type_of(entry)}",
             expected="one tensor of logits (photos, classes)",
             hint="Wrap the network in a module that returns its logits alone, or give --output-name.",
         )

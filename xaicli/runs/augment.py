@@ -82,7 +82,7 @@ class Filling:
         if self.truth is not None:
             marks = self.truth.of(source.path, size, self.audit.view)
             if marks is None:
-                raise InputError(f"{source.name} is not annotated", expected="marks of its object", hint="--keep-going skips it.")
+                raise InputError(f"{source.path} is not annotated", expected="marks of its object", hint="--keep-going skips it.")
             objects: Region = np.logical_or.reduce([shape.draw(self.audit.view, size) for _, shape in marks.marks])
         else:
             objects = self.salient(source, content)
@@ -94,7 +94,7 @@ class Filling:
         known = self.audit.photos.get(content)
         if known is None:
             raise InputError(
-                f"{source.name} is not in {self.audit.path}", expected="a photo that was audited", hint="Audit it first."
+                f"{source.path} is not in {self.audit.path}", expected="a photo that was audited", hint="Audit it first."
             )
         place = Path(str(known["map"]))
         if place.is_absolute() or ".." in place.parts:
@@ -102,7 +102,7 @@ class Filling:
         attribution = Attribution.load(self.audit.path.parent / f"{place}.json")
         weights = weights_of(np.asarray(attribution.values, dtype=np.float64), attribution.sign)
         if attribution.status != "ok" or weights.max() <= 0:
-            raise InputError(f"the map of {source.name} points nowhere", hint="--keep-going skips it.")
+            raise InputError(f"the map of {source.path} points nowhere", hint="--keep-going skips it.")
         return above(weights, self.threshold)
 
 
@@ -245,4 +245,4 @@ def copied_photos(
             write_png(folder / copies[source], filled(photo, region, filling.fill, random, other))
             yield source, float(f"{region.mean():.4g}")
         except XaiError as error:
-            yield error.about(source.name)
+            yield error.about(source.path)

@@ -150,7 +150,7 @@ class BankRun:
                 part.add(place, row)
                 yield loaded.source
             else:
-                found = f"{self.classifier.name} gave NaN or infinite features for {loaded.source.name}"
+                found = f"{self.classifier.name} gave NaN or infinite features for {loaded.source.path}"
                 yield Failure(loaded.source, RunError(found, hint="Check weights and preprocessing (xai doctor --model SPEC)."))
 
     def assemble(self) -> None:

@@ -16,7 +16,7 @@ from xaicli.gate.suite import find_suite, read_suite
 from xaicli.named_files import files_named, texts_in
 from xaicli.progress import SILENT, Progress
 from xaicli.tabular import Tabular
-from xaicli.words import count
+from xaicli.words import count, volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class MadeBaseline(Tabular):
 
     def __str__(self) -> str:
         photos = count(len(self.baseline.photos), "photo")
-        where = f"baseline in {self.folder} ({self.size / 1e6:.1f} MB)"
+        where = f"baseline in {self.folder} ({volume(self.size)})"
         return f"{photos} x {', '.join(self.methods)}: {where}, model {self.baseline.fingerprint[:8]}"
 
 

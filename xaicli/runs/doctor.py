@@ -27,7 +27,7 @@ from xaicli.packages import version_of, versions
 from xaicli.passes.device import has_bf16
 from xaicli.runs.open_model import Model, open_model
 from xaicli.tabular import Tabular
-from xaicli.words import count
+from xaicli.words import count, volume
 
 PACKAGES = ("torch", "torchvision", "captum", "numpy", "scipy", "pillow", "matplotlib", "safetensors")
 EXTRAS = {
@@ -103,9 +103,7 @@ def examine_installation() -> Iterator[Finding]:
     if hasattr(torch.backends, "mps") and torch.backends.mps.is_available():
         yield Finding("mps", "ok", "available")
     files = cached_files()
-    yield Finding(
-        "cache", "ok", f"{cache_folder()}: {count(len(files), 'file')}, {sum(file.size for file in files) / 1e6:.0f} MB"
-    )
+    yield Finding("cache", "ok", f"{cache_folder()}: {count(len(files), 'file')}, {volume(sum(file.size for file in files))}")
     for kind in (registry.METHODS, registry.METRICS):
         listed = registry.entries(kind, check=True)
         yield Finding(f"{kind.word}s", "ok", f"{sum(not entry.fault for entry in listed)} usable")

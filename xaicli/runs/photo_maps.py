@@ -108,7 +108,7 @@ def explain_batch(
                 try:
                     results[row].made[method.label] = attributions_of(maps, batch[row], classifier, method, targets, settings)
                 except RunError as error:
-                    failures[row] = error.about(batch[row].source.name)
+                    failures[row] = error.about(batch[row].source.path)
     batch.clear()
     for row in range(len(results)):
         # From here on only the caller holds each photo, and frees it before it asks for the next.
@@ -132,7 +132,7 @@ def maps_of_each(
         if isinstance(error, InputError) and not targets.bound:
             raise
         if len(batch) == 1:
-            return [error.about(batch[0].source.name)]
+            return [error.about(batch[0].source.path)]
         return [maps for loaded in batch for maps in maps_of_each([loaded], classifier, method, targets, settings)]
     made: list[Maps | XaiError] = []
     for part, photos in parts:
@@ -148,7 +148,7 @@ def attribute(
 
     def too_large(at: int) -> RunError:
         hint = "Give a smaller --resize and --crop, or --precision bf16."
-        return RunError(f"{method.label} ran out of memory on {batch[at].source.name}", hint=hint)
+        return RunError(f"{method.label} ran out of memory on {batch[at].source.path}", hint=hint)
 
     def work(start: int, stop: int) -> tuple[Maps, list[LoadedPhoto]]:
         part = batch[start:stop]
@@ -199,6 +199,6 @@ def refuse_other_targets(maps: Maps, classifier: Classifier, method: Method) -> 
 
 def not_finite(classifier: Classifier, loaded: LoadedPhoto) -> RunError:
     return RunError(
-        f"{classifier.name} gave NaN or infinite logits for {loaded.source.name}; nothing was written for it",
+        f"{classifier.name} gave NaN or infinite logits for {loaded.source.path}; nothing was written for it",
         hint="Check weights and preprocessing (xai doctor --model SPEC).",
     )

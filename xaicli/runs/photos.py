@@ -74,7 +74,7 @@ def load(
         photo = decode(source, frame=source.frame, background=background, reading=reading, seconds=seconds, admit=admit)
         return LoadedPhoto(source, drawn(photo, bands) if picture else photo.bare(), input_of(photo, view))
     except XaiError as error:
-        return Failure(source, error.about(source.name))
+        return Failure(source, error.about(source.path))
 
 
 def load_into(

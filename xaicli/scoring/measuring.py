@@ -19,7 +19,7 @@ from xaicli.passes.queue import CopyJob, run
 from xaicli.scoring.case import Case
 from xaicli.scoring.copies import Copies, Outcomes
 from xaicli.scoring.photo import ScoredPhoto
-from xaicli.words import count
+from xaicli.words import count, type_of
 
 T = TypeVar("T")
 Shared: TypeAlias = dict[Hashable, Tensor]
@@ -71,7 +71,7 @@ class Measurement:
             raise self.wrong(answer)
 
     def wrong(self, answer: object) -> RunError:
-        return RunError(f"{self.metric.label} gave a {type(answer).__name__}", expected="Scores, or a list of Copies to run")
+        return RunError(f"{self.metric.label} gave {type_of(answer)}", expected="Scores, or a list of Copies to run")
 
     def finish(self, scores: Scores) -> None:
         """Keep the scores, on the CPU; raises RunError unless there is one number per item."""

@@ -23,7 +23,7 @@ from xaicli.passes.seeds import stream
 from xaicli.stamps import stamp
 from xaicli.training.tar_shards import read_shards, shards_of
 from xaicli.untrusted import is_file, is_folder, is_there, readable
-from xaicli.words import count
+from xaicli.words import count, type_of
 
 FORMS = (
     "a folder with one folder per class, a folder of photos or of tar shards, FILE.csv with columns image and label, or @list.txt"
@@ -218,7 +218,7 @@ def json_rows(path: Path) -> Iterable[tuple[str, str, str | None]]:
             raise InputError(f"{place} names no photo", expected='{"file_name": "a.jpg", "label": "cat"}')
         label = next((row[name] for name in LABEL_COLUMNS if name in row), None)
         if label is not None and (isinstance(label, bool) or not isinstance(label, str | int)):
-            raise InputError(f"{place} has a label that is a {type(label).__name__}", expected="a name or a class index")
+            raise InputError(f"{place} has a label that is {type_of(label)}", expected="a name or a class index")
         yield place, image, None if label is None else str(label)
 
 

@@ -153,7 +153,7 @@ def decode_all(sources: Sequence[Source], view: View, report: Advance) -> Iterat
         try:
             return pixels_of(source, view, room)
         except XaiError as error:
-            return error.about(source.name)
+            return error.about(source.path)
 
     with ThreadPoolExecutor(threads(), thread_name_prefix="decode") as pool:
         for start in range(0, len(sources), CHUNK):
