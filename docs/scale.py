@@ -1,5 +1,5 @@
-"""Generate the tables of docs/scale.md: `python -m docs.scale`, from what `python -m benchmarks ray --write` measured and
-`python -m tools.killed_workers` found.
+"""Generate the tables of docs/scale.md: `python -m docs.scale`, from what `python -m benchmarks ray ray-memory ray-overhead
+--write` measured and `python -m tools.killed_workers` found.
 
 A job is simulated block by block: actors take blocks, each photo takes one of the measured times, and one driver takes the
 results one after the other, at its measured rate. An actor goes on when its result is taken.
@@ -23,6 +23,7 @@ from xaicli.words import span
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
 MEASURED, MEMORY, KILLED = RESULTS / "ray.json", RESULTS / "ray-memory.json", RESULTS / "ray_killed.json"
+LONG = RESULTS / "ray-overhead.json"
 FROM, TO = "<!-- scale: python -m docs.scale -->\n", "<!-- end of scale -->\n"
 PHOTOS, ROWS = 1_000_000, 2 * COLUMNS
 ACTORS = (1, 3, 10, 30, 100, 300, 1_000, 2_000, 4_000)
@@ -95,6 +96,7 @@ def tables(measured: Measured) -> list[str]:
         f"| what the driver keeps beside that list | {measured.plan:,.0f} bytes a photo |",
         *growth(),
         *rates(measured),
+        *long_run(),
         "",
         *disturbance(),
         "",
@@ -125,6 +127,14 @@ def rates(measured: Measured) -> list[str]:
     two, one = "two actors of one thread each, over a plain run of two threads", "one actor, over a plain run of one thread"
     lines = [f"| {two} | {measured.two:.2f} x the photos a second |"] if measured.two is not None else []
     return lines + ([f"| {one} | {measured.one:.2f} x the time a photo |"] if measured.one is not None else [])
+
+
+def long_run() -> list[str]:
+    """What Ray costs in a long run, where it was measured, and whether photos late in a run take longer than early ones."""
+    if not LONG.exists():
+        return []
+    figures = json.loads(LONG.read_text("utf-8"))["figures"]
+    return [f"| {figure['what']} | {figure['median']:.2f} x |" for figure in figures]
 
 
 def growth() -> list[str]:
