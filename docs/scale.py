@@ -36,7 +36,7 @@ LIMIT = 0.9
 @dataclass(frozen=True)
 class Measured:
     """seconds: of photos; rows, told: a second, of the driver; store, files: bytes a row; listed, plan: bytes a photo; two: the
-    rate of two actors over a plain run of two threads; one: seconds a photo of one actor over those of a plain run."""
+    rate of two actors over a plain run of two threads."""
 
     seconds: tuple[float, ...]
     rows: float
@@ -46,7 +46,6 @@ class Measured:
     listed: float
     plan: float
     two: float | None = None
-    one: float | None = None
 
     @classmethod
     def read(cls, path: Path = MEASURED) -> Measured:
@@ -124,9 +123,8 @@ def tables(measured: Measured) -> list[str]:
 
 def rates(measured: Measured) -> list[str]:
     """What Ray costs once its workers have begun, where it was measured."""
-    two, one = "two actors of one thread each, over a plain run of two threads", "one actor, over a plain run of one thread"
-    lines = [f"| {two} | {measured.two:.2f} x the photos a second |"] if measured.two is not None else []
-    return lines + ([f"| {one} | {measured.one:.2f} x the time a photo |"] if measured.one is not None else [])
+    two = "two actors of one thread each, over a plain run of two threads"
+    return [f"| {two} | {measured.two:.2f} x the photos a second |"] if measured.two is not None else []
 
 
 def long_run() -> list[str]:
