@@ -29,7 +29,7 @@ BENCHMARKS = {
     "peers:grad-cam-of-a-folder": "Grad-CAM of a folder, whole command, against a script of pytorch-grad-cam",
     "growth:masks": "RISE of 64 to 256 masks, ours and the plain loop",
     "growth:channels": "Score-CAM of 64 and 256 channels, ours and torch-cam's",
-    "growth:methods": "deletion and insertion of 1 to 5 maps, ours and torch-cam's",
+    "growth:methods": "deletion and insertion of 1 to 10 maps, ours and torch-cam's",
     "growth:photos": "Grad-CAM of 10 to 10,000 small photos, whole commands: time, and whether memory stays constant",
     "curves": "deletion and insertion to an error of 0.002: points passed, and how often the area lies inside",
     "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",

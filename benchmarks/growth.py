@@ -28,7 +28,7 @@ from xaicli.passes.upsampling import unit_range
 
 PHOTOS = tuple(int(part) for part in os.environ.get("XAI_BENCH_GROWTH", "10,100,1000,10000").split(","))
 MASKS = (64, 128, 256)
-METHODS = (1, 3, 5)
+METHODS = (1, 3, 5, 10)
 STAGES = {"layer1": 64, "layer3": 256}
 SMALL, LAYER = 96, "network.stages"
 MOST, FEW, COMPARED = 1000, 100, 100
