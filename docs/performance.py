@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.__main__ import BENCHMARKS
 from docs.growth import draw, growth_of, section
 
 HERE = Path(__file__).parent
@@ -29,8 +30,6 @@ row may show 0. *Times as long* is the median of each round's own ratio, so it m
 RISE at equal quality: the variance of the map between eight groups of its masks, one value a photo. This estimate is too small
 where one mask in hundreds has a score and all others have none. The constants of `auc_error` were chosen on the curves that are
 counted here, so expect a few more of your own outside. A curve of 224 steps has 223 points between its ends.
-Not measured yet, though named by `python -m benchmarks --list`: XAITK-saliency, scores of 16 photos at once, and whole commands
-over up to 10,000 photos.
 """
 
 
@@ -97,6 +96,12 @@ def row(job: str, side: dict[str, Any], times: float, allowed: float | None) -> 
     return f"| {job} | {side['tool']}, {side['row']} | {wall:.2f} | {processor:.2f} | {times:.2f} | {passes} | {memory} | {off} |"
 
 
+def unmeasured(stored: dict[str, dict[str, Any]]) -> list[str]:
+    """Which benchmarks have no results here."""
+    names = [f"`{name}`" for name in BENCHMARKS if name.replace(":", "-") not in stored]
+    return ["", f"Benchmarks without stored results: {', '.join(names)}."] if names else []
+
+
 def machines(stored: dict[str, dict[str, Any]]) -> list[str]:
     made = {
         f"torch {result['made_on']['torch']}, Python {result['made_on']['python']}, {result['made_on']['machine']}, "
@@ -110,7 +115,8 @@ def machines(stored: dict[str, dict[str, Any]]) -> list[str]:
 def page() -> str:
     stored = read()
     words: dict[str, str] = json.loads(WORDS.read_text("utf-8")) if WORDS.is_file() else {}
-    return "\n".join([HEAD, *bars(stored, words), "", *sides(stored), *section(growth_of(stored)), *machines(stored)]) + "\n"
+    parts = [HEAD, *bars(stored, words), "", *sides(stored), *section(growth_of(stored)), *unmeasured(stored), *machines(stored)]
+    return "\n".join(parts) + "\n"
 
 
 def main() -> int:
