@@ -44,17 +44,16 @@ def pair(folder: Path, threads: int) -> float:
 
 
 def rate(folder: Path, threads: int, *, on_ray: bool) -> float:
-    """Photos a second of one run."""
-    done = arrivals_of(folder, threads, on_ray=on_ray)
+    """Photos a second of one run, on as many actors as threads."""
+    done = arrivals_of(ScoreRequest(images=str(folder), method="grad-cam", metric=METRICS), threads, threads if on_ray else None)
     middle = np.arange(len(done))[OUTSIDE:-OUTSIDE]
     return float(np.polyfit(np.asarray(done)[OUTSIDE:-OUTSIDE], middle, 1)[0])
 
 
-def arrivals_of(folder: Path, threads: int, *, on_ray: bool, limit: int | None = None, controls: bool = True) -> list[float]:
-    """When each photo was done: of all photos below the folder, or of the first."""
-    words = ClusterWords("local", threads) if on_ray else ClusterWords()
-    torch.set_num_threads(1 if on_ray else threads)
-    request = ScoreRequest(images=str(folder), method="grad-cam", metric=METRICS, recursive=True, limit=limit, controls=controls)
+def arrivals_of(request: ScoreRequest, threads: int, actors: int | None = None) -> list[float]:
+    """When each photo of a run on `tiny` was done. actors: how many on Ray, which share the processors; None for a plain run."""
+    words = ClusterWords("local", actors) if actors else ClusterWords()
+    torch.set_num_threads(1 if actors else threads)
     with tempfile.TemporaryDirectory() as there, words.workplace("tiny", "top1", SILENT) as workplace:
         return list(arrivals(request.run("tiny"), Path(there, "scores.db"), workplace))
 
