@@ -23,7 +23,7 @@ from xaicli.runs.cluster import explain_driver
 from xaicli.runs.cluster.address import Pool
 from xaicli.runs.cluster.explain_driver import ExplainOnRay
 from xaicli.runs.cluster.explain_worker import ExplainWorker, result_of
-from xaicli.runs.cluster.ledger import RunningLedger
+from xaicli.runs.cluster.ledger import Begun, RunningLedger
 from xaicli.runs.cluster.lost_actors import ActorsLost
 from xaicli.runs.cluster.stream import Stream
 from xaicli.runs.cluster.worker import PhotoWatch
@@ -83,7 +83,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, times: int, before: int) ->
             for at, block in enumerate(blocks):
                 if pool < times and at == before:
                     raise ActorsLost("Ray gave up")
-                yield worker.work(block, {})
+                yield worker.work(block, Begun())
 
     monkeypatch.setattr(explain_driver, "Stream", Losing)
     monkeypatch.setattr(explain_driver, "start_ledger", lambda job: RunningLedger(None, None))

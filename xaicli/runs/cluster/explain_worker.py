@@ -18,6 +18,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.record import Record
 from xaicli.results.row_table import read_error, spelled
 from xaicli.runs.cluster.blocks import PLACE, place_of, read_source
+from xaicli.runs.cluster.ledger import Begun
 from xaicli.runs.cluster.worker import PhotoWatch, Worker, name_of, told_of
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.output import Complete, find_complete
@@ -44,13 +45,13 @@ class ExplainWorker(Worker):
         folder = run.output.folder if run.output.remote is None else run.output.remote.folder
         self.run = replace(run, output=replace(run.output, folder=folder))
 
-    def work(self, table: arrow.Table, ends: dict[str, int]) -> arrow.Table:
+    def work(self, table: arrow.Table, begun: Begun) -> arrow.Table:
         records = table.to_pylist()
         stems = {read_source(record): record["stem"] for record in records}
         block = records[0]["block"]
-        watch = PhotoWatch(self.ledger, block, ends)
+        watch = PhotoWatch(self.ledger, block, begun)
         # Many photos share a batch, so a block that ended its worker is tried again photo by photo.
-        parts = [[source] for source in stems] if ends.get(block) else [list(stems)]
+        parts = [[source] for source in stems] if begun.ends.get(block) else [list(stems)]
         rules = {record["path"]: pickle.loads(record["rule"]) for record in records if record["rule"] is not None}
         found: list[dict[str, Any]] = []
         for part in parts:

@@ -1,7 +1,9 @@
 """The ledger: which photo each block is at, so that a photo that ends its worker again and again is found.
 
 It is an actor beside the driver. A worker tells it of each photo before work on it begins; when a block is begun again, the photo
-at which its worker ended is known.
+at which its worker ended is known. A worker that begins a block for the first time does not wait for the ledger's answer, which
+would cost some percent of a short photo's time; if it ends within that millisecond, the photo before is blamed. It waits for each
+answer when a block is begun again, so that a photo that ends its worker each time is blamed itself from then on.
 """
 
 from __future__ import annotations
@@ -24,6 +26,15 @@ class BlockAtWork:
     photo: str
     since: float
     worker: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a worker is told that begins a block. ends: how often each photo ended a worker so far; again: whether the block was
+    begun before, by a worker that ended."""
+
+    ends: dict[str, int] = field(default_factory=dict)
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,14 +61,14 @@ class Ledger:
         """A reference to what workers are given."""
         return self.given
 
-    def begin(self, block: str, worker: str) -> dict[str, int]:
-        """A worker begins a block; returns how often each photo ended a worker, so far."""
+    def begin(self, block: str, worker: str) -> Begun:
+        """A worker begins a block."""
         self.begun += 1
         before = self.open.pop(block, None)
         if before is not None and before.photo:
             self.ends[before.photo] = self.ends.get(before.photo, 0) + 1
         self.open[block] = BlockAtWork("", time.monotonic(), worker)
-        return dict(self.ends)
+        return Begun(dict(self.ends), before is not None)
 
     def at(self, block: str, photo: str) -> None:
         """Work on a photo begins."""

@@ -16,6 +16,7 @@ from xaicli.results.parquet_folder import ParquetFolder
 from xaicli.results.row_table import PhotoRows, Records
 from xaicli.rows import Recipe
 from xaicli.runs.cluster.blocks import Block
+from xaicli.runs.cluster.ledger import Begun
 from xaicli.runs.cluster.worker import Job, PhotoWatch, Worker, told_of
 from xaicli.runs.controls import Stretch
 from xaicli.runs.photos import Failure
@@ -42,8 +43,8 @@ class ScoreWorker(Worker):
         self.run: ScoreRun = replace(cloudpickle.loads(self.job.run), classifier=classifier, hashes={}, stretch=nobody)
         self.recipes = self.run.recipes
 
-    def work(self, table: arrow.Table, ends: dict[str, int]) -> arrow.Table:
-        found = self.results(Block.read(table), ends)
+    def work(self, table: arrow.Table, begun: Begun) -> arrow.Table:
+        found = self.results(Block.read(table), begun)
         return self.told(found) if self.job.folder is None else self.written(found, self.job.folder)
 
     def told(self, found: Sequence[PhotoRows]) -> arrow.Table:
@@ -62,11 +63,11 @@ class ScoreWorker(Worker):
                 return self.told([replace(photo, rows=(), maps=(), error=photo.error or error) for photo in found])
         return self.told([replace(photo, rows=(), maps=(), written=len(photo.rows)) for photo in found])
 
-    def results(self, block: Block, ends: dict[str, int]) -> list[PhotoRows]:
+    def results(self, block: Block, begun: Begun) -> list[PhotoRows]:
         """What becomes of each photo of a block, in its order."""
         found: dict[Source, PhotoRows] = {}
         while left := [source for source in block.todo if source not in found]:
-            found |= self.attempt(block, left, PhotoWatch(self.ledger, block.name, ends))
+            found |= self.attempt(block, left, PhotoWatch(self.ledger, block.name, begun))
         return [found[source] for source in block.todo]
 
     def attempt(self, block: Block, todo: list[Source], watch: PhotoWatch) -> dict[Source, PhotoRows]:

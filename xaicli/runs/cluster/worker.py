@@ -14,7 +14,7 @@ import torch
 from xaicli.errors import InputError, RunError, XaiError
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
-from xaicli.runs.cluster.ledger import TIMES
+from xaicli.runs.cluster.ledger import TIMES, Begun
 from xaicli.runs.cluster.shipping import ShippedModel, in_folder_of
 from xaicli.runs.photos import Failure
 from xaicli.runs.similar_target import compared
@@ -58,15 +58,15 @@ class Worker:
     def prepare(self, classifier: Classifier) -> None:
         """Make the run of this worker."""
 
-    def work(self, table: arrow.Table, ends: dict[str, int]) -> arrow.Table:
-        """What becomes of a block; ends: how often each photo ended a worker so far."""
+    def work(self, table: arrow.Table, begun: Begun) -> arrow.Table:
+        """What becomes of a block."""
         raise RunError("a worker without work")
 
     def __call__(self, table: arrow.Table) -> arrow.Table:
         name = table.column("block")[0].as_py()
-        ends = ray.get(self.ledger.begin.remote(name, self.name))
+        begun = ray.get(self.ledger.begin.remote(name, self.name))
         with in_folder_of(self.job.model.folder):
-            made = self.work(table, ends)
+            made = self.work(table, begun)
         ray.get(self.ledger.done.remote(name))
         return made
 
@@ -77,12 +77,12 @@ class PhotoWatch:
 
     ledger: Any
     block: str
-    ends: dict[str, int]
+    begun: Begun
     last: str = ""
 
     def __call__(self, source: Source) -> None:
         photo = name_of(source)
-        if self.ends.get(photo, 0) >= TIMES:
+        if self.begun.ends.get(photo, 0) >= TIMES:
             raise RunError(
                 f"{photo} ended its worker {TIMES} times (crashed, killed, or out of memory) and was set aside",
                 hint=f"Try it alone, on one machine: xai score {source.path}",
@@ -93,8 +93,10 @@ class PhotoWatch:
         """Tell the ledger, unless it was told last."""
         if photo != self.last:
             self.last = photo
-            # Waited for: if the worker ends now, the ledger already knows.
-            ray.get(self.ledger.at.remote(self.block, photo))
+            told = self.ledger.at.remote(self.block, photo)
+            if self.begun.again:
+                # If the worker ends now, the ledger already knows.
+                ray.get(told)
 
 
 def name_of(source: Source) -> str:
