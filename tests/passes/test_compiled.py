@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import xaicli
+from tests.deciding_networks import Deciding, OfTwo
 from xaicli.methods.occlusion.occlusion import Occlusion
 from xaicli.methods.rise.rise import RISE
 from xaicli.passes import compiled as module
@@ -151,28 +152,6 @@ def test_what_was_compiled_before_changes_no_graph(compiling, photo_batch, made)
         [batches] = [shape for shape in shapes if shape[1:] == (3, size, size)]
         assert not isinstance(batches[0], int)
         assert all(isinstance(side, int) for side in batches[1:])
-
-
-class Deciding(nn.Module):
-    """What it computes depends on the photo."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs):
-        return self.network(inputs) * (2 if inputs.mean() > 0 else 1)
-
-
-class OfTwo(nn.Module):
-    """A network whose code counts the photos."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs):
-        return sum(self.network(inputs[row : row + 1]) for row in range(min(len(inputs), 2))) + self.network(inputs)
 
 
 class Uncopied(nn.Module):

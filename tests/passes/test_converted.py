@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from tests.deciding_networks import Deciding, OfTwo
 from xaicli.cache import cached_files, engines_folder
 from xaicli.outputs import Outputs
 from xaicli.passes import converted as module
@@ -134,17 +135,6 @@ def test_the_oldest_programs_make_room_for_new_ones(tiny_cnn, classifier_of, pho
     assert len(list(engines_folder().iterdir())) == MOST
 
 
-class Deciding(nn.Module):
-    """Which of two heads it takes depends on the photo."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs):
-        return self.network(inputs) * (2 if inputs.mean() > 0 else 1)
-
-
 class InNumpy(nn.Module):
     """A network whose arithmetic torch does not see."""
 
@@ -154,17 +144,6 @@ class InNumpy(nn.Module):
 
     def forward(self, inputs):
         return torch.from_numpy(self.network(inputs).numpy() * 2)
-
-
-class OfTwo(nn.Module):
-    """A network whose code counts the photos while it is traced."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs):
-        return sum(self.network(inputs[row : row + 1]) for row in range(min(len(inputs), 2))) + self.network(inputs)
 
 
 class Sorting(nn.Module):
