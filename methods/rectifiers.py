@@ -21,7 +21,7 @@ from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.network.captum_adapter import Arguments, TwinPass, refuse, require_modules, single_use, twin_pass
 from xaicli.network.channels import CHANNELS_HELP, ChannelRule, channel_maps, reduce_channels, sign_of
 from xaicli.network.classifier import Classifier
-from xaicli.network.layers import FeatureLayer
+from xaicli.network.layers import LIST_THEM, FeatureLayer
 from xaicli.network.observe import Operation
 from xaicli.network.operations import MAX_POOLING, NORMS, SOFTMAX, is_linear
 from xaicli.network.tokens import Axes
@@ -160,7 +160,9 @@ class GuidedGradCAM(RectifierRule):
             calls = found.observed.times[part]
             prepare(self.name, classifier.name, found, split=self.split)
             if calls != 1:
-                raise UsageError(f"layer {layer} runs {calls} times in one forward pass", expected="a layer that runs once")
+                raise UsageError(
+                    f"layer {layer} runs {calls} times in one pass", expected="a layer that runs once", hint=LIST_THEM
+                )
             rule = captum.attr.GuidedGradCam(found.scored, part)
 
             def explain(photos: Tensor, arguments: Arguments) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import xaicli
-from xaicli.errors import InputError, UsageError
+from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.network.dry_run import dry_run
 from xaicli.network.embedding import class_weights
 from xaicli.network.layers import default_layer, list_layers, named_layer
@@ -18,7 +18,7 @@ from xaicli.network.tokens import Axes
 SIZE = (32, 32)
 
 
-def in_words(error: pytest.ExceptionInfo[UsageError]) -> str:
+def in_words(error: pytest.ExceptionInfo[XaiError]) -> str:
     return error.value.line()
 
 
@@ -104,8 +104,28 @@ def test_an_unknown_network_gets_its_last_layer_with_a_grid(tiny_cnn: nn.Module)
 def test_a_network_whose_logits_do_not_depend_on_its_features_is_refused() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
     nn.init.zeros_(module[3].weight)
-    with pytest.raises(InputError, match="no layer of this network has a spatial grid and a gradient"):
+    with pytest.raises(InputError, match=r"a gradient to the logits: the gradient at layer 0:output is zero.*not all zero"):
         default_layer(dry_run(module, SIZE))
+
+
+class WithMirror(nn.Module):
+    """A network that runs its features twice, the second time on the mirrored photo."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Linear(4, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head((self.features(inputs) + self.features(inputs.flip(3)).flip(3)).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("name", ["", "features", "features.0#0"])
+def test_a_network_that_runs_its_features_twice_is_refused_for_that_reason(name: str) -> None:
+    trace = dry_run(WithMirror().eval(), SIZE)
+    with pytest.raises(XaiError, match=r"layer features(\.0)? runs 2 times in one pass") as error:
+        named_layer(trace, name) if name else default_layer(trace)
+    assert "not all zero" not in in_words(error)
+    assert "Name a layer that runs once (NAME@layer=PATH" in in_words(error)
 
 
 def test_a_graph_without_layers_is_named_so() -> None:

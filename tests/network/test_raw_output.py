@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xaicli.errors import RunError
+from xaicli.errors import RunError, UsageError
 from xaicli.network.raw_output import read_outputs
 
 LOGITS = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -54,8 +54,20 @@ def test_an_output_is_taken_by_name_or_place():
     torch.testing.assert_close(read_outputs({"a": LOGITS + 1, "b": LOGITS}, 2, "net", "b"), LOGITS)
     torch.testing.assert_close(read_outputs((LOGITS + 1, LOGITS), 2, "net", "1"), LOGITS)
     torch.testing.assert_close(read_outputs(Pair(LOGITS, LOGITS + 1), 2, "net", "hidden"), LOGITS)
-    with pytest.raises(RunError, match='no output "c"; expected a'):
-        read_outputs({"a": LOGITS, "b": LOGITS}, 2, "net", "c")
+
+
+@pytest.mark.parametrize(
+    ("output", "wanted", "words"),
+    [
+        ({"a": LOGITS, "b": LOGITS}, "c", r'no output "c"; expected a \(2, 3\), b'),
+        (LOGITS, "logits", 'no output "logits". It returned one tensor: leave --output-name out'),
+        ({"logits": LOGITS, "loss": 3.0}, "loss", "output loss of net is a float"),
+        ({"logits": LOGITS, "features": LOGITS[:, :, None]}, "features", r"shape \(2, 3, 1\)"),
+    ],
+)
+def test_a_name_that_is_no_outputs_is_an_error_of_the_one_who_gave_it(output, wanted, words):
+    with pytest.raises(UsageError, match=words):
+        read_outputs(output, 2, "net", wanted)
 
 
 def test_one_number_a_photo_is_one_output():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ from xaicli.network.tokens import Axes, Layout, Side
 from xaicli.network.trace import LayerTrace, NetworkTrace
 
 LIST_THEM = "See xai list layers --model SPEC."
+ANOTHER_METHOD = "or use a method that reads no layer: rise."
+ONCE = f"Name a layer that runs once (NAME@layer=PATH; xai list layers --model SPEC), {ANOTHER_METHOD}"
 ENCODERS = ("backbone", "encoder")
 """The names that networks with class maps give to the part that makes features."""
 
@@ -92,11 +94,21 @@ def default_layer(trace: NetworkTrace, *, encoder: bool = False) -> FeatureLayer
             "the network is a graph of operations without layers, as torch.export makes it",
             hint="Load the network it was exported from, or use a method that reads no layer: integrated-gradients, rise.",
         )
-    raise InputError(
-        "no layer of this network has a spatial grid and a gradient to the logits",
-        expected="a convolutional network or a vision transformer with weights that are not all zero",
-        hint="Name a layer (NAME@layer=PATH), or use a method that needs the forward pass alone.",
-    )
+    raise no_layer(trace, features)
+
+
+def no_layer(trace: NetworkTrace, features: Iterable[LayerTrace]) -> InputError:
+    """The refusal of a network none of whose features fits; features: the last first. It says why the last one with a grid does
+    not."""
+    found = "no layer of this network has a spatial grid and a gradient to the logits"
+    expected = "a convolutional network or a vision transformer with weights that are not all zero"
+    hint = f"Name a layer (NAME@layer=PATH), {ANOTHER_METHOD}"
+    last = next((one for one in features if any(min(layout.grid) >= 2 for layout in one.candidates["output"])), None)
+    if last is not None and (refused := refusal(trace, last, "output")) is not None:
+        found = f"{found}: {refused.found}"
+        if last.calls > 1:
+            expected, hint = "a layer that runs once, on which the logits depend", ONCE
+    return InputError(found, expected=expected, hint=hint)
 
 
 def last_features(trace: NetworkTrace) -> Iterator[LayerTrace]:
@@ -151,22 +163,35 @@ def named_layer(trace: NetworkTrace, name: str) -> FeatureLayer:
 def refuse_unusable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> None:
     """Raise UsageError unless a layer has a grid of more than one cell that moves with the input, and a gradient that reaches the
     logits."""
+    if (refused := refusal(trace, layer, side)) is not None:
+        raise refused
+
+
+def refusal(trace: NetworkTrace, layer: LayerTrace, side: Side) -> UsageError | None:
+    """What speaks against reading features at a layer; None if nothing does. Of a layer that runs several times in a pass the
+    last run is judged, and the refusal says so."""
+    once = layer.calls == 1
+    of_run = "" if once else f"layer {layer.name} runs {layer.calls} times in one pass, and in its last run "
+    hint = LIST_THEM if once else ONCE
     candidates = [layout for layout in layer.candidates.get(side, ()) if max(layout.grid) >= 2]
     if not candidates:
         shape = layer.shapes.get(side)
         found = "no tensor" if shape is None else f"shape {tuple(shape)}"
-        raise UsageError(f"layer {layer.name} has no spatial grid: its {side} has {found}", hint=LIST_THEM)
+        return UsageError(f"{of_run}layer {layer.name} has no spatial grid: its {side} has {found}", hint=hint)
     layout = trace.layout(layer, side)
     if layout is None:
         rows, columns = candidates[0].grid
         why = trace.misplaced(layer, side, candidates[0])
-        raise UsageError(f"the {side} of layer {layer.name} is not a picture of {rows} x {columns} cells: {why}", hint=LIST_THEM)
+        return UsageError(
+            f"{of_run}the {side} of layer {layer.name} is not a picture of {rows} x {columns} cells: {why}", hint=hint
+        )
     if not trace.reaches_logits(layer, side):
         better = ""
         if layout.axes is Axes.TOKENS and side == "output" and trace.reaches_logits(layer, "input"):
             better = f"The head reads the class token alone; its input has one: layer={layer.name}:input."
         found = f"the gradient at layer {layer.name}:{side} is zero: no path leads from its grid to the logits"
-        raise UsageError(found, hint=better or LIST_THEM)
+        return UsageError(f"{of_run}{found}", hint=better or hint)
+    return None
 
 
 def list_layers(trace: NetworkTrace, *, encoder: bool = False) -> list[LayerRow]:

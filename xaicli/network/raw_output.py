@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaicli.errors import RunError
+from xaicli.errors import RunError, UsageError, XaiError
 from xaicli.network.regions import is_class_map
 from xaicli.words import count, type_of
 
@@ -25,15 +25,14 @@ def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> T
 
     wanted: the entry to take, a key or an index (`--output-name`). Without it a single tensor counts; of several entries, the one
     called `logits` or `out`, or else the only tensor of B rows that has one of these forms. Raises RunError if there is none or
-    more than one: the entry is never guessed.
+    more than one: the entry is never guessed. Raises UsageError if `wanted` names no entry, or one that is no outputs.
     """
     entries = entries_of(output)
     if wanted:
         if wanted not in entries:
-            raise RunError(
-                f'{model} returned no output "{wanted}"', expected=listed(entries) or "a tuple, list or dict of outputs"
-            )
-        return as_logits(entries[wanted], photos, f"output {wanted} of {model}")
+            alone = "" if entries else "It returned one tensor: leave --output-name out."
+            raise UsageError(f'{model} returned no output "{wanted}"', expected=listed(entries), hint=alone)
+        return as_logits(entries[wanted], photos, f"output {wanted} of {model}", UsageError)
     if not entries:
         return as_logits(output, photos, f"what {model} returned")
     fitting = [name for name in NAMED if name in entries] or [name for name, entry in entries.items() if fits(entry, photos)]
@@ -69,12 +68,13 @@ def is_tensor(entry: object) -> bool:
     return isinstance(entry, Tensor | np.ndarray)
 
 
-def as_logits(entry: object, photos: int, what: str) -> Tensor:
-    """A tensor or array (photos, classes), or (photos, classes, height, width), in float32; raises RunError."""
+def as_logits(entry: object, photos: int, what: str, fault: type[XaiError] = RunError) -> Tensor:
+    """A tensor or array (photos, classes), or (photos, classes, height, width), in float32. Raises `fault` for another entry, and
+    RunError for other rows than photos."""
     if isinstance(entry, np.ndarray):
         entry = torch.from_numpy(entry)
     if not isinstance(entry, Tensor):
-        raise RunError(
+        raise fault(
             f"{what} is {type_of(entry)}",
             expected="one tensor of logits (photos, classes)",
             hint="Wrap the network in a module that returns its logits alone, or give --output-name.",
@@ -83,7 +83,7 @@ def as_logits(entry: object, photos: int, what: str) -> Tensor:
         # One number per photo: a network that squeezes its only output.
         entry = entry[:, None]
     if (entry.ndim != 2 and not is_class_map(entry)) or entry.is_complex():
-        raise RunError(f"{what} is a tensor of shape {tuple(entry.shape)}, {entry.dtype}", expected="logits (photos, classes)")
+        raise fault(f"{what} is a tensor of shape {tuple(entry.shape)}, {entry.dtype}", expected="logits (photos, classes)")
     if len(entry) != photos:
         raise RunError(
             f"{what} has {count(len(entry), 'row')} for {count(photos, 'photo')}",
