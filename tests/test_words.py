@@ -50,10 +50,11 @@ def test_no_message_writes_the_article_of_a_type_itself() -> None:
 
 
 def test_costs_say_one_pass() -> None:
-    assert [cost.per_photo for cost in (Cost(1), Cost(1, 1), Cost(4000))] == [
+    assert [cost.per_photo for cost in (Cost(1), Cost(1, 1), Cost(4000), Cost(4000, at_most=True))] == [
         "1 pass per photo",
         "1+1 passes per photo",
         "4000 passes per photo",
+        "at most 4000 passes per photo",
     ]
 
 

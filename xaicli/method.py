@@ -29,20 +29,26 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "Maps", "Method", "Needs", "Sign", "param", "Wrapper"]
 
 
+AT_MOST = "at most "
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Passes per photo, in equivalents of forward and backward passes of the whole network."""
+    """Passes per photo, in equivalents of forward and backward passes of the whole network; at_most: the method stops earlier
+    where a photo needs fewer."""
 
     forward: float = 0.0
     backward: float = 0.0
+    at_most: bool = False
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.forward + other.forward, self.backward + other.backward)
+        return Cost(self.forward + other.forward, self.backward + other.backward, self.at_most or other.at_most)
 
     def __str__(self) -> str:
         both = self.forward, self.backward
         forward, backward = (f"{round(passes, 1):g}" if passes < 100 else f"{passes:.0f}" for passes in both)
-        return f"{forward}+{backward} passes" if self.backward else f"{forward} passes"
+        most = AT_MOST if self.at_most else ""
+        return f"{most}{forward}+{backward} passes" if self.backward else f"{most}{forward} passes"
 
     @property
     def per_photo(self) -> str:

@@ -92,7 +92,7 @@ class Boundary(Method):
         there = Cost(2 if self.parts else 1)
         if self.space == "invertible":
             return Cost(1, 1) + there
-        steps = Cost(2 + self.max_steps, 1 + (1 + self.max_steps) * self.max_rivals)
+        steps = Cost(2 + self.max_steps, 1 + (1 + self.max_steps) * self.max_rivals, at_most=True)
         if not self.smooth:
             return steps + there
         shorter = self.rounds + RETURNS * (self.rounds > 0)

@@ -115,8 +115,8 @@ class RISE(Method):
         return Sign.NONNEGATIVE if weighted and rise.score != "logit" else Sign.SIGNED
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
-        """One pass per mask, in addition to the clean pass."""
-        return Cost(forward=self.applied.most)
+        """One pass per mask, in addition to the clean pass; with `tol`, at most."""
+        return Cost(forward=self.applied.most, at_most=self.applied.tol is not None)
 
     def require(self, classifier: Classifier) -> None:
         if self.remove == "tokens":

@@ -103,7 +103,7 @@ class UCAG(Wrapper):
         """The pass of the whole photo, in which the decision is made, and the base's passes, once a slice."""
         rows, columns = pair(self.slices)
         each = self.base.cost(classifier)
-        return Cost(1 + rows * columns * each.forward, rows * columns * each.backward)
+        return Cost(1 + rows * columns * each.forward, rows * columns * each.backward, each.at_most)
 
     def require(self, classifier: Classifier) -> None:
         if classifier.pixels is not None:

@@ -141,6 +141,7 @@ def test_a_dry_run_of_scores_tells_passes_and_time_and_what_controls_cost(record
     words = ("--method", "grad-cam,rise@n_masks=64", "--metric", "deletion@steps=4", "--dry-run")
     rows = records("score", "photos", "--model", shell.model, *words)
     assert [row["method"] for row in rows] == ["grad-cam", "rise@n_masks=64", "controls (random, center, other)"]
+    assert "about" in shell.err
     passes = [float(row["passes per photo"]) for row in rows]
     # Each map takes four changed copies; a backward pass counts as two, and RISE passes the photo itself too.
     assert passes[0] == 3 + passes[2] / 4
@@ -149,6 +150,17 @@ def test_a_dry_run_of_scores_tells_passes_and_time_and_what_controls_cost(record
     assert "times those without controls" in shell.err
     assert "if all passes are as fast as plain forward passes" in shell.err
     assert not list(shell.folder.glob("*.db"))
+
+
+def test_a_dry_run_says_at_most_of_a_method_that_may_stop_earlier(records: Any, shell: Any) -> None:
+    for verb in ("score", "explain"):
+        words = ("--method", "grad-cam,rise@n_masks=64@tol=0.1", "--dry-run")
+        plain, bounded, *_ = records(verb, "photos", "--model", shell.model, *words)
+        assert not any("at most" in str(value) for value in plain.values())
+        assert all(bounded[column].startswith("at most ") for column in ("passes per photo", "passes"))
+    shell("score", "photos", "--model", shell.model, *words)
+    assert "at most" in shell.err
+    assert "about" not in shell.err
 
 
 def test_export_merge_and_report_do_what_their_commands_do(records: Any, shell: Any) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 
 from xaicli.errors import InputError
 from xaicli.images.source import Source
+from xaicli.method import AT_MOST
 from xaicli.passes.device import threads
 from xaicli.progress import Progress
 from xaicli.results.store import Store
-from xaicli.runs.passes_needed import PlannedTable, per_photo
+from xaicli.runs.passes_needed import PlannedTable, bounded_methods, per_photo
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import ScoreRun
 from xaicli.untrusted import is_there
@@ -44,7 +45,7 @@ def estimate_of(run: ScoreRun, path: Path | None, actors: int, threads_each: int
         "model": run.classifier.name,
         "photos": len(run.sources),
         "to do": len(todo),
-        "passes per photo": f"{sum(per_photo(run).values()):g}",
+        "passes per photo": f"{AT_MOST if bounded_methods(run) else ''}{sum(per_photo(run).values()):g}",
         "seconds per photo": f"{each:.3g}",
         "actors": actors,
         "time": span(whole),

@@ -17,7 +17,7 @@ from xaicli.images.figure import DPI, WIDTH_CM, claim_figure
 from xaicli.images.names import stems
 from xaicli.images.overlay import ALPHA, HEAT
 from xaicli.images.samples import decides_pixels, parse_bands
-from xaicli.method import Method
+from xaicli.method import AT_MOST, Method
 from xaicli.metric import Metric
 from xaicli.named_files import files_named
 from xaicli.progress import SILENT, Progress
@@ -177,7 +177,7 @@ def dry(run: FolderRun, complete: Complete, progress: Progress) -> Explanations:
                 "complete": done,
                 "to do": missing,
                 "passes per photo": str(cost).removesuffix(" passes"),
-                "passes": f"{missing * (cost.forward + cost.backward):g}",
+                "passes": f"{AT_MOST if cost.at_most else ''}{missing * (cost.forward + cost.backward):g}",
             }
         )
         progress.row(rows[-1])

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from xaicli.method import AT_MOST
 from xaicli.network.any_target import with_any_target
 from xaicli.network.classifier import Classifier
 from xaicli.passes.queue import clean_logits
@@ -56,29 +57,35 @@ def plan_of(runs: Sequence[ScoreRun], path: Path | None, progress: Progress) -> 
             with Store.open(path, write=False) as store:
                 todo = len(run.incomplete(store, run.sources))
         seconds = seconds_a_pass(run.classifier)
-        own = [row_of(run, label, explaining, scoring, todo, seconds) for label, (explaining, scoring) in per_method(run).items()]
+        bounded = bounded_methods(run)
+        own = [
+            row_of(run, label, explaining, scoring, todo, seconds, AT_MOST if label in bounded else "")
+            for label, (explaining, scoring) in per_method(run).items()
+        ]
         for row in own:
             progress.row(row)
         rows += own
         progress.say(passes_in_words(run))
         total = sum(per_photo(run).values()) * todo * seconds
         rate = f"{1 / seconds:,.0f} a second; a backward pass counts as {BACKWARD:g}"
-        progress.say(f"{run.classifier.name}: about {span(total)}, if all passes are as fast as plain forward passes ({rate})")
+        about = "at most" if bounded else "about"
+        progress.say(f"{run.classifier.name}: {about} {span(total)}, if all passes are as fast as plain forward passes ({rate})")
     return PlannedTable(tuple(runs), Store.in_memory(), (), planned=tuple(rows))
 
 
-def row_of(run: ScoreRun, label: str, explaining: float, scoring: float, todo: int, seconds: float) -> dict[str, Any]:
+def row_of(run: ScoreRun, label: str, explaining: float, scoring: float, todo: int, seconds: float, most: str) -> dict[str, Any]:
+    """A method's record; most: what stands before numbers of passes that are an upper bound."""
     passes = explaining + scoring
     return {
         "model": run.classifier.name,
         "method": label,
         "photos": len(run.sources),
         "to do": todo,
-        "explaining": f"{explaining:g}",
+        "explaining": f"{most}{explaining:g}",
         "scoring": f"{scoring:g}",
-        "passes per photo": f"{passes:g}",
-        "passes": f"{passes * todo:g}",
-        "time": span(passes * todo * seconds),
+        "passes per photo": f"{most}{passes:g}",
+        "passes": f"{most}{passes * todo:g}",
+        "time": f"{most}{span(passes * todo * seconds)}",
     }
 
 
@@ -94,6 +101,11 @@ def per_method(run: ScoreRun) -> dict[str, tuple[float, float]]:
     return found
 
 
+def bounded_methods(run: ScoreRun) -> set[str]:
+    """The labels of methods that may take fewer passes than is said."""
+    return {method.label for method in run.methods if method.cost(run.classifier).at_most}
+
+
 def per_photo(run: ScoreRun) -> dict[str, float]:
     """Forward passes per photo, by method and for all controls."""
     return {label: explaining + scoring for label, (explaining, scoring) in per_method(run).items()}
@@ -103,7 +115,7 @@ def passes_in_words(run: ScoreRun) -> str:
     """The cost of a photo, and the share of the controls in it."""
     passes = per_photo(run)
     total, without = sum(passes.values()), sum(taken for label, taken in passes.items() if not label.startswith(CONTROLS))
-    line = f"about {count(round(total), 'pass', 'passes')} per photo"
+    line = f"{'at most' if bounded_methods(run) else 'about'} {count(round(total), 'pass', 'passes')} per photo"
     if without and total > without:
         line += f", {total / without:.1f} times those without controls (--controls random,center or --no-controls for fewer)"
     return line

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import xaicli
 from xaicli.methods.rise.rise import RISE
+from xaicli.registry import make_method
 from xaicli.targets import DECISION, Targets
 
 SEEDS = torch.tensor([11, 22, 33, 44, 55])
@@ -24,6 +26,28 @@ def test_auto_draws_as_many_masks_as_an_error_of_0_3_needs_and_4000_at_most(tiny
     assert all((auto.extras["error"][:, 0] < 0.3) | (auto.extras["masks_used"] == 4000))
     finer = explain(RISE(n_masks="auto", tol=0.05, grid=4), classifier_of(tiny_cnn), photo_batch)
     assert (finer.extras["masks_used"] >= auto.extras["masks_used"]).all()
+
+
+@pytest.mark.parametrize(
+    ("spec", "cost"),
+    [
+        ("rise", "4000 passes"),
+        ("rise@n_masks=auto", "at most 4000 passes"),
+        ("rise@n_masks=2000@tol=0.2", "at most 2000 passes"),
+        ("d-rise@n_masks=100@tol=0.2", "at most 100 passes"),
+        ("ucag@slices=2@base=boundary@space=input", "at most 93+844 passes"),
+        ("feature-cam@base=grad-cam", "1+1 passes"),
+        ("boundary@space=input", "at most 23+211 passes"),
+    ],
+)
+def test_a_cost_that_a_photo_may_fall_short_of_says_at_most(spec, cost):
+    assert str(make_method(spec).cost()) == cost
+
+
+def test_the_table_of_scores_says_at_most_of_such_a_method(tiny_cnn, classifier_of):
+    photo = torch.rand(32, 32, 3).numpy()
+    table = xaicli.score(photo, classifier_of(tiny_cnn), "rise@n_masks=64@tol=0.2", metric="deletion@steps=2", controls=False)
+    assert "at most 64" in str(table)
 
 
 def test_the_stated_error_is_that_of_replicate_maps(tiny_cnn, classifier_of, photo_batch):
