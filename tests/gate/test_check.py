@@ -412,6 +412,24 @@ def test_a_suites_own_model_runs_only_where_it_is_trusted(room, make_ready: Call
     assert make_ready(trust=False, model=f"{room.folder}/net.py:make").classifier.name == "net.py:make"
 
 
+@pytest.mark.parametrize("rule", [{"metric": "own.py:Own", "at_least": 0}, {"metric": "map-similarity", "method": "own.py:Own"}])
+def test_code_that_a_rule_names_runs_only_where_the_suite_is_trusted(room, make_ready: Callable[..., ReadySuite], rule):
+    room.suite(model="tiny", rules=[rule])
+    (room.folder / "own.py").write_text("raise AssertionError('it ran')")
+    with pytest.raises(UsageError, match=r"would run the code in own\.py.*--trust"):
+        make_ready(trust=False)
+    with pytest.raises(RunError, match="it ran"):
+        make_ready(trust=True)
+
+
+def test_a_file_that_a_rule_names_is_looked_for_beside_the_suite(room):
+    (room.folder / "own.py").write_text(
+        "from xaicli.methods.center import Center\n\n\nclass Middle(Center):\n    name = 'middle'\n"
+    )
+    room.suite(methods=["own.py:Middle"], rules=[{"metric": "map-similarity", "method": "own.py:Middle"}])
+    assert [rule.method for rule in room.bench().rules] == ["middle"]
+
+
 @pytest.fixture
 def make_ready(room) -> Callable[..., ReadySuite]:
     from xaicli.gate.measure import make_ready
@@ -423,9 +441,9 @@ def make_ready(room) -> Callable[..., ReadySuite]:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"methods": ["grad-cma"]}, "Did you mean grad-cam"),
+        ({"methods": ["grad-cma"]}, 'xai.toml: no method "grad-cma". Did you mean grad-cam'),
         ({"methods": ["grad-cam", "GradCAM"]}, "named twice"),
-        ({"metrics": ["inserton"]}, "Did you mean insertion"),
+        ({"metrics": ["inserton"]}, 'xai.toml: no metric "inserton". Did you mean insertion'),
         ({"model": "net.py:nothing"}, "has no function nothing"),
         ({"model": "missing.py:make"}, "there is no file"),
         ({"resize": [1, 2, 3]}, "is not a size"),
@@ -433,12 +451,14 @@ def make_ready(room) -> Callable[..., ReadySuite]:
         ({"mean": ["a", "b", "c"]}, "is not a list of numbers"),
         ({"interpolation": "best"}, "no interpolation"),
         ({"device": "toaster"}, "no device"),
-        ({"target": "zebra"}, 'no class is called "zebra"'),
+        ({"target": "zebra"}, 'xai.toml: no class is called "zebra"'),
         ({"target": 99}, "out of range"),
         ({"images": ["nowhere/"]}, "does not exist"),
         ({"weights": "nowhere.pth"}, "nowhere.pth"),
         ({"truth": "nowhere/"}, "nowhere"),
         ({"rules": [{"metric": "insertion", "tolerance": 1}]}, "which the suite does not run"),
+        ({"rules": [{"metric": "inserton", "tolerance": 1}]}, 'xai.toml, rule 1: no metric "inserton". Did you mean insertion'),
+        ({"rules": [{"metric": "p0", "tolerance": 1}, {"metric": "map-similarity", "method": "rose"}]}, "rule 2: no method"),
     ],
 )
 def test_what_a_suite_names_wrongly_is_refused_in_one_line(room, table, words):

@@ -14,6 +14,7 @@ from xaicli.errors import InputError, RunError, UsageError, XaiError
 from xaicli.gate.photo_result import PhotoResult, Score
 from xaicli.gate.rules import CONTROLS, Rule, check_outputs, settle
 from xaicli.gate.suite import Suite
+from xaicli.gate.toml_file import naming
 from xaicli.images.find import find
 from xaicli.images.marks import REGION
 from xaicli.images.source import Source, content_hash
@@ -102,8 +103,10 @@ class ReadySuite:
 def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: str | None = None) -> ReadySuite:
     """Load what a suite names; `model` and `weights` replace the suite's own. Raises XaiError if anything cannot be used."""
     refuse_untrusted(suite, trust=trust)
-    methods, metrics = make_methods(placed(suite, suite.methods)), make_metrics(placed(suite, suite.metrics))
-    rules = settle(suite.rules, suite.expect, [method.label for method in methods], metrics)
+    with naming(str(suite.path)):
+        methods, metrics = make_methods(map(suite.placed, suite.methods)), make_metrics(map(suite.placed, suite.metrics))
+    named = [replace(rule, metric=suite.placed(rule.metric), method=suite.placed(rule.method)) for rule in suite.rules]
+    rules = settle(named, suite.expect, [method.label for method in methods], metrics)
     options: dict[str, Any] = dict(suite.options)
     options |= {key: suite.from_here(options[key]) for key in ("weights", "classes") if key in options}
     if weights is not None:
@@ -127,7 +130,8 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
         truth = read_truth(suite.from_here(suite.truth), classifier.classes, classifier.count, mapping)
         truth.count(source.path for source in sources)
     target = suite.from_here(aim) if isinstance(aim, str) and aim.startswith("@") else aim
-    targets = choose_targets(target, classifier, sources)
+    with naming(str(suite.path)):
+        targets = choose_targets(target, classifier, sources)
     if targets.count != 1:
         raise UsageError(f"a suite with target {suite.target}", expected="one target per photo")
     return ReadySuite(suite, classifier, each_once(sources), tuple(methods), tuple(metrics), targets, rules, truth)
@@ -135,14 +139,9 @@ def make_ready(suite: Suite, *, trust: bool, model: str | None = None, weights: 
 
 def refuse_untrusted(suite: Suite, *, trust: bool) -> None:
     """Raise UsageError if an untrusted suite names code of its own."""
-    for name in (*suite.methods, *suite.metrics):
+    for name in suite.definitions:
         if is_own_file(name) and not trust:
             raise UsageError(f"{suite.path} would run the code in {name}", hint="Where you trust it, add --trust.")
-
-
-def placed(suite: Suite, names: Sequence[str]) -> list[str]:
-    """The methods or metrics that are named; paths of files start from the suite's folder."""
-    return [suite.from_here(name) if is_own_file(name) else name for name in names]
 
 
 def each_once(sources: Sequence[Source]) -> tuple[Source, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xaicli.errors import UsageError
-from xaicli.gate.toml_file import check_keys
+from xaicli.gate.toml_file import check_keys, naming
 from xaicli.kinds import show
 from xaicli.metric import Direction, Metric
 from xaicli.outputs import Outputs
@@ -101,12 +101,13 @@ def settle(rules: Sequence[Rule], expect: Expect, methods: Sequence[str], metric
 def settled(rule: Rule, methods: Sequence[str], metrics: Sequence[Metric]) -> list[Rule]:
     """A rule with its labels in canonical form; one that bounds both a value and its change becomes two."""
     labels = [metric.label for metric in metrics]
-    if rule.metric in OF_SPECIAL:
-        check_special(rule, labels)
-    else:
-        rule = replace(rule, metric=known(rule, "metric", make_metric(rule.metric).label, labels))
-    if rule.method:
-        rule = replace(rule, method=known(rule, "method", make_method(rule.method).label, methods))
+    with naming(rule.where):
+        if rule.metric in OF_SPECIAL:
+            check_special(rule, labels)
+        else:
+            rule = replace(rule, metric=known(rule, "metric", make_metric(rule.metric).label, labels))
+        if rule.method:
+            rule = replace(rule, method=known(rule, "method", make_method(rule.method).label, methods))
     absolute, change = replace(rule, tolerance=None), replace(rule, at_least=None, at_most=None)
     if rule.tolerance is None:
         return [absolute]

@@ -14,6 +14,7 @@ from xaicli.errors import UsageError
 from xaicli.gate.rules import RETRAINED, SAME_MODEL, Expect, Rule, read_rule
 from xaicli.gate.toml_file import check_keys, read_toml, texts
 from xaicli.kinds import show
+from xaicli.registry import is_own_file
 from xaicli.untrusted import is_file, is_folder
 
 MODEL_KEYS = ("weights", "classes", "prompts", "template", "resize", "crop", "interpolation", "mean", "std", "device", "channels")
@@ -57,6 +58,15 @@ class Suite:
         if text.startswith("@"):
             return "@" + str(self.folder / text[1:])
         return str(self.folder / text)
+
+    def placed(self, name: str) -> str:
+        """A method or metric that the suite names; the path of a file starts from the suite's folder."""
+        return self.from_here(name) if is_own_file(name) else name
+
+    @property
+    def definitions(self) -> tuple[str, ...]:
+        """The methods and metrics that the suite and its rules name."""
+        return (*self.methods, *self.metrics, *(name for rule in self.rules for name in (rule.metric, rule.method)))
 
     @property
     def baseline_folder(self) -> Path:

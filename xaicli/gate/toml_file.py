@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ def check_keys(where: str, table: Mapping[str, Any], kinds: Mapping[str, str]) -
         types = TYPES[kinds[key]]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise UsageError(f"{where}: {key} = {show(value)}", expected=kinds[key])
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Errors about what a file names begin with the file's name, or with `where` in it."""
+    try:
+        yield
+    except UsageError as error:
+        raise error.about(where) from error
 
 
 def texts(where: str, key: str, value: str | list[Any]) -> tuple[str, ...]:
