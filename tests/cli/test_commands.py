@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 from xaicli.cli.main import COMMANDS, cli, main
@@ -337,6 +339,31 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m xaicli.cli.main list models | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["check", "ci/xai.toml"], "Write --suite ci/xai.toml if that is the suite (xai check --help)"),
+        (["baseline", "."], "Write --suite . if that is the suite"),
+        (["doctor", "my net.py:make"], "Write --model 'my net.py:make' if that is the model"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_an_argument_that_an_option_takes_is_answered_with_that_option(
+    words: list[str], instead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert f"error: xai {words[0]} takes no argument. {instead}" in capsys.readouterr().err
+
+
+def test_every_command_without_arguments_says_which_option_takes_one() -> None:
+    commands = {verb: importlib.import_module(f"xaicli.cli.{entry.module}").command for verb, entry in COMMANDS.items()}
+    without = {verb: made for verb, made in commands.items() if not any(isinstance(one, click.Argument) for one in made.params)}
+    bare = {verb: made for verb, made in without.items() if not isinstance(made, click.Group)}
+    assert set(bare) == {"check", "baseline", "doctor"}
+    for made in bare.values():
+        assert made.meant[1] in {name for one in made.params for name in one.opts}
 
 
 def test_a_command_that_is_stopped_says_whether_it_goes_on_or_starts_again(

@@ -26,20 +26,22 @@ QUICK = {"epochs": 1, "batch_size": 8, "lr": 0.02}
 @pytest.fixture(scope="module")
 def network(toy, tmp_path_factory):
     """The file of an LFI network that was trained on the toy data by `xai train lfi-cam`."""
-    path = tmp_path_factory.mktemp("net") / "net.safetensors"
-    train_request = TrainRequest(
+    run = prepare(network_request(toy, tmp_path_factory.mktemp("net") / "net.safetensors"))
+    list(run.events())
+    assert run.history[-1]["held accuracy"] == 1.0
+    return run.output
+
+
+def network_request(toy, path, **options):
+    return TrainRequest(
         method="lfi-cam@fin_width=4",
         data=str(toy / "train"),
         val=str(toy / "val"),
         model="tiny@widths=8+8@blocks=1",
         output=path,
         overrides={"epochs": 12, "batch_size": 8, "lr": 0.05, "shape": "one-cycle"},
-        model_options={"resize": 32, "crop": 32, "device": "cpu"},
+        model_options={"resize": 32, "crop": 32, "device": "cpu", **options},
     )
-    run = prepare(train_request)
-    list(run.events())
-    assert run.history[-1]["held accuracy"] == 1.0
-    return path
 
 
 @pytest.fixture
@@ -136,6 +138,20 @@ def test_without_a_name_it_is_installed_and_found_by_itself(train_request, netwo
     assert run.output.name.startswith("t-tame.net.")
     [attribution] = explain(str(next((toy / "val" / "red").iterdir())), str(network), method="t-tame")
     assert attribution.record.method == "t-tame"
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_the_engine_that_was_asked_for_makes_the_scores_of_a_trained_network(network, toy, engine):
+    run = prepare(network_request(toy, network, engine=engine))
+    assert run.complete
+    made = score_held_out(run, 1)
+    assert made is not None
+    assert made.run.classifier.engine == engine
+
+
+def test_the_engine_that_was_asked_for_makes_the_scores_of_an_explainer(train_request):
+    run = prepare(train_request("t-tame", model_options={"engine": "torch"}))
+    assert run.task.classifier.engine == "torch"
 
 
 def test_the_report_holds_the_explainer_against_rivals_and_controls(train_request):

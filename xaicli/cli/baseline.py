@@ -22,7 +22,9 @@ suite_options = stack(
 )
 
 
-@click.command(cls=Command, examples=EXAMPLES, short_help="store a suite's results for later checks")
+@click.command(
+    cls=Command, examples=EXAMPLES, meant=("the suite", "--suite"), short_help="store a suite's results for later checks"
+)
 @suite_options
 @option("Output", "--overwrite", is_flag=True, help="Replace an existing baseline.")
 @verbosity_options

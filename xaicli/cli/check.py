@@ -20,7 +20,7 @@ xai check --update
 FORMATS = ("table", "markdown", "json", "junit", "github")
 
 
-@click.command(cls=Command, examples=EXAMPLES, short_help="compare a suite with its baseline")
+@click.command(cls=Command, examples=EXAMPLES, meant=("the suite", "--suite"), short_help="compare a suite with its baseline")
 @suite_options
 @option("Suite", "--against", metavar="SPEC", help="Compare with this model in place of the baseline.  [default: the suite's]")
 @option("Suite", "--seed", type=click.IntRange(min=0), help="Seed of stochastic methods.  [default: the baseline's]")

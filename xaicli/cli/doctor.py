@@ -15,7 +15,12 @@ xai doctor --model net.py:make --format json
 """
 
 
-@click.command(cls=Command, examples=EXAMPLES, short_help="versions, devices, plugins; a model's layer and its pitfalls")
+@click.command(
+    cls=Command,
+    examples=EXAMPLES,
+    meant=("the model", "--model"),
+    short_help="versions, devices, plugins; a model's layer and its pitfalls",
+)
 @format_option()
 @model_options
 @verbosity_options

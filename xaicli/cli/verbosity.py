@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,11 +83,26 @@ class Grouped(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help starts with examples and lists its options under headings."""
+    """A command whose help starts with examples and lists its options under headings.
 
-    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+    meant: of a command without arguments, what an argument is most likely meant to be and the option that takes it, such as
+    ("the suite", "--suite"); the refusal names it.
+    """
+
+    def __init__(self, *args: Any, examples: str = "", meant: tuple[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
+        self.meant = meant
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self.meant is None:
+            return super().parse_args(ctx, args)
+        ctx.allow_extra_args = True
+        further = super().parse_args(ctx, args)
+        if further and not ctx.resilient_parsing:
+            what, flag = self.meant
+            ctx.fail(f"{ctx.command_path} takes no argument. Write {flag} {shlex.quote(further[0])} if that is {what}")
+        return further
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)

@@ -11,6 +11,7 @@ from xaicli.method import Method
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
 from xaicli.params import escape
+from xaicli.passes.engine import AUTO
 from xaicli.registry import make_method, make_metrics
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
@@ -60,7 +61,8 @@ def trained(run: TrainRun) -> tuple[Classifier, Method]:
     """The classifier and the method, loaded from the checkpoint as a user would load them."""
     assert run.learner.method is not None
     if run.learner.trains_network:
-        return load_classifier(str(run.output), device=run.task.classifier.device), run.learner.method
+        engine = run.request.model_options.get("engine", AUTO)
+        return load_classifier(str(run.output), device=run.task.classifier.device, engine=engine), run.learner.method
     if run.request.output is None:
         # It was installed just now, and the newest of its kind is the one that is found.
         return run.task.classifier, run.learner.method
