@@ -59,6 +59,13 @@ def test_a_network_agrees_with_itself_to_the_last_bit(photos):
     assert found.outcome.seconds > 0
 
 
+def test_a_comparison_of_too_few_photos_says_that_it_can_hardly_fail(photos):
+    for shown, hardly in ((photos / "0.png", True), (photos, False)):
+        found = xaicli.parity(corner(), corner(), shown, **QUICK)
+        texts = [one.text for one in found.outcome.verdicts if one.what == "map agreement"]
+        assert ["this rule can hardly fail here: random maps pass it in 5 of 5 draws" in text for text in texts] == [hardly] * 2
+
+
 def test_a_network_that_looks_at_another_quarter_is_found_although_it_decides_the_same(photos):
     found = xaicli.parity(corner(0, 0), corner(1, 1), photos, **QUICK)
     assert {row["outcome"] for row in found.rows} == {"looks elsewhere"}

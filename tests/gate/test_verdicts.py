@@ -147,6 +147,31 @@ def test_with_other_seeds_maps_must_be_as_like_on_average_as_other_seeds_made_th
     assert one(found, "map similarity").state == "ok"
 
 
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_a_rule_that_random_maps_pass_says_that_it_can_hardly_fail(verdicts, count):
+    for floor, expected, hardly in ((-0.9, 0.0, True), (0.9, 0.95, False)):
+        noise = Noise(Similarity(floor, 0.0), tuple(expected + 0.01 * NOISE[:count]))
+        before = photos(count, method=RISE)
+        for same in (True, False):
+            found = verdicts(before, before, Rule(MAP_SIMILARITY), method=RISE, noise=noise, same_seed=same)
+            verdict = one(found, "map similarity")
+            assert verdict.state == "ok"
+            assert ("this rule can hardly fail here: random maps pass it in 5 of 5 draws" in verdict.text) is (
+                hardly and not same
+            )
+
+
+def test_maps_that_are_the_same_on_all_photos_do_not_make_a_rule_that_cannot_fail(verdicts):
+    """The maps of other photos would pass here, and a map of another place does not."""
+    noise = Noise(Similarity(0.6, 0.3), (0.8,) * 20)
+    for now, fails in ((MAP, False), (MAP[::-1], True)):
+        run = photos(20, maps=lambda at, now=now: now, method=RISE)
+        found = verdicts(photos(20, method=RISE), run, Rule(MAP_SIMILARITY), method=RISE, noise=noise, same_seed=False)
+        verdict = one(found, "map similarity")
+        assert verdict.failed is fails
+        assert "hardly" not in verdict.text
+
+
 def test_with_the_same_seed_a_stochastic_map_must_be_the_same_too(verdicts):
     noise = Noise(Similarity(-0.5, 0.0), (0.9,) * 30)
     moved = MAP + 0.35 * RNG.normal(size=MAP.shape).astype(np.float32)

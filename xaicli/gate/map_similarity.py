@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,27 @@ class Noise:
         """From the similarities of each repetition, photo by photo."""
         means = (sum(one.spearman for one in photo) / len(photo) for photo in zip(*repetitions, strict=True))
         return cls(chance_floor([one for repetition in repetitions for one in repetition]), tuple(means))
+
+
+RANDOM_CELLS = (7, 7)
+RANDOM_DRAWS = 5
+
+
+def hardly_fails(
+    maps: Sequence[NDArray[np.float32]], size: tuple[int, int], passes: Callable[[Sequence[Similarity]], bool]
+) -> str:
+    """The words on a rule that random maps, coarse normal noise, pass in most draws, for noise or for want of photos; empty for
+    another rule.
+
+    maps: of the baseline, by photo; passes: whether the rule holds for maps of these similarities to them.
+    """
+    drawn, passed = np.random.default_rng(0), 0
+    for done in range(1, RANDOM_DRAWS + 1):
+        passed += passes([similarity(one, drawn.standard_normal(RANDOM_CELLS, dtype=np.float32), size) for one in maps])
+        if 2 * (done - passed) > RANDOM_DRAWS:
+            return ""
+    often = f"random maps pass it in {passed} of {RANDOM_DRAWS} draws"
+    return f"; this rule can hardly fail here: {often} (more photos, and more masks or samples, would help)"
 
 
 def similarity(old: NDArray[np.float32], new: NDArray[np.float32], size: tuple[int, int]) -> Similarity:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy import stats as distributions
 
-from xaicli.gate.map_similarity import Similarity
+from xaicli.gate.map_similarity import Similarity, hardly_fails
 from xaicli.gate.measure import ReadySuite
 from xaicli.gate.outcome import Sides
-from xaicli.gate.parity import ComparedPhoto, PairRun, ParityOutcome, compare_photos
+from xaicli.gate.parity import Agreement, ComparedPhoto, PairRun, ParityOutcome, compare_photos
 from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, Expect, Rule
 from xaicli.gate.score_verdicts import score_verdict
 from xaicli.gate.verdict import Verdict, named, with_interval
@@ -41,14 +41,15 @@ def default_rules(ready: ReadySuite) -> tuple[Rule, ...]:
 
 def judge_pair(ready: ReadySuite, other: ReadySuite, pair: PairRun, rules: Sequence[Rule]) -> ParityOutcome:
     """The outcome of a comparison by rules; a rule about controls is only noted."""
-    compared = compare_photos(pair, ready.classifier.view.size)
+    size = ready.classifier.view.size
+    compared = compare_photos(pair, size)
     baseline, now = pair.baseline, pair.now
     models = ready.classifier.name, other.classifier.name
     verdicts = [as_note(one) for one in facts(other, baseline, now, (f"in {models[0]}", f"in {models[1]}"))]
     for rule in rules:
         labels = [method.label for method in ready.methods if rule.method in ("", method.label)]
         if rule.metric == MAP_SIMILARITY:
-            verdicts += [agreement_verdict(rule, label, pair, compared) for label in labels]
+            verdicts += [agreement_verdict(rule, label, pair, compared, size) for label in labels]
         elif rule.metric == CONTROLS:
             verdicts.append(Verdict("note", CONTROLS, "two networks are compared with each other, not with controls"))
         elif rule.metric == DECISIONS:
@@ -80,7 +81,7 @@ def as_note(verdict: Verdict) -> Verdict:
     return verdict if verdict.what == "maps" else replace(verdict, state="note")
 
 
-def agreement_verdict(rule: Rule, label: str, pair: PairRun, compared: Sequence[ComparedPhoto]) -> Verdict:
+def agreement_verdict(rule: Rule, label: str, pair: PairRun, compared: Sequence[ComparedPhoto], size: tuple[int, int]) -> Verdict:
     """Judge whether maps agree as well as two of the original's do.
 
     It fails if more maps are below their floors than in a twentieth of the photos by chance, or if the mean correlation is
@@ -99,15 +100,28 @@ def agreement_verdict(rule: Rule, label: str, pair: PairRun, compared: Sequence[
         text += f"at least {rule.at_least:.2f} wanted"
     else:
         below = [at for at, one in enumerate(agreements) if not one.holds]
-        p = chance_of(len(below), values - noise)
+        p = p_of(agreements)
         own = float(np.mean([one.noise.overlap for one in agreements]))
         text += f"{noise.mean():.3f} and {own:.2f} between two of {pair.baseline.model}"
     text += f", {len(below)} of {count(len(agreements), 'photo')} below"
     failed = bool(below) if p is None else p < LEVEL
+    if p is not None and not failed:
+        text += hardly_fails([photo.maps[label] for photo in pair.baseline.photos], size, passes_beside(agreements))
     places = sorted(range(len(agreements)) if failed and p is not None else below, key=lambda at: (agreements[at].above, at))
     numbers = [agreements[at].found.shortfall(agreements[at].floor) for at in places]
     further = named(pair.now, places, numbers) if failed else {}
     return Verdict.of("fail" if failed else "ok", "map agreement", text, estimate, rule, label, p=p, **further)
+
+
+def passes_beside(agreements: Sequence[Agreement]) -> Callable[[Sequence[Similarity]], bool]:
+    """Whether maps of other similarities to the original's, by photo, would pass the rule that `agreements` are held against."""
+    return lambda found: p_of([replace(one, found=each) for one, each in zip(agreements, found, strict=True)]) >= LEVEL
+
+
+def p_of(agreements: Sequence[Agreement]) -> float:
+    """The probability that a faithful network's maps agree no better than these, one for each photo."""
+    shift = np.array([one.found.spearman - one.noise.spearman for one in agreements])
+    return chance_of(sum(not one.holds for one in agreements), shift)
 
 
 def chance_of(below: int, shift: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats as distributions
 
 from xaicli.gate.baseline import Baseline, view_of
-from xaicli.gate.map_similarity import FLOOR, RARE, Similarity, similarity
+from xaicli.gate.map_similarity import FLOOR, RARE, Noise, Similarity, hardly_fails, similarity
 from xaicli.gate.measure import ReadySuite
 from xaicli.gate.photo_result import PhotoResult
 from xaicli.gate.rules import CONFIDENCE, CONTROLS, DECISIONS, MAP_SIMILARITY, MOST_CHANGED, SAME_MODEL, TOLERANCE, Level, Rule
@@ -236,20 +236,25 @@ def map_verdict(
     if noise is not None and not np.isnan(values).any():
         shift = values - np.array(noise.expected)
         text = f"{text}; {np.mean(noise.expected):.2f} on average with other seeds"
-        p = of_chance(len(below), len(found), None if rule.at_least is not None else shift)
+        p = of_chance(rule, found, floor, noise)
         failed, order = p < LEVEL, shift.tolist()
+        if not failed:
+            then = [photo.maps[label] for photo in baseline.photos]
+            text += hardly_fails(then, size, lambda drawn: of_chance(rule, drawn, floor, noise) >= LEVEL)
     places = sorted(range(len(found)) if noise is not None else below, key=lambda at: (order[at], at)) if failed else []
     further = named(now, places, [found[at].shortfall(floor) for at in places])
     return Verdict.of("fail" if failed else "ok", "map similarity", text, estimate, rule, label, p=p, **further)
 
 
-def of_chance(below: int, photos: int, shift: Floats | None) -> float:
+def of_chance(rule: Rule, found: Sequence[Similarity], floor: Similarity, noise: Noise) -> float:
     """The probability that an unchanged model with another seed differs as much: the smaller one of two, doubled.
 
-    below: maps under the floor of chance; shift: (photos,) by how much each correlation exceeds its mean with other seeds.
+    Of the similarities found, by photo, one counts those under the floor of chance. The other, unless a rule states the floor,
+    looks at by how much each correlation exceeds its mean with other seeds.
     """
-    p = float(distributions.binom.sf(below - 1, photos, CHANCE))
-    if shift is not None:
+    p = float(distributions.binom.sf(sum(not one.reaches(floor) for one in found) - 1, len(found), CHANCE))
+    if rule.at_least is None:
+        shift = np.array([one.spearman for one in found]) - np.array(noise.expected)
         estimate = stats.change(shift)
         if estimate.high is not None and estimate.high < -SHIFT:
             p = min(p, stats.change(shift + SHIFT).p or 0.0)
