@@ -29,7 +29,6 @@ class Peak(Metric):
     """The largest value of a map."""
     name = "peak"
     direction = Direction.HIGHER
-    range = (0.0, 1.0)
     def score(self, case):
         return Scores(case.maps.amax(dim=(1, 2)))
 '''
@@ -75,6 +74,19 @@ def test_what_is_no_method_is_refused_in_one_line(code: str, name: str, words: s
     (own / "bad.py").write_text(code)
     with pytest.raises(XaiError, match=words):
         make_method(f"bad.py:{name}")
+
+
+@pytest.mark.parametrize("parameter", ["gain=-1", "gian=2", "base=grad-cam"])
+def test_a_wrong_parameter_points_to_the_description_that_can_be_typed(parameter: str, own: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_method(f"my.py:Brightness@{parameter}")
+    assert "xai describe my.py:Brightness" in caught.value.hint
+
+
+def test_a_metric_without_a_direction_is_refused_in_one_line(own: Path) -> None:
+    (own / "peak.py").write_text(METRIC.replace("direction =", "directions ="))
+    with pytest.raises(RunError, match=r"has no direction; expected a line direction = Direction\.HIGHER in the class"):
+        make_metric("peak.py:Peak")
 
 
 def test_a_suite_runs_code_of_its_own_only_where_it_is_trusted(own: Path) -> None:

@@ -197,7 +197,11 @@ BROKEN = {
     "has no name": (PLUGIN.replace(NAME, ""), "xai_brightness:Brightness", "has no name"),
     "has a name that is no text": (PLUGIN.replace(NAME, "name = 5"), "xai_brightness:Brightness", "calls itself 5"),
     "has a parameter of an unknown kind": (PLUGIN.replace("float", "'Nowhere'"), "xai_brightness:Brightness", "Nowhere"),
-    "explains nothing": (PLUGIN.replace("def attribute", "def attributes"), "xai_brightness:Brightness", "has no attribute()"),
+    "explains nothing": (PLUGIN.replace("def attribute", "def attributes"), "xai_brightness:Brightness", "has no attribute"),
+    "declares no cost": (PLUGIN.replace("def cost", "def costs"), "xai_brightness:Brightness", "has no cost"),
+    "declares no sign": (PLUGIN.replace("sign =", "signs ="), "xai_brightness:Brightness", "has no sign"),
+    "declares a sign in words": (PLUGIN.replace("Sign.SIGNED", "'signed'"), "xai_brightness:Brightness", "has sign = 'signed'"),
+    "is no dataclass": (PLUGIN.replace("@dataclass", "# "), "xai_brightness:Brightness", "has gain, but is no dataclass"),
 }
 
 

@@ -93,13 +93,20 @@ class Definition:
     version: ClassVar[int] = 1
     file_hash: ClassVar[str] = ""
     """SHA-256 of the user's file that was named (`FILE.py:NAME`); empty for what is installed, which has a version."""
+    typed: ClassVar[str] = ""
+    """`FILE.py:NAME`, as a user named the file; empty for what is installed, which is found by its name."""
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Check each parameter and keep its plain form, so that one value has one label and one stamp, however it was spelled."""
         for parameter in parameters(type(self)):
-            object.__setattr__(self, parameter.name, settle(self.name, parameter, getattr(self, parameter.name)))
+            object.__setattr__(self, parameter.name, settle(type(self), parameter, getattr(self, parameter.name)))
+
+    @classmethod
+    def describing(cls) -> str:
+        """The command that describes it."""
+        return f"xai describe {cls.typed or cls.name}"
 
     @classmethod
     def summary(cls) -> str:
@@ -130,10 +137,10 @@ class Definition:
             name = next((known_name for known_name in known if fold(known_name) == fold(key)), None)
             if name is None:
                 hint = did_you_mean(key, known) or (f"It has {', '.join(known)}." if known else "It has none.")
-                raise UsageError(f'{cls.name} has no parameter "{key}"', hint=f"{hint} (xai describe {cls.name})")
+                raise UsageError(f'{cls.name} has no parameter "{key}"', hint=f"{hint} ({cls.describing()})")
             if name in values:
                 raise UsageError(f"{cls.name} is given {name} twice", hint="Keep one of them.")
-            values[name] = from_text(cls.name, known[name], text)
+            values[name] = from_text(cls, known[name], text)
         return cls(**values)
 
 
@@ -151,7 +158,7 @@ def read_parameters(cls: Any) -> tuple[Parameter, ...]:
     )
 
 
-def from_text(owner: str, parameter: Parameter, text: str) -> Any:
+def from_text(owner: type[Definition], parameter: Parameter, text: str) -> Any:
     """Parse a parameter's value; raises UsageError."""
     try:
         return kinds.from_text(parameter.kind, text)
@@ -159,7 +166,7 @@ def from_text(owner: str, parameter: Parameter, text: str) -> Any:
         raise wrong(owner, parameter, text) from error
 
 
-def settle(owner: str, parameter: Parameter, value: Any) -> Any:
+def settle(owner: type[Definition], parameter: Parameter, value: Any) -> Any:
     """`value` in plain form; raises UsageError unless it is of the parameter's kind and within its bounds."""
     try:
         settled = kinds.plain(parameter.kind, value)
@@ -170,12 +177,12 @@ def settle(owner: str, parameter: Parameter, value: Any) -> Any:
     return settled
 
 
-def wrong(owner: str, parameter: Parameter, value: Any) -> UsageError:
+def wrong(owner: type[Definition], parameter: Parameter, value: Any) -> UsageError:
     limits = f" {parameter.range_text}" if parameter.bounds else ""
     return UsageError(
-        f"{owner}: {parameter.name}={kinds.show(value)} cannot be used",
+        f"{owner.name}: {parameter.name}={kinds.show(value)} cannot be used",
         expected=f"{parameter.kind_text}{limits} (default {format_value(parameter.default)})",
-        hint=f"See xai describe {owner}.",
+        hint=f"See {owner.describing()}.",
     )
 
 

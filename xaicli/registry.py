@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from xaicli import builtin
 from xaicli.containment import contained
+from xaicli.duties import Duty, refuse_neglected
 from xaicli.errors import RunError, UsageError, XaiError, did_you_mean
 from xaicli.method import Method
-from xaicli.metric import Metric
+from xaicli.metric import Direction, Metric
 from xaicli.params import Definition, Spec, escape, fold, format_value, parameters, parse_spec, parse_specs
 from xaicli.python_file import functions_of, import_file, importable, place_of
 from xaicli.python_file import split as split_file
+from xaicli.sign import Sign
 from xaicli.stamps import sha256_file
 
 if TYPE_CHECKING:
@@ -36,17 +38,23 @@ BUILT_IN = "built in"
 
 @dataclass(frozen=True)
 class Kind:
-    """Methods or metrics, the two kinds that are looked up by name; `duty` is the function that each class must define."""
+    """Methods or metrics, the two kinds that are looked up by name."""
 
     word: str
     group: str
     base: type[Definition]
-    duty: str
+    duties: tuple[Duty, ...]
     table: dict[str, builtin.Builtin] = field(repr=False)
 
 
-METHODS = Kind("method", "xaicli.methods", Method, "attribute", builtin.METHODS)
-METRICS = Kind("metric", "xaicli.metrics", Metric, "score", builtin.METRICS)
+OF_METHODS = (
+    Duty("attribute", "a function attribute()"),
+    Duty("sign", "a line sign = Sign.SIGNED", Sign),
+    Duty("cost", "a function cost()"),
+)
+OF_METRICS = (Duty("score", "a function score()"), Duty("direction", "a line direction = Direction.HIGHER", Direction))
+METHODS = Kind("method", "xaicli.methods", Method, OF_METHODS, builtin.METHODS)
+METRICS = Kind("metric", "xaicli.metrics", Metric, OF_METRICS, builtin.METRICS)
 
 
 @dataclass(frozen=True)
@@ -123,12 +131,11 @@ def load(kind: Kind, entry: Entry) -> type[Definition]:
 
 
 def refuse_unfit(kind: Kind, entry: Entry, cls: Any) -> None:
-    """Raise RunError if an entry's class is not of its kind, lacks a required function, or has another name."""
+    """Raise RunError if an entry's class is not of its kind, is no dataclass, lacks what it must define, or has another name."""
     where = f"{kind.word} {entry.name} of {entry.origin}: {entry.target}"
     if not (isinstance(cls, type) and issubclass(cls, kind.base)):
         raise RunError(f"{where} is no {kind.word}", expected=f"a class derived from {kind.base.__name__}")
-    if getattr(cls, kind.duty) is getattr(kind.base, kind.duty):
-        raise RunError(f"{where} has no {kind.duty}()", expected="a class that defines it")
+    refuse_neglected(cls, kind.base, kind.duties, where)
     own = getattr(cls, "name", None)
     if own is None:
         raise RunError(f"{where} has no name", expected=f"a line name = {entry.name!r} in the class")
@@ -183,7 +190,7 @@ def from_own_file(kind: Kind, name: str) -> type[Definition]:
         raise RunError(
             f"{file.name}:{attribute} is called {cls.name}, as a built-in {kind.word} is", expected="a name of its own"
         )
-    cls.file_hash = sha256_file(file)
+    cls.file_hash, cls.typed = sha256_file(file), name
     return cls  # type: ignore[no-any-return]
 
 
@@ -195,7 +202,7 @@ def make(kind: Kind, spec: Spec) -> Definition:
     base = None
     if spec.base is not None:
         if "base" not in {parameter.name for parameter in parameters(cls)}:
-            raise UsageError(f"{cls.name} wraps no other {kind.word}, so it takes no base", hint=f"See xai describe {cls.name}.")
+            raise UsageError(f"{cls.name} wraps no other {kind.word}, so it takes no base", hint=f"See {cls.describing()}.")
         base = make(kind, spec.base)
     refuse_unescaped(cls, spec)
     with contained(f"{spec.name}, given its parameters,"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -248,7 +249,7 @@ class Brightest(Metric):
 
     name = "brightest"
     direction = Direction.HIGHER
-    range = (0.0, 1.0)
+    range = (0.0, 10.0)
 
     def score(self, case: Case) -> Scores:
         return Scores(case.maps.amax(dim=(1, 2)))
@@ -301,6 +302,7 @@ def wrong(answer: object) -> type[Metric]:
         (None, "brightest gave None; expected Scores"),
         (Scores(torch.zeros(2)), r"brightest gave values of shape \(2,\) for 1 map; expected one number per map"),
         (Scores(torch.zeros(1), {"more": torch.zeros(1, 1)}), r"gave more of shape \(1, 1\)"),
+        (Scores(torch.full((1,), 15)), r"brightest gave 15 for given; expected its range, 0 to 10\. Mend `score`"),
         (torch.OutOfMemoryError(), "brightest ran out of memory on the maps of given. Give a smaller --resize and --crop"),
         (ZeroDivisionError("by zero"), "brightest on the maps of given raised ZeroDivisionError: by zero"),
     ],
@@ -308,6 +310,35 @@ def wrong(answer: object) -> type[Metric]:
 def test_a_metric_that_is_wrong_is_named(given, photo_batch, answer, words):
     with pytest.raises(RunError, match=words):
         given.rows(wrong(answer)(), photo_batch, photo_batch[:, 0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing(Brightest):
+    """Scales what it reads in place."""
+
+    what: str = ""
+
+    name = "writing"
+    range = (0.0, math.inf)
+    needs = Needs.FORWARD
+
+    def score(self, case: Case) -> Scores:
+        read = case.photo(0) if self.what == "photo" else getattr(case, self.what)
+        read.mul_(2)
+        return super().score(case)
+
+
+@pytest.mark.parametrize("what", ["maps", "upsampled"])
+def test_what_a_metric_writes_to_its_maps_no_other_metric_reads(given, photo_batch, what):
+    alone = given.rows([Sparseness(), Brightest()], photo_batch, photo_batch[:, 0])
+    beside = given.rows([Writing(what=what), Sparseness(), Brightest()], photo_batch, photo_batch[:, 0])
+    assert [row for row in beside if row.metric in ("sparseness", "brightest")] == alone
+
+
+@pytest.mark.parametrize("what", ["photo", "logits"])
+def test_a_metric_that_writes_to_what_is_shared_is_refused(given, photo_batch, what):
+    with pytest.raises(RunError, match=rf"writing@what={what} changed the {what} in place.*\.clone\(\)"):
+        given.rows([Writing(what=what), Deletion()], photo_batch, photo_batch[:, 0])
 
 
 @dataclass(frozen=True, kw_only=True)

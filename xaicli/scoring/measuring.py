@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,16 @@ Shared: TypeAlias = dict[Hashable, Tensor]
 """Logits (1, C) of shared copies, by key."""
 Receive: TypeAlias = Callable[[Tensor, int, int], None]
 """Receives the logits of copies `start` to `stop`."""
+
+
+SLACK = 1e-4
+"""How far rounding may carry a value beyond its metric's range, as a share of the range's larger end, at least of 1."""
+
+
+def versions(case: Case) -> dict[str, int]:
+    """How often what all metrics of a photo share was written to."""
+    tensors = {"photo": case.scored.input, "logits": case.clean_logits}
+    return {name: tensor._version for name, tensor in tensors.items() if tensor is not None and not tensor.is_inference()}
 
 
 @dataclass(eq=False)
@@ -86,6 +97,7 @@ class Measurement:
                     f"{self.metric.label} gave {name} of shape {tuple(given.shape)} for {count(len(self.case), 'map')}",
                     expected="one number per map",
                 )
+        self.refuse_outside(scores.values)
         if scores.curve is not None and scores.curve[1].shape != (len(self.case), *scores.curve[0].shape):
             raise RunError(
                 f"{self.metric.label} gave curves of shape {tuple(scores.curve[1].shape)} for {count(len(self.case), 'map')}",
@@ -95,15 +107,34 @@ class Measurement:
         curve = None if scores.curve is None else (scores.curve[0].cpu(), scores.curve[1].cpu())
         self.scores, self.copies, self.measuring = Scores(scores.values.cpu(), numbers, curve), (), None
 
+    def refuse_outside(self, values: Tensor) -> None:
+        """Raise RunError for a value beyond the metric's range by more than rounding; intervals of means end where it ends."""
+        quantity = self.metric.quantity_of(self.case.classifier.outputs.value)
+        slack = SLACK * max([1.0, *(abs(end) for end in (quantity.low, quantity.high) if math.isfinite(end))])
+        outside = values[values.isfinite() & ((values < quantity.low - slack) | (values > quantity.high + slack))]
+        if len(outside):
+            raise RunError(
+                f"{self.metric.label} gave {float(outside[0]):g} for {self.case.label or 'a map'}",
+                expected=f"its range, {quantity.low:g} to {quantity.high:g}",
+                hint="Mend `score`, or `range` in its class.",
+            )
+
     def guarded(self, step: Callable[[], T]) -> T:
         """The result of `step`; what a metric raises is reported under its name."""
-        maps = f"the maps of {self.case.label or 'a method'}"
+        maps, before = f"the maps of {self.case.label or 'a method'}", versions(self.case)
         try:
             with contained(f"{self.metric.label} on {maps}", passing=is_out_of_memory):
-                return step()
+                answer = step()
         except (RuntimeError, MemoryError) as error:
             found = f"{self.metric.label} ran out of memory on {maps}"
             raise RunError(found, hint="Give a smaller --resize and --crop, or leave this metric out.") from error
+        now = versions(self.case)
+        if changed := [name for name in before if now[name] != before[name]]:
+            raise RunError(
+                f"{self.metric.label} changed the {changed[0]} in place, which other metrics read too",
+                expected="a copy to work on, such as case.photo(0).clone()",
+            )
+        return answer
 
     def places(self) -> Iterator[tuple[Copies, int]]:
         """The copies, each with the index at which its outcomes begin."""

@@ -134,9 +134,13 @@ def clean_pass(photo: ScoredPhoto, columns: Sequence[Column]) -> Tensor | None:
 
 
 def case_of(photo: ScoredPhoto, column: Column, logits: Tensor | None, made: dict[object, Case]) -> Case:
-    """The case of a column; metrics that read the same things of the same maps share it and its cached results."""
+    """The case of a column; metrics that read the same things of the same maps share it and its cached results.
+
+    A metric that is not built in has a case of its own, since it may write to the maps that it reads.
+    """
     metric, explanation, items = column.metric, column.explanation, column.items
-    key = (id(explanation), tuple(items), bool(metric.needs), metric.needs_truth, metric.needs_explain)
+    own = "" if type(metric).__module__.startswith("xaicli.metrics.") else metric.label
+    key = (id(explanation), tuple(items), bool(metric.needs), metric.needs_truth, metric.needs_explain, own)
     if key not in made:
         device, targets = photo.input.device, [explanation.targets[item] for item in items]
         masks = [truth_of(photo, explanation, item) for item in items] if metric.needs_truth else []
@@ -202,7 +206,7 @@ def refuse_unfit(metrics: Iterable[Metric], explainer: Explainer, classifier: Cl
             accepted = " or ".join(sorted(kind.value for kind in metric.signs))
             raise UsageError(
                 f"{metric.label} needs {accepted} maps, but those of {label} are {sign.value}",
-                hint=f"Leave one of them out, or see xai describe {label.partition('@')[0]} for a parameter such as relu.",
+                hint="Leave one of them out, or see the method's parameters (xai describe), such as relu.",
             )
         if metric.needs_explain and explainer.attribute is None:
             raise UsageError(
