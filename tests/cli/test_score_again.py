@@ -159,6 +159,18 @@ def test_a_photo_that_cannot_be_used_costs_no_pass_in_the_order_of_the_list(
     assert shell.stored("listed.db").keys() == shell.stored("narrow.db").keys()
 
 
+@pytest.mark.parametrize("broken", [(2,), (0, 3), (1, 2, 3, 4)])
+def test_running_again_over_broken_photos_takes_no_pass(shell, broken: tuple[int, ...], count_passes: Callable[[], int]) -> None:
+    for number in broken:
+        Path(f"photos/{number}.png").write_bytes(f"no picture {number}".encode())
+    assert shell.score("--keep-going", "-o", "s.db") == 4
+    rows = shell.stored("s.db")
+    assert count_passes() == 6 - len(broken)
+    assert shell.score("--keep-going", "-o", "s.db") == 4
+    assert count_passes() == 0
+    assert shell.stored("s.db") == rows
+
+
 class TestHistory:
     """The control `other` is the map of the next photo of the job, and jobs grow."""
 

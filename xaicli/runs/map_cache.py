@@ -79,18 +79,13 @@ class MapCache:
             raise made
         return made
 
-    def partner(self, source: Source, labels: Set[str]) -> Source | None:
-        """The next photo by content whose maps can be made; they are then in the cache. Order and shard do not matter.
-
-        A photo that cannot be used is skipped.
-        """
-        for candidate in self.ring.after(source):
-            try:
-                self.fetch(candidate, labels)
-            except XaiError:
-                continue
-            return candidate
-        return None
+    def lends(self, source: Source, labels: Set[str]) -> bool:
+        """Whether a photo's maps can be made; they are then in the cache."""
+        try:
+            self.fetch(source, labels)
+        except XaiError:
+            return False
+        return True
 
     def put_away(self, waiting: Callable[[Source], bool], done: Collection[Source], soon: Collection[Source]) -> None:
         """Keep at hand what is needed soon; put the maps of photos that wait on the shelf, and drop the others.

@@ -261,38 +261,49 @@ class ScoreRun:
     def score_photo(self, source: Source, missing: NDArray[np.bool_], cache: MapCache, gaps: Gaps) -> NewScores | Failure:
         """Explain and score a photo; missing: (recipes,), which of its rows to make."""
         wanted = {recipe.definition: recipe.method for recipe, gap in zip(self.recipes, missing, strict=True) if gap}
-        labels = set(wanted.values())
-        bases = {base for base, control in self.others.items() if control.label in labels}
+        bases = {base for base, control in self.others.items() if control.label in wanted.values()}
+        own = set(wanted.values()) - {control.label for control in self.others.values()}
         try:
-            maps = cache.fetch(source, labels | bases)
-            explanations = [Explanation.of(one, maps[one.label]) for one in self.own if one.label in labels | bases]
-            partner = cache.partner(source, bases) if bases else None
+            if own:
+                # Before any map of another photo: this one may be of no use.
+                cache.fetch(source, own | bases)
+            partner, bases = self.lender(source, bases, cache, gaps)
+            alone = bool(bases) and partner is None
+            labels = own if partner is None else own | bases
+            if not labels:
+                return NewScores(source, [], [], alone)
+            maps = cache.fetch(source, labels)
+            explanations = [Explanation.of(one, maps[one.label]) for one in self.own if one.label in labels]
             if partner is not None:
-                explanations += self.swapped(source, partner, explanations, bases, cache, gaps)
+                explanations += self.swapped(partner, explanations, bases, cache)
             cache.watch(source)
             loaded = cache.load(source)
             photo = self.scored(loaded)
             rows = score_photo(photo, explanations, self.metrics, wanted=wanted)
         except XaiError as error:
             return Failure(source, error)
-        return NewScores(source, rows, self.kept_maps(photo, loaded, explanations), alone=bool(bases) and partner is None)
+        return NewScores(source, rows, self.kept_maps(photo, loaded, explanations), alone)
 
-    def swapped(
-        self,
-        source: Source,
-        partner: Source,
-        own: Sequence[Explanation],
-        bases: Collection[str],
-        cache: MapCache,
-        gaps: Gaps,
-    ) -> list[Explanation]:
-        """The controls `other` of a photo that are missing."""
-        content = self.contents[partner]
-        if content != self.ring.partner(source):
-            # The next photo cannot be used: the store may hold a row with the partner after it.
-            lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps(source, content), strict=True) if gap}
-            bases = {base for base in bases if self.others[base].label in lacking}
-        lent, name = cache.maps[partner], name_of(content, partner.frame)
+    def lender(self, source: Source, bases: set[str], cache: MapCache, gaps: Gaps) -> tuple[Source | None, set[str]]:
+        """The next photo by content whose maps can be made, which are then in the cache, and the methods whose control `other`
+        has no row with it. Order and shard do not matter.
+
+        A photo that cannot be used is skipped. The store may hold rows with the one after it, for which no map is made again.
+        """
+        for candidate in self.ring.after(source) if bases else ():
+            if candidate in cache.faults:
+                continue
+            content = self.contents[candidate]
+            if content != self.ring.partner(source):
+                lacking = {recipe.method for recipe, gap in zip(self.recipes, gaps(source, content), strict=True) if gap}
+                bases = {base for base in bases if self.others[base].label in lacking}
+            if not bases or cache.lends(candidate, bases):
+                return candidate if bases else None, bases
+        return None, bases
+
+    def swapped(self, partner: Source, own: Sequence[Explanation], bases: Collection[str], cache: MapCache) -> list[Explanation]:
+        """The controls `other` of a photo with the maps of its partner."""
+        lent, name = cache.maps[partner], name_of(self.contents[partner], partner.frame)
         return [swapped(one, lent[one.explainer.label].values[0].detach(), name) for one in own if one.explainer.label in bases]
 
     def scored(self, loaded: LoadedPhoto) -> ScoredPhoto:
