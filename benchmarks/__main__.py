@@ -45,7 +45,6 @@ BENCHMARKS = {
     "boundary": "the decision boundary on a linear head over a bare forward pass and ten of the head",
     "fovex": "FovEx over its bare passes forward and back",
     "occlusion": "occlusion over captum's tuned run, and in bfloat16 over its default",
-    "ablation-cam": "Ablation-CAM of a last stage over pytorch-grad-cam's",
     "score-cam": "Score-CAM of a last stage over torch-cam's, and its memory",
     "rise-time": "RISE: a plain loop over it on MobileNetV2, and it over the bare passes of its masks on ResNet-50",
     "rise-variance": "variance of RISE at equal masks, by sampling and estimate",

@@ -10,6 +10,7 @@ from xaicli.passes.device import (
     device_facts,
     has_bf16,
     masked_dtype,
+    mkl_is_slow,
     quota,
     resolve_device,
     sensible_threads,
@@ -103,6 +104,23 @@ def test_bf16_in_hardware_is_read_off_the_processor_s_flags(tmp_path, monkeypatc
         assert has_bf16(torch.device("cpu")) is expected
     finally:
         cpu_has_bf16.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "capability", "expected"),
+    [("AuthenticAMD", "AVX512", True), ("AuthenticAMD", "AVX2", False), ("GenuineIntel", "AVX512", False)],
+)
+def test_mkl_is_slow_on_amd_s_processors_with_avx_512(tmp_path, monkeypatch, vendor, capability, expected):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t: fpu\n")
+    monkeypatch.setattr(module, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    for library in (torch.backends.mkl, torch.backends.mkldnn):
+        monkeypatch.setattr(library, "is_available", lambda: True)
+    mkl_is_slow.cache_clear()
+    try:
+        assert mkl_is_slow() is expected
+    finally:
+        mkl_is_slow.cache_clear()
 
 
 def test_without_a_list_of_flags_there_is_no_bf16(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from xaicli.network.linear_layers import LinearByConvolution
 from xaicli.network.taps import tap_many
 from xaicli.passes import folded_engine
 from xaicli.passes.folded_engine import WORTH_FOLDING, folded_engine_for, reading_engine_for
@@ -23,8 +24,8 @@ def made(monkeypatch):
     """The twins that are made."""
     found = []
 
-    def counting(classifier, photo):
-        logits, fast = whole(classifier, photo)
+    def counting(classifier, photo, **options):
+        logits, fast = whole(classifier, photo, **options)
         found.append(fast.module)
         return logits, fast
 
@@ -67,10 +68,22 @@ def test_layers_are_read_from_a_twin_only_where_it_has_the_networks_features(tin
 
 
 @pytest.mark.parametrize("network", ["tiny_vit", "a function"])
-def test_what_has_no_batch_norms_runs_as_it_is(request, tiny_cnn, classifier_of, photo_batch, network):
+def test_what_has_no_batch_norms_runs_as_it_is(request, tiny_cnn, classifier_of, photo_batch, network, monkeypatch):
+    monkeypatch.setattr(folded_engine, "mkl_is_slow", lambda: False)
     module = tiny_cnn.forward if network == "a function" else request.getfixturevalue(network)
     classifier = classifier_of(module)
     assert folded_engine_for(classifier, photo_batch[:1], 1000, exact=True) is classifier
+
+
+def test_linear_layers_of_tokens_compute_as_convolutions_where_mkl_is_slow(tiny_vit, classifier_of, photo_batch, monkeypatch):
+    monkeypatch.setattr(folded_engine, "mkl_is_slow", lambda: True)
+    classifier = classifier_of(tiny_vit)
+    engine = folded_engine_for(classifier, photo_batch[:1], 1000, exact=True)
+    kinds = {type(part) for part in engine.torch_module.modules()}
+    assert LinearByConvolution in kinds
+    assert nn.Linear not in kinds
+    many = photo_batch.repeat(20, 1, 1, 1)
+    assert_close(engine(many), classifier(many), rtol=0, atol=1e-5)
 
 
 def test_a_twin_is_made_once_a_network_and_never_under_bf16(tiny_cnn, classifier_of, photo_batch, made):
@@ -132,7 +145,7 @@ def test_a_twin_that_gives_other_logits_is_not_used(tiny_cnn, classifier_of, pho
     classifier, wrong = classifier_of(tiny_cnn), copy.deepcopy(tiny_cnn)
     with torch.no_grad():
         wrong.head.bias.add_(0.001)
-    monkeypatch.setattr(folded_engine, "folded", lambda given, photo: (given(photo), folded_engine.over(given, wrong)))
+    monkeypatch.setattr(folded_engine, "folded", lambda given, photo, **options: (given(photo), folded_engine.over(given, wrong)))
     assert folded_engine_for(classifier, photo_batch[:1], 1000, exact=True) is classifier
 
 

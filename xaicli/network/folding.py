@@ -2,7 +2,8 @@
 
 In evaluation mode a batch norm scales and shifts each channel, which the convolution's weights can do as well; on a processor
 oneDNN applies an activation while it writes the convolution's output. One observed pass shows where nothing else reads that
-output; there the twin computes the same numbers up to rounding.
+output; there the twin computes the same numbers up to rounding. Where that is faster, linear layers of tokens compute as
+convolutions.
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ from xaicli.errors import XaiError
 from xaicli.float64 import in_float64
 from xaicli.network.classifier import Classifier
 from xaicli.network.convolution_chains import Chain, chains
+from xaicli.network.linear_layers import has_tokens, let_compute_as_convolutions
 from xaicli.network.modes import eval_mode
 from xaicli.network.observe import observing
 from xaicli.network.twin import replace_module, twin_of
 
 
-def folded(classifier: Classifier, photo: Tensor, *, fuses: bool = True) -> tuple[Tensor, Classifier]:
+def folded(classifier: Classifier, photo: Tensor, *, fuses: bool = True, convolves: bool = False) -> tuple[Tensor, Classifier]:
     """Logits (1, C) of `photo` (1, 3, H, W) from the network itself, and the classifier over its folded twin; the same classifier
     if there is nothing to fold. The twin is made for passes in the classifier's `masked_dtype`. The network is not changed; the
-    twin holds copies of its convolutions' weights. fuses: convolution and activation may be one operation of oneDNN."""
+    twin holds copies of its convolutions' weights. fuses: convolution and activation may be one operation of oneDNN; convolves:
+    linear layers of tokens compute as convolutions."""
     module = classifier.module
     with eval_mode(module), torch.inference_mode(), torch.autocast(photo.device.type, enabled=False):
         if module is None:
@@ -38,7 +41,8 @@ def folded(classifier: Classifier, photo: Tensor, *, fuses: bool = True) -> tupl
         with observing(module, operations=True) as seen:
             logits = classifier(photo).clone()
     foldable = chains(seen)
-    if classifier.forward is not module or not any(chain.norm for chain in foldable):
+    has_norm, convolves = any(chain.norm for chain in foldable), convolves and has_tokens(module)
+    if classifier.forward is not module or not (has_norm or convolves):
         return logits, classifier
     try:
         twin = twin_of(module, classifier.name)
@@ -47,8 +51,10 @@ def folded(classifier: Classifier, photo: Tensor, *, fuses: bool = True) -> tupl
     parts = dict(twin.named_modules())
     # In half precision, two separate operations are faster than the fused one (measured on a ResNet-50).
     fuses = fuses and photo.device.type == "cpu" and classifier.masked_dtype == torch.float32 and has_fused()
-    for chain in foldable:
+    for chain in foldable if has_norm else ():
         shorten(twin, parts, chain, fuses)
+    if convolves:
+        let_compute_as_convolutions(twin)
     return logits, dataclasses.replace(classifier, forward=twin, module=twin)
 
 

@@ -14,9 +14,11 @@ from xaicli.freed_memory import give_back
 from xaicli.network.classifier import Classifier
 from xaicli.network.folding import folded
 from xaicli.network.layers import FeatureLayer
+from xaicli.network.linear_layers import has_tokens
 from xaicli.network.modes import eval_mode
 from xaicli.network.state import State, state_of
 from xaicli.network.taps import tap_many
+from xaicli.passes.device import mkl_is_slow
 
 WORTH_FOLDING = 64
 """A twin is made if at least this many passes are expected: making it takes as long as about fifteen (MobileNetV2, ResNet-18 and
@@ -79,13 +81,14 @@ def twin_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: boo
     module = classifier.module
     too_few = max(passes, classifier.expected_passes) < WORTH_FOLDING
     rounded = not exact and classifier.masked_dtype != torch.float32
-    if too_few or rounded or module is None or classifier.forward is not module or not has_norms(module):
+    convolves = photo.device.type == "cpu" and mkl_is_slow()
+    if too_few or rounded or module is None or classifier.forward is not module or not may_fold(module, convolves):
         return None
     meant, state = classifier.with_masked_dtype(torch.float32), state_of(module)
     twin = TWINS.get(module)
     if twin is None or twin.state != state:
         with eval_mode(module):
-            logits, quick = folded(meant, photo.clone())
+            logits, quick = folded(meant, photo.clone(), convolves=convolves)
             network = quick.module if quick is not meant and gives(over(classifier, quick.torch_module), photo, logits) else None
         twin = TWINS[module] = Twin(network, state)
         # Every activation of a pass was kept meanwhile, and batches need other pieces of memory than these.
@@ -97,9 +100,10 @@ def over(classifier: Classifier, network: nn.Module) -> Classifier:
     return dataclasses.replace(classifier, forward=network, module=network)
 
 
-def has_norms(module: nn.Module) -> bool:
-    """Whether the network may have something to fold."""
-    return any(isinstance(part, nn.BatchNorm2d) for part in module.modules())
+def may_fold(module: nn.Module, convolves: bool) -> bool:
+    """Whether the network may have something to fold: batch norms or, if they are to compute as convolutions, linear layers of
+    tokens."""
+    return any(isinstance(part, nn.BatchNorm2d) for part in module.modules()) or (convolves and has_tokens(module))
 
 
 def gives(engine: Classifier, photo: Tensor, logits: Tensor) -> bool:
