@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from xaicli.errors import InputError, RunError, UsageError
+from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.models.from_onnx import external_files, view_for
@@ -185,9 +185,23 @@ def test_a_graph_of_two_inputs_is_refused_by_their_names(save):
 
 
 def test_a_size_that_the_graph_cannot_take_is_reported_in_one_line(save):
-    with pytest.raises(RunError, match=r"net\.onnx failed on inputs of shape 2x3x9x9") as caught:
+    with pytest.raises(UsageError, match=r"was exported for photos of 8 x 8 pixels, and the settings make 9 x 9"):
         load_classifier(f"onnx:{save(graph((2, 3, 8, 8)))}", crop=9)
-    assert "\n" not in str(caught.value)
+
+
+def test_channels_that_the_graph_cannot_take_are_reported_in_one_line(save):
+    with pytest.raises(UsageError, match=r"was exported for 3 channels, and the settings make 2"):
+        load_classifier(f"onnx:{save(graph())}", mean=(0.5, 0.5), std=1.0)
+
+
+def test_a_graph_of_any_channels_takes_those_that_are_stated(save):
+    pooled = untouched(("batch", "channels"))
+    value = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", "channels", "height", "width"])
+    axes = numpy_helper.from_array(np.array([2, 3]), "axes")
+    nodes = [helper.make_node("ReduceMean", ["input", "axes"], ["output"], keepdims=0)]
+    made = helper.make_graph(nodes, "net", [value], list(pooled.graph.output), [axes])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    assert load_classifier(f"onnx:{save(model)}", channels=2).view.channels == 2
 
 
 def test_files_that_are_no_model_are_refused(tmp_path):

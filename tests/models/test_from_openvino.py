@@ -71,7 +71,10 @@ def test_the_view_follows_the_size_that_the_network_fixes(save, shape, view):
 
 
 def test_outputs_stay_what_they_were_when_the_network_runs_again(save):
-    classifier = load_classifier(f"openvino:{save(network((1, 3, 8, 8)))}")
+    path = save(network((1, 3, 8, 8)))
+    with pytest.raises(UsageError, match=r"was exported for photos of 8 x 8 pixels"):
+        load_classifier(f"openvino:{path}", crop=9)
+    classifier = load_classifier(f"openvino:{path}")
     first = classifier(INPUTS)
     classifier(-INPUTS)
     torch.testing.assert_close(first, LOGITS)
@@ -141,6 +144,9 @@ def test_a_file_that_is_missing_weights_and_devices_that_do_not_fit_are_refused(
 
 
 def test_photos_that_a_network_cannot_take_are_said(save):
-    classifier = load_classifier(f"openvino:{save(network((1, 3, 8, 8)))}")
+    path = save(network((1, 3, 8, 8)))
+    with pytest.raises(UsageError, match=r"was exported for photos of 8 x 8 pixels"):
+        load_classifier(f"openvino:{path}", crop=9)
+    classifier = load_classifier(f"openvino:{path}")
     with pytest.raises(RunError, match=r"net\.xml failed on inputs of shape 1x3x9x9"):
         classifier(torch.zeros(1, 3, 9, 9))

@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import xaicli
 from tools import default_methods
 from xaicli.builtin import METHODS
+from xaicli.cli.listing import list_layers
+from xaicli.errors import UsageError
 from xaicli.models.load import load_classifier
 from xaicli.runs.default_method import FILE, OTHERWISE, default_method
 
@@ -27,6 +31,15 @@ def test_a_bundled_network_is_explained_by_what_its_entry_names(network):
     other = dataclasses.replace(classifier, weights_fingerprint="0" * 16)
     assert default_method(other).name == "grad-cam"
     assert default_method(other).why == "the usual one for a network"
+
+
+def test_a_program_without_layers_is_explained_by_a_method_that_needs_none(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 32, 32)), str(tmp_path / "net.pt"))
+    [attribution] = xaicli.explain("sample:hopper", load_classifier(str(tmp_path / "net.pt"), resize=16, crop=16))
+    assert attribution.record.method == "rise"
+    with pytest.raises(UsageError, match=r"net\.pt shows no layers"):
+        list_layers("", "table", SimpleNamespace(open=lambda: load_classifier(str(tmp_path / "net.pt"))))
 
 
 def test_the_line_says_which_method_and_why():

@@ -82,9 +82,13 @@ def list_definitions(what: str, pattern: str, form: str, check: bool) -> int:
 
 
 def list_layers(pattern: str, form: str, model: ModelOptions) -> int:
+    from xaicli.errors import UsageError
+    from xaicli.needs import Needs
     from xaicli.network.branches import one_of_branches
 
     classifier = model.open()
+    if Needs.FEATURES not in classifier.provides and classifier.cuts is None:
+        raise UsageError(f"{classifier.name} shows no layers", hint="Methods that need none explain it, such as rise.")
     found = classifier.layers()
     default = next((row.name for row in found if row.default), "")
     if classifier.cuts is None and default and classifier.branches:

@@ -56,6 +56,8 @@ def assemble(
         refuse_other_outputs(outputs, loaded)
     overrides = overrides if loaded.decoding is None else overrides.of_detector()
     view = framed(overrides.apply(loaded.view, module, loaded.name), module, overrides.frames, overrides.frame_step, loaded.name)
+    if loaded.accepts is not None:
+        loaded.accepts.refuse_other(view, loaded.name)
     if view.frames and module is not None and loaded.decoding is None:
         module = sequence_network(module, view, loaded.name)
     forward = module if module is not None else loaded.forward

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xaicli.errors import InputError, UsageError
 from xaicli.models.accepted_batches import in_batches
+from xaicli.models.program_input import Accepted
 from xaicli.words import count
 
 MOST = 2**20
@@ -19,14 +20,20 @@ MOST = 2**20
 
 @dataclass(frozen=True)
 class ExportSignature:
-    """What a program accepts: minimum and maximum photos per batch (None: any), height and width (None: any), its type and
-    channels."""
+    """What a program accepts: minimum and maximum photos per batch (None: any), its type, and which photos."""
 
     least: int
     most: int | None
-    size: tuple[int, int] | None
     dtype: torch.dtype
-    channels: int = 3
+    accepted: Accepted
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        return self.accepted.size
+
+    @property
+    def channels(self) -> int:
+        return self.accepted.channels or 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +71,7 @@ def signature_of(program: Any, file: Path) -> ExportSignature:
         raise InputError(f"{file.name} takes {value.dtype} of shape {list(map(str, value.shape))}", expected=wanted)
     least, most = bounds(program, batch)
     size = (int(height), int(width)) if fixed(height) and fixed(width) else None
-    return ExportSignature(least, most, size, value.dtype, fixed(channels) or 3)
+    return ExportSignature(least, most, value.dtype, Accepted(size, fixed(channels)))
 
 
 def fixed(side: Any) -> int | None:

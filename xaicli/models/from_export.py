@@ -45,17 +45,17 @@ def load(request: Request) -> LoadedModel:
     program = read(files[0])
     signature = signature_of(program, files[0])
     name, view = request.canonical("", JOINED.join(file.name for file in files)), view_for(signature.size, signature.channels)
-    contents = [sha256_file(file) for file in files]
+    contents, accepts = [sha256_file(file) for file in files], signature.accepted
     if len(files) == 2:
         network = of_two_programs(program, read(files[1]), signature, request.device, files)
-        return LoadedModel(name, view, module=network, content=stamp(contents), layer=network.layer)
+        return LoadedModel(name, view, module=network, content=stamp(contents), layer=network.layer, accepts=accepts)
     cuts, (file, content) = (lambda: tensors_of(program, signature).rows()), (files[0], contents[0])
     if request.layer:
         tensor = tensors_of(program, signature).named(request.layer, file.name)
         network = cut_program(program, tensor, signature, request.device)
-        return LoadedModel(name, view, module=network, content=content, layer=network.layer, cuts=cuts)
+        return LoadedModel(name, view, module=network, content=content, layer=network.layer, cuts=cuts, accepts=accepts)
     whole = ProgramPart(on_device(program, request.device), (signature.dtype,), signature.least, signature.most, request.device)
-    return LoadedModel(name, view, forward=whole, content=content, cuts=cuts)
+    return LoadedModel(name, view, forward=whole, content=content, cuts=cuts, accepts=accepts)
 
 
 def require_program(file: Path, request: Request) -> None:

@@ -69,6 +69,7 @@ def loaded(
         content=contents[0] if len(contents) == 1 else stamp(contents),
         layer="auto" if module is None else module.layer,
         device=device,
+        accepts=signature.accepted,
         cuts=(lambda: tensors_of(onnxruntime, files[0], device).rows()) if len(files) == 1 else None,
     )
 

@@ -85,6 +85,7 @@ def load(request: Request) -> LoadedModel:
         forward=OpenVinoNetwork(compiled, accepts, dtype, logits_among(names, file), file),
         content=stamp(contents),
         device=torch.device("cpu"),
+        accepts=accepts.accepted,
     )
 
 

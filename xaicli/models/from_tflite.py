@@ -129,6 +129,7 @@ def load(request: Request) -> LoadedModel:
         forward=TfliteNetwork(interpreter, accepts, ports[0], ports[place], file),
         content=sha256_file(file),
         device=torch.device("cpu"),
+        accepts=accepts.accepted,
     )
 
 

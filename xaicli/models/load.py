@@ -37,6 +37,7 @@ from xaicli.models.input_view import Overrides, Side
 from xaicli.models.model_request import LoadedModel, Notice, Request
 from xaicli.models.other_runtimes import refuse_other_runtimes
 from xaicli.models.prompts import read_prompts
+from xaicli.models.torch_file import is_exported_program
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import outputs_named
 from xaicli.packages import whole_installation
@@ -212,6 +213,8 @@ def source_of(name: str) -> tuple[Load, str]:
             return from_script.load, name
         if not is_there(Path(name).expanduser()):
             raise InputError(f"there is no file {name}", expected=FORMS)
+        if is_exported_program(Path(name).expanduser()):
+            raise InputError(f"{name} is a program saved by torch.export", expected="the ending .pt2")
         raise InputError(f"{name} holds weights, not a network", hint=f"Type: --model NAME --weights {name}")
     refuse_other_runtimes(name, ending)
     if is_file(Path(name, "config.json")):

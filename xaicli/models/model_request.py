@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import UsageError
 from xaicli.images.view import View
+from xaicli.models.program_input import Accepted
 from xaicli.models.prompts import Prompts
 from xaicli.network.layers import Cuts
 from xaicli.network.proposals import Decoding
@@ -79,7 +80,7 @@ class LoadedModel:
 
     device: where a black box runs, None for the requested device; outputs, output_name: the kind of outputs and their entry in a
     tuple or dict, according to the model's configuration; decoding: of a detector, how its outputs become boxes; cuts: finds the
-    tensors at which an exported network can be cut.
+    tensors at which an exported network can be cut; accepts: what photos a program was exported for.
     """
 
     name: str
@@ -94,3 +95,4 @@ class LoadedModel:
     output_name: str = ""
     decoding: Decoding | None = None
     cuts: Cuts | None = None
+    accepts: Accepted | None = None

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xaicli.errors import InputError
+from xaicli.errors import InputError, UsageError
+from xaicli.images.view import View
 from xaicli.untrusted import is_file, is_folder
+from xaicli.words import count
 
 FEW = 32
 """Maximum channels if the other axis may have any length."""
@@ -15,13 +17,34 @@ PHOTOS = "one input of photos (batch, channels, height, width) in floating point
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """The height and width, and the channels, that a program was exported for; None: any."""
+
+    size: tuple[int, int] | None
+    channels: int | None
+
+    def refuse_other(self, view: View, name: str) -> None:
+        """Raise UsageError where a view prepares photos of another size or of other channels."""
+        if self.size is not None and view.size != self.size:
+            found = f"{name} was exported for photos of {by(self.size)} pixels, and the settings make {by(view.size)}"
+            raise UsageError(found, hint="Leave out --resize and --crop, or export it with sides of any length.")
+        if self.channels is not None and view.channels != self.channels:
+            found = f"{name} was exported for {count(self.channels, 'channel')}, and the settings make {view.channels}"
+            raise UsageError(
+                found, hint=f"Leave out --channels, and give --mean and --std {self.channels} numbers, or one for all."
+            )
+
+
+@dataclass(frozen=True)
 class ProgramInput:
-    """The batch (None: any), height and width (None: any), the order of axes, and the channels of a program's input."""
+    """The batch (None: any), height and width (None: any), the order of axes, and the channels of a program's input;
+    channels_stated: whether the program says so, or they are the usual three."""
 
     batch: int | None
     size: tuple[int, int] | None
     channels_last: bool
     channels: int
+    channels_stated: bool
 
     @classmethod
     def of(cls, shape: Sequence[int | None], name: str, file: Path) -> ProgramInput:
@@ -31,12 +54,22 @@ class ProgramInput:
             raise InputError(f"the input {name} of {file.name} has the shape {list(shape)}", expected=PHOTOS)
         channels, channels_last = channels_of(sides[1], sides[3])
         height, width = sides[1:3] if channels_last else sides[2:4]
-        return cls(sides[0], (height, width) if height and width else None, channels_last, channels)
+        stated = sides[3 if channels_last else 1] is not None
+        return cls(sides[0], (height, width) if height and width else None, channels_last, channels, stated)
+
+    @property
+    def accepted(self) -> Accepted:
+        return Accepted(self.size, self.channels if self.channels_stated else None)
 
     def shape(self, size: tuple[int, int]) -> tuple[int, ...]:
         """Of the input, for photos of `size`: as many as a pass takes."""
         photos = self.batch or 1
         return (photos, *size, self.channels) if self.channels_last else (photos, self.channels, *size)
+
+
+def by(size: tuple[int, int]) -> str:
+    """Height and width in words: `64 x 64`."""
+    return " x ".join(map(str, size))
 
 
 def channels_of(first: int | None, last: int | None) -> tuple[int, bool]:

@@ -19,6 +19,9 @@ from xaicli.words import count
 UNREADABLE = (Exception,)
 """The exceptions with which torch reports a damaged archive, none of them its own type. Errors in words are handled before."""
 
+EXPORTED = ("/models/model.json", "serialized_exported_program.json")
+"""What an archive of torch.export holds, by its version, and one of weights does not."""
+
 SPARE = 1 << 20
 """By how many bytes an archive's contents may exceed it, since names and pickles are compressed."""
 
@@ -49,6 +52,15 @@ def load_tensors(path: Path, wanted: str) -> Any:
             raise CodeRefused(str(error)) from error
     refuse_expanded(path, content)
     return content
+
+
+def is_exported_program(path: Path) -> bool:
+    """Whether a file is a program that torch.export saved."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(EXPORTED) for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
 
 
 def refuse_bomb(path: Path, file: Any, wanted: str) -> None:

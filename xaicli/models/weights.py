@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xaicli.errors import InputError
-from xaicli.models.torch_file import UNREADABLE, CodeRefused, load_tensors
+from xaicli.models.torch_file import UNREADABLE, CodeRefused, is_exported_program, load_tensors
 from xaicli.untrusted import in_words, opened
 from xaicli.words import count as counted
 from xaicli.words import type_of
@@ -99,6 +99,10 @@ def read_pickle(path: Path, notice: Callable[[str], None] = lambda text: None) -
         if "TorchScript" in str(error):
             raise InputError(
                 f"{path} is a TorchScript program, not weights", expected="a state dict", hint=save_only_weights(path)
+            ) from error
+        if is_exported_program(path):
+            raise InputError(
+                f"{path} is a program saved by torch.export, not weights", expected="a state dict", hint=save_only_weights(path)
             ) from error
         raise InputError(
             f"{path} is not a readable file of weights ({first_line(error)})",

@@ -16,7 +16,13 @@ from xaicli.network.classifier import Classifier
 from xaicli.untrusted import read as read_file
 
 FILE = BUNDLED / "defaults.json"
-OTHERWISE = {"sequence": "winit", "black box": "rise", "network": "grad-cam", "network without gradients": "recipro-cam"}
+OTHERWISE = {
+    "sequence": "winit",
+    "black box": "rise",
+    "network": "grad-cam",
+    "network without layers": "rise",
+    "network without gradients": "recipro-cam",
+}
 """The method by what a model allows, for those that nothing was measured of."""
 
 
@@ -52,6 +58,8 @@ def kind_of(classifier: Classifier) -> str:
         return "sequence"
     if classifier.module is None:
         return "black box"
+    if Needs.FEATURES not in classifier.provides:
+        return "network without layers"
     return "network" if Needs.GRADIENTS in classifier.provides else "network without gradients"
 
 
