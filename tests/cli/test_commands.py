@@ -357,6 +357,24 @@ def test_an_argument_that_an_option_takes_is_answered_with_that_option(
     assert f"error: xai {words[0]} takes no argument. {instead}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["check", "--against"], "Option '--against' requires an argument (xai check --help)"),
+        (["explain", "cat.jpg", "--limit", "abc"], "'abc' is not a whole number (xai explain --help)"),
+        (["train", "t-tame", "--data", "photos", "--lr", "abc"], "'abc' is not a number (xai train --help)"),
+        (["explain", "cat.jpg", "--format", "jsn"], "Type --format json (xai explain --help)"),
+        (["list", "metohds"], "Did you mean methods? (xai list --help)"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_a_wrong_value_is_answered_in_plain_words_with_the_help_of_its_command(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_every_command_without_arguments_says_which_option_takes_one() -> None:
     commands = {verb: importlib.import_module(f"xaicli.cli.{entry.module}").command for verb, entry in COMMANDS.items()}
     without = {verb: made for verb, made in commands.items() if not any(isinstance(one, click.Argument) for one in made.params)}

@@ -18,6 +18,7 @@ import click
 from xaicli.cli.allocator import keep_freed_memory
 from xaicli.cli.idle_threads import sleep_while_waiting
 from xaicli.cli.streams import ReaderGone, close_results, set_up_streams
+from xaicli.cli.usage_words import usage_line
 from xaicli.cli.verbosity import Verbosity, verbosity_options
 from xaicli.cli.witness import witnessed
 from xaicli.containment import apart
@@ -162,7 +163,7 @@ def run_line(args: list[str] | None) -> int:
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
     except click.ClickException as error:
-        return say(usage_line(error), 2, error)
+        return say(usage_line(error, verb_of(args)), 2, error)
     except ReaderGone as error:
         return error.exit_code
     except click.Abort as error:
@@ -206,24 +207,6 @@ def say(line: str, code: int, error: BaseException) -> int:
     return code
 
 
-def usage_line(error: click.ClickException) -> str:
-    """Click's message as one line with the command to type for help."""
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "xai"
-    message = error.format_message().rstrip(".")
-    parameter = getattr(error, "param", None)
-    if isinstance(parameter, click.Option) and isinstance(parameter.type, click.Choice):
-        message += f". Type {parameter.opts[0]} {nearest(message, parameter.type.choices)}"
-    return message if "xai --help" in message else f"{message} ({path} --help)"
-
-
-def nearest(message: str, choices: Sequence[str]) -> str:
-    """The choice that is contained in what was typed (click's message quotes it): `gif` for 'a.gif'; otherwise the first
-    choice."""
-    typed = message.partition("': '")[2].partition(" is not one of")[0]
-    return next((choice for choice in choices if choice in typed), choices[0])
-
-
 def interrupt(number: int, frame: FrameType | None) -> None:
     """End the run at Ctrl-C."""
     insist(interrupt)
@@ -240,13 +223,17 @@ def terminate(number: int, frame: FrameType | None) -> None:
 
 def after_a_stop(words: Sequence[str] | None = None) -> str:
     """What became of the results of a command that was stopped; words: its command line, by default this process's."""
-    words = sys.argv[1:] if words is None else words
-    verb = next((word for word in words if word in COMMANDS), "")
+    words, verb = sys.argv[1:] if words is None else words, verb_of(words)
     # Scores that go to stdout alone are kept nowhere.
     kept = verb != "score" or any(re.match(r"-o|--(output|sink)(=|$)", word) for word in words)
     if verb and COMMANDS[verb].goes_on and kept:
         return "what was finished is kept, and the same command goes on from there"
     return "nothing is half-written, and the same command starts from the beginning"
+
+
+def verb_of(words: Sequence[str] | None = None) -> str:
+    """The command in a command line, by default in this process's; empty if there is none."""
+    return next((word for word in (sys.argv[1:] if words is None else words) if word in COMMANDS), "")
 
 
 def insist(handler: Callable[[int, FrameType | None], None]) -> None:
