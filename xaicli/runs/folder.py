@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from xaicli.attribution import Attribution
+from xaicli.claims import identity_of
 from xaicli.errors import XaiError
 from xaicli.files import require_writable, write_atomic
 from xaicli.images.picture_file import write_png
@@ -99,6 +100,11 @@ class FolderRun:
         if self.output.remote is not None:
             self.output.remote.require_writable()
         require_writable(self.output.folder)
+
+    @cached_property
+    def reads(self) -> frozenset[tuple[int, int]]:
+        """Identities of the files that the run reads: looked up once, not once a photo."""
+        return frozenset(identity for path in self.inputs if (identity := identity_of(path)) is not None)
 
     @cached_property
     def explainers(self) -> dict[str, Explainer]:
@@ -268,7 +274,7 @@ class FolderRun:
 
     def require_free(self, source: Source, one: MapInHand, *, begun: bool) -> None:
         """Raise UsageError if another run wrote a different result here in the meantime, or a file of others has a name of it."""
-        refuse_foreign_further(one.stem, further_endings(one.attribution), self.inputs, begun=begun or self.overwrite)
+        refuse_foreign_further(one.stem, further_endings(one.attribution), self.reads, begun=begun or self.overwrite)
         if self.overwrite:
             return
         refuse_foreign(one.stem, begun=begun)

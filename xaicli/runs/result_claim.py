@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,10 +89,11 @@ def refuse_foreign(stem: Path, *, begun: bool = False) -> None:
     raise UsageError(f"{there[0]} exists already, and xai did not write it", hint=HINT)
 
 
-def refuse_foreign_further(stem: Path, endings: Iterable[str], inputs: Iterable[Path], *, begun: bool = False) -> None:
+def refuse_foreign_further(
+    stem: Path, endings: Iterable[str], reads: Container[tuple[int, int] | None], *, begun: bool = False
+) -> None:
     """Raise UsageError where a further file of a result, such as `STEM.LABEL.NAME.npy`, would replace a file that the run reads,
-    or one of others. Which arrays a method gives is known only when it has run."""
-    reads = {identity_of(path) for path in inputs} - {None}
+    or one of others. Which arrays a method gives is known only when it has run. reads: identities of the run's files."""
     ours = begun or is_there(Path(f"{stem}.json"))
     for path in (Path(f"{stem}{ending}") for ending in endings):
         if identity_of(path) in reads:
