@@ -11,7 +11,7 @@ import pytest
 
 import xaicli
 from xaicli.errors import UsageError
-from xaicli.typed_call import LEAST, numeric_parameters, typed
+from xaicli.typed_call import LEAST, checked_parameters, is_path, numeric_parameters, typed
 
 PUBLIC = {name: found for name in xaicli.PLACES if isinstance(found := getattr(xaicli, name), FunctionType)}
 NUMBERS = [(name, parameter) for name, function in PUBLIC.items() for parameter in numeric_parameters(inspect.unwrap(function))]
@@ -19,8 +19,9 @@ NUMBERS = [(name, parameter) for name, function in PUBLIC.items() for parameter 
 
 def required(function: Any) -> dict[str, Any]:
     """Something for each parameter without a default; it is never looked at."""
+    paths = {name for name, kind in checked_parameters(inspect.unwrap(function)).items() if is_path(kind)}
     return {
-        name: None
+        name: "x" if name in paths else None
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     }
@@ -65,3 +66,21 @@ def test_other_numbers_are_handed_on_as_they_are(given: dict[str, Any]) -> None:
 def test_other_types_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="cannot be used"):
         typed(take)(**given)
+
+
+PATHS = [
+    (name, parameter)
+    for name, function in PUBLIC.items()
+    for parameter, kind in checked_parameters(inspect.unwrap(function)).items()
+    if is_path(kind)
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), PATHS)
+def test_a_list_is_no_path(name: str, parameter: str) -> None:
+    with pytest.raises(UsageError, match=rf"^{name}: {parameter}=.* cannot be used; expected (text or a path|a path or text)"):
+        PUBLIC[name](**{**required(PUBLIC[name]), parameter: ["a"]})
+
+
+def test_public_functions_have_paths() -> None:
+    assert {("load_classifier", "weights"), ("load_classifier", "classes"), ("explain", "output")} <= {*PATHS}

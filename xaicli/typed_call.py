@@ -1,4 +1,4 @@
-"""Numbers that are given to public functions: each is checked against the function's annotations before anything is done.
+"""Numbers and paths that are given to public functions: each is checked against the annotations before anything is done.
 
 In Python `True` is a whole number: `batch_size=True` would be a batch of one, and `frame=True` the second frame.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 import inspect
 import numbers
+import os
 import types
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from xaicli.errors import UsageError
@@ -34,12 +36,13 @@ LEAST = {
 
 @functools.cache
 def typed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, which raises UsageError for a number that is a bool, of another type, or below `LEAST`."""
+    """The same function, which raises UsageError for a number that is a bool, of another type, or below `LEAST`, and for what is
+    no path."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        kinds = numeric_parameters(function)
+        kinds = checked_parameters(function)
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             if name in kinds:
                 refuse_unfit(function.__name__, name, kinds[name], value)
@@ -52,6 +55,19 @@ def typed(function: Callable[..., Any]) -> Callable[..., Any]:
 def numeric_parameters(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of parameters that may be numbers, by name."""
     return {name: kind for name, kind in typing.get_type_hints(function).items() if name != "return" and is_numeric(kind)}
+
+
+@functools.cache
+def checked_parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of parameters that may be numbers, and of those that are paths, by name."""
+    paths = {name: kind for name, kind in typing.get_type_hints(function).items() if name != "return" and is_path(kind)}
+    return numeric_parameters(function) | paths
+
+
+def is_path(kind: Any) -> bool:
+    """Whether the values of a kind are paths alone, as text too."""
+    members = alternatives(kind)
+    return Path in members and {*members} <= {Path, str, types.NoneType}
 
 
 def is_numeric(kind: Any) -> bool:
@@ -85,6 +101,8 @@ def fits_one(kind: Any, value: Any) -> bool:
     if items := [item for item in items_of(kind) if item is not ...]:
         is_list = isinstance(value, Sequence) and not isinstance(value, str)
         return is_list and all(any(fits(item, one) for item in items) for one in value)
+    if kind is Path:
+        return isinstance(value, os.PathLike)
     if isinstance(kind, type):
         return isinstance(value, kind)
     return not isinstance(value, bool | numbers.Number)
@@ -92,6 +110,6 @@ def fits_one(kind: Any, value: Any) -> bool:
 
 def in_words(kind: Any) -> str:
     """A kind in words: "a whole number or None"."""
-    names = {int: "a whole number", float: "a number", str: "text", bool: "True or False", types.NoneType: "None"}
+    names = {int: "a whole number", float: "a number", str: "text", bool: "True or False", Path: "a path", types.NoneType: "None"}
     words = [names.get(member, "a list of numbers" if items_of(member) else str(member)) for member in alternatives(kind)]
     return " or ".join(sorted(words, key=lambda word: word == "None"))

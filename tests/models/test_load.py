@@ -2,7 +2,9 @@ import inspect
 
 import pytest
 import torch
+from torch import nn
 
+import xaicli
 from xaicli.errors import InputError, UsageError
 from xaicli.models import from_checkpoint
 from xaicli.models.load import DEFAULT, SOURCES, load_classifier, source_of, weights_of
@@ -123,3 +125,15 @@ def test_a_model_loaded_in_inference_mode_takes_gradients_afterwards(spec):
     inputs = torch.randn(1, 3, 8, 8, requires_grad=True)
     classifier(inputs).sum().backward()
     assert inputs.grad is not None
+
+
+def test_a_path_is_a_specification(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*a@b,c\.onnx"):
+        load_classifier(tmp_path / "a@b,c.onnx")
+
+
+@pytest.mark.parametrize("function", ["load_classifier", "explain"])
+def test_a_network_that_is_given_as_it_is_gets_the_line_that_wraps_it(function):
+    words = ("sample:hopper",) if function == "explain" else ()
+    with pytest.raises(UsageError, match=r"a Linear names no model.*xaicli\.classifier\(network, resize=…"):
+        getattr(xaicli, function)(*words, nn.Linear(3, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from xaicli.containment import contained
 from xaicli.errors import InputError, UsageError
@@ -41,10 +43,11 @@ from xaicli.models.torch_file import is_exported_program
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import outputs_named
 from xaicli.packages import whole_installation
-from xaicli.params import Spec, fold, parse_spec
+from xaicli.params import Spec, escape, fold, parse_spec
 from xaicli.passes.device import resolve_device
 from xaicli.passes.engine import checked_engine
 from xaicli.untrusted import is_file, is_there
+from xaicli.words import type_of
 
 Load = Callable[[Request], LoadedModel]
 SOURCES: dict[str, Load] = {
@@ -102,7 +105,7 @@ def untrusted(yes: bool) -> Iterator[None]:
 
 
 def load_classifier(
-    spec: str = DEFAULT,
+    spec: str | os.PathLike[str] = DEFAULT,
     *,
     weights: str | Path | None = None,
     resize: Side | None = None,
@@ -133,18 +136,19 @@ def load_classifier(
 ) -> Classifier:
     """The classifier that a specification names.
 
-    weights: a file (.safetensors, or a state dict in .pth) in place of the source's own; resize, crop, interpolation, mean, std,
-    window, input_scale, input_order, fast_decode: parts of the view that replace the weights' own; channels: how many the network
-    takes, detected if not given; frames: of a sequence that the network reads, a network of photos one by one as the mean of
-    their logits; frame_step: of how many frames one is taken; classes: a file of class names, or of prompts; prompts: texts that
-    are the classes of a text-image model, as a list or joined by commas; template: a sentence, or several, with {} in the place
-    of each prompt; layer: the feature layer; outputs: `softmax`, `sigmoid` or `values`, detected if not given; output_name: the
-    key or index of the outputs, if a network returns a tuple or dict; device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`,
-    `fp32`, `bf16`, of passes that only mask the input; engine: `auto`, `torch`, `compile`, `openvino` or `onnxruntime`, what runs
-    passes without gradients (see `xaicli.passes.engine`); offline: forbids downloads; progress: shows a bar for them; trust:
-    whether the user's own code may run; notice: called with each line that a user should read (by default they go to the log
-    `xaicli`). Raises UsageError, InputError, RunError.
+    spec: as on the command line, or the path of a file. weights: a file (.safetensors, or a state dict in .pth) in place of the
+    source's own; resize, crop, interpolation, mean, std, window, input_scale, input_order, fast_decode: parts of the view that
+    replace the weights' own; channels: how many the network takes, detected if not given; frames: of a sequence that the network
+    reads, a network of photos one by one as the mean of their logits; frame_step: of how many frames one is taken; classes: a
+    file of class names, or of prompts; prompts: texts that are the classes of a text-image model, as a list or joined by commas;
+    template: a sentence, or several, with {} in the place of each prompt; layer: the feature layer; outputs: `softmax`, `sigmoid`
+    or `values`, detected if not given; output_name: the key or index of the outputs, if a network returns a tuple or dict;
+    device: `auto`, `cpu`, `cuda`, `mps`; precision: `auto`, `fp32`, `bf16`, of passes that only mask the input; engine: `auto`,
+    `torch`, `compile`, `openvino` or `onnxruntime`, what runs passes without gradients (see `xaicli.passes.engine`); offline:
+    forbids downloads; progress: shows a bar for them; trust: whether the user's own code may run; notice: called with each line
+    that a user should read (by default they go to the log `xaicli`). Raises UsageError, InputError, RunError.
     """
+    spec = specification(spec)
     parsed = parse_spec(spec)
     load, name = source_of(parsed.name)
     notice = notice or logger.info
@@ -189,6 +193,16 @@ def load_classifier(
             notice=notice,
         )
         return dataclasses.replace(made, engine=engine)
+
+
+def specification(given: object) -> str:
+    """A specification as text, of a path too; raises UsageError, of a network with what to write."""
+    if isinstance(given, os.PathLike):
+        return escape(os.fspath(given))
+    if isinstance(given, str):
+        return given
+    hint = "Wrap it first: xaicli.classifier(network, resize=…, crop=…, classes=[…])." if isinstance(given, nn.Module) else ""
+    raise UsageError(f"{type_of(given)} names no model", expected='text such as "resnet50" or "net.py:make"', hint=hint)
 
 
 def source_of(name: str) -> tuple[Load, str]:

@@ -158,7 +158,7 @@ def models_of(given: Model | Sequence[Model]) -> list[Model]:
     """The named models, each once."""
     if isinstance(given, str):
         return list(dict.fromkeys(names_in(given, "--model")))
-    if given is None or isinstance(given, Classifier) or callable(given):
+    if given is None or isinstance(given, Classifier | Path) or callable(given):
         return [given]
     return list(given)
 

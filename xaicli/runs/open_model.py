@@ -5,19 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from xaicli.models.architecture import SMALL
 from xaicli.models.catalogue import BUNDLED, DEFAULT
-from xaicli.models.load import load_classifier
+from xaicli.models.load import load_classifier, specification
 from xaicli.models.with_frames import with_frames
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.progress import SILENT, Progress
 
-Model = Classifier | str | Callable[..., Classifier] | None
-"""A loaded classifier, a specification, a function that loads one (called after everything else was checked), or None for the
-default."""
+Model = Classifier | str | Path | Callable[..., Classifier] | None
+"""A loaded classifier, a specification, the path of a file, a function that loads one (called after
+everything else was checked), or None for the default."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,11 @@ def open_model(
     words: dict[str, Any] = dict(frames or {})
     if isinstance(model, Classifier):
         return with_frames(model, **words, notice=progress.say) if words else model
-    if callable(model):
+    if callable(model) and not isinstance(model, nn.Module):
         if words and not takes(model, words):
             return with_frames(model(), **words, notice=progress.say)
         return model(**words)
-    classifier = load_classifier(model or DEFAULT, progress=bars, notice=progress.say, **options, **words)
+    classifier = load_classifier(specification(model or DEFAULT), progress=bars, notice=progress.say, **options, **words)
     progress.say(f"model {describe_model(classifier, '' if model else 'an ImageNet one: --model resnet50')}")
     if classifier.view.padding:
         progress.warn(f"{classifier.view.padding}; give --resize as large as the crop, or a smaller --crop")
