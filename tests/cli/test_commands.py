@@ -217,6 +217,7 @@ def test_completion_answers(words: str, wanted: str) -> None:
     environment = {**os.environ, "_XAI_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     answer = subprocess.run([sys.executable, "-m", "xaicli.cli.main"], env=environment, capture_output=True, text=True)
     assert f"plain,{wanted}" in answer.stdout
+    assert (answer.stderr, answer.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

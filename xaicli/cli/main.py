@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import re
 import signal
 import sys
@@ -27,6 +28,9 @@ from xaicli.packages import broken_pair
 
 PATIENCE, SOON = 5.0, 0.01
 """Seconds after which a run that has not ended is told again to end, and where Python dropped the first call."""
+
+COMPLETING = "_XAI_COMPLETE"
+"""The variable by which a shell asks for completions; click ends such a run with SystemExit."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -162,6 +166,12 @@ def run_line(args: list[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
+    except SystemExit as completed:
+        # So click ends a completion; foreign code that ends the program is contained where it runs.
+        if COMPLETING not in os.environ:
+            return fault(completed)
+        flush()
+        return completed.code if isinstance(completed.code, int) else 0
     except click.ClickException as error:
         return say(usage_line(error, verb_of(args)), 2, error)
     except ReaderGone as error:
@@ -181,7 +191,11 @@ def run_line(args: list[str] | None) -> int:
             return say(pair.line(), pair.exit_code, error)
         if is_out_of_memory(error):
             return say(f"ran out of memory. {LESS_MEMORY}", 5, error)
-        return say(f"a fault in xai itself: {described(error)}. --debug shows the traceback", 5, error)
+        return fault(error)
+
+
+def fault(error: BaseException) -> int:
+    return say(f"a fault in xai itself: {described(error)}. --debug shows the traceback", 5, error)
 
 
 class LoggedWarnings(logging.Handler):
