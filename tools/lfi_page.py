@@ -141,8 +141,29 @@ def tried(trials: Sequence[Mapping[str, Any]]) -> list[str]:
             "the same network, and from `center`, which knows nothing of the photo:"
         ),
         *(table_of(metric, trials) for metric in metrics),
+        *mixed(trials),
         "Made by `python -m tools.lfi_trials --data train/ --val val/`, from `docs/results/lfi_trials.json`.",
     ]
+
+
+def mixed(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A paragraph on each trial whose map beats that of equal weights in energy pointing, but not in insertion, the judge."""
+    found = []
+    for trial in trials:
+        if (
+            POINTING in trial["scores"]
+            and above_zero(gain(trial, POINTING, EQUAL))
+            and not above_zero(gain(trial, INSERTION, EQUAL))
+        ):
+            loss = shown(trial["loss_minus_own"]["of the next photo"], 4)
+            inserted = shown(gain(trial, INSERTION, EQUAL), 3)
+            found.append(
+                f'The map of "{trial["what"]}" holds more of its energy in the object than the map of equal weights (by '
+                f"{shown(gain(trial, POINTING, EQUAL), 3)}), but its insertion differs by {inserted}. It is as if "
+                f"{count(round(math.exp(trial['entropy'][0])), 'channel')} were weighed alike, and the weights of "
+                f"another photo change the loss by {loss}. Recipes are judged by insertion, so the bundled branch stays."
+            )
+    return [wrapped(text) for text in found]
 
 
 def from_scratch(trials: Sequence[Mapping[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools import lfi_page, lfi_trials
-from tools.lfi_page import page, trials_verdict
+from tools.lfi_page import mixed, page, trials_verdict
 from tools.lfi_trials import TRIALS, start_file
 from xaicli.models.checkpoint import BUNDLED, read_checkpoint
 from xaicli.models.load import load_classifier
@@ -76,6 +76,19 @@ def test_the_first_sentence_says_that_nothing_wins_or_what_does():
     assert said.startswith("The branch's map has a higher insertion than the plain mean of the channels with temperature 0.1")
     assert "none of them better than Grad-CAM" in said
     assert "better than Grad-CAM too: temperature 0.1" in trials_verdict([trial(0.05, 0.01)])
+
+
+def test_a_recipe_that_points_better_but_inserts_worse_is_told():
+    figures = {"entropy": [0.0, 0.0, 0.1], "loss_minus_own": {"of the next photo": [0.0, -0.1, 0.1]}}
+    points = {"minus lfi-cam@weights=equal": [0.2, 0.1, 0.3]}
+    for low, told in ((-0.1, True), (0.1, False)):
+        one = trial(low) | figures
+        one["scores"]["energy-pointing-game"] = points
+        said = " ".join(mixed([one]))
+        assert bool(said) is told
+    assert "as if 1 channel were weighed alike" in " ".join(
+        mixed([trial(-0.1) | figures | {"scores": trial(-0.1)["scores"] | {"energy-pointing-game": points}}])[0].split()
+    )
 
 
 def test_the_page_holds_the_study_where_there_is_one():
