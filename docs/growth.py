@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 PICTURE = Path(__file__).parent / "pictures" / "growth.svg"
 TITLES = {
@@ -83,8 +84,9 @@ def draw(growth: Growth, path: Path = PICTURE) -> None:
             panel.set_title(TITLES[axis], fontsize=8)
             panel.set_xticks(list(points), [f"{at:,}" for at in points], minor=False)
             panel.set_xticks([], minor=True)
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             panel.yaxis.set_major_formatter("{x:g}")
-            panel.yaxis.set_minor_formatter("{x:g}")
+            panel.set_yticks([], minor=True)
             panel.grid(alpha=0.25)
             panel.legend(frameon=False, fontsize=7)
         figure.savefig(path, format="svg", metadata={"Date": None})

@@ -96,6 +96,19 @@ def row(job: str, side: dict[str, Any], times: float, allowed: float | None) -> 
     return f"| {job} | {side['tool']}, {side['row']} | {wall:.2f} | {processor:.2f} | {times:.2f} | {passes} | {memory} | {off} |"
 
 
+def others(stored: dict[str, dict[str, Any]]) -> list[str]:
+    """A table of the figures that no bar is set for."""
+    lines = ["", "## Further figures", "", "| figure | measured |", "|---|---|"]
+    for name, result in stored.items():
+        for figure in result["figures"]:
+            shown = "axis" in figure.get("detail", {}) or "theirs" in figure.get("detail", {})
+            if bar_of(figure) is None and name not in OF_OTHER_PAGES and not shown:
+                value = figure["median"]
+                number = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+                lines.append(f"| {figure['what']} | {number} {figure['unit']} |".replace("  |", " |"))
+    return lines
+
+
 def unmeasured(stored: dict[str, dict[str, Any]]) -> list[str]:
     """Which benchmarks have no results here."""
     names = [f"`{name}`" for name in BENCHMARKS if name.replace(":", "-") not in stored]
@@ -115,7 +128,16 @@ def machines(stored: dict[str, dict[str, Any]]) -> list[str]:
 def page() -> str:
     stored = read()
     words: dict[str, str] = json.loads(WORDS.read_text("utf-8")) if WORDS.is_file() else {}
-    parts = [HEAD, *bars(stored, words), "", *sides(stored), *section(growth_of(stored)), *unmeasured(stored), *machines(stored)]
+    parts = [
+        HEAD,
+        *bars(stored, words),
+        "",
+        *sides(stored),
+        *section(growth_of(stored)),
+        *others(stored),
+        *unmeasured(stored),
+        *machines(stored),
+    ]
     return "\n".join(parts) + "\n"
 
 

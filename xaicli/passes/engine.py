@@ -19,9 +19,9 @@ from xaicli.passes.runtimes import RUNTIMES, Passes, Runtime, installed
 AUTO, TORCH = "auto", "torch"
 ENGINES = (AUTO, TORCH, COMPILE, *RUNTIMES)
 
-WORTH_CONVERTING = 1000
+WORTH_CONVERTING = 2000
 """By itself a network is converted where at least this many passes are expected. Importing the runtime, converting, compiling
-and the check take as long as 150 to 500 passes save (`python -m benchmarks engines`)."""
+and the check take as long as some hundred to 2,000 passes save (`python -m benchmarks engines`)."""
 
 
 def checked_engine(name: str) -> str:
@@ -37,7 +37,7 @@ def checked_engine(name: str) -> str:
 def engine_for(classifier: Classifier, photo: Tensor, passes: float, *, exact: bool) -> Classifier:
     """The classifier over what runs `passes` passes of inputs like `photo` (1, C, H, W), without gradients, in the shortest time.
 
-    With `auto` it is the first runtime that is installed, where at least 1,000 passes are expected (here and in the whole run);
+    With `auto` it is the first runtime that is installed, where at least 2,000 passes are expected (here and in the whole run);
     otherwise what torch runs (see `folded_engine_for`), as always in bf16, where each engine rounds in its own way and a longer
     run would have other results. It never takes `compile` by itself: from how many passes on that pays on a GPU is not measured.
     The choice depends on no clock and on nothing that ran before, so that the same call gives the same bytes. exact: float32,
