@@ -6,6 +6,7 @@ Peers that are not installed are left out: `pip install -e '.[bench]'` in an env
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +27,7 @@ from xaicli.methods.rise.masks import MaskPainter
 from xaicli.methods.rise.rise import RISE
 from xaicli.methods.score_cam import ScoreCAM
 from xaicli.network.classifier import Classifier
+from xaicli.passes.runtimes import installed
 from xaicli.passes.upsampling import unit_range, upsample
 from xaicli.targets import DECISION, Targets
 
@@ -63,6 +65,11 @@ def rise_a_mask(rounds: int) -> Iterator[list[Figure]]:
         job = Job("RISE a mask, bfloat16", words, 4.0, "plain loop", 0.05)
         sides = [Side("xai", "bfloat16", in_half, masks + 1), Side("plain loop", "64 a pass", loop)]
         yield race(job, sides, network.module, rounds)
+        if installed("openvino"):
+            converted = dataclasses.replace(network, engine="openvino")
+            job = Job("RISE a mask, OpenVINO", words, 2.3, "plain loop", 1e-4)
+            by_openvino = Side("xai", "openvino", lambda converted=converted: ours(converted), masks + 1)  # type: ignore[misc]
+            yield race(job, [by_openvino, Side("plain loop", "64 a pass", loop)], None, rounds)
 
 
 def rise_loop(network: Classifier, photo: Tensor, rise: RISE) -> Tensor:

@@ -365,6 +365,7 @@ def test_an_argument_that_an_option_takes_is_answered_with_that_option(
         (["explain", "cat.jpg", "--limit", "abc"], "'abc' is not a whole number (xai explain --help)"),
         (["train", "t-tame", "--data", "photos", "--lr", "abc"], "'abc' is not a number (xai train --help)"),
         (["explain", "cat.jpg", "--format", "jsn"], "Type --format json (xai explain --help)"),
+        (["explain", "cat.jpg", "--engine", "onnx"], "Type --engine onnxruntime (xai explain --help)"),
         (["list", "metohds"], "Did you mean methods? (xai list --help)"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",

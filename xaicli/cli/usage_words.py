@@ -36,6 +36,8 @@ def usage_line(error: click.ClickException, verb: str) -> str:
 
 
 def nearest(typed: str, choices: Sequence[str]) -> str:
-    """The choice that is contained in what was typed, `gif` for `a.gif`, or spelled most like it; otherwise the first choice."""
+    """The choice that begins with what was typed, `openvino` for `open`, that is contained in it, `gif` for `a.gif`, or that is
+    spelled most like it; otherwise the first choice."""
+    begun = [choice for choice in choices if typed and choice.startswith(typed.lower())]
     contained = [choice for choice in choices if choice in typed]
-    return (contained or difflib.get_close_matches(typed.lower(), choices, n=1) or choices)[0]
+    return (begun or contained or difflib.get_close_matches(typed.lower(), choices, n=1) or choices)[0]
