@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -174,13 +174,26 @@ LARGEST_MAP = 1 << 24
 """Maximum values of one map: 4096 x 4096."""
 
 
+def versions(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """How often each tensor was written to; torch does not count this for those of inference mode."""
+    return {name: 0 if tensor.is_inference() else tensor._version for name, tensor in tensors.items()}
+
+
 def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
-    """`attribute`, contained, and with its maps checked before anybody reads them."""
+    """`attribute`, contained, and with its inputs and maps checked before anybody reads them: maps of inputs that it changed
+    would explain another decision."""
 
     @functools.wraps(attribute)
     def call(self: Method, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
+        given = {"inputs": inputs, "seeds": seeds}
+        before = versions(given)
         with contained(f"{self.label} on {classifier.name}"):
             maps = attribute(self, classifier, inputs, targets, seeds)
+            if changed := [name for name, version in versions(given).items() if version != before[name]]:
+                raise RunError(
+                    f"{self.label} on {classifier.name} changed its {changed[0]} in place",
+                    expected=f"a copy to work on, such as {changed[0]}.clone()",
+                )
             if fault := fault_of(maps, len(inputs), of_frames=bool(classifier.view.frames)):
                 raise RunError(
                     f"{self.label} on {classifier.name} gave {fault}",

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import nn
 
 import xaicli
+from xaicli.errors import UsageError
 from xaicli.methods.lfi.lfi_network import with_branch
 from xaicli.runs.default_method import default_method
 from xaicli.runs.request import RunRequest
@@ -32,6 +33,20 @@ def test_every_word_of_a_request_is_a_parameter_of_its_verb_with_the_same_defaul
     parameters = inspect.signature(verb).parameters
     for field in dataclasses.fields(request_type):
         assert parameters[field.name].default is inspect.Parameter.empty or parameters[field.name].default == field.default
+
+
+@pytest.mark.parametrize("verb", [xaicli.explain, xaicli.score, xaicli.compare])
+@pytest.mark.parametrize("what", ["method", "metric"])
+def test_an_empty_list_is_refused_in_words(verb, what):
+    words = {"method": "center", "metric": "sparseness", what: []}
+    with pytest.raises(UsageError, match=f"no {what}s are named; expected --{what} A,B"):
+        verb("sample:hopper", "tiny", **words)
+
+
+def test_none_is_the_default_of_methods_and_metrics(tiny_cnn, classifier_of):
+    photo = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    table = xaicli.score(photo, classifier_of(tiny_cnn), None, metric=None, controls=False)
+    assert {(row["method"], row["metric"]) for row in table.rows} == {("grad-cam", "deletion"), ("grad-cam", "insertion")}
 
 
 def test_a_comparison_does_not_take_its_own_sheet_for_a_photo(tmp_path, monkeypatch):

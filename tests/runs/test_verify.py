@@ -84,7 +84,9 @@ def test_photos_are_found_by_content_in_a_folder(explained, tmp_path):
 def test_another_model_is_named_and_nothing_of_it_is_run(explained):
     found = xaicli.verify("xai-out", "tiny-vit")
     assert found.counts["cannot be made"] == 8
-    assert "the model tiny has changed" in found.rows[0]["why"]
+    why = found.rows[0]["why"]
+    tiny, other = (xaicli.load_classifier(name).fingerprint[:8] for name in ("tiny", "tiny-vit"))
+    assert why == f"it is a result of the model tiny ({tiny}), not of tiny-vit ({other})"
 
 
 def test_code_that_a_record_names_runs_only_where_it_is_trusted(photo_folder, tmp_path, monkeypatch):
@@ -104,6 +106,8 @@ def test_code_that_a_record_names_runs_only_where_it_is_trusted(photo_folder, tm
     assert not (tmp_path / "ran").exists()
     assert xaicli.verify("xai-out", trust=True).counts["same bytes"] == 4
     assert xaicli.verify("xai-out", "net.py:make").counts["same bytes"] == 4
+    (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text().replace("manual_seed(0)", "manual_seed(1)"))
+    assert "the model net.py:make has changed" in xaicli.verify("xai-out", "net.py:make").rows[0]["why"]
 
 
 def test_values_within_a_hundredth_of_the_range_are_another_processors():

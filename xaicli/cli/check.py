@@ -22,7 +22,12 @@ FORMATS = ("table", "markdown", "json", "junit", "github")
 
 @click.command(cls=Command, examples=EXAMPLES, meant=("the suite", "--suite"), short_help="compare a suite with its baseline")
 @suite_options
-@option("Suite", "--against", metavar="SPEC", help="Compare with this model in place of the baseline.  [default: the suite's]")
+@option(
+    "Suite",
+    "--against",
+    metavar="SPEC",
+    help="Compare with this model in place of the baseline.  [default: the suite's `compare`, else the baseline]",
+)
 @option("Suite", "--seed", type=click.IntRange(min=0), help="Seed of stochastic methods.  [default: the baseline's]")
 @format_option(FORMATS)
 @option(

@@ -11,14 +11,25 @@ METHODS = "Methods with their parameters (xai list methods).  [default: what mea
 
 def method_option(group: str, text: str = METHODS) -> Decorator:
     """`--method` under a heading of the help, as often as it is typed."""
-    complete = complete_definition("method")
-    return option(group, "--method", multiple=True, metavar="SPEC[,SPEC]", shell_complete=complete, help=text)
+    return definitions_option(group, "method", help=text)
 
 
 def metric_option(group: str, text: str, **settings: Any) -> Decorator:
     """`--metric`, likewise."""
-    complete = complete_definition("metric")
-    return option(group, "--metric", multiple=True, metavar="SPEC[,SPEC]", shell_complete=complete, help=text, **settings)
+    return definitions_option(group, "metric", help=text, **settings)
+
+
+def definitions_option(group: str, kind: str, **settings: Any) -> Decorator:
+    """An option that may repeat. Where it is not typed the verb is given None, its default: an empty list is a mistake there."""
+    return option(
+        group,
+        f"--{kind}",
+        multiple=True,
+        callback=lambda ctx, parameter, value: value or None,
+        metavar="SPEC[,SPEC]",
+        shell_complete=complete_definition(kind),
+        **settings,
+    )
 
 
 def map_options(group: str, methods: str = METHODS) -> Decorator:

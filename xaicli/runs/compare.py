@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from xaicli.claims import claim
-from xaicli.errors import UsageError, XaiError
+from xaicli.errors import XaiError
 from xaicli.files import require_writable
 from xaicli.grammar import names_in, split
 from xaicli.images.decode_limits import SECONDS
@@ -28,6 +28,7 @@ from xaicli.runs.comparison_sheet import draw_comparison
 from xaicli.runs.find_photos import Photos
 from xaicli.runs.open_model import Model
 from xaicli.runs.passes_needed import plan_of
+from xaicli.runs.request import no_methods
 from xaicli.runs.score import carry_out, finished
 from xaicli.runs.score_request import ALL_CONTROLS, METRICS, ScoreRequest
 from xaicli.runs.score_run import ScoreRun
@@ -44,7 +45,7 @@ def compare(
     classifier: Model | Sequence[Model] = None,
     method: str | Method | Sequence[str | Method] | None = None,
     *,
-    metric: str | Metric | Sequence[str | Metric] = METRICS,
+    metric: str | Metric | Sequence[str | Metric] | None = METRICS,
     target: str | int = "top1",
     seed: int = 0,
     controls: str | Sequence[str] | bool = ALL_CONTROLS,
@@ -92,7 +93,7 @@ def compare(
     if figure is not None:
         claim_figure(Path(figure), inputs)
     if not request.methods:
-        raise UsageError("no methods are named", expected="--method A,B", hint="xai list methods shows them.")
+        raise no_methods()
     models = models_of(classifier)
     runs = [request.run(model, progress=progress, leave_out=len(models) > 1) for model in models]
     runs = [replace(run, settings=replace(run.settings, bands=shown)) for run in runs]

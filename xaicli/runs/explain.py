@@ -21,6 +21,7 @@ from xaicli.method import AT_MOST, Method
 from xaicli.metric import Metric
 from xaicli.named_files import files_named
 from xaicli.progress import SILENT, Progress
+from xaicli.registry import make_metrics
 from xaicli.runs.explained_photos import COLUMNS, Explanations, OnDisk, row_of
 from xaicli.runs.explaining_told import SHEET, cost_of, summarise
 from xaicli.runs.find_photos import FoundPhotos, Photos
@@ -57,7 +58,7 @@ def explain(
     target: str | int = "top1",
     seed: int = 0,
     score: bool = False,
-    metric: str | Metric | Sequence[str | Metric] = (),
+    metric: str | Metric | Sequence[str | Metric] | None = None,
     recursive: bool = False,
     null: bool = False,
     limit: int | None = None,
@@ -115,6 +116,8 @@ def explain(
     request, inputs, cluster = RunRequest.of(locals()), files_named(locals()), ClusterWords.of(locals())
     cluster.check()
     request.check()
+    scored_by = SCORES if score and metric is None else metric
+    metrics = [] if scored_by is None else list_metrics(scored_by)
     style = OverlayStyle(colormap, alpha, look=look, bands=parse_bands(bands))
     style.check()
     step_pictures = StepPictures(steps, animate, step_scale == "each")
@@ -141,7 +144,7 @@ def explain(
         style=style,
         overwrite=overwrite,
         keep_going=keep_going,
-        metrics=[*list_metrics(metric or (SCORES if score else ())), *list_metrics(texts.metrics(model))],
+        metrics=[*metrics, *make_metrics(texts.metrics(model))],
         step_pictures=step_pictures,
         link_pictures=link_pictures,
         shared=scale == "shared",

@@ -143,6 +143,10 @@ class ModelsAtHand:
         except (UsageError, InputError) as error:
             hint = "" if self.trust or self.given is not None else "; name it: --model SPEC, or trust the record: --trust"
             raise CannotBeMade(f"the model {name}: {error.found}{hint}") from error
+        if loaded.fingerprint != fingerprint and self.given is not None and loaded.name != name:
+            raise CannotBeMade(
+                f"it is a result of the model {name} ({fingerprint[:8]}), not of {loaded.name} ({loaded.fingerprint[:8]})"
+            )
         if loaded.fingerprint != fingerprint:
             raise CannotBeMade(f"the model {name} has changed: {fingerprint[:8]} in the record, {loaded.fingerprint[:8]} here")
         return loaded

@@ -123,15 +123,27 @@ class RunRequest:
         return [method]
 
 
+def no_methods() -> UsageError:
+    return UsageError("no methods are named", expected="--method A,B", hint="xai list methods shows them.")
+
+
 def list_methods(method: str | Method | Sequence[str | Method] | None) -> list[Method]:
-    """Methods as they are, those that specifications name, and classes of them with their defaults."""
-    named = [] if method is None else [method] if isinstance(method, str | Method | type) else list(method)
+    """Methods as they are, those that specifications name, and classes of them with their defaults; none for None, which leaves
+    the choice to the run. Raises UsageError for an empty list."""
+    if method is None:
+        return []
+    named = [method] if isinstance(method, str | Method | type) else list(method)
+    if not named:
+        raise no_methods()
     made = (one() if isinstance(one, type) else one for one in named)
     return [each for one in made for each in ([one] if isinstance(one, Method) else make_methods([one]))]
 
 
 def list_metrics(metric: str | Metric | Sequence[str | Metric]) -> list[Metric]:
-    """Metrics as they are, those that specifications name, and classes of them with their defaults."""
+    """Metrics as they are, those that specifications name, and classes of them with their defaults. Raises UsageError for an
+    empty list."""
     named = [metric] if isinstance(metric, str | Metric | type) else list(metric)
+    if not named:
+        raise UsageError("no metrics are named", expected="--metric A,B", hint="xai list metrics shows them.")
     made = (one() if isinstance(one, type) else one for one in named)
     return [each for one in made for each in ([one] if isinstance(one, Metric) else make_metrics([one]))]

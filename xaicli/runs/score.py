@@ -44,7 +44,7 @@ def score(
     classifier: Model = None,
     method: str | Method | Sequence[str | Method] | None = None,
     *,
-    metric: str | Metric | Sequence[str | Metric] = METRICS,
+    metric: str | Metric | Sequence[str | Metric] | None = METRICS,
     target: str | int = "top1",
     seed: int = 0,
     controls: str | Sequence[str] | bool = ALL_CONTROLS,

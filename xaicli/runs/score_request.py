@@ -34,7 +34,7 @@ ALL_CONTROLS = ",".join(CONTROL_NAMES)
 class ScoreRequest(RunRequest):
     """The parameters that scoring and comparing share; `xaicli.score` says what each means."""
 
-    metric: str | Metric | Sequence[str | Metric] = METRICS
+    metric: str | Metric | Sequence[str | Metric] | None = METRICS
     controls: str | Sequence[str] | bool = ALL_CONTROLS
     truth: str | Path | None = None
     truth_classes: str | Path | None = None
@@ -51,7 +51,7 @@ class ScoreRequest(RunRequest):
 
     @cached_property
     def metrics(self) -> list[Metric]:
-        return list_metrics(self.metric)
+        return list_metrics(METRICS if self.metric is None else self.metric)
 
     @cached_property
     def control_names(self) -> tuple[str, ...]:
