@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 import xaicli
 from xaicli.cli.main import main
 from xaicli.errors import InputError, UsageError
+from xaicli.gate import pictures
 from xaicli.gate.map_similarity import FLOOR, Similarity
 from xaicli.gate.parity import MARGIN, Agreement
 from xaicli.gate.parity_verdicts import chance_of
-from xaicli.gate.pictures import scale_of_difference
+from xaicli.gate.pictures import scale_of_difference, scales_of, shares
+from xaicli.sign import Sign
 
 METHODS = "rise@n_masks=64,occlusion@window=8@stride=4"
 QUICK = {"method": METHODS, "metric": "insertion@steps=4"}
@@ -203,6 +206,40 @@ def test_rounding_does_not_look_like_a_change_in_the_picture_of_a_pair():
     after = before + 1e-6
     assert scale_of_difference(before, after, after - before).high >= before.max()
     assert scale_of_difference(before, -before, -2 * before).high == pytest.approx(2 * before.max())
+
+
+@pytest.mark.parametrize("sign", [Sign.NONNEGATIVE, Sign.SIGNED])
+def test_maps_of_another_size_have_scales_of_their_own(sign):
+    before = np.random.default_rng(0).random((7, 7), dtype=np.float32)
+    after = 100 * before
+    scales = scales_of(before, after, sign)
+    assert [scale.high for scale in scales] == [before.max(), after.max()]
+    first, second = (shares(values, scale, sign) for values, scale in zip((before, after), scales, strict=True))
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    assert first.max() == 1
+    together = scales_of(before, 1.5 * before, sign)
+    assert together[0] == together[1]
+
+
+def test_a_constant_map_keeps_the_scale_of_the_other():
+    one = np.random.default_rng(0).random((7, 7), dtype=np.float32)
+    first, second = scales_of(one, np.zeros_like(one), Sign.NONNEGATIVE)
+    assert first == second
+
+
+def test_the_picture_of_a_network_with_larger_logits_shows_both_maps(room, monkeypatch):
+    room.suite(methods=["grad-cam"])
+    baseline = room.baseline()
+    photos = [replace(one, maps={"grad-cam": one.maps["grad-cam"] / 100}) for one in baseline.photos]
+    outcome = room.check(replace(baseline, photos=tuple(photos)))
+    drawn = {}
+    monkeypatch.setattr(pictures, "sheet", lambda rows, columns, **words: drawn.update(words, cells=rows[0].cells))
+    pictures.draw(room.bench(), outcome, 0, "grad-cam")
+    before, after = (drawn["cells"][name].values.max() for name in ("before", "after"))
+    assert 0 < before < after / 50
+    assert (drawn["scales"]["before"].high, drawn["scales"]["after"].high) == (before, after)
+    np.testing.assert_allclose(drawn["cells"]["difference"].values, 0, atol=1e-5)
+    assert "its own scale" in drawn["title"]
 
 
 def test_the_command_exits_0_where_a_wrapped_network_is_the_same(here, capsys):

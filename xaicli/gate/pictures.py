@@ -23,6 +23,8 @@ from xaicli.targets import TargetRule
 from xaicli.untrusted import is_folder
 
 ENDING = ".xai-check.png"
+LEAST_COLOURS = 1 / 2
+"""The share of the colours that each map must span for both to be drawn on one scale."""
 
 
 def draw_failures(ready: ReadySuite, outcome: Outcome, folder: Path) -> list[Path]:
@@ -57,14 +59,19 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Image:
-    """The photo, both maps on one scale, and their difference."""
+    """The photo, both maps, and their difference; maps on scales of their own are subtracted as shares of these."""
     before, after = outcome.baseline.photos[at].maps[label], outcome.now[at].maps[label]
     sign = next(method.sign for method in ready.methods if method.label == label)
     if min(before.min(), after.min()) < 0:
         # For a contrast, a non-negative method gives a difference of two maps, which has both signs.
         sign = Sign.SIGNED
     size, source = ready.classifier.view.size, outcome.sources[at]
-    old, new = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].numpy() for values in (before, after))
+    scales, title = scales_of(before, after, sign), f"{label} on {ready.classifier.name}"
+    pair: tuple[Floats, Floats] = before, after
+    if scales[0] != scales[1]:
+        title += "; each map on its own scale, since their ranges differ; the difference is of shares of these"
+        pair = shares(before, scales[0], sign), shares(after, scales[1], sign)
+    old, new = (upsample(torch.from_numpy(np.ascontiguousarray(values))[None], size)[0].numpy() for values in pair)
     photo = picture_of_photo(source, ready.classifier.view)
     columns = first, second, difference = outcome.sides.before, outcome.sides.after, "difference"
     old_marks, new_marks = (one.marks(photo.size) for one in (outcome.baseline.photos[at], outcome.now[at]))
@@ -73,11 +80,27 @@ def draw(ready: ReadySuite, outcome: Outcome, at: int, label: str) -> Image.Imag
         second: SheetCell(after, sign, marks=new_marks),
         difference: SheetCell(new - old, Sign.SIGNED, marks=new_marks),
     }
-    scale = Scale.of([before, after], sign)
-    scales = {first: scale, second: scale, difference: scale_of_difference(before, after, new - old)}
+    drawn = {first: scales[0], second: scales[1], difference: scale_of_difference(*pair, new - old)}
     name = in_words(outcome.now[at].target, ready)
     row = SheetRow(photo, ready.classifier.view.geometry(*photo.size), source.name, (name,), cells)
-    return sheet([row], columns, scales=scales, title=f"{label} on {ready.classifier.name}")
+    return sheet([row], columns, scales=drawn, title=title)
+
+
+def scales_of(before: Floats, after: Floats, sign: Sign) -> tuple[Scale, Scale]:
+    """One scale for both maps, or one for each where the smaller would be too pale to see: rules compare ranks, not sizes.
+
+    A constant map has nothing to see, and leaves one scale.
+    """
+    common = Scale.of([before, after], sign)
+    first, second = (Scale.of([values], sign) for values in (before, after))
+    least = min(scale.high - scale.low for scale in (first, second))
+    return (first, second) if 0 < least < LEAST_COLOURS * (common.high - common.low) else (common, common)
+
+
+def shares(values: Floats, scale: Scale, sign: Sign) -> Floats:
+    """Where values lie on a scale: 0 to 1, of signed maps -1 to 1."""
+    fractions = scale.fractions(values)
+    return 2 * fractions - 1 if sign is Sign.SIGNED else fractions
 
 
 def scale_of_difference(before: Floats, after: Floats, difference: Floats) -> Scale:
