@@ -166,12 +166,6 @@ def run_line(args: list[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
-    except SystemExit as completed:
-        # So click ends a completion; foreign code that ends the program is contained where it runs.
-        if COMPLETING not in os.environ:
-            return fault(completed)
-        flush()
-        return completed.code if isinstance(completed.code, int) else 0
     except click.ClickException as error:
         return say(usage_line(error, verb_of(args)), 2, error)
     except ReaderGone as error:
@@ -184,6 +178,10 @@ def run_line(args: list[str] | None) -> int:
             raise stop from None
         if stop is not None:
             return say(f"interrupted; {after_a_stop(args)}", 130, error)
+        if isinstance(error, SystemExit) and COMPLETING in os.environ:
+            # So click ends a completion; foreign code that ends the program is contained where it runs.
+            flush()
+            return error.code if isinstance(error.code, int) else 0
         if isinstance(error, XaiError):
             return say(error.line(), error.exit_code, error)
         # Anything else has its own exit code, since 1 belongs to the gate.
