@@ -60,6 +60,7 @@ Explanations are scored on held-out photos that took no part in training, for th
 `center` know nothing of the photo, and `other` is the same method's map of another photo: a method that does not beat them
 explains nothing. `lfi-cam@weights=equal` is the plain mean over channels: what LFI-CAM is worth beyond it, its branch has
 learned.
+What heads for networks with real weights are worth after minutes of training: [trained heads](trained-heads.md).
 """
 
 
