@@ -35,6 +35,8 @@ COMMANDS = {
     "compare": ["compare photos --recursive --model MODEL --method grad-cam,random --metric deletion@steps=2 -o out"],
     "verify": ["explain photos --recursive --model MODEL --method random -o out", "verify out --model MODEL --sample 8"],
     "audit": ["audit photos --recursive --model MODEL --method grad-cam -o out"],
+    "check": ["baseline --trust", "check --trust"],
+    "targets from a file": ["explain photos --recursive --model MODEL --method grad-cam --target @targets.csv -o out"],
     "aggregate": ["aggregate photos --recursive --model MODEL --method grad-cam -o out"],
     "bank": ["bank photos --model MODEL -o bank.safetensors"],
 }
@@ -65,6 +67,8 @@ def photos_in(folder: Path, number: int) -> None:
         place.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(at).integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / f"{at:03d}.png")
+    (folder / "targets.csv").write_text("image,target\n" + "".join(f"{at:03d},{at % 4}\n" for at in range(number)))
+    (folder / "xai.toml").write_text(f'model = "{MODEL}"\nimages = ["photos/*/*.png"]\n')
 
 
 @pytest.mark.slow

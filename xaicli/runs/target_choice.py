@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from xaicli.errors import InputError, UsageError, XaiError
@@ -48,7 +49,7 @@ class TargetChoice:
     def count(self) -> int:
         return self.rule.count
 
-    @property
+    @cached_property
     def bound(self) -> bool:
         """Whether each photo's targets are fixed on its clean pass; photos are then explained one at a time."""
         return self.rule.bound or any(rule.bound for rule in self.by_image.values())
