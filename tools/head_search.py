@@ -28,6 +28,7 @@ from xaicli.files import write_atomic
 from xaicli.models.checkpoint import ENDING
 from xaicli.models.load import load_classifier
 from xaicli.params import escape
+from xaicli.registry import make_method
 from xaicli.results import stats
 from xaicli.training.data import Listing, read_listing
 from xaicli.training.train_request import TrainRequest
@@ -104,11 +105,11 @@ def figures_of(one: Candidate, photos: int, shown: Listing, arguments: argparse.
     )
     file = trained(request)
     classifier = load_classifier(one.model, device="cpu")
-    label = f"{one.method}@checkpoint={escape(str(file))}"
-    values = score(arguments.work / f"{one.name}.{photos}.db", classifier, [label, "grad-cam"], [INSERTION, DROP], shown)
+    own = make_method(f"{one.method}@checkpoint={escape(str(file))}").label
+    # One store for all candidates, so that what they are compared with is scored once.
+    values = score(arguments.work / f"{one.model}.db", classifier, [own, "grad-cam"], [INSERTION, DROP], shown)
     means: dict[str, Interval] = {}
     for metric, by_method in values.items():
-        [own] = [name for name in by_method if name.startswith(one.method)]
         means[metric] = kept(stats.mean(by_method[own]))
         means[f"{metric} less grad-cam"] = kept(stats.difference(by_method[own], by_method["grad-cam"]))
     return {**vars(one), "photos": photos, "scored": len(shown), "scores": means}

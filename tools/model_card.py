@@ -26,6 +26,7 @@ from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.results.store import Store
 from xaicli.results.tables import render
+from xaicli.runs.score_request import expecting
 from xaicli.runs.score_run import ScoreRun
 from xaicli.stamps import stamp
 from xaicli.suitability import unfit
@@ -105,7 +106,7 @@ def comparisons(
     some = photos.sources[: max(1, len(photos.sources) // PART)]
     for chosen, sources in (([method for method in every if method not in costly], photos.sources), (costly, some)):
         if chosen:
-            run = ScoreRun(sources, classifier, chosen, metrics, truth=truth)
+            run = ScoreRun(sources, expecting(classifier, metrics, len(sources), len(chosen)), chosen, metrics, truth=truth)
             run.check()
             yield HeldOutScores(run, store)
 

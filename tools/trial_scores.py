@@ -18,6 +18,7 @@ from xaicli.results.intervals import Estimate
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.runs.photos import Failure
+from xaicli.runs.score_request import expecting
 from xaicli.runs.score_run import ScoreRun
 from xaicli.training.data import Listing
 
@@ -37,11 +38,12 @@ def score(
     truth: Truth | None = None,
 ) -> Values:
     """Scores of methods, and of `center`, for the decision; photos that the store holds already are not scored again."""
+    chosen = make_metrics(metrics)
     run = ScoreRun(
         photos.sources,
-        classifier,
+        expecting(classifier, chosen, len(photos), len(methods)),
         [make_method(method) for method in methods],
-        make_metrics(metrics),
+        chosen,
         controls=(CONTROL,),
         truth=truth,
     )

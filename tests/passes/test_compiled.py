@@ -154,6 +154,45 @@ def test_what_was_compiled_before_changes_no_graph(compiling, photo_batch, made)
         assert all(isinstance(side, int) for side in batches[1:])
 
 
+class Hooked(nn.Module):
+    """A network that alters a layer by a hook of one pass, which torch's compiler cannot read."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        scale = inputs.mean(dim=(1, 2, 3), keepdim=True)
+        hook = self.network.features.register_forward_hook(lambda module, args, output: output * (1 + scale))
+        try:
+            return self.network(inputs)
+        finally:
+            hook.remove()
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_network_that_the_compiler_cannot_read_is_compiled_from_its_operations(
+    tiny_cnn, compiling, photo_batch, made, monkeypatch, graphs
+):
+    monkeypatch.setattr(module, "has_graphs", lambda device: graphs)
+    network = Hooked(tiny_cnn)
+    classifier = compiling(network)
+    assert_close(values(classifier, photo_batch[:1], "rise"), values(of_torch(classifier), photo_batch[:1], "rise"), rtol=0, atol=1e-5)
+    assert classifier.engines_used
+    passes = compiled(classifier, photo_batch[:1], torch.float32)
+    for copies in (photo_batch, photo_batch.repeat(3, 1, 1, 1), photo_batch[:1]):
+        assert_close(passes(copies), network(copies), rtol=0, atol=1e-5)
+    assert len(made) == 1
+
+
+def test_the_bundled_network_with_a_branch_is_compiled(made):
+    classifier = xaicli.load_classifier("tiny", engine="compile")
+    photos = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    passes = engine_for(classifier, photos[:1], 1, exact=True)
+    assert classifier.engines_used
+    assert_close(passes(photos), classifier(photos), rtol=0, atol=1e-4)
+
+
 class Uncopied(nn.Module):
     """A network that cannot be copied."""
 

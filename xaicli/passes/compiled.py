@@ -40,22 +40,32 @@ def begun(classifier: Classifier, inputs: Tensor, dtype: torch.dtype) -> Passes:
     """Passes that were checked."""
     tried, graphs = for_trial(inputs), has_graphs(inputs.device)
     expected, tolerance = own_outputs(classifier, tried, dtype)
-    run = one_graph(plain_twin(classifier, tried[:1]), graphs=graphs)
-    passes = Compiled(run, dtype, graphs, fastest_layout(classifier, dtype), classifier.name, classifier.output_name)
+    layout = fastest_layout(classifier, dtype)
+
+    def passes_of(network: nn.Module) -> Passes:
+        passes = Compiled(one_graph(network, graphs=graphs), dtype, graphs, layout, classifier.name, classifier.output_name)
+        # torch replays a CUDA graph from the third time on: first it warms up, then it records.
+        for _ in range(2 if graphs else 0):
+            passes(tried)
+            passes(tried[:1])
+        checked(passes, tried, expected, tolerance)
+        return passes
+
+    network = plain_twin(classifier, tried[:1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            # torch replays a CUDA graph from the third time on: first it warms up, then it records.
-            for _ in range(2 if graphs else 0):
-                passes(tried)
-                passes(tried[:1])
-            checked(passes, tried, expected, tolerance)
+            return passes_of(network)
         except XaiError:
             raise
         # A compiler may raise anything on a foreign network.
         except Exception as error:
-            raise RunError(reason_of(error)) from error
-    return passes
+            if not isinstance(error, torch._dynamo.exc.Unsupported):
+                raise RunError(reason_of(error)) from error
+            try:
+                return passes_of(exported(network, tried))
+            except Exception:
+                raise RunError(reason_of(error)) from error
 
 
 def has_graphs(device: torch.device) -> bool:
@@ -68,6 +78,17 @@ def plain_twin(classifier: Classifier, photo: Tensor) -> nn.Module:
     network itself can be freed."""
     _, twin = folded(classifier, photo.clone(), fuses=False)
     return twin_of(classifier.torch_module, classifier.name) if twin is classifier else twin.torch_module
+
+
+def exported(network: nn.Module, inputs: Tensor) -> nn.Module:
+    """The operations of one pass, for batches of two inputs or more: torch's exporter runs the network's Python code, where its
+    compiler reads it, and so gets through what the compiler cannot read, such as hooks that stand for the length of a pass.
+    Raises where the code decides by numbers in tensors or by the number of inputs."""
+    with torch.no_grad():
+        program = torch.export.export(
+            network, (inputs.clone(),), dynamic_shapes=({0: torch.export.Dim("batch", min=2)},), strict=False
+        )
+    return program.module()
 
 
 def one_graph(network: nn.Module, *, graphs: bool) -> Callable[[Tensor], object]:

@@ -79,8 +79,7 @@ class ScoreRequest(RunRequest):
         methods = self.methods_for(classifier, progress) if self.maps is None else []
         part, sources = shard_of(self.shard), self.sources_for(classifier)
         # Of the whole job, so that every shard of it has the same engine.
-        copies = sum(metric.passes(classifier.view.size) for metric in self.metrics) * len(sources)
-        classifier = replace(classifier, expected_passes=copies * max(1, len(methods)))
+        classifier = expecting(classifier, self.metrics, len(sources), len(methods))
         run = ScoreRun(
             sources=shard(sources, *part) if part else sources,
             classifier=classifier,
@@ -100,6 +99,12 @@ class ScoreRequest(RunRequest):
 
     def read_truth(self, classifier: Classifier, progress: Progress) -> Truth | None:
         return None if self.truth is None else truth_of(self, classifier, self.truth, self.truth_classes, progress)
+
+
+def expecting(classifier: Classifier, metrics: Sequence[Metric], photos: int, methods: int) -> Classifier:
+    """The classifier, which knows how many passes the scores of a whole job take, so that the engine is chosen for all of them."""
+    copies = sum(metric.passes(classifier.view.size) for metric in metrics) * photos
+    return replace(classifier, expected_passes=copies * max(1, methods))
 
 
 def fitting(methods: list[Method], classifier: Classifier, progress: Progress) -> list[Method]:
