@@ -16,6 +16,8 @@ from torch.testing import assert_close
 
 from tests.deciding_networks import Deciding, OfTwo
 from xaicli.cache import cached_files, engines_folder
+from xaicli.models import architecture
+from xaicli.models.load import load_classifier
 from xaicli.outputs import Outputs
 from xaicli.passes import converted as module
 from xaicli.passes.converted import MOST, converted
@@ -157,9 +159,21 @@ class Sorting(nn.Module):
         return torch.linalg.svdvals(self.network(inputs)[:, :, None]) * self.network(inputs)
 
 
-@pytest.mark.parametrize("kind", [Deciding, InNumpy, OfTwo, Sorting])
+class OfOneLength(nn.Module):
+    """A network with a token for each photo, whose number the tracer takes for a constant."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.token = network, nn.Parameter(torch.ones(1, 1))
+
+    def forward(self, inputs):
+        tokens = torch.cat([self.token.expand(len(inputs), 1), self.network(inputs)], dim=1)
+        return tokens[:, 1:] * tokens[:, :1]
+
+
+@pytest.mark.parametrize("kind", [Deciding, InNumpy, OfTwo, OfOneLength, Sorting])
 def test_a_network_that_cannot_be_converted_faithfully_is_not_and_one_line_says_why(
-    tiny_cnn, classifier_of, photo_batch, passes_of, caplog, kind
+    tiny_cnn, classifier_of, photo_batch, passes_of, caplog, capfd, kind
 ):
     classifier = classifier_of(kind(tiny_cnn))
     with caplog.at_level(logging.WARNING, "xaicli"):
@@ -169,6 +183,14 @@ def test_a_network_that_cannot_be_converted_faithfully_is_not_and_one_line_says_
     assert record.message.startswith(f"{kind.__name__} runs in torch, not in ")
     assert "\n" not in record.message
     assert not cached_files()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", architecture.OURS)
+def test_the_bundled_networks_are_converted(passes_of, name):
+    classifier = load_classifier(name, device="cpu")
+    photos = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert_close(passes_of(classifier, photos[:1])(photos), classifier(photos), rtol=0, atol=1e-4)
 
 
 def test_an_engine_that_gives_other_outputs_is_not_used(tiny_cnn, classifier_of, photo_batch, passes_of, monkeypatch, caplog):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xaicli.errors import RunError
 from xaicli.network.onnx_program import INPUT
 from xaicli.packages import require, version_of
 from xaicli.passes.device import sensible_threads
@@ -45,6 +46,10 @@ def installed(name: str) -> bool:
     return all(importlib.util.find_spec(package) is not None for package in (name, "onnx"))
 
 
+OTHER_LENGTH = 3
+"""Another number of inputs than networks are traced with."""
+
+
 @functools.cache
 def openvino_core() -> Any:
     """The process's only OpenVINO core.
@@ -66,7 +71,9 @@ def with_openvino(program: bytes, dtype: torch.dtype) -> Passes:
         "ENABLE_CPU_PINNING": False,
     }
     core = openvino_core()
-    request = core.compile_model(core.read_model(program), "CPU", settings).create_infer_request()
+    network = core.read_model(program)
+    refuse_one_length(network)
+    request = core.compile_model(network, "CPU", settings).create_infer_request()
     in_turn = threading.Lock()
 
     def run(inputs: Tensor) -> Tensor:
@@ -75,6 +82,18 @@ def with_openvino(program: bytes, dtype: torch.dtype) -> Passes:
             return torch.from_numpy(request.infer([as_array(inputs)], share_inputs=True)[0].copy())
 
     return run
+
+
+def refuse_one_length(network: Any) -> None:
+    """Raise RunError where a network (of OpenVINO) has shapes that fit together for one number of inputs alone: its Python code
+    had that number as a constant while it was traced. OpenVINO itself would not look, and end the process in a later pass."""
+    copy = network.clone()
+    shape = copy.input(0).partial_shape
+    shape[0] = OTHER_LENGTH
+    try:
+        copy.reshape(shape)
+    except RuntimeError as error:
+        raise RunError("its code takes the number of inputs for a constant") from error
 
 
 def with_onnxruntime(program: bytes, dtype: torch.dtype) -> Passes:
@@ -94,7 +113,8 @@ def session_options(onnxruntime: Any) -> Any:
     options.intra_op_num_threads = sensible_threads()
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    options.log_severity_level = 3
+    # What fails is raised as well; below this, ONNX Runtime also prints it.
+    options.log_severity_level = 4
     return options
 
 

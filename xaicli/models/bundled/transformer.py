@@ -39,7 +39,9 @@ class CompactVisionTransformer(nn.Module):
         features = self.stem(inputs)
         patches = features.flatten(2).transpose(1, 2)
         positions = self.positions_of(features.shape[2], features.shape[3])
-        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1) + positions
+        # By its shape: torch's tracer takes a length for a constant, and the network could not be converted.
+        of_class = self.class_token.expand(patches.shape[0], -1, -1)
+        tokens = torch.cat([of_class, patches], dim=1) + positions
         logits: Tensor = self.head(self.norm(self.blocks(tokens))[:, 0])
         return logits
 
