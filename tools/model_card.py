@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tools import searched_heads
 from xaicli.files import write_atomic
 from xaicli.images.truth import Truth, read_truth
 from xaicli.images.view import View
@@ -41,6 +42,7 @@ METRICS = ("insertion", "deletion", "average-drop@area=50@mask=binary", "increas
 WITH_TRUTH = "energy-pointing-game"
 COSTLY, PART = 200, 5
 """A method of more forward passes a photo than this is scored on one photo of five."""
+HEADS = ("t-tame", "p-tame")
 BATCH = 128
 HITS = Quantity(ValueKind.BINARY, 0.0, 1.0)
 BOXES = "boxes.csv"
@@ -80,7 +82,7 @@ def write_card(path: Path, listing: Listing, explained: Mapping[str, Sequence[st
     which a run that was stopped goes on.
     """
     work.mkdir(parents=True, exist_ok=True)
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, *filter(None, [searched_heads.section(searched_heads.read_rows())])]
     for name, methods in explained.items():
         classifier = load_classifier(name)
         truth = truth_beside(listing, classifier)
@@ -88,7 +90,8 @@ def write_card(path: Path, listing: Listing, explained: Mapping[str, Sequence[st
             for report in comparisons(classifier, methods, listing.sample(photos, seed=0), truth, store):
                 for _ in report.rows():
                     pass
-            table = render(report.groups, "markdown")
+            groups = report.groups
+            table = "\n".join([render(groups, "markdown"), *(searched_heads.verdicts(group, HEADS) for group in groups)])
         picture = draw_training(name, path.parent / "pictures")
         parts.append(section(name, accuracy(classifier, listing), table, picture))
     content = "\n".join(parts).encode()

@@ -8,7 +8,6 @@ gradients pass through all of it into F.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,7 +72,7 @@ class FeatureImportance(nn.Module):
         """What the softmax over channels is taken of, (B, K)."""
         own = self.importance
         # Sums over thousands of channels and ranges of small numbers are lost in half precision.
-        with in_float32(features.device.type):
+        with torch.autocast(features.device.type, enabled=False):
             exact = features.float()
             grey = thumbnail(inputs.float(), (exact.shape[2], exact.shape[3]), antialias=own.antialias)
             stack = unit_channels(exact, zeros_stay=own.zero_rule == "authors") * grey
@@ -82,14 +81,8 @@ class FeatureImportance(nn.Module):
     @staticmethod
     def attention(weights: Tensor, features: Tensor) -> Tensor:
         """The sum of channels weighed by (B, K), rectified and brought to the range 0 to 1: (B, h, w)."""
-        with in_float32(features.device.type):
+        with torch.autocast(features.device.type, enabled=False):
             return unit_map(torch.einsum("bk,bkhw->bhw", weights, features.float()).relu())
-
-
-def in_float32(device: str) -> AbstractContextManager[object]:
-    """Inside the `with`, autocast is off. Where it is off already nothing is entered, since torch's compiler cannot take such a
-    region out of an exported network."""
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def convolutions(width: int, relu: Literal["pair", "every"]) -> list[nn.Module]:

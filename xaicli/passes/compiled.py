@@ -42,7 +42,7 @@ def begun(classifier: Classifier, inputs: Tensor, dtype: torch.dtype) -> Passes:
     expected, tolerance = own_outputs(classifier, tried, dtype)
     layout = fastest_layout(classifier, dtype)
 
-    def passes_of(network: nn.Module) -> Passes:
+    def passes_of(network: nn.Module, dtype: torch.dtype) -> Passes:
         passes = Compiled(one_graph(network, graphs=graphs), dtype, graphs, layout, classifier.name, classifier.output_name)
         # torch replays a CUDA graph from the third time on: first it warms up, then it records.
         for _ in range(2 if graphs else 0):
@@ -55,7 +55,7 @@ def begun(classifier: Classifier, inputs: Tensor, dtype: torch.dtype) -> Passes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return passes_of(network)
+            return passes_of(network, dtype)
         except XaiError:
             raise
         # A compiler may raise anything on a foreign network.
@@ -63,7 +63,8 @@ def begun(classifier: Classifier, inputs: Tensor, dtype: torch.dtype) -> Passes:
             if not isinstance(error, torch._dynamo.exc.Unsupported):
                 raise RunError(reason_of(error)) from error
             try:
-                return passes_of(exported(network, tried))
+                # Its operations say themselves what they compute in.
+                return passes_of(exported(network, tried, dtype), torch.float32)
             except Exception:
                 raise RunError(reason_of(error)) from error
 
@@ -80,15 +81,16 @@ def plain_twin(classifier: Classifier, photo: Tensor) -> nn.Module:
     return twin_of(classifier.torch_module, classifier.name) if twin is classifier else twin.torch_module
 
 
-def exported(network: nn.Module, inputs: Tensor) -> nn.Module:
-    """The operations of one pass, for batches of two inputs or more: torch's exporter runs the network's Python code, where its
-    compiler reads it, and so gets through what the compiler cannot read, such as hooks that stand for the length of a pass.
-    Raises where the code decides by numbers in tensors or by the number of inputs."""
-    with torch.no_grad():
-        program = torch.export.export(
-            network, (inputs.clone(),), dynamic_shapes=({0: torch.export.Dim("batch", min=2)},), strict=False
-        )
-    return program.module()
+def exported(network: nn.Module, inputs: Tensor, dtype: torch.dtype) -> nn.Module:
+    """The operations of one pass in `dtype`, for batches of two inputs or more: torch's exporter runs the network's Python code,
+    where its compiler reads it, and so gets through what the compiler cannot read, such as hooks that stand for the length of a
+    pass. Raises where the code decides by numbers in tensors or by the number of inputs."""
+    batches = {0: torch.export.Dim("batch", min=2)}
+    half = dtype != torch.float32
+    with torch.no_grad(), torch.autocast(inputs.device.type, dtype=dtype if half else None, enabled=half):
+        program = torch.export.export(network, (inputs.clone(),), dynamic_shapes=(batches,), strict=False)
+        # This replaces what autocast does by operations that do it.
+        return program.run_decompositions({}).module()
 
 
 def one_graph(network: nn.Module, *, graphs: bool) -> Callable[[Tensor], object]:
