@@ -35,6 +35,7 @@ BENCHMARKS = {
     "start-up": "seconds to `xai --help` and `xai list methods`, and that neither imports torch",
     "commands": "one photo and a folder by `xai explain`, over plain scripts that do the same",
     "engines": "RISE by each engine over the plain loop, bare passes, and the runtimes called by hand; what converting costs",
+    "compile": "torch.compile over torch's own passes, what compiling costs and when it pays; on a GPU also RISE of 8,000 masks",
     "explain-folder": "decodes and records written a photo by `xai explain` with all its pictures; PNG compression",
     "fast-decode": "a large JPEG with and without --fast-decode: loading, a whole explanation, and how far the input moves",
     "grad-cam": "Grad-CAM on a batch of 16 over a bare forward and backward pass",

@@ -41,10 +41,10 @@ def section(rows: Sequence[Row]) -> str:
     first, last = rows_of(rows, searches[0][1], searches[0][0])[0], rows[-1]
     tried = sum(row["round"] == 1 for row in rows_of(rows, searches[0][1], searches[0][0]))
     about = (
-        f"Rate, epochs and area weight of each head were searched by `python -m tools.head_search`: {tried} candidates were trained "
-        f"on {first['photos']:,} photos, then the better half of them on twice as many, and so on to {last['photos']:,}. They were "
-        f"ranked by insertion and average drop together, on {last['scored']} held-out photos that the tables below do not use. The "
-        "last round of each, the winner first, whose settings the shipped head has; 95 % intervals in brackets:"
+        f"Rate, epochs and area weight of each head were searched by `python -m tools.head_search`: {tried} candidates were "
+        f"trained on {first['photos']:,} photos, then the better half of them on twice as many, and so on to {last['photos']:,}. "
+        f"They were ranked by insertion and average drop together, on {last['scored']} held-out photos that the tables below do "
+        "not use. The last round of each, the winner first; 95 % intervals in brackets:"
     )
     table = [
         "| network | head | lr | epochs | area weight | insertion ↑ | less grad-cam | average drop, % ↓ |",

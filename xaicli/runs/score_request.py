@@ -102,7 +102,7 @@ class ScoreRequest(RunRequest):
 
 
 def expecting(classifier: Classifier, metrics: Sequence[Metric], photos: int, methods: int) -> Classifier:
-    """The classifier, which knows how many passes the scores of a whole job take, so that the engine is chosen for all of them."""
+    """The classifier, told how many passes the scores of a whole job take: the engine is chosen by that."""
     copies = sum(metric.passes(classifier.view.size) for metric in metrics) * photos
     return replace(classifier, expected_passes=copies * max(1, methods))
 
