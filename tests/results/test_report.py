@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from xaicli.errors import InputError
+from xaicli.params import as_json
+from xaicli.registry import make_method
 from xaicli.results.reading import StoredPhoto
 from xaicli.results.report.curves import mean_curves
-from xaicli.results.report.page import write_report
+from xaicli.results.report.page import as_typed, write_report
 from xaicli.results.report.thumbnails import thumbnails
 from xaicli.results.store import Store
 from xaicli.rows import Curve, KeptMap, Run
@@ -286,3 +288,14 @@ def test_progress_is_told_once_a_photo(scored, tmp_path):
     ticks = []
     write_report(scored(["a.jpg", "b.jpg", "c.jpg"]), tmp_path / "report.html", tick=lambda: ticks.append(1))
     assert len(ticks) == 3
+
+
+@pytest.mark.parametrize("typed", ["grad-cam@relu=false", "bee@metric=deletion", "ucag@base=grad-cam@relu=false"])
+def test_stored_definitions_are_shown_as_a_user_types_them(typed):
+    method = make_method(typed)
+    assert make_method(as_typed(as_json(method))) == method
+
+
+def test_damaged_definitions_are_shown_all_the_same():
+    assert as_typed({"parameters": 3}) == ""
+    assert as_typed([True, None, {"name": "a"}]) == "true+none+a"

@@ -11,7 +11,7 @@ import hashlib
 import importlib.resources
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from markupsafe import Markup
 from xaicli.errors import InputError
 from xaicli.files import write_atomic
 from xaicli.images.colour import palette
+from xaicli.kinds import write
+from xaicli.params import escape
 from xaicli.results.reading import StoredPhoto
 from xaicli.results.report.curves import mean_curves, plain
 from xaicli.results.report.entries import as_data, entries_of
@@ -195,9 +197,27 @@ def page_of(template: str, script: str = "", **content: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["as_typed"] = as_typed
     style = text("style.css")
     made = environment.from_string(template).render(style=Markup(style), policy=policy(style, script), **content)
     return writable(made)
+
+
+BASE = "base"
+
+
+def as_typed(value: Any) -> str:
+    """A parameter's value in a stored definition as a user types it: `true`, `1+2`, and of a method `rise@n_masks=100`."""
+    if isinstance(value, Mapping):
+        stored = value.get("parameters")
+        given = stored if isinstance(stored, Mapping) else {}
+        # Another definition keeps its parameters to itself, and what comes after a base is the base's.
+        inner = {key: escape(as_typed(one)) if isinstance(one, Mapping) else as_typed(one) for key, one in given.items()}
+        if BASE in given:
+            inner[BASE] = as_typed(given[BASE])
+        in_turn = sorted(inner.items(), key=lambda item: item[0] == BASE)
+        return "@".join([str(value.get("name", "")), *(f"{key}={one}" for key, one in in_turn)])
+    return "+".join(map(as_typed, value)) if isinstance(value, list) else write(value)
 
 
 def text(name: str) -> str:
