@@ -3,9 +3,8 @@
     python -m tools.head_search --data train/ --val val/ --model tiny --method t-tame
 
 Every round trains the candidates that are left on more photos, scores them on held-out photos that the model card does not use,
-and keeps the better half, by rank over insertion and average drop. Where the largest rate wins, larger ones are tried at the
-end. Trainings and scores are kept, so a run that was stopped goes on where it was; the figures are in
-docs/results/head_search.jsonl.
+and keeps the better half, by rank over insertion and average drop. Trainings and scores are kept, so a run that was stopped goes
+on where it was; the figures are in docs/results/head_search.jsonl.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ import numpy as np
 
 from tools.bundled_models import trained
 from tools.resumable_work import exit_code_of, say
-from tools.searched_heads import DROP, FIGURES, INSERTION
 from tools.trial_scores import Interval, kept, score
 from xaicli.errors import UsageError
 from xaicli.files import write_atomic
@@ -35,11 +33,11 @@ from xaicli.results import stats
 from xaicli.training.data import Listing, read_listing
 from xaicli.training.train_request import TrainRequest
 
+FIGURES = Path("docs/results/head_search.jsonl")
 CARD_PHOTOS = 1000
 """So many held-out photos, as drawn with seed 0, are left to the model card."""
+INSERTION, DROP = "insertion@steps=14", "average-drop@area=50@mask=binary"
 RATES = {"t-tame": (3e-3, 1e-2, 3e-2), "p-tame": (3e-4, 1e-3, 3e-3)}
-LARGER = {"t-tame": (1e-1, 3e-1), "p-tame": (1e-2, 3e-2)}
-"""Rates that are tried after the last round, as long as the largest so far wins."""
 AREAS = {"t-tame": (1.0, 2.0), "p-tame": (0.6, 0.838571)}
 EPOCHS = (1, 2)
 AUXILIARY = "tiny"
@@ -127,36 +125,17 @@ def ranked(rows: Sequence[Mapping[str, Any]]) -> list[int]:
 
 def search(method: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Every row of a search, round by round; the last round's first is the best."""
-    left, shown = candidates_of(method, arguments.model), searched_photos(read_listing(arguments.val), arguments.photos)
-    done: list[dict[str, Any]] = []
-    last: list[dict[str, Any]] = []
-
-    def rows_of(number: int, candidates: Sequence[Candidate], photos: int) -> list[dict[str, Any]]:
-        return [{"round": number, **figures_of(one, photos, shown, arguments)} for one in candidates]
-
-    def told(number: int, photos: int) -> None:
-        keep([*done, *last], method, arguments.model)
-        say(f"{arguments.model} {method}, round {number}: {of_row(last[0]).name} is the best of {len(last)} on {photos:,} photos")
-
+    left = candidates_of(method, arguments.model)
+    shown = searched_photos(read_listing(arguments.val), arguments.photos)
+    rows: list[dict[str, Any]] = []
     for number, (count, photos) in enumerate(rounds_of(left, arguments.limit), 1):
-        done, last = [*done, *last], in_order(rows_of(number, left[:count], photos))
-        left = [of_row(row) for row in last]
-        told(number, photos)
-    for lr in LARGER[method]:
-        best = of_row(last[0])
-        if best.lr == max(row["lr"] for row in [*done, *last]):
-            last = in_order([*last, *rows_of(number, [replace(best, lr=lr)], photos)])
-            told(number, photos)
-    return [*done, *last]
-
-
-def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a round, the best first."""
-    return [rows[at] for at in ranked(rows)]
-
-
-def of_row(row: Mapping[str, Any]) -> Candidate:
-    return Candidate(**{name.name: row[name.name] for name in fields(Candidate)})
+        made = [{"round": number, **figures_of(one, photos, shown, arguments)} for one in left[:count]]
+        order = ranked(made)
+        rows += [made[at] for at in order]
+        left = [left[at] for at in order]
+        keep(rows, method, arguments.model)
+        say(f"{arguments.model} {method}, round {number}: {left[0].name} is the best of {count} on {photos:,} photos")
+    return rows
 
 
 def keep(rows: Sequence[Mapping[str, Any]], method: str, model: str) -> None:

@@ -46,19 +46,14 @@ def test_one_command_searches_and_then_has_nothing_left(toy, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs" / "results").mkdir(parents=True)
     FIGURES.write_text(json.dumps({"method": "p-tame", "model": "tiny"}) + "\n")
-    quick = {"RATES": {"t-tame": (1e-2, 1e-1)}, "LARGER": {"t-tame": (0.3, 1.0)}, "AREAS": {"t-tame": (2.0,)}, "EPOCHS": (1,)}
-    for name, value in {**quick, "CARD_PHOTOS": 2}.items():
+    for name, value in {"CARD_PHOTOS": 2, "RATES": {"t-tame": (1e-2, 1e-1)}, "AREAS": {"t-tame": (2.0,)}, "EPOCHS": (1,)}.items():
         monkeypatch.setattr(head_search, name, value)
     words = ["--data", str(toy / "train"), "--val", str(toy / "val"), "--work", "w", "--limit", "4", "--photos", "2"]
     words += ["--precision", "fp32", "--method", "t-tame"]
     assert head_search.main(words) == 0, capsys.readouterr().err
     rows = [json.loads(line) for line in FIGURES.read_text().splitlines()]
-    assert {one["method"] for one in rows[1:]} == {"t-tame"}
-    # Larger rates are tried as long as the largest so far wins.
-    rates = {one["lr"] for one in rows[1:]}
-    assert {1e-2, 1e-1} <= rates
-    assert (0.3 in rates) == (rows[1]["lr"] != 1e-2)
-    assert (1.0 in rates) <= (rows[1]["lr"] >= 0.3)
+    assert [one["method"] for one in rows] == ["p-tame", "t-tame", "t-tame"]
+    assert {one["lr"] for one in rows[1:]} == {1e-2, 1e-1}
     assert rows[1]["photos"] == 4
     assert set(rows[1]["scores"]) >= {head_search.INSERTION, f"{head_search.INSERTION} less grad-cam", head_search.DROP}
     capsys.readouterr()
