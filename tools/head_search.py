@@ -22,6 +22,7 @@ import numpy as np
 
 from tools.bundled_models import trained
 from tools.resumable_work import exit_code_of, say
+from tools.searched_heads import DROP, FIGURES, INSERTION
 from tools.trial_scores import Interval, kept, score
 from xaicli.errors import UsageError
 from xaicli.files import write_atomic
@@ -33,10 +34,8 @@ from xaicli.results import stats
 from xaicli.training.data import Listing, read_listing
 from xaicli.training.train_request import TrainRequest
 
-FIGURES = Path("docs/results/head_search.jsonl")
 CARD_PHOTOS = 1000
 """So many held-out photos, as drawn with seed 0, are left to the model card."""
-INSERTION, DROP = "insertion@steps=14", "average-drop@area=50@mask=binary"
 RATES = {"t-tame": (3e-3, 1e-2, 3e-2), "p-tame": (3e-4, 1e-3, 3e-3)}
 AREAS = {"t-tame": (1.0, 2.0), "p-tame": (0.6, 0.838571)}
 EPOCHS = (1, 2)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from docs.page_words import shown, wrapped
-from tools.head_search import DROP, FIGURES, INSERTION
 from xaicli.results.comparisons import turned
 from xaicli.results.intervals import Estimate
 from xaicli.results.summary import Group
 
+FIGURES = Path("docs/results/head_search.jsonl")
+INSERTION, DROP = "insertion@steps=14", "average-drop@area=50@mask=binary"
+"""What the search ranks by; the model card's own insertion has more steps."""
 METRIC = "insertion"
 RIVAL, CONTROL = "grad-cam", "center"
 Row = Mapping[str, Any]

@@ -6,8 +6,7 @@ import pytest
 
 from tools import searched_heads
 from tools.bundled_models import RECIPES
-from tools.head_search import DROP, INSERTION
-from tools.searched_heads import read_rows, section, verdicts, winner
+from tools.searched_heads import DROP, INSERTION, read_rows, section, verdicts, winner
 from xaicli.registry import make_method, make_metrics
 from xaicli.results.store import Store
 from xaicli.runs.score_run import ScoreRun
