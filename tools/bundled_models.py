@@ -36,7 +36,8 @@ SEED = 0
 class BundledFile:
     """How one file of the bundle is trained: `xai train METHOD --model MODEL`, and what is not as the method's own recipe says.
 
-    stem: the file's name, without its ending; network: whether it is one, or explains the network `model`.
+    stem: the file's name, without its ending; network: whether it is one, or explains the network `model`; photos: how many it is
+    trained on, None for all.
     """
 
     stem: str
@@ -44,21 +45,25 @@ class BundledFile:
     model: str
     network: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
+    photos: int | None = None
 
     @property
     def file(self) -> str:
         return self.stem + ENDING
 
 
+OF_T_TAME: dict[str, Any] = {"epochs": 2, "lr": 3e-2}
+OF_P_TAME: dict[str, Any] = {"epochs": 2, "lr": 3e-3}
 RECIPES = (
     BundledFile("tiny", "classifier@branch=true@early=0.85", "tiny", network=True, overrides={"epochs": 14}),
     BundledFile("tiny-vit", "classifier@teacher=tiny@share=0.7@early=0.85", "tiny-vit", network=True, overrides={"epochs": 12}),
-    BundledFile("tiny.t-tame", "t-tame", "tiny", overrides={"epochs": 2, "lr": 1e-2}),
-    BundledFile("tiny.p-tame", "p-tame@auxiliary=tiny", "tiny", overrides={"epochs": 1, "lr": 1e-3}),
-    BundledFile("tiny-vit.t-tame", "t-tame", "tiny-vit", overrides={"epochs": 1, "lr": 1e-2}),
-    BundledFile("tiny-vit.p-tame", "p-tame@auxiliary=tiny", "tiny-vit", overrides={"epochs": 1, "lr": 1e-3}),
+    BundledFile("tiny.t-tame", "t-tame@area=1", "tiny", overrides=OF_T_TAME, photos=50_000),
+    BundledFile("tiny.p-tame", "p-tame@auxiliary=tiny@area=0.6", "tiny", overrides=OF_P_TAME, photos=40_000),
+    BundledFile("tiny-vit.t-tame", "t-tame@area=1", "tiny-vit", overrides=OF_T_TAME, photos=60_000),
+    BundledFile("tiny-vit.p-tame", "p-tame@auxiliary=tiny@area=0.6", "tiny-vit", overrides=OF_P_TAME, photos=30_000),
 )
-"""In the order in which they are trained: the second network learns from the first, the rest explain the two."""
+"""In the order in which they are trained: the second network learns from the first, the rest explain the two. The heads' rates,
+epochs and weights of the area are those that `python -m tools.head_search` found best."""
 
 
 def request_of(recipe: BundledFile, arguments: argparse.Namespace) -> TrainRequest:
@@ -74,7 +79,7 @@ def request_of(recipe: BundledFile, arguments: argparse.Namespace) -> TrainReque
         output=arguments.work / recipe.file,
         overrides={**recipe.overrides, **epochs},
         model_options={**options, "classes": arguments.classes} if recipe.network else options,
-        limit=arguments.limit,
+        limit=arguments.limit or recipe.photos,
         seed=SEED,
         bf16=arguments.precision == "bf16",
         half=True,
