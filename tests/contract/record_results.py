@@ -5,9 +5,9 @@
     python tests/contract/record_results.py --only other      # the control that borrows another photo's map
     python tests/contract/record_results.py --digest          # write nothing: a line "section: key sha256" for every result
 
-Recording again is right only where the version of a definition was raised, or a method or metric is new; then with `--only`, and
-once more for a method that wraps the changed one by default (`ucag` wraps `grad-cam`). Other lines of the files stay as they are.
-It takes the environment of the tree that it stands in.
+Recording again is right only where the version of a definition was raised, a method or metric is new, or the package ships
+another head of a trained method; then with `--only`, and once more for a method that wraps the changed one by default (`ucag`
+wraps `grad-cam`). Other lines of the files stay as they are. It takes the environment of the tree that it stands in.
 
 `--digest` is for two trees on one machine: where both print the same lines (`diff`), every stamp, every word and every byte of
 maps and scores is the same, and so is every byte of what commands write (`files_now.py`). Between machines bytes differ, since
