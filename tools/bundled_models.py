@@ -58,7 +58,7 @@ RECIPES = (
     BundledFile("tiny", "classifier@branch=true@early=0.85", "tiny", network=True, overrides={"epochs": 14}),
     BundledFile("tiny-vit", "classifier@teacher=tiny@share=0.7@early=0.85", "tiny-vit", network=True, overrides={"epochs": 12}),
     BundledFile("tiny.t-tame", "t-tame@area=1", "tiny", overrides=OF_T_TAME, photos=50_000),
-    BundledFile("tiny.p-tame", "p-tame@auxiliary=tiny@area=0.6", "tiny", overrides=OF_P_TAME, photos=40_000),
+    BundledFile("tiny.p-tame", "p-tame@auxiliary=tiny@area=0.6", "tiny", overrides=OF_P_TAME, photos=20_000),
     BundledFile("tiny-vit.t-tame", "t-tame@area=1", "tiny-vit", overrides=OF_T_TAME, photos=60_000),
     BundledFile("tiny-vit.p-tame", "p-tame@auxiliary=tiny@area=0.6", "tiny-vit", overrides=OF_P_TAME, photos=30_000),
 )
