@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from PIL import Image
@@ -25,7 +24,9 @@ from torch import Tensor, nn
 from torchvision.models.vision_transformer import VisionTransformer
 
 import xaicli
+from xaicli.models.checkpoint import read_metadata, write_checkpoint
 
+BUNDLED_HEAD = next(Path(xaicli.__file__).parent.rglob("tiny.t-tame.safetensors"))
 PHOTOS, SIDE, CELLS = 4, 64, 8
 INPUT = 20
 """Side of the small networks' input in pixels."""
@@ -83,23 +84,17 @@ def workplace() -> Iterator[Path]:
 
 def install_tame(path: Path) -> None:
     """The bundled checkpoint of T-TAME for `tiny`, as one of TAME: their heads are alike."""
-    bundled = next(Path(xaicli.__file__).parent.rglob("tiny.t-tame.safetensors"))
-    with safetensors.safe_open(bundled, "pt") as file:
-        told = {key: json.dumps({**json.loads(text), "method": "tame"}) for key, text in file.metadata().items()}
-    safetensors.torch.save_file(safetensors.torch.load_file(bundled), path, told)
+    write_checkpoint(path, safetensors.torch.load_file(BUNDLED_HEAD), {**read_metadata(BUNDLED_HEAD), "method": "tame"})
 
 
 def install_l_cam(path: Path) -> None:
     """A checkpoint of L-CAM whose convolution is the last layer of `tiny`, so that its maps are those of CAM."""
-    folder = next(Path(xaicli.__file__).parent.rglob("tiny.t-tame.safetensors")).parent
-    last = safetensors.torch.load_file(folder / "tiny.safetensors")
+    last = safetensors.torch.load_file(BUNDLED_HEAD.with_name("tiny.safetensors"))
     tensors = {f"attention.fuser.{part}": last[f"network.network.head.{part}"] for part in ("weight", "bias")}
     classes, channels = tensors["attention.fuser.weight"].shape
     attention = {"channels": [channels], "classes": classes, "bias": True, "upsampling": "single", "branches": False}
     changed = {"method": "l-cam", "attention": attention, "layers": ["network.stages"], "mode": "img"}
-    with safetensors.safe_open(folder / "tiny.t-tame.safetensors", "pt") as file:
-        told = {key: json.dumps({**json.loads(text), **changed}) for key, text in file.metadata().items()}
-    safetensors.torch.save_file(tensors, path, told)
+    write_checkpoint(path, tensors, {**read_metadata(BUNDLED_HEAD), **changed})
 
 
 def write_bank(path: Path, fingerprint: str) -> None:
