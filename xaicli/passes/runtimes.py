@@ -93,7 +93,7 @@ def refuse_one_length(network: Any) -> None:
     try:
         copy.reshape(shape)
     except RuntimeError as error:
-        raise RunError("its code takes the number of inputs for a constant, as len(inputs) does; inputs.shape[0] is none") from error
+        raise RunError("its code takes the number of inputs for a constant (len(x) is one, x.shape[0] is not)") from error
 
 
 def with_onnxruntime(program: bytes, dtype: torch.dtype) -> Passes:
