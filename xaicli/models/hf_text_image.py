@@ -54,7 +54,7 @@ class ImageFeatures(nn.Module):
         cells = pixels.unflatten(3, (columns, self.patch)).unflatten(2, (rows, self.patch))
         patches = cells.permute(0, 2, 4, 3, 5, 1).flatten(1, 2).flatten(2)
         whole = torch.ones(patches.shape[:2], dtype=torch.long, device=patches.device)
-        shapes = torch.tensor([[rows, columns]], device=patches.device).expand(len(patches), 2)
+        shapes = torch.tensor([[rows, columns]], device=patches.device).expand(patches.shape[0], 2)
         return {"pixel_values": patches, "pixel_attention_mask": whole, "spatial_shapes": shapes}
 
 

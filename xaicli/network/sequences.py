@@ -51,7 +51,7 @@ class FrameByFrame(SequenceNetwork):
 
     def forward(self, inputs: Tensor) -> Any:
         outputs = self.network(inputs.unflatten(1, (self.frames, -1)).flatten(0, 1))
-        return tree_map(lambda part: self.over_frames(part, len(inputs)), outputs)
+        return tree_map(lambda part: self.over_frames(part, inputs.shape[0]), outputs)
 
     def over_frames(self, part: Any, sequences: int) -> Any:
         """The mean over frames of one output, of whatever form, that holds a row for each."""
