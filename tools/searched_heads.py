@@ -39,12 +39,11 @@ def section(rows: Sequence[Row]) -> str:
     """How the heads' rate, epochs and area weight were found; nothing where there was no search."""
     if not rows:
         return ""
-    searches = list(dict.fromkeys((row["model"], row["method"]) for row in rows))
-    first, last = rows_of(rows, searches[0][1], searches[0][0])[0], rows[-1]
-    tried = sum(row["round"] == 1 for row in rows_of(rows, searches[0][1], searches[0][0]))
+    searches = list(dict.fromkeys((row["method"], row["model"]) for row in rows))
+    begun, last = [row for row in rows_of(rows, *searches[0]) if row["round"] == 1], rows[-1]
     about = (
-        f"Rate, epochs and area weight of each head were searched by `python -m tools.head_search`: {tried} candidates were "
-        f"trained on {first['photos']:,} photos, then the better half of them on twice as many, and so on to {last['photos']:,}. "
+        f"Rate, epochs and area weight of each head were searched by `python -m tools.head_search`: {len(begun)} candidates were "
+        f"trained on {begun[0]['photos']:,} photos, then the better half on twice as many, and so on to {last['photos']:,}. "
         f"They were ranked by insertion and average drop together, on {last['scored']} held-out photos that the tables below do "
         "not use. The last round of each, the winner first; 95 % intervals in brackets:"
     )
@@ -52,7 +51,7 @@ def section(rows: Sequence[Row]) -> str:
         "| network | head | lr | epochs | area weight | insertion ↑ | less grad-cam | average drop, % ↓ |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for model, method in searches:
+    for method, model in searches:
         mine = rows_of(rows, method, model)
         table += [line(row) for row in mine if row["round"] == mine[-1]["round"]]
     return "\n\n".join(["## How the heads were tuned", wrapped(about), "\n".join(table)]) + "\n"

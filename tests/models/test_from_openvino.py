@@ -150,3 +150,15 @@ def test_photos_that_a_network_cannot_take_are_said(save):
     classifier = load_classifier(f"openvino:{path}")
     with pytest.raises(RunError, match=r"net\.xml failed on inputs of shape 1x3x9x9"):
         classifier(torch.zeros(1, 3, 9, 9))
+
+
+def test_a_network_that_holds_the_number_of_photos_as_a_constant_is_refused(save):
+    # OpenVINO runs it all the same, and reads beyond its memory.
+    photos = op.parameter([-1, 3, 8, 8], np.float32, name="photos0")
+    linear = op.matmul(op.reduce_mean(photos, np.array([2, 3]), False), op.constant(WEIGHT), False, False)
+    two_rows = op.concat([op.constant(np.ones((2, 1), np.float32)), linear], 1)
+    result = op.result(two_rows)
+    result.output(0).get_tensor().set_names({"scores"})
+    file = save(openvino.Model([result], [photos], "net"))
+    with pytest.raises(InputError, match=r"net\.xml says that it takes any number of photos, and holds another number"):
+        load_classifier(f"openvino:{file}")

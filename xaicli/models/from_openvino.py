@@ -18,7 +18,7 @@ from xaicli.models.model_request import LoadedModel, Request
 from xaicli.models.program_input import PHOTOS, ProgramInput, existing, logits_among
 from xaicli.packages import require
 from xaicli.passes.device import sensible_threads
-from xaicli.passes.runtimes import openvino_core
+from xaicli.passes.runtimes import ONE_LENGTH, is_of_one_length, openvino_core
 from xaicli.stamps import sha256_file, stamp
 from xaicli.untrusted import is_file, read
 from xaicli.words import count
@@ -77,6 +77,9 @@ def load(request: Request) -> LoadedModel:
         hint = "Export it again." if is_file(weights) else f"Its weights belong beside it, in {weights.name}."
         raise InputError(f"{file.name} is not a network that OpenVINO can run: {reason_of(error)}", hint=hint) from error
     accepts, dtype = input_of(network, file)
+    if accepts.batch is None and is_of_one_length(network):
+        found = f"{file.name} says that it takes any number of photos, and holds another number as a constant"
+        raise InputError(found, hint=f"Mend the network's code ({ONE_LENGTH}) and export it again.")
     names = [next(iter(sorted(output.get_names())), f"output {at}") for at, output in enumerate(network.outputs)]
     contents = [sha256_file(part) for part in (file, weights) if is_file(part)]
     return LoadedModel(

@@ -48,6 +48,7 @@ def installed(name: str) -> bool:
 
 OTHER_LENGTH = 3
 """Another number of inputs than networks are traced with."""
+ONE_LENGTH = "len(x) is one, x.shape[0] is not"
 
 
 @functools.cache
@@ -72,7 +73,8 @@ def with_openvino(program: bytes, dtype: torch.dtype) -> Passes:
     }
     core = openvino_core()
     network = core.read_model(program)
-    refuse_one_length(network)
+    if is_of_one_length(network):
+        raise RunError(f"its code takes the number of inputs for a constant ({ONE_LENGTH})")
     request = core.compile_model(network, "CPU", settings).create_infer_request()
     in_turn = threading.Lock()
 
@@ -84,16 +86,17 @@ def with_openvino(program: bytes, dtype: torch.dtype) -> Passes:
     return run
 
 
-def refuse_one_length(network: Any) -> None:
-    """Raise RunError where a network (of OpenVINO) has shapes that fit together for one number of inputs alone: its Python code
-    had that number as a constant while it was traced. OpenVINO itself would not look, and end the process in a later pass."""
+def is_of_one_length(network: Any) -> bool:
+    """Whether the shapes in a network (of OpenVINO) fit together for one number of inputs alone: its Python code had that number
+    as a constant while it was exported. OpenVINO itself does not look; it reads beyond its memory, and may end the process."""
     copy = network.clone()
     shape = copy.input(0).partial_shape
     shape[0] = OTHER_LENGTH
     try:
         copy.reshape(shape)
-    except RuntimeError as error:
-        raise RunError("its code takes the number of inputs for a constant (len(x) is one, x.shape[0] is not)") from error
+    except RuntimeError:
+        return True
+    return False
 
 
 def with_onnxruntime(program: bytes, dtype: torch.dtype) -> Passes:

@@ -204,6 +204,7 @@ def page_of(template: str, script: str = "", **content: Any) -> str:
 
 
 BASE = "base"
+"""The parameter by which a method names the one that it wraps."""
 
 
 def as_typed(value: Any) -> str:
@@ -211,12 +212,11 @@ def as_typed(value: Any) -> str:
     if isinstance(value, Mapping):
         stored = value.get("parameters")
         given = stored if isinstance(stored, Mapping) else {}
-        # Another definition keeps its parameters to itself, and what comes after a base is the base's.
-        inner = {key: escape(as_typed(one)) if isinstance(one, Mapping) else as_typed(one) for key, one in given.items()}
-        if BASE in given:
-            inner[BASE] = as_typed(given[BASE])
-        in_turn = sorted(inner.items(), key=lambda item: item[0] == BASE)
-        return "@".join([str(value.get("name", "")), *(f"{key}={one}" for key, one in in_turn)])
+        typed = {key: as_typed(one) for key, one in given.items()}
+        # Parameters after a base are the base's own, so it comes last; those of any other definition inside are escaped.
+        last = [f"{BASE}={typed[BASE]}"] if BASE in typed else []
+        own = [f"{key}={escape(text) if isinstance(given[key], Mapping) else text}" for key, text in typed.items() if key != BASE]
+        return "@".join([str(value.get("name", "")), *own, *last])
     return "+".join(map(as_typed, value)) if isinstance(value, list) else write(value)
 
 
