@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.page_words import percent, shown, wrapped
+from tools.study_tables import studied
 from xaicli.files import write_atomic
 from xaicli.words import count
 
@@ -188,23 +189,6 @@ def table_of(metric: str, trials: Sequence[Mapping[str, Any]]) -> str:
         for trial in trials
     ]
     return "\n".join([*head, *rows])
-
-
-def studied(study: Mapping[str, Any] | None) -> list[str]:
-    """The study, as its command's table."""
-    if study is None:
-        return []
-    about = ", ".join(f"{name} {value}" for name, value in study["about"].items())
-    rows = [
-        f"| {row['part']} | {row['of']} | {shown([row['value'], row['low'], row['high']], 3)} | {row['n']} | {row['note']} |"
-        for row in study["rows"]
-    ]
-    return [
-        "## With the branch, without it, and with a plain head as large",
-        wrapped(f"{about}. Accuracy is a share; intervals are over photos."),
-        "\n".join(["| part | of | value | n | |", "| --- | --- | ---: | ---: | --- |", *rows]),
-        "Made by `xai study lfi-cam --data train/ --val val/ -o study/`, whose `study.json` is `docs/results/lfi_study.json`.",
-    ]
 
 
 def verdict(ways: Mapping[str, Any]) -> str:

@@ -91,15 +91,6 @@ def test_a_recipe_that_points_better_but_inserts_worse_is_told():
     )
 
 
-def test_the_page_holds_the_study_where_there_is_one():
-    study = {
-        "about": {"epochs": 3},
-        "rows": [{"part": "top-1", "of": "branch", "value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "note": "x"}],
-    }
-    written = page(json.loads((ROOT / lfi_page.BRANCH).read_text()), [], study)
-    assert "| top-1 | branch | 0.500 [0.400, 0.600] | 9 | x |" in written
-
-
 def test_the_page_is_what_its_figures_give():
     made = page(*(json.loads(path.read_text()) if path.is_file() else other for path, other in (
         (ROOT / lfi_page.BRANCH, None), (ROOT / lfi_page.TRIALS, []), (ROOT / lfi_page.STUDY, None)

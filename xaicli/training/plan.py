@@ -162,7 +162,7 @@ def identity(
         "fingerprint": task.classifier.weights_fingerprint,
         "data": listing.fingerprint(),
         "seed": request.seed,
-        "precision": "bf16" if request.bf16 else "fp32",
+        "precision": request.precision,
         "device": task.classifier.device.type,
         **{key.replace("_", " "): value for key, value in dataclasses.asdict(schedule).items()},
         **dataclasses.asdict(task.augmentation),

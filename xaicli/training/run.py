@@ -76,7 +76,7 @@ class TrainRun:
             "seed": self.request.seed,
             "schedule": dataclasses.asdict(self.schedule),
             "augmentation": dataclasses.asdict(self.task.augmentation),
-            "precision": "bf16" if self.request.bf16 else "fp32",
+            "precision": self.request.precision,
             "history": [{name: round(value, 6) for name, value in row.items()} for row in self.history],
             "versions": versions(),
         }

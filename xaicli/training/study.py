@@ -151,6 +151,7 @@ def about(run: TrainRun) -> Iterator[tuple[str, Any]]:
     yield "trained on", len(run.listing)
     yield "held out", 0 if run.held is None else len(run.held)
     yield "epochs", run.schedule.epochs
+    yield "precision", run.request.precision
 
 
 def study(

@@ -46,6 +46,11 @@ class TrainRequest:
     keep_going: bool = False
     save_every: float = 300.0
 
+    @property
+    def precision(self) -> str:
+        """How passes are computed, as records name it."""
+        return "bf16" if self.bf16 else "fp32"
+
 
 def is_complete(request: TrainRequest, output: Path, run: str) -> bool:
     """Whether this same run has made `output` before; run: its stamp, which the checkpoint records.
