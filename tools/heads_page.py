@@ -72,7 +72,7 @@ def verdict(network: Mapping[str, Any], head: str) -> str:
             gap = own[name]
             better, worse = gap[1] is not None and gap[1] > 0, gap[2] is not None and gap[2] < 0
             word = "beats" if better else "is worse than" if worse else "cannot be told from"
-            parts.append(f"{word} `{name.removeprefix('minus ')}` (by {shown(gap, 3)})")
+            parts.append(f"{word} `{name.removeprefix('minus ')}` (difference {shown(gap, 3)})")
     return wrapped(f"- `{head}` {', '.join(parts[:-1])}{' and ' if len(parts) > 1 else ''}{parts[-1]} on insertion.")
 
 

@@ -75,12 +75,12 @@ def verdicts(group: Group, heads: Sequence[str]) -> str:
 
 
 def said(head: str, other: str, difference: Estimate | None) -> str:
-    """`t-tame beats center on insertion, by 0.020 [0.010, 0.030] (500 photos).`"""
+    """`t-tame beats center on insertion (difference 0.020 [0.010, 0.030], 500 photos).`"""
     if difference is None or difference.low is None or difference.high is None:
         return f"{head} was not compared with {other} on {METRIC}."
     word = "beats" if difference.low > 0 else "is worse than" if difference.high < 0 else "cannot be told from"
     by = shown([difference.value, difference.low, difference.high], 3)
-    return f"{head} {word} {other} on {METRIC}, by {by} ({difference.n} photos)."
+    return f"{head} {word} {other} on {METRIC} (difference {by}, {difference.n} photos)."
 
 
 def gap(group: Group, first: str, second: str) -> Estimate | None:

@@ -64,8 +64,8 @@ def test_a_verdict_names_what_a_head_beats_and_what_it_does_not():
     }
     said = " ".join(verdict({"scores": {INSERTION: {"t-tame": own}}}, "t-tame").split())
     assert said == (
-        "- `t-tame` is worse than `grad-cam` (by -0.100 [-0.200, -0.050]), beats `center` (by 0.100 [0.050, 0.200]) and cannot "
-        "be told from `gae` (by 0.000 [-1.000, 1.000]) on insertion."
+        "- `t-tame` is worse than `grad-cam` (difference -0.100 [-0.200, -0.050]), beats `center` "
+        "(difference 0.100 [0.050, 0.200]) and cannot be told from `gae` (difference 0.000 [-1.000, 1.000]) on insertion."
     )
 
 

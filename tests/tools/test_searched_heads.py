@@ -61,9 +61,9 @@ def test_heads_are_compared_with_what_needs_no_training(classifier_of, tiny_cnn,
     assert [line.split(" on ")[0].split(": ")[-1].split()[-1] for line in lines] == ["center", "center", "grad-cam"]
     assert lines[2].startswith("- The better head at one pass: ")
     for line in lines:
-        assert f"({len(photos)} photos)." in line
+        assert f", {len(photos)} photos)." in line
         compared = line.removeprefix("- ").removeprefix("The better head at one pass: ").split(" on ")[0].split()
         own, other = (group.cells[name, "insertion@steps=2"].estimate.value for name in (compared[0], compared[-1]))
         value = own - other
-        assert f"by {value:.3f} [" in line
+        assert f"(difference {value:.3f} [" in line
     assert verdicts(group, ["t-tame"]) == ""
