@@ -1,9 +1,9 @@
-"""The cost of training explainers for ImageNet's networks, and a run of a few hundred steps at real size.
+"""The cost of training explainers for ImageNet's networks, and runs of a few hundred steps at real size.
 
     python -m tools.imagenet_recipes --data train/
 
 counts the operations of a step of each training in docs/imagenet.md, on networks with random weights, trains T-TAME's head for
-ResNet-50, keeps the figures, and writes the page's tables; a run that was stopped goes on where it was.
+each of the three networks, keeps the figures, and writes the page's tables; a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ ALL = (
     ImageNetRecipe("l-cam@mode=fm", "vgg16"),
     ImageNetRecipe("lfi-cam@fin_relu=every", "resnet50"),
 )
-RUN = ALL[0]
+RUNS = ALL[:3]
+"""T-TAME's head for each network."""
 
 
 def random_weights(name: str, arguments: argparse.Namespace) -> Path:
@@ -167,36 +168,30 @@ def ordinary() -> float:
     return counter.get_total_flops() / COUNTED
 
 
-def run_at_real_size(arguments: argparse.Namespace) -> dict[str, Any]:
-    """T-TAME's head for ResNet-50, a few hundred steps: the losses on the way."""
-    run = prepared(RUN, arguments, arguments.steps, arguments.batch, lr=arguments.lr)
-    if run.complete and "run" in stored():
-        return dict(stored()["run"])
+def run_at_real_size(one: ImageNetRecipe, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A few hundred steps of a training: the losses on the way, and the rate, in photos a second."""
+    run = prepared(one, arguments, arguments.steps, arguments.batch, lr=arguments.lr)
     if run.complete:
-        # Stopped between the two: the losses on the way are lost.
+        # Stopped before the figures were kept: the losses on the way are lost.
         run.output.unlink()
-        run = prepared(RUN, arguments, arguments.steps, arguments.batch, lr=arguments.lr)
+        run = prepared(one, arguments, arguments.steps, arguments.batch, lr=arguments.lr)
     timed: list[float] = []
     before = time.monotonic()
-    try:
-        for event in run.events():
-            if isinstance(event, Step):
-                timed.append(time.monotonic() - before)
-                before = time.monotonic()
-                if event.done % 10 == 0:
-                    say(f"step {event.done} of {event.total}: loss {event.terms['loss']:.3f}")
-    finally:
-        if timed:
-            keep({"rate": arguments.batch / float(np.median(timed))})
+    for event in run.events():
+        if isinstance(event, Step):
+            timed.append(time.monotonic() - before)
+            before = time.monotonic()
+            if event.done % 10 == 0:
+                say(f"{one.method}, {one.network}: step {event.done} of {event.total}: loss {event.terms['loss']:.3f}")
     about = read_metadata(run.output)
     return {
-        "method": RUN.method,
-        "model": RUN.network,
+        "method": one.method,
+        "model": one.network,
         "steps": arguments.steps,
         "batch": arguments.batch,
         "lr": about["schedule"]["lr"],
         "precision": about["precision"],
-        "rate": stored()["rate"],
+        "rate": arguments.batch / float(np.median(timed)),
         "trace": run.training.trace,
     }
 
@@ -214,9 +209,9 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.imagenet_recipes", description=__doc__.partition("\n")[0])
     parser.add_argument("--data", required=True, metavar="DIR", help="photos, one folder a class")
     parser.add_argument("--work", type=Path, default=Path("imagenet-recipes"), metavar="DIR", help="weights, snapshots, the head")
-    parser.add_argument("--steps", type=int, default=300, metavar="N", help="steps of the run at real size, 0 for none")
+    parser.add_argument("--steps", type=int, default=300, metavar="N", help="steps of each run at real size, 0 for none")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="photos of each of them")
-    parser.add_argument("--lr", type=float, default=1e-2, metavar="X", help="largest learning rate of the run")
+    parser.add_argument("--lr", type=float, default=1e-2, metavar="X", help="largest learning rate of the runs")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     return parser.parse_args(words)
 
@@ -233,8 +228,10 @@ def main(words: Sequence[str] | None = None) -> int:
         for one in ALL:
             found.append(known.get((one.method, one.words)) or counted(one, arguments))
             keep({"recipes": found})
-        if arguments.steps:
-            keep({"run": run_at_real_size(arguments)})
+        ran = {(one["method"], one["model"]): one for one in stored().get("runs", [])}
+        for one in RUNS if arguments.steps else ():
+            ran[one.method, one.network] = ran.get((one.method, one.network)) or run_at_real_size(one, arguments)
+            keep({"runs": list(ran.values())})
         write_tables()
 
     fused = torch.backends.mha.get_fastpath_enabled()

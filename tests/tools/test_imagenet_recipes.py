@@ -26,7 +26,7 @@ def test_one_command_counts_and_runs_and_then_has_nothing_left(toy, tmp_path, mo
     monkeypatch.setattr(torchvision.models, "resnet50", lambda **given: small("resnet50"))
     monkeypatch.setattr(imagenet_recipes, "write_tables", lambda: None)
     one = ImageNetRecipe("l-cam", "resnet50")
-    for name, value in {"ALL": (one,), "RUN": one, "SETTLED": 4}.items():
+    for name, value in {"ALL": (one,), "RUNS": (one,), "SETTLED": 4}.items():
         monkeypatch.setattr(imagenet_recipes, name, value)
     words = ["--data", str(toy / "train"), "--work", "w", "--steps", "3", "--batch", "4", "--precision", "fp32"]
     assert imagenet_recipes.main(words) == 0, capsys.readouterr().err
@@ -35,7 +35,8 @@ def test_one_command_counts_and_runs_and_then_has_nothing_left(toy, tmp_path, mo
     assert (counted["network"], counted["epochs"], counted["batch"]) == ("ResNet-50", 26, 64)
     # A step of the head passes through the network three times: as it is, masked, and back to the mask.
     assert counted["flop"] == pytest.approx(stored["ordinary"], rel=0.2)
-    assert len(stored["run"]["trace"]) == 3
+    [run] = stored["runs"]
+    assert len(run["trace"]) == 3
     capsys.readouterr()
     assert imagenet_recipes.main(words) == 0
     assert "GFLOP" not in capsys.readouterr().err
