@@ -7,14 +7,13 @@ from typing import Any
 
 from docs.page_words import Interval, shown, wrapped
 from xaicli.training.study_arms import BRANCH, NONE, PLAIN
-from xaicli.training.study_result import MEASURES, OTHER_PHOTO
+from xaicli.training.study_result import ACCURACY, DIFFERENCE, MEASURES, OTHER_PHOTO
 
 Row = Mapping[str, Any]
-ACCURACY, DIFFERENCE = "top-1", "top-1 difference"
 NAMES = {BRANCH: "with the branch", NONE: "without it", PLAIN: "with a plain head"}
 RIVALS = {NONE: "without the branch", PLAIN: "with a plain head"}
 STABILITY = "How alike the maps of two trainings are that differ in one setting: intersection over union of what they mark."
-ACCURACY_HEAD = ("| network | top-1 | |", "| --- | ---: | --- |")
+ACCURACY_HEAD = ("| network | top-1, % | |", "| --- | ---: | --- |")
 
 
 def studied(study: Mapping[str, Any] | None) -> list[str]:
@@ -23,12 +22,15 @@ def studied(study: Mapping[str, Any] | None) -> list[str]:
         return []
     rows, about = study["rows"], study["about"]
     shared = ", ".join(f"{name} {thousands(value)}" for name, value in about.items())
-    networks = [f"| {NAMES[row['of']]} | {share(row)} | {row['note']} |" for row in rows if row["part"] == ACCURACY]
-    differences = [f"| {row['of']} | {share(row)} | {row['note']} |" for row in rows if row["part"] == DIFFERENCE]
+    networks = [f"| {NAMES[row['of']]} | {value_of(row, 1)} | {row['note']} |" for row in rows if row["part"] == ACCURACY]
+    differences = [f"| {row['of']}, points | {value_of(row, 2)} | {row['note']} |" for row in rows if row["part"] == DIFFERENCE]
     return [
         "## With the branch, without it, and with a plain head as large",
         wrapped(f"{accuracy_verdict(rows)} {stability_verdict(rows)}"),
-        wrapped(f"What all trainings share: {shared}. Accuracies are shares; 95 % intervals over photos in brackets."),
+        wrapped(
+            f"What all trainings share: {shared}. In brackets 95 % intervals over photos; figures by seed show how much one "
+            "training differs from the next. The trainings with other settings are one each."
+        ),
         "\n".join([*ACCURACY_HEAD, *networks, *differences]),
         wrapped(f'{STABILITY} "{OTHER_PHOTO.capitalize()}" is the map of the next photo, which says how alike any two maps are.'),
         "\n".join(stability_table(rows)),
@@ -39,7 +41,7 @@ def studied(study: Mapping[str, Any] | None) -> list[str]:
 def accuracy_verdict(rows: Sequence[Row]) -> str:
     """A sentence for each rival of the branch: which is more accurate, and by how much."""
     return " ".join(
-        f"Top-1 with the branch {compared(interval(row))} {RIVALS[rival]} (difference {share(row)})."
+        f"Top-1 with the branch {compared(interval(row))} {RIVALS[rival]} (difference {value_of(row, 2)} points)."
         for rival in RIVALS
         for row in rows
         if row["part"] == DIFFERENCE and row["of"] == f"{BRANCH} less {rival}"
@@ -69,7 +71,7 @@ def stability_table(rows: Sequence[Row]) -> list[str]:
     for method in methods_of(rows):
         for settings in dict.fromkeys(row["note"] for row in rows if row["of"] == method):
             cells = [
-                share(next(row for row in rows if (row["part"], row["of"], row["note"]) == (measure, of, settings)))
+                value_of(next(row for row in rows if (row["part"], row["of"], row["note"]) == (measure, of, settings)), 3)
                 for measure in MEASURES
                 for of in both(method)
             ]
@@ -92,9 +94,9 @@ def interval(row: Row) -> Interval:
     return [row["value"], row["low"], row["high"]]
 
 
-def share(row: Row) -> str:
+def value_of(row: Row, digits: int) -> str:
     """`0.512 [0.501, 0.523]`; the value alone where all photos have the same."""
-    return shown(interval(row), 3) or f"{row['value']:.3f}"
+    return shown(interval(row), digits) or f"{row['value']:.{digits}f}"
 
 
 def span(values: Any) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import xaicli
-from xaicli.errors import UsageError
+from xaicli.errors import UsageError, XaiError
 from xaicli.models.checkpoint import read_metadata
 from xaicli.task import Schedule
 from xaicli.training import loop
+from xaicli.training.study import alone_in
 from xaicli.training.study_arms import BRANCH, PLAIN, arms_of, pairs, settings_of
-from xaicli.training.study_result import StudiedNetwork, Study
+from xaicli.training.study_result import ACCURACY, DIFFERENCE, StudiedNetwork, Study
 
 TYPED = {
     "model": "tiny@widths=6+8@blocks=1",
@@ -56,7 +58,7 @@ def test_the_plain_head_has_as_many_weights_as_the_branch(made):
 
 def test_the_rows_hold_accuracy_differences_and_stability(made, folder):
     parts = [row["part"] for row in made.rows]
-    assert parts[:5] == ["top-1"] * 3 + ["top-1 difference"] * 2
+    assert parts[:5] == [ACCURACY] * 3 + [DIFFERENCE] * 2
     # Two measures of three methods between three pairs of settings, each with another photo's beside it.
     assert len(parts[5:]) == 2 * 3 * 3 * 2
     assert all(0 <= row["value"] <= 1 for row in made.rows if row["part"].startswith("iou"))
@@ -72,12 +74,61 @@ def test_the_same_call_trains_nothing_again_and_finds_the_same(made, toy, folder
     assert again.rows == made.rows
 
 
-def test_a_record_that_is_lost_is_made_again_from_its_checkpoint(made, toy, folder, monkeypatch):
-    kept = (folder / "none.1.json").read_bytes()
-    (folder / "none.1.json").unlink()
+@pytest.mark.parametrize("content", [None, b"", b'{"run": 1', b"{}", b"[]"])
+def test_a_record_that_is_lost_or_damaged_is_made_again_from_its_checkpoint(made, toy, folder, monkeypatch, content):
+    record = folder / "none.1.json"
+    kept = record.read_bytes()
+    record.unlink()
+    if content is not None:
+        record.write_bytes(content)
     monkeypatch.setattr(loop.Training, "step", None)
     xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=2, output=folder, **TYPED)
-    assert (folder / "none.1.json").read_bytes() == kept
+    assert record.read_bytes() == kept
+
+
+def test_other_held_out_photos_are_refused(made, toy, folder, tmp_path):
+    other = tmp_path / "val"
+    for photo in sorted((toy / "val").rglob("*.png"))[::2]:
+        copy = other / photo.relative_to(toy / "val")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(photo.read_bytes())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UsageError, match="has other held-out photos; expected the --val or --hold-out that it began with"):
+        xaicli.study("lfi-cam", toy / "train", val=other, seeds=2, output=folder, **TYPED)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_another_setting_is_refused_by_what_differs_and_by_what_the_command_can_do(made, toy, folder):
+    with pytest.raises(UsageError) as refused:
+        xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=2, output=folder, lr=0.05, **TYPED)
+    assert "of another run: lr 0.1 (now 0.05). Delete it to train it again, or choose another folder" in str(refused.value)
+    assert "--overwrite" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["none.0.safetensors", "none.0.safetensors.resume"])
+def test_a_damaged_file_of_a_training_is_named_with_what_to_do(made, toy, folder, tmp_path, name):
+    copied = tmp_path / "study"
+    shutil.copytree(folder, copied)
+    (copied / "none.0.safetensors").unlink()
+    (copied / name).write_bytes(b"damaged")
+    with pytest.raises(XaiError) as refused:
+        xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=2, output=copied, **TYPED)
+    assert name in str(refused.value)
+    assert "Delete it to train it again" in str(refused.value)
+
+
+def test_two_studies_never_work_in_one_folder(toy, tmp_path):
+    with alone_in(tmp_path), pytest.raises(UsageError, match="another xai study is at work in"):
+        xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=1, output=tmp_path, **TYPED)
+    with alone_in(tmp_path):
+        pass
+
+
+def test_held_out_photos_are_named_once_and_are_no_training_photos(toy, tmp_path):
+    with pytest.raises(UsageError, match="--val and --hold-out both say which photos are held out; expected one of them"):
+        xaicli.study("lfi-cam", toy / "train", val=toy / "val", hold_out=2, output=tmp_path / "s", **TYPED)
+    with pytest.raises(UsageError, match="names the training photos; expected other photos"):
+        xaicli.study("lfi-cam", toy / "train", val=toy / "train", output=tmp_path / "s", **TYPED)
 
 
 def test_another_method_is_refused(toy, tmp_path):
@@ -110,7 +161,7 @@ def test_a_difference_is_paired_by_photo_over_the_mean_of_seeds():
     }
     trained = tuple(StudiedNetwork(arm, rights[arm.kind][arm.seed], 1.0, 10) for arm in arms_of(2, schedule) if not arm.overrides)
     rows = {(row["part"], row["of"]): row for row in Study(trained, (), {}).rows}
-    assert rows["top-1", BRANCH]["value"] == 0.75
-    assert rows["top-1 difference", f"{BRANCH} less {PLAIN}"]["value"] == 0.75
-    assert rows["top-1 difference", f"{BRANCH} less none"]["value"] == -0.25
-    assert "+0.0, -50.0" in rows["top-1 difference", f"{BRANCH} less none"]["note"]
+    assert rows[ACCURACY, BRANCH]["value"] == 75
+    assert rows[DIFFERENCE, f"{BRANCH} less {PLAIN}"]["value"] == 75
+    assert rows[DIFFERENCE, f"{BRANCH} less none"]["value"] == -25
+    assert "+0.0, -50.0" in rows[DIFFERENCE, f"{BRANCH} less none"]["note"]

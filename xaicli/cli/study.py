@@ -50,9 +50,11 @@ xai study lfi-cam --data train.csv --hold-out 1000 --model resnet18 --resize 64 
 def command(method: str, form: str, **words: Any) -> int:
     """Is a method's branch worth its place? Trains the same network with it, without it, and with a plain head as large.
 
-    METHOD is lfi-cam. All networks see the same photos under one schedule, with several seeds. The table shows top-1 with
-    intervals, and how stable the attention is over three settings of the training. The same command goes on where it was stopped;
-    with 20,000 photos it takes some hours.
+    METHOD is lfi-cam. All networks see the same photos under one schedule, with several seeds. The table shows top-1 of each,
+    with the branch, without it (none) and with a plain head as large, and how stable the attention is: iou says how much of
+    what two maps mark is the same, for the maps of two trainings that differ in one setting; "of another photo" is what maps of
+    two photos share anyway. Intervals are over photos. The same command goes on where it was stopped; with 20,000 photos it
+    takes some hours.
     """
     from xaicli.passes.device import threads
     from xaicli.training.study import study

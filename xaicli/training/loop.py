@@ -21,7 +21,7 @@ from xaicli.training.average import Average
 from xaicli.training.batches import Batch, Batches
 from xaicli.training.frozen import frozen
 from xaicli.training.processes import ALONE, Processes, losses_of
-from xaicli.training.snapshot import read_snapshot, write_snapshot
+from xaicli.training.snapshot import AGAIN, read_snapshot, write_snapshot
 from xaicli.training.stopping import stop_signals
 from xaicli.untrusted import is_there
 
@@ -59,7 +59,7 @@ class Training:
 
     held: makes the batches of held-out photos; snapshot: the file that keeps the state; identity: what a snapshot must agree
     with; bf16: passes run under autocast; save_every: seconds between snapshots, 0 for one per step; resume: continue from the
-    snapshot if there is one; processes: those that train together.
+    snapshot if there is one; processes: those that train together; again: how a user starts over.
     """
 
     task: Task
@@ -72,6 +72,7 @@ class Training:
     save_every: float = 300.0
     resume: bool = True
     processes: Processes = ALONE
+    again: str = AGAIN
     history: list[Row] = field(default_factory=list, init=False)
     trace: list[Row] = field(default_factory=list, init=False)
     done: int = field(default=0, init=False)
@@ -219,7 +220,7 @@ class Training:
 
     def load(self) -> None:
         """Read the state from disk; raises UsageError if it belongs to another run."""
-        state = read_snapshot(self.snapshot, self.identity)
+        state = read_snapshot(self.snapshot, self.identity, self.again)
         for name, module in self.task.modules.items():
             module.load_state_dict(state["modules"][name])
         self.optimizer.load_state_dict(state["optimizer"])

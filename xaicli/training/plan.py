@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,10 @@ def prepare(
         to_train(module, classifier.device)
     if not request.keep_going:
         # Refused now, before photos are decoded. If photos may be left out, the run's identity is known only afterwards.
-        is_complete(request, output, run_stamp(request, identity(request, learner, task, schedule, listing, processes)))
+        whose = identity(request, learner, task, schedule, listing, processes)
+        is_complete(request, output, run_stamp(request, whose), whose)
     training = make_training(request, learner, task, schedule, listing, held, output, on_error, report, processes)
-    complete = is_complete(request, output, run_stamp(request, training.identity))
+    complete = is_complete(request, output, run_stamp(request, training.identity), training.identity)
     return TrainRun(request, learner, task, training, output, listing, held, spec, complete)
 
 
@@ -138,6 +140,7 @@ def make_training(
         save_every=request.save_every,
         resume=request.resume is not False,
         processes=processes,
+        again=request.again,
     )
 
 
@@ -198,6 +201,14 @@ def the_classifier(request: TrainRequest, learner: Learner, listing: Listing, no
 def divide(request: TrainRequest, listing: Listing, *, needs_labels: bool) -> tuple[Listing, Listing | None]:
     """Photos to train on and held-out photos: those of `val`, or some of the training photos."""
     if request.val is not None:
+        if request.held is not None:
+            raise UsageError("--val and --hold-out both say which photos are held out", expected="one of them")
+        if os.path.realpath(request.val) == os.path.realpath(request.data):
+            raise UsageError(
+                f"--val {request.val} names the training photos",
+                expected="other photos",
+                hint="--hold-out N takes some of --data.",
+            )
         held = read_listing(request.val, listing.classes if needs_labels else ())
         if needs_labels:
             held.require_labels(request.method, request.val)

@@ -14,6 +14,7 @@ from xaicli.files import write_atomic
 from xaicli.models.torch_file import UNREADABLE, load_tensors
 
 ENDING = ".resume"
+AGAIN = "Write --fresh to start over."
 
 
 def snapshot_path(output: Path) -> Path:
@@ -29,10 +30,9 @@ def write_snapshot(path: Path, state: Mapping[str, Any]) -> None:
     write_atomic(path, lambda file: file.write(content))
 
 
-def read_snapshot(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+def read_snapshot(path: Path, identity: Mapping[str, Any], again: str = AGAIN) -> dict[str, Any]:
     """The state of a run with this identity (tensors on the CPU); raises InputError if the file is damaged, UsageError, naming
-    what differs, if it belongs to another run."""
-    again = "Write --fresh to start over."
+    what differs, if it belongs to another run. again: how a user starts over."""
     try:
         state = load_tensors(path, "a snapshot of xai train")
     except UNREADABLE as error:
@@ -40,11 +40,16 @@ def read_snapshot(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     known = state.get("identity") if isinstance(state, dict) else None
     if not isinstance(known, dict):
         raise InputError(f"{path} is not a snapshot of a training run", expected="one that xai train wrote", hint=again)
-    different = [key for key in identity if known.get(key) != identity[key]]
-    if different:
-        listed = ", ".join(f"{key} {brief(known.get(key))} (now {brief(identity[key])})" for key in different[:3])
+    listed = what_differs({key: known.get(key) for key in identity}, identity)
+    if listed:
         raise UsageError(f"{path} belongs to another run: {listed}", hint=f"Repeat that command, or choose another -o. {again}")
     return dict(state)
+
+
+def what_differs(known: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    """The first three entries of a run that differ from those of this one, `lr 0.1 (now 0.05)`; empty if all agree."""
+    different = [key for key, value in known.items() if key in identity and value != identity[key]]
+    return ", ".join(f"{key} {brief(known[key])} (now {brief(identity[key])})" for key in different[:3])
 
 
 def brief(value: Any) -> str:

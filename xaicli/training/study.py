@@ -1,19 +1,22 @@
 """`xaicli.study`: is LFI-CAM's branch worth its place? The same network, data and schedule with it, without it, and with a plain
 head as large; and how stable its attention is from one setting of the training to another.
 
-Every training has a file and a record of its own in the study's folder, so the same call goes on where it was stopped.
+Every training has a file and a record of its own in the study's folder, so the same call goes on where it was stopped. One study
+at a time works in a folder.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -39,6 +42,7 @@ from xaicli.untrusted import is_file, read
 
 STUDIED = "lfi-cam"
 BATCH = 128
+START_OVER = "Delete it to train it again, or choose another folder with -o."
 MAPS = ("lfi-cam", "lfi-cam@weights=equal", "grad-cam")
 """Whose stability is measured: the attention, the plain mean over channels, and a method that needs no branch."""
 
@@ -58,6 +62,7 @@ class StudyRun:
         given = {} if usual is None else overrides_of(arm, usual.schedule)
         parameters = {} if usual is None else arm.parameters(usual.task.augmentation)
         request = {**vars(self.first), "method": arm.method, "parameters": parameters, "seed": arm.seed}
+        request |= {"replacing": START_OVER, "again": START_OVER}
         request |= {"overrides": {**self.first.overrides, **given}, "output": self.folder / f"{arm.name}{ENDING}"}
         return prepare(TrainRequest(**request), notice=self.progress.say)
 
@@ -80,24 +85,33 @@ class StudyRun:
     def trained(self, arm: StudyArm, usual: TrainRun) -> StudiedNetwork:
         """Train an arm unless it is complete, and decide the held-out photos; both are kept in the folder."""
         run = self.prepared(arm, usual)
-        record = self.folder / f"{arm.name}.json"
-        if run.complete and is_file(record):
-            known = json.loads(read(record, "a network that the study trained"))
-            if known["run"] == read_checkpoint(run.output).metadata["run"]:
+        assert run.held is not None
+        path, held = self.folder / f"{arm.name}.json", run.held.fingerprint()
+        if run.complete:
+            known = record_of(path, run)
+            if known is not None and known["held"] != held:
+                raise UsageError(
+                    f"the study in {self.folder} has other held-out photos",
+                    expected="the --val or --hold-out that it began with",
+                    hint="Or choose another folder with -o.",
+                )
+            self.progress.say(f"{run.output} is complete")
+            if known is not None:
                 return StudiedNetwork.of(arm, known)
-        carry_out(run, lambda event: None, self.progress)
+        else:
+            carry_out(run, lambda event: None, self.progress)
         checkpoint = read_checkpoint(run.output)
         network = run.task.modules["network"]
         network.load_state_dict(checkpoint.state("network"))
-        held = [row["held accuracy"] for row in checkpoint.metadata["history"]]
         known = {
             "run": checkpoint.metadata["run"],
+            "held": held,
             "parameters": sum(tensor.numel() for tensor in network.parameters()),
-            "best": max(held),
+            "best": max(row["held accuracy"] for row in checkpoint.metadata["history"]),
             "right": right(run).astype(int).tolist(),
         }
         content = json.dumps(known).encode()
-        write_atomic(record, lambda file: file.write(content))
+        write_atomic(path, lambda file: file.write(content))
         return StudiedNetwork.of(arm, known)
 
     def maps(self, arm: StudyArm, method: str, photos: Listing) -> Floats:
@@ -117,6 +131,34 @@ class StudyRun:
 def settings_of_first() -> StudyArm:
     """The first arm, before its schedule is known."""
     return StudyArm("branch.0", "branch", 0)
+
+
+def record_of(path: Path, run: TrainRun) -> dict[str, Any] | None:
+    """What the study measured of a complete training before; None if it was not measured, or if its record is damaged."""
+    if not is_file(path):
+        return None
+    try:
+        known = json.loads(read(path, "a network that the study trained"))
+    except ValueError:
+        return None
+    whole = isinstance(known, dict) and known.keys() >= {"run", "held", "parameters", "best", "right"}
+    return known if whole and known["run"] == read_checkpoint(run.output).metadata["run"] else None
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Raise UsageError if another study is at work in the folder; a lock of a process that has ended does not count."""
+    lock = FileLock(folder / "study.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"another xai study is at work in {folder}", hint="Wait for its end, or choose another folder with -o."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def at_size(values: torch.Tensor, size: tuple[int, int]) -> Floats:
@@ -208,7 +250,8 @@ def study(
         bf16=precision == "bf16",
         save_every=save_every,
     )
-    made = StudyRun(folder, first, seeds, photos, progress).made()
+    with alone_in(folder):
+        made = StudyRun(folder, first, seeds, photos, progress).made()
     content = json.dumps({"about": made.about, "rows": made.records()}, indent=1).encode()
     write_atomic(folder / "study.json", lambda file: file.write(content + b"\n"))
     return made

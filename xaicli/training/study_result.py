@@ -57,7 +57,10 @@ def overlaps_of(method: str, settings: str, first: Floats, second: Floats) -> li
 
 @dataclass(frozen=True, eq=False)
 class Study(Tabular):
-    """The result of `xaicli.study`. about: what all trainings share."""
+    """The result of `xaicli.study`: top-1 in percent, differences in points, overlaps from 0 to 1; 95 % intervals over photos.
+
+    about: what all trainings share.
+    """
 
     trained: tuple[StudiedNetwork, ...]
     stability: tuple[Sequence[Overlap], ...]
@@ -72,25 +75,31 @@ class Study(Tabular):
 
 
 KINDS = (BRANCH, NONE, PLAIN)
+ACCURACY, DIFFERENCE = "top-1, %", "top-1 difference, points"
 SHARE = Quantity(ValueKind.CONTINUOUS, 0.0, 1.0)
 
 
 def over_seeds(trained: Sequence[StudiedNetwork]) -> NDArray[np.float64]:
-    """The share of seeds by which each photo is decided rightly: photos are the unit of the intervals."""
-    return np.asarray(np.mean([one.right for one in trained], axis=0))
+    """The seeds, in percent, by which each photo is decided rightly: photos are the unit of the intervals."""
+    return np.asarray(100.0 * np.mean([one.right for one in trained], axis=0))
+
+
+def percent(trained: Sequence[StudiedNetwork]) -> Quantity:
+    """What `over_seeds` gives: with one seed a photo is decided rightly or not."""
+    return Quantity(ValueKind.BINARY if len(trained) == 1 else ValueKind.CONTINUOUS, 0.0, 100.0)
 
 
 def accuracy(kind: str, trained: Sequence[StudiedNetwork]) -> dict[str, Any]:
     seeds = ", ".join(f"{100 * one.right.mean():.1f}" for one in trained)
     best = ", ".join(f"{100 * one.best:.1f}" for one in trained)
-    note = f"% by seed: {seeds}; best epoch: {best}; {trained[0].parameters:,} parameters"
-    return row("top-1", kind, stats.mean(over_seeds(trained), SHARE), note)
+    note = f"by seed: {seeds}; best epoch: {best}; {trained[0].parameters:,} parameters"
+    return row(ACCURACY, kind, stats.mean(over_seeds(trained), percent(trained)), note)
 
 
 def gain(branch: Sequence[StudiedNetwork], rival: Sequence[StudiedNetwork], name: str) -> dict[str, Any]:
     by_seed = ", ".join(f"{100 * (one.right.mean() - two.right.mean()):+.1f}" for one, two in zip(branch, rival, strict=True))
-    estimate = stats.difference(over_seeds(branch), over_seeds(rival), SHARE)
-    return row("top-1 difference", f"{BRANCH} less {name}", estimate, f"% by seed: {by_seed}")
+    estimate = stats.difference(over_seeds(branch), over_seeds(rival), percent(branch))
+    return row(DIFFERENCE, f"{BRANCH} less {name}", estimate, f"by seed: {by_seed}")
 
 
 def overlap_rows(one: Overlap) -> list[dict[str, Any]]:

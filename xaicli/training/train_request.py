@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from xaicli.files import require_writable
 from xaicli.models.checkpoint import ENDING, checkpoints_folder, is_checkpoint, read_metadata
 from xaicli.named_files import files_named
 from xaicli.training.curve import curve_path
-from xaicli.training.snapshot import snapshot_path
+from xaicli.training.snapshot import AGAIN, snapshot_path, what_differs
 from xaicli.untrusted import is_file
 
 
@@ -24,7 +26,8 @@ class TrainRequest:
     model: a specification; model_options: further arguments of `load_classifier`; parameters: of training, as typed; overrides:
     entries of the schedule; held: how many photos to hold out if `val` is None, None for one in fifty; output: None for the
     folder in which methods find checkpoints; half: tensors in float16; pretrained: start from the model's weights; resume: None
-    continues from a snapshot if there is one, True demands one, False starts over.
+    continues from a snapshot if there is one, True demands one, False starts over; replacing and again: what a user is told to do
+    about a checkpoint, and about a snapshot, of another run.
     """
 
     method: str
@@ -45,6 +48,8 @@ class TrainRequest:
     overwrite: bool = False
     keep_going: bool = False
     save_every: float = 300.0
+    replacing: str = "Choose another name, or write --overwrite."
+    again: str = AGAIN
 
     @property
     def precision(self) -> str:
@@ -52,26 +57,39 @@ class TrainRequest:
         return "bf16" if self.bf16 else "fp32"
 
 
-def is_complete(request: TrainRequest, output: Path, run: str) -> bool:
-    """Whether this same run has made `output` before; run: its stamp, which the checkpoint records.
+def is_complete(request: TrainRequest, output: Path, run: str, identity: Mapping[str, Any]) -> bool:
+    """Whether this same run has made `output` before; run: its stamp, which the checkpoint records; identity: what it is made of.
 
-    Raises UsageError if it belongs to another run and must not be replaced. A checkpoint installed without a name may be
-    replaced.
+    Raises UsageError, naming what differs, if it belongs to another run and must not be replaced. A checkpoint installed without
+    a name may be replaced.
     """
     if request.overwrite or not os.path.lexists(output):
         return False
     # A snapshot beside it belongs to a run that was stopped between the two; the same command continues from it.
     if is_file(snapshot_path(output)) and is_checkpoint(output):
         return False
-    if request.resume is not False and is_checkpoint(output) and read_metadata(output).get("run") == run:
+    metadata = read_metadata(output) if is_checkpoint(output) else {}
+    if request.resume is not False and metadata.get("run") == run:
         return True
     if request.output is None:
         return False
-    raise there_already(output)
+    listed = what_differs(recorded(metadata), as_recorded(identity))
+    made = f", of another run: {listed}" if listed else "" if metadata else ", and is no whole checkpoint"
+    raise UsageError(f"{output} exists already{made}", hint=request.replacing)
 
 
-def there_already(output: Path) -> UsageError:
-    return UsageError(f"{output} exists already", hint="Choose another name, or write --overwrite.")
+def recorded(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint records of its run, under the names of a run's identity."""
+    entries = {name: metadata[name] for name in ("seed", "precision") if name in metadata}
+    schedule = {name.replace("_", " "): value for name, value in metadata.get("schedule", {}).items()}
+    if "data" in metadata:
+        entries["data"] = metadata["data"]["fingerprint"]
+    return {**schedule, **metadata.get("augmentation", {}), **entries}
+
+
+def as_recorded(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity as a checkpoint holds it: a tuple comes back as a list."""
+    return dict(json.loads(json.dumps(identity)))
 
 
 def require_output(request: TrainRequest, name: str, *, network: bool) -> None:
@@ -87,5 +105,5 @@ def require_output(request: TrainRequest, name: str, *, network: bool) -> None:
     claim(request.output, inputs, overwrite=True)
     claim(curve_path(request.output), inputs, overwrite=request.overwrite)
     if os.path.lexists(request.output) and not request.overwrite and not is_checkpoint(request.output):
-        raise there_already(request.output)
+        raise UsageError(f"{request.output} exists already", hint=request.replacing)
     require_writable(request.output.parent)
