@@ -68,9 +68,22 @@ def test_shares_are_equal_and_make_up_the_batch():
     assert [len(share) for share in shares] == [2, 2, 2]
     assert sorted(np.concatenate(shares)) == sorted(rows)
     assert ALONE.share(rows).tolist() == rows.tolist()
-    Processes(0, 3).check(6)
-    with pytest.raises(UsageError, match="batches of 8 for 3 processes; expected a multiple of 3"):
-        Processes(0, 3).check(8)
+
+
+def test_a_batch_larger_than_the_data_becomes_the_most_photos_that_can_be_shared_evenly():
+    assert Processes(0, 2).batch_size(64, 63) == 62
+    assert Processes(0, 2).batch_size(64, 64) == 64
+    assert ALONE.batch_size(64, 63) == 63
+
+
+def test_a_batch_that_was_asked_for_and_cannot_be_shared_evenly_is_refused():
+    assert Processes(0, 3).batch_size(6, 100) == 6
+    with pytest.raises(UsageError, match=r"batches of 8 for 3 processes; expected a multiple of 3\. Write --batch-size 6\."):
+        Processes(0, 3).batch_size(8, 100)
+    with pytest.raises(UsageError, match=r"Write --batch-size 3\."):
+        Processes(0, 3).batch_size(2, 100)
+    with pytest.raises(UsageError, match="1 photo for 2 processes; expected at least one for each"):
+        Processes(0, 2).batch_size(64, 1)
 
 
 def test_without_torchrun_there_is_one_process(monkeypatch):

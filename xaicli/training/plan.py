@@ -113,8 +113,7 @@ def make_training(
     used, photos = open_photos(listing, stored_view(view, task.augmentation.margin), on_error=skip_with, report=report)
     held_used, held_photos = (None, None) if held is None else open_photos(held, view, on_error=skip_with)
     labels = used.labels if task.needs_labels else None
-    size = min(schedule.batch_size, len(used))
-    processes.check(size)
+    size = processes.batch_size(schedule.batch_size, len(used))
     batches = Batches(
         photos=photos,
         labels=labels,

@@ -59,12 +59,19 @@ class Processes:
         distributed.all_reduce(values)
         return dict(zip(figures, (values / self.count).tolist(), strict=True))
 
-    def check(self, batch_size: int) -> None:
-        """Raise UsageError if a batch cannot be shared evenly."""
-        if batch_size % self.count:
-            raise UsageError(
-                f"batches of {batch_size} for {count(self.count, 'process', 'processes')}", expected=f"a multiple of {self.count}"
-            )
+    def batch_size(self, wanted: int, photos: int) -> int:
+        """The size of batches of which each process gets an equal share; where there are fewer photos than `wanted`, as many of
+        them as can be shared evenly. Raises UsageError.
+        """
+        together = count(self.count, "process", "processes")
+        if photos < self.count:
+            raise UsageError(f"{count(photos, 'photo')} for {together}", expected="at least one for each")
+        if wanted > photos:
+            return photos - photos % self.count
+        if wanted % self.count:
+            hint = f"Write --batch-size {max(wanted - wanted % self.count, self.count)}."
+            raise UsageError(f"batches of {wanted} for {together}", expected=f"a multiple of {self.count}", hint=hint)
+        return wanted
 
 
 ALONE = Processes()
