@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 
@@ -13,6 +14,7 @@ from xaicli.images.view import View
 from xaicli.training.data import read_listing
 from xaicli.training.decoded import open_photos
 from xaicli.training.plan import prepare
+from xaicli.training.tar_shards import expanded
 from xaicli.training.train_request import TrainRequest
 
 COLOURS = ("blue", "green", "red")
@@ -53,6 +55,52 @@ def test_a_folder_of_shards_has_the_photos_and_labels_of_a_folder_of_classes(toy
     assert packed.names[0] == "train-000.tar/blue/0.png"
     pixels = [open_photos(listing, View(16, 16))[1].take(np.arange(len(listing))) for listing in (packed, plain)]
     assert (pixels[0] == pixels[1]).all()
+
+
+def test_files_that_tell_of_shards_may_lie_beside_them(shards):
+    plain = read_listing(str(shards))
+    for name in ("info.json", "README.md", "LICENSE", "train-000.parquet"):
+        (shards / name).write_text("{}")
+    assert read_listing(str(shards)).names == plain.names
+
+
+def test_shards_beside_a_photo_are_no_folder_of_shards(shards, photos):
+    (shards / "one.png").write_bytes(photos[0].read_bytes())
+    assert read_listing(str(shards)).names == ("one.png",)
+
+
+@pytest.mark.parametrize("ending", [".tar.gz", ".tgz"])
+def test_compressed_shards_are_refused_with_the_command_that_uncompresses_them(shards, ending):
+    packed = shards / f"train-000{ending}"
+    packed.write_bytes(gzip.compress((shards / "train-000.tar").read_bytes()))
+    (shards / "train-000.tar").unlink()
+    expected = rf"train-000{ending} is compressed; expected uncompressed shards, FILE\.tar\. Write gunzip .*train-000{ending}, "
+    for place in (packed, shards, shards / f"train-{{000..000}}{ending}"):
+        with pytest.raises(InputError, match=expected):
+            read_listing(str(place))
+
+
+def test_a_compressed_tar_beside_photos_or_classes_changes_nothing(toy, photos, tmp_path):
+    for folder in ("classes", "photos"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "all.tar.gz").write_bytes(b"")
+    (tmp_path / "classes" / "red").symlink_to(toy / "train" / "red")
+    (tmp_path / "photos" / "one.png").write_bytes(photos[0].read_bytes())
+    assert read_listing(str(tmp_path / "classes")).classes == ("red",)
+    assert len(read_listing(str(tmp_path / "photos"))) == 1
+
+
+def test_a_range_in_braces_names_shards_by_number(shards, photos):
+    assert read_listing(str(shards / "train-{000..001}.tar")).names == read_listing(str(shards)).names
+    assert len(read_listing(str(shards / "train-{001..001}.tar"))) == len(photos) - 10
+    assert list(expanded("{8..10}-{00..01}.tar")) == [f"{one}-{two}.tar" for one in (8, 9, 10) for two in ("00", "01")]
+
+
+def test_a_shard_that_a_range_names_in_vain_is_told(shards):
+    with pytest.raises(InputError, match=r"nothing at .*train-002\.tar; expected every shard of .*train-\{000\.\.999\}\.tar"):
+        read_listing(str(shards / "train-{000..999}.tar"))
+    with pytest.raises(InputError, match=r"there is nothing at .*train-\{1\.\.0\}\.tar"):
+        read_listing(str(shards / "train-{1..0}.tar"))
 
 
 def test_indices_are_classes_too_and_without_classes_there_are_no_labels(photos, tmp_path):

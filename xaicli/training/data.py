@@ -93,7 +93,7 @@ def read_listing(place: str, classes: Sequence[str] = ()) -> Listing:
     path = Path(place).expanduser()
     if place.startswith("@") and not is_there(path):
         return unlabelled(find([place]), Path(place[1:]).parent)
-    if is_there(path) and (shards := shards_of(path)):
+    if shards := shards_of(path):
         return read_tars(path, shards, classes)
     if is_folder(path):
         return read_folder(path, classes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,21 +13,65 @@ from xaicli.images.elsewhere import in_words
 from xaicli.images.find import find
 from xaicli.images.find_elsewhere import is_shown
 from xaicli.images.source import Source
-from xaicli.untrusted import is_folder, readable
+from xaicli.untrusted import is_file, is_folder, is_there, readable
 
 ENDING = ".tar"
+COMPRESSED = (".tar.gz", ".tgz")
+BESIDE = frozenset({"", ".json", ".txt", ".md", ".yaml", ".yml", ".parquet"})
+"""Endings of files beside shards that tell of them; img2dataset writes a table KEY.parquet for each."""
+RANGE = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
 CLASS = ".cls"
 LONGEST = 1024
 """Bytes of a class's name."""
 
 
 def shards_of(place: Path) -> tuple[Path, ...]:
-    """The tar files that `place` is or holds, in the order of their names; none if it is or holds other things."""
-    if place.suffix.lower() == ENDING:
-        return (place,)
-    files = sorted(place.iterdir(), key=lambda file: file.name) if is_folder(place) else []
-    shown = [file for file in files if not file.name.startswith(".")]
-    return tuple(shown) if all(file.suffix.lower() == ENDING for file in shown) else ()
+    """The tar files that `place` is, holds or names by a range, in the order of their names; none if there are other things.
+
+    Raises InputError for compressed shards and for those of a range that are missing.
+    """
+    files = [file for file in named(place) if not tells_of_shards(file)]
+    packed = [file for file in files if file.name.lower().endswith(COMPRESSED)]
+    if any(file.suffix.lower() != ENDING and file not in packed for file in files):
+        return ()
+    if packed:
+        first = readable(packed[0])
+        hint = f"Write gunzip {shlex.quote(first)}, and so for each shard."
+        raise InputError(f"{first} is compressed", expected="uncompressed shards, FILE.tar", hint=hint)
+    return tuple(files)
+
+
+def named(place: Path) -> list[Path]:
+    """The entries of a folder by name, without hidden ones; or the file itself; or the files of a range."""
+    if is_folder(place):
+        return sorted((file for file in place.iterdir() if not file.name.startswith(".")), key=lambda file: file.name)
+    return [place] if is_there(place) else in_range(place)
+
+
+def tells_of_shards(file: Path) -> bool:
+    return file.suffix.lower() in BESIDE and is_file(file)
+
+
+def in_range(place: Path) -> list[Path]:
+    """The files that webdataset's pattern names, FILE-{000..146}.tar; none for a name without a range."""
+    files: list[Path] = []
+    for name in expanded(place.name) if RANGE.search(place.name) else ():
+        file = place.with_name(name)
+        if not is_there(file):
+            raise InputError(f"there is nothing at {readable(file)}", expected=f"every shard of {readable(place)}")
+        files.append(file)
+    return files
+
+
+def expanded(name: str) -> Iterator[str]:
+    """A name with each number of its ranges; the first number says how many digits there are at least."""
+    found = RANGE.search(name)
+    if found is None:
+        yield name
+        return
+    first, last = found.groups()
+    for number in range(int(first), int(last) + 1):
+        yield from expanded(f"{name[: found.start()]}{number:0{len(first)}}{name[found.end() :]}")
 
 
 def read_shards(shards: Sequence[Path]) -> tuple[list[Source], list[str | None]]:
