@@ -73,7 +73,6 @@ def uncounted(path: Path) -> list[str]:
 
 SEVERAL = {
     "decode.py": 2,
-    "default_method.py": 2,
     "dicom_file.py": 2,
     "find.py": 1,
     "scoring.py": 1,

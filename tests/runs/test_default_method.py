@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,10 +14,14 @@ from tools import default_methods
 from xaicli.builtin import METHODS
 from xaicli.cli.listing import list_layers
 from xaicli.errors import UsageError
+from xaicli.method import Needs
 from xaicli.models.load import load_classifier
-from xaicli.runs.default_method import FILE, OTHERWISE, default_method
+from xaicli.registry import CONTROLS
+from xaicli.results import stats
+from xaicli.runs.default_method import FILE, NO_GRADIENTS, OTHERWISE, default_method, reason
 
 DATA = json.loads(FILE.read_text())
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("network", ["tiny", "tiny-vit"])
@@ -24,13 +29,43 @@ def test_a_bundled_network_is_explained_by_what_its_entry_names(network):
     classifier = load_classifier(network, device="cpu")
     default, entry = default_method(classifier), DATA["networks"][network]
     assert default.name == entry["method"]
-    assert f"of {entry['among']} methods with one or two passes a photo" in default.why
-    assert f"on {network}; its insertion is {entry['value'][0]:.2f}" in default.why
-    assert f"{entry['photos']} photos" in default.why
+    assert default.why == reason(entry)
     # Of other weights nothing was measured.
     other = dataclasses.replace(classifier, weights_fingerprint="0" * 16)
     assert default_method(other).name == "grad-cam"
     assert default_method(other).why == "the usual one for a network"
+
+
+def test_a_reason_says_what_was_compared_and_no_more_than_was_shown():
+    entry = {"among": 13, "photos": 100}
+    kinds = "of layers, attention or trained heads with one or two passes a photo"
+    assert reason({**entry, "ahead": True}) == (
+        f"the highest mean insertion among 13 methods {kinds}, and shown to beat grad-cam (100 photos)"
+    )
+    # Grad-CAM is one of those that were compared.
+    assert reason({**entry, "ahead": False}) == f"none of 12 other methods {kinds} is shown to beat it on insertion (100 photos)"
+
+
+@pytest.mark.parametrize("network", [name for name, entry in DATA["networks"].items() if not entry["ahead"]])
+def test_where_grad_cam_stays_no_candidate_is_shown_to_beat_it(network):
+    classifier = load_classifier(network, device="cpu")
+    values = default_methods.read(ROOT / default_methods.RESULTS / f"{network}.jsonl")
+    names = [name for name in values if name in METHODS and name not in CONTROLS]
+    columns = {name: values[name] for name in names if default_methods.is_candidate(xaicli.make_method(name), classifier)}
+    photos = sorted(set.intersection(*map(set, columns.values())))
+    assert (len(columns), len(photos)) == (DATA["networks"][network]["among"], DATA["networks"][network]["photos"])
+    own = {name: np.array([column[photo] for photo in photos]) for name, column in columns.items()}
+    for name in own.keys() - {"grad-cam"}:
+        low = stats.difference(own[name], own["grad-cam"]).low
+        assert low is None or low <= 0, name
+
+
+def test_a_network_without_gradients_is_told_why_and_what_it_costs(tiny_cnn, classifier_of):
+    classifier = classifier_of(tiny_cnn)
+    default = default_method(dataclasses.replace(classifier, provides=classifier.provides & ~Needs.GRADIENTS))
+    assert (default.name, default.why) == ("recipro-cam", NO_GRADIENTS)
+    assert "needs no gradients" in default.why
+    assert "once for each place" in default.why
 
 
 def test_a_program_without_layers_is_explained_by_a_method_that_needs_none(tmp_path):

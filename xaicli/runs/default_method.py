@@ -1,6 +1,6 @@
-"""The method that explains where none is named: on a bundled network what measured best there, by data of the package.
+"""The method that explains where none is named: on a bundled network by scores that were measured there, kept in the package.
 
-`tools/default_methods.py` writes the data from stored scores.
+`tools/default_methods.py` writes the data from stored scores, and says which methods were compared.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from xaicli.models.checkpoint import BUNDLED
 from xaicli.needs import Needs
 from xaicli.network.classifier import Classifier
 from xaicli.untrusted import read as read_file
+from xaicli.words import count
 
 FILE = BUNDLED / "defaults.json"
 OTHERWISE = {
@@ -24,6 +25,7 @@ OTHERWISE = {
     "network without gradients": "recipro-cam",
 }
 """The method by what a model allows, for those that nothing was measured of."""
+NO_GRADIENTS = "it needs no gradients, and this network gives none; it runs what follows the layer once for each place of the map"
 
 
 @dataclass(frozen=True)
@@ -35,22 +37,25 @@ class DefaultMethod:
 
 
 def default_method(classifier: Classifier) -> DefaultMethod:
-    """What measured best on this very network at one or two passes, or the usual method for what the model allows."""
+    """The method that scores chose for this very network, or the usual one for what the model allows."""
     data = read()
-    for name, entry in data["networks"].items():
+    for entry in data["networks"].values():
         if entry["fingerprint"] == classifier.weights_fingerprint and classifier.module is not None:
-            return DefaultMethod(entry["method"], reason(name, entry))
+            return DefaultMethod(entry["method"], reason(entry))
     kind = kind_of(classifier)
-    return DefaultMethod(data["otherwise"][kind], f"the usual one for a {kind}")
+    why = NO_GRADIENTS if kind == "network without gradients" else f"the usual one for a {kind}"
+    return DefaultMethod(data["otherwise"][kind], why)
 
 
-def reason(network: str, entry: dict[str, Any]) -> str:
-    value, low, high = entry["value"]
-    among = f"of {entry['among']} methods with one or two passes a photo"
-    measured = f"its insertion is {value:.2f} [{low:.2f}, {high:.2f}] over {entry['photos']} photos"
+def reason(entry: dict[str, Any]) -> str:
+    """Why scores chose a bundled network's method: what it was compared with, and what was shown."""
+    compared = "of layers, attention or trained heads with one or two passes a photo"
+    photos = count(entry["photos"], "photo")
     if entry["ahead"]:
-        return f"the best {among} on {network}; {measured}"
-    return f"none {among} is shown to beat it on {network}; {measured}"
+        among = count(entry["among"], "method")
+        return f"the highest mean insertion among {among} {compared}, and shown to beat grad-cam ({photos})"
+    others = count(entry["among"] - 1, "other method")
+    return f"none of {others} {compared} is shown to beat it on insertion ({photos})"
 
 
 def kind_of(classifier: Classifier) -> str:
