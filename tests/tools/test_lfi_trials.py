@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools import lfi_page, lfi_trials
-from tools.lfi_page import mixed, page, trials_verdict
+from tools.lfi_page import lower, mixed, page, trials_verdict
 from tools.lfi_trials import TRIALS, start_file
 from xaicli.models.checkpoint import BUNDLED, read_checkpoint
 from xaicli.models.load import load_classifier
@@ -64,31 +64,52 @@ def test_a_network_that_bundled_weights_do_not_fit_is_trained_from_initial_ones(
     )
 
 
-def trial(low: float, rival: float = -1.0) -> dict:
-    scores = {"minus lfi-cam@weights=equal": [low + 0.1, low, low + 0.2], "minus grad-cam": [rival + 0.1, rival, rival + 0.2]}
-    return {"what": "temperature 0.1", "scores": {"insertion@steps=14": scores}}
+def trial(low: float, rival: float = -1.0, pointing: float | None = None, entropy: float = 4.0) -> dict:
+    scores = {
+        "insertion@steps=14": {
+            "minus lfi-cam@weights=equal": [low + 0.1, low, low + 0.2],
+            "minus grad-cam": [rival + 0.1, rival, rival + 0.2],
+        }
+    }
+    if pointing is not None:
+        scores["energy-pointing-game"] = {"minus lfi-cam@weights=equal": [pointing + 0.1, pointing, pointing + 0.2]}
+    about = {"entropy": [entropy, entropy, entropy], "loss_minus_own": {"of the next photo": [0.0, -0.1, 0.1]}}
+    return {"what": "temperature 0.1", "scores": scores, **about}
 
 
 def test_the_first_sentence_says_that_nothing_wins_or_what_does():
     assert trials_verdict([]) == ""
-    assert trials_verdict([trial(-0.1), trial(-0.2)]).startswith("No recipe that was tried makes the branch's map better")
+    assert trials_verdict([trial(-0.1), trial(-0.2)]) == (
+        "By insertion, no recipe that was tried makes the branch's map better than the plain mean of the channels, "
+        "in 2 short trainings. "
+    )
     said = trials_verdict([trial(-0.1), trial(0.05)])
     assert said.startswith("The branch's map has a higher insertion than the plain mean of the channels with temperature 0.1")
     assert "none of them better than Grad-CAM" in said
     assert "better than Grad-CAM too: temperature 0.1" in trials_verdict([trial(0.05, 0.01)])
 
 
+@pytest.mark.parametrize(("low", "pointing", "told"), [(-0.3, 0.1, True), (-0.1, 0.1, False), (-0.3, -0.1, False)])
+def test_the_first_sentence_says_which_map_points_better_and_loses_insertion(low, pointing, told):
+    said = trials_verdict([trial(-0.1), trial(low, pointing=pointing)])
+    assert ('; the map of "temperature 0.1" points better (energy pointing), but loses insertion. ' in said) is told
+    assert said.startswith("By insertion, no recipe")
+
+
 def test_a_recipe_that_points_better_but_inserts_worse_is_told():
-    figures = {"entropy": [0.0, 0.0, 0.1], "loss_minus_own": {"of the next photo": [0.0, -0.1, 0.1]}}
-    points = {"minus lfi-cam@weights=equal": [0.2, 0.1, 0.3]}
-    for low, told in ((-0.1, True), (0.1, False)):
-        one = trial(low) | figures
-        one["scores"]["energy-pointing-game"] = points
-        said = " ".join(mixed([one]))
-        assert bool(said) is told
-    assert "as if 1 channel were weighed alike" in " ".join(
-        mixed([trial(-0.1) | figures | {"scores": trial(-0.1)["scores"] | {"energy-pointing-game": points}}])[0].split()
-    )
+    assert mixed([trial(0.1, pointing=0.1)]) == []
+    [one] = mixed([trial(-0.1, pointing=0.1, entropy=math.log(59))])
+    assert "Its weights have the entropy of 59.0 equal weights, and the weights of another photo" in " ".join(one.split())
+    [one] = mixed([trial(-0.1, pointing=0.1, entropy=0.03)])
+    assert "Nearly all of a photo's weight lies on one channel, and the weights of another photo" in " ".join(one.split())
+
+
+def test_an_accuracy_below_the_bundled_networks_is_explained():
+    figures = {"ways": {"as learned": {"accuracy": [0.5, 0.4, 0.6]}}}
+    trials = [{"accuracy": [0.3, 0.2, high], "trained_on": 10_000, "schedule": {"lr": 0.1}} for high in (0.39, 0.41)]
+    said = lower(trials[:1], figures)
+    assert "lower than the bundled network's 50.0 %, since a few epochs of 10,000 photos at the published rate of 0.1" in said
+    assert lower(trials, figures) == ""
 
 
 def test_the_page_is_what_its_figures_give():
