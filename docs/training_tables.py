@@ -73,7 +73,7 @@ def recipes_tables(stored: Mapping[str, Any]) -> str:
 
 
 def run_lines(run: Mapping[str, Any]) -> list[str]:
-    """What was run, and the loss over the steps."""
+    """What was run, how fast, and the loss over the steps."""
     parts = parts_of(run["trace"], PARTS)
     terms = [name for name in parts[0] if name not in ("lr", "epoch")]
     rows = []
@@ -83,7 +83,7 @@ def run_lines(run: Mapping[str, Any]) -> list[str]:
         f"**Run at real size**: `{run['method']}` for `{run['model']}` at 224 x 224 pixels, {count(run['steps'], 'step')} of "
         f"{count(run['batch'], 'photo')}, {run['precision']}, learning rate up to {run['lr']:g}, on photos of Tiny ImageNet "
         "enlarged from 64 x 64. The network has random weights, with batch norms set by 64 photos. So the run shows that "
-        f"the training works and how the loss falls, not what a map is worth. It made {run['rate']:.2g} photos a "
+        f"the training runs at this size, not what it learns or what a map is worth. It made {run['rate']:.2g} photos a "
         "second on one core, beside other work. Means of the steps up to:"
     )
     return ["", wrapped(about), "", f"| step | {' | '.join(terms)} |", f"| ---: |{' ---: |' * len(terms)}", *rows]

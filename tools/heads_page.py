@@ -31,10 +31,12 @@ def page(networks: Sequence[Mapping[str, Any]]) -> str:
     """The page in Markdown."""
     about = (
         "What a short training of T-TAME, P-TAME and L-CAM is worth on networks of ImageNet's 1,000 classes, with real "
-        "weights. The photos are those of Tiny ImageNet, 64 x 64 pixels, enlarged to the networks' 224 x 224: blurred, of "
-        "200 classes, and far fewer than the papers' million. Learning rates are first guesses. So this page says what "
-        "minutes on a processor buy, not what the methods can do. The heads do not ship. Scores are for the decided class, "
-        "on held-out photos that are enlarged too; 95 % intervals in brackets."
+        "weights. The photos are those of Tiny ImageNet, 64 x 64 pixels, resized to 256 x 256 (248 x 248 for DeiT-Ti) and "
+        "cropped to 224 x 224: blurred, of 200 classes, and far fewer than the papers' million. Learning rates are "
+        "first guesses. P-TAME reads the features of the bundled `tiny`, which sees 64 x 64 pixels (`auxiliary=tiny`), not "
+        "those of the published ResNet-18. So this page says what minutes on a processor buy, not what the methods can do. "
+        "The heads do not ship. Held-out photos are resized and cropped alike. Accuracy is over a network's 1,000 outputs. "
+        "Scores are for the decided class; 95 % intervals in brackets."
     )
     parts = ["# Heads for networks with real weights", wrapped(about)]
     for network in networks:

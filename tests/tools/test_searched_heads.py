@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tools import searched_heads
@@ -12,6 +14,8 @@ from xaicli.results.store import Store
 from xaicli.runs.score_run import ScoreRun
 from xaicli.training.data import read_listing
 from xaicli.training.held_out_scores import HeldOutScores
+
+CARD = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 
 
 def row(round_, lr, photos, insertion=0.3):
@@ -36,6 +40,10 @@ def test_the_table_holds_the_last_round_alone():
     assert lines[0] == "| tiny | t-tame | 0.03 | 2 | 1 | 0.350 [0.200, 0.400] | 0.010 [-0.010, 0.030] | 50.0 [40.0, 60.0] |"
     assert len(lines) == 2
     assert section([]) == ""
+
+
+def test_the_card_holds_the_searchs_part():
+    assert section(read_rows()) in CARD.read_text()
 
 
 @pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if not recipe.network], ids=lambda recipe: recipe.stem)
