@@ -22,7 +22,7 @@ PHOTOS = 1_281_167
 """Training photos of ImageNet."""
 PUBLISHED = 2470
 """Photos a second by which ResNet-50 trains on one A100 in mixed precision (NVIDIA/DeepLearningExamples, ResNet50 v1.5)."""
-PARTS = 10
+PARTS = 5
 
 
 def processes_table(stored: Mapping[str, Any]) -> str:
@@ -67,26 +67,27 @@ def recipes_tables(stored: Mapping[str, Any]) -> str:
         "ResNet-50 take longer, and so does training that waits for photos to be decoded."
     )
     head = ["| method | network | epochs | batch | GFLOP a photo | GPU hours |", "| --- | --- | ---: | ---: | ---: | ---: |"]
-    run = stored.get("run")
+    runs = stored.get("runs", [])
     made = ["", "Made by `python -m tools.imagenet_recipes --data train/`."]
-    return "\n".join([*head, *rows, "", wrapped(note), *([] if run is None else run_lines(run)), *made])
+    return "\n".join([*head, *rows, "", wrapped(note), *(run_lines(runs) if runs else []), *made])
 
 
-def run_lines(run: Mapping[str, Any]) -> list[str]:
+def run_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What was run, how fast, and the loss over the steps."""
-    parts = parts_of(run["trace"], PARTS)
-    terms = [name for name in parts[0] if name not in ("lr", "epoch")]
-    rows = []
-    for at, part in enumerate(parts, 1):
-        rows.append(f"| {at * run['steps'] // len(parts):,} | {' | '.join(f'{part[name]:.3f}' for name in terms)} |")
+    first = runs[0]
     about = (
-        f"**Run at real size**: `{run['method']}` for `{run['model']}` at 224 x 224 pixels, {count(run['steps'], 'step')} of "
-        f"{count(run['batch'], 'photo')}, {run['precision']}, learning rate up to {run['lr']:g}, on photos of Tiny ImageNet "
-        "enlarged from 64 x 64. The network has random weights, with batch norms set by 64 photos. So the run shows that "
-        f"the training runs at this size, not what it learns or what a map is worth. It made {run['rate']:.2g} photos a "
-        "second on one core, beside other work. Means of the steps up to:"
+        f"**Run at real size**: {count(first['steps'], 'step')} each at 224 x 224 pixels, {first['precision']}, learning rate up "
+        f"to {first['lr']:g}, on photos of Tiny ImageNet enlarged from 64 x 64. The networks have random weights, their batch "
+        "norms set by 64 photos. So the runs show that the trainings run at this size, not what they learn or what a map is "
+        "worth. Photos a second are of one core, beside other work. The loss is the mean of the steps up to:"
     )
-    return ["", wrapped(about), "", f"| step | {' | '.join(terms)} |", f"| ---: |{' ---: |' * len(terms)}", *rows]
+    ends = [at * first["steps"] // PARTS for at in range(1, PARTS + 1)]
+    rows = []
+    for run in runs:
+        losses = [f"{part['loss']:.2f}" for part in parts_of(run["trace"], PARTS)]
+        rows.append(f"| `{run['method']}` | `{run['model']}` | {run['batch']} | {run['rate']:.2g} | {' | '.join(losses)} |")
+    head = f"| method | network | photos a step | photos a second | {' | '.join(map(str, ends))} |"
+    return ["", wrapped(about), "", head, "| --- | --- |" + " ---: |" * (2 + PARTS), *rows]
 
 
 def parts_of(trace: Sequence[Mapping[str, float]], count: int) -> list[dict[str, float]]:
