@@ -11,7 +11,7 @@ from xaicli.training.study_result import ACCURACY, DIFFERENCE, MEASURES, OTHER_P
 
 Row = Mapping[str, Any]
 NAMES = {BRANCH: "with the branch", NONE: "without it", PLAIN: "with a plain head"}
-RIVALS = {NONE: "without the branch", PLAIN: "with a plain head"}
+RIVALS = {NONE: "without it", PLAIN: "with a plain head of as many weights"}
 STABILITY = "How alike the maps of two trainings are that differ in one setting: intersection over union of what they mark."
 ACCURACY_HEAD = ("| network | top-1, % | |", "| --- | ---: | --- |")
 
@@ -29,13 +29,22 @@ def studied(study: Mapping[str, Any] | None) -> list[str]:
         wrapped(f"{accuracy_verdict(rows)} {stability_verdict(rows)}"),
         wrapped(
             f"What all trainings share: {shared}. In brackets 95 % intervals over photos; figures by seed show how much one "
-            "training differs from the next. The trainings with other settings are one each."
+            "training differs from the next. The trainings with other settings are one each. A schedule as short as this leaves all "
+            "networks far from the accuracy that longer ones reach; only their differences are of interest."
         ),
         "\n".join([*ACCURACY_HEAD, *networks, *differences]),
         wrapped(f'{STABILITY} "{OTHER_PHOTO.capitalize()}" is the map of the next photo, which says how alike any two maps are.'),
         "\n".join(stability_table(rows)),
-        "Made by `xai study lfi-cam --data train/ --val val/ -o study/`, whose `study.json` is `docs/results/lfi_study.json`.",
+        wrapped(
+            f"Made by `xai study lfi-cam --data train/ --val val/{options(about)} -o study/`, whose `study.json` is "
+            "`docs/results/lfi_study.json`."
+        ),
     ]
+
+
+def options(about: Mapping[str, Any]) -> str:
+    """The options that gave this study its length and its arithmetic."""
+    return "".join(f" --{name} {about[name]}" for name in ("epochs", "precision") if name in about)
 
 
 def accuracy_verdict(rows: Sequence[Row]) -> str:

@@ -30,7 +30,7 @@ def study_of(right):
         overlaps_of("lfi-cam", f"{one.setting} | {other.setting}", maps[0], maps[0] if other.overrides.get("lr") else maps[1])
         for one, other in pairs(settings_of(SCHEDULE))
     )
-    made = Study(tuple(trained), stable, {"model": "tiny", "trained on": 20_000})
+    made = Study(tuple(trained), stable, {"model": "tiny", "trained on": 20_000, "epochs": 5})
     return json.loads(json.dumps({"about": made.about, "rows": made.records()}))
 
 
@@ -47,8 +47,8 @@ def test_without_a_study_there_is_no_part():
 )
 def test_a_sentence_says_what_the_branch_does_to_accuracy(branch, said):
     written = text_of(study_of({BRANCH: branch, NONE: 0.5, PLAIN: 0.5}))
-    assert f"Top-1 with the branch {said} without the branch (difference {100 * branch - 50:.2f} [" in written
-    assert f"Top-1 with the branch {said} with a plain head (difference" in written
+    assert f"Top-1 with the branch {said} without it (difference {100 * branch - 50:.2f} [" in written
+    assert f"Top-1 with the branch {said} with a plain head of as many weights (difference" in written
 
 
 def test_tables_hold_accuracies_and_overlaps_of_all_pairs_of_settings():
@@ -56,6 +56,7 @@ def test_tables_hold_accuracies_and_overlaps_of_all_pairs_of_settings():
     written = text_of(study)
     assert "| without it | 25.0 [" in written
     assert "trained on 20,000" in written
+    assert "xai study lfi-cam --data train/ --val val/ --epochs 5 -o study/" in written
     assert "maps of a photo overlap by" in written
     rows = [line for line in "\n".join(studied(study)).splitlines() if line.startswith("| lfi-cam |")]
     assert len(rows) == 3
