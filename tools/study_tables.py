@@ -13,6 +13,8 @@ Row = Mapping[str, Any]
 NAMES = {BRANCH: "with the branch", NONE: "without it", PLAIN: "with a plain head"}
 RIVALS = {NONE: "without it", PLAIN: "with a plain head of as many weights"}
 STABILITY = "How alike the maps of two trainings are that differ in one setting: intersection over union of what they mark."
+USUAL_EPOCHS = 30
+"""What `xai study` trains by default."""
 ACCURACY_HEAD = ("| network | top-1, % | |", "| --- | ---: | --- |")
 
 
@@ -29,8 +31,7 @@ def studied(study: Mapping[str, Any] | None) -> list[str]:
         wrapped(f"{accuracy_verdict(rows)} {stability_verdict(rows)}"),
         wrapped(
             f"What all trainings share: {shared}. In brackets 95 % intervals over photos; figures by seed show how much one "
-            "training differs from the next. The trainings with other settings are one each. A schedule as short as this leaves all "
-            "networks far from the accuracy that longer ones reach; only their differences are of interest."
+            f"training differs from the next. The trainings with other settings are one each.{shortened(about)}"
         ),
         "\n".join([*ACCURACY_HEAD, *networks, *differences]),
         wrapped(f'{STABILITY} "{OTHER_PHOTO.capitalize()}" is the map of the next photo, which says how alike any two maps are.'),
@@ -40,6 +41,16 @@ def studied(study: Mapping[str, Any] | None) -> list[str]:
             "`docs/results/lfi_study.json`."
         ),
     ]
+
+
+def shortened(about: Mapping[str, Any]) -> str:
+    """A sentence on a schedule that is shorter than the command's own."""
+    if about.get("epochs", USUAL_EPOCHS) >= USUAL_EPOCHS:
+        return ""
+    return (
+        " A schedule as short as this leaves all networks far from the accuracy that longer ones reach; only their differences "
+        "are of interest."
+    )
 
 
 def options(about: Mapping[str, Any]) -> str:

@@ -292,6 +292,18 @@ def test_an_audit_file_cannot_name_maps_outside_its_folder(xai: CommandLine) -> 
     assert "outside its folder" in xai.error
 
 
+def test_a_photo_that_lies_under_two_labels_gets_neither(xai: CommandLine) -> None:
+    one = next(iter(sorted(Path("photos/tabby").iterdir())))
+    (Path("photos/four-poster") / f"again{one.suffix}").write_bytes(one.read_bytes())
+    assert xai("audit", "photos", "--recursive", *MODEL) == 0
+    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map", "-o", "copies") == 0
+    with open("copies/labels.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert not {row["source"] for row in rows} & {str(one), f"photos/four-poster/again{one.suffix}"}
+    assert all(Path(row["source"]).parent.name == row["label"] for row in rows)
+
+
 def test_copies_without_known_labels_are_made_and_that_is_said(xai: CommandLine) -> None:
     Path("photos/tabby").rename("photos/one")
     Path("photos/four-poster").rename("photos/two")

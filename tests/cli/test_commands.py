@@ -202,6 +202,44 @@ def test_a_configuration_file_with_a_typing_error_is_named(
     assert "Did you mean model?" in err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("offline = 1", "offline = 1 in"),
+        ("offline = [true]", "expected true or false"),
+        ('offline = "maybe"', "expected true or false"),
+        ("output = 5", "output = 5 in"),
+        ('output = ""', "expected text in quotes"),
+        ("model = 3", "expected text in quotes"),
+    ],
+)
+@pytest.mark.parametrize("words", [("explain", "sample:hopper"), ("config",)])
+def test_a_setting_of_another_kind_is_refused_by_every_command(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    said: str,
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "xaicli").mkdir()
+    (tmp_path / "xaicli" / "config.toml").write_text(line + "\n")
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert said in err
+
+
+def test_offline_in_the_environment_is_true_or_false(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XAI_OFFLINE", "maybe")
+    code, _, err = run(capsys, "explain", "sample:hopper")
+    assert code == 2
+    assert "offline = 'maybe' in $XAI_OFFLINE; expected true or false" in err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_each_shell(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     code, out, _ = run(capsys, "completion", shell)

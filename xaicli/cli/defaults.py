@@ -27,6 +27,7 @@ COMMANDS = ("explain", "score", "compare", "audit", "aggregate", "list", "doctor
 """Those that take these defaults."""
 LARGEST = 1_000_000
 """Bytes."""
+TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def config_path() -> Path:
@@ -56,17 +57,30 @@ def settings() -> dict[str, tuple[Any, str]]:
                     f'unknown setting "{name}" in {path}',
                     hint=did_you_mean(name, SETTINGS) or "See xai config show.",
                 )
+            require_kind(name, value, str(path))
             found[name] = (value, str(path))
     for name in SETTINGS:
         variable = f"XAI_{name.upper()}"
         if os.environ.get(variable):
+            require_kind(name, os.environ[variable], f"${variable}")
             found[name] = (os.environ[variable], f"${variable}")
     return found
+
+
+def require_kind(name: str, value: Any, place: str) -> None:
+    """Raise UsageError for a value that is no text, or for `offline` neither true nor false."""
+    if name == "offline":
+        known = isinstance(value, bool) or (isinstance(value, str) and value.lower() in TRUE + FALSE)
+        expected = "true or false"
+    else:
+        known, expected = isinstance(value, str) and bool(value), "text in quotes"
+    if not known:
+        raise UsageError(f"{name} = {value!r} in {place}", expected=expected)
 
 
 def default_map() -> dict[str, Any]:
     """Defaults for the options of every command, in click's form."""
     values = {name: value for name, (value, _) in settings().items() if name != "cache"}
     if isinstance(values.get("offline"), str):
-        values["offline"] = values["offline"].lower() in ("1", "true", "yes", "on")
+        values["offline"] = values["offline"].lower() in TRUE
     return {} if not values else dict.fromkeys(COMMANDS, values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,16 @@ class StoredAudit:
     photos: dict[str, dict[str, Any]]
 
 
+def by_content(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The records of photos by hash. A photo that lies in the audit twice, under two labels, has none."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        known = found.setdefault(str(row["photo"]), dict(row))
+        if known.get("label") != row.get("label"):
+            known["label"] = None
+    return found
+
+
 def read_audit(path: Path) -> StoredAudit:
     """Read the file of an audit, or that in a folder; raises InputError if it is none, damaged or of a newer version."""
     wanted = "audit.json, which xai audit writes"
@@ -193,7 +203,7 @@ def read_audit(path: Path) -> StoredAudit:
             if any(mean.shape != (GRID, GRID) or not np.isfinite(mean).all() or mean.min() < 0 for mean in means.values()):
                 raise ValueError("a mean map of another shape")
             members = {int(row["cluster"]): frozenset(map(str, row["members"])) for row in given["clusters"]}
-            photos = {str(row["photo"]): dict(row) for row in given["photos"]}
+            photos = by_content(given["photos"])
             return StoredAudit(path, View.from_dict(given["view"]), str(given["method"]), means, members, photos)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not the file of an audit ({fault_in_content(error)})", expected=wanted) from error
