@@ -76,8 +76,8 @@ def run_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What was run, how fast, and the loss over the steps."""
     first = runs[0]
     about = (
-        f"**Run at real size**: {count(first['steps'], 'step')} each at 224 x 224 pixels, {first['precision']}, learning rate up "
-        f"to {first['lr']:g}, on photos of Tiny ImageNet enlarged from 64 x 64. The networks have random weights, their batch "
+        f"**Run at real size**: {count(first['steps'], 'step')} each at 224 x 224 pixels, learning rate up to "
+        f"{first['lr']:g}, on photos of Tiny ImageNet enlarged from 64 x 64. The networks have random weights, their batch "
         "norms set by 64 photos. So the runs show that the trainings run at this size, not what they learn or what a map is "
         "worth. Photos a second are of one core, beside other work. The loss is the mean of the steps up to:"
     )
@@ -85,9 +85,11 @@ def run_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
     for run in runs:
         losses = [f"{part['loss']:.2f}" for part in parts_of(run["trace"], PARTS)]
-        rows.append(f"| `{run['method']}` | `{run['model']}` | {run['batch']} | {run['rate']:.2g} | {' | '.join(losses)} |")
-    head = f"| method | network | photos a step | photos a second | {' | '.join(map(str, ends))} |"
-    return ["", wrapped(about), "", head, "| --- | --- |" + " ---: |" * (2 + PARTS), *rows]
+        rows.append(
+            f"| `{run['method']}` | `{run['model']}` | {run['precision']} | {run['batch']} | {run['rate']:.2g} | {' | '.join(losses)} |"
+        )
+    head = f"| method | network | precision | photos a step | photos a second | {' | '.join(map(str, ends))} |"
+    return ["", wrapped(about), "", head, "| --- | --- | --- |" + " ---: |" * (2 + PARTS), *rows]
 
 
 def parts_of(trace: Sequence[Mapping[str, float]], count: int) -> list[dict[str, float]]:

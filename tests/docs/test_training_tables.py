@@ -18,8 +18,8 @@ def test_a_run_is_shown_as_means_of_its_parts():
     assert [part["ce"] for part in parts_of(trace, 2)] == [2.0, 7.0]
     run = {"method": "t-tame", "model": "vgg16", "steps": 40, "batch": 8, "lr": 0.01, "precision": "bf16", "rate": 4.25}
     made = recipes_tables({"ordinary": 1.0, "recipes": [], "runs": [{**run, "trace": trace}]}).splitlines()
-    assert "| method | network | photos a step | photos a second | 8 | 16 | 24 | 32 | 40 |" in made
-    assert "| `t-tame` | `vgg16` | 8 | 4.2 | 1.00 | 5.00 | 9.00 | 13.00 | 17.00 |" in made
+    assert "| method | network | precision | photos a step | photos a second | 8 | 16 | 24 | 32 | 40 |" in made
+    assert "| `t-tame` | `vgg16` | bf16 | 8 | 4.2 | 1.00 | 5.00 | 9.00 | 13.00 | 17.00 |" in made
 
 
 def test_each_training_has_a_line_for_each_way():
