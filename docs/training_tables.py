@@ -85,9 +85,8 @@ def run_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
     for run in runs:
         losses = [f"{part['loss']:.2f}" for part in parts_of(run["trace"], PARTS)]
-        rows.append(
-            f"| `{run['method']}` | `{run['model']}` | {run['precision']} | {run['batch']} | {run['rate']:.2g} | {' | '.join(losses)} |"
-        )
+        about_it = [f"`{run['method']}`", f"`{run['model']}`", run["precision"], str(run["batch"]), f"{run['rate']:.2g}"]
+        rows.append(f"| {' | '.join([*about_it, *losses])} |")
     head = f"| method | network | precision | photos a step | photos a second | {' | '.join(map(str, ends))} |"
     return ["", wrapped(about), "", head, "| --- | --- | --- |" + " ---: |" * (2 + PARTS), *rows]
 
