@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from docs.page_words import Interval, shown, wrapped
-from xaicli.training.study_arms import BRANCH, NONE, PLAIN
+from xaicli.training.study_arms import BRANCH, EPOCHS, NONE, PLAIN
 from xaicli.training.study_result import ACCURACY, DIFFERENCE, MEASURES, OTHER_PHOTO
 
 Row = Mapping[str, Any]
 NAMES = {BRANCH: "with the branch", NONE: "without it", PLAIN: "with a plain head"}
 RIVALS = {NONE: "without it", PLAIN: "with a plain head of as many weights"}
 STABILITY = "How alike the maps of two trainings are that differ in one setting: intersection over union of what they mark."
-USUAL_EPOCHS = 30
-"""What `xai study` trains by default."""
 ACCURACY_HEAD = ("| network | top-1, % | |", "| --- | ---: | --- |")
 
 
@@ -45,7 +43,7 @@ def studied(study: Mapping[str, Any] | None) -> list[str]:
 
 def shortened(about: Mapping[str, Any]) -> str:
     """A sentence on a schedule that is shorter than the command's own."""
-    if about.get("epochs", USUAL_EPOCHS) >= USUAL_EPOCHS:
+    if about.get("epochs", EPOCHS) >= EPOCHS:
         return ""
     return (
         " A schedule as short as this leaves all networks far from the accuracy that longer ones reach; only their differences "

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xaicli
-from xaicli.errors import UsageError, XaiError
+from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.models.checkpoint import read_metadata
 from xaicli.task import Schedule
 from xaicli.training import loop
@@ -121,6 +121,12 @@ def test_two_studies_never_work_in_one_folder(toy, tmp_path):
     with alone_in(tmp_path), pytest.raises(UsageError, match="another xai study is at work in"):
         xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=1, output=tmp_path, **TYPED)
     with alone_in(tmp_path):
+        pass
+
+
+def test_a_folder_in_the_place_of_the_lock_is_named(tmp_path):
+    (tmp_path / "study.lock").mkdir()
+    with pytest.raises(InputError, match=r"study\.lock cannot be locked"), alone_in(tmp_path):
         pass
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from xaicli.errors import UsageError
+from xaicli.errors import InputError, UsageError
 from xaicli.files import make_folder, write_atomic
 from xaicli.models.checkpoint import ENDING, read_checkpoint
 from xaicli.models.load import load_classifier
@@ -34,7 +34,7 @@ from xaicli.training.learner import refuse_model
 from xaicli.training.map_overlap import Floats
 from xaicli.training.plan import prepare
 from xaicli.training.run import TrainRun
-from xaicli.training.study_arms import StudyArm, arms_of, overrides_of, pairs, settings_of
+from xaicli.training.study_arms import EPOCHS, StudyArm, arms_of, overrides_of, pairs, settings_of
 from xaicli.training.study_result import StudiedNetwork, Study, overlaps_of
 from xaicli.training.train import carry_out
 from xaicli.training.train_request import TrainRequest
@@ -155,6 +155,10 @@ def alone_in(folder: Path) -> Iterator[None]:
         raise UsageError(
             f"another xai study is at work in {folder}", hint="Wait for its end, or choose another folder with -o."
         ) from None
+    except OSError as error:
+        raise InputError(
+            f"{lock.lock_file} cannot be locked ({error.strerror})", expected="a file", hint="Choose another folder with -o."
+        ) from error
     try:
         yield
     finally:
@@ -203,7 +207,7 @@ def study(
     val: str | Path | None = None,
     hold_out: int | None = None,
     limit: int | None = 20_000,
-    epochs: int = 30,
+    epochs: int = EPOCHS,
     batch_size: int | None = None,
     lr: float | None = None,
     seeds: int = 3,

@@ -9,6 +9,8 @@ from typing import Any
 
 from xaicli.task import Augmentation, Schedule
 
+EPOCHS = 30
+"""Of a study's schedule, unless the user says otherwise."""
 BRANCH, PLAIN, NONE = "branch", "plain-head", "none"
 
 
