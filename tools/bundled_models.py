@@ -22,6 +22,7 @@ from tools.resumable_work import exit_code_of, say
 from xaicli.errors import UsageError
 from xaicli.models import checkpoint
 from xaicli.models.checkpoint import ENDING
+from xaicli.models.checkpoint_content import hash_as_trained
 from xaicli.training.curve import curve_path
 from xaicli.training.data import read_listing
 from xaicli.training.loop import Epoch
@@ -92,8 +93,11 @@ def make(recipe: BundledFile, arguments: argparse.Namespace) -> None:
     assert request.output is not None
     if not request.output.is_file():
         trained(request)
-    checkpoint.BUNDLED.mkdir(exist_ok=True)
-    shutil.copyfile(request.output, checkpoint.BUNDLED / recipe.file)
+    place = checkpoint.BUNDLED / recipe.file
+    # A file that lies there already holds the figures that were measured of it, too.
+    if not place.is_file() or hash_as_trained(place) != hash_as_trained(request.output):
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(request.output, place)
 
 
 def trained(request: TrainRequest) -> Path:

@@ -1,17 +1,18 @@
-"""Which method `xai explain` takes on the bundled networks where none is named: by stored scores, kept as data of the package.
+"""Which method `xai explain` takes on the bundled networks where none is named: by the model card's scores.
 
-    python -m tools.default_methods         reads docs/results/NAME.jsonl, writes xaicli/models/bundled/defaults.json
+    python -m tools.default_methods         reads docs/results/defaults/NAME.jsonl, writes xaicli/models/bundled/defaults.json
 
 A candidate costs two passes at most, explains any class by what a layer, attention or a trained head holds (a map of single
-pixels gains on insertion what nobody can see in it), and takes its default parameters. The best mean by insertion wins; where its
-paired 95 % interval against grad-cam holds 0, grad-cam stays (`ahead` false).
+pixels gains on insertion what nobody can see in it), and takes its default parameters. `python -m tools.bundled_models --card`
+scores all of them, stores the scores and chooses: of those that are shown to beat grad-cam on insertion, by a paired test that is
+corrected for the number of candidates, the one with the best mean; where there is none, grad-cam stays (`ahead` false).
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from docs import stored_rows
+from docs.page_words import shown, wrapped
 from xaicli.builtin import METHODS
 from xaicli.files import write_atomic
 from xaicli.method import Method, Needs
-from xaicli.models.architecture import OURS
 from xaicli.models.load import load_classifier
 from xaicli.network.classifier import Classifier
 from xaicli.registry import CONTROLS, make_method
 from xaicli.results import stats
-from xaicli.runs.default_method import FILE, OTHERWISE
+from xaicli.results.intervals import Estimate
+from xaicli.runs import default_method
 from xaicli.suitability import unfit
 
-RESULTS = Path("docs/results")
+SCORES = Path("docs/results/defaults")
 METRIC = "insertion"
 USUAL = "grad-cam"
 MOST_PASSES = 2
+LEVEL = 0.05
 OF_LAYERS = Needs.FEATURES | Needs.ATTENTION | Needs.CHECKPOINT | Needs.HEAD
 
-Values = dict[str, dict[str, float]]
+Values = Mapping[str, Mapping[str, float]]
 """Values by method, then by photo."""
 
 
-def read(path: Path) -> Values:
-    return {column.method: column.values for column in stored_rows.read(path).values() if column.metric == METRIC}
+def candidates(classifier: Classifier) -> list[Method]:
+    """The methods among which the default of a classifier is chosen, with their default parameters."""
+    known = [make_method(name) for name in METHODS if name not in CONTROLS]
+    return [method for method in known if is_candidate(method, classifier)]
 
 
 def is_candidate(method: Method, classifier: Classifier) -> bool:
@@ -55,37 +60,86 @@ def is_candidate(method: Method, classifier: Classifier) -> bool:
     )
 
 
-def chosen(values: Values, candidates: list[str]) -> dict[str, Any]:
-    """The winner of one network, with its figures over the photos that all candidates have."""
-    photos = sorted(set.intersection(*(set(values[name]) for name in candidates)))
+def store(path: Path, columns: Iterable[stored_rows.Column]) -> None:
+    """Keep the candidates' scores of one network."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored_rows.write(path, {(column.method, column.metric): column for column in columns})
+
+
+def values_of(columns: Iterable[stored_rows.Column]) -> Values:
+    return {column.method: column.values for column in columns}
+
+
+def read(path: Path) -> Values:
+    return values_of(stored_rows.read(path).values())
+
+
+def gains(values: Values) -> dict[str, tuple[Estimate, Estimate]]:
+    """The mean of each candidate and its gain over grad-cam, over the photos that all have; the best mean first."""
+    photos = sorted(set.intersection(*map(set, values.values())))
     columns: Mapping[str, NDArray[np.float64]] = {
-        name: np.asarray([values[name][photo] for photo in photos]) for name in candidates
+        name: np.asarray([own[photo] for photo in photos]) for name, own in values.items()
     }
-    best = max(candidates, key=lambda name: (columns[name].mean(), name == USUAL))
-    ahead = stats.difference(columns[best], columns[USUAL])
-    is_ahead = ahead.low is not None and ahead.low > 0
-    best = best if is_ahead else USUAL
-    value = stats.mean(columns[best])
+    order = sorted(columns, key=lambda name: (columns[name].mean(), name == USUAL), reverse=True)
+    return {name: (stats.mean(columns[name]), stats.difference(columns[name], columns[USUAL])) for name in order}
+
+
+def chosen(values: Values) -> dict[str, Any]:
+    """The default of one network, with its figures."""
+    found = gains(values)
+    best = next((name for name in found if is_ahead(found[name][1], len(found) - 1)), USUAL)
+    value = found[best][0]
     return {
         "method": best,
-        "ahead": is_ahead,
+        "ahead": best != USUAL,
         "value": [value.value, value.low, value.high],
-        "photos": len(photos),
-        "among": len(candidates),
+        "photos": value.n,
+        "among": len(found),
     }
 
 
-def measured(network: str) -> dict[str, Any]:
-    classifier = load_classifier(network, device="cpu")
-    values = read(RESULTS / f"{network}.jsonl")
-    names = [name for name in values if name in METHODS and name not in CONTROLS]
-    candidates = [name for name in names if is_candidate(make_method(name), classifier)]
-    return {"fingerprint": classifier.weights_fingerprint, **chosen(values, candidates)}
+def is_ahead(gain: Estimate, comparisons: int) -> bool:
+    """Whether a gain is shown to lie above 0 where so many are looked at (Bonferroni)."""
+    return gain.value is not None and gain.value > 0 and gain.p is not None and gain.p * comparisons < LEVEL
+
+
+def section(columns: Iterable[stored_rows.Column]) -> str:
+    """The part of the model card that says how the default was chosen."""
+    values = values_of(columns)
+    choice, found = chosen(values), gains(values)
+    why = (
+        f"it has the best mean that is shown to beat {USUAL}'s (paired, after correcting for {len(found) - 1} comparisons)"
+        if choice["ahead"]
+        else f"no other is shown to beat it (paired, after correcting for {len(found) - 1} comparisons)"
+    )
+    about = (
+        f"Without `--method`, `xai explain` takes `{choice['method']}` here: of {len(found)} methods of layers, attention or "
+        f"trained heads that take one or two passes, scored by {METRIC} on {choice['photos']} photos, {why}."
+    )
+    table = [f"| method | {METRIC} ↑ | less {USUAL} |", "| --- | ---: | ---: |"]
+    for name, (mean, gain) in found.items():
+        table.append(f"| {name} | {shown(interval(mean), 3)} | {shown(interval(gain), 3) if name != USUAL else ''} |")
+    return "\n\n".join([wrapped(about), "\n".join(table)]) + "\n"
+
+
+def interval(estimate: Estimate) -> list[float | None]:
+    return [estimate.value, estimate.low, estimate.high]
+
+
+def write(folder: Path) -> None:
+    """Choose from the stored scores of a folder and write the package's data."""
+    networks = {path.stem: measured(path) for path in stored_rows.files(folder)}
+    content = json.dumps({"networks": networks, "otherwise": default_method.OTHERWISE}, indent=1).encode()
+    write_atomic(default_method.FILE, lambda file: file.write(content + b"\n"))
+
+
+def measured(path: Path) -> dict[str, Any]:
+    classifier = load_classifier(path.stem, device="cpu")
+    return {"fingerprint": classifier.weights_fingerprint, **chosen(read(path))}
 
 
 def main() -> int:
-    content = json.dumps({"networks": {name: measured(name) for name in OURS}, "otherwise": OTHERWISE}, indent=1).encode()
-    write_atomic(FILE, lambda file: file.write(content + b"\n"))
+    write(SCORES)
     return 0
 
 

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from tools import searched_heads
+from tools import card_scores, default_methods, recorded_figures, searched_heads
+from tools.card_scores import CardScores, shown
 from xaicli.files import write_atomic
-from xaicli.images.truth import Truth, read_truth
 from xaicli.images.view import View
-from xaicli.metric import Quantity, ValueKind
 from xaicli.models.checkpoint import BUNDLED, ENDING, read_metadata
 from xaicli.models.load import load_classifier
-from xaicli.network.classifier import Classifier
-from xaicli.registry import make_method, make_metrics
-from xaicli.results import stats
-from xaicli.results.intervals import Estimate
-from xaicli.results.store import Store
 from xaicli.results.tables import render
-from xaicli.runs.score_request import expecting
-from xaicli.runs.score_run import ScoreRun
-from xaicli.stamps import stamp
-from xaicli.suitability import unfit
-from xaicli.training.batches import held_out
 from xaicli.training.curve import HELD, draw_curve
 from xaicli.training.data import Listing
-from xaicli.training.decoded import open_photos
-from xaicli.training.held_out_scores import HeldOutScores
 
-RIVALS = ("grad-cam", "rise@n_masks=1000", "attention-rollout", "daam")
-METRICS = ("insertion", "deletion", "average-drop@area=50@mask=binary", "increase-in-confidence@area=50@mask=binary")
-WITH_TRUTH = "energy-pointing-game"
-COSTLY, PART = 200, 5
-"""A method of more forward passes a photo than this is scored on one photo of five."""
 HEADS = ("t-tame", "p-tame")
-BATCH = 128
-HITS = Quantity(ValueKind.BINARY, 0.0, 1.0)
-BOXES = "boxes.csv"
 INTRODUCTION = """# The bundled models
 
 Two compact networks ship with the package, so that every method runs offline, on photos of everyday things: `--model tiny`, a
@@ -62,91 +33,30 @@ trains all of it again and writes this page (`make bundled-models DATA=FOLDER CL
 Explanations are scored on held-out photos that took no part in training, for the class that the network decided on. `random` and
 `center` know nothing of the photo, and `other` is the same method's map of another photo: a method that does not beat them
 explains nothing. `lfi-cam@weights=equal` is the plain mean over channels: what LFI-CAM is worth beyond it, its branch has
-learned.
+learned. Each file's own record holds its figures too (`xai list checkpoints --format json`).
 What heads for networks with real weights are worth after minutes of training: [trained heads](trained-heads.md).
 """
 
 
-@dataclass(frozen=True, eq=False)
-class Accuracy:
-    """Which photos are decided rightly: first, and among the first five."""
-
-    first: Estimate
-    five: Estimate
-
-
 def write_card(path: Path, listing: Listing, explained: Mapping[str, Sequence[str]], photos: int, work: Path) -> None:
-    """Measure the bundled networks on held-out photos and write the page, with the pictures of their training.
+    """Measure the bundled networks on held-out photos, write the page with the pictures of their training, write the figures into
+    the networks' and explainers' own files, and choose the methods that explain them by default.
 
     explained: by network the methods that are trained for it; photos: how many are scored; work: a folder for the scores, from
     which a run that was stopped goes on.
     """
     work.mkdir(parents=True, exist_ok=True)
     parts = [INTRODUCTION, *filter(None, [searched_heads.section(searched_heads.read_rows())])]
+    results = path.parent / "results" / default_methods.SCORES.name
     for name, methods in explained.items():
         classifier = load_classifier(name)
-        truth = truth_beside(listing, classifier)
-        with Store.open(work / f"{name}.{version_of(name)}.db") as store:
-            for report in comparisons(classifier, methods, listing.sample(photos, seed=0), truth, store):
-                for _ in report.rows():
-                    pass
-            groups = report.groups
-            table = "\n".join([render(groups, "markdown"), *(searched_heads.verdicts(group, HEADS) for group in groups)])
-        picture = draw_training(name, path.parent / "pictures")
-        parts.append(section(name, accuracy(classifier, listing), table, picture))
+        scores = card_scores.measure(classifier, methods, listing, photos, work)
+        recorded_figures.record(name, scores, HEADS)
+        default_methods.store(results / f"{name}.jsonl", scores.candidates)
+        parts.append(section(name, scores, draw_training(name, path.parent / "pictures")))
+    default_methods.write(results)
     content = "\n".join(parts).encode()
     write_atomic(path, lambda file: file.write(content))
-
-
-def comparisons(
-    classifier: Classifier, methods: Sequence[str], photos: Listing, truth: Truth | None, store: Store
-) -> Iterator[HeldOutScores]:
-    """Scores of what was trained for a network beside what needs no training; of costly methods on a part of the photos."""
-    rivals = [rival for rival in map(make_method, RIVALS) if not unfit(rival, classifier)]
-    metrics = make_metrics(METRICS if truth is None else [*METRICS, WITH_TRUTH])
-    every = [*map(make_method, methods), *rivals]
-    costly = [method for method in every if method.cost(classifier).forward > COSTLY]
-    some = photos.sources[: max(1, len(photos.sources) // PART)]
-    for chosen, sources in (([method for method in every if method not in costly], photos.sources), (costly, some)):
-        if chosen:
-            run = ScoreRun(sources, expecting(classifier, metrics, len(sources), len(chosen)), chosen, metrics, truth=truth)
-            run.check()
-            yield HeldOutScores(run, store)
-
-
-def version_of(name: str) -> str:
-    """Changes with the files of a network and of its explainers, so that scores of earlier files are not taken for theirs."""
-    return stamp([sha256(file.read_bytes()).hexdigest() for file in sorted(BUNDLED.glob(f"{name}.*"))])
-
-
-def accuracy(classifier: Classifier, listing: Listing) -> Accuracy:
-    """Of all held-out photos, in float32, as the network ships."""
-    assert listing.labels is not None
-    _, photos = open_photos(listing, classifier.view)
-    ranks: list[NDArray[np.int64]] = []
-    with torch.inference_mode():
-        for batch in held_out(photos, listing.labels, len(listing), classifier.view, BATCH, classifier.device):
-            assert batch.labels is not None
-            logits = classifier(batch.inputs)
-            own = logits.gather(1, batch.labels[:, None])
-            ranks.append((logits > own).sum(dim=1).cpu().numpy())
-    rank = np.concatenate(ranks)
-    return Accuracy(stats.mean((rank == 0).astype(float), HITS), stats.mean((rank < 5).astype(float), HITS))
-
-
-def truth_beside(listing: Listing, classifier: Classifier) -> Truth | None:
-    """The boxes of held-out photos, of a boxes.csv with columns path, x0, y0, x1, y1 (both ends included) above their folders."""
-    file = listing.sources[0].file
-    place = None if file is None else next((parent / BOXES for parent in file.parents[:3] if (parent / BOXES).is_file()), None)
-    if place is None:
-        return None
-    with open(place, newline="", encoding="utf-8") as table:
-        rows = [[row["path"], row["x0"], row["y0"], int(row["x1"]) + 1, int(row["y1"]) + 1] for row in csv.DictReader(table)]
-    with TemporaryDirectory() as folder:
-        made = Path(folder) / BOXES
-        with open(made, "w", newline="", encoding="utf-8") as table:
-            csv.writer(table).writerows([["file", "x0", "y0", "x1", "y1"], *rows])
-        return read_truth(made, classifier.classes, classifier.count)
 
 
 def draw_training(name: str, folder: Path) -> str:
@@ -162,7 +72,7 @@ def draw_training(name: str, folder: Path) -> str:
     return f"{folder.name}/{picture.name}"
 
 
-def section(name: str, reached: Accuracy, table: str, picture: str) -> str:
+def section(name: str, scores: CardScores, picture: str) -> str:
     """The part of the page that is about one network and what explains it."""
     metadata = read_metadata(BUNDLED / f"{name}{ENDING}")
     explainers = [explainer(file) for file in sorted(BUNDLED.glob(f"{name}.*{ENDING}"))]
@@ -172,7 +82,7 @@ def section(name: str, reached: Accuracy, table: str, picture: str) -> str:
         "",
         f"- network: `{metadata['architecture']['spec']}`, {metadata['count']} classes, {size(BUNDLED / f'{name}{ENDING}')}",
         f"- view: {view.describe()}",
-        f"- top-1 accuracy {shown(reached.first)}, top-5 {shown(reached.five)}, on {reached.first.n:,} held-out photos",
+        f"- top-1 accuracy {shown(scores.first)}, top-5 {shown(scores.five)}, on {scores.first.n:,} held-out photos",
         f"- {recipe(metadata)}",
         f"- photos varied: {listed(metadata['augmentation'])}",
         f"- data fingerprint `{metadata['data']['fingerprint']}`, made with {listed(metadata['versions'])}",
@@ -180,7 +90,9 @@ def section(name: str, reached: Accuracy, table: str, picture: str) -> str:
         "",
         f"![training of {name}]({picture})",
         "",
-        table,
+        render([scores.group], "markdown"),
+        searched_heads.verdicts(scores.group, HEADS),
+        default_methods.section(scores.candidates),
     ]
     return "\n".join(lines)
 
@@ -216,10 +128,3 @@ def words(schedule: Mapping[str, Any]) -> str:
 
 def listed(entries: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in entries.items())
-
-
-def shown(estimate: Estimate) -> str:
-    """A share in percent with its interval."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "unknown"
-    return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

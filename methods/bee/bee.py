@@ -20,7 +20,7 @@ from xaicli.methods.bee.bee_training import BEETask, BEETraining
 from xaicli.methods.bee.learned_prior import LearnedPrior, learned_prior
 from xaicli.methods.bee.path_integral import Integrand, places_of
 from xaicli.methods.bee.pulls import Found, PathRule, Question, explore
-from xaicli.models.checkpoint import content_of
+from xaicli.models.checkpoint_content import content_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.suffix import Suffix, suffix

@@ -13,7 +13,7 @@ from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.certainty.noise_source import altered, dropouts, dropping
 from xaicli.methods.certainty.uncertainty import Uncertainty, entropy, slope
 from xaicli.methods.certainty.variance_head import VarianceTask, VarianceTraining, variance_head
-from xaicli.models.checkpoint import content_of
+from xaicli.models.checkpoint_content import content_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
 from xaicli.network.taps import tap

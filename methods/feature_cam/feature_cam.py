@@ -13,7 +13,7 @@ from xaicli.method import Cost, Maps, Method, Sign, Wrapper, param
 from xaicli.methods.feature_cam.edges import edge_magnitude
 from xaicli.methods.feature_cam.hed import hed_edges, read_hed
 from xaicli.methods.grad_cam import GradCAM
-from xaicli.models.checkpoint import content_of
+from xaicli.models.checkpoint_content import content_of
 from xaicli.network.classifier import Classifier
 from xaicli.passes.upsampling import unit_range, upsample
 from xaicli.targets import Targets

@@ -20,7 +20,8 @@ from xaicli.methods.tame.trained_attention import (
     require_class_token,
     scaled,
 )
-from xaicli.models.checkpoint import Checkpoint, checkpoint_for, content_of
+from xaicli.models.checkpoint import Checkpoint, checkpoint_for
+from xaicli.models.checkpoint_content import content_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.layers import FeatureLayer
 from xaicli.network.stages import find_stages

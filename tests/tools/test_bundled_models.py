@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 
-from tools import bundled_models, model_card
+from tools import bundled_models, card_scores, default_methods, model_card, recorded_figures, searched_heads
 from tools.bundled_models import RECIPES, chosen, explainers_of, main
 from xaicli.cli.main import main as xai
 from xaicli.models import architecture, checkpoint, from_checkpoint
+from xaicli.models.checkpoint import read_metadata
+from xaicli.models.checkpoint_content import content_of
 from xaicli.models.load import load_classifier
 from xaicli.results.store import Store
+from xaicli.runs import default_method
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder in the place of the package's own, recipes of seconds, and networks of a few channels."""
     place = tmp_path / "package"
-    for module in (checkpoint, from_checkpoint, model_card):
+    for module in (checkpoint, from_checkpoint, model_card, card_scores, recorded_figures):
         monkeypatch.setattr(module, "BUNDLED", place)
     quick = {
         "tiny": ("classifier@branch=true", "tiny@widths=8+8@blocks=1"),
@@ -30,9 +34,13 @@ def folder(tmp_path, monkeypatch):
         settings = {"epochs": 2 if recipe.network else 1, "batch_size": 8}
         recipes.append(bundled_models.BundledFile(recipe.stem, method, model, recipe.network, settings))
     monkeypatch.setattr(bundled_models, "RECIPES", tuple(recipes))
-    monkeypatch.setattr(model_card, "RIVALS", ("grad-cam", "rise@n_masks=8"))
-    monkeypatch.setattr(model_card, "COSTLY", 5)
-    monkeypatch.setattr(model_card, "METRICS", ("insertion@steps=2", "average-drop@area=50@mask=binary"))
+    monkeypatch.setattr(card_scores, "RIVALS", ("grad-cam", "rise@n_masks=8"))
+    monkeypatch.setattr(card_scores, "COSTLY", 5)
+    monkeypatch.setattr(card_scores, "METRICS", ("insertion@steps=2", "average-drop@area=50@mask=binary"))
+    monkeypatch.setattr(default_method, "FILE", tmp_path / "defaults.json")
+    monkeypatch.setattr(default_methods, "METRIC", "insertion@steps=2")
+    for module in (searched_heads, recorded_figures):
+        monkeypatch.setattr(module, "METRIC", "insertion@steps=2")
     return place
 
 
@@ -64,9 +72,29 @@ def test_one_command_trains_everything_and_writes_the_page(folder, toy, tmp_path
     assert load_classifier("tiny-vit").classes == ("blue", "green", "red")
     for model, methods in (("tiny", "lfi-cam,t-tame,p-tame,grad-cam"), ("tiny-vit", "t-tame,p-tame,daam,rollout,grad-cam")):
         assert xai(["explain", photo, "--model", model, "--method", methods, "-o", model]) == 0
+    # Each file holds its figures, and counts as the one that was trained.
+    defaults = json.loads((tmp_path / "defaults.json").read_text())["networks"]
+    for recipe in RECIPES:
+        file, trained = folder / recipe.file, tmp_path / "bundled-models" / recipe.file
+        figures = read_metadata(file)["measured"]
+        assert figures["scored"] == 4
+        own = figures["scores"] if not recipe.network else figures["scores"]["grad-cam"]
+        assert 0 <= own["insertion@steps=2"]["value"] <= 1
+        assert content_of(str(file)) == content_of(str(trained))
+        if recipe.network:
+            assert figures["accuracy"]["top-1"]["photos"] == len(list((toy / "val").glob("*/*.png")))
+            assert defaults[recipe.stem]["photos"] == 4
+            assert (tmp_path / "docs" / "results" / "defaults" / f"{recipe.stem}.jsonl").is_file()
+            assert f"takes `{defaults[recipe.stem]['method']}` here" in page
+    written = {path.name: path.read_bytes() for path in folder.iterdir()}
     capsys.readouterr()
-    assert main([*words, "--only", "tiny"]) == 0
+    assert xai(["list", "checkpoints", "tiny.t-tame"]) == 0
+    assert "insertion@steps=2 0." in capsys.readouterr().out
+    # What is there is neither trained nor scored again, and keeps its figures.
+    assert main([*words, "--card", "docs/models.md", "--photos", "4"]) == 0
     assert "epoch" not in capsys.readouterr().err
+    assert sorted((tmp_path / "bundled-models").glob("*.db")) == sorted(stores)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == written
 
 
 def test_recipes_may_be_chosen_by_name():

@@ -20,8 +20,8 @@ from xaicli.errors import InputError, XaiError
 from xaicli.files import write_atomic
 from xaicli.models.weights import kind_of, read_safetensors
 from xaicli.network.classifier import Classifier
-from xaicli.stamps import FIRST_SCHEMA, array_checksum, checksum_of, sha256_file, stamp, with_checksum, without_checksum
-from xaicli.untrusted import changed_at, file_state, is_file, status_if_there, status_of
+from xaicli.stamps import FIRST_SCHEMA, array_checksum, checksum_of, stamp, with_checksum, without_checksum
+from xaicli.untrusted import changed_at, file_state, is_file, status_of
 
 KEY = "xaicli"
 """The key of the metadata, as JSON, in the file's header."""
@@ -29,8 +29,6 @@ TENSORS = "tensors"
 """The entry of the metadata that tells whether the tensors are as they were written."""
 SCHEMA = 2
 ENDING = ".safetensors"
-CONTENT_DIGITS = 16
-"""Hex digits by which a file's content is told apart."""
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 """The networks and explainers that ship with the package."""
 
@@ -193,19 +191,6 @@ def installed(method: str, classifier: Classifier, alike: Mapping[str, Any] | No
 
 def installed_for(method: str) -> list[ListedCheckpoint]:
     return [found for found in list_checkpoints() if not found.fault and found.metadata["method"] == method]
-
-
-def content_of(path: str) -> str:
-    """A checkpoint's identity, without its folder: the file's name and a stamp of its bytes, where it can be read."""
-    file = Path(os.path.expanduser(path))
-    # Not every text is a path: one may hold a null character.
-    status = status_if_there(file) if is_file(file) else None
-    return file.name if status is None else f"{file.name} {digest_of(file, file_state(status))}"
-
-
-@functools.lru_cache(maxsize=4)
-def digest_of(path: Path, state: tuple[int, ...]) -> str:
-    return sha256_file(path)[:CONTENT_DIGITS]
 
 
 def require_fit(path: Path, metadata: Mapping[str, Any], method: str, classifier: Classifier) -> None:

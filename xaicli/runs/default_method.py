@@ -1,6 +1,6 @@
 """The method that explains where none is named: on a bundled network by scores that were measured there, kept in the package.
 
-`tools/default_methods.py` writes the data from stored scores, and says which methods were compared.
+`tools/default_methods.py` writes the data from the model card's scores, and says which methods were compared.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def reason(entry: dict[str, Any]) -> str:
     photos = count(entry["photos"], "photo")
     if entry["ahead"]:
         among = count(entry["among"], "method")
-        return f"the highest mean insertion among {among} {compared}, and shown to beat grad-cam ({photos})"
+        return f"of {among} {compared}, it has the highest mean insertion that is shown to beat grad-cam's ({photos})"
     others = count(entry["among"] - 1, "other method")
     return f"none of {others} {compared} is shown to beat it on insertion ({photos})"
 
