@@ -72,7 +72,7 @@ def measure(classifier: Classifier, methods: Sequence[str], listing: Listing, ph
         for run in (*on_the_card, choice):
             for _ in HeldOutScores(run, store).rows():
                 pass
-        [group] = summarise(store, Selection(tuple(one.label for run in on_the_card for one in run.explainers)))
+        [group] = summarise(store, Selection(definitions=definitions(on_the_card)))
         columns = columns_of(store, choice)
     first, five = accuracy(classifier, listing)
     return CardScores(first, five, group, columns, sample.fingerprint())
@@ -108,12 +108,15 @@ def score_run(
 def columns_of(store: Store, run: ScoreRun) -> list[Column]:
     """The values of a run's methods by photo, which is called by its folder and its name."""
     found: dict[tuple[str, str], Column] = {}
-    metrics = tuple(metric.label for metric in run.metrics)
-    for row in store.rows(Selection(tuple(run.labels), metrics, controls=False)):
+    for row in store.rows(Selection(definitions=definitions([run]))):
         if row.value is not None:
             column = found.setdefault((row.method, row.metric), Column(row.method, row.metric))
             column.values["/".join(Path(row.image).parts[-2:])] = row.value
     return list(found.values())
+
+
+def definitions(runs: Sequence[ScoreRun]) -> frozenset[str]:
+    return frozenset(recipe.definition for run in runs for recipe in run.recipes)
 
 
 def version_of(name: str) -> str:

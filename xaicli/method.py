@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from xaicli.containment import contain_members, contained
 from xaicli.errors import RunError
 from xaicli.needs import Needs
-from xaicli.params import Definition, param
+from xaicli.params import Definition, as_json, param
 from xaicli.sign import Sign
 from xaicli.words import count, type_of
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xaicli.network.classifier import Classifier
     from xaicli.targets import Resolved, Targets
 
-__all__ = ["Cost", "Maps", "Method", "Needs", "Sign", "param", "Wrapper"]
+__all__ = ["Cost", "Maps", "Method", "Needs", "Sign", "content_on", "param", "Wrapper"]
 
 
 AT_MOST = "at most "
@@ -105,7 +105,7 @@ class Method(Definition):
     def __init_subclass__(cls, **options: Any) -> None:
         """Wrap what a method defines in `contained`, so that no call can be forgotten."""
         super().__init_subclass__(**options)
-        contain_members(cls, ("sign", "cost", "require", "layers_read"), "method")
+        contain_members(cls, ("sign", "cost", "require", "layers_read", "found_for"), "method")
         if "attribute" in vars(cls):
             cls.attribute = checked(cls.attribute)  # type: ignore[method-assign]  # the same signature
 
@@ -136,6 +136,13 @@ class Method(Definition):
         if Needs.FEATURES not in self.needs or classifier.module is None:
             return ()
         return (str(classifier.feature_layer(str(self.parameters_as_given().get("layer", "auto")))),)
+
+    def found_for(self, classifier: Classifier) -> dict[str, str]:
+        """What `auto` finds beside the classifier, by parameter, as results count it: a trained checkpoint by its content.
+
+        What the classifier alone determines, such as its feature layer, is not among it.
+        """
+        return {}
 
     def attribute(self, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         """Maps of a batch.
@@ -168,6 +175,17 @@ class Wrapper(Method):
 
     def layers_read(self, classifier: Classifier) -> tuple[str, ...]:
         return self.base.layers_read(classifier)
+
+
+def content_on(method: Method, classifier: Classifier) -> dict[str, Any]:
+    """A method as results of a classifier count it: name, version and parameters, with what `auto` finds in its place.
+
+    Another trained checkpoint makes other maps, so its results are others too, although the method is typed alike.
+    """
+    content: dict[str, Any] = as_json(method)
+    given = {**content["parameters"], **method.found_for(classifier)}
+    bases = {name: value for name in given if isinstance(value := getattr(method, name, None), Method)}
+    return {**content, "parameters": given | {name: content_on(base, classifier) for name, base in bases.items()}}
 
 
 LARGEST_MAP = 1 << 24

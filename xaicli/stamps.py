@@ -37,8 +37,8 @@ def stamp(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:STAMP_LENGTH]
 
 
-def definition_stamp(definition: Definition, target_rule: str, precision: str) -> str:
-    """The stamp of how a map or score is made."""
+def definition_stamp(definition: Definition | Mapping[str, Any], target_rule: str, precision: str) -> str:
+    """The stamp of how a map or score is made; definition: itself, or its content on a classifier (`method.content_on`)."""
     return stamp({**as_json(definition), "target": target_rule, "precision": precision})
 
 

@@ -17,7 +17,7 @@ from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.bee.arms import Arm, NoiseScale
 from xaicli.methods.bee.bandit import Beliefs, Numbers
 from xaicli.methods.bee.bee_training import BEETask, BEETraining
-from xaicli.methods.bee.learned_prior import LearnedPrior, learned_prior
+from xaicli.methods.bee.learned_prior import LearnedPrior, learned_prior, prior_checkpoint
 from xaicli.methods.bee.path_integral import Integrand, places_of
 from xaicli.methods.bee.pulls import Found, PathRule, Question, explore
 from xaicli.models.checkpoint_content import content_of
@@ -112,6 +112,10 @@ class BEE(Method):
         given = {**super().parameters_as_given(), "metric": self.judge.content}
         return given if self.checkpoint in ("auto", "none") else {**given, "checkpoint": content_of(self.checkpoint)}
 
+    def found_for(self, classifier: Classifier) -> dict[str, str]:
+        found = prior_checkpoint(classifier, self.checkpoint, self.trained_for(classifier))
+        return {} if found is None else {"checkpoint": content_of(str(found.path))}
+
     @property
     def steps(self) -> int:
         if self.n_steps != "auto":
@@ -143,8 +147,10 @@ class BEE(Method):
 
     def prior(self, classifier: Classifier) -> LearnedPrior | None:
         """What training has learned; None without it. Raises XaiError for a file that was trained for something else."""
-        names = list(self.layers_read(classifier))
-        return learned_prior(classifier, self.checkpoint, trained_for(self, names))
+        return learned_prior(classifier, self.checkpoint, self.trained_for(classifier))
+
+    def trained_for(self, classifier: Classifier) -> dict[str, Any]:
+        return trained_for(self, list(self.layers_read(classifier)))
 
     def arms_with(self, prior: LearnedPrior | None) -> tuple[Arm, ...]:
         """The arms that are pulled; raises UsageError for one without what it needs."""

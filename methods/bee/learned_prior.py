@@ -62,9 +62,7 @@ def learned_prior(classifier: Classifier, given: str, wanted: Mapping[str, Any])
 
     wanted: what it must have been trained for. Raises InputError for a file that was trained for something else.
     """
-    if given == "none":
-        return None
-    checkpoint = installed(NAME, classifier, wanted) if given == "auto" else checkpoint_for(NAME, classifier, given)
+    checkpoint = prior_checkpoint(classifier, given, wanted)
     if checkpoint is None:
         return None
     for key, value in wanted.items():
@@ -75,6 +73,13 @@ def learned_prior(classifier: Classifier, given: str, wanted: Mapping[str, Any])
                 hint="Train one with the same parameters, or give checkpoint=none.",
             )
     return prior_of(checkpoint)
+
+
+def prior_checkpoint(classifier: Classifier, given: str, wanted: Mapping[str, Any]) -> Checkpoint | None:
+    """The named file or, for `auto`, the installed one that was trained for what is wanted; None for `none`, or without one."""
+    if given == "none":
+        return None
+    return installed(NAME, classifier, wanted) if given == "auto" else checkpoint_for(NAME, classifier, given)
 
 
 def said(value: Any, beside: Any) -> str:

@@ -13,6 +13,7 @@ from xaicli.method import Cost, Maps, Method, Needs, Sign, param
 from xaicli.methods.certainty.noise_source import altered, dropouts, dropping
 from xaicli.methods.certainty.uncertainty import Uncertainty, entropy, slope
 from xaicli.methods.certainty.variance_head import VarianceTask, VarianceTraining, variance_head
+from xaicli.models.checkpoint import checkpoint_for
 from xaicli.models.checkpoint_content import content_of
 from xaicli.network.classifier import Classifier
 from xaicli.network.modes import eval_mode
@@ -91,6 +92,12 @@ class UCAM(Method):
         """A checkpoint counts by its content, not by the folder that it lies in."""
         given = super().parameters_as_given()
         return given if self.checkpoint == "auto" else {**given, "checkpoint": content_of(self.checkpoint)}
+
+    def found_for(self, classifier: Classifier) -> dict[str, str]:
+        if self.measure != "variance":
+            return {}
+        found = checkpoint_for(VarianceTask.name, classifier, self.checkpoint)
+        return {"checkpoint": content_of(str(found.path))}
 
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """One clean pass with backward passes for the class map and the uncertainty; with several passes, each runs forward

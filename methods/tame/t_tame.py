@@ -78,6 +78,10 @@ class TrainedMaps(Method):
         given = super().parameters_as_given()
         return given if self.checkpoint == "auto" else {**given, "checkpoint": content_of(self.checkpoint)}
 
+    def found_for(self, classifier: Classifier) -> dict[str, str]:
+        found = checkpoint_for(self.name, classifier, self.checkpoint)
+        return {"checkpoint": content_of(str(found.path))}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TTAME(TrainedMaps):

@@ -29,13 +29,14 @@ LARGEST_MAP = 4_000_000
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows are read: labels of methods and metrics (empty: all), whether controls are included, and which photos by
-    (content, frame) (None: all)."""
+    """Which rows are read: labels of methods and metrics (empty: all), whether controls are included, which photos by
+    (content, frame) and which definitions by stamp (None: all)."""
 
     methods: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     controls: bool = True
     photos: frozenset[tuple[str, int]] | None = None
+    definitions: frozenset[str] | None = None
 
     def includes(self, content: str, frame: int) -> bool:
         return self.photos is None or (content, frame) in self.photos
@@ -45,6 +46,7 @@ class Selection:
             (not self.methods or recipe.method in self.methods)
             and (not self.metrics or recipe.metric in self.metrics)
             and (self.controls or not recipe.control)
+            and (self.definitions is None or recipe.definition in self.definitions)
         )
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from xaicli.errors import UsageError, XaiError
 from xaicli.images.names import safe_label
 from xaicli.images.source import Source, content_hash
-from xaicli.method import Method
+from xaicli.method import Method, content_on
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record, load_record
+from xaicli.runs.records import moved_parameters
 from xaicli.runs.region_target import canonical
 from xaicli.runs.remote_folder import RemoteFolder, folder_of
 from xaicli.runs.result_claim import ENDINGS, HINT, begun_before, refuse_foreign, refuse_foreign_picture
@@ -163,11 +164,14 @@ def differences(
 ) -> list[str]:
     """The differences between a record and this run's result, in words; empty if there are none."""
     different = []
-    if record.definition != definition_stamp(method, targets.text, settings.precision):
+    content = content_on(method, classifier)
+    if record.definition != definition_stamp(content, targets.text, settings.precision):
         given = {"method": method.label, "target": targets.text, "precision": settings.precision, "version": method.version}
         held = {"method": record.method, "target": record.rule, "precision": record.precision, "version": record.version}
         different += [f"{name} {held[name]} there, {value} here" for name, value in given.items() if held[name] != value] or [
-            "the code in its file, or a parameter" if method.file_hash else "definition"
+            "the code in its file, or a parameter"
+            if method.file_hash
+            else ", ".join(moved_parameters(record, content)) or "definition"
         ]
     if record.fingerprint != classifier.fingerprint:
         different.append(f"model {record.fingerprint} there, {classifier.fingerprint} here{prepared(record, classifier)}")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from xaicli.attribution import Attribution, status_of
 from xaicli.boxes import shown_box
 from xaicli.images.source import Source
-from xaicli.method import Maps, Method
+from xaicli.method import Maps, Method, content_on
 from xaicli.needs import Needs
 from xaicli.network.branches import one_of_branches
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
-from xaicli.params import as_json
 from xaicli.record import BASELINE_VALUE, Prediction, Record
 from xaicli.rows import fitted_metric
 from xaicli.runs.photos import LoadedPhoto
@@ -43,7 +43,7 @@ def attributions_of(
     own = maps.targets.probability(logits[None])[0].tolist()
     chances = [chance_of(rule.index) for rule in rules] if boxes else own
     values = maps.values[0].detach().cpu().numpy()
-    sign = method.sign
+    sign, content = method.sign, content_on(method, classifier)
     if sign is Sign.NONNEGATIVE and bool((values < 0).any()):
         # For a contrast, RISE and similar methods give a difference, which has both signs.
         sign = Sign.SIGNED
@@ -57,7 +57,7 @@ def attributions_of(
             frame=loaded.photo.frame,
             size=loaded.photo.size,
             method=method.label,
-            parameters=method.parameters_as_given(),
+            parameters=content["parameters"],
             version=method.version,
             rule=targets.text,
             target=names[at],
@@ -72,7 +72,7 @@ def attributions_of(
             fingerprint=classifier.fingerprint,
             view=classifier.view.as_dict(),
             precision=settings.precision,
-            definition=definition_stamp(method, targets.text, settings.precision),
+            definition=definition_stamp(content, targets.text, settings.precision),
             subject=subject_stamp(loaded.photo.content, loaded.photo.frame, classifier.fingerprint, names[at]),
             seed=settings.seed,
             layer=resolved_layer(method, classifier),
@@ -87,10 +87,17 @@ def attributions_of(
             arrays=tuple(arrays),
             pairs=tuple(pair.as_dict() for pair in pairs),
             box=dataclasses.asdict(boxes[rule.index]) if boxes else {},
-            fitted_to=fitted_metric(as_json(method)),
+            fitted_to=fitted_metric(content),
         )
         made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, loaded.photo.image))
     return made
+
+
+def moved_parameters(record: Record, content: Mapping[str, Any]) -> list[str]:
+    """The parameters in which a record and a method here differ, in words; content: by `content_on`."""
+    there, here = record.parameters, content["parameters"]
+    moved = [name for name in dict.fromkeys([*there, *here]) if there.get(name) != here.get(name)]
+    return [f"{name} {there.get(name, 'absent')} there, {here.get(name, 'absent')} here" for name in moved]
 
 
 def naming(maps: Maps, classifier: Classifier) -> tuple[Callable[[int], str], Callable[[int], float]]:

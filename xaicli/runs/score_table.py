@@ -73,18 +73,16 @@ class ScoreTable(Tabular):
 
 def rows_of(run: ScoreRun, store: Store) -> Iterator[Row]:
     """The rows of a run's photos in a store, including those of earlier runs."""
-    definitions = {recipe.definition for recipe in run.recipes}
     for row in store.rows(selection_of(run)):
-        mine = row.definition in definitions and row.model == run.classifier.fingerprint and row.seed == run.settings.seed
-        if mine:
+        if row.model == run.classifier.fingerprint and row.seed == run.settings.seed:
             yield row
 
 
 def selection_of(run: ScoreRun) -> Selection:
-    """The selection of the run's methods, metrics and photos, since a store may hold others of earlier runs."""
-    methods = tuple(dict.fromkeys(recipe.method for recipe in run.recipes))
+    """The selection of the run's definitions and photos, since a store may hold others of earlier runs: of other methods, or of an
+    earlier version or another checkpoint of the same one."""
     photos = frozenset((run.contents.get(source, ""), source.frame) for source in run.sources)
-    return Selection(methods, tuple(metric.label for metric in run.metrics), bool(run.controls), photos)
+    return Selection(photos=photos, definitions=frozenset(recipe.definition for recipe in run.recipes))
 
 
 def groups_of(run: ScoreRun, store: Store) -> list[Group]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from xaicli.method import Maps, Method
+from xaicli.method import Maps, Method, content_on
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.params import as_json
@@ -45,7 +45,7 @@ class Explainer:
     def of(cls, method: Method, classifier: Classifier, target_rule: str, precision: str, *, control: bool = False) -> Explainer:
         return cls(
             label=method.label,
-            content=as_json(method),
+            content=content_on(method, classifier),
             sign=method.sign,
             target_rule=target_rule,
             precision=precision,
