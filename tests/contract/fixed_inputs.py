@@ -25,6 +25,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 import xaicli
 from xaicli.models.checkpoint import read_metadata, write_checkpoint
+from xaicli.models.checkpoint_content import without_figures
 
 BUNDLED_HEAD = next(Path(xaicli.__file__).parent.rglob("tiny.t-tame.safetensors"))
 PHOTOS, SIDE, CELLS = 4, 64, 8
@@ -84,7 +85,9 @@ def workplace() -> Iterator[Path]:
 
 def install_tame(path: Path) -> None:
     """The bundled checkpoint of T-TAME for `tiny`, as one of TAME: their heads are alike."""
-    write_checkpoint(path, safetensors.torch.load_file(BUNDLED_HEAD), {**read_metadata(BUNDLED_HEAD), "method": "tame"})
+    write_checkpoint(
+        path, safetensors.torch.load_file(BUNDLED_HEAD), {**without_figures(read_metadata(BUNDLED_HEAD)), "method": "tame"}
+    )
 
 
 def install_l_cam(path: Path) -> None:
@@ -94,7 +97,7 @@ def install_l_cam(path: Path) -> None:
     classes, channels = tensors["attention.fuser.weight"].shape
     attention = {"channels": [channels], "classes": classes, "bias": True, "upsampling": "single", "branches": False}
     changed = {"method": "l-cam", "attention": attention, "layers": ["network.stages"], "mode": "img"}
-    write_checkpoint(path, tensors, {**read_metadata(BUNDLED_HEAD), **changed})
+    write_checkpoint(path, tensors, {**without_figures(read_metadata(BUNDLED_HEAD)), **changed})
 
 
 def write_bank(path: Path, fingerprint: str) -> None:

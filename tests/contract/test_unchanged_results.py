@@ -3,8 +3,8 @@
 Recorded on the tree of commit 296d822 (xaicli 0.1.0), before rooms were moved, by `python tests/contract/record_results.py`, and
 compared with the tree after the move: every value was the same. Then recorded again for what changed on purpose: subjects, since
 fingerprints cover what a network computes; `lrp`, `deeplift` and the control `other`, whose versions were raised; new parameters;
-maps and scores of `t-tame` and `p-tame`, which count the checkpoint that `auto` finds since then.
-Record again only where the version of a definition is raised: `--only NAME`.
+maps and scores of `t-tame`, `p-tame`, `tame` and `l-cam`, which count the checkpoint that `auto` finds. Record again only where
+the version of a definition is raised: `--only NAME`.
 
 Stamps and words must be equal, numbers within 1e-5 of their range (`results_book.py`). Everything goes through outer interfaces.
 """

@@ -79,8 +79,8 @@ def rows_of(run: ScoreRun, store: Store) -> Iterator[Row]:
 
 
 def selection_of(run: ScoreRun) -> Selection:
-    """The selection of the run's definitions and photos, since a store may hold others of earlier runs: of other methods, or of an
-    earlier version or another checkpoint of the same one."""
+    """The selection of the run's definitions and photos, since a store may hold others of earlier runs: of other methods, or of
+    another version or checkpoint of the same one."""
     photos = frozenset((run.contents.get(source, ""), source.frame) for source in run.sources)
     return Selection(photos=photos, definitions=frozenset(recipe.definition for recipe in run.recipes))
 
