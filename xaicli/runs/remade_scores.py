@@ -114,7 +114,7 @@ def outcome_of(kept: KeptScore, made: Sequence[Row]) -> Remade:
         return kept.becomes("differs", f"target {row.target} in the store, {now} now")
     [new] = found
     if new.definition != row.definition:
-        raise CannotBeMade(f"{row.method} or {row.metric} is of another version here")
+        raise CannotBeMade(f"{row.method} or {row.metric} is of another version here, or of another checkpoint")
     if row.value is None or new.value is None:
         same = (row.status, row.value) == (new.status, new.value)
         return (

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xaicli.errors import InputError, UsageError
-from xaicli.method import Method
+from xaicli.method import Method, content_on
 from xaicli.network.classifier import Classifier
 from xaicli.network.planted_head import head_of
 from xaicli.outputs import Outputs
-from xaicli.params import as_json
 from xaicli.passes.queue import clean_logits
 from xaicli.registry import make_metric
 from xaicli.runs.photos import LoadedPhoto
@@ -213,6 +212,6 @@ def definition_of(plan: Plan, checks: Sequence[str]) -> dict[str, object]:
         "plantings": plan.plantings,
         "seed": plan.settings.seed,
         "precision": plan.settings.precision,
-        "methods": [as_json(method) for method in plan.methods],
+        "methods": [content_on(method, plan.classifier) for method in plan.methods],
         **({} if plan.budget is None else {"budget": plan.budget}),
     }

@@ -1,0 +1,67 @@
+"""A head that is trained again: what was made with the one before is neither taken for its result nor mixed with it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+from PIL import Image
+
+from xaicli.cli.main import main as xai
+from xaicli.models.checkpoint import BUNDLED, checkpoints_folder, read_metadata, write_checkpoint
+from xaicli.models.checkpoint_content import content_of
+from xaicli.results.store import Store
+from xaicli.results.summary import summarise
+
+HEAD = BUNDLED / "tiny.t-tame.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(0)
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(numbers.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(name)
+    return ["a.png", "b.png", "c.png"]
+
+
+def install(factor):
+    """The bundled head, with other weights, as one that the user trained; what it counts as."""
+    path = checkpoints_folder() / "t-tame.tiny.safetensors"
+    tensors = {name: tensor * factor for name, tensor in safetensors.torch.load_file(HEAD).items()}
+    write_checkpoint(path, tensors, read_metadata(HEAD))
+    return content_of(str(path))
+
+
+def test_maps_of_the_head_before_are_not_taken_for_those_of_the_new_one(photos, capsys):
+    line = ["explain", *photos, "--method", "t-tame", "-o", "maps", "--no-progress"]
+    assert xai(line) == 0
+    record = json.loads(min(Path("maps").glob("*.json")).read_text())
+    bundled = content_of(str(HEAD))
+    assert record["parameters"]["checkpoint"] == bundled
+    moved = f"checkpoint {bundled} there, {install(-1.0)} here"
+    capsys.readouterr()
+    assert xai(line) == 2
+    assert moved in capsys.readouterr().err
+    assert xai(["verify", "maps", "--format", "json"]) == 3
+    assert moved in capsys.readouterr().out
+    assert xai([*line, "--overwrite"]) == 0
+
+
+def test_scores_of_the_head_before_are_kept_beside_those_of_the_new_one(photos, capsys):
+    line = ["score", *photos, "--method", "t-tame", "--metric", "insertion@steps=4", "-o", "s.db", "--format", "json", "--quiet"]
+    assert xai(line) == 0
+    first = json.loads(capsys.readouterr().out)["groups"]
+    assert xai(line) == 0
+    assert json.loads(capsys.readouterr().out)["groups"] == first
+    install(-1.0)
+    assert xai(line) == 0
+    second = json.loads(capsys.readouterr().out)["groups"]
+    assert second != first
+    # The run's own table is of its own head; the store has both.
+    for [group] in (first, second):
+        assert {cell["method"] for cell in group["cells"] if not cell["control"]} == {"t-tame"}
+    with Store.open(Path("s.db"), write=False) as store:
+        [group] = summarise(store)
+    assert {"t-tame (1 of 2)", "t-tame (2 of 2)"} <= set(group.methods)
