@@ -31,6 +31,7 @@ from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.runs import default_method
 from xaicli.suitability import unfit
+from xaicli.words import count
 
 SCORES = Path("docs/results/defaults")
 METRIC = "insertion"
@@ -112,9 +113,13 @@ def section(columns: Iterable[stored_rows.Column]) -> str:
         if choice["ahead"]
         else f"no other is shown to beat it (paired, after correcting for {len(found) - 1} comparisons)"
     )
+    every = set().union(*values.values())
+    photos = f"{choice['photos']} photos"
+    if choice["photos"] < len(every):
+        photos = f"the {choice['photos']} of {count(len(every), 'photo')} where all of them have a score"
     about = (
         f"Without `--method`, `xai explain` takes `{choice['method']}` here: of {len(found)} methods of layers, attention or "
-        f"trained heads that take one or two passes, scored by {METRIC} on {choice['photos']} photos, {why}."
+        f"trained heads that take one or two passes, scored by {METRIC} on {photos}, {why}."
     )
     table = [f"| method | {METRIC} ↑ | less {USUAL} |", "| --- | ---: | ---: |"]
     for name, (mean, gain) in found.items():
