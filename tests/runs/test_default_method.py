@@ -35,6 +35,10 @@ def test_a_bundled_network_is_explained_by_what_its_entry_names(network):
     assert default_method(other).why == "the usual one for a network"
 
 
+def test_the_first_page_names_the_file_of_the_default_network():
+    assert f"`hopper.{DATA['networks']['tiny']['method']}.png`" in (ROOT / "README.md").read_text()
+
+
 def test_a_reason_says_what_was_compared_and_no_more_than_was_shown():
     entry = {"among": 13, "photos": 100}
     kinds = "of layers, attention or trained heads with one or two passes a photo"
