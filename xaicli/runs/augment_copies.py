@@ -107,7 +107,7 @@ def conclude(folder: Path, made: Sequence[Mapping[str, Any]], inputs: Iterable[P
 def pictures_in(folder: Path) -> Iterator[Path]:
     """The PNG files of a folder and those below it, but for others that hold copies."""
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink() and not holds_copies(path):
+        if is_folder(path) and not path.is_symlink() and not holds_copies(path):
             yield from pictures_in(path)
         elif path.suffix == ".png":
             yield path
