@@ -81,7 +81,7 @@ def choose_targets(text: str | int | TargetRule, classifier: Classifier, sources
     rows = rows_of(listed, photos)
     if rows.shared:
         hint = "Name their folders in the file."
-        raise UsageError(f"in {path} {rows.doubt}", expected="a row IMAGE,TARGET for each photo", hint=hint)
+        raise UsageError(f"{path}: {rows.doubt}", expected="a row IMAGE,TARGET for each photo", hint=hint)
     choice = TargetChoice("file", DECISION, {source.path: listed[name] for source, name in rows.by_photo.items()}, text[1:])
     for source in photos:
         choice.rule_of(source)
