@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from xaicli.cli.main import main
@@ -28,3 +30,8 @@ class CommandLine:
         assert self.err.rstrip().endswith(lines[0])
         assert "Traceback" not in self.err
         return lines[0]
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    """All files of a folder and those below it, by path."""
+    return {str(path): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}

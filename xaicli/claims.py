@@ -9,12 +9,18 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from xaicli.errors import UsageError
+from xaicli.errors import InputError, UsageError
 from xaicli.files import refuse_url, require_name
 from xaicli.untrusted import is_file, is_folder, opened
 
 MARK = "xaicli"
 """The mark: `Software` in pictures, the generator of pages, the comment of moving pictures."""
+
+LIST_OF_COPIES = "labels.csv"
+COLUMNS_OF_COPIES = ("image", "label", "source", "filled")
+"""The list that `xai augment` writes beside its copies, and its columns, by which it is recognised."""
+COPY = f"{MARK} augment"
+"""The mark in these copies, which is that of pictures with a word more."""
 
 MARKS: tuple[tuple[bytes, ...], ...] = (
     (b"\x89PNG", b"tEXtSoftware\0xaicli"),
@@ -22,7 +28,7 @@ MARKS: tuple[tuple[bytes, ...], ...] = (
     (b"WEBP", b"\x01\x31\0\x02\0\0\0\x07\0\0\0\x1a\0\0\0\0xaicli\0"),
     (b'<meta name="generator" content="xaicli',),
     (b"image,method,target,metric,value,status,definition,subject,seed",),
-    (b"image,label,source,filled",),
+    (",".join(COLUMNS_OF_COPIES).encode(),),
     (b'{"image": ', b'"definition": "', b'"subject": "'),
     (b'{\n "generator": "xaicli"',),
     (b'{\n "schema": ', b'"maps": "maps-', b'"definitions": '),
@@ -97,6 +103,29 @@ def is_own_picture(path: Path) -> bool:
         return any(is_record(path.with_name(f"{stem}.json")) for stem in (path.stem, path.stem.rpartition(".")[0]) if "." in stem)
     named = path.suffix in (".png", ".gif", ".webp") and (path.name.count(".") > 1 or path.stem in ("sheet", "compare"))
     return named and is_own(path)
+
+
+def holds_copies(folder: Path) -> bool:
+    """Whether `xai augment` wrote its copies into a folder. They are photos where they are named, but none of those of a folder
+    around them."""
+    return begins(folder / LIST_OF_COPIES, ",".join(COLUMNS_OF_COPIES).encode())
+
+
+def is_copy(path: Path) -> bool:
+    """Whether a file is a copy that `xai augment` wrote."""
+    return begins(path, b"\x89PNG", f"tEXtSoftware\0{COPY}".encode())
+
+
+def begins(path: Path, start: bytes, part: bytes = b"") -> bool:
+    """Whether a file begins with these bytes, and holds the others soon after; no for one that cannot be read."""
+    try:
+        if not is_file(path):
+            return False
+        with opened(path, "a file that xai wrote") as file:
+            head = file.read(LOOKED_AT)
+    except (InputError, OSError):
+        return False
+    return head.startswith(start) and part in head
 
 
 def is_record(path: Path) -> bool:

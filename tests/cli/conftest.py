@@ -1,4 +1,4 @@
-"""A shell for tests of the commands that score: photos in a folder, rows and stores read back."""
+"""A shell for tests of the commands that score: photos in a folder, rows and stores read back. Photos in folders of classes."""
 
 from __future__ import annotations
 
@@ -70,3 +70,15 @@ class Shell(CommandLine):
 def shell(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.chdir(tmp_path)
     return Shell(capsys, tmp_path)
+
+
+@pytest.fixture
+def labelled_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """photos/tabby/0.png, photos/four-poster/1.png, … in the current folder: four smooth photos of each class."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(8):
+        folder = tmp_path / "photos" / ("tabby", "four-poster")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((44, 40), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return tmp_path / "photos"

@@ -1,16 +1,14 @@
-"""`xai audit` and `xai augment` as a user types them: what they write, what they say, how they fail."""
+"""`xai audit` as a user types it: what it writes, what it says, how it fails."""
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import CommandLine
-from PIL import Image
+from command_line import CommandLine, contents
 
 import xaicli
 from xaicli.runs.audit_result import Audit
@@ -22,18 +20,8 @@ MODEL = ("--model", f"{NET}:make")
 
 
 @pytest.fixture
-def xai(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
-    for number in range(8):
-        folder = Path("photos", ("tabby", "four-poster")[number % 2])
-        folder.mkdir(parents=True, exist_ok=True)
-        coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((44, 40), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+def xai(labelled_photos: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     return CommandLine(capsys)
-
-
-def contents(folder: str) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
 
 
 def test_an_audit_writes_maps_and_results_and_says_what_it_found(xai: CommandLine) -> None:
@@ -162,160 +150,6 @@ def test_results_never_replace_a_file_of_others(xai: CommandLine) -> None:
     assert xai("audit", "photos", "--recursive", *MODEL, "--overwrite") == 0
 
 
-def test_copies_are_filled_in_one_place_and_listed_with_their_labels(xai: CommandLine) -> None:
-    xai("audit", "photos", "--recursive", *MODEL)
-    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies") == 0
-    with open("copies/labels.csv") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 8
-    assert {row["label"] for row in rows} == {"tabby", "four-poster"}
-    changed = []
-    for row in rows:
-        before, after = (np.asarray(Image.open(path).convert("RGB")) for path in (row["source"], f"copies/{row['image']}"))
-        assert before.shape == after.shape
-        changed.append((before != after).any(axis=2))
-    # The same place in every photo, of the size that is said.
-    together = np.logical_or.reduce(changed)
-    assert 0 < together.mean() <= float(rows[0]["filled"]) + 1e-4 < 0.7
-    assert len({row["filled"] for row in rows}) == 1
-
-
-def test_copies_can_be_trained_on_and_are_written_again_the_same(xai: CommandLine) -> None:
-    from xaicli.training.data import read_listing
-
-    xai("audit", "photos", "--recursive", *MODEL)
-    words = ("augment", "photos", "--recursive", "--audit", "xai-out", "--fill", "noise", "-o", "copies")
-    assert xai(*words) == 0
-    before = contents("copies")
-    assert xai(*words) == 0
-    assert contents("copies") == before
-    listing = read_listing("copies/labels.csv")
-    assert len(listing.sources) == 8
-    assert listing.classes == ("four-poster", "tabby")
-    assert len(read_listing("copies/labels.csv").sources) == len(list(Path("copies").glob("*.png")))
-    # A run that was stopped leaves copies and no list yet.
-    Path("copies/labels.csv").unlink()
-    next(Path("copies").glob("*.png")).unlink()
-    assert xai(*words) == 0
-    assert contents("copies") == before
-
-
-def test_a_map_and_all_but_it_fill_the_two_parts_of_a_photo(xai: CommandLine) -> None:
-    xai("audit", "photos", "--recursive", *MODEL)
-    shares = []
-    for region in ("map", "background"):
-        assert xai(
-            "augment", "photos", "--recursive", "--audit", "xai-out", "--region", region, "-o", region, "--keep-going"
-        ) in (0, 4)
-        with open(f"{region}/labels.csv") as file:
-            shares.append({row["source"]: float(row["filled"]) for row in csv.DictReader(file)})
-    assert shares[0]
-    assert all(shares[0][name] + shares[1][name] == pytest.approx(1, abs=1e-3) for name in shares[0])
-
-
-def test_the_background_of_marked_objects_is_all_but_them(xai: CommandLine) -> None:
-    xai("audit", "photos", "--recursive", *MODEL)
-    lines = ["file,label,x0,y0,x1,y1", *(f"{number}.png,any,10,10,30,30" for number in range(8))]
-    Path("boxes.csv").write_text("\n".join(lines))
-    words = ("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "background", "--truth", "boxes.csv")
-    assert xai(*words, "--fill", "other", "-o", "copies") == 0
-    before, after = (np.asarray(Image.open(path).convert("RGB")) for path in ("photos/tabby/0.png", "copies/0.png"))
-    assert (before[11:29, 11:29] == after[11:29, 11:29]).all()
-    assert (before[:8] != after[:8]).any()
-
-
-def test_only_members_of_a_cluster_are_copied_where_that_is_wanted(xai: CommandLine) -> None:
-    xai("audit", "photos", "--recursive", *MODEL)
-    [first, *_] = json.loads(Path("xai-out/audit.json").read_text())["clusters"]
-    assert xai("augment", "photos", "--recursive", "--audit", "xai-out/audit.json", "--members", "-o", "copies") == 0
-    assert len(list(Path("copies").glob("*.png"))) == first["photos"]
-
-
-def test_a_dry_run_of_augment_writes_nothing_and_names_the_copies(xai: CommandLine) -> None:
-    xai("audit", "photos", "--recursive", *MODEL)
-    before = contents(".")
-    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies", "--dry-run") == 0
-    assert "copies/0.png" in xai.out
-    assert contents(".") == before
-
-
-def test_copies_never_replace_what_is_not_ours(xai: CommandLine) -> None:
-    xai("audit", "photos", "--recursive", *MODEL)
-    words = ("augment", "photos/tabby", "--audit", "xai-out", "-o")
-    before = contents("photos")
-    assert xai(*words, "photos/tabby", "--overwrite") == 2
-    assert "among photos" in xai.error
-    assert contents("photos") == before
-    Path("copies").mkdir()
-    Path("copies/labels.csv").write_text("image,label\nmine.png,1\n")
-    assert xai(*words, "copies") == 2
-    assert "xai did not write it" in xai.error
-    assert xai(*words, "copies", "--overwrite") == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (("--audit", "nowhere"), 3, "there is no file nowhere"),
-        (("--audit", "photos/tabby/0.png"), 3, "is not the file of an audit"),
-        (("--audit", "xai-out", "--cluster", "99"), 2, "has no cluster 99"),
-        (("--audit", "xai-out", "--truth", "photos"), 2, "ground truth for the region cluster"),
-        (("--audit", "xai-out", "--fill", "glue"), 2, "is not one of"),
-    ],
-)
-def test_bad_words_of_augment_are_refused_in_one_line(xai: CommandLine, words: tuple[str, ...], code: int, said: str) -> None:
-    xai("audit", "photos", "--recursive", *MODEL)
-    assert xai("augment", "photos", "--recursive", *words, "-o", "copies") == code
-    assert said in xai.error
-    assert not Path("copies").exists()
-
-
-def test_a_changed_audit_file_is_refused(xai: CommandLine) -> None:
-    xai("audit", "photos", "--recursive", *MODEL)
-    path = Path("xai-out/audit.json")
-    path.write_text(path.read_text().replace("tabby", "tubby"))
-    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies") == 3
-    assert "its checksum is another" in xai.error
-
-
-def test_an_audit_file_cannot_name_maps_outside_its_folder(xai: CommandLine) -> None:
-    from xaicli.stamps import CHECKSUM, with_checksum
-
-    xai("audit", "photos", "--recursive", *MODEL)
-    path = Path("xai-out/audit.json")
-    content = json.loads(path.read_text())
-    for row in content["photos"]:
-        row["map"] = "../photos/0"
-    rest = {name: value for name, value in content.items() if name not in (CHECKSUM, "generator")}
-    path.write_text(json.dumps({"generator": "xaicli", **with_checksum(rest)}))
-    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map", "-o", "copies") == 3
-    assert "outside its folder" in xai.error
-
-
-def test_a_photo_that_lies_under_two_labels_gets_neither(xai: CommandLine) -> None:
-    one = next(iter(sorted(Path("photos/tabby").iterdir())))
-    (Path("photos/four-poster") / f"again{one.suffix}").write_bytes(one.read_bytes())
-    assert xai("audit", "photos", "--recursive", *MODEL) == 0
-    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map", "-o", "copies") == 0
-    with open("copies/labels.csv") as file:
-        rows = list(csv.DictReader(file))
-    assert rows
-    assert not {row["source"] for row in rows} & {str(one), f"photos/four-poster/again{one.suffix}"}
-    assert all(Path(row["source"]).parent.name == row["label"] for row in rows)
-
-
-def test_copies_without_known_labels_are_made_and_that_is_said(xai: CommandLine) -> None:
-    Path("photos/tabby").rename("photos/one")
-    Path("photos/four-poster").rename("photos/two")
-    assert xai("audit", "photos", "--recursive", *MODEL) == 0
-    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies") == 0
-    assert "no label of these photos is known" in xai.err
-    assert Path("copies/labels.csv").read_text() == "image,label,source,filled\n"
-    Path("known.csv").write_text("image,label\n" + "".join(f"{number}.png,a\n" for number in range(8)))
-    assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies", "--labels", "known.csv") == 0
-    assert Path("copies/labels.csv").read_text().count(",a,") == 8
-
-
 def test_a_dry_run_reads_the_ground_truth_and_the_labels(xai: CommandLine) -> None:
     for verb in ("audit", "aggregate"):
         assert xai(verb, "photos", "--recursive", *MODEL, "--truth", "nowhere", "--dry-run") == 3
@@ -346,24 +180,3 @@ def test_the_table_of_photos_shows_what_it_is_sorted_by(by: str) -> None:
     shown = [float(line[:at].split()[-1]) for line in lines[:3]]
     assert shown == sorted(shown, reverse=True)
     assert len(set(shown)) == 3
-
-
-def test_copies_never_stand_among_the_photos(xai: CommandLine) -> None:
-    assert xai("audit", "photos", "--recursive", *MODEL) == 0
-    before = contents("photos")
-    for place in ("photos/tabby", "photos", "photos/../photos/four-poster/."):
-        words = ("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map")
-        assert xai(*words, "--overwrite", "-o", place) == 2
-        assert "among photos" in xai.err
-    assert contents("photos") == before
-
-
-def test_the_table_of_copies_shows_as_many_as_asked_for(xai: CommandLine) -> None:
-    assert xai("audit", "photos", "--recursive", *MODEL) == 0
-    words = ("augment", "photos", "--recursive", "--audit", "xai-out", "--region", "map", "-o", "copies", "--keep-going")
-    assert xai(*words, "--most", "3") in (0, 4)
-    copies = len(list(Path("copies").rglob("*.png")))
-    assert xai.out.count("copies/") == 3
-    assert xai.out.splitlines()[-1] == f"and {copies - 3} more photos (--most {copies})"
-    assert xai(*words, "--most", "3", "--format", "json") in (0, 4)
-    assert len(json.loads(xai.out)) == copies

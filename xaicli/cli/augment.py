@@ -44,9 +44,16 @@ FILLS = ("inpaint", "blur", "mean", "noise", "other")
 @truth_option("Region", "For the background: the objects that people marked, in place of the maps")
 @option("Fill", "--fill", type=click.Choice(FILLS), default="inpaint", help="other: what the next photo shows there.")
 @option("Fill", "--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
-@option("Fill", "--labels", metavar="FILE.csv", help="CSV of image and label.  [default: the audit's]")
+@option("Fill", "--labels", metavar="FILE.csv", help="CSV of image and label.  [default: the audit's, then names of folders]")
 @image_options
-@option("Output", "-o", "--output", default="xai-augmented", metavar="DIR", help="Folder for the copies and labels.csv.")
+@option(
+    "Output",
+    "-o",
+    "--output",
+    default="xai-augmented",
+    metavar="DIR",
+    help="Folder for the copies and labels.csv, of this run alone.",
+)
 @format_option(("table", "json", "csv"))
 @option("Output", "--most", type=click.IntRange(min=0), default=20, metavar="N", help="Photos in the printed table.")
 @option("Output", "--overwrite", is_flag=True, help="Replace files that xai did not write.")

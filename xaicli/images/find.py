@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
@@ -14,7 +15,7 @@ from typing import BinaryIO
 
 import matplotlib.cbook
 
-from xaicli.claims import is_own_picture
+from xaicli.claims import holds_copies, is_own_picture
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.find_elsewhere import is_container, is_url, photos_at_url, photos_in_file
 from xaicli.images.names import safe_label, stems, with_names
@@ -131,7 +132,8 @@ class Search:
         return self.folder(folder)
 
     def folder(self, folder: Path) -> list[Source]:
-        """Photos of a folder in natural order, without hidden files and pictures that xai drew; each folder is visited once."""
+        """Photos of a folder in natural order, without hidden files, pictures that xai drew and folders of copies; each folder is
+        visited once."""
         try:
             status = os.stat(folder)
             with os.scandir(folder) as entries:
@@ -146,7 +148,7 @@ class Search:
         for entry in sorted(shown, key=lambda entry: natural(entry.name)):
             path = Path(entry.path)
             if is_folder(entry.path):
-                if self.recursive and os.path.realpath(path) not in self.exclude:
+                if self.recursive and os.path.realpath(path) not in self.exclude and not holds_copies(path):
                     photos += self.folder(path)
             elif path.suffix.lower() in self.endings and not is_own_picture(path):
                 photos.append(replace(Source.of_file(path, self.frame), folder=folder))
@@ -156,7 +158,11 @@ class Search:
         """Photos that a glob matches and, with `recursive`, the photos in folders that it matches."""
         paths = [Path(text) for text in sorted(glob.glob(pattern, recursive=True), key=natural)]
         photos = []
+        fixed = fixed_folder(pattern)
+        copies = functools.cache(holds_copies)
         for path in paths:
+            if any(copies(folder) for folder in (path, *path.parents) if fixed in folder.parents):
+                continue
             if self.exclude and any(os.path.realpath(parent) in self.exclude for parent in (path, *path.parents)):
                 continue
             if is_folder(path):
@@ -195,6 +201,12 @@ class Search:
             except InputError as error:
                 self.fail(InputError(f"{where}, line {at}: {error.found}", expected=error.expected, hint=error.hint))
         return photos
+
+
+def fixed_folder(pattern: str) -> Path:
+    """The folder that a glob names before its first wildcard."""
+    path = Path(pattern)
+    return next((parent for parent in path.parents if not glob.has_magic(str(parent))), Path())
 
 
 def read_list(path: Path) -> list[tuple[int, bytes]]:

@@ -16,13 +16,13 @@ COMPRESSION = 1
 explain-folder`)."""
 
 
-def write_png(path: Path, picture: Image.Image) -> None:
-    """Write a PNG; raises InputError if the folder or disk refuses it."""
-    write_atomic(path, lambda file: save_png(picture, file))
+def write_png(path: Path, picture: Image.Image, mark: str = MARK) -> None:
+    """Write a PNG; raises InputError if the folder or disk refuses it. mark: begins with that of all our pictures."""
+    write_atomic(path, lambda file: save_png(picture, file, mark))
 
 
-def save_png(picture: Image.Image, file: IO[bytes]) -> None:
+def save_png(picture: Image.Image, file: IO[bytes], mark: str = MARK) -> None:
     """Write a PNG into an open file."""
     info = PngInfo()
-    info.add_text("Software", MARK)
+    info.add_text("Software", mark)
     picture.save(file, "PNG", pnginfo=info, compress_level=COMPRESSION)

@@ -15,7 +15,7 @@ from xaicli.files import write_atomic
 from xaicli.images.view import View
 from xaicli.runs.folder import FolderRun
 from xaicli.stamps import with_checksum, without_checksum
-from xaicli.survey.class_groups import MapCluster, words
+from xaicli.survey.class_groups import MapCluster, stands_out, words
 from xaicli.survey.finding import PhotoFinding, rounded
 from xaicli.survey.map_grids import GRID, Floats
 from xaicli.survey.suspicion import confusions, order, suspicions
@@ -168,13 +168,14 @@ def write_audit(result: Audit, path: Path, run: FolderRun) -> None:
 @dataclass(frozen=True, eq=False)
 class StoredAudit:
     """An audit as its file tells it. means: the mean map (16, 16) of each cluster, by number; members: hashes of their photos;
-    photos: the records of all photos by hash."""
+    striking: the clusters that stand out; photos: the records of all photos by hash."""
 
     path: Path
     view: View
     method: str
     means: dict[int, Floats]
     members: dict[int, frozenset[str]]
+    striking: tuple[int, ...]
     photos: dict[str, dict[str, Any]]
 
 
@@ -203,8 +204,9 @@ def read_audit(path: Path) -> StoredAudit:
             if any(mean.shape != (GRID, GRID) or not np.isfinite(mean).all() or mean.min() < 0 for mean in means.values()):
                 raise ValueError("a mean map of another shape")
             members = {int(row["cluster"]): frozenset(map(str, row["members"])) for row in given["clusters"]}
-            photos = by_content(given["photos"])
-            return StoredAudit(path, View.from_dict(given["view"]), str(given["method"]), means, members, photos)
+            striking = tuple(int(row["cluster"]) for row in given["clusters"] if stands_out(row.get("low")))
+            view, method = View.from_dict(given["view"]), str(given["method"])
+            return StoredAudit(path, view, method, means, members, striking, by_content(given["photos"]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not the file of an audit ({fault_in_content(error)})", expected=wanted) from error
     raise InputError(f"{path} was written by a newer version", expected=f"schema {SCHEMA}", hint="Upgrade xaicli.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xaicli.attribution import Attribution
-from xaicli.claims import claim
+from xaicli.claims import COPY, LIST_OF_COPIES, claim
 from xaicli.description import weights_of
 from xaicli.errors import InputError, UsageError, XaiError, did_you_mean
 from xaicli.files import require_writable
@@ -25,7 +25,7 @@ from xaicli.named_files import files_named
 from xaicli.passes.seeds import photo_seed
 from xaicli.progress import SILENT, Progress
 from xaicli.runs.audit_result import FILE, StoredAudit, read_audit
-from xaicli.runs.augment_copies import LABELS, copy_names, labels_of, refuse_beside, write_labels
+from xaicli.runs.augment_copies import conclude, copy_names, labels_of, refuse_beside
 from xaicli.runs.find_photos import Photos, find_photos
 from xaicli.runs.records import recorded_path
 from xaicli.runs.settings import colour
@@ -142,9 +142,9 @@ def augment(
     mark of that class.
 
     labels: a CSV with the columns image and label, by default those of the audit, then the names of the folders. output: a folder
-    for the copies (PNG) and labels.csv, not one that holds the photos; files that xai did not write are never replaced, unless
-    `overwrite`. most: how many photos the printed table shows. Raises XaiError at the first photo that cannot be used, unless
-    `keep_going`.
+    for the copies (PNG) and labels.csv, not one that holds the photos; copies of an earlier run there are removed, and files that
+    xai did not write are never replaced, unless `overwrite`. most: how many photos the printed table shows. Raises XaiError at
+    the first photo that cannot be used, unless `keep_going`.
 
         xaicli.augment("photos/", "xai-out", cluster=1, output="photos-without-mark")
     """
@@ -157,12 +157,14 @@ def augment(
     chosen = [source for source in found.sources if not members or hashes[source] in filling.audit.members[cluster]]
     if not chosen:
         raise UsageError(f"no photo is of cluster {cluster}", expected="the photos that were audited, unchanged")
-    named = labels_of(chosen, hashes, filling.audit, labels)
+    named = labels_of(images, found.sources, hashes, filling.audit, labels, progress)
     copies = copy_names(chosen)
     inputs += [source.file for source in chosen if source.file is not None]
     refuse_beside(images, chosen, folder, copies)
-    for target in (*(folder / copies[source] for source in chosen), folder / LABELS):
+    for target in (*(folder / copies[source] for source in chosen), folder / LIST_OF_COPIES):
         claim(target, inputs, overwrite=overwrite)
+    if filling.mark is not None and cluster not in filling.audit.striking:
+        progress.warn(no_mark(filling.audit, cluster))
     errors: list[XaiError] = list(found.errors)
     if dry_run:
         planned = tuple(
@@ -172,24 +174,31 @@ def augment(
     require_writable(folder)
     made: list[dict[str, Any]] = []
     look = {"background": colour(background), "seconds": decode_timeout}
-    for copied in progress.track(copied_photos(chosen, hashes, filling, folder, copies, look), "copying", len(chosen)):
-        if isinstance(copied, XaiError):
-            errors.append(copied)
-            if not keep_going:
-                break
-            progress.warn(copied.found)
-            continue
-        source, share = copied
-        path = str(folder / copies[source])
-        made.append({"image": recorded_path(source), "copy": path, "label": named.get(source), "filled": share})
-    write_labels(folder, made)
+    copied = copied_photos(chosen, hashes, filling, folder, copies, look)
+    try:
+        for one in progress.track(copied, "copying", len(chosen)):
+            if isinstance(one, XaiError):
+                errors.append(one)
+                if not keep_going:
+                    break
+                progress.warn(one.found)
+                continue
+            source, share = one
+            path = str(folder / copies[source])
+            made.append({"image": recorded_path(source), "copy": path, "label": named.get(source), "filled": share})
+    finally:
+        # Of a run that was stopped too, so that the list and the copies are of one run.
+        earlier = conclude(folder, made, inputs) if made else 0
+    if earlier:
+        progress.say(f"{count(earlier, 'copy', 'copies')} of an earlier run removed")
     return finished(Augmented(tuple(made), most, tuple(errors)), folder, progress, keep_going=keep_going)
 
 
 def finished(result: Augmented, folder: Path, progress: Progress, *, keep_going: bool) -> Augmented:
     """Say how it went; without `keep_going` the first error is raised, with the result as its `partial`."""
-    labels = sum(row["label"] is not None for row in result.copies)
-    progress.say(f"{count(len(result.copies), 'copy', 'copies')} in {folder}/, {count(labels, 'label')} in {folder / LABELS}")
+    labels, table = sum(row["label"] is not None for row in result.copies), folder / LIST_OF_COPIES
+    if result.copies:
+        progress.say(f"{count(len(result.copies), 'copy', 'copies')} in {folder}/, {count(labels, 'label')} in {table}")
     if result.copies and not labels:
         progress.warn("no label of these photos is known, so the list is empty; name them with --labels FILE.csv")
     if result.errors and not keep_going:
@@ -197,6 +206,13 @@ def finished(result: Augmented, folder: Path, progress: Progress, *, keep_going:
         error.partial = result
         raise error
     return result
+
+
+def no_mark(audit: StoredAudit, cluster: int) -> str:
+    """A warning of a cluster that does not stand out."""
+    others = ", ".join(map(str, audit.striking[:4]))
+    hint = f"those that do: --cluster {others}" if others else "no cluster of this audit does"
+    return f"cluster {cluster} does not stand out, so what is filled may be the objects, not a mark; {hint}"
 
 
 def check(region: str, fill: str, threshold: float, grow: int, truth: str | Path | None) -> None:
@@ -242,7 +258,7 @@ def copied_photos(
             if filling.fill == "other" and following != source:
                 other = picture_of_photo(following, filling.audit.view, **look)
             random = np.random.default_rng(photo_seed(filling.seed, hashes[source], source.frame, "augment") % 2**63)
-            write_png(folder / copies[source], filled(photo, region, filling.fill, random, other))
+            write_png(folder / copies[source], filled(photo, region, filling.fill, random, other), COPY)
             yield source, float(f"{region.mean():.4g}")
         except XaiError as error:
             yield error.about(source.path)

@@ -240,7 +240,7 @@ def build_bank(
         xaicli.build_bank("train/", "timm:vit_small_patch16_224.dino", "dino.safetensors").bank
     """
     claim(Path(output), files_named(locals()), overwrite=True)
-    photos = find_labelled(folder, labels, per_class)
+    photos = find_labelled(folder, labels, per_class, progress)
     model = open_model(classifier, progress=progress)
     if model.view.frames:
         raise of_sequences("xai bank", model.name)

@@ -13,6 +13,7 @@ from xaicli.images.find import ENDINGS, find
 from xaicli.images.names import with_names
 from xaicli.images.source import Source
 from xaicli.images.video import VIDEOS
+from xaicli.untrusted import is_folder
 
 Photos = Any
 """A path as on the command line (file, folder, glob, `@list.txt`, `sample:hopper`), a PIL image, an array (h, w, 3) or (h, w), a
@@ -64,6 +65,12 @@ def find_photos(
     if not sources and errors:
         raise errors[0]
     return FoundPhotos(sources, errors)
+
+
+def folders_in(images: Photos) -> list[Path]:
+    """The folders that `images` names."""
+    named = [images] if is_photo(images) else images
+    return [Path(one) for one in named if isinstance(one, str | os.PathLike) and is_folder(Path(one))]
 
 
 def in_memory(photos: list[Any], frame: int) -> list[Source]:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from xaicli.errors import InputError, UsageError
 from xaicli.images.find import find
+from xaicli.images.names import is_sample
 from xaicli.images.source import Source
+from xaicli.progress import SILENT, Progress
+from xaicli.runs.find_photos import Photos, folders_in
+from xaicli.runs.table_rows import rows_of
 from xaicli.stamps import stamp
 from xaicli.untrusted import is_folder, read_text, size_of
+from xaicli.writable_text import writable
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev"})
+"""Folders of these names hold the parts of a data set, not its classes."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,9 @@ class LabelledPhotos:
         return stamp({"photos": list(self.keys), "labels": list(self.labels), "classes": list(self.classes)})
 
 
-def find_labelled(folder: str | Path, table: str | Path | None = None, per_class: int | None = None) -> LabelledPhotos:
+def find_labelled(
+    folder: str | Path, table: str | Path | None = None, per_class: int | None = None, progress: Progress = SILENT
+) -> LabelledPhotos:
     """All photos below a folder with their classes: the name of the first-level folder that contains the photo, or the label in a
     CSV file with columns image and label. per_class: use only this many photos of each class, the first ones.
 
@@ -48,8 +60,11 @@ def find_labelled(folder: str | Path, table: str | Path | None = None, per_class
         raise InputError(f"{folder} is no folder", expected="one of labelled photos, FOLDER/CLASS/photo.jpg")
     sources = find([str(folder)], recursive=True)
     names = [source.file.relative_to(folder).as_posix() if source.file else source.name for source in sources]
-    table_labels = None if table is None else read_labels(Path(table))
-    pairs = [(source, name, label_of(name, table_labels, folder)) for source, name in zip(sources, names, strict=True)]
+    listed = None if table is None else labels_in(Path(table), dict(zip(sources, names, strict=True)), progress)
+    pairs = [
+        (source, name, folder_of(name, folder) if listed is None else listed.get(source))
+        for source, name in zip(sources, names, strict=True)
+    ]
     counted: Counter[str] = Counter()
     kept = []
     for source, name, label in pairs:
@@ -64,17 +79,47 @@ def find_labelled(folder: str | Path, table: str | Path | None = None, per_class
     return LabelledPhotos(photos, tuple(index[label] for label in labels), classes, paths)
 
 
-def label_of(name: str, table: dict[str, str] | None, folder: Path) -> str | None:
-    """The class of a photo, by its path below the folder; None if a table does not list it."""
-    if table is not None:
-        path = Path(name)
-        return next((table[key] for key in (name, path.name, path.stem) if key in table), None)
+def folder_of(name: str, folder: Path) -> str:
+    """The class of a photo, by its path below the folder."""
     label, slash, _ = name.partition("/")
     if not slash:
         raise UsageError(
             f"{folder / name} lies in no folder of a class", expected="FOLDER/CLASS/photo.jpg", hint="Or give --labels FILE.csv."
         )
     return label
+
+
+def class_folders(images: Photos, sources: Sequence[Source]) -> dict[Source, str]:
+    """The class of each photo by the name of a folder: of the one right below the folder that was named (FOLDER/CLASS/photo.jpg),
+    or, where class folders or photos were named themselves, of the one in which it lies.
+
+    Empty if photos lie in both ways, if all lie in one folder, or if the folders are splits.
+    """
+    files = {source: source.file for source in sources if source.file is not None and not is_sample(source)}
+    if len(files) < len(sources):
+        return {}
+    homes = {source: Path(os.path.abspath(file)).parent for source, file in files.items()}
+    named = [Path(os.path.abspath(folder)) for folder in folders_in(images)]
+    below = {
+        source: home.relative_to(folder).parts[0] for source, home in homes.items() for folder in named if folder in home.parents
+    }
+    if below:
+        classes = below if len(below) == len(sources) else {}
+    else:
+        classes = {source: home.name for source, home in homes.items()} if len(set(homes.values())) > 1 else {}
+    if {name.lower() for name in classes.values()} <= SPLITS:
+        return {}
+    return {source: writable(name) for source, name in classes.items()}
+
+
+def labels_in(table: Path, photos: Mapping[Source, str], progress: Progress = SILENT) -> dict[Source, str]:
+    """The labels that a table gives photos, each with the path that names it whole; says where a name of the table fits several,
+    which then have no label."""
+    listed = read_labels(table)
+    rows = rows_of(listed, photos)
+    if rows.shared:
+        progress.warn(f"{rows.doubt}, so {table} gives them no label; name their folders in it")
+    return {source: listed[name] for source, name in rows.by_photo.items()}
 
 
 def read_labels(path: Path) -> dict[str, str]:

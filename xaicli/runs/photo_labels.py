@@ -10,7 +10,7 @@ from xaicli.errors import UsageError
 from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.progress import SILENT, Progress
-from xaicli.runs.labelled import read_labels
+from xaicli.runs.labelled import labels_in
 from xaicli.target_text import name_table
 from xaicli.words import count
 
@@ -31,7 +31,7 @@ class PhotoLabels:
 def photo_labels(
     sources: Sequence[Source], classifier: Classifier, table: str | Path | None = None, progress: Progress = SILENT
 ) -> PhotoLabels:
-    """Labels from a CSV with the columns image and label, by path, file name or stem; without one, from the folders in which the
+    """Labels from a CSV with the columns image and label; without one, from the folders in which the
     photos lie, if each of these has the name of a class.
 
     Raises UsageError where a label of the table is no class of the model, or where it labels no photo; InputError where it cannot
@@ -46,13 +46,8 @@ def photo_labels(
             return PhotoLabels()
         progress.say(f"labels from the names of {count(len(known), 'folder')}: {', '.join(sorted(known)[:4])}")
         return PhotoLabels({source: (folder, known[folder][0]) for source, folder in folders.items()})
-    listed = read_labels(Path(table))
     found: dict[Source, tuple[str, int]] = {}
-    for source in sources:
-        path = Path(source.path)
-        label = next((listed[key] for key in (source.path, path.as_posix(), path.name, path.stem) if key in listed), None)
-        if label is None:
-            continue
+    for source, label in labels_in(Path(table), {source: source.path for source in sources}, progress).items():
         if len(indices := names.find(label)) != 1:
             raise UsageError(
                 f'{table} gives {source.path} the label "{label}", which is no class of {classifier.name}',

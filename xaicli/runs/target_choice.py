@@ -14,6 +14,7 @@ from xaicli.images.source import Source
 from xaicli.network.classifier import Classifier
 from xaicli.outputs import Outputs
 from xaicli.runs.region_target import canonical
+from xaicli.runs.table_rows import rows_of
 from xaicli.target_text import BOX_TARGETS, parse_target
 from xaicli.targets import DECISION, LONGEST_INDEX, NO_CLASS, PREDICTED, TargetRule, out_of_range
 from xaicli.untrusted import read_text
@@ -36,13 +37,11 @@ class TargetChoice:
     file: str = ""
 
     def rule_of(self, source: Source) -> TargetRule:
-        """The rule of one photo, matched by its path or name; raises UsageError if the file does not list it."""
+        """The rule of one photo, by its path; raises UsageError if the file does not list it."""
         if not self.file:
             return self.rule
-        path = Path(source.path)
-        for key in (source.path, path.as_posix(), path.name, path.stem):
-            if key in self.by_image:
-                return self.by_image[key]
+        if source.path in self.by_image:
+            return self.by_image[source.path]
         raise UsageError(f"{self.file} names no target for {source.path}", expected="a row IMAGE,TARGET for each photo")
 
     @property
@@ -76,8 +75,15 @@ def choose_targets(text: str | int | TargetRule, classifier: Classifier, sources
     if not text.startswith("@"):
         rule = rule_from(text, classifier)
         return TargetChoice(canonical(rule), rule)
-    choice = TargetChoice("file", DECISION, read_targets(Path(text[1:]), classifier), text[1:])
-    for source in sources:
+    path = Path(text[1:])
+    listed = read_targets(path, classifier)
+    photos = {source: source.path for source in sources}
+    rows = rows_of(listed, photos)
+    if rows.shared:
+        hint = "Name their folders in the file."
+        raise UsageError(f"{path}: {rows.doubt}", expected="a row IMAGE,TARGET for each photo", hint=hint)
+    choice = TargetChoice("file", DECISION, {source.path: listed[name] for source, name in rows.by_photo.items()}, text[1:])
+    for source in photos:
         choice.rule_of(source)
     return choice
 

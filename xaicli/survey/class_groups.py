@@ -47,7 +47,7 @@ class MapCluster:
 
     @property
     def is_striking(self) -> bool:
-        return self.low is not None and self.low >= STRIKING
+        return stands_out(self.low)
 
     def record(self, findings: Sequence[PhotoFinding]) -> dict[str, Any]:
         """The cluster as a plain record, with what is known of its members."""
@@ -84,6 +84,11 @@ def clusters_of(findings: Sequence[PhotoFinding], seed: int = 0) -> list[MapClus
             found.append(cluster_of(target, members, grids[inside], grouping.count, grouping.stability))
     ordered = sorted(found, key=lambda one: (one.low is None, -(one.low or 0.0), -len(one.members)))
     return [replace(one, number=number) for number, one in enumerate(ordered, 1)]
+
+
+def stands_out(low: float | None) -> bool:
+    """Whether a group stands out, by the lower end of its interval."""
+    return low is not None and low >= STRIKING
 
 
 def cluster_of(target: str, members: Sequence[int], grids: Floats, groups: int, stability: float | None) -> MapCluster:

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xaicli.claims import holds_copies
 from xaicli.errors import InputError, UsageError
 from xaicli.images.annotations import text_of
 from xaicli.images.elsewhere import Elsewhere
 from xaicli.images.find import ENDINGS, find, natural
 from xaicli.images.source import Source
 from xaicli.passes.seeds import stream
+from xaicli.runs.labelled import SPLITS
 from xaicli.stamps import stamp
 from xaicli.training.tar_shards import read_shards, shards_of
 from xaicli.untrusted import is_file, is_folder, is_there, readable
@@ -28,7 +30,6 @@ from xaicli.words import count, type_of
 FORMS = (
     "a folder with one folder per class, a folder of photos or of tar shards, FILE.csv with columns image and label, or @list.txt"
 )
-SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev"})
 IMAGE_COLUMNS = ("image", "file_name", "file", "filename", "path", "photo")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "category")
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -109,10 +110,8 @@ def read_folder(folder: Path, classes: Sequence[str]) -> Listing:
     for name in METADATA:
         if is_file(folder / name):
             return read_table(folder / name, classes)
-    children = sorted(
-        (Path(entry.path) for entry in os.scandir(folder) if is_folder(entry.path) and not entry.name.startswith(".")),
-        key=lambda child: child.name,
-    )
+    shown = [Path(entry.path) for entry in os.scandir(folder) if is_folder(entry.path) and not entry.name.startswith(".")]
+    children = sorted((child for child in shown if not holds_copies(child)), key=lambda child: child.name)
     loose = any(is_file(entry.path) and Path(entry.name).suffix.lower() in ENDINGS for entry in os.scandir(folder))
     if not children:
         return unlabelled(find([str(folder)]), folder)
