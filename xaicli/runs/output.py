@@ -13,9 +13,9 @@ from xaicli.errors import UsageError, XaiError
 from xaicli.images.names import safe_label
 from xaicli.images.source import Source, content_hash
 from xaicli.method import Method, content_on
-from xaicli.method_differences import moved_parameters
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record, load_record
+from xaicli.runs.method_differences import moved_parameters
 from xaicli.runs.region_target import canonical
 from xaicli.runs.remote_folder import RemoteFolder, folder_of
 from xaicli.runs.result_claim import ENDINGS, HINT, begun_before, refuse_foreign, refuse_foreign_picture

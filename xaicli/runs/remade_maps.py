@@ -14,10 +14,10 @@ from xaicli.errors import UsageError, XaiError
 from xaicli.gate.map_similarity import similarity
 from xaicli.images.source import Source
 from xaicli.method import Method, content_on
-from xaicli.method_differences import moved_parameters
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record
 from xaicli.registry import is_own_file, make_method
+from xaicli.runs.method_differences import moved_parameters
 from xaicli.runs.photo_maps import Explained, explain_photos
 from xaicli.runs.remade import CannotBeMade, ModelsAtHand, PhotosAtHand, Remade, Result
 from xaicli.runs.settings import Settings

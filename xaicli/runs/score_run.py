@@ -14,7 +14,6 @@ from xaicli.errors import XaiError
 from xaicli.images.source import Source, content_hash
 from xaicli.images.truth import Truth
 from xaicli.method import Method
-from xaicli.method_differences import require_same
 from xaicli.metric import Metric
 from xaicli.network.classifier import Classifier
 from xaicli.packages import versions
@@ -25,6 +24,7 @@ from xaicli.runs.binding import bind
 from xaicli.runs.controls import CONTROL_NAMES, Ring, name_of, other, swapped
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import Lending, MapCache, Watch
+from xaicli.runs.method_differences import require_same
 from xaicli.runs.photos import Failure, LoadedPhoto
 from xaicli.runs.records import resolved_layer
 from xaicli.runs.region_target import canonical

@@ -15,10 +15,10 @@ import torch
 from xaicli.errors import InputError, RunError, XaiError
 from xaicli.images.source import Source
 from xaicli.method import Method, content_on
-from xaicli.method_differences import require_same
 from xaicli.network.classifier import Classifier
 from xaicli.runs.cluster.ledger import TIMES, Begun
 from xaicli.runs.cluster.shipping import ShippedModel, in_folder_of
+from xaicli.runs.method_differences import require_same
 from xaicli.runs.photos import Failure
 from xaicli.runs.similar_target import compared
 from xaicli.untrusted import is_there

@@ -4,8 +4,8 @@ import pytest
 
 from xaicli.errors import RunError
 from xaicli.method import content_on
-from xaicli.method_differences import moved_parameters, require_same
 from xaicli.registry import make_method
+from xaicli.runs.method_differences import moved_parameters, require_same
 
 
 def content(spec, classifier):
