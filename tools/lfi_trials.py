@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from tools.bundled_models import trained
+from tools.card_scores import truth_beside
 from tools.lfi_branch import ALTERED, Passed, passed
 from tools.lfi_page import write_page
-from tools.model_card import truth_beside
 from tools.resumable_work import exit_code_of, say
 from tools.trial_scores import compared, kept, score, share
 from xaicli.files import write_atomic

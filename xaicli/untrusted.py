@@ -55,12 +55,6 @@ def size_of(path: str | Path) -> int:
     return 0 if status is None else status.st_size
 
 
-def changed_at(path: str | Path) -> int:
-    """When a file was last changed, in nanoseconds; 0 if it no longer exists."""
-    status = status_if_there(path)
-    return 0 if status is None else status.st_mtime_ns
-
-
 def entries_of(folder: Path, wanted: str) -> list[Path]:
     """The sorted entries of a folder; raises InputError."""
     if not is_there(folder):

@@ -11,7 +11,7 @@ import torch
 from xaicli.errors import InputError
 from xaicli.models.checkpoint import read_checkpoint, read_metadata, write_checkpoint
 from xaicli.models.checkpoint_content import add_figures, content_of, figures_of, hash_as_trained, without_figures
-from xaicli.stamps import sha256_file
+from xaicli.stamps import checksum_of, sha256_file
 
 
 @pytest.fixture
@@ -60,6 +60,8 @@ def test_a_file_with_figures_that_was_changed_otherwise_counts_as_another(writte
         metadata["parameters"] = {"area": 2.0}
     write_checkpoint(written, tensors, metadata)
     assert hash_as_trained(written) == sha256_file(written) != before
+    # What was measured was the file before.
+    assert not figures_of(read_metadata(written))
 
 
 def test_a_file_of_the_first_version_gets_checksums_and_keeps_its_identity(tmp_path):
@@ -73,12 +75,17 @@ def test_a_file_of_the_first_version_gets_checksums_and_keeps_its_identity(tmp_p
     assert content_of(str(path)) == before
 
 
-@pytest.mark.parametrize("entry", ["text", [1], {"as trained": "text"}, {"as trained": {"record": 1}}])
+@pytest.mark.parametrize(
+    "entry", ["text", [1], {}, {"as trained": "text"}, {"as trained": {"record": 1}}, {"as trained": {"sha256": "no hash"}}]
+)
 def test_an_entry_of_that_name_which_holds_no_figures_is_ignored(tmp_path, entry):
     path = tmp_path / "own.safetensors"
+    write_checkpoint(path, {"w": torch.ones(1)}, {"method": "t-tame"})
+    if isinstance(entry, dict) and "sha256" in entry.get("as trained", ""):
+        entry["as trained"]["record"] = checksum_of(read_metadata(path))
     write_checkpoint(path, {"w": torch.ones(1)}, {"method": "t-tame", "measured": entry})
     assert hash_as_trained(path) == sha256_file(path)
-    assert isinstance(figures_of(read_metadata(path)), dict)
+    assert figures_of(read_metadata(path)) == {}
 
 
 def test_no_checkpoint_gets_figures(tmp_path):

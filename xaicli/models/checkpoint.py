@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from xaicli.files import write_atomic
 from xaicli.models.weights import kind_of, read_safetensors
 from xaicli.network.classifier import Classifier
 from xaicli.stamps import FIRST_SCHEMA, array_checksum, checksum_of, stamp, with_checksum, without_checksum
-from xaicli.untrusted import changed_at, file_state, is_file, status_of
+from xaicli.untrusted import file_state, status_if_there, status_of
 
 KEY = "xaicli"
 """The key of the metadata, as JSON, in the file's header."""
@@ -29,6 +30,8 @@ TENSORS = "tensors"
 """The entry of the metadata that tells whether the tensors are as they were written."""
 SCHEMA = 2
 ENDING = ".safetensors"
+LISTED = 1024
+"""Checkpoints whose metadata are kept at hand."""
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 """The networks and explainers that ship with the package."""
 
@@ -236,16 +239,29 @@ def checkpoints_folder() -> Path:
 
 def list_checkpoints() -> list[ListedCheckpoint]:
     """All checkpoints that are found automatically: installed ones, the newest first, then those that ship with the package."""
-    installed = sorted(files_of(checkpoints_folder()), key=lambda path: (-changed_at(path), path.name))
-    return [*(listed(path, False) for path in installed), *(listed(path, True) for path in files_of(BUNDLED))]
+    installed = sorted(files_of(checkpoints_folder()), key=lambda file: (-file[1].st_mtime_ns, file[0]))
+    return [*(listed(*file, bundled=False) for file in installed), *(listed(*file, bundled=True) for file in files_of(BUNDLED))]
 
 
-def files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob(f"*{ENDING}") if is_file(path) and not path.name.startswith("."))
-
-
-def listed(path: Path, bundled: bool) -> ListedCheckpoint:
+def files_of(folder: Path) -> list[tuple[str, os.stat_result]]:
+    """The checkpoints of a folder by name, each with its status, asked for once: methods look here for each photo."""
     try:
-        return ListedCheckpoint(path, read_metadata(path), bundled)
+        with os.scandir(folder) as entries:
+            names = [entry.path for entry in entries if entry.name.endswith(ENDING) and not entry.name.startswith(".")]
+    except OSError:
+        return []
+    found = ((name, status_if_there(name)) for name in sorted(names))
+    return [(name, status) for name, status in found if status is not None and stat.S_ISREG(status.st_mode)]
+
+
+def listed(name: str, status: os.stat_result, *, bundled: bool) -> ListedCheckpoint:
+    try:
+        return ListedCheckpoint(Path(name), read_listed(name, file_state(status)), bundled)
     except XaiError as error:
-        return ListedCheckpoint(path, {}, bundled, error.found)
+        return ListedCheckpoint(Path(name), {}, bundled, error.found)
+
+
+@functools.lru_cache(maxsize=LISTED)
+def read_listed(name: str, state: tuple[int, ...]) -> dict[str, Any]:
+    """The metadata, read again only when the file changes."""
+    return read_metadata(Path(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ IN_SHORT = "in short"
 """Its entry for people: the figure that matters most, in a few words."""
 TRAINED = "as trained"
 """Its entry that tells what the file was before: its hash, and a checksum of the other metadata."""
+SHA256 = re.compile("[0-9a-f]{64}")
 CONTENT_DIGITS = 16
 """Hex digits by which a file's content is told apart."""
 
@@ -40,11 +42,9 @@ def digest_of(path: Path, state: tuple[int, ...]) -> str:
 def hash_as_trained(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits; of a checkpoint with figures, as it was before `add_figures`. Raises InputError."""
     if is_checkpoint(path):
-        metadata = read_metadata(path)
-        trained = figures_of(metadata).get(TRAINED)
-        # Whatever else was changed in the file since makes it another one.
-        if isinstance(trained, dict) and trained.get("record") == checksum_of(without_figures(metadata)):
-            return str(trained.get("sha256"))
+        trained = figures_of(read_metadata(path)).get(TRAINED)
+        if trained is not None:
+            return str(trained["sha256"])
     return sha256_file(path)
 
 
@@ -61,9 +61,13 @@ def add_figures(path: Path, figures: Mapping[str, Any]) -> None:
 
 
 def figures_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The figures that were measured after the training; empty where there are none."""
+    """The figures that were measured after the training; empty where there are none, or where they are of another file: whatever
+    else was changed since makes it another one."""
     found = metadata.get(MEASURED)
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict) or not isinstance(trained := found.get(TRAINED), dict):
+        return {}
+    whole = SHA256.fullmatch(str(trained.get("sha256"))) is not None
+    return found if whole and trained.get("record") == checksum_of(without_figures(metadata)) else {}
 
 
 def without_figures(metadata: Mapping[str, Any]) -> dict[str, Any]:

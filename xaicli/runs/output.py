@@ -15,7 +15,7 @@ from xaicli.images.source import Source, content_hash
 from xaicli.method import Method, content_on
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record, load_record
-from xaicli.runs.records import moved_parameters
+from xaicli.runs.method_differences import moved_parameters
 from xaicli.runs.region_target import canonical
 from xaicli.runs.remote_folder import RemoteFolder, folder_of
 from xaicli.runs.result_claim import ENDINGS, HINT, begun_before, refuse_foreign, refuse_foreign_picture
@@ -171,7 +171,7 @@ def differences(
         different += [f"{name} {held[name]} there, {value} here" for name, value in given.items() if held[name] != value] or [
             "the code in its file, or a parameter"
             if method.file_hash
-            else ", ".join(moved_parameters(record, content)) or "definition"
+            else ", ".join(moved_parameters(record.parameters, content["parameters"])) or "definition"
         ]
     if record.fingerprint != classifier.fingerprint:
         different.append(f"model {record.fingerprint} there, {classifier.fingerprint} here{prepared(record, classifier)}")

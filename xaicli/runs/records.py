@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -91,13 +90,6 @@ def attributions_of(
         )
         made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, loaded.photo.image))
     return made
-
-
-def moved_parameters(record: Record, content: Mapping[str, Any]) -> list[str]:
-    """The parameters in which a record and a method here differ, in words; content: by `content_on`."""
-    there, here = record.parameters, content["parameters"]
-    moved = [name for name in dict.fromkeys([*there, *here]) if there.get(name) != here.get(name)]
-    return [f"{name} {there.get(name, 'absent')} there, {here.get(name, 'absent')} here" for name in moved]
 
 
 def naming(maps: Maps, classifier: Classifier) -> tuple[Callable[[int], str], Callable[[int], float]]:

@@ -17,8 +17,8 @@ from xaicli.method import Method, content_on
 from xaicli.network.classifier import Classifier
 from xaicli.record import Record
 from xaicli.registry import is_own_file, make_method
+from xaicli.runs.method_differences import moved_parameters
 from xaicli.runs.photo_maps import Explained, explain_photos
-from xaicli.runs.records import moved_parameters
 from xaicli.runs.remade import CannotBeMade, ModelsAtHand, PhotosAtHand, Remade, Result
 from xaicli.runs.settings import Settings
 from xaicli.runs.target_choice import TargetChoice, choose_targets
@@ -127,7 +127,7 @@ def method_of(record: Record, classifier: Classifier, *, trust: bool) -> Method:
         raise CannotBeMade(f"the method {record.method}: {error.found}") from error
     content = content_on(method, classifier)
     if definition_stamp(content, record.rule, record.precision) != record.definition:
-        if moved := moved_parameters(record, content):
+        if moved := moved_parameters(record.parameters, content["parameters"]):
             raise CannotBeMade(f"{record.method}: {', '.join(moved)}")
         raise CannotBeMade(f"{record.method} is version {record.version} in the record, {method.version} here, or differs")
     return method

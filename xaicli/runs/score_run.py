@@ -24,6 +24,7 @@ from xaicli.runs.binding import bind
 from xaicli.runs.controls import CONTROL_NAMES, Ring, name_of, other, swapped
 from xaicli.runs.given_maps import GivenMaps
 from xaicli.runs.map_cache import Lending, MapCache, Watch
+from xaicli.runs.method_differences import require_same
 from xaicli.runs.photos import Failure, LoadedPhoto
 from xaicli.runs.records import resolved_layer
 from xaicli.runs.region_target import canonical
@@ -280,9 +281,17 @@ class ScoreRun:
             loaded = cache.load(source)
             photo = self.scored(loaded)
             rows = score_photo(photo, explanations, self.metrics, wanted=wanted)
+            self.require_same_methods(labels)
         except XaiError as error:
             return Failure(source, error)
         return NewScores(source, rows, self.kept_maps(photo, loaded, explanations), alone)
+
+    def require_same_methods(self, labels: Collection[str]) -> None:
+        """Raise RunError if a method meanwhile makes other maps than its recipes say, as after another training."""
+        begun = {one.label: one.content for one in self.own}
+        for method in self.all_methods:
+            if method.label in labels:
+                require_same(method, self.classifier, begun[method.label], "when the run began")
 
     def lender(self, source: Source, bases: set[str], cache: MapCache, gaps: Gaps) -> tuple[Source | None, set[str]]:
         """The next photo by content whose maps can be made, which are then in the cache, and the methods whose control `other`

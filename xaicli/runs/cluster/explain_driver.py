@@ -19,7 +19,7 @@ from xaicli.runs.cluster.ledger import start_ledger
 from xaicli.runs.cluster.lost_actors import with_new_actors
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
 from xaicli.runs.cluster.stream import Stream
-from xaicli.runs.cluster.worker import Job
+from xaicli.runs.cluster.worker import Job, contents_of
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.open_model import Model
 from xaicli.runs.output import Complete
@@ -91,4 +91,5 @@ class ExplainOnRay:
             targets=replace(run.targets, by_image={}),
         )
         model = ShippedModel.of(self.model, run.classifier, run.settings.precision)
-        return Job(model, as_bytes(bare, "what is to be explained"), self.target, self.pool.threads)
+        contents = contents_of(run.methods, run.classifier)
+        return Job(model, as_bytes(bare, "what is to be explained"), self.target, self.pool.threads, contents)

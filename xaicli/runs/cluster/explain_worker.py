@@ -58,6 +58,7 @@ class ExplainWorker(Worker):
             try:
                 if self.fault is not None:
                     raise self.fault
+                self.job.require_same_methods(self.run.methods, self.run.classifier)
                 watch(part[0]) if len(part) == 1 else watch.note(block)
                 found += self.explained(part, stems, rules)
             except XaiError as error:

@@ -22,6 +22,7 @@ from xaicli.runs.cluster.lost_actors import with_new_actors
 from xaicli.runs.cluster.score_worker import ScoreJob, ScoreWorker
 from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
 from xaicli.runs.cluster.stream import Stream
+from xaicli.runs.cluster.worker import contents_of
 from xaicli.runs.open_model import Model
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import NewScores, ScoreRun
@@ -71,7 +72,8 @@ class ScoreOnRay:
         model = ShippedModel.of(self.model, self.run.classifier, self.run.settings.precision)
         ring = len(self.run.ring.order)
         place = None if folder is None else folder.path.absolute()
-        return ScoreJob(model, as_bytes(bare, "what is to be scored"), self.target, self.pool.threads, ring, place)
+        contents = contents_of(self.run.methods, self.run.classifier)
+        return ScoreJob(model, as_bytes(bare, "what is to be scored"), self.target, self.pool.threads, contents, ring, place)
 
     def results(self, store: Keeping) -> Generator[list[Row] | Written | Failure, None, None]:
         """Score what is missing in the store and write it, one transaction a photo, or let the workers write into a folder;

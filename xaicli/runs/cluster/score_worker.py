@@ -76,6 +76,7 @@ class ScoreWorker(Worker):
         try:
             if self.fault is not None:
                 raise self.fault
+            self.job.require_same_methods(self.run.methods, self.run.classifier)
             run = replace(
                 self.run, sources=todo, targets=block.targets(self.run.targets), hashes=block.contents, stretch=block.stretch
             )

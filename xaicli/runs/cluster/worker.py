@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 
 from xaicli.errors import InputError, RunError, XaiError
 from xaicli.images.source import Source
+from xaicli.method import Method, content_on
 from xaicli.network.classifier import Classifier
 from xaicli.runs.cluster.ledger import TIMES, Begun
 from xaicli.runs.cluster.shipping import ShippedModel, in_folder_of
+from xaicli.runs.method_differences import require_same
 from xaicli.runs.photos import Failure
 from xaicli.runs.similar_target import compared
 from xaicli.untrusted import is_there
@@ -23,12 +26,23 @@ from xaicli.untrusted import is_there
 
 @dataclass(frozen=True)
 class Job:
-    """What all workers of a run are given. run: without photos and model, as bytes; target: as it was typed."""
+    """What all workers of a run are given. run: without photos and model, as bytes; target: as it was typed; contents: by label
+    what each method counts as where the run began, by `content_on`."""
 
     model: ShippedModel
     run: bytes
     target: str | int
     threads: int
+    contents: Mapping[str, Mapping[str, Any]]
+
+    def require_same_methods(self, methods: Sequence[Method], classifier: Classifier) -> None:
+        """Raise RunError if a method finds another checkpoint here than the driver did."""
+        for method in methods:
+            require_same(method, classifier, self.contents[method.label], f"at the driver (on {socket.gethostname()})")
+
+
+def contents_of(methods: Sequence[Method], classifier: Classifier) -> dict[str, dict[str, Any]]:
+    return {method.label: content_on(method, classifier) for method in methods}
 
 
 class Worker:
