@@ -2,8 +2,9 @@
 
     python -m tools.default_methods         reads docs/results/defaults/NAME.jsonl, writes xaicli/models/bundled/defaults.json
 
-A candidate costs two passes at most, explains any class by what a layer, attention or a trained head holds (a map of single
-pixels gains on insertion what nobody can see in it), and takes its default parameters. `python -m tools.bundled_models --card`
+A candidate costs two passes at most, explains any class by what a layer, attention or a trained head holds, and takes its default
+parameters. Its maps are coarser than the photo: a map of single pixels gains on insertion what nobody can see in it, and the
+photo's own edges (`feature-cam`) raise the insertion of any map, of a random one too. `python -m tools.bundled_models --card`
 scores all of them, stores the scores and chooses: of those that are shown to beat grad-cam on insertion, by a paired test that is
 corrected for the number of candidates, the one with the best mean; where there is none, grad-cam stays (`ahead` false).
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from docs import stored_rows
@@ -31,6 +33,7 @@ from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.runs import default_method
 from xaicli.suitability import unfit
+from xaicli.targets import DECISION, Targets
 from xaicli.words import count
 
 SCORES = Path("docs/results/defaults")
@@ -58,7 +61,16 @@ def is_candidate(method: Method, classifier: Classifier) -> bool:
         and method.class_specific
         and not method.decision_only
         and not unfit(method, classifier)
+        and is_coarse(method, classifier)
     )
+
+
+def is_coarse(method: Method, classifier: Classifier) -> bool:
+    """Whether maps have fewer rows and columns than the photo."""
+    size = classifier.view.size
+    noise = torch.rand(1, classifier.view.channels, *size, generator=torch.Generator().manual_seed(0))
+    maps = method.attribute(classifier, noise.to(classifier.device), Targets((DECISION,)), torch.zeros(1, dtype=torch.long))
+    return all(side < whole for side, whole in zip(maps.values.shape[-2:], size, strict=True))
 
 
 def store(path: Path, columns: Iterable[stored_rows.Column]) -> None:
