@@ -2,11 +2,12 @@
 
     python -m tools.default_methods         reads docs/results/defaults/NAME.jsonl, writes xaicli/models/bundled/defaults.json
 
-A candidate costs two passes at most, explains any class by what a layer, attention or a trained head holds, and takes its default
-parameters. Its maps are coarser than the photo: a map of single pixels gains on insertion what nobody can see in it, and a
-product with the photo's own edges (`feature-cam`) raises insertion even where the map knows nothing of the network. `python -m tools.bundled_models --card`
-scores all of them, stores the scores and chooses: of those that are shown to beat grad-cam on insertion, by a paired test that is
-corrected for the number of candidates, the one with the best mean; where there is none, grad-cam stays (`ahead` false).
+A candidate costs two passes at most, explains any class by what a layer, attention or a trained head holds, and takes its
+default parameters. Its maps are coarser than the photo: a map of single pixels gains on insertion what nobody can see in it,
+and a product with the photo's own edges (`feature-cam`) raises insertion even where the map knows nothing of the network.
+`python -m tools.bundled_models --card` scores all of them, stores the scores and chooses: of those that are shown to beat
+grad-cam on insertion, by a paired test that is corrected for the number of candidates, the one with the best mean; where there
+is none, grad-cam stays (`ahead` false).
 """
 
 from __future__ import annotations
