@@ -83,7 +83,7 @@ def prepare(
         to_train(module, classifier.device)
     complete = False
     if not request.keep_going:
-        # Known, or refused, before photos are decoded. If photos may be left out, the identity of the run is known only afterwards.
+        # Known, or refused, before photos are decoded. If photos may be left out, the identity of the run is known only later.
         whose = identity(request, learner, task, schedule, listing, processes)
         complete = is_complete(request, output, run_stamp(request, whose), whose)
     budget = None if decode and not complete else 0
