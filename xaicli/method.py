@@ -115,6 +115,11 @@ class Method(Definition):
         """Whether maps are signed, non-negative or only a ranking."""
         raise TypeError(f"{type(self).__name__} declares no sign")
 
+    @property
+    def of_all_features(self) -> bool:
+        """Whether the map explains all outputs of a network without classes together, and not one of them."""
+        return False
+
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """Passes per photo; a method whose cost depends on the network reads it from `classifier`, if given."""
         raise TypeError(f"{type(self).__name__} declares no cost")

@@ -87,6 +87,7 @@ def finding_of(
     """
     first = maps[0]
     record = first.record
+    first_choice = record.decision or record.top[0]
     grids = [shares_of(one.values, one.sign) for one in maps]
     marked: dict[str, Any] = {}
     if mask is not None and mask.any() and grids[0] is not None:
@@ -97,15 +98,15 @@ def finding_of(
         image=record.image,
         photo=record.photo,
         frame=record.frame,
-        decision=record.decision.name,
-        p=record.decision.probability,
+        decision=record.explains or first_choice.name,
+        p=first_choice.probability,
         target=class_of(record),
         status=record.status,
         label=label,
         right=right,
         disagreement=disagreement(grids),
         agreement=agreement_of(first, right, mask),
-        doubt=doubt([one.probability for one in record.top]) if BASELINE_VALUE not in record.extras else None,
+        doubt=doubt([one.probability for one in record.top]) if BASELINE_VALUE not in record.extras and record.decision else None,
         grid=grids[0],
         stems=stems or {},
         **marked,
