@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import xaicli
@@ -130,3 +133,13 @@ def test_records_name_no_decision_and_say_what_is_explained() -> None:
     assert said["grad-cam", "3-5"] == ("feature 3 - feature 5", " of ", "16")
     assert said["grad-cam", "top1"][2] == "16, the largest"
     assert said["daam@target=features", "top1"][0] == "all 16 features"
+
+
+def test_an_audit_names_no_decision_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"{number}.png")
+    audit = xaicli.audit(".", made(vit()), "grad-cam")
+    assert {row["decision"] for row in audit.rows} == {None}
+    assert all(row["explained"].endswith("of 16, the largest") for row in audit.rows)
