@@ -32,7 +32,7 @@ def gives_features(classifier: Classifier, count: int) -> bool:
     module = classifier.module
     if module is None or Needs.HEAD not in classifier.provides or classifier.view.frames:
         return False
-    if not any(says_so(part) or is_norm(part) for part in module.modules()):
+    if not any(says_so(part) or width_of_norm(part) for part in module.modules()):
         return False
     said: list[Any] = []
     weighted: list[Any] = []
@@ -58,8 +58,7 @@ def gives_features(classifier: Classifier, count: int) -> bool:
         outputs = classifier.layers_known.outputs(module(inputs))
     if any(is_same(one, outputs, classifier) for one in weighted):
         return False
-    of_norm = bool(last) and is_norm(last[0]) and last[0].weight.shape[-1] == count
-    return of_norm or any(is_same(one, outputs, classifier) for one in said)
+    return any(width_of_norm(part) == count for part in last) or any(is_same(one, outputs, classifier) for one in said)
 
 
 def says_so(part: nn.Module) -> bool:
@@ -69,9 +68,10 @@ def says_so(part: nn.Module) -> bool:
     return base or headless or (getattr(part, "num_classes", None) == 0 and hasattr(part, "num_features"))
 
 
-def is_norm(part: nn.Module) -> bool:
-    """Whether a part is a norm over the features of a place or token."""
-    return type(part).__name__.startswith(("LayerNorm", "RMSNorm")) and isinstance(getattr(part, "weight", None), Tensor)
+def width_of_norm(part: nn.Module) -> int:
+    """How many features a part normalises, if it is a norm over the features of a place or token; else 0."""
+    weight = getattr(part, "weight", None)
+    return weight.shape[-1] if isinstance(weight, Tensor) and type(part).__name__.startswith(("LayerNorm", "RMSNorm")) else 0
 
 
 def is_same(given: Any, outputs: Tensor, classifier: Classifier) -> bool:
