@@ -68,6 +68,18 @@ class Convolutions(nn.Module):
         return outputs
 
 
+class ConvHead(nn.Module):
+    """A head that is a convolution of 1 x 1, with the identity for its dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores, self.head = nn.Conv2d(16, 5, 1), nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.scores(features).flatten(1))
+        return outputs
+
+
 class TextScores(nn.Module):
     """Scores by a product with fixed rows, one per class, behind a layer norm."""
 
@@ -97,6 +109,7 @@ HEADED: dict[str, Callable[[], nn.Module]] = {
     "a head behind a network without one": lambda: Around(vit(), nn.Linear(16, 5)),
     "a head as wide as the features": lambda: Around(vit(), nn.Linear(16, 16)),
     "a linear head": lambda: Convolutions(nn.Linear(8, 4)),
+    "a convolution as head": lambda: Around(nn.Sequential(vit(), nn.Unflatten(1, (16, 1, 1))), ConvHead()),
     "no head that is known": lambda: Convolutions(nn.ReLU()),
     "scores by texts": TextScores,
 }

@@ -35,14 +35,15 @@ def gives_features(classifier: Classifier, count: int) -> bool:
     if not any(says_so(part) or width_of_norm(part) for part in module.modules()):
         return False
     said: list[Any] = []
-    weighted: list[Any] = []
+    weighted: list[Tensor] = []
     last: list[nn.Module] = []
 
     def after(call: Call, args: object, kwargs: object, output: Any) -> None:
         if says_so(call.module):
             said.append(output)
-        if isinstance(call.module, WEIGHTED):
-            weighted.append(output)
+        # A convolution as a head gives (1, C, 1, 1). Only what may be the outputs is kept.
+        if isinstance(call.module, WEIGHTED) and isinstance(output, Tensor) and output.numel() == count:
+            weighted.append(output.flatten().float())
         if any(True for _ in call.module.parameters(recurse=False)) and not any(True for _ in call.module.children()):
             last[:] = [call.module]
 
@@ -56,7 +57,7 @@ def gives_features(classifier: Classifier, count: int) -> bool:
         watched,
     ):
         outputs = classifier.layers_known.outputs(module(inputs))
-    if any(is_same(one, outputs, classifier) for one in weighted):
+    if any(torch.equal(one, outputs.flatten()) for one in weighted):
         return False
     return any(width_of_norm(part) == count for part in last) or any(is_same(one, outputs, classifier) for one in said)
 
