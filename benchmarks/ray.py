@@ -23,6 +23,7 @@ from xaicli.results.row_table import PhotoRows, Records, photos_in
 from xaicli.results.store import Store
 from xaicli.rows import Curve, Recipe, Row, Run
 from xaicli.runs.cluster.blocks import LARGEST_BLOCK, blocks_of
+from xaicli.runs.photo_scores import score_photos
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_request import ScoreRequest
 from xaicli.runs.score_run import ScoreRun
@@ -67,7 +68,7 @@ def seconds_a_photo(run: ScoreRun) -> list[float]:
     taken, last = [], time.process_time()
     with Store.in_memory() as nothing:
         todo = run.todo(nothing)
-    for result in run.measure(todo, lambda source, partner=None: everything):
+    for result in score_photos(run, todo, lambda source, partner=None: everything):
         if isinstance(result, Failure):
             raise result.error
         now = time.process_time()

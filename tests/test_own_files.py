@@ -76,10 +76,11 @@ def test_what_is_no_method_is_refused_in_one_line(code: str, name: str, words: s
         make_method(f"bad.py:{name}")
 
 
+@pytest.mark.parametrize("way", ["", ".data", ".numpy()"])
 @pytest.mark.parametrize("what", ["inputs", "seeds"])
-def test_a_method_that_writes_to_what_it_is_given_is_refused_in_one_line(what: str, own: Path) -> None:
+def test_a_method_that_writes_to_what_it_is_given_is_refused_in_one_line(what: str, way: str, own: Path) -> None:
     """Its maps would be of another photo than its record says, or of other random numbers."""
-    (own / "my.py").write_text(METHOD.replace("logits = ", f"{what}.mul_(2)\n        logits = "))
+    (own / "my.py").write_text(METHOD.replace("logits = ", f"{what}{way}[:] *= 2\n        logits = "))
     with pytest.raises(RunError, match=rf"changed its {what} in place; expected a copy to work on, such as {what}\.clone\(\)"):
         xaicli.explain("sample:hopper", MODEL, "my.py:Brightness")
 

@@ -17,6 +17,7 @@ from xaicli.results import stats
 from xaicli.results.intervals import Estimate
 from xaicli.results.reading import Selection
 from xaicli.results.store import Store
+from xaicli.runs.photo_scores import score_missing
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_request import expecting
 from xaicli.runs.score_run import ScoreRun
@@ -49,7 +50,7 @@ def score(
     )
     run.check()
     with Store.open(store, curves=False, maps=False) as kept:
-        with closing(run.run(kept)) as results:
+        with closing(score_missing(run, kept)) as results:
             for result in results:
                 if isinstance(result, Failure):
                     raise result.error

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
-from xaicli.errors import LESS_MEMORY, RunError, Terminated, XaiError, described, is_out_of_memory
+from xaicli.errors import LESS_MEMORY, RunError, Terminated, XaiError, described, is_out_of_memory, leaves_torch
 from xaicli.packages import broken_pair
 
 RESULTS_ON_STDOUT: ContextVar[bool] = ContextVar("RESULTS_ON_STDOUT", default=False)
@@ -64,6 +64,9 @@ class contained:  # reads as what it does: `with contained("net.py:make")`
             raise pair from error
         if is_out_of_memory(error):
             raise RunError(f"{self.what} ran out of memory", hint=LESS_MEMORY) from error
+        if in_numpy := leaves_torch(error):
+            found, hint = in_numpy
+            raise RunError(f"{self.what} {found}", hint=hint) from error
         hint = self.hint if isinstance(self.hint, str) else self.hint(error)
         raise RunError(f"{self.what} raised {described(error)}", hint=hint) from error
 

@@ -35,19 +35,24 @@ def facts(values: NDArray[np.floating], record: Record) -> dict[str, Any]:
     the area that holds half of the weight; grid: the share of the weight in each of 3 x 3 parts of what the model saw, row by
     row; spots: the largest connected parts above half of the maximum, with place, share of weight and share of area; against: the
     share of the absolute map that speaks against the target; quantity: what the target's number is, "probability", "value" (with
-    that of the baseline) or, of a detector's box, "similarity": how well the best proposal reproduces it, 1 on the photo itself;
-    removal: that quantity before, and after the most salient tenth is blurred, None where it was not measured.
+    that of the baseline) or, of a detector's box, "similarity": how well the best proposal reproduces it, 1 on the photo itself,
+    or "features": a network without classes, of which the target says in words what is explained; removal: that quantity before,
+    and after the most salient tenth is blurred, None where it was not measured.
     """
-    quantity = "similarity" if record.box else "value" if BASELINE_VALUE in record.extras else "probability"
+    decision = record.decision
+    if decision is None:
+        quantity = "features"
+    else:
+        quantity = "similarity" if record.box else "value" if BASELINE_VALUE in record.extras else "probability"
     found: dict[str, Any] = {
         "image": record.image,
         "model": record.model,
         "method": record.method,
-        "target": record.target_name,
+        "target": record.explains or record.target_name,
         "quantity": quantity,
-        "probability": None if quantity == "value" else record.target_probability,
-        "decision": record.decision.name,
-        "decision_probability": record.decision.probability,
+        "probability": None if quantity in ("value", "features") else record.target_probability,
+        "decision": None if decision is None else decision.name,
+        "decision_probability": None if decision is None else decision.probability,
         "status": record.status,
         "weight": None,
         "removal": None,
@@ -76,6 +81,8 @@ def sentence(known: dict[str, Any]) -> str:
     """One plain sentence from `facts`."""
     if known["quantity"] == "value":
         target = f"{known['target']} ({known['value']:.4g}, baseline {known['baseline']:.4g})"
+    elif known["quantity"] == "features":
+        target = known["target"]
     else:
         target = f"{known['target']} (p {known['probability']:.2f})"
     if known["quantity"] == "probability" and known["target"] != known["decision"]:

@@ -163,6 +163,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | ImportError) and OUT_OF_MEMORY.search(text_of(error)) is not None
 
 
+NO_GRADIENT = "Compute with torch's operations, or use a method that needs the forward pass alone: rise."
+IN_NUMPY = {
+    "can't call numpy() on tensor that requires grad": ("computes in NumPy, through which no gradient passes", NO_GRADIENT),
+    "got unsupported scalartype bfloat16": ("computes in NumPy, which has no bfloat16", "Give --precision fp32."),
+}
+"""What torch says where a computation leaves it for NumPy, and what that means, with what to do."""
+
+
+def leaves_torch(error: BaseException) -> tuple[str, str] | None:
+    """What stops a computation that leaves torch for NumPy, and what to do, in words; None for any other exception."""
+    text = text_of(error).lower() if isinstance(error, RuntimeError | TypeError) else ""
+    return next((said for start, said in IN_NUMPY.items() if text.startswith(start)), None)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """ "Did you mean X?" for the nearest known name, or an empty string if none is near."""
     by_fold = {entry.lower(): entry for entry in known}

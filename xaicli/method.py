@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaicli.containment import contain_members, contained
 from xaicli.errors import RunError
+from xaicli.given_tensors import copies_of, written
 from xaicli.needs import Needs
 from xaicli.params import Definition, as_json, param
 from xaicli.sign import Sign
@@ -114,6 +115,11 @@ class Method(Definition):
         """Whether maps are signed, non-negative or only a ranking."""
         raise TypeError(f"{type(self).__name__} declares no sign")
 
+    @property
+    def of_all_features(self) -> bool:
+        """Whether the map explains all outputs of a network without classes together, and not one of them."""
+        return False
+
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """Passes per photo; a method whose cost depends on the network reads it from `classifier`, if given."""
         raise TypeError(f"{type(self).__name__} declares no cost")
@@ -192,11 +198,6 @@ LARGEST_MAP = 1 << 24
 """Maximum values of one map: 4096 x 4096."""
 
 
-def versions(tensors: Mapping[str, Tensor]) -> dict[str, int]:
-    """How often each tensor was written to; torch does not count this for those of inference mode."""
-    return {name: 0 if tensor.is_inference() else tensor._version for name, tensor in tensors.items()}
-
-
 def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
     """`attribute`, contained, and with its inputs and maps checked before anybody reads them: maps of inputs that it changed
     would explain another decision."""
@@ -204,10 +205,10 @@ def checked(attribute: Callable[..., Maps]) -> Callable[..., Maps]:
     @functools.wraps(attribute)
     def call(self: Method, classifier: Classifier, inputs: Tensor, targets: Targets, seeds: Tensor) -> Maps:
         given = {"inputs": inputs, "seeds": seeds}
-        before = versions(given)
+        before = copies_of(given)
         with contained(f"{self.label} on {classifier.name}"):
             maps = attribute(self, classifier, inputs, targets, seeds)
-            if changed := [name for name, version in versions(given).items() if version != before[name]]:
+            if changed := written(given, before):
                 raise RunError(
                     f"{self.label} on {classifier.name} changed its {changed[0]} in place",
                     expected=f"a copy to work on, such as {changed[0]}.clone()",

@@ -40,7 +40,9 @@ class Record:
     explained of this photo; scores: metric values by label; box: for a detector, `corners` in pixels of the photo, `label` and
     `score` of the explained box, else empty; fitted_to: the metric by which the map was chosen, and which is therefore no
     judge of it, else empty; engine: names and versions of what ran passes without gradients beside torch, else empty; pairs: of
-    segments, the strongest first, as `SegmentPair.as_dict` has them, where a method lists such. `definition` and `subject` are
+    segments, the strongest first, as `SegmentPair.as_dict` has them, where a method lists such; explains: of a network of
+    features, which decides nothing (`decision` is None, and numbers of `top` are its largest outputs), what the map explains, in
+    words, else empty. `definition` and `subject` are
     the two stamps. Fields after `subject` are recorded but not stamped.
     """
 
@@ -56,7 +58,7 @@ class Record:
     target_name: str
     target_probability: float
     targets: tuple[str, ...]
-    decision: Prediction
+    decision: Prediction | None
     top: tuple[Prediction, ...]
     sign: str
     status: str
@@ -84,10 +86,11 @@ class Record:
     schema_version: int = SCHEMA_VERSION
     checksums: dict[str, str] = field(default_factory=dict, compare=False)
     fitted_to: str = ""
+    explains: str = ""
 
     def to_json(self) -> str:
         content = dataclasses.asdict(self)
-        for name in ("box", "engine", "fitted_to", "pairs"):
+        for name in ("box", "engine", "explains", "fitted_to", "pairs"):
             if not content[name]:
                 del content[name]
         return json_text(with_checksum(content)) + "\n"
@@ -100,7 +103,7 @@ class Record:
             newer = int(given["schema_version"]) > SCHEMA_VERSION
             if not newer:
                 given = without_checksum(given, given["schema_version"])
-                given["decision"] = Prediction(**given["decision"])
+                given["decision"] = None if given["decision"] is None else Prediction(**given["decision"])
                 given["top"] = tuple(Prediction(**row) for row in given["top"])
                 given.setdefault("pairs", [])
                 for name in ("size", "targets", "notes", "arrays", "pairs"):
@@ -126,7 +129,9 @@ def listed(value: Any) -> list[Any]:
 
 def checked(record: Record) -> Record:
     """The record, if its fields have their declared types and its numbers fit into files and arrays; otherwise TypeError."""
-    parts: tuple[Any, ...] = (record, record.decision, *record.top)
+    if (record.decision is None) is not bool(record.explains):
+        raise ValueError("no decision, or one of a network of features")
+    parts: tuple[Any, ...] = (record, *([] if record.decision is None else [record.decision]), *record.top)
     for entry in parts:
         for part in dataclasses.fields(entry):
             value, kind = getattr(entry, part.name), str(part.type).partition("[")[0]

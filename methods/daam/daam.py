@@ -86,6 +86,10 @@ class DAAM(Method):
     def sign(self) -> Sign:
         return Sign.NONNEGATIVE if self.clip_map or self.block_norm == "minmax" else Sign.SIGNED
 
+    @property
+    def of_all_features(self) -> bool:
+        return self.target == "features"
+
     def cost(self, classifier: Classifier | None = None) -> Cost:
         """One pass forward and one back for all blocks."""
         return Cost(forward=1, backward=1)

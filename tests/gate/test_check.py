@@ -16,6 +16,7 @@ from xaicli.gate.baseline_file import load, save
 from xaicli.gate.measure import ReadySuite, run_suite
 from xaicli.gate.pictures import draw_failures
 from xaicli.results.store import Store
+from xaicli.runs.photo_scores import score_missing
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
 
@@ -332,7 +333,7 @@ def test_controls_are_those_of_a_scoring_run_whatever_the_batch(room, new_photo)
     assert [photo.image for photo in photos] == [f"photos/{name}.png" for name in range(11)]
     run = ScoreRun(bench.sources, bench.classifier, bench.methods, bench.metrics, settings=Settings(precision="fp32"))
     with Store.in_memory() as store:
-        rows = {(row.photo, row.method): row.value for rows in run.run(store) for row in rows}
+        rows = {(row.photo, row.method): row.value for rows in score_missing(run, store) for row in rows}
     assert len(rows) == 11 * 4
     for photo in photos:
         for (method, _), score in photo.scores.items():

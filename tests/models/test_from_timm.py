@@ -110,7 +110,12 @@ def test_a_network_without_a_head_gives_its_features_and_that_is_said(weights, n
     monkeypatch.setattr(from_timm, "build", lambda *args: model)
     classifier = load_classifier(f"timm:{NAME}", weights=weights(model), notice=notices.append)
     assert (classifier.count, classifier.classes) == (model.num_features, ())
-    assert notices == [f"{NAME} has no head: its outputs are {model.num_features} features, not classes"]
+    assert classifier.features
+    [notice] = notices
+    assert f"{NAME}@weights=" in notice
+    assert notice.endswith(
+        f" has no head: its outputs are {model.num_features} features, not classes (--outputs softmax if they are)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -119,13 +119,50 @@ class WithMirror(nn.Module):
         return self.head((self.features(inputs) + self.features(inputs.flip(3)).flip(3)).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize("name", ["", "features", "features.0#0"])
+@pytest.mark.parametrize("name", ["", "features", "features.0#1"])
 def test_a_network_that_runs_its_features_twice_is_refused_for_that_reason(name: str) -> None:
     trace = dry_run(WithMirror().eval(), SIZE)
     with pytest.raises(XaiError, match=r"layer features(\.0)? runs 2 times in one pass") as error:
         named_layer(trace, name) if name else default_layer(trace)
     assert "not all zero" not in in_words(error)
     assert "Name a layer that runs once (NAME@layer=PATH" in in_words(error)
+
+
+class TwoSizes(nn.Module):
+    """A network that runs a ReLU on a map, and then on one number per channel; `cut`: the map does not reach the logits."""
+
+    def __init__(self, cut: bool = False) -> None:
+        super().__init__()
+        self.features, self.relu, self.head, self.cut = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 2), cut
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        features = self.features(inputs)
+        shown = self.relu(features)
+        return self.head(self.relu((features if self.cut else shown).mean(dim=(2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "refused"),
+    [
+        (WithMirror(), "features.0#0", ""),
+        (WithMirror(), "features#-2", ""),
+        (WithMirror(), "features.0#1", "in its last run the output of layer features.0 is not a picture"),
+        (TwoSizes(), "relu#0", ""),
+        (TwoSizes(), "relu:input#-2", ""),
+        (TwoSizes(), "relu#1", "in its last run layer relu has no spatial grid"),
+        (TwoSizes(cut=True), "relu#0", "in its run #0 the gradient at layer relu:output is zero"),
+    ],
+)
+def test_a_layer_that_runs_several_times_is_judged_by_the_run_that_is_named(network: nn.Module, name: str, refused: str) -> None:
+    trace = dry_run(network.eval(), SIZE)
+    if refused:
+        with pytest.raises(UsageError) as error:
+            named_layer(trace, name)
+        assert refused in in_words(error)
+    else:
+        layer = named_layer(trace, name)
+        assert str(layer) == name
+        assert (layer.channels, layer.layout.grid) == (4, (SIZE[0] - 2, SIZE[1] - 2))
 
 
 def test_a_graph_without_layers_is_named_so() -> None:

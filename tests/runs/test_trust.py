@@ -23,7 +23,7 @@ from xaicli.method import Cost, Maps, Method, Sign
 from xaicli.needs import Needs
 from xaicli.passes.queue import clean_logits
 from xaicli.progress import Progress, Step
-from xaicli.runs import score_run
+from xaicli.runs import photo_scores
 from xaicli.runs.planted_photos import MarkedPhoto, a_look, marked, mosaic, pasted
 from xaicli.runs.trust import Trust
 from xaicli.runs.trust_checks import groups_of_four
@@ -247,7 +247,7 @@ def test_a_run_that_was_stopped_goes_on(colours, grey_photos, tmp_path, monkeypa
     def never(*given: object, **further: object) -> None:
         raise AssertionError("made again")
 
-    monkeypatch.setattr(score_run, "score_photo", never)
+    monkeypatch.setattr(photo_scores, "score_photo", never)
     counted = Counted()
     again = xaicli.trust(colours, grey_photos, "hirescam", output=tmp_path / "out", plantings=1, progress=counted)
     assert counted.done == counted.total > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import xaicli
 from xaicli.errors import InputError, UsageError, XaiError
 from xaicli.models.checkpoint import read_metadata
 from xaicli.task import Schedule
-from xaicli.training import loop
+from xaicli.training import decoded, loop
 from xaicli.training.study import alone_in
 from xaicli.training.study_arms import BRANCH, PLAIN, arms_of, pairs, settings_of
 from xaicli.training.study_result import ACCURACY, DIFFERENCE, StudiedNetwork, Study
@@ -65,13 +66,37 @@ def test_the_rows_hold_accuracy_differences_and_stability(made, folder):
     assert json.loads((folder / "study.json").read_text())["rows"] == json.loads(json.dumps(made.rows))
 
 
+class Noting(xaicli.Progress):
+    """Keeps what was said, and "counted" for each training that was counted."""
+
+    def __init__(self):
+        self.noted = []
+
+    def say(self, text):
+        self.noted.append(text)
+
+    @contextmanager
+    def task(self, what, total):
+        yield lambda *_, **__: self.noted.append("counted") if what == "trainings" else None
+
+
 def test_the_same_call_trains_nothing_again_and_finds_the_same(made, toy, folder, monkeypatch):
     def refuse(*_):
         raise AssertionError("a step was trained")
 
+    opened = []
+    pixels_of = decoded.pixels_of
     monkeypatch.setattr(loop.Training, "step", refuse)
-    again = xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=2, output=folder, **TYPED)
+    monkeypatch.setattr(decoded, "pixels_of", lambda source, *rest: opened.append(source.path) or pixels_of(source, *rest))
+    progress = Noting()
+    again = xaicli.study("lfi-cam", toy / "train", val=toy / "val", seeds=2, output=folder, progress=progress, **TYPED)
     assert again.rows == made.rows
+    # No photo of a complete training is decoded, only the held-out ones that are mapped, by three methods in three settings.
+    assert len(opened) == 3 * 3 * TYPED["photos"]
+    assert not [path for path in opened if str(toy / "train") in path]
+    # A training counts when it is over.
+    told = [line for line in progress.noted if line == "counted" or line.endswith("is complete")]
+    assert [line == "counted" for line in told] == [False, True] * 8
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"run": 1', b"{}", b"[]"])

@@ -14,6 +14,7 @@ from xaicli.images.view import View
 from xaicli.models.cut_network import CutNetwork
 from xaicli.models.fingerprint import Account, computed, file_fingerprint, module_fingerprint, network_fingerprint
 from xaicli.models.from_hf import LogitsOnly
+from xaicli.models.headless import gives_features
 from xaicli.models.input_view import Overrides
 from xaicli.models.model_request import LoadedModel, Notice
 from xaicli.models.probe import output_kind
@@ -106,13 +107,19 @@ def assemble(
     own = yes_or_no_names(loaded.classes) if yes_or_no else loaded.classes
     given = yes_or_no_names(classes) if yes_or_no and classes is not None else classes
     count = 2 if yes_or_no else raw.shape[1]
+    names = names_for(count, given, own, loaded.name, notice)
+    undescribed = not names and not kind.applied and (outputs or loaded.outputs) is None
+    features = undescribed and gives_features(bare, count)
+    if features:
+        notice(f"{loaded.name} has no head: its outputs are {count} features, not classes (--outputs softmax if they are)")
     weights = fingerprint_of(bare, kind.outputs)
     return dataclasses.replace(
         bare,
         count=count,
         outputs=kind.outputs,
+        features=features,
         probabilities=kind.applied,
-        classes=names_for(count, given, own, loaded.name, notice),
+        classes=names,
         fingerprint=network_fingerprint(weights, account),
         weights_fingerprint=weights,
     )

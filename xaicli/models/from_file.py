@@ -44,7 +44,8 @@ def load(request: Request) -> LoadedModel:
             made.weights_fingerprint,
             made.classes,
             made.layer,
-            outputs=made.outputs,
+            # Features are found again, unless the command line says what the outputs are.
+            outputs=None if made.features else made.outputs,
             output_name=made.output_name,
             decoding=made.decoding,
         )

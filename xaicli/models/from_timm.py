@@ -41,8 +41,6 @@ def load(request: Request) -> LoadedModel:
             module = build(timm, name, read_weights(request.weights, request.notice), request.weights.name)
             spec = name
     view = view_of(timm.data.resolve_model_data_config(module), request.notice)
-    if not module.num_classes:
-        request.notice(f"{name} has no head: its outputs are {module.num_features} features, not classes")
     return LoadedModel(request.canonical("timm", spec), view, module=module, classes=names_of(timm, module))
 
 

@@ -37,9 +37,10 @@ class Classifier:
     canonical form; view: resize, crop, mean and standard deviation; classes: names by index, synonyms separated by commas, may be
     empty; count: number of outputs C; provides: what methods may ask of it; fingerprint: hash of architecture, weights, view and
     what the network computes; weights_fingerprint: the same without what the network computes, by which trained explainers
-    recognise their network; outputs: one softmax, one sigmoid per output, or values; output_name: the entry to take of a tuple or
-    dict; pixels: of a network that gives a class map (B, C, H, W), what the outputs of a pixel are, None for all others; region:
-    the part of the class map that one photo's outputs are of; decoding: of a detector, how its outputs become
+    recognise their network; outputs: one softmax, one sigmoid per output, or values; features: the network has no head, so that
+    its outputs are features, none of which is a decision, although they are read like classes; output_name: the entry to take of
+    a tuple or dict; pixels: of a network that gives a class map (B, C, H, W), what the outputs of a pixel are, None for all
+    others; region: the part of the class map that one photo's outputs are of; decoding: of a detector, how its outputs become
     boxes; boxes: those of the clean photo that one photo's outputs are of; probabilities: True if the network itself ends in the
     softmax or sigmoid, which is then undone here; masked_dtype: the precision of passes that only mask the input; batch_size:
     maximum inputs per pass, None for what the device takes best; inconsistency: why the outputs for a photo depend on more than
@@ -60,6 +61,7 @@ class Classifier:
     fingerprint: str
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     outputs: Outputs = Outputs.SOFTMAX
+    features: bool = False
     output_name: str = ""
     pixels: Outputs | None = None
     region: FixedRegion | OpenRegion | None = field(default=None, repr=False)
@@ -242,7 +244,9 @@ class Classifier:
 
     def class_name(self, index: int) -> str:
         """The name of a class that is shown: its first name; all its names if another class has the same first name, with the
-        index if that is still ambiguous; the index alone if the model has no names."""
+        index if that is still ambiguous; the index alone if the model has no names, `feature 7` if it has no classes."""
+        if self.features:
+            return f"feature {index}"
         return self.shown_names[index] if index < len(self.shown_names) else str(index)
 
     @cached_property

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from xaicli.errors import RunError
 from xaicli.network.modes import attribution_mode
+from xaicli.network.named_run import NamedRun, RunWatch
 from xaicli.network.nested import first_tensor
 from xaicli.network.noise import Enter, as_it_is, noise
 from xaicli.network.observe import Call, argument, observing
@@ -68,22 +69,25 @@ def watch_corners(
     candidates: Mapping[tuple[str, Side], Sequence[Layout]],
     channels: int = 3,
     enter: Enter = as_it_is,
+    run: NamedRun | None = None,
 ) -> dict[tuple[str, Side, Layout], Movement]:
     """How the grids of layers move when corners of the input change, from one pass of five inputs of `size`; all layouts have the
     same grid.
 
-    enter: how inputs (B, C, H, W) reach the network. The last call of each layer counts. A layer that does not fit its layout in
-    this pass is left out.
+    enter: how inputs (B, C, H, W) reach the network. The last call of each layer counts, of the layer of `run` that run. A layer
+    that does not fit its layout in this pass is left out.
     """
     grid = next(layout.grid for layouts in candidates.values() for layout in layouts)
     found: dict[tuple[str, Side, Layout], Movement] = {}
+    watch = RunWatch(run)
 
     def note(call: Call, side: Side, tensor: Tensor | None) -> None:
-        for layout in candidates.get((call.path, side), ()):
+        for layout in candidates.get((call.path, side), ()) if watch.counts(call) else ():
             if tensor is not None and tensor.is_floating_point() and (cells := to_cells(tensor.detach(), layout)) is not None:
                 found[call.path, side, layout] = Movement(grid, most_moved(cells), tolerance(layout), in_order(cells))
 
     def before(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        watch.begins(call)
         note(call, "input", argument(args, kwargs))
 
     def after(call: Call, args: object, kwargs: object, output: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from xaicli.errors import RunError
 from xaicli.network.flow import Flow, Place, flow_of
 from xaicli.network.layouts import find_candidates
 from xaicli.network.modes import attribution_mode
+from xaicli.network.named_run import NamedRun, RunWatch
 from xaicli.network.nested import change_first_argument, first_tensor, replace_first_tensor
 from xaicli.network.noise import Enter, as_it_is, noise
 from xaicli.network.observe import Call, argument, observing
@@ -24,13 +26,14 @@ WEIGHTED = (nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class Recorder:
-    """Notes the tensors of a dry run.
+    """Notes the tensors of a dry run. run: of a layer that runs several times, the run that counts; of others the last does.
 
     Each tensor is handed on as a copy, as a tap does, so that its gradient is what a tap would read: a module that returns a map
     and its mean may have no gradient at the map itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: NamedRun | None = None) -> None:
+        self.watch = RunWatch(run)
         self.layers: dict[str, LayerTrace] = {}
         self.latest: dict[tuple[str, Side], object] = {}
         self.leaves: list[Tensor] = []
@@ -47,6 +50,7 @@ class Recorder:
     def before(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         if not seen_as_layer(call):
             return None
+        self.watch.begins(call)
         self.begun[call.module] = self.work
         return change_first_argument(args, kwargs, lambda tensor: self.handed_on(call, "input", tensor))
 
@@ -67,6 +71,8 @@ class Recorder:
         layer = self.layers.pop(call.path, None) or LayerTrace(call.path, call.module)
         self.layers[call.path] = layer
         layer.calls += 1
+        if not self.watch.counts(call):
+            return
         layer.patches = tuple(dict.fromkeys(reversed(self.grids)))
         layer.volumes = tuple(dict.fromkeys(reversed(self.volumes)))
         layer.behind = {"input": self.begun[call.module], "output": self.work}
@@ -85,9 +91,10 @@ class Recorder:
                 self.leaves.append(start)
             handed = start * 1
         if not call.repeated:
-            # The hook alone is kept: the tensor itself lives no longer than the network needs it.
-            self.latest[call.path, side] = mark = object()
-            handed.register_hook(self.noting_reach(call.path, side, mark))
+            if self.watch.counts(call):
+                # The hook alone is kept: the tensor itself lives no longer than the network needs it.
+                self.latest[call.path, side] = mark = object()
+                handed.register_hook(self.noting_reach(call.path, side, mark))
             if side == "output":
                 self.nodes[call.path, self.layers[call.path].calls - 1] = handed.grad_fn
         self.numbers[handed] = self.number(tensor)
@@ -123,7 +130,7 @@ class Recorder:
             layer.reached = {(side, layout) for side, layouts in layer.candidates.items() for layout in layouts}
 
     def noting_reach(self, path: str, side: Side, mark: object) -> Callable[[Tensor | None], None]:
-        """A hook that notes where a gradient arrives, in the last call of a layer."""
+        """A hook that notes where a gradient arrives, in the call of a layer that counts."""
 
         def hook(gradient: Tensor | None) -> None:
             layer = self.layers.get(path)
@@ -147,10 +154,11 @@ def dry_run(
     channels: int = 3,
     read: Callable[[Any], Tensor | None] = first_tensor,
     enter: Enter = as_it_is,
+    run: NamedRun | None = None,
 ) -> NetworkTrace:
     """Run fixed noise of `size` (height, width) and so many channels through the network and return what it shows; read: the
-    logits of its output; enter: as in the trace. Raises RunError if the network returns no tensor."""
-    recorder = Recorder()
+    logits of its output; enter, run: as in the trace. Raises RunError if the network returns no tensor."""
+    recorder = Recorder(run)
     watched = observing(module, before=recorder.before, after=recorder.after)
     with closing(recorder), attribution_mode(module), watched as seen:
         output = read(module(enter(noise(module, size, channels))))
@@ -166,7 +174,18 @@ def dry_run(
     for layer in recorder.layers.values():
         layer.behind = {side: 1 - before / max(recorder.work, 1.0) for side, before in layer.behind.items()}
     begun = tuple(dict.fromkeys(call.path for call in seen.calls))
-    return NetworkTrace(module, size, recorder.layers, begun, recorder.with_gradients, channels=channels, flow=flow, enter=enter)
+    return NetworkTrace(
+        module,
+        size,
+        recorder.layers,
+        begun,
+        recorder.with_gradients,
+        channels=channels,
+        flow=flow,
+        enter=enter,
+        run=run,
+        of_run=partial(dry_run, module, size, channels, read, enter),
+    )
 
 
 def multiplications(part: nn.Module, output: Tensor | None) -> float:

@@ -104,6 +104,7 @@ def likeness_to(classifier: Classifier, photo: Tensor, name: str) -> tuple[Class
         "forward": forward,
         "module": embedder.module,
         "outputs": Outputs.VALUES,
+        "features": False,
         "count": len(names),
         "classes": names,
     }

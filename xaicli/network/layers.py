@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.network.families import known_family
+from xaicli.network.named_run import NamedRun
 from xaicli.network.tokens import Axes, Layout, Side
 from xaicli.network.trace import LayerTrace, NetworkTrace
 
@@ -149,12 +150,15 @@ def named_layer(trace: NetworkTrace, name: str) -> FeatureLayer:
     layer = trace.layers.get(path)
     if layer is None:
         raise UsageError(f"layer {path} does not run in a forward pass of its own", hint=LIST_THEM)
-    refuse_unusable(trace, layer, side)
     call = int(match[3]) if match[3] is not None else None
     if call is None and layer.calls > 1:
         call = -1
     if call is not None and not -layer.calls <= call < layer.calls:
         raise UsageError(f"layer {path} runs {layer.calls} times in one pass; there is no call {call}")
+    if call is not None and call not in (-1, layer.calls - 1) and trace.of_run is not None:
+        trace = trace.of_run(NamedRun(path, call % layer.calls))
+        layer = trace.layers[path]
+    refuse_unusable(trace, layer, side)
     prefix, places = known_family(trace.module)
     rectified = {find_path(trace.module, join(prefix, place.path)) for place in places if place.rectified}
     return feature_layer(trace, layer, side, rectified=side == "output" and path in rectified, call=call)
@@ -169,9 +173,10 @@ def refuse_unusable(trace: NetworkTrace, layer: LayerTrace, side: Side) -> None:
 
 def refusal(trace: NetworkTrace, layer: LayerTrace, side: Side) -> UsageError | None:
     """What speaks against reading features at a layer; None if nothing does. Of a layer that runs several times in a pass the
-    last run is judged, and the refusal says so."""
+    run of the trace is judged, by default the last, and the refusal says so."""
     once = layer.calls == 1
-    of_run = "" if once else f"layer {layer.name} runs {layer.calls} times in one pass, and in its last run "
+    judged = "its last run" if trace.run is None or trace.run.path != layer.name else f"its run #{trace.run.number}"
+    of_run = "" if once else f"layer {layer.name} runs {layer.calls} times in one pass, and in {judged} "
     hint = LIST_THEM if once else ONCE
     candidates = [layout for layout in layer.candidates.get(side, ()) if max(layout.grid) >= 2]
     if not candidates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from xaicli.network.corners import Movement, watch_corners
 from xaicli.network.flow import Flow
+from xaicli.network.named_run import NamedRun
 from xaicli.network.noise import Enter, as_it_is
 from xaicli.network.tokens import Layout, Side
 
@@ -17,7 +19,7 @@ SIDES: tuple[Side, ...] = ("input", "output")
 
 @dataclass(eq=False)
 class LayerTrace:
-    """What one module received and returned in its last call.
+    """What one module received and returned in its last call, or in the run that the trace is of.
 
     shapes: of the tensors, by side, "input" and "output"; numbers: which tensor each was, the same number for the same tensor;
     candidates: by side, layouts that its shape allows, the likeliest first; reached: which of them have a gradient on their grid;
@@ -45,7 +47,8 @@ class NetworkTrace:
 
     layers: every module that ran except the network itself, by name, in the order in which they ended; begun: the names of all
     modules that ran, in the order in which they first began; has_graph: whether the outputs have a gradient at all; flow: which
-    layers feed which; enter: how inputs reach the network.
+    layers feed which; enter: how inputs reach the network; run: of one layer that runs several times, the run by which it is
+    judged, None for the last of each; of_run: the trace of another run.
     """
 
     module: nn.Module
@@ -57,6 +60,8 @@ class NetworkTrace:
     channels: int = 3
     flow: Flow = field(default_factory=Flow, repr=False)
     enter: Enter = as_it_is
+    run: NamedRun | None = None
+    of_run: Callable[[NamedRun], NetworkTrace] | None = field(default=None, repr=False)
 
     def layout(self, layer: LayerTrace, side: Side) -> Layout | None:
         """The layout of a layer's grid: the first candidate that moves where the input changes; None if none does."""
@@ -76,7 +81,7 @@ class NetworkTrace:
                 for side in SIDES
                 if (fitting := [one for one in other.candidates.get(side, ()) if one.grid == layout.grid])
             }
-            self.movements[layout.grid] = watch_corners(self.module, self.size, wanted, self.channels, self.enter)
+            self.movements[layout.grid] = watch_corners(self.module, self.size, wanted, self.channels, self.enter, self.run)
         movement = self.movements[layout.grid].get((layer.name, side, layout))
         return "its shape changes with the number of photos" if movement is None else movement.misplaced(side in layer.convolved)
 

@@ -135,10 +135,11 @@ def found(photo: MappedPhoto, labels: PhotoLabels, truth: Truth | None) -> Photo
     record = first.record
     label = labels.index(photo.source)
     marks = None if truth is None else truth.of(photo.source.path, record.size, first.view)
-    right = None if label is None else record.decision.index == label
-    if right is None and marks is not None:
+    decided = None if record.decision is None else record.decision.index
+    right = None if None in (label, decided) else decided == label
+    if right is None and marks is not None and decided is not None:
         classes = [one for one, _ in marks.marks]
         # Marks of any class do not say which class is right.
-        right = None if None in classes else any(record.decision.index in one for one in classes if one)
+        right = None if None in classes else any(decided in one for one in classes if one)
     mask = None if marks is None else object_of(marks, record.target, label)
     return finding_of(photo.maps, labels.name(photo.source), right, mask, photo.stems)

@@ -88,7 +88,8 @@ def photo_group(finding: PhotoFinding) -> PictureGroup:
         f"{name} {value:.2f}" for name in ("disagreement", "outside", "border", "corner") if (value := getattr(finding, name))
     ]
     shown = [picture for method in finding.stems if (picture := overlay_of(finding, method, method)) is not None]
-    title = f"{name_of(finding)}: decided {finding.decision} ({finding.p:.2f}){label}"
+    said = finding.explained if finding.p is None else f"decided {finding.decision} ({finding.p:.2f})"
+    title = f"{name_of(finding)}: {said}{label}"
     return PictureGroup(title, tuple(shown), ", ".join([*known, *([finding.quadrant] if finding.quadrant else [])]))
 
 

@@ -29,7 +29,21 @@ FILE = "audit.json"
 SCHEMA = 2
 """Above the first schema, which has no checksum."""
 LARGEST = 1 << 30
-PHOTO_COLUMNS = ("image", "label", "decision", "p", "disagreement", "outside", "border", "corner", "quadrant", "cluster")
+PHOTO_COLUMNS = (
+    "image",
+    "label",
+    "decision",
+    "p",
+    "explained",
+    "disagreement",
+    "outside",
+    "border",
+    "corner",
+    "quadrant",
+    "cluster",
+)
+BEFORE = PHOTO_COLUMNS.index("disagreement")
+"""Where the column stands by which photos are sorted, if it is none of these."""
 CLUSTER_COLUMNS = ("cluster", "class", "photos", "place", "share", "interval", "outside", "wrong", "stability")
 SHOWN_CLUSTERS = 10
 
@@ -119,7 +133,7 @@ class Audit(Tabular):
 
     def photo_table(self, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
         """Records of photos and the columns to show, with what they are sorted by marked, as in `suspicion ↓`."""
-        names = PHOTO_COLUMNS if self.by in PHOTO_COLUMNS else (*PHOTO_COLUMNS[:4], self.by, *PHOTO_COLUMNS[4:])
+        names = PHOTO_COLUMNS if self.by in PHOTO_COLUMNS else (*PHOTO_COLUMNS[:BEFORE], self.by, *PHOTO_COLUMNS[BEFORE:])
         marked = f"{self.by} ↓"
         made = [row | {marked: row[self.by]} for row in rows]
         return made, filled(made, [marked if name == self.by else name for name in names])

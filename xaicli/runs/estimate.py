@@ -16,6 +16,7 @@ from xaicli.passes.device import threads
 from xaicli.progress import Progress
 from xaicli.results.store import Store
 from xaicli.runs.passes_needed import PlannedTable, bounded_methods, per_photo
+from xaicli.runs.photo_scores import score_photos
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import ScoreRun
 from xaicli.untrusted import is_there
@@ -65,7 +66,7 @@ def seconds_a_photo(run: ScoreRun, todo: list[Source]) -> list[float]:
     taken: list[float] = []
     error = None
     start = last = time.monotonic()
-    for result in own.measure(tried, lambda source, partner=None: everything):
+    for result in score_photos(own, tried, lambda source, partner=None: everything):
         now = time.monotonic()
         if isinstance(result, Failure):
             error = result.error

@@ -22,9 +22,9 @@ from xaicli.targets import REGION
 from xaicli.text_table import rendered
 
 OF_TARGET = ("target_name", "target_probability")
-COLUMNS = ("image", "decision", "p", *OF_TARGET, "output", "value", "baseline", "method", "fitted_to")
-"""The decision and its probability, and the target's where it is another; or a value, of the photo and of the baseline, a photo
-of the mean colour; the metric to which the map was fitted, if it was."""
+COLUMNS = ("image", "decision", "p", *OF_TARGET, "explained", "output", "value", "baseline", "method", "fitted_to")
+"""The decision and its probability, and the target's where it is another; or which features are explained; or a value, of the
+photo and of the baseline, a photo of the mean colour; the metric to which the map was fitted, if it was."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,6 +117,8 @@ def row_of(record: Record, written: WrittenMap | None = None) -> dict[str, Any]:
     row: dict[str, Any] = {"image": record.image}
     if BASELINE_VALUE in record.extras:
         row |= {"output": record.target_name, "value": record.target_probability, "baseline": record.extras[BASELINE_VALUE]}
+    elif record.decision is None:
+        row |= {"explained": record.explains}
     elif record.box:
         # A detector decides on each of its boxes.
         row |= {"decision": record.target_name, "p": record.target_probability}

@@ -33,7 +33,7 @@ class MapTexts:
 
     def metrics(self, classifier: Classifier) -> tuple[str, ...]:
         """The metric whose score the sentence needs; none where the outputs are no probabilities."""
-        return (REMOVAL,) if self.wanted and classifier.outputs is not Outputs.VALUES else ()
+        return (REMOVAL,) if self.wanted and classifier.outputs is not Outputs.VALUES and not classifier.features else ()
 
     def of(self, written: WrittenMap) -> dict[str, Any]:
         """Entries of the map's row; writes the file."""

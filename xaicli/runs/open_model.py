@@ -90,8 +90,10 @@ def describe_model(classifier: Classifier, others: str = "") -> str:
 
 
 def outputs_of(classifier: Classifier) -> str:
-    """How many outputs there are, and what: "1000 classes", "14 labels", "1 value", "a map of 21 classes", "boxes of
-    91 classes"."""
+    """How many outputs there are, and what: "1000 classes", "14 labels", "1 value", "192 features", "a map of 21 classes",
+    "boxes of 91 classes"."""
+    if classifier.features:
+        return f"{classifier.count} features"
     words = {Outputs.SIGMOID: ("label", "labels"), Outputs.VALUES: ("value", "values")}
     counted = f"{classifier.count} {words.get(classifier.outputs, ('class', 'classes'))[classifier.count != 1]}"
     if classifier.outputs is Outputs.BOXES:

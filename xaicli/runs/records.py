@@ -25,6 +25,7 @@ from xaicli.runs.target_choice import TargetChoice
 from xaicli.segment_pairs import PAIRS, pairs_of
 from xaicli.sign import Sign
 from xaicli.stamps import definition_stamp, subject_stamp
+from xaicli.targets import NO_CLASS, TargetRule
 
 TOP = 5
 
@@ -39,7 +40,8 @@ def attributions_of(
     name_of, chance_of = naming(maps, classifier)
     best = classifier.outputs.scores(logits[None])[0].argsort(descending=True, stable=True)[:TOP].tolist()
     top = tuple(Prediction(index, name_of(index), chance_of(index)) for index in best)
-    own = maps.targets.probability(logits[None])[0].tolist()
+    number = maps.targets.logit if classifier.features else maps.targets.probability
+    own = number(logits[None])[0].tolist()
     chances = [chance_of(rule.index) for rule in rules] if boxes else own
     values = maps.values[0].detach().cpu().numpy()
     sign, content = method.sign, content_on(method, classifier)
@@ -49,6 +51,7 @@ def attributions_of(
     made = []
     for at, rule in enumerate(rules):
         numbers, arrays = extras_of(maps, at)
+        explains = features_explained(rule, method, classifier, largest=best[0]) if classifier.features else ""
         pairs = pairs_of(arrays.pop(PAIRS)) if method.pairwise else []
         record = Record(
             image=recorded_path(loaded.source),
@@ -60,10 +63,10 @@ def attributions_of(
             version=method.version,
             rule=targets.text,
             target=names[at],
-            target_name=rule.shown(name_of) + rule.place,
+            target_name=explains if method.of_all_features and explains else rule.shown(name_of) + rule.place,
             target_probability=chances[at],
             targets=tuple(names),
-            decision=top[0],
+            decision=None if classifier.features else top[0],
             top=top,
             sign=sign.value,
             status=status_of(values[at]),
@@ -87,22 +90,34 @@ def attributions_of(
             pairs=tuple(pair.as_dict() for pair in pairs),
             box=dataclasses.asdict(boxes[rule.index]) if boxes else {},
             fitted_to=fitted_metric(content),
+            explains=explains,
         )
         made.append(Attribution(np.ascontiguousarray(values[at], dtype=np.float32), record, arrays, loaded.photo.image))
     return made
 
 
+def features_explained(rule: TargetRule, method: Method, classifier: Classifier, largest: int) -> str:
+    """What a map of a network of features explains, in words: "feature 108 of 192, the largest", "all 192 features"."""
+    if method.of_all_features:
+        return f"all {classifier.count} features"
+    of = f"{rule.shown(classifier.class_name)} of {classifier.count}"
+    return f"{of}, the largest" if (rule.index, rule.against) == (largest, NO_CLASS) else of
+
+
 def naming(maps: Maps, classifier: Classifier) -> tuple[Callable[[int], str], Callable[[int], float]]:
-    """The names of targets by number, and their probabilities. A box is always perfectly similar to itself, so its confidence is
-    given instead."""
+    """The names of targets by number, and their probabilities, of features their values. A box is always perfectly similar to
+    itself, so its confidence is given instead."""
     if boxes := maps.targets.boxes:
         return partial(shown_box, boxes=boxes), lambda number: boxes[number].score
-    probabilities = classifier.outputs.probabilities(maps.logits)[0].tolist()
+    logits = maps.logits
+    probabilities = (logits if classifier.features else classifier.outputs.probabilities(logits))[0].tolist()
     return classifier.class_name, probabilities.__getitem__
 
 
 def said(record: Record) -> str:
-    """What a model says of a photo, in one line: its decision and probability, or the value that is explained."""
+    """What a model says of a photo, in one line: its decision and probability, or what is explained: a value, features."""
+    if record.decision is None:
+        return record.explains
     if BASELINE_VALUE in record.extras:
         return f"{record.target_name} {record.target_probability:.4g}, baseline {record.extras[BASELINE_VALUE]:.4g}"
     return f"{record.decision.name} {record.decision.probability:.2f}"

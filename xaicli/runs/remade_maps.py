@@ -157,8 +157,10 @@ def outcome_of(kept: KeptResult, result: object, method: Method) -> Remade:
 
 def compared(old: Attribution, new: Attribution) -> tuple[Result, str, float]:
     """Whether two attributions are the same: their maps, and what the network said of the photo."""
-    if old.record.decision.index != new.record.decision.index:
-        return "differs", f"the decision was {old.record.decision.name}, and is {new.record.decision.name}", 0.0
+    before, now = old.record.decision, new.record.decision
+    # Records of a network of features have none; those of before had the largest feature in its place.
+    if before is not None and now is not None and before.index != now.index:
+        return "differs", f"the decision was {before.name}, and is {now.name}", 0.0
     return compare_maps(old.values, new.values)
 
 

@@ -12,6 +12,7 @@ from xaicli.network.classifier import Classifier
 from xaicli.registry import is_own_file, make_method, make_metric
 from xaicli.results.store import Store
 from xaicli.rows import Recipe, Row
+from xaicli.runs.photo_scores import score_missing
 from xaicli.runs.photos import Failure
 from xaicli.runs.remade import CannotBeMade, ModelsAtHand, PhotosAtHand, Remade, Result
 from xaicli.runs.remade_maps import OF_FILE
@@ -77,7 +78,7 @@ def remake_group(members: Sequence[KeptScore], photos: PhotosAtHand, models: Mod
     run.check()
     with Store.in_memory() as store:
         made: list[Row] = []
-        for result in run.run(store):
+        for result in score_missing(run, store):
             if isinstance(result, Failure):
                 raise result.error
             made += result

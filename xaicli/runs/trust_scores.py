@@ -11,6 +11,7 @@ from xaicli.progress import Progress, Step
 from xaicli.registry import CONTROLS
 from xaicli.results.store import Store
 from xaicli.rows import Row
+from xaicli.runs.photo_scores import score_missing
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.score_table import rows_of
@@ -58,7 +59,7 @@ def runs_of(method: Method, plan: Plan, planned: Sequence[Planned], passes: floa
 def carry_out(run: ScoreRun, store: Store, step: Step) -> None:
     """Make what the store lacks, and count all; raises the first error."""
     step(len(run.sources) - len(run.todo(store)))
-    for result in run.run(store):
+    for result in score_missing(run, store):
         if isinstance(result, Failure):
             raise result.error
         step()

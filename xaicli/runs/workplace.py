@@ -18,6 +18,7 @@ from xaicli.rows import Row
 from xaicli.runs.folder import FolderRun
 from xaicli.runs.open_model import Model, NamedModel
 from xaicli.runs.output import Complete
+from xaicli.runs.photo_scores import score_missing
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import Holding, ScoreRun
 from xaicli.runs.written_map import WrittenMap
@@ -55,7 +56,7 @@ Explaining = Callable[[FolderRun, Complete], Generator[list[WrittenMap] | Failur
 
 def in_this_process(run: ScoreRun, store: Keeping) -> Results:
     assert isinstance(store, Store)
-    return (yield from run.run(store))
+    return (yield from score_missing(run, store))
 
 
 @dataclass(frozen=True)

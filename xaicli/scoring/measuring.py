@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xaicli.containment import contained
 from xaicli.errors import RunError, is_out_of_memory
+from xaicli.given_tensors import copies_of, written
 from xaicli.metric import Measuring, Metric, Scores
 from xaicli.passes.memory import batch_size_for
 from xaicli.passes.part_sequences import part_sequences
@@ -33,10 +34,10 @@ SLACK = 1e-4
 """How far rounding may carry a value beyond its metric's range, as a share of the range's larger end, at least of 1."""
 
 
-def versions(case: Case) -> dict[str, int]:
-    """How often what all metrics of a photo share was written to."""
+def shared_by_metrics(case: Case) -> dict[str, Tensor]:
+    """The tensors of a photo that all its metrics read, as far as they are there."""
     tensors = {"photo": case.scored.input, "logits": case.clean_logits}
-    return {name: tensor._version for name, tensor in tensors.items() if tensor is not None and not tensor.is_inference()}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 @dataclass(eq=False)
@@ -121,15 +122,15 @@ class Measurement:
 
     def guarded(self, step: Callable[[], T]) -> T:
         """The result of `step`; what a metric raises is reported under its name."""
-        maps, before = f"the maps of {self.case.label or 'a method'}", versions(self.case)
+        maps, before = f"the maps of {self.case.label or 'a method'}", copies_of(shared_by_metrics(self.case))
         try:
             with contained(f"{self.metric.label} on {maps}", passing=is_out_of_memory):
                 answer = step()
         except (RuntimeError, MemoryError) as error:
             found = f"{self.metric.label} ran out of memory on {maps}"
             raise RunError(found, hint="Give a smaller --resize and --crop, or leave this metric out.") from error
-        now = versions(self.case)
-        if changed := [name for name in before if now[name] != before[name]]:
+        now = shared_by_metrics(self.case)
+        if changed := written({name: now[name] for name in before}, before):
             raise RunError(
                 f"{self.metric.label} changed the {changed[0]} in place, which other metrics read too",
                 expected="a copy to work on, such as case.photo(0).clone()",

@@ -36,14 +36,15 @@ class PhotoFinding:
 
     target: the explained class, by which maps are grouped; label, right: the true class, and whether the decision is it; outside:
     the share of the map beside the marked object, which covers `area` of the view; overlap: IoU of the object and the map above
-    half of its maximum; grid: the map's shares (16, 16); stems: the files of the maps, by method, without endings.
+    half of its maximum; grid: the map's shares (16, 16); stems: the files of the maps, by method, without endings; explained: of
+    a network of features, which decides nothing, what its map explains, in words.
     """
 
     image: str
     photo: str
     frame: int
-    decision: str
-    p: float
+    decision: str | None
+    p: float | None
     target: str
     status: str
     label: str | None = None
@@ -58,6 +59,7 @@ class PhotoFinding:
     doubt: float | None = None
     grid: Floats | None = field(default=None, repr=False)
     stems: dict[str, Path] = field(default_factory=dict, repr=False)
+    explained: str = ""
 
     @property
     def quadrant(self) -> str | None:
@@ -70,7 +72,8 @@ class PhotoFinding:
         """The photo as a plain record, numbers rounded to four digits."""
         names = ("image", "label", "decision", "p", "right", "target", "disagreement", "outside", "area", "overlap", "border")
         row = {name: rounded(getattr(self, name)) for name in (*names, "corner", "doubt")}
-        return {**row, "quadrant": self.quadrant, "status": self.status}
+        explained = {"explained": self.explained} if self.explained else {}
+        return {**row, **explained, "quadrant": self.quadrant, "status": self.status}
 
 
 def finding_of(
@@ -87,6 +90,7 @@ def finding_of(
     """
     first = maps[0]
     record = first.record
+    decision = record.decision
     grids = [shares_of(one.values, one.sign) for one in maps]
     marked: dict[str, Any] = {}
     if mask is not None and mask.any() and grids[0] is not None:
@@ -97,17 +101,18 @@ def finding_of(
         image=record.image,
         photo=record.photo,
         frame=record.frame,
-        decision=record.decision.name,
-        p=record.decision.probability,
+        decision=None if decision is None else decision.name,
+        p=None if decision is None else decision.probability,
         target=class_of(record),
         status=record.status,
         label=label,
         right=right,
         disagreement=disagreement(grids),
         agreement=agreement_of(first, right, mask),
-        doubt=doubt([one.probability for one in record.top]) if BASELINE_VALUE not in record.extras else None,
+        doubt=doubt([one.probability for one in record.top]) if BASELINE_VALUE not in record.extras and decision else None,
         grid=grids[0],
         stems=stems or {},
+        explained=record.explains,
         **marked,
         **known,
     )

@@ -56,4 +56,4 @@ def confusions(findings: Sequence[PhotoFinding]) -> list[dict[str, Any]]:
 def worst_errors(findings: Sequence[PhotoFinding]) -> list[int]:
     """The positions of the photos that were taken for another class, the most certain error first."""
     wrong = [at for at, one in enumerate(findings) if one.right is False]
-    return sorted(wrong, key=lambda at: -findings[at].p)
+    return sorted(wrong, key=lambda at: -(findings[at].p or 0.0))

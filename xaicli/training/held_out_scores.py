@@ -17,6 +17,7 @@ from xaicli.results.reading import Selection
 from xaicli.results.store import Store
 from xaicli.results.summary import Group, summarise
 from xaicli.rows import Row
+from xaicli.runs.photo_scores import score_missing
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.settings import Settings
@@ -38,7 +39,7 @@ class HeldOutScores:
 
     def rows(self) -> Iterator[list[Row]]:
         """The rows of each photo as it is scored; raises XaiError if one cannot be scored."""
-        with closing(self.run.run(self.store)) as results:
+        with closing(score_missing(self.run, self.store)) as results:
             for result in results:
                 if isinstance(result, Failure):
                     raise result.error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from xaicli.training import schedule as schedules
 from xaicli.training.average import Average
 from xaicli.training.batches import Batch, Batches
 from xaicli.training.frozen import frozen
+from xaicli.training.frozen_attention import contiguous_inside
 from xaicli.training.processes import ALONE, Processes, losses_of
 from xaicli.training.snapshot import AGAIN, read_snapshot, write_snapshot
 from xaicli.training.stopping import stop_signals
@@ -100,7 +101,7 @@ class Training:
         if self.resume and is_there(self.snapshot):
             self.load()
         saved = time.monotonic()
-        with frozen(self.task.frozen), stop_signals() as stop, evaluated_afterwards(self.modules):
+        with frozen(self.task.frozen), self.fast_attention(), stop_signals() as stop, evaluated_afterwards(self.modules):
             while len(self.history) < self.schedule.epochs:
                 epoch = len(self.history)
                 start = self.done - epoch * self.batches.steps
@@ -173,6 +174,10 @@ class Training:
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.batches.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def fast_attention(self) -> AbstractContextManager[None]:
+        slow = self.bf16 and self.batches.device.type == "cpu"
+        return contiguous_inside(self.task.frozen.values()) if slow else nullcontext()
 
     def require_finite(self, terms: Mapping[str, float], batch: Batch) -> None:
         """Raise RunError if a term of the loss is NaN or infinite."""

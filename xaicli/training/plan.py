@@ -47,11 +47,14 @@ def prepare(
     on_error: Callable[[XaiError], None] = lambda error: None,
     report: Callable[[int, int], None] = lambda done, total: None,
     processes: Processes = ALONE,
+    decode: bool = True,
 ) -> TrainRun:
     """Read the data, build or load the network, make the task. Anything that cannot work is refused before training starts.
 
     notice: called with lines for the user; on_error: called under `keep_going` for each photo that cannot be decoded; report:
-    called with the numbers of photos decoded and of all; processes: those that train together. Raises XaiError.
+    called with the numbers of photos decoded and of all; processes: those that train together; decode: False for a run
+    that is looked at but not carried out, whose photos are decoded only if they are needed, as are those of a run that is
+    complete. Raises XaiError.
     """
     learner = parse_learner(request.method, request.parameters)
     require_output(request, learner.name, network=learner.trains_network)
@@ -78,12 +81,15 @@ def prepare(
     listing, held = divide(request, listing, needs_labels=task.needs_labels)
     for module in task.modules.values():
         to_train(module, classifier.device)
+    complete = False
     if not request.keep_going:
-        # Refused now, before photos are decoded. If photos may be left out, the run's identity is known only afterwards.
+        # Known, or refused, before photos are decoded. If photos may be left out, the identity of the run is known only later.
         whose = identity(request, learner, task, schedule, listing, processes)
-        is_complete(request, output, run_stamp(request, whose), whose)
-    training = make_training(request, learner, task, schedule, listing, held, output, on_error, report, processes)
-    complete = is_complete(request, output, run_stamp(request, training.identity), training.identity)
+        complete = is_complete(request, output, run_stamp(request, whose), whose)
+    budget = None if decode and not complete else 0
+    training = make_training(request, learner, task, schedule, listing, held, output, on_error, report, processes, budget)
+    if request.keep_going:
+        complete = is_complete(request, output, run_stamp(request, training.identity), training.identity)
     return TrainRun(request, learner, task, training, output, listing, held, spec, complete)
 
 
@@ -106,12 +112,14 @@ def make_training(
     on_error: Callable[[XaiError], None],
     report: Callable[[int, int], None],
     processes: Processes = ALONE,
+    budget: int | None = None,
 ) -> Training:
-    """The loop with its data opened."""
+    """The loop with its data opened; budget: bytes that decoded photos may take, None for what memory allows."""
     classifier, view = task.classifier, task.classifier.view
     skip_with = on_error if request.keep_going else None
-    used, photos = open_photos(listing, stored_view(view, task.augmentation.margin), on_error=skip_with, report=report)
-    held_used, held_photos = (None, None) if held is None else open_photos(held, view, on_error=skip_with)
+    larger = stored_view(view, task.augmentation.margin)
+    used, photos = open_photos(listing, larger, budget=budget, on_error=skip_with, report=report)
+    held_used, held_photos = (None, None) if held is None else open_photos(held, view, budget=budget, on_error=skip_with)
     labels = used.labels if task.needs_labels else None
     size = processes.batch_size(schedule.batch_size, len(used))
     batches = Batches(

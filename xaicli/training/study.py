@@ -64,14 +64,19 @@ class StudyRun:
         request = {**vars(self.first), "method": arm.method, "parameters": parameters, "seed": arm.seed}
         request |= {"replacing": START_OVER, "again": START_OVER}
         request |= {"overrides": {**self.first.overrides, **given}, "output": self.folder / f"{arm.name}{ENDING}"}
-        return prepare(TrainRequest(**request), notice=self.progress.say)
+        # Of the first one only the plan is wanted here; it is prepared again as an arm.
+        return prepare(TrainRequest(**request), notice=self.progress.say, decode=usual is not None)
 
     def made(self) -> Study:
         usual = self.prepared(settings_of_first())
         if usual.held is None:
             raise UsageError("a study without held-out photos", expected="--val DIR, or --hold-out N above 0")
         arms = arms_of(self.seeds, usual.schedule)
-        trained = [self.trained(arm, usual) for arm in self.progress.track(arms, "trainings", len(arms))]
+        trained = []
+        with self.progress.task("trainings", len(arms)) as step:
+            for arm in arms:
+                trained.append(self.trained(arm, usual))
+                step()
         shown = usual.held.sample(self.photos, seed=0)
         settings = settings_of(usual.schedule)
         maps = {name: [self.maps(arm, name, shown) for arm in settings] for name in MAPS}

@@ -14,6 +14,7 @@ from xaicli.models.checkpoint import BUNDLED, checkpoints_folder, read_metadata,
 from xaicli.models.checkpoint_content import content_of
 from xaicli.results.store import Store
 from xaicli.results.summary import summarise
+from xaicli.runs.photo_scores import score_missing
 from xaicli.runs.score_request import ScoreRequest
 
 HEAD = BUNDLED / "tiny.t-tame.safetensors"
@@ -77,7 +78,7 @@ def test_scores_of_the_head_before_are_kept_beside_those_of_the_new_one(photos, 
 def test_a_head_that_is_trained_while_scores_are_made_ends_the_run(photos):
     run = ScoreRequest(images=photos, method="t-tame", metric="insertion@steps=2").run("tiny")
     with Store.in_memory() as store:
-        results = run.run(store)
+        results = score_missing(run, store)
         before = next(results)
         install(1)
         [failure] = results

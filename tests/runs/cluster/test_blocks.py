@@ -17,9 +17,10 @@ from xaicli.results.row_table import PhotoRows, Records, photos_in
 from xaicli.results.store import Store
 from xaicli.rows import Row
 from xaicli.runs.cluster.blocks import Block, block_size, blocks_of, refuse_unsendable
+from xaicli.runs.photo_scores import NewScores, keep, score_missing, score_photos
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_request import ScoreRequest
-from xaicli.runs.score_run import NewScores, ScoreRun
+from xaicli.runs.score_run import ScoreRun
 
 
 def run_of(folder: Path, **words: object) -> ScoreRun:
@@ -29,7 +30,7 @@ def run_of(folder: Path, **words: object) -> ScoreRun:
 
 def plain(run: ScoreRun) -> dict[tuple[str, str, int], Row]:
     with Store.in_memory() as store:
-        list(run.run(store))
+        list(score_missing(run, store))
         return {row.key: row for row in store.rows(curves=True)}
 
 
@@ -49,7 +50,7 @@ def in_blocks(run: ScoreRun, size: int, lenders: int) -> tuple[dict[tuple[str, s
                 stretch=block.stretch,
             )
             records = Records()
-            for result in own.measure(block.todo, lambda source, partner=None, gaps=block.gaps: gaps[source]):
+            for result in score_photos(own, block.todo, lambda source, partner=None, gaps=block.gaps: gaps[source]):
                 about = result.source.path, block.contents.get(result.source, ""), result.source.frame
                 made = (
                     PhotoRows(*about, error=result.error)
@@ -59,7 +60,7 @@ def in_blocks(run: ScoreRun, size: int, lenders: int) -> tuple[dict[tuple[str, s
                 records.add(made, own.recipes)
             found += photos_in(records.table(), run.recipes)
         for one in found:
-            run.keep(NewScores(Source(one.image), list(one.rows), list(one.maps)), store)
+            keep(run, NewScores(Source(one.image), list(one.rows), list(one.maps)), store)
         return {row.key: row for row in store.rows(curves=True)}, found
 
 
@@ -105,13 +106,13 @@ def test_the_targets_of_a_file_travel_with_their_photos(photos: Path, tmp_path: 
 def test_maps_travel_as_a_store_keeps_them(photos: Path) -> None:
     run = run_of(photos)
     with Store.in_memory() as sent, Store.in_memory() as kept:
-        list(run.run(kept))
-        for result in run.measure(run.todo(sent), lambda source, partner=None: np.ones(len(run.recipes), dtype=bool)):
+        list(score_missing(run, kept))
+        for result in score_photos(run, run.todo(sent), lambda source, partner=None: np.ones(len(run.recipes), dtype=bool)):
             assert isinstance(result, NewScores)
             records = Records()
             records.add(PhotoRows(result.source.path, run.contents[result.source], 0, result.rows, result.maps), run.recipes)
             for one in photos_in(records.table(), run.recipes):
-                run.keep(NewScores(result.source, list(one.rows), list(one.maps)), sent)
+                keep(run, NewScores(result.source, list(one.rows), list(one.maps)), sent)
         there, here = (sorted(one.maps(), key=lambda kept: kept.subject) for one in (sent, kept))
         assert len(there) == len(here) == 6
         for one, other in zip(there, here, strict=True):

@@ -13,8 +13,9 @@ from xaicli.errors import InputError
 from xaicli.results.parquet_folder import ParquetFolder
 from xaicli.results.row_table import PhotoRows, Records
 from xaicli.results.store import Store
+from xaicli.runs.photo_scores import NewScores, score_photos
 from xaicli.runs.score_request import ScoreRequest
-from xaicli.runs.score_run import NewScores, ScoreRun
+from xaicli.runs.score_run import ScoreRun
 
 
 def run_of() -> ScoreRun:
@@ -25,7 +26,9 @@ def written(run: ScoreRun, folder: ParquetFolder, size: int) -> list[Path]:
     """The files of a run, each of `size` photos."""
     with Store.in_memory() as nothing:
         todo = run.todo(nothing)
-        found = list(run.measure(todo, lambda source, partner=None: nothing.missing([("", 0)], run.recipes, model="", seed=0)[0]))
+        found = list(
+            score_photos(run, todo, lambda source, partner=None: nothing.missing([("", 0)], run.recipes, model="", seed=0)[0])
+        )
     files = []
     for start in range(0, len(found), size):
         records = Records()

@@ -32,6 +32,7 @@ from xaicli.runs.cluster.ledger import RunningLedger
 from xaicli.runs.cluster.lost_actors import ActorsLost
 from xaicli.runs.cluster.score_driver import ScoreOnRay
 from xaicli.runs.cluster.stream import Stream
+from xaicli.runs.photo_scores import score_missing, score_photos
 from xaicli.runs.photos import Failure
 from xaicli.runs.score_request import ScoreRequest
 
@@ -48,7 +49,7 @@ class Losing(ScoreOnRay):
     def round(self, stream: Any, store: Any, lenders: int, todo: Any) -> Iterator[PhotoRows]:
         type(self).rounds += 1
         gaps = self.run.missing(store, todo)
-        for at, result in enumerate(self.run.measure(todo, lambda source, partner=None: gaps[todo.index(source)])):
+        for at, result in enumerate(score_photos(self.run, todo, lambda source, partner=None: gaps[todo.index(source)])):
             if at == self.before and self.rounds <= self.times:
                 raise ActorsLost("Ray gave up")
             about = result.source.path, self.run.contents.get(result.source, ""), 0
@@ -69,7 +70,7 @@ def test_what_lost_actors_left_is_done_by_new_ones_and_nothing_twice(shell: RayS
     driver = losing(before=2)
     with Store.in_memory() as store, Store.in_memory() as plain:
         results = list(driver.results(store))
-        list(driver.run.run(plain))
+        list(score_missing(driver.run, plain))
         assert {row.key for row in store.rows()} == {row.key for row in plain.rows()}
     assert driver.rounds == 3
     assert sum(isinstance(result, Failure) for result in results) == 1

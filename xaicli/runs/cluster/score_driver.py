@@ -24,8 +24,9 @@ from xaicli.runs.cluster.shipping import ShippedModel, as_bytes
 from xaicli.runs.cluster.stream import Stream
 from xaicli.runs.cluster.worker import contents_of
 from xaicli.runs.open_model import Model
+from xaicli.runs.photo_scores import NewScores, keep
 from xaicli.runs.photos import Failure
-from xaicli.runs.score_run import NewScores, ScoreRun
+from xaicli.runs.score_run import ScoreRun
 from xaicli.runs.workplace import Keeping, Written
 
 PLANNED = 10_000
@@ -88,7 +89,7 @@ class ScoreOnRay:
                 if not self.run.keep_going:
                     return
             elif isinstance(store, Store):
-                self.run.keep(NewScores(source, list(photo.rows), list(photo.maps)), store, self.pool.device)
+                keep(self.run, NewScores(source, list(photo.rows), list(photo.maps)), store, self.pool.device)
                 yield list(photo.rows)
             else:
                 yield Written(photo.written)

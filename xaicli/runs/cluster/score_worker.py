@@ -19,8 +19,9 @@ from xaicli.runs.cluster.blocks import Block
 from xaicli.runs.cluster.ledger import Begun
 from xaicli.runs.cluster.worker import Job, PhotoWatch, Worker, told_of
 from xaicli.runs.controls import Stretch
+from xaicli.runs.photo_scores import NewScores, score_photos
 from xaicli.runs.photos import Failure
-from xaicli.runs.score_run import NewScores, ScoreRun
+from xaicli.runs.score_run import ScoreRun
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class ScoreWorker(Worker):
             run = replace(
                 self.run, sources=todo, targets=block.targets(self.run.targets), hashes=block.contents, stretch=block.stretch
             )
-            for result in run.measure(todo, lambda source, partner=None: block.gaps[source], watch):
+            for result in score_photos(run, todo, lambda source, partner=None: block.gaps[source], watch):
                 found[result.source] = outcome(result, block)
         except XaiError as error:
             return found | {source: outcome(Failure(source, error), block) for source in todo if source not in found}
