@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.imports import no_collection
 from xaicli.cli.map_options import method_option, metric_option
 from xaicli.cli.options import (
@@ -36,7 +37,7 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="draw what a classifier looked at")
-@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="IMAGE...", cls=Argument)
 @method_option(
     "Explanation",
     "Methods with their parameters: rise@n_masks=2000 (xai list methods), or your own, FILE.py:CLASS."
