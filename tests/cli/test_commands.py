@@ -211,6 +211,10 @@ def test_a_configuration_file_with_a_typing_error_is_named(
         ("output = 5", "output = 5 in"),
         ('output = ""', "expected text in quotes"),
         ("model = 3", "expected text in quotes"),
+        ('device = "foo"', "config.toml; expected auto, cpu, cuda, cuda:INDEX or mps"),
+        ('precision = "fp33"', "config.toml; expected auto, fp32, bf16. Did you mean fp32?"),
+        ('engine = "foo"', "config.toml; expected auto, torch, compile, openvino, onnxruntime"),
+        ('colormap = "foo"', "config.toml; expected a name that matplotlib knows"),
     ],
 )
 @pytest.mark.parametrize("words", [("explain", "sample:hopper"), ("config",)])
@@ -228,6 +232,16 @@ def test_a_setting_of_another_kind_is_refused_by_every_command(
     code, _, err = run(capsys, *words)
     assert code == 2
     assert said in err
+
+
+def test_a_folder_in_place_of_the_configuration_file_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "xaicli" / "config.toml").mkdir(parents=True)
+    code, _, err = run(capsys, "config")
+    assert code == 2
+    assert err.endswith("config.toml is a folder; expected a TOML file of settings. See xai config --help.\n")
 
 
 def test_offline_in_the_environment_is_true_or_false(

@@ -343,6 +343,16 @@ def test_a_folder_without_records_is_an_error(tmp_path, capsys):
         xaicli.verify(tmp_path / "empty", sample=0)
 
 
+@pytest.mark.parametrize("paths", [["nosuch"], ["xai-out", "nosuch"]])
+@pytest.mark.parametrize(("verb", "more"), [("bundle", "or a store of xai score"), ("verify", "or a zip of xai bundle")])
+def test_where_nothing_is_the_error_says_so_and_what_may_be_given(explained, capsys, verb, more, paths):
+    assert main([verb, *paths]) == 3
+    error = capsys.readouterr().err
+    assert "there is no nosuch; expected a folder of xai explain, " in error
+    assert more in error
+    assert not Path("evidence.zip").exists()
+
+
 def test_the_command_tells_apart_what_differs_and_what_is_missing(explained, tmp_path, capsys):
     assert main(["verify", "xai-out"]) == 0
     (tmp_path / "photos" / "a.jpg").unlink()

@@ -8,7 +8,7 @@ import click
 
 from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.file_names import Argument
-from xaicli.cli.options import batch_size_option, format_option, option
+from xaicli.cli.options import batch_size_option, device_option, format_option, option
 from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
@@ -32,7 +32,7 @@ xai study lfi-cam --data train.csv --hold-out 1000 --model resnet18 --resize 64 
 @option("Model", "--classes", metavar="FILE", help="Names of the classes.")
 @option("Model", "--resize", type=click.IntRange(min=1), metavar="N", help="Resize the shorter side.")
 @option("Model", "--crop", type=click.IntRange(min=1), metavar="N", help="Crop the centre.")
-@option("Model", "--device", default="auto", help="cpu, cuda, mps or auto.")
+@device_option
 @option(
     "Model",
     "--precision",
