@@ -122,7 +122,7 @@ def test_for_a_model_whose_file_is_elsewhere_its_path_is_asked_for_and_no_trust(
 def test_for_a_folder_of_transformers_that_is_elsewhere_its_path_is_asked_for(monkeypatch, tmp_path):
     pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CannotBeMade, match="if that is a folder, name it with its path: --model hf:FOLDER$"):
+    with pytest.raises(CannotBeMade, match=r"if that is a folder, name it with its path: --model hf:FOLDER$"):
         ModelsAtHand(None, False, {}, SILENT).classifier("hf:vit", "0" * 16, "fp32")
 
 
