@@ -107,7 +107,12 @@ def test_code_that_a_record_names_runs_only_where_it_is_trusted(photo_folder, tm
     assert not (tmp_path / "ran").exists()
     assert xaicli.verify("xai-out", trust=True).counts["same bytes"] == 4
     assert xaicli.verify("xai-out", "net.py:make").counts["same bytes"] == 4
-    (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text().replace("manual_seed(0)", "manual_seed(1)"))
+    code = (tmp_path / "net.py").read_text()
+    (tmp_path / "net.py").write_text(code.replace("torch.manual_seed(0)", "raise ValueError('no such table')"))
+    failed = xaicli.verify("xai-out", trust=True)
+    assert failed.counts["cannot be made"] == 4
+    assert "raised ValueError: no such table" in failed.rows[0]["why"]
+    (tmp_path / "net.py").write_text(code.replace("manual_seed(0)", "manual_seed(1)"))
     assert "the model net.py:make has changed" in xaicli.verify("xai-out", "net.py:make").rows[0]["why"]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from xaicli.errors import InputError, UsageError, XaiError
+from xaicli.errors import XaiError
 from xaicli.images.find import find
 from xaicli.images.source import Source, content_hash
 from xaicli.images.view import View
@@ -140,7 +140,7 @@ class ModelsAtHand:
             loaded = self.open(name, precision, {})
             if loaded.fingerprint != fingerprint and view is not None and loaded.view != view:
                 loaded = self.open(name, precision, overrides(view)) if not isinstance(self.given, Classifier) else loaded
-        except (UsageError, InputError) as error:
+        except XaiError as error:
             hint = "" if self.given is not None else f"; {way_to_model(name, refused='--trust' in error.hint)}"
             raise CannotBeMade(f"the model {name}: {error.found}{hint}") from error
         if loaded.fingerprint != fingerprint and self.given is not None and loaded.name != name:
