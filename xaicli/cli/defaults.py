@@ -27,6 +27,7 @@ SETTINGS = {
 }
 COMMANDS = ("explain", "score", "compare", "audit", "aggregate", "list", "doctor", "train", "bank")
 """Those that take these defaults."""
+EXAMPLE = 'A line of it is, for example, model = "resnet50".'
 LARGEST = 1_000_000
 """Bytes."""
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -50,16 +51,14 @@ def settings() -> dict[str, tuple[Any, str]]:
         try:
             content = tomllib.loads(read_text(path, "a TOML file of settings", LARGEST))
         except InputError as error:
-            raise UsageError(error.found, expected=error.expected, hint="See xai config --help.") from error
+            raise UsageError(error.found, expected=error.expected, hint=EXAMPLE) from error
         except (ValueError, RecursionError) as error:
-            raise UsageError(
-                f"{path} cannot be read: {error}", expected="a TOML file of settings", hint="See xai config --help."
-            ) from error
+            raise UsageError(f"{path} cannot be read: {error}", expected="a TOML file of settings", hint=EXAMPLE) from error
         for name, value in content.items():
             if name not in SETTINGS:
                 raise UsageError(
                     f'unknown setting "{name}" in {path}',
-                    hint=did_you_mean(name, SETTINGS) or "See xai config --help.",
+                    hint=did_you_mean(name, SETTINGS) or f"Settings are {', '.join(SETTINGS)}.",
                 )
             require_value(name, value, str(path))
             found[name] = (value, str(path))
