@@ -1,4 +1,4 @@
-"""The small commands, help, completion, configuration, and how the program starts and stops."""
+"""The small commands, help, completion, and how the program starts and stops."""
 
 from __future__ import annotations
 
@@ -174,70 +174,6 @@ def test_the_cache_is_listed_and_cleared(
     assert run(capsys, "cache", "path")[1].strip() == str(tmp_path)
     assert run(capsys, "cache", "clear", "--yes")[0] == 0
     assert not (tmp_path / "weights" / "net.pth").exists()
-
-
-def test_configuration_comes_from_file_then_environment(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setenv("XAI_OUTPUT", str(tmp_path / "from-environment"))
-    (tmp_path / "xaicli").mkdir()
-    (tmp_path / "xaicli" / "config.toml").write_text(f'model = "{NET}:make"\noutput = "from-file"\n')
-    _, out, _ = run(capsys, "config", "show", "--format", "json")
-    rows = {row["setting"]: row for row in json.loads(out)}
-    assert rows["model"]["value"] == f"{NET}:make"
-    assert rows["output"]["from"] == "$XAI_OUTPUT"
-    assert run(capsys, "explain", "sample:hopper")[0] == 0
-    assert (tmp_path / "from-environment" / "hopper.grad-cam.png").is_file()
-
-
-def test_a_configuration_file_with_a_typing_error_is_named(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    (tmp_path / "xaicli").mkdir()
-    (tmp_path / "xaicli" / "config.toml").write_text('modle = "resnet50"\n')
-    code, _, err = run(capsys, "explain", "sample:hopper")
-    assert code == 2
-    assert "Did you mean model?" in err
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("offline = 1", "offline = 1 in"),
-        ("offline = [true]", "expected true or false"),
-        ('offline = "maybe"', "expected true or false"),
-        ("output = 5", "output = 5 in"),
-        ('output = ""', "expected text in quotes"),
-        ("model = 3", "expected text in quotes"),
-    ],
-)
-@pytest.mark.parametrize("words", [("explain", "sample:hopper"), ("config",)])
-def test_a_setting_of_another_kind_is_refused_by_every_command(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    line: str,
-    said: str,
-    words: tuple[str, ...],
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    (tmp_path / "xaicli").mkdir()
-    (tmp_path / "xaicli" / "config.toml").write_text(line + "\n")
-    code, _, err = run(capsys, *words)
-    assert code == 2
-    assert said in err
-
-
-def test_offline_in_the_environment_is_true_or_false(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setenv("XAI_OFFLINE", "maybe")
-    code, _, err = run(capsys, "explain", "sample:hopper")
-    assert code == 2
-    assert "offline = 'maybe' in $XAI_OFFLINE; expected true or false" in err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -265,7 +265,7 @@ def png_header(width: int, height: int) -> bytes:
     ("model", "code", "says"),
     [
         ("resnet5o", 2, "resnet50"),
-        (f"{NET}:gives_tuple", 5, "could be logits"),
+        (f"{NET}:gives_tuple", 2, "could be logits"),
         (f"{NET}:raises", 5, "no such table"),
         (f"{NET}:missing", 2, "missing"),
         ("nowhere.py:make", 3, "nowhere.py"),

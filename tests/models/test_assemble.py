@@ -70,7 +70,6 @@ def test_outputs_that_are_no_probabilities_stay_as_they_are(function):
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda logits: (logits, logits), "returned 2 outputs that could be logits.*--output-name NAME, of 0"),
         (lambda logits: {"features": logits[:, :, None]}, "returned no output of shape"),
         (lambda logits: logits[:, :, None, None], r"is a tensor of shape \(2, 3, 1, 1\)"),
         (lambda logits: logits[:1], "has 1 row for 2 photos"),

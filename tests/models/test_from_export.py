@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from xaicli.errors import InputError, RunError, UsageError
+from xaicli.errors import InputError, UsageError
 from xaicli.images.view import View
 from xaicli.method import Needs
 from xaicli.models.load import load_classifier
@@ -81,7 +81,7 @@ class Two(nn.Module):
 
 
 def test_a_program_of_several_outputs_is_refused_in_words(export, photo_batch):
-    with pytest.raises(RunError, match=r"net\.pt2 returned 2 outputs that could be logits.*--output-name"):
+    with pytest.raises(UsageError, match=r"net\.pt2 returned 2 outputs that could be logits.*--output-name"):
         load_classifier(str(export(Two(), photo_batch[:2])))
 
 

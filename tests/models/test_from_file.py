@@ -152,12 +152,12 @@ def test_an_error_of_ours_raised_in_the_user_s_code_passes_as_it_is(write):
     [
         (
             "def build(): return {'net': 1}",
-            RunError,
+            InputError,
             r"model\.py:build returned a dict; expected a torch module, or xaicli\.classifier",
         ),
-        ("def build(): return None", RunError, "returned None; expected"),
-        ("def build(): return dict", RunError, r"Return an instance, such as dict\(\)\."),
-        ("def build(): return len", RunError, "Call the function in the forward of a torch module"),
+        ("def build(): return None", InputError, "returned None; expected"),
+        ("def build(): return dict", InputError, r"Return an instance, such as dict\(\)\."),
+        ("def build(): return len", InputError, "Call the function in the forward of a torch module"),
         ("build = 3", InputError, r"model\.py:build is an int"),
         ("def build(classes): return 1", InputError, r"cannot be called without arguments .*'classes'.*Give them defaults"),
         ("def biuld(): return 1", UsageError, r"model\.py has no function build; expected biuld\. Did you mean biuld\?"),
@@ -231,7 +231,7 @@ def test_what_the_command_line_says_of_the_outputs_holds_while_the_file_makes_it
         load_classifier(f"{path}:one")
     assert load_classifier(f"{path}:one", outputs="sigmoid").outputs is Outputs.SIGMOID
     assert load_classifier(f"{path}:one", outputs="values").outputs is Outputs.VALUES
-    with pytest.raises(RunError, match=r"Say which output it is: --output-name NAME, of 0 \(2, 4\), 1 \(2, 4\)"):
+    with pytest.raises(UsageError, match=r"Say which output it is: --output-name NAME, of 0 \(2, 4\), 1 \(2, 4\)"):
         load_classifier(f"{path}:pair")
     inputs = torch.rand(2, 3, 16, 16)
     made = load_classifier(f"{path}:pair", output_name="1")

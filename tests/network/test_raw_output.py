@@ -39,6 +39,16 @@ def test_logits_are_found_by_a_stated_rule(output):
     [
         ((LOGITS, LOGITS), r"2 outputs that could be logits.*--output-name NAME, of 0 \(2, 3\), 1 \(2, 3\)"),
         ({"a": LOGITS, "b": LOGITS}, "2 outputs that could be logits.*of a"),
+    ],
+)
+def test_of_several_that_fit_the_command_line_has_to_name_one(output, words):
+    with pytest.raises(UsageError, match=words):
+        read_outputs(output, 2, "net")
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
         ((LOGITS[:, :, None],), "no output of shape"),
         ("text", "is a str"),
         (LOGITS[:, :, None, None], "shape"),

@@ -109,6 +109,15 @@ def test_an_existing_store_is_replaced_only_when_told(write, tmp_path):
     assert len(contents(second)[0]) == 27
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_as_the_output_is_refused_with_a_name_to_type(write, tmp_path, overwrite):
+    first, folder = write("a.db", IMAGES), tmp_path / "all"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"is a folder; expected the name of a store's file\. Try -o .*all.scores\.db\.$"):
+        merge([first], folder, overwrite=overwrite)
+    assert not list(folder.iterdir())
+
+
 def test_a_store_that_is_being_written_is_not_replaced(write, tmp_path):
     first, busy = write("a.db", IMAGES), write("b.db", IMAGES)
     with Store.open(busy), pytest.raises(InputError, match="in use"):

@@ -17,10 +17,11 @@ from PIL import Image
 import xaicli
 from xaicli.cli.main import main
 from xaicli.errors import InputError, UsageError
+from xaicli.progress import SILENT
 from xaicli.results.store import Store
 from xaicli.rows import Run
 from xaicli.runs import evidence
-from xaicli.runs.remade import Remade
+from xaicli.runs.remade import CannotBeMade, ModelsAtHand, Remade
 from xaicli.runs.remade_maps import compare_maps
 from xaicli.runs.verify import Verified
 
@@ -106,8 +107,28 @@ def test_code_that_a_record_names_runs_only_where_it_is_trusted(photo_folder, tm
     assert not (tmp_path / "ran").exists()
     assert xaicli.verify("xai-out", trust=True).counts["same bytes"] == 4
     assert xaicli.verify("xai-out", "net.py:make").counts["same bytes"] == 4
-    (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text().replace("manual_seed(0)", "manual_seed(1)"))
+    code = (tmp_path / "net.py").read_text()
+    (tmp_path / "net.py").write_text(code.replace("torch.manual_seed(0)", "raise ValueError('no such table')"))
+    failed = xaicli.verify("xai-out", trust=True)
+    assert failed.counts["cannot be made"] == 4
+    assert "raised ValueError: no such table" in failed.rows[0]["why"]
+    (tmp_path / "net.py").write_text(code.replace("manual_seed(0)", "manual_seed(1)"))
     assert "the model net.py:make has changed" in xaicli.verify("xai-out", "net.py:make").rows[0]["why"]
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("name", ["net.py:make", "onnx:net.onnx", "net.pt2", "net.pt", "resnet18@weights=net.pth"])
+def test_for_a_model_whose_file_is_elsewhere_its_path_is_asked_for_and_no_trust(monkeypatch, tmp_path, name, trust):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CannotBeMade, match=r"there is no file net\.\w+; name it with its path: --model SPEC$"):
+        ModelsAtHand(None, trust, {}, SILENT).classifier(name, "0" * 16, "fp32")
+
+
+def test_for_a_folder_of_transformers_that_is_elsewhere_its_path_is_asked_for(monkeypatch, tmp_path):
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CannotBeMade, match=r"if that is a folder, name it with its path: --model hf:FOLDER$"):
+        ModelsAtHand(None, False, {}, SILENT).classifier("hf:vit", "0" * 16, "fp32")
 
 
 def test_values_within_a_hundredth_of_the_range_are_another_processors():
@@ -341,6 +362,16 @@ def test_a_folder_without_records_is_an_error(tmp_path, capsys):
     assert main(["bundle", str(tmp_path / "empty"), "-o", str(tmp_path / "e.zip")]) == 3
     with pytest.raises(UsageError):
         xaicli.verify(tmp_path / "empty", sample=0)
+
+
+@pytest.mark.parametrize("paths", [["nosuch"], ["xai-out", "nosuch"]])
+@pytest.mark.parametrize(("verb", "more"), [("bundle", "or a store of xai score"), ("verify", "or a zip of xai bundle")])
+def test_where_nothing_is_the_error_says_so_and_what_may_be_given(explained, capsys, verb, more, paths):
+    assert main([verb, *paths]) == 3
+    error = capsys.readouterr().err
+    assert "there is no nosuch; expected a folder of xai explain, " in error
+    assert more in error
+    assert not Path("evidence.zip").exists()
 
 
 def test_the_command_tells_apart_what_differs_and_what_is_missing(explained, tmp_path, capsys):

@@ -42,6 +42,27 @@ def test_the_command_writes_two_pictures_the_networks_and_the_maps(folder):
     assert xaicli.load_classifier(f"hf:{folder / 'clip'}", prompts=list(text_image.CAPTIONS)).count == len(KINDS)
 
 
+@pytest.mark.parametrize("number", ["-1", "0", "1000000000000000000000", "9999999", "1.5", "many"])
+@pytest.mark.parametrize(("option", "count"), [("--scenes", 2), ("--steps", 2), ("--masks", 1)])
+def test_a_number_that_makes_no_sense_is_refused_in_one_line(tmp_path, capsys, option, count, number):
+    with pytest.raises(SystemExit) as refused:
+        main([option, *[number] * count, "--folder", str(tmp_path / "drawn")])
+    error = capsys.readouterr().err
+    assert refused.value.code == 2
+    assert f"error: argument {option}: {number} is no whole number from " in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "drawn").exists()
+
+
+@pytest.mark.slow
+def test_with_the_least_numbers_the_command_still_ends_in_words(tmp_path, capfd):
+    words = ["--scenes", "1", "1", "--steps", "6", "6", "--masks", "2", "--folder", str(tmp_path / "drawn")]
+    with torch.random.fork_rng(), pytest.raises(SystemExit) as ended:
+        main([*words, "--pictures", str(tmp_path / "pictures")])
+    assert ended.value.code == 3
+    assert capfd.readouterr().err.splitlines()[-1].startswith("error: ")
+
+
 def test_a_thing_has_its_colour_and_fills_the_middle_of_its_box():
     scene = shown()
     pixels = np.asarray(scene.picture).astype(int)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from PIL import Image
@@ -32,14 +34,36 @@ THINGS = ("red circle", "blue square", "yellow triangle")
 PROMPTS = ("a red circle", "a blue square")
 
 
+SCENES, STEPS, MASKS = range(1, 20_001), range(6, 100_001), range(2, 100_001)
+"""Numbers that make sense: scenes are kept in memory, the schedule of learning rates needs six steps, d-rise two masks."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} ({self.prog} --help)\n")
+
+
+def whole(known: range) -> Callable[[str], int]:
+    """What reads a whole number in a range from a command line."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) in known):
+            raise argparse.ArgumentTypeError(f"{text} is no whole number from {known[0]:,} to {known[-1]:,}")
+        return int(text)
+
+    return read
+
+
 @stops_raised()
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.drawn", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m tools.drawn", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--scenes", type=int, nargs=2, default=(1500, 2500), help="that the detector and the text-image model learn"
+        "--scenes", type=whole(SCENES), nargs=2, default=(1500, 2500), help="that the detector and the text-image model learn"
     )
-    parser.add_argument("--steps", type=int, nargs=2, default=(250, 600), help="of the one and of the other")
-    parser.add_argument("--masks", type=int, default=1000, help="of d-rise and rise")
+    parser.add_argument("--steps", type=whole(STEPS), nargs=2, default=(250, 600), help="of the one and of the other")
+    parser.add_argument("--masks", type=whole(MASKS), default=1000, help="of d-rise and rise")
     parser.add_argument("--folder", type=Path, default=Path("build/drawn"), help="for weights and maps")
     parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"))
     given = parser.parse_args(arguments)
@@ -84,7 +108,11 @@ def explain(folder: Path, pictures: Path, masks: int) -> None:
 def explained(words: list[str], out: Path, picture: Path) -> None:
     words = [*words, "--sheet", "--overwrite", "-o", str(out)]
     print(shlex.join(["xai", *words]))
-    run([sys.executable, "-m", "xaicli.cli.main", *words])
+    try:
+        run([sys.executable, "-m", "xaicli.cli.main", *words])
+    except subprocess.CalledProcessError as error:
+        # It has said why itself: a detector that learned too little finds no box, say.
+        sys.exit(error.returncode)
     small = Image.open(out / "sheet.png").convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(picture, optimize=True)
 

@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.map_options import map_options
 from xaicli.cli.options import (
     ModelOptions,
@@ -31,7 +32,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="mean maps of a data set: position, locality, channels")
-@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="IMAGE...", cls=Argument)
 @map_options("Maps")
 @option("Maps", "--seed", type=click.IntRange(min=0), default=0, help="Seed of methods that draw random numbers.")
 @truth_options("Maps", "Marked objects, to which maps are aligned")

@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.map_options import map_options
 from xaicli.cli.options import (
     ModelOptions,
@@ -31,7 +32,7 @@ ORDERS = ("suspicion", "disagreement", "outside", "border", "corner", "doubt")
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="photos that are right for the wrong reason, and groups of maps")
-@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="IMAGE...", cls=Argument)
 @map_options("Audit", "The first one's maps are grouped, all are compared.  [default: grad-cam,layer-cam,input-x-gradient]")
 @option("Audit", "--seed", type=click.IntRange(min=0), default=0, help="Seed of all random numbers.")
 @truth_options("Audit")

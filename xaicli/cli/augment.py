@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import PhotoOptions, format_option, image_options, option
 from xaicli.cli.printing import print_result, printing_partial
 from xaicli.cli.truth_options import truth_option
@@ -22,7 +23,7 @@ FILLS = ("inpaint", "blur", "mean", "noise", "other")
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="copies of photos without what an audit found in them")
-@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="IMAGE...", cls=Argument)
 @option("Region", "--audit", required=True, metavar="DIR|FILE", help="The folder of an audit, or its audit.json.")
 @option("Region", "--cluster", type=click.IntRange(min=1), default=1, metavar="N", help="The cluster, by its number.")
 @option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import ModelOptions, batch_size_option, format_option, model_options, option
 from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
@@ -17,7 +18,7 @@ xai explain cat.jpg --model timm:vit_small_patch16_224.dino --method daam@target
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="a memory bank of features for self-supervised networks")
-@click.argument("folder", type=click.Path(path_type=str))
+@click.argument("folder", type=click.Path(path_type=str), cls=Argument)
 @option(
     "Photos",
     "--labels",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import option
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 
@@ -15,7 +16,7 @@ xai verify evidence.zip --photos photos/
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="maps, records and scores as evidence in one file")
-@click.argument("path", nargs=-1, required=True, metavar="FOLDER|STORE.db...")
+@click.argument("path", nargs=-1, required=True, metavar="FOLDER|STORE.db...", cls=Argument)
 @option("Output", "-o", "--output", default="evidence.zip", metavar="FILE", help="The zip.")
 @option("Output", "--overwrite", is_flag=True, help="Replace a file that xai did not write.")
 @verbosity_options

@@ -9,6 +9,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.imports import no_collection
 from xaicli.cli.options import (
     ModelOptions,
@@ -40,7 +41,7 @@ FORMATS = ("table", "markdown", "latex", "json", "csv")
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="methods side by side, with scores")
-@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="IMAGE...", cls=Argument)
 @score_options
 @image_options
 @sequence_options

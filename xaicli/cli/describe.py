@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import option
 from xaicli.cli.printing import terminal_width
 from xaicli.cli.verbosity import Command, verbosity_options
@@ -35,7 +36,7 @@ def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="a method or metric: parameters, cost, needs, paper")
-@click.argument("name", shell_complete=complete)
+@click.argument("name", shell_complete=complete, cls=Argument)
 @option("Output", "--format", "form", type=click.Choice(["text", "json"]), default="text", help="What stdout shows.")
 @verbosity_options
 def command(name: str, form: str) -> int:

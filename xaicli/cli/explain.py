@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.imports import no_collection
 from xaicli.cli.map_options import method_option, metric_option
 from xaicli.cli.options import (
@@ -35,8 +36,16 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
 """
 
 
+def colormap_name(text: str) -> str:
+    """The name of a colour map; raises UsageError for one that matplotlib does not know."""
+    from xaicli.images.colour import colours
+
+    colours(text)
+    return text
+
+
 @click.command(cls=Command, examples=EXAMPLES, short_help="draw what a classifier looked at")
-@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="IMAGE...", cls=Argument)
 @method_option(
     "Explanation",
     "Methods with their parameters: rise@n_masks=2000 (xai list methods), or your own, FILE.py:CLASS."
@@ -71,7 +80,13 @@ xai explain film.gif --model video.py:make --frames 16 --method winit --steps
     default="image",
     help="Scale colours by each map alone, or by all maps of a method.",
 )
-@option("Output", "--colormap", metavar="NAME", help="A matplotlib colour map.  [default: inferno; diverging for signed maps]")
+@option(
+    "Output",
+    "--colormap",
+    type=colormap_name,
+    metavar="NAME",
+    help="A matplotlib colour map.  [default: inferno; diverging for signed maps]",
+)
 @option("Output", "--alpha", type=click.FloatRange(0, 1), default=0.75, help="Opacity of the strongest colour.")
 @option(
     "Output",

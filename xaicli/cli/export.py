@@ -6,6 +6,7 @@ from typing import BinaryIO, cast
 
 import click
 
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import option
 from xaicli.cli.streams import ResultBytes
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
@@ -18,7 +19,7 @@ xai export scores.db --metric insertion --no-controls -o insertion.parquet
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="rows of a store as CSV, JSON lines or Parquet")
-@click.argument("store", metavar="STORE.db")
+@click.argument("store", metavar="STORE.db", cls=Argument)
 @option("Output", "-o", "--output", metavar="FILE", help="The file; its ending decides the format.  [default: stdout]")
 @option(
     "Output",

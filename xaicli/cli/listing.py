@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import ModelOptions, format_option, model_options, option
 from xaicli.cli.printing import print_rows
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
@@ -26,7 +27,7 @@ WHAT = ("methods", "metrics", "models", "layers", "checkpoints")
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="methods, metrics, models, layers, checkpoints")
 @click.argument("what", type=click.Choice(WHAT), metavar="methods|metrics|models|layers|checkpoints")
-@click.argument("pattern", default="*")
+@click.argument("pattern", default="*", cls=Argument)
 @format_option()
 @option("Output", "--check", is_flag=True, help="Import every method or metric and show the broken ones.")
 @model_options

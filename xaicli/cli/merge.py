@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import option
 from xaicli.cli.verbosity import Command, Verbosity, verbosity_options
 
@@ -15,7 +16,7 @@ xai merge shard-*.db -o all.db --overwrite
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="join the stores of shards")
-@click.argument("stores", nargs=-1, metavar="STORE.db...")
+@click.argument("stores", nargs=-1, metavar="STORE.db...", cls=Argument)
 @option("Output", "-o", "--output", required=True, metavar="ALL.db", help="The joined store.")
 @option("Output", "--overwrite", is_flag=True, help="Replace an existing store.")
 @verbosity_options

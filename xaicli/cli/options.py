@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from xaicli.cli.command_progress import CommandProgress
 from xaicli.cli.verbosity import Grouped
+from xaicli.device_names import DEVICES, device_name
 from xaicli.models.catalogue import DEFAULT
 from xaicli.text_table import FORMATS
 
@@ -176,7 +177,21 @@ recursive_option = option("Photos", "--recursive", is_flag=True, help="Search fo
 limit_option = option(
     "Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N photos.  [default: all]"
 )
-device_option = option("Model", "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or auto.")
+
+
+def complete_device(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in DEVICES if name.startswith(incomplete)]
+
+
+device_option = option(
+    "Model",
+    "--device",
+    type=device_name,
+    default="auto",
+    metavar="NAME",
+    shell_complete=complete_device,
+    help="cpu, cuda, mps or auto.",
+)
 
 image_options = gathered(
     PhotoOptions,

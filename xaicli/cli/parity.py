@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import (
     complete_definition,
     complete_model,
@@ -29,9 +30,9 @@ FORMATS = ("table", "markdown", "json", "junit", "github")
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="does an export look where the original looks")
-@click.argument("model", metavar="MODEL", shell_complete=complete_model)
-@click.argument("other", metavar="OTHER", shell_complete=complete_model)
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("model", metavar="MODEL", shell_complete=complete_model, cls=Argument)
+@click.argument("other", metavar="OTHER", shell_complete=complete_model, cls=Argument)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", cls=Argument)
 @recursive_option
 @limit_option
 @option(

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import figure_options, option
 from xaicli.cli.verbosity import Command, verbosity_options
 
@@ -18,7 +19,7 @@ xai report scores.db --most 500 -o report.html
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="one HTML page: table, curves, gallery")
-@click.argument("store", metavar="STORE.db")
+@click.argument("store", metavar="STORE.db", cls=Argument)
 @option("Output", "-o", "--output", default="report.html", metavar="FILE.html", help="The page.")
 @option("Photos", "--photos", multiple=True, metavar="DIR", help="Folder to search for photos that have moved.")
 @option("Photos", "--most", type=click.IntRange(min=1), default=5000, metavar="N", help="Photos in the gallery, worst first.")

@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.imports import no_collection
 from xaicli.cli.options import (
     ModelOptions,
@@ -33,7 +34,7 @@ xai score photos/ --method grad-cam,rise --ray auto -o scores.db
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="score heatmaps of many photos into a store")
-@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="IMAGE...", cls=Argument)
 @score_options
 @option(
     "Scores", "--maps", metavar="DIR", help="Score maps that another program wrote: STEM.npy, or STEM.LABEL.npy, for each photo."

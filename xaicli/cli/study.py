@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from xaicli.cli.command_progress import CommandProgress
-from xaicli.cli.options import batch_size_option, format_option, option
+from xaicli.cli.file_names import Argument
+from xaicli.cli.options import batch_size_option, device_option, format_option, option
 from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
 
@@ -19,7 +20,7 @@ xai study lfi-cam --data train.csv --hold-out 1000 --model resnet18 --resize 64 
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="a method's branch against the same network without it")
-@click.argument("method")
+@click.argument("method", cls=Argument)
 @option("Photos", "--data", required=True, metavar="DIR", help="FOLDER/CLASS/photo.jpg, FILE.csv, or @list.txt.")
 @option("Photos", "--val", metavar="DIR", help="Held-out photos.  [default: one in fifty of --data]")
 @option("Photos", "--hold-out", type=click.IntRange(min=1), metavar="N", help="Hold out N photos of --data.")
@@ -31,7 +32,7 @@ xai study lfi-cam --data train.csv --hold-out 1000 --model resnet18 --resize 64 
 @option("Model", "--classes", metavar="FILE", help="Names of the classes.")
 @option("Model", "--resize", type=click.IntRange(min=1), metavar="N", help="Resize the shorter side.")
 @option("Model", "--crop", type=click.IntRange(min=1), metavar="N", help="Crop the centre.")
-@option("Model", "--device", default="auto", help="cpu, cuda, mps or auto.")
+@device_option
 @option(
     "Model",
     "--precision",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import ModelOptions, batch_size_option, model_options, option, stack
 from xaicli.cli.truth_options import truth_options
 from xaicli.cli.verbosity import Command, verbosity_options
@@ -41,7 +42,7 @@ training_options = stack(
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="train an explainer, or a classifier")
-@click.argument("method")
+@click.argument("method", cls=Argument)
 @option(
     "Photos",
     "--data",

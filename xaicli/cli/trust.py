@@ -8,6 +8,7 @@ import click
 
 from xaicli.cli.command_line import command_line
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import (
     complete_definition,
     complete_model,
@@ -28,8 +29,8 @@ xai trust tiny photos/ --check patch,absence --plantings 4
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="which methods find what is really there")
-@click.argument("model", metavar="MODEL", shell_complete=complete_model)
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("model", metavar="MODEL", shell_complete=complete_model, cls=Argument)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", cls=Argument)
 @recursive_option
 @limit_option
 @option(

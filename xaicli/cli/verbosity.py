@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from xaicli.cli.file_names import MayNameFile
+
 KEY = "xaicli.verbosity"
 
 
@@ -71,7 +73,7 @@ def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-class Grouped(click.Option):
+class Grouped(MayNameFile, click.Option):
     """An option that the help shows under a heading."""
 
     def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 
 from xaicli.cli.command_progress import CommandProgress
+from xaicli.cli.file_names import Argument
 from xaicli.cli.options import complete_model, device_option, format_option, option
 from xaicli.cli.printing import print_result
 from xaicli.cli.verbosity import Command, verbosity_options
@@ -19,7 +20,7 @@ xai verify evidence.zip --photos photos/ --model resnet50
 
 
 @click.command(cls=Command, examples=EXAMPLES, short_help="make results again from their records, and compare")
-@click.argument("path", nargs=-1, required=True, metavar="FOLDER|STORE.db|ZIP...")
+@click.argument("path", nargs=-1, required=True, metavar="FOLDER|STORE.db|ZIP...", cls=Argument)
 @option("Evidence", "--photos", multiple=True, metavar="DIR", help="Folders in which photos are looked up by content.")
 @option("Evidence", "--sample", type=click.IntRange(min=1), metavar="N", help="Make only N of them again.  [default: all]")
 @option("Evidence", "--seed", type=click.IntRange(min=0), default=0, help="Which of them a sample is.")

@@ -164,5 +164,5 @@ def of_file(text: str) -> Architecture:
     made = from_file.call(file, name)
     module = made.module if isinstance(made, Classifier) else made
     if not isinstance(module, nn.Module):
-        raise UsageError(f"{file.name}:{name} gives no torch module", expected="a network that can be trained")
+        raise InputError(f"{file.name}:{name} gives no torch module", expected="a network that can be trained")
     return Architecture(f"{file.name}:{name}", module, made.view if isinstance(made, Classifier) else View())

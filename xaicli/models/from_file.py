@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from xaicli.containment import contained
-from xaicli.errors import InputError, RunError, UsageError, did_you_mean
+from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.images.view import View
 from xaicli.models.checkpoint import is_checkpoint, read_checkpoint
 from xaicli.models.fit import fit
@@ -52,7 +52,7 @@ def load(request: Request) -> LoadedModel:
     elif isinstance(made, nn.Module):
         loaded = LoadedModel(canonical, View(), module=made)
     else:
-        raise RunError(
+        raise InputError(
             f"{file.name}:{name} returned {type_of(made)}",
             expected="a torch module, or xaicli.classifier(module, resize=…)",
             hint=way_to_a_module(made),

@@ -24,8 +24,9 @@ def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> T
     """The outputs (B, C), or the class maps (B, C, H, W), of a model for B photos, in float32.
 
     wanted: the entry to take, a key or an index (`--output-name`). Without it a single tensor counts; of several entries, the one
-    called `logits` or `out`, or else the only tensor of B rows that has one of these forms. Raises RunError if there is none or
-    more than one: the entry is never guessed. Raises UsageError if `wanted` names no entry, or one that is no outputs.
+    called `logits` or `out`, or else the only tensor of B rows that has one of these forms. Raises RunError if there is none.
+    Raises UsageError if there is more than one, since the entry is never guessed, and if `wanted` names no entry, or one that is
+    no outputs.
     """
     entries = entries_of(output)
     if wanted:
@@ -39,7 +40,7 @@ def read_outputs(output: object, photos: int, model: str, wanted: str = "") -> T
     if len(fitting) == 1:
         return as_logits(entries[fitting[0]], photos, f"output {fitting[0]} of {model}")
     found = f"{count(len(fitting), 'output')} that could be logits" if fitting else "no output of shape (photos, classes)"
-    raise RunError(
+    raise (UsageError if fitting else RunError)(
         f"{model} returned {found}",
         expected="one tensor of logits (photos, classes)",
         hint=f"Say which output it is: --output-name NAME, of {listed(entries)}.",

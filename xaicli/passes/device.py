@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from xaicli.device_names import device_name
 from xaicli.errors import UsageError
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16", "svebf16"})
 """The names of bf16 arithmetic in /proc/cpuinfo: AMX and AVX-512 BF16 on x86, the last two on ARM."""
@@ -34,12 +34,10 @@ class DeviceFacts:
 
 def resolve_device(wanted: str | torch.device = "auto") -> torch.device:
     """The device of that name; `auto` is the first of cuda, mps and cpu that exists. Raises UsageError if it does not exist."""
-    text = str(wanted).strip().lower()
+    text = device_name(str(wanted))
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps() else "cpu")
-    kind, colon, index = text.partition(":")
-    if kind not in DEVICES or (colon and not (index.isdecimal() and kind != "auto")):
-        raise UsageError(f'no device "{wanted}"', expected="auto, cpu, cuda, cuda:INDEX or mps")
+    kind, _, index = text.partition(":")
     if kind == "cuda":
         require_cuda(int(index or 0))
     if kind == "mps" and not has_mps():

@@ -38,8 +38,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     if not write and not is_there(path):
         raise InputError(f"{path} is not there", expected="a store", hint=WRITES_ONE)
     if is_folder(path):
-        name = f"Try -o {path / 'scores.db'}." if write else store_in(path)
-        raise InputError(f"{path} is a folder", expected="the name of a store's file", hint=name)
+        raise no_file(path, write=write)
     if is_there(path):
         # On a pipe, SQLite would wait forever.
         status_of(path, "a store")
@@ -60,6 +59,12 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def no_file(folder: Path, *, write: bool) -> InputError:
+    """The error for a folder in place of a store, with a store's name to type."""
+    hint = f"Try -o {folder / 'scores.db'}." if write else store_in(folder)
+    return InputError(f"{folder} is a folder", expected="the name of a store's file", hint=hint)
 
 
 def other(write: bool) -> str:

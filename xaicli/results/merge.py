@@ -17,7 +17,7 @@ from xaicli.results import checksums, schema
 from xaicli.results import connection as opening
 from xaicli.results.reading import plain_damage
 from xaicli.results.store import Store, holds_row_files
-from xaicli.untrusted import is_there
+from xaicli.untrusted import is_folder, is_there
 from xaicli.words import count
 
 TOLERANCE = 1e-5
@@ -72,12 +72,14 @@ def merge(sources: Sequence[str | Path], into: str | Path, *, overwrite: bool = 
     """Join stores into a new one at `into`, whole or not at all; returns its number of rows.
 
     A row that several stores hold under one key (definition, subject, seed) is kept once. Raises InputError if two stores hold
-    different values for it, or if a file is not a store; UsageError if `into` exists, except with `overwrite`.
+    different values for it, if a file is not a store, or if `into` is a folder; UsageError if it exists, except with `overwrite`.
     """
     into, paths = Path(into), [Path(source) for source in sources]
     if not paths:
         raise UsageError("no store to merge", expected="xai merge A.db B.db -o ALL.db")
     refuse_url(into)
+    if is_folder(into):
+        raise opening.no_file(into, write=True)
     if is_there(into) and not overwrite:
         hint = "Name it among the stores to merge and write another, or add --overwrite."
         raise UsageError(f"{into} exists already", expected="a new name", hint=hint)

@@ -12,7 +12,7 @@ from xaicli.images.names import safe_stem
 from xaicli.packages import versions
 from xaicli.record import Record, load_record
 from xaicli.results.store import Store
-from xaicli.runs.evidence import no_records, pack
+from xaicli.runs.evidence import no_records, pack, require_there
 from xaicli.runs.written_file import WrittenFile
 from xaicli.untrusted import is_file, is_folder
 
@@ -35,6 +35,7 @@ def bundle(
     photos: dict[tuple[str, int], dict[str, Any]] = {}
     commands: list[str] = []
     for number, one in enumerate(paths):
+        require_there(one)
         place = f"{number + 1}" if len(paths) > 1 else ""
         if is_folder(one):
             for record, files in results_in(one):

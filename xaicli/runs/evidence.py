@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from xaicli.errors import InputError, XaiError, text_of
 from xaicli.files import write_atomic
 from xaicli.stamps import sha256_file
-from xaicli.untrusted import is_file, is_folder, opened, read, readable
+from xaicli.untrusted import is_file, is_folder, is_there, opened, read, readable
 from xaicli.words import count
 from xaicli.writable_text import json_text
 
@@ -29,8 +29,15 @@ LARGEST_IN_ALL = 1 << 36
 MOST_TIMES = 1100
 """How many times its packed size a member may take: deflate reaches 1,032."""
 WANTED = "a zip written by xai bundle"
+RESULTS = "a folder of xai explain, or a store of xai score"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every member, so that the same evidence is the same bytes."""
+
+
+def require_there(path: Path, wanted: str = RESULTS) -> None:
+    """Raise InputError, saying what may be given, if nothing is at a path."""
+    if not is_there(path):
+        raise InputError(f"there is no {path}", expected=wanted)
 
 
 def no_records(verb: str, paths: Sequence[Path]) -> InputError:
@@ -38,7 +45,7 @@ def no_records(verb: str, paths: Sequence[Path]) -> InputError:
     stores = [store for path in paths if is_folder(path) for store in sorted(path.glob("*.db"))]
     return InputError(
         f"{', '.join(map(str, paths))} holds no records",
-        expected="a folder of xai explain, or a store of xai score",
+        expected=RESULTS,
         hint=f"Type: xai {verb} {shlex.quote(str(stores[0]))}" if stores else "",
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from xaicli.errors import InputError, UsageError, XaiError
+from xaicli.errors import XaiError
 from xaicli.images.find import find
 from xaicli.images.source import Source, content_hash
 from xaicli.images.view import View
@@ -140,8 +140,8 @@ class ModelsAtHand:
             loaded = self.open(name, precision, {})
             if loaded.fingerprint != fingerprint and view is not None and loaded.view != view:
                 loaded = self.open(name, precision, overrides(view)) if not isinstance(self.given, Classifier) else loaded
-        except (UsageError, InputError) as error:
-            hint = "" if self.trust or self.given is not None else "; name it: --model SPEC, or trust the record: --trust"
+        except XaiError as error:
+            hint = "" if self.given is not None else f"; {way_to_model(name, refused='--trust' in error.hint)}"
             raise CannotBeMade(f"the model {name}: {error.found}{hint}") from error
         if loaded.fingerprint != fingerprint and self.given is not None and loaded.name != name:
             raise CannotBeMade(
@@ -159,6 +159,16 @@ class ModelsAtHand:
             return open_model(self.given, progress=self.progress, **options)
         with untrusted(not self.trust):
             return load_classifier(name, **options)
+
+
+def way_to_model(name: str, *, refused: bool) -> str:
+    """What to type where a record's model cannot be loaded; refused: because nobody said that it may run or be downloaded.
+
+    Records name files and folders without their place, so that trust does not find one that is elsewhere.
+    """
+    if name.startswith("hf:") and "/" not in name:
+        return "if that is a folder, name it with its path: --model hf:FOLDER"
+    return "name it: --model SPEC, or trust the record: --trust" if refused else "name it with its path: --model SPEC"
 
 
 def overrides(view: View) -> dict[str, Any]:

@@ -14,14 +14,14 @@ from typing import Any
 from xaicli.errors import InputError, UsageError
 from xaicli.progress import SILENT, Progress
 from xaicli.results.store import Store
-from xaicli.runs.evidence import no_records, unpacked
+from xaicli.runs.evidence import no_records, require_there, unpacked
 from xaicli.runs.open_model import Model
 from xaicli.runs.remade import RESULTS, ModelsAtHand, PhotosAtHand, Remade, Result
 from xaicli.runs.remade_maps import KeptResult, read_results, remake_maps
 from xaicli.runs.remade_scores import KeptScore, remake_scores
 from xaicli.tabular import Tabular
 from xaicli.text_table import rendered
-from xaicli.untrusted import entries_of, is_file, is_folder, is_there, opened
+from xaicli.untrusted import entries_of, is_file, is_folder, opened
 from xaicli.words import count
 from xaicli.writable_text import json_text, writable
 
@@ -152,8 +152,7 @@ Kept = KeptResult | KeptScore | Remade
 
 def read_evidence(path: Path, stack: ExitStack) -> Iterator[Kept]:
     """The results in a folder, a store or a zip; what a zip unpacks to lives as long as `stack`."""
-    if not is_there(path):
-        raise InputError(f"there is no {path}", expected=WANTED)
+    require_there(path, WANTED)
     if is_folder(path):
         yield from read_folder(path)
         return
