@@ -52,6 +52,13 @@ def test_a_photo_with_a_longer_name_leaves_the_short_one_to_others() -> None:
     assert fitted(["x.jpg"], "x.jpg", "a/x.jpg") == {"x.jpg": "x.jpg"}
 
 
+def test_frames_of_one_file_share_its_row() -> None:
+    frames = [Source("a/m.tiff", frame) for frame in range(3)]
+    rows = rows_of(["m.tiff"], {source: source.path for source in frames})
+    assert rows.by_photo == dict.fromkeys(frames, "m.tiff")
+    assert not rows.shared
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     for name in ("a/x.jpg", "b/x.jpg", "b/y.jpg"):

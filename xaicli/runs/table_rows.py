@@ -47,8 +47,9 @@ def rows_of(listed: Iterable[str], photos: Mapping[Source, str]) -> TableRows:
     for name, fit in taken.items():
         # The path of one photo is that photo's row, even if another photo's path ends so.
         owners = [source for source in fit if photos[source] == name] or fit
-        if len(owners) == 1:
-            by_photo[owners[0]] = name
+        if len({photos[source] for source in owners}) == 1:
+            # Several only if they are frames of one file.
+            by_photo |= dict.fromkeys(owners, name)
         else:
             shared[name] = tuple(source.path for source in owners)
     return TableRows(by_photo, shared)
