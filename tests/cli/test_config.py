@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import click
 import pytest
 
-from xaicli.cli.main import main
+from xaicli.cli.defaults import COMMANDS, EXPORTED, SETTINGS
+from xaicli.cli.main import cli, main
 
 NET = Path(__file__).parents[1] / "data" / "net.py"
 
@@ -42,6 +45,51 @@ def test_a_configuration_file_with_a_typing_error_is_named(
     code, _, err = run(capsys, "explain", "sample:hopper")
     assert code == 2
     assert "Did you mean model?" in err
+
+
+def test_each_setting_is_the_default_of_the_options_of_its_name() -> None:
+    context = click.Context(cli)
+    found: dict[str, set[str]] = {}
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name in SETTINGS:
+                found.setdefault(option.name, set()).add(name)
+    # A suite or records name the model; a study compares networks in the precision that it is told; other outputs are files.
+    apart = {"model": {"check", "baseline", "verify", "study"}, "precision": {"study"}, "output": found["output"] - {"explain"}}
+    assert {name: set(commands) for name, commands in COMMANDS.items()} == {
+        name: commands - apart.get(name, set()) for name, commands in found.items()
+    }
+    assert SETTINGS.keys() == COMMANDS.keys() | EXPORTED.keys()
+
+
+def test_settings_of_the_process_reach_what_it_does_and_end_with_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("XAI_CACHE", raising=False)
+    monkeypatch.delenv("XAI_OFFLINE", raising=False)
+    (tmp_path / "xaicli").mkdir()
+    (tmp_path / "xaicli" / "config.toml").write_text(f'cache = "{tmp_path}/mine"\noffline = true\noutput = "maps"\n')
+    assert run(capsys, "cache", "path")[1].strip() == f"{tmp_path}/mine"
+    # A command without an option --offline downloads nothing either.
+    code, _, err = run(capsys, "trust", "resnet18", "sample:hopper")
+    assert (code, "forbids the download" in err) == (3, True)
+    assert "XAI_CACHE" not in os.environ
+    assert "XAI_OFFLINE" not in os.environ
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path / "other"))
+    assert run(capsys, "cache", "path")[1].strip() == str(tmp_path / "other")
+
+
+def test_the_folder_of_maps_is_no_place_for_scores(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XAI_OUTPUT", "maps")
+    line = ("score", "sample:hopper", "--model", f"{NET}:make", "--method", "grad-cam", "--metric", "insertion@steps=2")
+    assert run(capsys, *line)[0] == 0
+    assert not (tmp_path / "maps").exists()
 
 
 @pytest.mark.parametrize(

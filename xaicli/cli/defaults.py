@@ -5,14 +5,17 @@ A configuration file in the current folder is never read: a checked-out reposito
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from xaicli.errors import InputError, UsageError, did_you_mean
+from xaicli.offline import FALSE, TRUE
 from xaicli.untrusted import is_there, read_text
 
 SETTINGS = {
@@ -23,14 +26,25 @@ SETTINGS = {
     "offline": "true forbids downloads",
     "colormap": "colours of overlays",
     "output": "the folder that explain writes to",
-    "cache": "the folder of downloaded weights",
+    "cache": "the folder of downloaded weights and installed checkpoints",
 }
-COMMANDS = ("explain", "score", "compare", "audit", "aggregate", "list", "doctor", "train", "bank")
-"""Those that take these defaults."""
+MODELS = ("explain", "score", "compare", "audit", "aggregate", "list", "doctor", "train", "bank")
+"""The commands that open a model of the user's choice. Others are told theirs by a suite, by records, or by their first words."""
+COMMANDS = {
+    "model": MODELS,
+    "device": (*MODELS, "trust", "parity", "verify", "study"),
+    "precision": MODELS,
+    "engine": MODELS,
+    "offline": MODELS,
+    "colormap": ("explain",),
+    "output": ("explain",),
+}
+"""The commands whose options take a setting as their default."""
+EXPORTED = {"cache": "XAI_CACHE", "offline": "XAI_OFFLINE"}
+"""The settings of all that a process does, whatever its command, and the variables by which they reach it."""
 EXAMPLE = 'A line of it is, for example, model = "resnet50".'
 LARGEST = 1_000_000
 """Bytes."""
-TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def config_path() -> Path:
@@ -99,9 +113,28 @@ def require_option(name: str, value: str, place: str) -> None:
         raise UsageError(found, expected=error.expected, hint=error.hint) from error
 
 
-def default_map() -> dict[str, Any]:
-    """Defaults for the options of every command, in click's form."""
-    values = {name: value for name, (value, _) in settings().items() if name != "cache"}
-    if isinstance(values.get("offline"), str):
-        values["offline"] = values["offline"].lower() in TRUE
-    return {} if not values else dict.fromkeys(COMMANDS, values)
+def default_map() -> dict[str, dict[str, Any]]:
+    """Defaults for the options of commands, in click's form."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, (value, _) in settings().items():
+        for command in COMMANDS.get(name, ()):
+            found.setdefault(command, {})[name] = is_true(value) if name == "offline" else value
+    return found
+
+
+@contextlib.contextmanager
+def exported() -> Iterator[None]:
+    """For the time of the `with`, put the settings of the whole process where the package and its children read them."""
+    before = {variable: os.environ.get(variable) for variable in EXPORTED.values()}
+    for name, (value, _) in settings().items():
+        if name in EXPORTED:
+            os.environ[EXPORTED[name]] = str(int(is_true(value))) if name == "offline" else value
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            os.environ.pop(variable, None) if value is None else os.environ.update({variable: value})
+
+
+def is_true(value: bool | str) -> bool:
+    return value if isinstance(value, bool) else value.lower() in TRUE

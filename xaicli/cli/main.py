@@ -159,9 +159,10 @@ def main(args: list[str] | None = None) -> int:
 
 def run_line(args: list[str] | None) -> int:
     try:
-        from xaicli.cli.defaults import default_map
+        from xaicli.cli.defaults import default_map, exported
 
-        code = cli.main(args=args, prog_name="xai", standalone_mode=False, default_map=default_map())
+        with exported():
+            code = cli.main(args=args, prog_name="xai", standalone_mode=False, default_map=default_map())
         flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as exit_request:

@@ -88,7 +88,7 @@ def from_site(url: str, name: str, request: Request) -> Path:
         raise InputError(
             f"the weights of timm:{name} are not on this machine, but --offline forbids the download",
             expected=f"them at {file}",
-            hint="Run once without --offline, put the file there, or give --weights FILE.",
+            hint="Run once online, put the file there, or give --weights FILE.",
         )
     request.notice(f"{name}: downloading {file.name} to {file.parent}")
     download(url, file, request.progress)

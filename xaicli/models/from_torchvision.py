@@ -144,7 +144,7 @@ def pretrained_file(entry: Any, name: str, request: Request) -> Path:
         raise InputError(
             f"{damaged}, but --offline forbids the download",
             expected=f"them at {ours}",
-            hint="Run once without --offline, put the file there, or give --weights FILE.",
+            hint="Run once online, put the file there, or give --weights FILE.",
         )
     request.notice(f"{name}: downloading {ours.name} to {ours.parent}")
     download(url, ours, request.progress)

@@ -41,6 +41,7 @@ from xaicli.models.other_runtimes import refuse_other_runtimes
 from xaicli.models.prompts import read_prompts
 from xaicli.models.torch_file import is_exported_program
 from xaicli.network.classifier import Classifier
+from xaicli.offline import is_offline
 from xaicli.outputs import outputs_named
 from xaicli.packages import whole_installation
 from xaicli.params import Spec, escape, fold, parse_spec
@@ -164,7 +165,7 @@ def load_classifier(
         layer=dict(parsed.params).get("layer", ""),
         device=place,
         any_device=str(device) == "auto",
-        offline=offline or UNTRUSTED.get(),
+        offline=offline or is_offline() or UNTRUSTED.get(),
         progress=progress,
         trust=trust and not UNTRUSTED.get(),
         notice=notice,
