@@ -59,14 +59,14 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Read
 @pytest.mark.parametrize("spec", ["hf:somebody/net", "timm:hf-hub:somebody/net", "torchvision:resnet50", "resnet50"])
 def test_a_suite_downloads_only_where_it_is_trusted(spec: str, suite: Callable[..., ReadySuite]) -> None:
     with pytest.raises(
-        UsageError, match=r"not on this machine, and the suite would download it\. Where you trust it, add --trust"
+        UsageError, match=r"not on this machine, and it would be downloaded\. Where you trust what names it, add --trust"
     ):
         suite(spec)
     with pytest.raises(RunError, match="a download was tried"):
         suite(spec, trust=True)
 
 
-@pytest.mark.parametrize(("spec", "told"), [("resnet50", "would download"), ("net.py:make", "would run the code")])
+@pytest.mark.parametrize(("spec", "told"), [("resnet50", "would be downloaded"), ("net.py:make", "would run the code")])
 def test_a_method_of_an_untrusted_suite_opens_no_other_network(
     spec: str, told: str, suite: Callable[..., ReadySuite], install: Callable[..., Path]
 ) -> None:

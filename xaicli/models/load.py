@@ -100,7 +100,7 @@ def untrusted(yes: bool) -> Iterator[None]:
         if not yes or "--offline" not in error.line():
             raise
         found = error.found.partition(", but --offline")[0]
-        raise UsageError(f"{found}, and the suite would download it", hint="Where you trust it, add --trust.") from error
+        raise UsageError(f"{found}, and it would be downloaded", hint="Where you trust what names it, add --trust.") from error
     finally:
         UNTRUSTED.reset(token)
 

@@ -81,7 +81,12 @@ def merge(sources: Sequence[str | Path], into: str | Path, *, overwrite: bool = 
     if is_folder(into):
         raise opening.no_file(into, write=True)
     if is_there(into) and not overwrite:
-        hint = "Name it among the stores to merge and write another, or add --overwrite."
+        among = any(path.resolve() == into.resolve() for path in paths)
+        hint = (
+            "Add --overwrite; its rows are kept."
+            if among
+            else "Write another and name this one among the stores, or add --overwrite."
+        )
         raise UsageError(f"{into} exists already", expected="a new name", hint=hint)
     with temporary_beside(into) as temporary:
         joined = opening.connect(temporary, write=True)
