@@ -30,18 +30,26 @@ def write_page() -> None:
 def page(networks: Sequence[Mapping[str, Any]]) -> str:
     """The page in Markdown."""
     about = (
-        "What a short training of T-TAME, P-TAME and L-CAM is worth on networks of ImageNet's 1,000 classes, with real "
-        "weights. The photos are those of Tiny ImageNet, 64 x 64 pixels, resized to 256 x 256 (248 x 248 for DeiT-Ti) and "
-        "cropped to 224 x 224: blurred, of 200 classes, and far fewer than the papers' million. Learning rates are "
-        "first guesses. P-TAME reads the features of the bundled `tiny`, which sees 64 x 64 pixels (`auxiliary=tiny`), not "
-        "those of the published ResNet-18. So this page says what minutes on a processor buy, not what the methods can do. "
-        "The heads do not ship. Held-out photos are resized and cropped alike. Accuracy is over a network's 1,000 outputs. "
-        "Scores are for the decided class; 95 % intervals in brackets."
+        "T-TAME, P-TAME and L-CAM were trained briefly for networks of ImageNet's 1,000 classes, with real weights. The photos "
+        "are those of Tiny ImageNet, 64 x 64 pixels, resized to 256 x 256 (248 x 248 for DeiT-Ti) and cropped to 224 x 224: "
+        "blurred, of 200 classes, and far fewer than the papers' million. Learning rates are first guesses. P-TAME reads the "
+        "features of the bundled `tiny`, which sees 64 x 64 pixels (`auxiliary=tiny`), not those of the published ResNet-18. So "
+        "this page says what minutes on a processor buy, not what the methods can do. The heads do not ship. Held-out photos are "
+        "resized and cropped alike. Accuracy is over a network's 1,000 outputs. Scores are for the decided class; 95 % intervals "
+        "in brackets."
     )
-    parts = ["# Heads for networks with real weights", wrapped(about)]
+    parts = ["# Heads for networks with real weights", wrapped(f"{summary(networks)}{about}")]
     for network in networks:
         parts += section(network)
     return "\n\n".join([*parts, "Made by `python -m tools.classic_heads --assets DIR --data train/ --val val/`."]) + "\n"
+
+
+def summary(networks: Sequence[Mapping[str, Any]]) -> str:
+    """The first sentence of the page where no head is as good as Grad-CAM by insertion; nothing where one is."""
+    gaps = [network["scores"][INSERTION][head][f"minus {GRAD_CAM}"] for network in networks for head in network["heads"]]
+    if not gaps or not all(gap[2] is not None and gap[2] < 0 for gap in gaps):
+        return ""
+    return "By insertion, every head on this page is worse than Grad-CAM, which needs no training. "
 
 
 def section(network: Mapping[str, Any]) -> list[str]:

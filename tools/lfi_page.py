@@ -81,6 +81,7 @@ def bundled(figures: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> 
             "- The gradient of the loss, divided by the size of the weights (root mean squares), is "
             f"{gradient['branch']:.2g} in the branch's convolutions and {gradient['network']:.2g} in the network's last one."
         ),
+        *sharper(trials),
         "Each row weighs the channels in another way, in the network as it was trained:",
         "\n".join([*TABLE, *rows]),
         wrapped(
@@ -88,6 +89,24 @@ def bundled(figures: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> 
             "[The scores of the bundled models](models.md) have `lfi-cam@weights=equal` beside `lfi-cam`."
         ),
         "Made by `python -m tools.lfi_branch --data val/`, from `docs/results/lfi_branch.json`.",
+    ]
+
+
+def sharper(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """An item on the trial of the smallest temperature: whether sharper weights alone would matter; none where they do."""
+    colder = [trial for trial in trials if set(trial.get("parameters", {})) == {"temperature"}]
+    if not colder:
+        return []
+    trial = min(colder, key=lambda one: float(one["parameters"]["temperature"]))
+    change = trial["loss_minus_own"]["of the next photo"]
+    if above_zero(change) or above_zero(gain(trial, INSERTION, EQUAL)):
+        return []
+    return [
+        wrapped(
+            f"- Sharper weights alone do not help. Trained with {trial['what']} (below), the weights have an entropy of "
+            f"{trial['entropy'][0]:.2f} nats, but those of another photo are not shown to serve worse: they change the loss by "
+            f"{shown(change, 4)}."
+        )
     ]
 
 
@@ -100,7 +119,7 @@ def trials_verdict(trials: Sequence[Mapping[str, Any]]) -> str:
         tried = f"{len(trials)} short trainings" if len(trials) > 1 else "one short training"
         return (
             "By insertion, no recipe that was tried makes the branch's map better than the plain mean of the channels, "
-            f"in {tried}{pointing_better(trials)}. "
+            f"in {tried}{pointing_better(trials)}. {below_grad_cam(trials)}"
         )
     names = ", ".join(f"{trial['what']} (by {shown(gain(trial, INSERTION, EQUAL), 3)})" for trial in better)
     rival = [trial for trial in better if above_zero(gain(trial, INSERTION, GRAD_CAM))]
@@ -109,9 +128,24 @@ def trials_verdict(trials: Sequence[Mapping[str, Any]]) -> str:
     return f"The branch's map has a higher insertion than the plain mean of the channels with {names}; {than}. "
 
 
+def below_grad_cam(trials: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence where Grad-CAM of the same network beats every recipe's map by insertion; nothing where it does not."""
+    if not all(below_zero(gain(trial, INSERTION, GRAD_CAM)) for trial in trials):
+        return ""
+    found = [-(gain(trial, INSERTION, GRAD_CAM)[0] or 0.0) for trial in trials]
+    return (
+        f"Grad-CAM of the same network is better than each of these maps (insertion, by {min(found):.3f} to {max(found):.3f}). "
+    )
+
+
 def pointing_better(trials: Sequence[Mapping[str, Any]]) -> str:
-    """The recipes whose map beats that of equal weights in energy pointing and is worse by insertion; nothing without any."""
-    names = [f'"{trial["what"]}"' for trial in trials if points_better(trial) and below_zero(gain(trial, INSERTION, EQUAL))]
+    """The recipes whose map beats that of equal weights in energy pointing, is no worse than `center` there, and is worse by
+    insertion; nothing without any."""
+    names = [
+        f'"{trial["what"]}"'
+        for trial in trials
+        if points_better(trial) and not below_zero(gain(trial, POINTING, CENTER)) and below_zero(gain(trial, INSERTION, EQUAL))
+    ]
     if not names:
         return ""
     maps = f"the map of {names[0]} points" if len(names) == 1 else f"the maps of {' and '.join(names)} point"
@@ -177,11 +211,17 @@ def mixed(trials: Sequence[Mapping[str, Any]]) -> list[str]:
             inserted = shown(gain(trial, INSERTION, EQUAL), 3)
             found.append(
                 f'The map of "{trial["what"]}" holds more of its energy in the object than the map of equal weights (by '
-                f"{shown(gain(trial, POINTING, EQUAL), 3)}), but its insertion differs by {inserted}. "
+                f"{shown(gain(trial, POINTING, EQUAL), 3)}){less_than_center(trial)}, but its insertion differs by {inserted}. "
                 f"{concentration(trial)}, and the weights of another photo change the loss by {loss}. "
                 "Recipes are judged by insertion, so the bundled branch stays."
             )
     return [wrapped(text) for text in found]
+
+
+def less_than_center(trial: Mapping[str, Any]) -> str:
+    """Half a sentence on a map that points worse than `center`, which knows nothing of the photo; nothing where it does not."""
+    against = gain(trial, POINTING, CENTER)
+    return f", though less than `center` does (difference {shown(against, 3)})" if below_zero(against) else ""
 
 
 def concentration(trial: Mapping[str, Any]) -> str:
@@ -200,16 +240,17 @@ def lower(trials: Sequence[Mapping[str, Any]], figures: Mapping[str, Any]) -> st
     if not own or any(trial["accuracy"][2] >= low for trial in own):
         return ""
     return (
-        f" It is lower than the bundled network's {100 * value:.1f} %, since a few epochs of {own[0]['trained_on']:,} photos at "
-        f"the published rate of {own[0]['schedule']['lr']:g} move the weights away from those of the long training; recipes are "
-        "compared with each other, not with the bundled network."
+        f" Accuracy is lower than the bundled network's {100 * value:.1f} %, since a few epochs of "
+        f"{own[0]['trained_on']:,} photos at the published rate of {own[0]['schedule']['lr']:g} move the weights away from those "
+        "of the long training; recipes are compared with each other, not with the bundled network."
     )
 
 
 def from_scratch(trials: Sequence[Mapping[str, Any]]) -> str:
     """A sentence on networks that the bundled weights do not fit."""
     return "".join(
-        f" Only {trial['what']} begins with initial weights, and trains for {count(trial['schedule']['epochs'], 'epoch')}."
+        f' Only "{trial["what"]}" begins with initial weights, and trains for {count(trial["schedule"]["epochs"], "epoch")}; '
+        "its first convolution halves the photos to CIFAR's 32 x 32."
         for trial in trials
         if trial.get("from_scratch")
     )

@@ -33,7 +33,7 @@ trains all of it again and writes this page (`make bundled-models DATA=FOLDER CL
 Explanations are scored on held-out photos that took no part in training, for the class that the network decided on. `random` and
 `center` know nothing of the photo, and `other` is the same method's map of another photo: a method that does not beat them
 explains nothing. `lfi-cam@weights=equal` is the plain mean over channels: what LFI-CAM is worth beyond it, its branch has
-learned. Each file's own record holds its figures too (`xai list checkpoints --format json`).
+learned ([what that is](lfi-cam.md)). Each file's own record holds its figures too (`xai list checkpoints --format json`).
 What heads for networks with real weights are worth after minutes of training: [trained heads](trained-heads.md).
 """
 

@@ -12,7 +12,10 @@ from xaicli.training.study_result import ACCURACY, DIFFERENCE, MEASURES, OTHER_P
 Row = Mapping[str, Any]
 NAMES = {BRANCH: "with the branch", NONE: "without it", PLAIN: "with a plain head"}
 RIVALS = {NONE: "without it", PLAIN: "with a plain head of as many weights"}
-STABILITY = "How alike the maps of two trainings are that differ in one setting: intersection over union of what they mark."
+STABILITY = (
+    "How alike the maps of two trainings are: intersection over union of what they mark, which is what lies above 100 of 255. "
+    "The authors' script takes it row by row, and each map's own peak wraps to 0 there."
+)
 ACCURACY_HEAD = ("| network | top-1, % | |", "| --- | ---: | --- |")
 
 

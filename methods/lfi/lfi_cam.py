@@ -62,7 +62,8 @@ class LFICAM(Method):
     decision and map. The network is any convolutional classifier with such a branch, trained from labels (`xai train lfi-cam`).
     No class enters the map: it is the same for every target, so `xai explain` takes no target but the decision. Maps are
     (B, T, h, w), 0 to 1, at the last feature map's resolution. A branch narrower than the features (`fin_width`) and
-    `gate=post_act` are ours, not the paper's.
+    `gate=post_act` are ours, not the paper's. On the bundled `tiny` the learned weights are not shown to be better than equal
+    ones (`weights=equal`).
 
     `xai explain cat.jpg --model tiny --method lfi-cam`
     """

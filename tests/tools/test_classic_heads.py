@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tools import classic_heads, heads_page
 from tools.classic_heads import Classic, TrainedHead
-from tools.heads_page import DROP, FIGURES, INSERTION, page, verdict
+from tools.heads_page import DROP, FIGURES, INSERTION, page, summary, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +67,12 @@ def test_a_verdict_names_what_a_head_beats_and_what_it_does_not():
         "- `t-tame` is worse than `grad-cam` (difference -0.100 [-0.200, -0.050]), beats `center` "
         "(difference 0.100 [0.050, 0.200]) and cannot be told from `gae` (difference 0.000 [-1.000, 1.000]) on insertion."
     )
+
+
+@pytest.mark.parametrize(("high", "told"), [(-0.05, True), (0.05, False)])
+def test_the_first_sentence_says_that_no_head_is_as_good_as_grad_cam(high, told):
+    heads = {"t-tame": {"minus grad-cam": [-0.1, -0.2, -0.05]}, "p-tame": {"minus grad-cam": [-0.1, -0.2, high]}}
+    assert bool(summary([{"heads": heads, "scores": {INSERTION: heads}}])) is told
 
 
 @pytest.mark.skipif(not (ROOT / FIGURES).is_file(), reason="nothing was measured")

@@ -42,6 +42,13 @@ def test_the_table_holds_the_last_round_alone():
     assert section([]) == ""
 
 
+@pytest.mark.parametrize(("rate", "told"), [(0.01, True), (0.1, False)])
+def test_a_winner_at_the_edge_of_what_was_tried_is_told(rate, told):
+    page = " ".join(section([row(1, 0.03, 10, 0.35), row(1, rate, 10)]).split())
+    assert ("Every winner has the highest rate and the most epochs that were tried" in page) is told
+    assert f"Tried were rates {min(rate, 0.03):g} or {max(rate, 0.03):g} and area weights 1 for `t-tame`; 2 epochs." in page
+
+
 def test_the_card_holds_the_searchs_part():
     assert section(read_rows()) in CARD.read_text()
 
@@ -67,10 +74,10 @@ def test_heads_are_compared_with_what_needs_no_training(classifier_of, tiny_cnn,
         [group] = report.groups
     lines = verdicts(group, ["layer-cam", "eigen-cam", "t-tame"]).splitlines()
     assert [line.split(" on ")[0].split(": ")[-1].split()[-1] for line in lines] == ["center", "center", "grad-cam"]
-    assert lines[2].startswith("- The better head at one pass: ")
+    assert lines[2].startswith("- The better head: ")
     for line in lines:
         assert f", {len(photos)} photos)." in line
-        compared = line.removeprefix("- ").removeprefix("The better head at one pass: ").split(" on ")[0].split()
+        compared = line.removeprefix("- ").removeprefix("The better head: ").split(" on ")[0].split()
         own, other = (group.cells[name, "insertion@steps=2"].estimate.value for name in (compared[0], compared[-1]))
         value = own - other
         assert f"(difference {value:.3f} [" in line

@@ -22,7 +22,7 @@ xai study lfi-cam --data train.csv --hold-out 1000 --model resnet18 --resize 64 
 @click.command(cls=Command, examples=EXAMPLES, short_help="a method's branch against the same network without it")
 @click.argument("method", cls=Argument)
 @option("Photos", "--data", required=True, metavar="DIR", help="FOLDER/CLASS/photo.jpg, FILE.csv, or @list.txt.")
-@option("Photos", "--val", metavar="DIR", help="Held-out photos.  [default: one in fifty of --data]")
+@option("Photos", "--val", metavar="DIR", help="Held-out photos.  [default: one in fifty of --data, at most 2,000]")
 @option("Photos", "--hold-out", type=click.IntRange(min=1), metavar="N", help="Hold out N photos of --data.")
 @option("Photos", "--limit", type=click.IntRange(min=1), default=20_000, metavar="N", help="Train on N photos.")
 @option(
@@ -53,7 +53,7 @@ def command(method: str, form: str, **words: Any) -> int:
 
     METHOD is lfi-cam. All networks see the same photos under one schedule, with several seeds. The table shows top-1 of each,
     with the branch, without it (none) and with a plain head as large, and how stable the attention is: iou says how much of
-    what two maps mark is the same, for the maps of two trainings that differ in one setting; "of another photo" is what maps of
+    what two maps mark is the same, for the maps of two trainings whose settings differ; "of another photo" is what maps of
     two photos share anyway. Intervals are over photos. The same command goes on where it was stopped; with 20,000 photos it
     takes some hours.
     """

@@ -50,7 +50,7 @@ training_options = stack(
     metavar="DIR",
     help="FOLDER/CLASS/photo.jpg, a folder of photos or tar shards, FILE.csv, or @list.txt.",
 )
-@option("Photos", "--val", metavar="DIR", help="Held-out photos.  [default: one in fifty of --data]")
+@option("Photos", "--val", metavar="DIR", help="Held-out photos.  [default: one in fifty of --data, at most 2,000]")
 @option("Photos", "--hold-out", type=click.IntRange(min=0), metavar="N", help="Hold out N photos of --data.")
 @option("Photos", "--limit", type=click.IntRange(min=1), metavar="N", help="Train on N photos, drawn with the seed.")
 @training_options
