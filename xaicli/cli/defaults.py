@@ -16,7 +16,7 @@ import click
 
 from xaicli.errors import InputError, UsageError, did_you_mean
 from xaicli.offline import FALSE, TRUE
-from xaicli.untrusted import is_there, read_text
+from xaicli.untrusted import is_file, is_folder, read_text
 
 SETTINGS = {
     "model": "the default --model",
@@ -61,7 +61,7 @@ def settings() -> dict[str, tuple[Any, str]]:
     """Each setting that is made, with its source; the environment wins over the file."""
     found: dict[str, tuple[Any, str]] = {}
     path = config_path()
-    if is_there(path):
+    if is_file(path) or is_folder(path):
         try:
             content = tomllib.loads(read_text(path, "a TOML file of settings", LARGEST))
         except InputError as error:
