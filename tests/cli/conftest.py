@@ -82,3 +82,9 @@ def labelled_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((44, 40), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def xai(labelled_photos: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """A command line in the folder above the labelled photos."""
+    return CommandLine(capsys)

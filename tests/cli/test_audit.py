@@ -19,11 +19,6 @@ NET = Path(__file__).parents[1] / "data" / "net.py"
 MODEL = ("--model", f"{NET}:make")
 
 
-@pytest.fixture
-def xai(labelled_photos: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(capsys)
-
-
 def test_an_audit_writes_maps_and_results_and_says_what_it_found(xai: CommandLine) -> None:
     assert xai("audit", "photos", "--recursive", *MODEL) == 0
     assert len(list(Path("xai-out").glob("*.layer-cam.json"))) == 8

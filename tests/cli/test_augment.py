@@ -15,11 +15,6 @@ NET = Path(__file__).parents[1] / "data" / "net.py"
 MODEL = ("--model", f"{NET}:make")
 
 
-@pytest.fixture
-def xai(labelled_photos: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(capsys)
-
-
 def test_copies_are_filled_in_one_place_and_listed_with_their_labels(xai: CommandLine) -> None:
     xai("audit", "photos", "--recursive", *MODEL)
     assert xai("augment", "photos", "--recursive", "--audit", "xai-out", "-o", "copies") == 0

@@ -101,6 +101,7 @@ def test_the_folder_of_maps_is_no_place_for_scores(
         ("output = 5", "output = 5 in"),
         ('output = ""', "expected text in quotes"),
         ("model = 3", "expected text in quotes"),
+        ('cache = "\\u0000x"', "expected text in quotes, without null characters"),
         ('device = "foo"', "config.toml; expected auto, cpu, cuda, cuda:INDEX or mps"),
         ('precision = "fp33"', "config.toml; expected auto, fp32, bf16. Did you mean fp32?"),
         ('engine = "foo"', "config.toml; expected auto, torch, compile, openvino, onnxruntime"),

@@ -91,7 +91,8 @@ def require_value(name: str, value: Any, place: str) -> None:
         known = isinstance(value, bool) or (isinstance(value, str) and value.lower() in TRUE + FALSE)
         expected = "true or false"
     else:
-        known, expected = isinstance(value, str) and bool(value), "text in quotes"
+        # The environment, into which some settings go, holds no null character.
+        known, expected = isinstance(value, str) and bool(value) and "\0" not in value, "text in quotes, without null characters"
     if not known:
         raise UsageError(f"{name} = {value!r} in {place}", expected=expected)
     if name != "offline":

@@ -287,7 +287,7 @@ def places(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptMap]:
-    methods = {recipe.method for recipe in chosen(connection, selection).values()}
+    wanted = {recipe.method_definition for recipe in chosen(connection, selection).values()}
     found = connection.execute(
         "SELECT s.subject, a.method_definition, a.method, a.seed, a.map, a.height, a.width, a.peak, a.x0, a.y0, a.x1, a.y1, "
         "a.region_height, a.region_width, a.region, a.signed, h.content, h.frame FROM maps a JOIN subjects s ON s.id = a.subject "
@@ -295,7 +295,7 @@ def maps(connection: sqlite3.Connection, selection: Selection) -> Iterator[KeptM
         "ORDER BY a.id"
     )
     for subject, definition, method, seed, blob, height, width, peak, *box, rows, columns, bits, signed, content, frame in found:
-        if method in methods and selection.includes(content, frame):
+        if definition in wanted and selection.includes(content, frame):
             if not 0 < height * width <= LARGEST_MAP:
                 raise ValueError(f"a map of {height} x {width}")
             texts(subject, definition)

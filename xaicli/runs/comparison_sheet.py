@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,12 @@ from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.picture_file import write_png
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
 from xaicli.images.source import Source
-from xaicli.results.reading import Selection
 from xaicli.results.sentences import FITTED_MARK
 from xaicli.results.store import Store
 from xaicli.rows import FITTED, KeptMap, Row
 from xaicli.runs.map_cache import MapCache
 from xaicli.runs.score_run import ScoreRun
+from xaicli.runs.score_table import rows_of, selection_of
 from xaicli.sign import Sign
 
 MOST = 200
@@ -49,14 +49,12 @@ def draw_comparison(run: ScoreRun, store: Store, path: Path) -> int:
 
 def shown(run: ScoreRun, store: Store) -> Iterator[SheetPhoto]:
     """The run's photos in the order given, with their rows and maps in the store for this run's model and seed."""
-    selection = Selection(tuple(method.label for method in run.methods), tuple(metric.label for metric in run.metrics), False)
-    definitions = {recipe.definition for recipe in run.recipes}
+    selection = replace(selection_of(run), controls=False)
     scores: dict[str, dict[tuple[str, str], Row]] = {}
     subjects: dict[str, str] = {}
-    for row in store.rows(selection):
-        if row.definition in definitions and row.model == run.classifier.fingerprint and row.seed == run.settings.seed:
-            scores.setdefault(row.photo, {}).setdefault((row.method, row.metric), row)
-            subjects.setdefault(row.subject, row.photo)
+    for row in rows_of(run, store, selection):
+        scores.setdefault(row.photo, {}).setdefault((row.method, row.metric), row)
+        subjects.setdefault(row.subject, row.photo)
     maps: dict[str, dict[str, KeptMap]] = {}
     for kept in store.maps(selection):
         if kept.subject in subjects and kept.seed == run.settings.seed:

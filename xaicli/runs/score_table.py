@@ -71,9 +71,9 @@ class ScoreTable(Tabular):
         return "".join(map(as_html, self.groups))
 
 
-def rows_of(run: ScoreRun, store: Store) -> Iterator[Row]:
-    """The rows of a run's photos in a store, including those of earlier runs."""
-    for row in store.rows(selection_of(run)):
+def rows_of(run: ScoreRun, store: Store, selection: Selection | None = None) -> Iterator[Row]:
+    """The rows of a run's photos in a store, including those of earlier runs; selection: by default all of the run's."""
+    for row in store.rows(selection or selection_of(run)):
         if row.model == run.classifier.fingerprint and row.seed == run.settings.seed:
             yield row
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from xaicli.images.marks import RegionMark
 from xaicli.images.photo_input import picture_of_photo
 from xaicli.images.sheet import SheetCell, SheetRow, sheet
-from xaicli.results.reading import Selection
 from xaicli.results.report.sections import PagePicture
 from xaicli.results.store import Store
 from xaicli.rows import KeptMap, Row
 from xaicli.runs.planted_photos import MarkedPhoto
-from xaicli.runs.score_table import rows_of
+from xaicli.runs.score_table import rows_of, selection_of
 from xaicli.runs.trust_checks import ALARM, FOUND, QUARTER, Planned
 from xaicli.runs.trust_table import MethodTrust, ordered
 from xaicli.sign import Sign
@@ -63,5 +63,5 @@ def maps_of(part: Planned, shown: MarkedPhoto, store: Store) -> tuple[str, list[
     if not rows:
         return "", []
     subject, seed = rows[0].subject, part.run.settings.seed
-    found = store.maps(Selection(photos=frozenset({(content, shown.source.frame)})))
+    found = store.maps(replace(selection_of(part.run), photos=frozenset({(content, shown.source.frame)})))
     return rows[0].target_name, [kept for kept in found if kept.subject == subject and kept.seed == seed]

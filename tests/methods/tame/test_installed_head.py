@@ -14,8 +14,10 @@ from xaicli.models.checkpoint import BUNDLED, checkpoints_folder, read_metadata,
 from xaicli.models.checkpoint_content import content_of
 from xaicli.results.store import Store
 from xaicli.results.summary import summarise
+from xaicli.runs.comparison_sheet import shown
 from xaicli.runs.photo_scores import score_missing
 from xaicli.runs.score_request import ScoreRequest
+from xaicli.runs.score_table import selection_of
 
 HEAD = BUNDLED / "tiny.t-tame.safetensors"
 
@@ -73,6 +75,20 @@ def test_scores_of_the_head_before_are_kept_beside_those_of_the_new_one(photos, 
     with Store.open(Path("s.db"), write=False) as store:
         [group] = summarise(store)
     assert {"t-tame (1 of 2)", "t-tame (2 of 2)"} <= set(group.methods)
+
+
+def test_a_sheet_shows_the_maps_of_its_own_head(photos):
+    with Store.in_memory() as store:
+        for seed in (None, 1):
+            if seed is not None:
+                install(seed)
+            run = ScoreRequest(images=photos, method="t-tame", metric="insertion@steps=2").run("tiny")
+            assert all(isinstance(rows, list) for rows in score_missing(run, store))
+        kept = {(one.subject, one.method_definition) for one in store.maps()}
+        assert len(kept) == 6
+        own = {recipe.method_definition for recipe in run.recipes}
+        assert {one.method_definition for photo in shown(run, store) for one in photo.maps.values()} <= own
+        assert {one.method_definition for one in store.maps(selection_of(run))} <= own
 
 
 def test_a_head_that_is_trained_while_scores_are_made_ends_the_run(photos):
